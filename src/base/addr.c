@@ -1,0 +1,197 @@
+#include "addr.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PATH_OFFSET = offsetof(struct sockaddr_un, sun_path) };
+
+static void set_in(struct addr *addr, struct in_addr ip, unsigned port)
+{
+    *addr = (struct addr){.len = sizeof addr->in};
+    addr->in.sin_family = AF_INET;
+    addr->in.sin_addr = ip;
+    addr->in.sin_port = htons((in_port_t)port);
+}
+
+static void set_in6(struct addr *addr, struct in6_addr ip, unsigned port, unsigned scope)
+{
+    *addr = (struct addr){.len = sizeof addr->in6};
+    addr->in6.sin6_family = AF_INET6;
+    addr->in6.sin6_addr = ip;
+    addr->in6.sin6_port = htons((in_port_t)port);
+    addr->in6.sin6_scope_id = scope;
+}
+
+/* An IPv6 address with a zone, "fe80::1%eth0": without it a link-local address can't be bound. */
+static bool from_zoned(struct addr *addr, const char *ip, const char *percent, unsigned port)
+{
+    char bare[INET6_ADDRSTRLEN];
+    size_t length = (size_t)(percent - ip);
+    struct in6_addr in6;
+    unsigned scope = if_nametoindex(percent + 1);
+    if (length >= sizeof bare || scope == 0)
+        return false;
+    memcpy(bare, ip, length);
+    bare[length] = '\0';
+    if (inet_pton(AF_INET6, bare, &in6) != 1)
+        return false;
+    set_in6(addr, in6, port, scope);
+    return true;
+}
+
+bool addr_from_ip(struct addr *addr, const char *ip, unsigned port)
+{
+    struct in_addr in;
+    struct in6_addr in6;
+    const char *percent = strchr(ip, '%');
+    if (percent)
+        return from_zoned(addr, ip, percent, port);
+    if (inet_pton(AF_INET, ip, &in) == 1) {
+        set_in(addr, in, port);
+        return true;
+    }
+    if (inet_pton(AF_INET6, ip, &in6) == 1) {
+        set_in6(addr, in6, port, 0);
+        return true;
+    }
+    return false;
+}
+
+void addr_any(struct addr *addr, int family, unsigned port)
+{
+    if (family == AF_INET6)
+        set_in6(addr, in6addr_any, port, 0);
+    else
+        set_in(addr, (struct in_addr){.s_addr = htonl(INADDR_ANY)}, port);
+}
+
+bool addr_from_path(struct addr *addr, const char *path)
+{
+    size_t length = strlen(path);
+    bool abstract = path[0] == '@';
+    if (length == 0 || length > ADDR_PATH_MAX || (abstract && length == 1))
+        return false;
+    *addr = (struct addr){.len = (socklen_t)(PATH_OFFSET + length + (abstract ? 0 : 1))};
+    addr->un.sun_family = AF_UNIX;
+    memcpy(addr->un.sun_path, path, length);
+    if (abstract)
+        addr->un.sun_path[0] = '\0';
+    return true;
+}
+
+unsigned addr_port(const struct addr *addr)
+{
+    if (addr->len && addr->sa.sa_family == AF_INET)
+        return ntohs(addr->in.sin_port);
+    if (addr->len && addr->sa.sa_family == AF_INET6)
+        return ntohs(addr->in6.sin6_port);
+    return 0;
+}
+
+bool addr_is_any(const struct addr *addr)
+{
+    if (addr->len && addr->sa.sa_family == AF_INET)
+        return addr->in.sin_addr.s_addr == htonl(INADDR_ANY);
+    if (addr->len && addr->sa.sa_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
+    return false;
+}
+
+/* The bytes of a Unix address's name: without the NUL that may close a path, with the one that
+ * opens an abstract name. 0: it has none. */
+static size_t name_length(const struct addr *addr)
+{
+    if (addr->len <= PATH_OFFSET)
+        return 0;
+    size_t length = addr->len - PATH_OFFSET;
+    if (length > sizeof addr->un.sun_path)
+        length = sizeof addr->un.sun_path;
+    if (addr->un.sun_path[0] == '\0')
+        return length;
+    return strnlen(addr->un.sun_path, length);
+}
+
+bool addr_is_abstract(const struct addr *addr)
+{
+    return addr->len && addr->sa.sa_family == AF_UNIX && name_length(addr) > 0 &&
+           addr->un.sun_path[0] == '\0';
+}
+
+static bool unix_equal(const struct addr *a, const struct addr *b)
+{
+    size_t length = name_length(a);
+    return length == name_length(b) && memcmp(a->un.sun_path, b->un.sun_path, length) == 0;
+}
+
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+    if (a->len == 0 || b->len == 0)
+        return a->len == b->len;
+    if (a->sa.sa_family != b->sa.sa_family)
+        return false;
+    if (a->sa.sa_family == AF_UNIX)
+        return unix_equal(a, b);
+    if (a->sa.sa_family == AF_INET)
+        return a->in.sin_port == b->in.sin_port && a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+    return a->sa.sa_family == AF_INET6 && a->in6.sin6_port == b->in6.sin6_port &&
+           a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
+           IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
+}
+
+static const char *print_unix(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    size_t length = name_length(addr);
+    size_t used = (size_t)snprintf(text, ADDR_TEXT, length ? "unix:" : "unix");
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)addr->un.sun_path[i];
+        if (i == 0 && c == '\0')
+            c = '@';
+        bool plain = c >= 0x20 && c != 0x7f;
+        if (used + (plain ? 1 : 4) >= ADDR_TEXT)
+            break;
+        used += (size_t)snprintf(text + used, ADDR_TEXT - used, plain ? "%c" : "\\x%02x", c);
+    }
+    return text;
+}
+
+/* "fe80::1%eth0"; an IPv4 address mapped into IPv6 comes as IPv4, and says so. */
+static bool print_in6(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    const struct in6_addr *ip = &addr->in6.sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(ip)) {
+        inet_ntop(AF_INET, &ip->s6_addr[12], text, ADDR_TEXT);
+        return true;
+    }
+    inet_ntop(AF_INET6, ip, text, ADDR_TEXT);
+    char zone[IF_NAMESIZE];
+    size_t used = strlen(text);
+    if (addr->in6.sin6_scope_id && if_indextoname(addr->in6.sin6_scope_id, zone))
+        snprintf(text + used, ADDR_TEXT - used, "%%%s", zone);
+    return false;
+}
+
+const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    text[0] = '\0';
+    if (addr->len && addr->sa.sa_family == AF_INET)
+        inet_ntop(AF_INET, &addr->in.sin_addr, text, ADDR_TEXT);
+    else if (addr->len && addr->sa.sa_family == AF_INET6)
+        print_in6(addr, text);
+    return text;
+}
+
+const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    char ip[ADDR_TEXT];
+    text[0] = '\0';
+    if (addr->len == 0)
+        return text;
+    if (addr->sa.sa_family == AF_UNIX)
+        return print_unix(addr, text);
+    addr_print_ip(addr, ip);
+    bool bracket = strchr(ip, ':') != NULL;
+    snprintf(text, ADDR_TEXT, bracket ? "[%.64s]:%u" : "%.64s:%u", ip, addr_port(addr));
+    return text;
+}

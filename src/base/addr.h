@@ -1,0 +1,57 @@
+/*
+ * addr - socket addresses: parse, print, compare.
+ *
+ * Owns:      the one union for every family that preforkd listens on: IPv4, IPv6, Unix.
+ * Knows not: sockets.
+ * Called by: everyone above.
+ * Runs in:   any process.
+ */
+#ifndef PREFORKD_BASE_ADDR_H
+#define PREFORKD_BASE_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct addr {
+    socklen_t len; /* bytes of the address in use; 0: none */
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    };
+};
+
+/* Room for any address as addr_print writes it: "unix:" and 107 bytes, or "[IPv6]:port". */
+enum { ADDR_TEXT = 128 };
+
+/* The longest path of a Unix socket, its closing NUL not counted (unix(7): sun_path). */
+enum { ADDR_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path - 1 };
+
+/* Reads a numeric IPv4 or IPv6 address without brackets. True where it is one. */
+bool addr_from_ip(struct addr *addr, const char *ip, unsigned port);
+
+/* The wildcard of a family, AF_INET or AF_INET6. */
+void addr_any(struct addr *addr, int family, unsigned port);
+
+/* A Unix socket: a path, or "@NAME" for an abstract one. False where it is empty or too long. */
+bool addr_from_path(struct addr *addr, const char *path);
+
+/* The port of an IP address, in host order; 0 of a Unix socket. */
+unsigned addr_port(const struct addr *addr);
+
+bool addr_is_any(const struct addr *addr); /* 0.0.0.0 or :: */
+bool addr_is_abstract(const struct addr *addr);
+bool addr_equal(const struct addr *a, const struct addr *b); /* family, address and port */
+
+/* Writes "127.0.0.1:80", "[::1]:80", "unix:/run/x.sock", "unix:@name", or "unix" for a nameless
+ * one. An IPv4 address mapped into IPv6 is written as IPv4. Control characters come as \xNN. */
+const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT]);
+
+/* Writes the address alone: "127.0.0.1", "::1"; empty for a Unix socket. */
+const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT]);
+
+#endif

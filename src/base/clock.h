@@ -1,0 +1,38 @@
+/*
+ * clock - time as one number: microseconds of CLOCK_MONOTONIC.
+ *
+ * Monotonic, so that setting the wall clock makes nobody late; it stands still while the machine
+ * is suspended (clock_gettime(2)).
+ * Called by: everyone.
+ * Runs in:   any process.
+ */
+#ifndef PREFORKD_BASE_CLOCK_H
+#define PREFORKD_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+typedef int64_t usec;
+
+#define USEC_SECOND ((usec)1000000)
+#define USEC_NEVER  INT64_MAX /* a deadline that does not come */
+
+static inline usec clock_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * USEC_SECOND + now.tv_nsec / 1000;
+}
+
+static inline usec clock_earlier(usec a, usec b)
+{
+    return a < b ? a : b;
+}
+
+/* Seconds as a number to print. */
+static inline double clock_seconds(usec span)
+{
+    return (double)span / (double)USEC_SECOND;
+}
+
+#endif

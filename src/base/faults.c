@@ -1,0 +1,65 @@
+#include "faults.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+void faults_init(struct faults *faults, struct arena *arena)
+{
+    *faults = (struct faults){.arena = arena};
+}
+
+/* Where a fault of this place belongs: behind those of its file with a line up to its own, or else
+ * at the end. */
+static struct fault **place(struct faults *faults, const char *file, int line)
+{
+    struct fault **at = &faults->first;
+    bool in_file = false;
+    for (; *at; at = &(*at)->next) {
+        bool same = strcmp((*at)->file, file) == 0;
+        if (in_file && (!same || (*at)->line > line))
+            return at;
+        if (same && (*at)->line > line)
+            return at;
+        in_file = same;
+    }
+    return at;
+}
+
+static bool known(const struct faults *faults, const char *file, int line, const char *text)
+{
+    for (const struct fault *f = faults->first; f; f = f->next)
+        if (f->line == line && strcmp(f->file, file) == 0 && strcmp(f->text, text) == 0)
+            return true;
+    return false;
+}
+
+void faults_add(struct faults *faults, const char *file, int line, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (known(faults, file, line, text))
+        return;
+    if (faults->count++ >= FAULTS_MAX)
+        return;
+    struct fault *fault = arena_take(faults->arena, sizeof *fault);
+    fault->file = arena_text(faults->arena, file);
+    fault->line = line;
+    fault->text = arena_text(faults->arena, text);
+    struct fault **at = place(faults, file, line);
+    fault->next = *at;
+    *at = fault;
+}
+
+const char *fault_place(const struct fault *fault, char text[static FAULT_PLACE])
+{
+    if (fault->line)
+        snprintf(text, FAULT_PLACE, "%s:%d", fault->file, fault->line);
+    else
+        snprintf(text, FAULT_PLACE, "%s", fault->file);
+    return text;
+}

@@ -1,0 +1,30 @@
+/*
+ * fd - descriptors: what a child keeps, whole writes, one flag.
+ *
+ * Called by: everyone above.
+ * Runs in:   any process.
+ */
+#ifndef PREFORKD_BASE_FD_H
+#define PREFORKD_BASE_FD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <unistd.h>
+
+/* For locals: `__attribute__((cleanup(fd_cleanup))) int fd = ...`, closed at the end of its block.
+ */
+void fd_cleanup(int *fd);
+
+/* Closes every descriptor from 3 on but those on the list. It neither sorts nor copies
+ * that, which would cost each worker pages of its own. Negative ones on the
+ * list are let pass. */
+void fd_keep_only(const int *fds, int count);
+
+/* Writes all of it. 0 or -errno. */
+int fd_write(int fd, const void *data, size_t size);
+
+/* O_NONBLOCK of the open file description, which other processes share (open(2)). 0 or -errno. */
+int fd_set_nonblocking(int fd, bool wanted);
+bool fd_is_nonblocking(int fd);
+
+#endif

@@ -1,0 +1,105 @@
+#include "launch.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the child, in the same memory, works with. */
+struct birth {
+    const struct launch *launch;
+    pid_t parent;
+    int error; /* errno where it could not execute */
+};
+
+/* One page of system calls and nothing deeper: execve's kernel stack is its own. */
+static alignas(16) char child_stack[32 * 1024];
+
+/* Handlers reset themselves at exec, but they would run, in our memory, before it. What our parent
+ * ignored is no business of the program. */
+static void default_dispositions(void)
+{
+    static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE, SIGTERM,
+                                  SIGCHLD, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU};
+    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
+    for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaction(signals[i], &fallback, NULL);
+}
+
+static int child_main(void *argument)
+{
+    struct birth *birth = argument;
+    const struct launch *launch = birth->launch;
+    sigset_t none;
+    setpgid(0, 0);
+    *launch->group = getpid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != birth->parent)
+        _exit(127);
+    if (dup2(launch->input, STDIN_FILENO) < 0 || dup2(launch->output, STDOUT_FILENO) < 0) {
+        birth->error = errno;
+        _exit(127);
+    }
+    close_range(STDERR_FILENO + 1, ~0U, 0);
+    default_dispositions();
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(launch->path, launch->arguments, launch->environment);
+    birth->error = errno;
+    _exit(127);
+}
+
+pid_t launch_program(const struct launch *launch)
+{
+    struct birth birth = {.launch = launch, .parent = getpid()};
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = clone(child_main, child_stack + sizeof child_stack,
+                      CLONE_VM | CLONE_VFORK | SIGCHLD, &birth);
+    int error = pid < 0 ? errno : birth.error;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (error == 0)
+        return pid;
+    *launch->group = 0;
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    return -error;
+}
+
+struct killing {
+    uid_t uid;
+    pid_t group;
+};
+
+/* Bare system calls: those of libc would change the user of all our threads (nptl(7)), in the
+ * memory that we share. */
+static int kill_main(void *argument)
+{
+    const struct killing *killing = argument;
+    uid_t uid = killing->uid;
+    if (syscall(SYS_setresuid, uid, uid, uid) == 0)
+        kill(-killing->group, SIGKILL);
+    _exit(0);
+}
+
+void launch_kill_group(uid_t uid, pid_t group)
+{
+    struct killing killing = {.uid = uid, .group = group};
+    sigset_t all, before;
+    if (geteuid() != 0 || uid == 0) {
+        kill(-group, SIGKILL);
+        return;
+    }
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = clone(kill_main, child_stack + sizeof child_stack, CLONE_VM | CLONE_VFORK | SIGCHLD,
+                      &killing);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+}

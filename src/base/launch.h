@@ -1,0 +1,35 @@
+/*
+ * launch - start a program by vfork: as fast as the kernel can, and safely.
+ *
+ * The child shares our memory until it executes (clone(2), CLONE_VM | CLONE_VFORK), on a stack of
+ * its own, with every signal blocked: so no page table is copied, and no handler of ours runs in
+ * it.
+ * Knows not: connections, slots, logs.
+ * Called by: handlers that run programs.
+ * Runs in:   a worker.
+ */
+#ifndef PREFORKD_BASE_LAUNCH_H
+#define PREFORKD_BASE_LAUNCH_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+struct launch {
+    const char *path;       /* absolute */
+    char *const *arguments; /* argv, ended by NULL */
+    char *const *environment;
+    int input, output; /* become descriptors 0 and 1; 2 stays ours, nothing else is handed on */
+    /* Where the program's process group, which it leads, is written before it runs: so that whoever
+     * looks there can end all that it started. Zero again is the caller's to write. */
+    _Atomic(pid_t) *group;
+};
+
+/* The program's pid; or -errno where it can't be started: nothing runs then. It gets default signal
+ * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). */
+pid_t launch_program(const struct launch *launch);
+
+/* Sends KILL to a process group, as this user: whom that user may not kill is not hit. For a master
+ * that runs as root, and has the group's number from somebody that it need not believe. */
+void launch_kill_group(uid_t uid, pid_t group);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * log - one line an event, to syslog and, where asked, to standard error.
+ *
+ * Owns:      the connection to /dev/log, a copy of the first standard error, the level; it speaks
+ *            the datagrams of syslog(3) itself, because syslog(3) blocks for as long as the syslog
+ *            daemon hangs, and a master must not.
+ * Knows not: what the lines are about. Control characters in them are escaped here, for every
+ *            line.
+ * Called by: everyone above; functions that return an error don't log it.
+ * Runs in:   any process; a forked child goes on with its parent's connection.
+ */
+#ifndef PREFORKD_BASE_LOG_H
+#define PREFORKD_BASE_LOG_H
+
+#include "clock.h"
+
+#include <stdbool.h>
+#include <syslog.h>
+
+enum { LOG_LINE_MAX = 2048 }; /* bytes of a line's text; the rest is cut */
+
+/* Starts: to standard error if asked or if there is no syslog. Lines are `daemon` and `notice`
+ * until log_configure says otherwise. */
+void log_open(const char *ident, bool to_stderr);
+
+/* Whether err lines go to standard error although it was not asked for: until the daemon serves.
+ * Not where that is the journal, which has them by syslog already. */
+void log_errors_to_stderr(bool wanted);
+
+/* Standard error belongs to somebody who waits for its end (preforkd -d): no child may have it. */
+void log_lend_no_stderr(void);
+
+/* In a forked child: from here on only what log_descriptors tells is used. */
+void log_enter_child(void);
+
+/* Gives up standard error, because it is about to be closed (a daemon that detaches). */
+void log_leave_stderr(void);
+
+/* What the configuration's log section says. The ident is copied. */
+void log_configure(const char *ident, int facility, int level);
+
+/* The descriptors that a child must keep to go on logging; returns how many, at most 2. */
+int log_descriptors(int fds[static 2]);
+
+/* Whether a line of this level (LOG_ERR ... LOG_DEBUG) is written at all. */
+bool log_wanted(int level);
+
+void log_event(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_err(...)     log_event(LOG_ERR, __VA_ARGS__)
+#define log_warning(...) log_event(LOG_WARNING, __VA_ARGS__)
+#define log_notice(...)  log_event(LOG_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_event(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)   log_event(LOG_DEBUG, __VA_ARGS__)
+
+/* A warning that may recur, said at most once an interval. */
+struct log_rate {
+    usec next;       /* not before then */
+    unsigned missed; /* since the last time that it was said */
+};
+
+/* Whether it may be said now. If so, *missed is how often it was not said meanwhile. */
+bool log_rate_ok(struct log_rate *rate, usec interval, unsigned *missed);
+
+/* Copies text with control characters, and bytes that are no UTF-8 lead to worry about, as \xNN.
+ * Returns the length written, always closed by a NUL. */
+int log_escape(char *to, int size, const char *from, int length);
+
+#endif

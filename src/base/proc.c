@@ -1,0 +1,183 @@
+#include "proc.h"
+
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static char *title_memory;
+static size_t title_size;
+static size_t title_used; /* behind it all is zero */
+static struct rlimit first_nofile;
+
+/* The texts of a list that stand one behind the other from *end on: moves *end behind them. Returns
+ * how many texts the list has. */
+static int find_end(char **texts, char **end)
+{
+    int count = 0;
+    for (; texts[count]; count++)
+        if (texts[count] == *end)
+            *end += strlen(texts[count]) + 1;
+    return count;
+}
+
+/* A list of the same texts, those in the title's memory taken from its copy. */
+static void move_texts(char **to, char **from, int count, char *copy)
+{
+    for (int i = 0; i < count; i++) {
+        bool in_title = from[i] >= title_memory && from[i] < title_memory + title_size;
+        to[i] = in_title ? copy + (from[i] - title_memory) : from[i];
+    }
+}
+
+char **proc_title_init(int argc, char **argv)
+{
+    static char *copy __attribute__((used)); /* of the texts, for as long as we live */
+    static char **lists __attribute__((used));
+    if (argc < 1)
+        return argv;
+    char *end = argv[0];
+    find_end(argv, &end);
+    int variables = find_end(environ, &end);
+    copy = malloc((size_t)(end - argv[0]));
+    lists = calloc((size_t)(argc + variables) + 2, sizeof *lists);
+    if (!copy || !lists)
+        return argv;
+    title_memory = argv[0];
+    title_used = title_size = (size_t)(end - argv[0]);
+    memcpy(copy, title_memory, title_size);
+    move_texts(lists, argv, argc, copy);
+    move_texts(lists + argc + 1, environ, variables, copy);
+    environ = lists + argc + 1;
+    return lists;
+}
+
+/* By hand: each function of libc that a worker calls at its birth may cost it a page fault. */
+size_t proc_title(const char *title)
+{
+    size_t length = 0;
+    if (!title_memory)
+        return 0;
+    for (; title[length] && length + 1 < title_size; length++)
+        title_memory[length] = title[length];
+    for (size_t at = length; at < title_used; at++)
+        title_memory[at] = '\0';
+    if (title_used == title_size || title_used < length)
+        title_used = length;
+    return length;
+}
+
+char *proc_title_memory(void)
+{
+    return title_memory;
+}
+
+void proc_raise_nofile(void)
+{
+    if (getrlimit(RLIMIT_NOFILE, &first_nofile) != 0)
+        return;
+    struct rlimit most = {.rlim_cur = first_nofile.rlim_max, .rlim_max = first_nofile.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &most);
+}
+
+void proc_restore_nofile(void)
+{
+    if (first_nofile.rlim_max)
+        setrlimit(RLIMIT_NOFILE, &first_nofile);
+}
+
+int proc_pidfile_open(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return -errno;
+    char text[16];
+    int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    int error = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || ftruncate(fd, 0) != 0)
+        error = -errno;
+    else
+        error = fd_write(fd, text, (size_t)length);
+    if (error == 0)
+        return fd;
+    close(fd);
+    return error;
+}
+
+void proc_pidfile_close(const char *path, int fd)
+{
+    struct stat ours, there;
+    if (fd < 0)
+        return;
+    if (fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+        ours.st_dev == there.st_dev)
+        unlink(path);
+    close(fd);
+}
+
+/* The process that the user started: its exit is the daemon's word, or its death. */
+static void wait_for_word(int fd, pid_t session)
+{
+    unsigned char status;
+    ssize_t n;
+    do
+        n = read(fd, &status, 1);
+    while (n < 0 && errno == EINTR);
+    waitpid(session, NULL, 0);
+    _exit(n == 1 ? status : 70);
+}
+
+int proc_detach(void)
+{
+    int word[2];
+    if (pipe2(word, O_CLOEXEC) != 0)
+        return -errno;
+    pid_t session = fork();
+    if (session < 0) {
+        int error = -errno;
+        close(word[0]);
+        close(word[1]);
+        return error;
+    }
+    if (session > 0) {
+        close(word[1]);
+        wait_for_word(word[0], session);
+    }
+    close(word[0]);
+    setsid();
+    pid_t daemon = fork(); /* no session leader: it can't get a terminal again */
+    if (daemon != 0)
+        _exit(daemon < 0 ? 70 : 0);
+    return word[1];
+}
+
+void proc_detached(int fd, int status)
+{
+    unsigned char word = (unsigned char)status;
+    fd_write(fd, &word, 1);
+    close(fd);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++)
+        dup2(null, i);
+    if (null > STDERR_FILENO)
+        close(null);
+}
+
+const char *proc_signal_word(int number)
+{
+    static char digits[12];
+    const char *word = sigabbrev_np(number);
+    if (word)
+        return word;
+    snprintf(digits, sizeof digits, "%d", number);
+    return digits;
+}

@@ -1,0 +1,48 @@
+/*
+ * proc - this process: its title, its limits, its pid file, its detaching.
+ *
+ * Called by: main, the master, workers.
+ * Runs in:   as said at each.
+ */
+#ifndef PREFORKD_BASE_PROC_H
+#define PREFORKD_BASE_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/* Takes the memory of argv and environ for the title, and returns a copy of argv to go on with; the
+ * environment is copied too. Call it once, first thing in main. Without memory there is no title,
+ * and what it returns is argv. */
+char **proc_title_init(int argc, char **argv);
+
+/* What ps(1) shows of this process from now on; cut where it does not fit. Returns how much does. */
+size_t proc_title(const char *title);
+
+/* Where the title stands, so that a worker can change a word of it by a plain memcpy; NULL: nowhere. */
+char *proc_title_memory(void);
+
+/* Raises the soft limit of open files to the hard one, for a master that holds a pipe a worker. */
+void proc_raise_nofile(void);
+
+/* The limit of open files that this process was started with, which its workers get back. */
+void proc_restore_nofile(void);
+
+/* Writes our pid into a file, locked for as long as the descriptor is open. The descriptor, or
+ * -errno: -EWOULDBLOCK where another process holds the lock. */
+int proc_pidfile_open(const char *path);
+void proc_pidfile_close(const char *path, int fd);
+
+/* Detaches: forks twice with a session between. Returns in the daemon the descriptor for
+ * proc_detached; the process that was started waits for it and exits with what it is told. -errno.
+ */
+int proc_detach(void);
+
+/* Lets the waiting process end with `status`, and gives up the terminal. */
+void proc_detached(int fd, int status);
+
+/* The word of a signal, "SEGV"; "34" where it has none. */
+const char *proc_signal_word(int number);
+
+#endif

@@ -1,0 +1,131 @@
+#include "sysd.h"
+
+#include "build-config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *notify_socket;
+static struct sysd_socket *passed;
+static int passed_count;
+static usec watchdog_period;
+
+const struct sysd_socket *sysd_socket(int index)
+{
+    return &passed[index];
+}
+
+int sysd_socket_count(void)
+{
+    return passed_count;
+}
+
+usec sysd_watchdog_period(void)
+{
+    return watchdog_period;
+}
+
+#if HAVE_SYSTEMD
+
+#include <dlfcn.h>
+#include <systemd/sd-daemon.h>
+
+/* libsystemd brings seven libraries along, and every page that their loading writes is copied into
+ * each worker's page tables: so it is there only while systemd is spoken with. */
+#define LIBSYSTEMD "libsystemd.so.0"
+
+static void *library;
+
+/* A function of libsystemd; NULL where it can't be loaded. Filled through a pointer to an object,
+ * as POSIX asks of dlsym(3). */
+static bool find(const char *name, void *function)
+{
+    if (!library)
+        library = dlopen(LIBSYSTEMD, RTLD_NOW | RTLD_LOCAL);
+    void *found = library ? dlsym(library, name) : NULL;
+    memcpy(function, &found, sizeof found);
+    return found != NULL;
+}
+
+static void leave_library(void)
+{
+    if (library)
+        dlclose(library);
+    library = NULL;
+}
+
+static int take_sockets(void)
+{
+    int (*listen_fds)(int unset, char ***names);
+    char **names = NULL;
+    if (!getenv("LISTEN_FDS"))
+        return 0;
+    if (!find("sd_listen_fds_with_names", &listen_fds))
+        return -ELIBACC;
+    int count = listen_fds(true, &names);
+    if (count <= 0)
+        return count;
+    passed = calloc((size_t)count, sizeof *passed);
+    if (!passed)
+        return -ENOMEM;
+    for (int i = 0; i < count; i++)
+        passed[i] = (struct sysd_socket){.fd = SD_LISTEN_FDS_START + i, .name = names[i]};
+    free(names);
+    passed_count = count;
+    return count;
+}
+
+static void take_watchdog(void)
+{
+    int (*watchdog_enabled)(int unset, uint64_t *period);
+    uint64_t period = 0;
+    if (getenv("WATCHDOG_USEC") && find("sd_watchdog_enabled", &watchdog_enabled) &&
+        watchdog_enabled(true, &period) > 0)
+        watchdog_period = (usec)period / 2;
+}
+
+int sysd_open(void)
+{
+    const char *socket = getenv("NOTIFY_SOCKET");
+    if (socket)
+        notify_socket = strdup(socket);
+    unsetenv("NOTIFY_SOCKET");
+    take_watchdog();
+    int count = take_sockets();
+    leave_library();
+    return count;
+}
+
+void sysd_notify(const char *format, ...)
+{
+    int (*notify)(int unset, const char *state);
+    char text[1024];
+    va_list args;
+    if (!notify_socket || !find("sd_notify", &notify))
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    /* libsystemd looks for the socket in the environment, where no child of ours may find it. */
+    if (setenv("NOTIFY_SOCKET", notify_socket, true) == 0)
+        notify(true, text);
+    leave_library();
+}
+
+#else
+
+int sysd_open(void)
+{
+    return 0;
+}
+
+void sysd_notify(const char *format, ...)
+{
+    (void)format;
+    (void)notify_socket;
+}
+
+#endif

@@ -1,0 +1,179 @@
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What differs so far: the first of the weightiest kind, and how many there are. */
+struct difference {
+    enum pool_change change;
+    int count;
+    char what[200];
+};
+
+/* True where this difference is to be described: it is the first of its kind. */
+static bool note(struct difference *difference, enum pool_change change)
+{
+    difference->count++;
+    if (difference->change >= change)
+        return false;
+    difference->change = change;
+    return true;
+}
+
+static enum pool_change change_of(const struct option_row *row)
+{
+    if (row->flags & OPTION_RESIZE)
+        return POOL_RESIZED;
+    return row->flags & OPTION_LIVE ? POOL_ADJUSTED : POOL_REPLACED;
+}
+
+/* A value as a sentence has it: without quotes, and not too long. */
+static const char *plain(const struct option_row *row, const void *section, char text[static 64])
+{
+    size_t length = option_print(row, section, text, 64);
+    char *begin = text[0] == '"' ? text + 1 : text;
+    if (length == 0)
+        return "none";
+    if (length >= 64)
+        strcpy(text + 60, "...");
+    else if (begin > text)
+        text[length - 1] = '\0';
+    return begin;
+}
+
+static void compare_row(struct difference *difference, const struct option_row *row,
+                        const void *old, const void *new)
+{
+    char was[64], is[64];
+    if (option_equal(row, old, new) || !note(difference, change_of(row)))
+        return;
+    if (row->type == OPTION_WORDS)
+        snprintf(difference->what, sizeof difference->what, "%s changed", row->name);
+    else
+        snprintf(difference->what, sizeof difference->what, "%s%s%s to %s",
+                 row->flags & OPTION_RESIZE ? "" : row->name, row->flags & OPTION_RESIZE ? "" : " ",
+                 plain(row, old, was), plain(row, new, is));
+}
+
+static void compare_rows(struct difference *difference, const struct option_row *rows,
+                         const void *old, const void *new)
+{
+    for (; rows->name; rows++)
+        compare_row(difference, rows, old, new);
+}
+
+static bool is_set(const struct pool_config *pool, const char *option)
+{
+    return option_is_set(pool_rows, &pool->origin, option);
+}
+
+/* Whether a difference is no more than what follows from another: of the user, or of its group. */
+static bool follows(const char *option, const struct pool_config *old,
+                    const struct pool_config *new)
+{
+    bool user = strcmp(old->user, new->user) != 0, group = strcmp(old->group, new->group) != 0;
+    if (is_set(old, option) || is_set(new, option))
+        return false;
+    if (strcmp(option, "group") == 0)
+        return user;
+    return (user || group) &&
+           (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
+}
+
+static void compare_options(struct difference *difference, const struct pool_config *old,
+                            const struct pool_config *new)
+{
+    for (const struct option_row *row = pool_rows; row->name; row++)
+        if (!follows(row->name, old, new))
+            compare_row(difference, row, old, new);
+}
+
+static void compare_handlers(struct difference *difference, const struct pool_config *old,
+                             const struct pool_config *new)
+{
+    if (strcmp(old->handler->name, new->handler->name) == 0) {
+        compare_rows(difference, new->handler->rows, old->handler_config, new->handler_config);
+        return;
+    }
+    if (note(difference, POOL_REPLACED))
+        snprintf(difference->what, sizeof difference->what, "handler %s to %s", old->handler->name,
+                 new->handler->name);
+}
+
+static bool groups_equal(const struct identity *a, const struct identity *b)
+{
+    return a->group_count == b->group_count &&
+           (a->group_count == 0 ||
+            memcmp(a->groups, b->groups, (size_t)a->group_count * sizeof *a->groups) == 0);
+}
+
+static bool names_equal(const struct pool_config *old, const struct pool_config *new)
+{
+    return strcmp(old->user, new->user) == 0 && strcmp(old->group, new->group) == 0;
+}
+
+static bool owners_equal(const struct pool_config *old, const struct pool_config *new)
+{
+    return strcmp(old->socket_user, new->socket_user) == 0 &&
+           strcmp(old->socket_group, new->socket_group) == 0;
+}
+
+/* The names may have stayed while the system changed what they stand for. */
+static void compare_identities(struct difference *difference, const struct pool_config *old,
+                               const struct pool_config *new)
+{
+    const struct identity *was = &old->identity, *is = &new->identity;
+    bool same = was->uid == is->uid && was->gid == is->gid && groups_equal(was, is) &&
+                strcmp(was->home, is->home) == 0;
+    bool owned = old->socket_uid == new->socket_uid && old->socket_gid == new->socket_gid;
+    if (!same && names_equal(old, new) && note(difference, POOL_REPLACED))
+        snprintf(difference->what, sizeof difference->what, "the entry of user %s changed",
+                 new->user);
+    if (!owned && owners_equal(old, new) && note(difference, POOL_ADJUSTED))
+        snprintf(difference->what, sizeof difference->what, "the owner of its sockets changed");
+}
+
+static bool specs_equal(const struct listen_spec *a, const struct listen_spec *b)
+{
+    if (a->passed_name || b->passed_name)
+        return a->passed_name && b->passed_name && strcmp(a->passed_name, b->passed_name) == 0;
+    return a->any_family == b->any_family && addr_equal(&a->addr, &b->addr);
+}
+
+static bool has_spec(const struct pool_config *pool, const struct listen_spec *spec)
+{
+    for (int i = 0; i < pool->listen_count; i++)
+        if (specs_equal(&pool->listens[i], spec))
+            return true;
+    return false;
+}
+
+/* The same words may stand for other addresses: a name's. In whatever order the lookup told them.
+ */
+static void compare_addresses(struct difference *difference, const struct pool_config *old,
+                              const struct pool_config *new)
+{
+    bool same = old->listen_count == new->listen_count;
+    for (int i = 0; same && i < new->listen_count; i++)
+        same = has_spec(old, &new->listens[i]);
+    bool worded = !option_equal(&pool_rows[option_find(pool_rows, "listen")], old, new);
+    if (!same && !worded && note(difference, POOL_REPLACED))
+        snprintf(difference->what, sizeof difference->what,
+                 "the addresses that listen stands for changed");
+}
+
+enum pool_change config_compare(const struct pool_config *old, const struct pool_config *new,
+                                char *what, size_t size)
+{
+    struct difference difference = {.change = POOL_KEPT};
+    compare_options(&difference, old, new);
+    compare_rows(&difference, limit_rows, &old->limits, &new->limits);
+    compare_handlers(&difference, old, new);
+    compare_identities(&difference, old, new);
+    compare_addresses(&difference, old, new);
+    if (difference.count > 1)
+        snprintf(what, size, "%s and %d more", difference.what, difference.count - 1);
+    else
+        snprintf(what, size, "%s", difference.what);
+    return difference.change;
+}

@@ -1,0 +1,141 @@
+/*
+ * config - a configuration file as one immutable struct.
+ *
+ * Owns:      struct config and all that hangs below it, in one arena: loaded in a child, read by
+ *            the master and by its workers; one a generation, given back when nobody refers to it.
+ * Knows not: handlers (their sections are handed to it), sockets, processes.
+ * Called by: main, master; workers read it.
+ * Runs in:   config_load in the checking child; the rest in the master.
+ */
+#ifndef PREFORKD_CONFIG_CONFIG_H
+#define PREFORKD_CONFIG_CONFIG_H
+
+#include "../base/addr.h"
+#include "option.h"
+
+#include <stdio.h>
+#include <sys/types.h>
+
+enum { POOL_NAME_MAX = 32 };       /* letters, digits, and - _ . */
+enum { POOLS_MAX = 256 };          /* pools in one configuration */
+enum { POOL_WORKERS_MAX = 30000 }; /* workers of one pool, and of all together */
+
+/* One address to listen on, as rules made it of a word of `listen`. */
+struct listen_spec {
+    const char *word;        /* as the file has it */
+    const char *passed_name; /* of systemd:NAME; NULL for an address */
+    struct addr addr;        /* where passed_name is NULL */
+    bool any_family;         /* *:PORT: one IPv6 wildcard socket that takes IPv4 too */
+    const char *file;
+    int line;
+};
+
+/* Who a worker becomes. Not root: who started the daemon. */
+struct identity {
+    const char *user, *group; /* names; a number's digits where the system has no name */
+    const char *home;
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups; /* the supplementary ones */
+    int group_count;
+};
+
+enum limit_kind { LIMIT_NOFILE, LIMIT_AS, LIMIT_CORE, LIMIT_NPROC, LIMIT_CPU, LIMIT_KINDS };
+
+/* limits { ... }: OPTION_UNSET, OPTION_UNLIMITED or a value. */
+struct limits_config {
+    long long value[LIMIT_KINDS];
+};
+
+/* log { ... } */
+struct log_config {
+    int level;    /* LOG_ERR ... LOG_DEBUG of syslog(3), by rules */
+    int facility; /* LOG_DAEMON ..., by rules */
+    int level_choice, facility_choice;
+    const char *ident;
+};
+
+struct pool_config {
+    struct origin origin;
+    const char *name;
+
+    /* as the file has it, by pool_rows */
+    struct words listen;
+    int backlog; /* of listen(2) */
+    int socket_mode;
+    const char *socket_user, *socket_group;
+    int keepalive; /* seconds, 0 off */
+    int workers;
+    int max_requests;     /* 0 never */
+    int graceful_timeout; /* seconds, 0 at once; the global one where it is not set */
+    int idle_timeout;     /* seconds, at least 1 */
+    int ready_timeout;    /* seconds */
+    bool log_connections;
+    const char *user, *group;
+    const char *chroot, *directory;
+    int umask, nice;
+    struct words environment; /* NAME=VALUE */
+    struct limits_config limits;
+    struct origin limits_origin; /* without lines where the file has no limits section */
+
+    /* what rules made of it */
+    const struct listen_spec *listens;
+    int listen_count;
+    struct identity identity;
+    uid_t socket_uid; /* the owner of the pool's Unix sockets */
+    gid_t socket_gid;
+
+    /* the handler, by its own rows */
+    const struct handler_section *handler;
+    struct origin handler_origin;
+    const void *handler_config;
+};
+
+struct config {
+    struct arena *arena; /* in which all of it lies, this struct too */
+    unsigned refs;
+    struct faults faults; /* not empty: nothing else in here may be used */
+
+    const char *file;
+    struct origin origin;
+    const char *user, *group;
+    const char *control, *control_group; /* control: a path, or "none" */
+    int graceful_timeout;
+    struct log_config log;
+    struct origin log_origin;               /* without lines where the file has no log section */
+    const struct pool_config *const *pools; /* in the order of the files */
+    int pool_count;
+};
+
+extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
+
+/* An empty one with one reference, to be filled by config_load, in this process or in a child of
+ * it. NULL with errno set. */
+struct config *config_new(void);
+void config_ref(struct config *config);
+void config_unref(struct config *config); /* NULL is let pass */
+
+/* Reads a file with all that it includes, fills in defaults, asks for users, groups and the
+ * addresses of names, and notes every fault. May block on the disk and on lookups. `handlers` ends
+ * with NULL. */
+void config_load(struct config *config, const char *file,
+                 const struct handler_section *const *handlers);
+
+/* Writes the effective configuration, defaults filled in, in a form that config_load reads to the
+ * same. */
+void config_dump(const struct config *config, FILE *out);
+
+/* How a pool of the new configuration differs from the one of the same name in the old. */
+enum pool_change {
+    POOL_KEPT,     /* nothing differs */
+    POOL_ADJUSTED, /* only what takes effect in place */
+    POOL_RESIZED,  /* the size (and what takes effect in place) */
+    POOL_REPLACED, /* something that workers have from their birth */
+};
+
+/* Compares, and says what differs: "user www-data to git", "4 to 8"; the first difference of the
+ * weightiest kind, and "and N more" where there are others. */
+enum pool_change config_compare(const struct pool_config *old, const struct pool_config *new,
+                                char *what, size_t size);
+
+#endif

@@ -1,0 +1,248 @@
+#include "listens.h"
+
+#include <ctype.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PORT_MAX = 65535, HOST_MAX = 255, NAME_MAX_BYTES = 255 };
+
+/* The word being read, and where its addresses go. */
+struct reading {
+    const char *word;
+    const struct pool_config *pool;
+    struct faults *faults;
+    const char *file;
+    int line;
+    struct listen_spec *specs;
+    int count, room;
+};
+
+static void fault(const struct reading *reading, const char *why)
+{
+    faults_add(reading->faults, reading->file, reading->line, "pool %s: listen \"%.150s\": %s",
+               reading->pool->name, reading->word, why);
+}
+
+static struct listen_spec *add(struct reading *reading)
+{
+    if (reading->count == reading->room) {
+        fault(reading, "one address too many: all pools together may have 4096");
+        return NULL;
+    }
+    struct listen_spec *spec = &reading->specs[reading->count++];
+    *spec =
+        (struct listen_spec){.word = reading->word, .file = reading->file, .line = reading->line};
+    return spec;
+}
+
+static void read_path(struct reading *reading, const char *path)
+{
+    struct addr addr;
+    struct listen_spec *spec;
+    if (path[0] != '/' && path[0] != '@')
+        fault(reading, "a Unix socket is unix:/an/absolute/path or unix:@name");
+    else if (path[strlen(path) - 1] == '/' || strcmp(path, "@") == 0)
+        fault(reading, "the name of the socket is missing");
+    else if (!addr_from_path(&addr, path))
+        fault(reading, "the path of a Unix socket has at most 107 bytes");
+    else if ((spec = add(reading)))
+        spec->addr = addr;
+}
+
+/* What systemd takes for FileDescriptorName= (systemd.socket(5)). */
+static void read_passed(struct reading *reading, const char *name)
+{
+    size_t length = 0;
+    while (name[length] > 0x20 && name[length] < 0x7f && name[length] != ':')
+        length++;
+    if (length == 0 || name[length] || length > NAME_MAX_BYTES) {
+        fault(reading,
+              "the name of a passed socket has 1 to 255 characters, no blank and no colon");
+        return;
+    }
+    struct listen_spec *spec = add(reading);
+    if (spec)
+        spec->passed_name = name;
+}
+
+/* A number, or a service of TCP by its name. */
+static bool read_port(struct reading *reading, const char *text, unsigned *port)
+{
+    char *end;
+    if (isdigit((unsigned char)*text)) {
+        unsigned long value = strtoul(text, &end, 10);
+        if (*end == '\0' && value <= PORT_MAX && end - text <= 10) {
+            *port = (unsigned)value;
+            return true;
+        }
+        fault(reading, "the port is a number from 0 to 65535, or a service's name");
+        return false;
+    }
+    const struct servent *service = *text ? getservbyname(text, "tcp") : NULL;
+    if (service)
+        *port = ntohs((in_port_t)service->s_port);
+    else
+        fault(reading, *text ? "the system knows no service of this name" : "the port is missing");
+    return service != NULL;
+}
+
+/* A mapped address would be bound by the IPv6 socket that takes no IPv4: by none. */
+static bool is_mapped(const struct addr *addr)
+{
+    return addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr);
+}
+
+static void read_numeric(struct reading *reading, const struct addr *addr)
+{
+    if (is_mapped(addr)) {
+        fault(reading, "write an IPv4 address as such");
+        return;
+    }
+    struct listen_spec *spec = add(reading);
+    if (spec)
+        spec->addr = *addr;
+}
+
+static void read_any(struct reading *reading, unsigned port)
+{
+    struct listen_spec *spec = add(reading);
+    if (!spec)
+        return;
+    addr_any(&spec->addr, AF_INET6, port);
+    spec->any_family = true;
+}
+
+/* Whether the word has this address already. */
+static bool is_known(const struct reading *reading, int first, const struct addr *addr)
+{
+    for (int i = first; i < reading->count; i++)
+        if (addr_equal(&reading->specs[i].addr, addr))
+            return true;
+    return false;
+}
+
+static void add_found(struct reading *reading, const struct addrinfo *found, unsigned port)
+{
+    int first = reading->count;
+    for (; found; found = found->ai_next) {
+        struct addr addr = {.len = found->ai_addrlen};
+        if (found->ai_addrlen > sizeof addr.un)
+            continue;
+        memcpy(&addr.sa, found->ai_addr, found->ai_addrlen);
+        if (addr.sa.sa_family == AF_INET)
+            addr.in.sin_port = htons((in_port_t)port);
+        else if (addr.sa.sa_family == AF_INET6)
+            addr.in6.sin6_port = htons((in_port_t)port);
+        else
+            continue;
+        if (!is_known(reading, first, &addr))
+            read_numeric(reading, &addr);
+    }
+    if (reading->count == first)
+        fault(reading, "this host has no address");
+}
+
+static void free_found(struct addrinfo **found)
+{
+    if (*found)
+        freeaddrinfo(*found);
+}
+
+static void read_name(struct reading *reading, const char *host, unsigned port)
+{
+    struct addrinfo *found __attribute__((cleanup(free_found))) = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    int error = getaddrinfo(host, NULL, &hints, &found);
+    if (error)
+        fault(reading, error == EAI_SYSTEM ? "the host can't be looked up" : gai_strerror(error));
+    else
+        add_found(reading, found, port);
+}
+
+/* HOST:PORT, or [IPv6]:PORT, cut into `host` and what is behind the colon. NULL: a fault is noted.
+ */
+static const char *cut(struct reading *reading, char host[static HOST_MAX + 1], bool *bracketed)
+{
+    const char *word = reading->word;
+    *bracketed = word[0] == '[';
+    const char *end = *bracketed ? strchr(word, ']') : strrchr(word, ':');
+    const char *begin = word + *bracketed;
+    if (!end || (*bracketed && end[1] != ':')) {
+        fault(reading, "expected HOST:PORT, [IPv6]:PORT, *:PORT, unix:PATH, unix:@NAME or "
+                       "systemd:NAME");
+        return NULL;
+    }
+    if (end == begin || end - begin > HOST_MAX) {
+        fault(reading, end == begin ? "the host is missing; *:PORT listens on every address"
+                                    : "the host is too long");
+        return NULL;
+    }
+    memcpy(host, begin, (size_t)(end - begin));
+    host[end - begin] = '\0';
+    return end + 1 + *bracketed;
+}
+
+static void read_host(struct reading *reading)
+{
+    char host[HOST_MAX + 1];
+    bool bracketed;
+    unsigned port;
+    struct addr addr;
+    const char *service = cut(reading, host, &bracketed);
+    if (!service || !read_port(reading, service, &port))
+        return;
+    bool numeric = addr_from_ip(&addr, host, port);
+    if (!bracketed && strcmp(host, "*") == 0)
+        read_any(reading, port);
+    else if (bracketed && (!numeric || addr.sa.sa_family != AF_INET6))
+        fault(reading, "in brackets stands an IPv6 address");
+    else if (!bracketed && strchr(host, ':'))
+        fault(reading, "an IPv6 address stands in brackets: [IPv6]:PORT");
+    else if (numeric)
+        read_numeric(reading, &addr);
+    else
+        read_name(reading, host, port);
+}
+
+int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
+                 struct faults *faults)
+{
+    struct reading reading = {
+        .pool = pool,
+        .faults = faults,
+        .file = option_file(pool_rows, &pool->origin, "listen"),
+        .line = option_line(pool_rows, &pool->origin, "listen"),
+        .specs = specs,
+        .room = room,
+    };
+    for (int i = 0; i < pool->listen.count; i++) {
+        reading.word = pool->listen.at[i];
+        if (strncmp(reading.word, "unix:", 5) == 0)
+            read_path(&reading, reading.word + 5);
+        else if (strncmp(reading.word, "systemd:", 8) == 0)
+            read_passed(&reading, reading.word + 8);
+        else
+            read_host(&reading);
+    }
+    return reading.count;
+}
+
+/* A wildcard of one family is in the way of that family's addresses, *:PORT of all. */
+static bool takes(const struct listen_spec *any, const struct listen_spec *one)
+{
+    return addr_is_any(&any->addr) &&
+           (any->any_family || any->addr.sa.sa_family == one->addr.sa.sa_family);
+}
+
+bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b)
+{
+    if (a->passed_name || b->passed_name)
+        return a->passed_name && b->passed_name && strcmp(a->passed_name, b->passed_name) == 0;
+    bool a_unix = a->addr.sa.sa_family == AF_UNIX, b_unix = b->addr.sa.sa_family == AF_UNIX;
+    if (a_unix || b_unix)
+        return a_unix && b_unix && addr_equal(&a->addr, &b->addr);
+    if (addr_port(&a->addr) != addr_port(&b->addr) || addr_port(&a->addr) == 0)
+        return false;
+    return takes(a, b) || takes(b, a) || addr_equal(&a->addr, &b->addr);
+}

@@ -1,0 +1,104 @@
+/*
+ * option - the option row: name, type, range, default; and what follows from it: libconfuse's
+ * tables, parsing, ranges, the dump, the comparison of two configurations, the manual's check.
+ *
+ * Owns:      rows and the reading and writing of one value by its row.
+ * Knows not: pools, handlers, what options mean together (rules does).
+ * Called by: config, rules; handlers declare rows of their own with it.
+ * Runs in:   the checking child reads values; the master compares and dumps.
+ */
+#ifndef PREFORKD_CONFIG_OPTION_H
+#define PREFORKD_CONFIG_OPTION_H
+
+#include "../base/faults.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum option_type {
+    OPTION_NUMBER,  /* int */
+    OPTION_SECONDS, /* int, whole seconds */
+    OPTION_BOOL,    /* bool: true false yes no on off */
+    OPTION_MODE,    /* int, octal: 0660 */
+    OPTION_CHOICE,  /* int, the index of a word in .choices */
+    OPTION_LIMIT,   /* long long, bytes or a count, K M G; "unlimited" is OPTION_UNLIMITED */
+    OPTION_TEXT,    /* const char *, NULL where it is not set and has no default */
+    OPTION_WORDS,   /* struct words */
+};
+
+#define OPTION_UNLIMITED (-1LL)
+#define OPTION_UNSET     (-2LL) /* of a limit without default that the file does not set */
+
+/* A list of texts, ended by a NULL that is not counted; NULL and 0 where it is not set. */
+struct words {
+    const char *const *at;
+    int count;
+};
+
+enum option_flags {
+    OPTION_REQUIRED = 1, /* missing is a fault, told at the line of its section */
+    OPTION_LIVE = 2,     /* a change takes effect in place: no worker is replaced for it */
+    OPTION_RESIZE = 4,   /* a change is a new size of the pool */
+};
+
+struct option_row {
+    const char *name;
+    enum option_type type;
+    size_t offset;        /* of the field in the section's struct */
+    long long min, max;   /* of a number, seconds, mode, limit; of a text or a list: its length
+                             and its count of words; both 0: not bounded */
+    const char *fallback; /* the default as a file would have it, unquoted; NULL: none */
+    const char *const *choices; /* of OPTION_CHOICE, ended by NULL */
+    unsigned flags;             /* enum option_flags */
+};
+
+/* A table of rows ends with a row without a name. */
+#define OPTION_END                                                                                 \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+/* Where a section stands, and each of its options. */
+struct origin {
+    const char *file;
+    int line; /* of the section's opening; of the file's first line for the global options */
+    const int *lines;         /* by row: where the option is set, 0 where it is not */
+    const char *const *files; /* by row: the file that sets it (the global options may be anywhere);
+                                 NULL: all stand in `file` */
+};
+
+/* A section that names a handler: what config must know of the handler. */
+struct handler_section {
+    const char *name;
+    const struct option_row *rows; /* ended by OPTION_END; never NULL */
+    size_t size;                   /* of its struct, made zeroed and filled by the rows */
+    const char *const *refused;    /* names of pool options that it can't honour, ended by NULL;
+                                      NULL: none */
+};
+
+/* The index of a row by its option's name; -1 where there is none. */
+int option_find(const struct option_row *rows, const char *name);
+int option_count(const struct option_row *rows);
+
+/* Whether it is set; where it is, or else where its section stands. */
+bool option_is_set(const struct option_row *rows, const struct origin *origin, const char *name);
+int option_line(const struct option_row *rows, const struct origin *origin, const char *name);
+const char *option_file(const struct option_row *rows, const struct origin *origin,
+                        const char *name);
+
+/* Fills the struct with its rows' defaults. */
+void option_defaults(const struct option_row *rows, void *section, struct arena *arena);
+
+/* Reads a value (`count` texts; one but for OPTION_WORDS) into its field. A value of the wrong type
+ * or out of range is a fault that says what is allowed. */
+void option_read(const struct option_row *row, void *section, const char *const *values, int count,
+                 struct faults *faults, const char *file, int line);
+
+/* Writes a value as a file has it, quoted where it must be, that reads back to the same; empty
+ * where it is not set. Returns the length that it has, as snprintf does. */
+size_t option_print(const struct option_row *row, const void *section, char *text, size_t size);
+
+/* Whether two sections hold the same value. */
+bool option_equal(const struct option_row *row, const void *a, const void *b);
+
+#endif

@@ -1,0 +1,355 @@
+#include "rules.h"
+
+#include "identity.h"
+#include "listens.h"
+#include "owners.h"
+#include "ruling.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* Descriptors that the master holds beside one pipe a worker: listeners, and its own few. */
+enum { SPARE_DESCRIPTORS = 64 };
+
+/* In the order of the choices in log_rows. */
+static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+static const int facilities[] = {
+    LOG_DAEMON, LOG_AUTH,   LOG_AUTHPRIV, LOG_CRON,   LOG_FTP,    LOG_LPR,    LOG_MAIL,
+    LOG_NEWS,   LOG_SYSLOG, LOG_USER,     LOG_UUCP,   LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2,
+    LOG_LOCAL3, LOG_LOCAL4, LOG_LOCAL5,   LOG_LOCAL6, LOG_LOCAL7,
+};
+
+/* --- global options ------------------------------------------------------------------------ */
+
+static void rule_log(const struct ruling *ruling)
+{
+    struct log_config *log = &ruling->config->log;
+    const struct origin *origin = &ruling->config->log_origin;
+    log->level = levels[log->level_choice];
+    log->facility = facilities[log->facility_choice];
+    for (const char *c = log->ident; *c; c++)
+        if (iscntrl((unsigned char)*c)) {
+            faults_add(ruling->faults, origin->file, option_line(log_rows, origin, "ident"),
+                       "log: ident holds a control character");
+            return;
+        }
+}
+
+static const char *control_default(const struct ruling *ruling)
+{
+    const char *directory = getenv("XDG_RUNTIME_DIR");
+    if (ruling->root)
+        return "/run/preforkd/control.sock";
+    if (!directory || directory[0] != '/')
+        return "none";
+    const char *path = arena_format(ruling->arena, "%s/preforkd.sock", directory);
+    return strlen(path) <= ADDR_PATH_MAX ? path : "none";
+}
+
+static void rule_control(const struct ruling *ruling)
+{
+    struct config *config = ruling->config;
+    if (!config->control)
+        config->control = control_default(ruling);
+    if (strcmp(config->control, "none") == 0)
+        return;
+    if (config->control[0] != '/')
+        ruling_fault(ruling, NULL, "control", "control is an absolute path, or \"none\"");
+    else if (strlen(config->control) > ADDR_PATH_MAX)
+        ruling_fault(ruling, NULL, "control",
+                     "control is too long: a socket's path has at most "
+                     "%d bytes",
+                     (int)ADDR_PATH_MAX);
+}
+
+/* --- one pool ------------------------------------------------------------------------------ */
+
+static void rule_name(const struct ruling *ruling, const struct pool_config *pool)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t length = strlen(pool->name);
+    if (length && (length > POOL_NAME_MAX || pool->name[strspn(pool->name, allowed)]))
+        faults_add(ruling->faults, pool->origin.file, pool->origin.line,
+                   "the name of a pool has 1 to %d letters, digits and - _ . in it, not \"%.*s\"",
+                   POOL_NAME_MAX, (int)strcspn(pool->name, "\n"), pool->name);
+}
+
+static bool is_passed(const struct pool_config *pool)
+{
+    for (int i = 0; i < pool->listen.count; i++)
+        if (strncmp(pool->listen.at[i], "systemd:", 8) != 0)
+            return false;
+    return pool->listen.count > 0;
+}
+
+/* What a socket that systemd made has from there. */
+static const char *const socket_options[] = {"backlog", "socket_mode", "socket_user",
+                                             "socket_group", NULL};
+
+static bool stands_in(const char *const *names, const char *name)
+{
+    for (; names && *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+bool rules_pool_takes(const struct pool_config *pool, const struct option_row *row)
+{
+    if (pool->handler && stands_in(pool->handler->refused, row->name))
+        return false;
+    return !is_passed(pool) || !stands_in(socket_options, row->name);
+}
+
+static void rule_passed(const struct ruling *ruling, const struct pool_config *pool)
+{
+    for (const char *const *name = socket_options; *name && is_passed(pool); name++)
+        if (option_is_set(pool_rows, &pool->origin, *name))
+            ruling_fault(ruling, pool, *name,
+                         "systemd: listeners take no %s; the .socket unit "
+                         "has it",
+                         *name);
+}
+
+/* A directory that workers are to enter must be there, and be one. Inside of a chroot it is looked
+ * for when the worker enters it: from here the way to it may lead elsewhere. */
+static void rule_directory(const struct ruling *ruling, const struct pool_config *pool,
+                           const char *option, const char *path, bool look)
+{
+    struct stat stat_now;
+    if (!path)
+        return;
+    if (path[0] != '/')
+        ruling_fault(ruling, pool, option, "%s is an absolute path, not \"%.100s\"", option, path);
+    else if (look && stat(path, &stat_now) < 0)
+        ruling_fault(ruling, pool, option, "%s \"%.100s\": %s", option, path, strerror(errno));
+    else if (look && !S_ISDIR(stat_now.st_mode))
+        ruling_fault(ruling, pool, option, "%s \"%.100s\" is no directory", option, path);
+}
+
+static void rule_rights(const struct ruling *ruling, const struct pool_config *pool)
+{
+    if (ruling->root)
+        return;
+    if (pool->chroot)
+        ruling_fault(ruling, pool, "chroot", "chroot needs root");
+    if (pool->nice < 0)
+        ruling_fault(ruling, pool, "nice", "a negative nice needs root");
+}
+
+/* The length of a variable's name, 0 where it is none. */
+static size_t name_length(const char *word)
+{
+    size_t length = 0;
+    while (isalnum((unsigned char)word[length]) || word[length] == '_')
+        length++;
+    return word[length] == '=' && !isdigit((unsigned char)word[0]) ? length : 0;
+}
+
+static bool is_doubled(const struct words *words, int index, size_t length)
+{
+    for (int i = 0; i < index; i++)
+        if (strncmp(words->at[i], words->at[index], length + 1) == 0)
+            return true;
+    return false;
+}
+
+static void rule_environment(const struct ruling *ruling, const struct pool_config *pool)
+{
+    const struct words *words = &pool->environment;
+    for (int i = 0; i < words->count; i++) {
+        size_t length = name_length(words->at[i]);
+        if (length == 0)
+            ruling_fault(ruling, pool, "environment",
+                         "environment takes NAME=VALUE, the name of "
+                         "letters, digits and _, not \"%.60s\"",
+                         words->at[i]);
+        else if (is_doubled(words, i, length))
+            ruling_fault(ruling, pool, "environment", "environment has %.*s twice",
+                         length < 60 ? (int)length : 60, words->at[i]);
+    }
+}
+
+static long long descriptors_most(void)
+{
+    long long most = 0;
+    FILE *file = fopen("/proc/sys/fs/nr_open", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%lld", &most) != 1)
+        most = 0;
+    fclose(file);
+    return most;
+}
+
+static void limit_fault(const struct ruling *ruling, const struct pool_config *pool,
+                        const char *option, long long most, const char *whose)
+{
+    const struct origin *origin = &pool->limits_origin;
+    faults_add(ruling->faults, origin->file, option_line(limit_rows, origin, option),
+               "pool %s: limits: %s is above %lld, %s", pool->name, option, most, whose);
+}
+
+static bool is_above(long long value, long long most)
+{
+    return value == OPTION_UNLIMITED || value > most;
+}
+
+static void rule_limits(const struct ruling *ruling, const struct pool_config *pool)
+{
+    static const int resources[] = {
+        [LIMIT_NOFILE] = RLIMIT_NOFILE, [LIMIT_AS] = RLIMIT_AS,   [LIMIT_CORE] = RLIMIT_CORE,
+        [LIMIT_NPROC] = RLIMIT_NPROC,   [LIMIT_CPU] = RLIMIT_CPU,
+    };
+    long long nofile = pool->limits.value[LIMIT_NOFILE], most = descriptors_most();
+    for (int i = 0; i < LIMIT_KINDS; i++) {
+        struct rlimit limit;
+        long long value = pool->limits.value[i];
+        if (value == OPTION_UNSET || ruling->root || getrlimit(resources[i], &limit) < 0)
+            continue;
+        if (limit.rlim_max != RLIM_INFINITY && is_above(value, (long long)limit.rlim_max))
+            limit_fault(ruling, pool, limit_rows[i].name, (long long)limit.rlim_max,
+                        "the hard limit, which only root can raise");
+    }
+    if (most && nofile != OPTION_UNSET && is_above(nofile, most))
+        limit_fault(ruling, pool, "nofile", most, "the most that the system allows (fs.nr_open)");
+}
+
+static void rule_pool(const struct ruling *ruling, struct pool_config *pool)
+{
+    rule_name(ruling, pool);
+    rule_passed(ruling, pool);
+    rule_directory(ruling, pool, "chroot", pool->chroot, true);
+    rule_directory(ruling, pool, "directory", pool->directory, pool->chroot == NULL);
+    rule_rights(ruling, pool);
+    rule_environment(ruling, pool);
+    rule_limits(ruling, pool);
+    if (!option_is_set(pool_rows, &pool->origin, "graceful_timeout"))
+        pool->graceful_timeout = ruling->config->graceful_timeout;
+}
+
+/* --- all pools together -------------------------------------------------------------------- */
+
+static void rule_names(const struct ruling *ruling)
+{
+    const struct config *config = ruling->config;
+    for (int i = 0; i < config->pool_count; i++)
+        for (int j = 0; j < i; j++) {
+            const struct pool_config *pool = config->pools[i], *first = config->pools[j];
+            if (strcmp(pool->name, first->name) != 0 || !pool->name[0])
+                continue;
+            faults_add(ruling->faults, pool->origin.file, pool->origin.line,
+                       "pool %.40s: a pool of this name stands at %s:%d already", pool->name,
+                       first->origin.file, first->origin.line);
+            break;
+        }
+}
+
+/* Pools of one name are doubled as a whole: of their addresses no more is said. */
+static void rule_address(const struct ruling *ruling, const struct pool_config *pool,
+                         const struct listen_spec *spec, const struct pool_config *other,
+                         const struct listen_spec *theirs)
+{
+    if (!listens_overlap(spec, theirs))
+        return;
+    if (pool == other)
+        ruling_fault(ruling, pool, "listen", "listen \"%.120s\" is the same address as \"%.120s\"",
+                     spec->word, theirs->word);
+    else if (strcmp(pool->name, other->name) != 0)
+        ruling_fault(ruling, pool, "listen",
+                     "listen \"%.120s\" is the same address as \"%.120s\" of pool %.40s (%s:%d)",
+                     spec->word, theirs->word, other->name, theirs->file, theirs->line);
+}
+
+static void rule_control_address(const struct ruling *ruling, const struct pool_config *pool,
+                                 const struct listen_spec *spec)
+{
+    struct addr control;
+    if (!spec->passed_name && ruling->config->control[0] == '/' &&
+        addr_from_path(&control, ruling->config->control) && addr_equal(&control, &spec->addr))
+        ruling_fault(ruling, pool, "listen", "listen \"%.120s\" is the control socket", spec->word);
+}
+
+/* Each address against those before it, its own pool's and the other pools'. */
+static void rule_addresses(const struct ruling *ruling)
+{
+    const struct config *config = ruling->config;
+    for (int i = 0; i < config->pool_count; i++) {
+        const struct pool_config *pool = config->pools[i];
+        for (int k = 0; k < pool->listen_count; k++) {
+            const struct listen_spec *spec = &pool->listens[k];
+            rule_control_address(ruling, pool, spec);
+            for (int j = 0; j <= i; j++)
+                for (int l = 0; l < (j < i ? config->pools[j]->listen_count : k); l++)
+                    rule_address(ruling, pool, spec, config->pools[j],
+                                 &config->pools[j]->listens[l]);
+        }
+    }
+}
+
+static void rule_listens(const struct ruling *ruling)
+{
+    int used = 0;
+    struct listen_spec *specs = arena_take(ruling->arena, LISTENS_MAX * sizeof *specs);
+    for (int i = 0; i < ruling->config->pool_count; i++) {
+        struct pool_config *pool = ruling_pool(ruling, i);
+        pool->listens = specs + used;
+        pool->listen_count = listens_read(pool, specs + used, LISTENS_MAX - used, ruling->faults);
+        used += pool->listen_count;
+    }
+    rule_addresses(ruling);
+}
+
+/* Told at the pool with which they become too many. */
+static void rule_workers(const struct ruling *ruling)
+{
+    struct rlimit limit;
+    bool bounded = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
+    long long before = 0;
+    for (int i = 0; i < ruling->config->pool_count; i++) {
+        const struct pool_config *pool = ruling->config->pools[i];
+        long long workers = before + pool->workers;
+        long long files = workers + SPARE_DESCRIPTORS;
+        if (workers > POOL_WORKERS_MAX && before <= POOL_WORKERS_MAX)
+            ruling_fault(ruling, pool, "workers",
+                         "with its %d there are %lld workers in all; at most %d are possible",
+                         pool->workers, workers, POOL_WORKERS_MAX);
+        else if (bounded && files > (long long)limit.rlim_max &&
+                 before + SPARE_DESCRIPTORS <= (long long)limit.rlim_max)
+            ruling_fault(ruling, pool, "workers",
+                         "%lld workers need %lld open files, but the hard limit is %lld: raise "
+                         "LimitNOFILE= of the unit (ulimit -Hn)",
+                         workers, files, (long long)limit.rlim_max);
+        before = workers;
+    }
+}
+
+void rules_apply(struct config *config, bool whole)
+{
+    struct ruling ruling = {
+        .config = config,
+        .arena = config->arena,
+        .faults = &config->faults,
+        .root = geteuid() == 0,
+        .whole = whole,
+    };
+    identity_self(&ruling.self, ruling.arena);
+    if (config->pool_count == 0 && whole)
+        faults_add(ruling.faults, config->file, 1, "there is no pool: pool \"NAME\" { ... }");
+    rule_log(&ruling);
+    rule_control(&ruling);
+    rule_names(&ruling);
+    for (int i = 0; i < config->pool_count; i++)
+        rule_pool(&ruling, ruling_pool(&ruling, i));
+    owners_apply(&ruling);
+    rule_listens(&ruling);
+    rule_workers(&ruling);
+}

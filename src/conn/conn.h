@@ -1,0 +1,41 @@
+/*
+ * conn - one accepted connection: read, write, count.
+ *
+ * Owns:      the descriptor of the connection, its peer, and what went in and out.
+ * Knows not: how it was accepted, who serves it.
+ * Called by: the lane, handlers.
+ * Runs in:   a worker.
+ *
+ * The socket blocks. Its deadline is SO_RCVTIMEO and SO_SNDTIMEO, which TCP inherits from the
+ * listener (tcp(7)) and the lane sets on a Unix socket: so waiting costs no system call.
+ */
+#ifndef PREFORKD_CONN_CONN_H
+#define PREFORKD_CONN_CONN_H
+
+#include "../base/addr.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct conn {
+    int fd;
+    struct addr peer;
+    uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
+    bool counted;     /* whether `in` and `out` are known: false where a program has the socket */
+    bool has_status;  /* whether a program served it, */
+    int status;       /* and how that ended, as waitpid(2) tells it */
+};
+
+/* Reads what is there, up to `size` bytes: how many, 0 at the end of the stream, -ETIMEDOUT after
+ * idle_timeout, or -errno. */
+ssize_t conn_read(struct conn *conn, void *data, size_t size);
+
+/* Writes all of it. 0, -ETIMEDOUT where there was no room for idle_timeout, or -errno. */
+int conn_write(struct conn *conn, const void *data, size_t size);
+
+/* Says that no more will come, and takes in what the peer still sends, for 2 s and 64 KiB at most:
+ * closing a socket with unread bytes would reset it, and could take back what was just written
+ * (RFC 1122, 4.2.2.13). */
+void conn_finish(struct conn *conn);
+
+#endif

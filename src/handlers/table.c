@@ -1,0 +1,13 @@
+#include "handler.h"
+
+#include <stddef.h>
+
+const struct handler_section *const handler_sections[] = {
+    &handler_echo.section,
+    &handler_discard.section,
+    &handler_daytime.section,
+    &handler_time.section,
+    &handler_chargen.section,
+    &handler_exec.section,
+    NULL,
+};

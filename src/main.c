@@ -1,0 +1,310 @@
+/*
+ * main - the command line, and the order in which things begin and end.
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/sysd.h"
+#include "handlers/handler.h"
+#include "master/check.h"
+#include "master/supervisor.h"
+#include "master/verbs.h"
+#include "shared/exitcode.h"
+
+#include "build-config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct command_line {
+    const char *config;
+    const char *pidfile;
+    bool test, dump, daemon, to_stderr;
+};
+
+/* What is open while the daemon runs, beside the master. */
+struct session {
+    const struct command_line *line;
+    int detach_fd;  /* to whoever started us with -d; -1: nobody waits */
+    int pidfile_fd; /* -1: none */
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: preforkd [-c FILE] [-d] [-e] [-p FILE] [-t | -T] [-V] [-h]\n"
+          "  -c, --config FILE   read FILE (" PREFORKD_SYSCONFDIR "/preforkd/preforkd.conf)\n"
+          "  -d, --daemon        detach; return when the pools serve, or with the error\n"
+          "  -e, --stderr        log to standard error too\n"
+          "  -p, --pidfile FILE  write and lock a pid file\n"
+          "  -t, --test          check the configuration and what it needs, say every error\n"
+          "  -T, --dump          the same, and print the effective configuration\n"
+          "  -V, --version       print the version and what is built in\n"
+          "  -h, --help          print this\n",
+          out);
+}
+
+static void print_version(void)
+{
+    printf("preforkd %s\n%csystemd\nhandlers:", PREFORKD_VERSION, HAVE_SYSTEMD ? '+' : '-');
+    for (int i = 0; handler_sections[i]; i++)
+        printf(" %s", handler_sections[i]->name);
+    printf("\n");
+}
+
+/* -1 to go on, or the status to exit with. */
+static int parse_command_line(struct command_line *line, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"daemon", no_argument, NULL, 'd'},
+        {"stderr", no_argument, NULL, 'e'},
+        {"pidfile", required_argument, NULL, 'p'},
+        {"test", no_argument, NULL, 't'},
+        {"dump", no_argument, NULL, 'T'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    int letter;
+    while ((letter = getopt_long(argc, argv, "c:dep:tTVh", options, NULL)) != -1) {
+        switch (letter) {
+        case 'c': line->config = optarg; break;
+        case 'd': line->daemon = true; break;
+        case 'e': line->to_stderr = true; break;
+        case 'p': line->pidfile = optarg; break;
+        case 't': line->test = true; break;
+        case 'T': line->dump = true; break;
+        case 'V': print_version(); return EXIT_STOPPED;
+        case 'h': print_usage(stdout); return EXIT_STOPPED;
+        default: print_usage(stderr); return EXIT_USAGE;
+        }
+    }
+    bool tests = line->test || line->dump;
+    if (optind == argc && !(line->test && line->dump) &&
+        !(tests && (line->daemon || line->pidfile)))
+        return -1;
+    if (optind < argc)
+        fprintf(stderr, "preforkd: unexpected argument \"%s\"\n", argv[optind]);
+    else
+        fprintf(stderr, "preforkd: -t and -T exclude each other\n");
+    print_usage(stderr);
+    return EXIT_USAGE;
+}
+
+/* 0, 1 and 2 must be something, or the first files that we open would be taken for them. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    for (int i = 0; i <= STDERR_FILENO; i++)
+        fcntl(i, F_SETFD, 0);
+}
+
+/* The master reads and prints nothing; for its workers, 0 is the null device (see worker.c). */
+static void leave_standard_input_and_output(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0)
+        return;
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    close(null);
+}
+
+/* Whatever our parent had blocked or ignored is no business of ours, nor of what we run. USR2 is
+ * kept for the upgrade, and must not end a daemon that does not know it yet. */
+static void reset_signals(void)
+{
+    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
+    static const struct sigaction ignored = {.sa_handler = SIG_IGN};
+    sigset_t none;
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &fallback, NULL);
+    sigaction(SIGPIPE, &ignored, NULL);
+    sigaction(SIGUSR2, &ignored, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void print_faults(const struct faults *faults)
+{
+    char place[FAULT_PLACE];
+    for (const struct fault *f = faults->first; f; f = f->next)
+        fprintf(stderr, "%s: %s\n", fault_place(f, place), f->text);
+    if (faults->count > FAULTS_MAX)
+        fprintf(stderr, "and %u more\n", faults->count - FAULTS_MAX);
+}
+
+static void log_faults(const struct faults *faults)
+{
+    char place[FAULT_PLACE];
+    for (const struct fault *f = faults->first; f; f = f->next)
+        log_err("%s: %s", fault_place(f, place), f->text);
+    if (faults->count > FAULTS_MAX)
+        log_err("and %u more", faults->count - FAULTS_MAX);
+}
+
+static int test_config(const struct command_line *line)
+{
+    struct config *config = config_new();
+    if (!config) {
+        perror("preforkd");
+        return EXIT_START_FAILED;
+    }
+    bool right = check_config(config, line->config);
+    print_faults(&config->faults);
+    if (right && line->dump)
+        config_dump(config, stdout);
+    else if (right)
+        printf("%s: right, pools: %d\n", line->config, config->pool_count);
+    config_unref(config);
+    return right ? EXIT_STOPPED : EXIT_CONFIG;
+}
+
+/* The pools serve: whoever waits for that is told. */
+static void serving(void *owner)
+{
+    struct session *session = owner;
+    if (session->detach_fd < 0)
+        return;
+    log_leave_stderr();
+    proc_detached(session->detach_fd, EXIT_STOPPED);
+    session->detach_fd = -1;
+}
+
+static int start_failed(const char *what, int error)
+{
+    log_err("can't start: %s: %s", what, strerror(error));
+    return EXIT_START_FAILED;
+}
+
+static int open_pidfile(struct session *session)
+{
+    const char *path = session->line->pidfile;
+    if (!path)
+        return 0;
+    session->pidfile_fd = proc_pidfile_open(path);
+    if (session->pidfile_fd >= 0)
+        return 0;
+    if (session->pidfile_fd != -EWOULDBLOCK)
+        return start_failed(path, -session->pidfile_fd);
+    log_err("can't start: another daemon holds the pid file %s", path);
+    return EXIT_START_FAILED;
+}
+
+/* From here on the configuration is the master's. */
+static int supervise(struct master *master, struct config *config)
+{
+    if (master_start(master, config) == 0)
+        return supervisor_run(master);
+    log_faults(&config->faults);
+    config_unref(config);
+    return EXIT_START_FAILED;
+}
+
+static int run_master(struct session *session, struct config *config)
+{
+    struct master *master = arena_unforked(sizeof *master);
+    sigset_t signals;
+    verbs_signals(&signals);
+    log_configure(config->log.ident, config->log.facility, config->log.level);
+    int error = master ? master_open(master, &signals) : -ENOMEM;
+    if (error) {
+        config_unref(config);
+        return start_failed("the supervisor", -error);
+    }
+    master->serving = serving;
+    master->owner = session;
+    log_notice("preforkd %s starts with %s", PREFORKD_VERSION, config->file);
+    int status = supervise(master, config);
+    master_close(master);
+    munmap(master, sizeof *master);
+    return status;
+}
+
+static int serve(struct session *session)
+{
+    const struct command_line *line = session->line;
+    log_open("preforkd", line->to_stderr || (!line->daemon && isatty(STDERR_FILENO)));
+    log_errors_to_stderr(true);
+    if (line->daemon)
+        log_lend_no_stderr();
+    int error = sysd_open();
+    if (error < 0)
+        return start_failed("LISTEN_FDS", -error);
+    proc_raise_nofile();
+    struct config *config = config_new();
+    if (!config)
+        return start_failed("the configuration", errno);
+    if (!check_config(config, line->config)) {
+        log_faults(&config->faults);
+        config_unref(config);
+        return EXIT_CONFIG;
+    }
+    leave_standard_input_and_output();
+    char title[256];
+    snprintf(title, sizeof title, "preforkd: master %s", line->config);
+    proc_title(title);
+    int status = open_pidfile(session);
+    if (status != 0)
+        config_unref(config);
+    else
+        status = run_master(session, config);
+    proc_pidfile_close(line->pidfile, session->pidfile_fd);
+    return status;
+}
+
+/* A daemon leaves the directory that it was started in. */
+static const char *absolute(const char *path)
+{
+    char *whole = NULL, *here = NULL;
+    if (!path || path[0] == '/' || !(here = getcwd(NULL, 0)))
+        return path;
+    if (asprintf(&whole, "%s/%s", here, path) < 0)
+        whole = NULL;
+    free(here);
+    return whole ? whole : path;
+}
+
+static int detach(struct session *session, struct command_line *line)
+{
+    line->config = absolute(line->config);
+    line->pidfile = absolute(line->pidfile);
+    session->detach_fd = proc_detach();
+    if (session->detach_fd < 0) {
+        fprintf(stderr, "preforkd: can't detach: %s\n", strerror(-session->detach_fd));
+        return EXIT_START_FAILED;
+    }
+    return chdir("/") == 0 ? 0 : EXIT_START_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    static struct command_line line = {.config = PREFORKD_SYSCONFDIR "/preforkd/preforkd.conf"};
+    static struct session session = {.line = &line, .detach_fd = -1, .pidfile_fd = -1};
+    fill_standard_descriptors();
+    argv = proc_title_init(argc, argv);
+    int status = parse_command_line(&line, argc, argv);
+    if (status >= 0)
+        return status;
+    reset_signals();
+    if (line.test || line.dump)
+        return test_config(&line);
+    status = line.daemon ? detach(&session, &line) : 0;
+    if (status == 0)
+        status = serve(&session);
+    if (session.detach_fd >= 0)
+        proc_detached(session.detach_fd, status);
+    return status;
+}

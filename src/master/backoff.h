@@ -1,0 +1,36 @@
+/*
+ * backoff - how long a slot whose workers die waits for the next one. Pure: no clock, no process.
+ *
+ * A death is early where the worker had accepted nothing and had been ready for less than a
+ * second. A first early death is replaced at once; each further one in a row waits, 100 ms first,
+ * doubling to 10 s. "Served" would be no measure: whoever can crash a worker could then starve the
+ * pool.
+ * Called by: pool.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_BACKOFF_H
+#define PREFORKD_MASTER_BACKOFF_H
+
+#include "../base/clock.h"
+
+#include <stdbool.h>
+
+#define BACKOFF_EARLY  USEC_SECOND
+#define BACKOFF_FIRST  (USEC_SECOND / 10)
+#define BACKOFF_MOST   (10 * USEC_SECOND)
+#define BACKOFF_HEALED (10 * USEC_SECOND) /* ready for as long, a worker is sound */
+
+struct backoff {
+    unsigned early; /* early deaths in a row */
+    usec delay;     /* of the last replacement; 0: at once */
+    bool degraded;  /* until a worker accepts, or has been ready for BACKOFF_HEALED */
+};
+
+/* A worker died. `ready_for` is how long it had been ready, negative where it never was. Returns
+ * how long its replacement waits; *grew tells whether that is longer than the last time. */
+usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool *grew);
+
+/* The slot's worker lives: whether the slot is sound again. */
+void backoff_alive(struct backoff *backoff, bool accepted, usec ready_for);
+
+#endif

@@ -1,0 +1,324 @@
+#include "master.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../base/sysd.h"
+#include "../shared/exitcode.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Forks in one round, so that signals are not kept waiting while a thousand workers are born. */
+enum { BIRTHS_A_ROUND = 64 };
+
+/* What a stop takes beyond the longest graceful_timeout: QUIT, KILL, and the reaping. */
+#define STOP_MARGIN (5 * USEC_SECOND)
+
+static void bell_rung(void *owner)
+{
+    struct master *master = owner;
+    uint64_t rings;
+    while (read(master->bell.fd, &rings, sizeof rings) < 0 && errno == EINTR)
+        continue;
+}
+
+int master_open(struct master *master, const sigset_t *signals)
+{
+    *master = (struct master){.bell.fd = -1, .board_fd = -1};
+    int error = loop_open(&master->loop, signals);
+    if (error)
+        return error;
+    struct spawner *spawner = &master->realm.spawner;
+    master->bell = (struct loop_watch){
+        .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = bell_rung, .owner = master};
+    spawner->board = scoreboard_open(&master->board_fd);
+    if (master->bell.fd < 0 || !spawner->board)
+        return -errno;
+    error = spawn_open(spawner);
+    if (error)
+        return error;
+    spawner->loop = &master->loop;
+    spawner->bell = master->bell.fd;
+    spawner->master = getpid();
+    return loop_add(&master->loop, &master->bell);
+}
+
+static usec longest_ready_timeout(const struct config *config)
+{
+    int longest = 0;
+    for (int i = 0; i < config->pool_count; i++)
+        if (config->pools[i]->ready_timeout > longest)
+            longest = config->pools[i]->ready_timeout;
+    return longest * USEC_SECOND;
+}
+
+int master_start(struct master *master, struct config *config)
+{
+    if (reload_first(&master->reload, &master->realm, config) != 0)
+        return -1;
+    master->phase = PHASE_STARTING;
+    master->start_deadline = clock_now() + longest_ready_timeout(config) + USEC_SECOND;
+    for (const struct pool *p = master->realm.pools; p; p = p->next)
+        for (int i = 0; i < p->listener_count; i++)
+            log_notice("pool %s: listening on %s pool=%s listener=%s", p->name,
+                       p->listeners[i]->text, p->name, p->listeners[i]->text);
+    return 0;
+}
+
+void master_close(struct master *master)
+{
+    reload_close_listeners(&master->realm);
+    config_unref(master->realm.config);
+    spawn_close(&master->realm.spawner);
+    if (master->realm.spawner.board)
+        scoreboard_close(master->realm.spawner.board, master->board_fd);
+    fd_cleanup(&master->bell.fd);
+    loop_close(&master->loop);
+}
+
+/* The verbs. */
+
+void master_reload(struct master *master)
+{
+    if (master->phase == PHASE_STOPPING)
+        log_notice("stopping: no reload any more");
+    else if (master->phase == PHASE_STARTING)
+        master->reload.again = true; /* once the start is done */
+    else
+        reload_begin(&master->reload, &master->realm);
+}
+
+static usec longest_grace(const struct pool *pools)
+{
+    usec longest = 0;
+    for (const struct pool *p = pools; p; p = p->next)
+        if (p->conf->graceful_timeout * USEC_SECOND > longest)
+            longest = p->conf->graceful_timeout * USEC_SECOND;
+    return longest;
+}
+
+static void begin_stop(struct master *master)
+{
+    master->phase = PHASE_STOPPING;
+    reload_abandon(&master->reload);
+    reload_close_listeners(&master->realm);
+}
+
+void master_stop(struct master *master)
+{
+    if (master->phase == PHASE_STOPPING) {
+        master_stop_now(master);
+        return;
+    }
+    usec now = clock_now();
+    usec longest = longest_grace(master->realm.pools);
+    sysd_notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld", (long long)(longest + STOP_MARGIN));
+    log_notice("stopping: connections in hand may end within %d s", (int)(longest / USEC_SECOND));
+    begin_stop(master);
+    for (struct pool *p = master->realm.pools; p; p = p->next)
+        pool_stop(p, now);
+}
+
+void master_stop_now(struct master *master)
+{
+    usec now = clock_now();
+    if (!master->stopping_now)
+        log_notice("stopping now");
+    master->stopping_now = true;
+    sysd_notify("STOPPING=1");
+    begin_stop(master);
+    for (struct pool *p = master->realm.pools; p; p = p->next)
+        pool_stop_now(p, now);
+}
+
+static const char *pool_state(const struct pool *pool, const struct census *census)
+{
+    if (pool->removed)
+        return "removed";
+    if (pool->drained)
+        return "drained";
+    if (census->degraded)
+        return "degraded";
+    return census->ready < pool_target(pool) ? "starting" : "serving";
+}
+
+void master_tell(struct master *master)
+{
+    for (const struct pool *p = master->realm.pools; p; p = p->next) {
+        struct census c = pool_census(p);
+        struct scoreboard_pool past = master->realm.spawner.board->pools[p->board_pool];
+        unsigned long long accepted = past.accepted, served = past.served;
+        for (const struct worker *w = p->workers; w; w = w->next) {
+            accepted += w->slot->accepted;
+            served += w->slot->served;
+        }
+        log_notice(
+            "pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
+            "connections: %llu accepted, %llu served pool=%s state=%s workers=%d ready=%d busy=%d "
+            "retiring=%d generation=%u accepted=%llu served=%llu",
+            p->name, pool_state(p, &c), c.ready, pool_target(p), c.busy, c.retiring + c.outdated,
+            accepted, served, p->name, pool_state(p, &c), pool_target(p), c.ready, c.busy,
+            c.retiring + c.outdated, p->generation, accepted, served);
+    }
+}
+
+static void resize(struct master *master, int by)
+{
+    if (master->phase == PHASE_STOPPING)
+        return;
+    for (struct pool *p = master->realm.pools; p; p = p->next) {
+        int wanted = p->conf->workers + p->extra + by;
+        if (wanted < 1 || wanted > POOL_WORKERS_MAX || p->removed)
+            continue;
+        p->extra += by;
+        log_notice("pool %s: resized to %d workers, until the next reload pool=%s workers=%d",
+                   p->name, wanted, p->name, wanted);
+    }
+}
+
+void master_more(struct master *master)
+{
+    resize(master, 1);
+}
+
+void master_fewer(struct master *master)
+{
+    resize(master, -1);
+}
+
+void master_drain(struct master *master)
+{
+    if (master->phase == PHASE_STOPPING)
+        return;
+    log_notice("draining: the sockets stay, nothing is accepted until a reload");
+    for (struct pool *p = master->realm.pools; p; p = p->next)
+        p->drained = true;
+}
+
+/* The parts of a round. */
+
+static void reap_one(struct master *master, pid_t pid, int status, usec now)
+{
+    for (struct pool *p = master->realm.pools; p; p = p->next) {
+        struct worker *worker = pool_find(p, pid);
+        if (worker) {
+            spawn_reaped(worker, status, now);
+            return;
+        }
+    }
+    if (!reload_reaped(&master->reload, &master->realm, pid, status))
+        log_debug("reaped %d, which is no worker pid=%d", (int)pid, (int)pid);
+}
+
+void master_reap(struct master *master)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        reap_one(master, pid, status, clock_now());
+}
+
+static void fail_start(struct master *master, const struct pool *pool, const char *why)
+{
+    log_err("%s:%d: pool %s: no worker becomes ready: %s pool=%s", pool->conf->origin.file,
+            pool->conf->origin.line, pool->name, why, pool->name);
+    master->exit_status = EXIT_START_FAILED;
+    master_stop_now(master);
+}
+
+static void print_status(const struct master *master, char *text, size_t size)
+{
+    int retiring = 0;
+    size_t at = 0;
+    text[0] = '\0';
+    for (const struct pool *p = master->realm.pools; p; p = p->next) {
+        struct census c = pool_census(p);
+        retiring += c.retiring + c.outdated;
+        if (p->removed || at >= size)
+            continue;
+        at += (size_t)snprintf(text + at, size - at, "%s%s %d/%d%s", at ? ", " : "", p->name,
+                               c.ready, pool_target(p), c.degraded ? " degraded" : "");
+    }
+    if (at < size)
+        snprintf(text + at, size - at, " workers ready, %d retiring", retiring);
+}
+
+/* Every pool serves once its workers are ready, or at least one is and the others had their try. */
+static void watch_start(struct master *master, usec now)
+{
+    bool serving = true;
+    for (const struct pool *p = master->realm.pools; p; p = p->next) {
+        struct census census = pool_census(p);
+        bool tried = census.settled >= pool_target(p);
+        if (census.ready == 0 && ((p->trouble[0] && tried) || now >= master->start_deadline)) {
+            fail_start(master, p, p->trouble[0] ? p->trouble : "the time is over");
+            return;
+        }
+        serving = serving && census.ready && (tried || now >= master->start_deadline);
+    }
+    if (!serving)
+        return;
+    master->phase = PHASE_SERVING;
+    master->start_deadline = USEC_NEVER;
+    log_errors_to_stderr(false);
+    log_notice("ready: every pool serves pools=%d generation=%u", master->realm.config->pool_count,
+               master->realm.generation);
+    print_status(master, master->said, sizeof master->said);
+    sysd_notify("READY=1\nSTATUS=%s", master->said);
+    master->serving(master->owner);
+}
+
+static bool anyone_left(const struct master *master)
+{
+    for (const struct pool *p = master->realm.pools; p; p = p->next)
+        if (p->workers)
+            return true;
+    return false;
+}
+
+usec master_step(struct master *master, usec now)
+{
+    int births = BIRTHS_A_ROUND;
+    usec next = USEC_NEVER;
+    for (struct pool *p = master->realm.pools; p; p = p->next)
+        next = clock_earlier(next, pool_step(p, &master->realm.spawner, now, &births));
+    if (master->phase == PHASE_STARTING) {
+        watch_start(master, now);
+        next = clock_earlier(next, master->start_deadline);
+    } else {
+        next = clock_earlier(next, reload_step(&master->reload, &master->realm, now));
+    }
+    if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
+        log_notice("stopped");
+        master->phase = PHASE_ENDED;
+    }
+    return next;
+}
+
+/* The counts of workers, said on a change and once a second at most; and that we are alive. */
+usec master_announce(struct master *master, usec now)
+{
+    char text[sizeof master->said];
+    usec period = sysd_watchdog_period();
+    usec next = USEC_NEVER;
+    print_status(master, text, sizeof text);
+    if (strcmp(text, master->said) != 0) {
+        next = master->said_at + USEC_SECOND;
+        if (now >= next || !master->said[0]) {
+            memcpy(master->said, text, sizeof text);
+            master->said_at = now;
+            sysd_notify("STATUS=%s", text);
+            next = USEC_NEVER;
+        }
+    }
+    if (period && now >= master->watchdog_at) {
+        sysd_notify("WATCHDOG=1");
+        master->watchdog_at = now + period;
+    }
+    return clock_earlier(next, period ? master->watchdog_at : USEC_NEVER);
+}

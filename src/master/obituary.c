@@ -1,0 +1,142 @@
+#include "obituary.h"
+
+#include "../base/proc.h"
+#include "../shared/exitcode.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <syslog.h>
+
+/* A text that grows, and stays whole where there is no room for more. */
+struct line {
+    char *text;
+    size_t size, length;
+};
+
+static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct line *line, const char *format, ...)
+{
+    size_t at = line->length < line->size ? line->length : line->size;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(at < line->size ? line->text + at : NULL, line->size - at, format, args);
+    va_end(args);
+    if (n > 0)
+        line->length += (size_t)n;
+}
+
+bool obituary_signal_dumps(int number)
+{
+    switch (number) {
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGQUIT:
+    case SIGSEGV:
+    case SIGSYS:
+    case SIGTRAP:
+    case SIGXCPU:
+    case SIGXFSZ: return true;
+    default: return false;
+    }
+}
+
+static bool exited_well(const struct obituary *o)
+{
+    return WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_RETIRED;
+}
+
+int obituary_level(const struct obituary *o)
+{
+    if (exited_well(o))
+        return LOG_INFO;
+    if (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
+        return LOG_ERR;
+    switch (o->cause) {
+    case DEATH_NOT_READY:
+    case DEATH_OVERDUE: return LOG_WARNING;
+    case DEATH_STOPPED: return LOG_INFO;
+    default: return LOG_NOTICE;
+    }
+}
+
+static void add_core(struct line *line, const struct obituary *o)
+{
+    if (WCOREDUMP(o->status))
+        add(line, ", core dumped");
+    else if (obituary_signal_dumps(WTERMSIG(o->status)) && o->no_core)
+        add(line, ", no core: %s", o->no_core);
+}
+
+static void add_exit(struct line *line, const struct obituary *o)
+{
+    int code = WEXITSTATUS(o->status);
+    if (code == WORKER_RETIRED)
+        add(line, "ended");
+    else if (code == WORKER_CANT_START)
+        add(line, "can't start: %s", o->reason);
+    else if (code == WORKER_LISTENER)
+        add(line, "gave up its listener: %s", o->reason);
+    else if (code == WORKER_ENDED)
+        add(line, "ended at once");
+    else
+        add(line, "exited with status %d", code);
+}
+
+static void add_how(struct line *line, const struct obituary *o)
+{
+    static const char *const causes[] = {
+        [DEATH_NOT_READY] = " by us, not ready within ready_timeout",
+        [DEATH_OVERDUE] = " by us, not done within graceful_timeout",
+        [DEATH_STOPPED] = " by us, told to stop at once",
+    };
+    if (WIFEXITED(o->status)) {
+        add_exit(line, o);
+    } else {
+        int number = WTERMSIG(o->status);
+        add(line, "killed by signal %d (%s", number, strsignal(number));
+        add_core(line, o);
+        add(line, ")");
+    }
+    if (o->cause < sizeof causes / sizeof *causes && causes[o->cause])
+        add(line, "%s", causes[o->cause]);
+}
+
+static void add_successor(struct line *line, const struct obituary *o)
+{
+    if (o->replacement)
+        add(line, "; respawned as %d", (int)o->replacement);
+    else if (o->replaced)
+        add(line, "; respawned in %.1f s", clock_seconds(o->delay));
+}
+
+static void add_keys(struct line *line, const struct obituary *o)
+{
+    add(line, " pool=%s pid=%d", o->pool, (int)o->pid);
+    if (WIFSIGNALED(o->status))
+        add(line, " signal=%s core=%s", proc_signal_word(WTERMSIG(o->status)),
+            WCOREDUMP(o->status) ? "yes" : "no");
+    else
+        add(line, " exit=%d", WEXITSTATUS(o->status));
+    add(line, " served=%llu age=%.1f", (unsigned long long)o->served, clock_seconds(o->age));
+    if (o->replacement)
+        add(line, " new=%d", (int)o->replacement);
+    if (o->last[0])
+        add(line, " last=\"%s\"", o->last);
+}
+
+int obituary_print(const struct obituary *o, char *text, size_t size)
+{
+    struct line line = {.text = text, .size = size};
+    add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
+    add_how(&line, o);
+    add(&line, " after %llu request%s", (unsigned long long)o->served, o->served == 1 ? "" : "s");
+    add_successor(&line, o);
+    add_keys(&line, o);
+    return (int)line.length;
+}

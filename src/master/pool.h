@@ -1,0 +1,90 @@
+/*
+ * pool - a named set of like workers: how many there are, how many there should be.
+ *
+ * Owns:      its workers, and which configuration and generation they are of.
+ * Knows not: other pools, reloads, signals. It is told its size and its configuration by those
+ *            above, and looks at the present state at every step: a lost event changes nothing.
+ * Called by: reload, master.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_POOL_H
+#define PREFORKD_MASTER_POOL_H
+
+#include "../base/log.h"
+#include "spawn.h"
+
+struct pool {
+    struct pool *next;
+    char name[POOL_NAME_MAX + 1];
+    int board_pool; /* its place in the scoreboard */
+
+    struct config *config; /* counted: that in which `conf` lies */
+    const struct pool_config *conf;
+    unsigned generation; /* workers of an earlier one are outdated */
+    struct listener **listeners;
+    int listener_count;
+
+    int extra;     /* workers more than configured, by TTIN and TTOU; may be negative */
+    bool on_trial; /* a new pool whose canary is not ready yet: no worker but that */
+    bool drained;  /* by WINCH: no worker, the sockets stay */
+    bool removed;  /* no longer configured: gone when its last worker is */
+
+    struct worker *workers;
+    struct lines_rate rate;
+    struct log_rate fork_failures, full_board;
+    char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker could not start; empty: none */
+};
+
+/* What its workers do, counted at one look. */
+struct census {
+    int active;     /* of the pool's generation, those that wait for a respawn too */
+    int ready;      /* of these: ready */
+    int settled;    /* of these: ready, or dead before they were */
+    int idle, busy; /* of the ready ones */
+    int outdated;   /* active, of an earlier generation */
+    int retiring;
+    int retiring_idle; /* of these: those that hold no connection */
+    int canaries, canaries_ready;
+    bool degraded;
+};
+
+/* A pool without workers. NULL where there is no room. */
+struct pool *pool_new(struct spawner *spawner, struct config *config,
+                      const struct pool_config *conf, unsigned generation);
+
+/* It must have no worker. */
+void pool_free(struct spawner *spawner, struct pool *pool);
+
+/* Puts a configuration in force, with its listeners (taken over). Workers of an earlier generation
+ * are outdated from now on. */
+void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
+                    unsigned generation, struct listener **listeners, int count);
+
+struct census pool_census(const struct pool *pool);
+int pool_target(const struct pool *pool); /* how many workers it should have */
+bool pool_is_rolled(const struct pool *pool, const struct census *census); /* none is outdated */
+
+/* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
+int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
+                    const struct pool_config *conf, unsigned generation,
+                    struct listener *const *listeners, int count);
+
+/* The canary's generation is in force: it is a worker like others. Or it never will be. */
+void pool_promote_canaries(struct pool *pool);
+void pool_dismiss_canaries(struct pool *pool);
+
+/* Whom a pid belongs to; NULL: nobody here. */
+struct worker *pool_find(const struct pool *pool, pid_t pid);
+
+/* Buries the dead, forks, retires, kills the overdue: as the present state asks for. Forks at most
+ * *births workers, and takes those that it forks off it. Returns when it wants to be called again.
+ */
+usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births);
+
+/* Retires all for good. Those not done within the pool's graceful_timeout are ended. */
+void pool_stop(struct pool *pool, usec now);
+
+/* Ends all at once. */
+void pool_stop_now(struct pool *pool, usec now);
+
+#endif

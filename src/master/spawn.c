@@ -1,0 +1,221 @@
+#include "spawn.h"
+
+#include "../base/arena.h"
+#include "../base/fd.h"
+#include "../base/launch.h"
+#include "../shared/exitcode.h"
+#include "../worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TABLE_SIZE = SCOREBOARD_SLOTS * sizeof(struct worker) };
+
+int spawn_open(struct spawner *spawner)
+{
+    worker_prepare();
+    spawner->workers = arena_unforked(TABLE_SIZE);
+    return spawner->workers ? 0 : -errno;
+}
+
+void spawn_close(struct spawner *spawner)
+{
+    if (spawner->workers)
+        munmap(spawner->workers, TABLE_SIZE);
+}
+
+struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct config *config,
+                             const struct pool_config *conf, unsigned generation)
+{
+    int number = spawner->lowest_free;
+    while (number < SCOREBOARD_SLOTS && spawner->workers[number].slot)
+        number++;
+    spawner->lowest_free = number;
+    if (number == SCOREBOARD_SLOTS)
+        return NULL;
+    struct worker *worker = &spawner->workers[number];
+    *worker = (struct worker){
+        .slot = scoreboard_take(spawner->board, number, board_pool),
+        .board_pool = board_pool,
+        .config = config,
+        .conf = conf,
+        .generation = generation,
+        .deadline = USEC_NEVER,
+        .lines.watch.fd = -1,
+        .mourned = true,
+    };
+    config_ref(config);
+    return worker;
+}
+
+void spawn_release(struct spawner *spawner, struct worker *worker)
+{
+    int number = (int)(worker - spawner->workers);
+    lines_close(&worker->lines);
+    scoreboard_give(spawner->board, number, worker->board_pool);
+    config_unref(worker->config);
+    worker->slot = NULL;
+    if (number < spawner->lowest_free)
+        spawner->lowest_free = number;
+}
+
+_Static_assert(sizeof WORKER_TITLE_BEGIN + POOL_NAME_MAX + sizeof WORKER_TITLE_END <= WORKER_TITLE,
+               "a title has room for every name");
+
+/* What the master knows of a new life, before the fork: the child may be faster than we are. */
+static void begin_life(struct worker *worker, usec now)
+{
+    struct slot *slot = worker->slot;
+    worker->born = slot->born = now;
+    worker->ready_at = 0;
+    worker->accepted_before = slot->accepted;
+    worker->served_before = slot->served;
+    worker->cause = DEATH_OWN;
+    worker->mourned = true;
+    slot->generation = worker->generation;
+    slot->ready = false;
+    slot->program = 0;
+    slot->reason[0] = '\0';
+    slot->state = SLOT_STARTING;
+}
+
+static void give_birth(struct worker_birth *birth, const struct spawner *spawner,
+                       const struct worker *worker, struct listener *const *listeners, int count)
+{
+    birth->pool = worker->conf;
+    birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
+    birth->slot = worker->slot;
+    birth->master = spawner->master;
+    birth->bell = spawner->bell;
+    birth->listener_count = count;
+    /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
+    char *end = stpcpy(birth->title, WORKER_TITLE_BEGIN);
+    end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
+    birth->title_length = (size_t)(end - birth->title);
+    for (int i = 0; i < count; i++)
+        birth->listeners[i] = listeners[i]->fd;
+}
+
+int spawn_fork(const struct spawner *spawner, struct worker *worker,
+               struct listener *const *listeners, int listener_count, struct lines_rate *rate)
+{
+    struct worker_birth birth; /* on the page of stack that fork() writes to anyway */
+    usec now = clock_now();
+    lines_close(&worker->lines); /* of the life before */
+    int error_fd = lines_open(&worker->lines, spawner->loop, worker->conf->name, rate);
+    if (error_fd < 0)
+        return error_fd;
+    begin_life(worker, now);
+    give_birth(&birth, spawner, worker, listeners, listener_count);
+    birth.error_fd = error_fd;
+    pid_t pid = fork(); /* every signal that the master takes is blocked: see loop */
+    if (pid == 0)
+        worker_run(&birth);
+    int error = pid < 0 ? -errno : 0;
+    close(error_fd);
+    worker->pid = worker->lines.pid = error ? 0 : pid;
+    worker->slot->pid = worker->pid;
+    worker->next_signal = error ? 0 : SIGKILL;
+    worker->deadline = error ? USEC_NEVER : now + worker->conf->ready_timeout * USEC_SECOND;
+    if (error)
+        worker->slot->state = SLOT_WAITING;
+    return error;
+}
+
+/* The program of a worker that was killed goes on without it: its group is in the slot. But that is
+ * the worker's word: so the kill is done with no more rights than the worker had. */
+static void end_program(struct worker *worker)
+{
+    pid_t group = worker->slot->program;
+    worker->slot->program = 0;
+    if (group > 1 && group != getpgrp())
+        launch_kill_group(worker->conf->identity.uid, group);
+}
+
+void spawn_reaped(struct worker *worker, int status, usec now)
+{
+    worker->status = status;
+    worker->died = now;
+    worker->was_ready = worker->slot->ready;
+    if (worker->was_ready && !worker->ready_at)
+        worker->ready_at = now;
+    worker->mourned = false;
+    worker->next_signal = 0;
+    worker->deadline = USEC_NEVER;
+    end_program(worker);
+    worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
+    worker->slot->state = SLOT_WAITING;
+    worker->slot->pid = worker->pid = 0;
+}
+
+void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline)
+{
+    if (worker->pid) /* not reaped: the number is still its own */
+        kill(worker->pid, number);
+    worker->next_signal = next_signal;
+    worker->deadline = deadline;
+}
+
+/* Why a signal that dumps core left none (core(5)). */
+static const char *core_reason(const struct worker *worker)
+{
+    static char pattern[128];
+    long long asked = worker->conf->limits.value[LIMIT_CORE];
+    struct rlimit ours;
+    if (asked == 0)
+        return "limits { core = 0 }";
+    if (asked == OPTION_UNSET && getrlimit(RLIMIT_CORE, &ours) == 0 && ours.rlim_cur == 0)
+        return "the limit of core files is 0, see limits { core }";
+    if (asked == OPTION_UNSET && geteuid() == 0)
+        return "it has changed its user, see limits { core }";
+    FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
+    char words[64] = "";
+    if (file && fgets(words, sizeof words, file))
+        words[strcspn(words, "\n")] = '\0';
+    if (file)
+        fclose(file);
+    snprintf(pattern, sizeof pattern, "see directory, its rights, and kernel.core_pattern = %s",
+             words);
+    return pattern;
+}
+
+void spawn_obituary(const struct worker *worker, struct obituary *obituary)
+{
+    const struct slot *slot = worker->slot;
+    int status = worker->status;
+    bool asks_core =
+        WIFSIGNALED(status) && !WCOREDUMP(status) && obituary_signal_dumps(WTERMSIG(status));
+    *obituary = (struct obituary){
+        .pool = worker->conf->name,
+        .pid = worker->lines.pid,
+        .status = status,
+        .cause = worker->cause,
+        .ready = worker->was_ready,
+        .served = slot->served - worker->served_before,
+        .age = worker->died - worker->born,
+        .reason = slot->reason,
+        .last = worker->lines.last,
+        .no_core = asks_core ? core_reason(worker) : NULL,
+    };
+}
+
+bool spawn_is_ready(const struct worker *worker)
+{
+    return worker->pid && worker->slot->ready;
+}
+
+bool spawn_is_busy(const struct worker *worker)
+{
+    return worker->pid && worker->slot->state == SLOT_BUSY;
+}
+
+bool spawn_has_accepted(const struct worker *worker)
+{
+    return worker->slot->accepted != worker->accepted_before;
+}

@@ -1,0 +1,98 @@
+/*
+ * spawn - the birth and the death of one worker.
+ *
+ * Owns:      struct worker, the master's half of a slot: pid, role, pipe, what it was told.
+ * Knows not: how many there should be (pool), who asked (reload, verbs).
+ * Called by: pool.
+ * Runs in:   the master; the child that it forks goes into worker_run.
+ */
+#ifndef PREFORKD_MASTER_SPAWN_H
+#define PREFORKD_MASTER_SPAWN_H
+
+#include "../base/loop.h"
+#include "../config/config.h"
+#include "../shared/listener.h"
+#include "../shared/scoreboard.h"
+#include "backoff.h"
+#include "lines.h"
+#include "obituary.h"
+
+struct worker;
+
+/* What every birth needs of the master. */
+struct spawner {
+    struct loop *loop;
+    struct scoreboard *board;
+    struct worker *workers; /* by slot; sparse, and not there in children: what the master goes on
+                               writing would cost each of them a page of their own */
+    int bell;               /* an eventfd that workers ring when they are ready */
+    pid_t master;
+    int lowest_free; /* no slot below it is free */
+};
+
+enum worker_role {
+    ROLE_ACTIVE,   /* one of its pool's workers: replaced when it dies */
+    ROLE_CANARY,   /* the first of a generation that is not in force yet */
+    ROLE_RETIRING, /* told to finish: not replaced */
+};
+
+struct worker {
+    struct worker *next; /* of its pool */
+    struct slot *slot;   /* NULL: the slot is free. That it is, is for the master alone to say. */
+    int board_pool;
+
+    struct config *config; /* counted: that under which it was forked, or is to be */
+    const struct pool_config *conf;
+    unsigned generation;
+
+    pid_t pid; /* 0: dead, or not born yet */
+    usec born;
+    usec ready_at;                           /* when the master saw that it is; 0 not yet */
+    uint64_t accepted_before, served_before; /* of its slot, at its birth */
+    enum worker_role role;
+
+    enum death_cause cause; /* what we did to end it */
+    int next_signal;        /* sent at `deadline`, harder than the last; 0: none */
+    usec deadline;
+
+    struct backoff backoff;
+    usec respawn_at;    /* of a dead one */
+    struct lines lines; /* keeps the pid of the dead */
+
+    /* Its death, from when it is reaped until it is told in the log. */
+    bool mourned;
+    int status;
+    usec died;
+    bool was_ready;
+};
+
+/* Makes the table of workers for a scoreboard. 0 or -errno. */
+int spawn_open(struct spawner *spawner);
+void spawn_close(struct spawner *spawner);
+
+/* Takes a slot for a worker of a pool's configuration, not yet born. NULL where there is no slot
+ * left. */
+struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct config *config,
+                             const struct pool_config *conf, unsigned generation);
+
+/* Gives the slot back. The worker must be dead. */
+void spawn_release(struct spawner *spawner, struct worker *worker);
+
+/* Forks it. 0 or -errno. */
+int spawn_fork(const struct spawner *spawner, struct worker *worker,
+               struct listener *const *listeners, int listener_count, struct lines_rate *rate);
+
+/* Notes that waitpid() reported it; ends what it left running. */
+void spawn_reaped(struct worker *worker, int status, usec now);
+
+/* Sends a signal to a live one, and notes when a harder one is due. */
+void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);
+
+/* The facts of its death, for the log; texts point into the worker. */
+void spawn_obituary(const struct worker *worker, struct obituary *obituary);
+
+bool spawn_is_ready(const struct worker *worker);
+bool spawn_is_busy(const struct worker *worker);
+bool spawn_has_accepted(const struct worker *worker); /* in this life */
+
+#endif

@@ -1,0 +1,62 @@
+#include "supervisor.h"
+
+#include "../base/log.h"
+#include "../base/proc.h"
+#include "verbs.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Whose process it was, for people; "?" where it is gone or not to be seen. */
+static const char *command_of(pid_t pid, char *name, size_t size)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, name, size - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return "?";
+    name[n] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    return name;
+}
+
+/* Does what the signals that have come ask for. Whether a child's death was among them. */
+static bool obey(struct master *master)
+{
+    bool deaths = false;
+    struct signalfd_siginfo info;
+    int number;
+    while ((number = loop_signal(&master->loop, &info)) != 0) {
+        char name[32];
+        const struct verb *verb = verbs_by_signal(number);
+        deaths = deaths || number == SIGCHLD;
+        if (!verb || !verb->run)
+            continue;
+        log_notice("SIG%s from pid %d (%s) uid %d: %s", proc_signal_word(number), (int)info.ssi_pid,
+                   info.ssi_pid ? command_of((pid_t)info.ssi_pid, name, sizeof name) : "the kernel",
+                   (int)info.ssi_uid, verb->help);
+        verb->run(master);
+    }
+    return deaths;
+}
+
+int supervisor_run(struct master *master)
+{
+    usec next = 0;
+    while (master->phase != PHASE_ENDED) {
+        loop_wait(&master->loop, next);
+        /* A death after the signals were taken is pending again, and wakes the next round. Without
+         * one nobody is asked: waitpid() looks at each of ten thousand children. */
+        if (obey(master))
+            master_reap(master);
+        usec now = clock_now();
+        next = master_step(master, now);
+        next = clock_earlier(next, master_announce(master, now));
+    }
+    return master->exit_status;
+}

@@ -1,0 +1,76 @@
+#include "scoreboard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+const char *const slot_state_words[SLOT_STATES] = {
+    [SLOT_FREE] = "free", [SLOT_WAITING] = "waiting", [SLOT_STARTING] = "starting",
+    [SLOT_IDLE] = "idle", [SLOT_BUSY] = "busy",
+};
+
+struct scoreboard *scoreboard_open(int *fd)
+{
+    int memory = memfd_create("preforkd-scoreboard", MFD_CLOEXEC);
+    if (memory < 0)
+        return NULL;
+    struct scoreboard *board = MAP_FAILED;
+    if (ftruncate(memory, sizeof *board) == 0)
+        board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (board == MAP_FAILED) {
+        close(memory);
+        return NULL;
+    }
+    board->version = SCOREBOARD_VERSION;
+    board->slot_size = sizeof(struct slot);
+    board->master = getpid();
+    board->started = clock_now();
+    *fd = memory;
+    return board;
+}
+
+void scoreboard_close(struct scoreboard *board, int fd)
+{
+    munmap(board, sizeof *board);
+    close(fd);
+}
+
+struct slot *scoreboard_take(struct scoreboard *board, int number, int pool)
+{
+    struct slot *slot = &board->slots[number];
+    memset(slot, 0, sizeof *slot);
+    slot->state = SLOT_WAITING;
+    slot->pool = (uint32_t)pool;
+    return slot;
+}
+
+void scoreboard_give(struct scoreboard *board, int number, int place)
+{
+    struct slot *slot = &board->slots[number];
+    struct scoreboard_pool *pool = &board->pools[place];
+    pool->accepted += slot->accepted;
+    pool->served += slot->served;
+    pool->errors += slot->errors;
+    slot->accepted = slot->served = slot->errors = 0;
+    slot->state = SLOT_FREE;
+}
+
+int scoreboard_add_pool(struct scoreboard *board, const char *name)
+{
+    for (int i = 0; i < SCOREBOARD_POOLS; i++) {
+        struct scoreboard_pool *pool = &board->pools[i];
+        if (pool->used)
+            continue;
+        *pool = (struct scoreboard_pool){.used = 1};
+        snprintf(pool->name, sizeof pool->name, "%s", name);
+        return i;
+    }
+    return -1;
+}
+
+void scoreboard_remove_pool(struct scoreboard *board, int pool)
+{
+    board->pools[pool].used = 0;
+}

@@ -1,0 +1,104 @@
+#include "lane.h"
+
+#include "../base/clock.h"
+#include "../base/log.h"
+#include "../base/proc.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TITLE_WORD = 4 };
+
+/* The slot has one writer: a plain load and store are enough, and cheaper than an atomic add. */
+static void count(_Atomic uint64_t *counter)
+{
+    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, now + 1, memory_order_relaxed);
+}
+
+static void enter(struct lane *lane)
+{
+    count(&lane->slot->accepted);
+    atomic_store_explicit(&lane->slot->state, SLOT_BUSY, memory_order_release);
+    if (lane->title_word)
+        memcpy(lane->title_word, "busy", TITLE_WORD);
+}
+
+static void leave(struct lane *lane)
+{
+    count(&lane->slot->served);
+    atomic_store_explicit(&lane->slot->state, SLOT_IDLE, memory_order_release);
+    if (lane->title_word)
+        memcpy(lane->title_word, "idle", TITLE_WORD);
+    if (lane->left > 0)
+        lane->left--;
+}
+
+/* TCP hands the listener's timeouts on to its connections; a Unix socket does not. */
+static void set_unix_timeouts(const struct lane *lane, int fd)
+{
+    struct timeval idle = {.tv_sec = lane->pool->idle_timeout};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+}
+
+static const char *outcome(const struct conn *conn, int error, char *text, size_t size)
+{
+    int at = 0;
+    text[0] = '\0';
+    if (conn->counted)
+        at = snprintf(text, size, " in=%llu out=%llu", (unsigned long long)conn->in,
+                      (unsigned long long)conn->out);
+    if (conn->has_status && WIFEXITED(conn->status))
+        snprintf(text + at, size - (size_t)at, " exit=%d", WEXITSTATUS(conn->status));
+    else if (conn->has_status)
+        snprintf(text + at, size - (size_t)at, " signal=%s",
+                 proc_signal_word(WTERMSIG(conn->status)));
+    else if (error)
+        snprintf(text + at, size - (size_t)at, " error=\"%s\"", strerror(-error));
+    return text;
+}
+
+static void tell(const struct lane *lane, const struct conn *conn, int error, usec began)
+{
+    char peer[ADDR_TEXT], what[128];
+    double seconds = clock_seconds(clock_now() - began);
+    addr_print(&conn->peer, peer);
+    log_event(lane->log_level,
+              "pool %s: connection from %s ended after %.3f s pool=%s peer=%s duration=%.3f%s",
+              lane->pool->name, peer, seconds, lane->pool->name, peer, seconds,
+              outcome(conn, error, what, sizeof what));
+}
+
+/* A program that ended otherwise than well is told of, whether or not connections are. */
+static void tell_failure(const struct lane *lane, const struct conn *conn)
+{
+    static struct log_rate failures;
+    unsigned missed;
+    char peer[ADDR_TEXT], what[64];
+    if (!log_rate_ok(&failures, USEC_SECOND, &missed))
+        return;
+    addr_print(&conn->peer, peer);
+    log_notice("pool %s: the program for %s %s %d pool=%s peer=%s%s missed=%u", lane->pool->name,
+               peer, WIFEXITED(conn->status) ? "exited with" : "was killed by signal",
+               WIFEXITED(conn->status) ? WEXITSTATUS(conn->status) : WTERMSIG(conn->status),
+               lane->pool->name, peer, outcome(conn, 0, what, sizeof what), missed);
+}
+
+void lane_serve(struct lane *lane, struct conn *conn)
+{
+    usec began = lane->log_level >= 0 ? clock_now() : 0;
+    enter(lane);
+    if (conn->peer.sa.sa_family == AF_UNIX && !lane->handler->runs_programs)
+        set_unix_timeouts(lane, conn->fd);
+    int error = lane->handler->serve(&lane->service, conn);
+    close(conn->fd);
+    if (lane->log_level >= 0)
+        tell(lane, conn, error, began);
+    else if (conn->has_status && conn->status != 0)
+        tell_failure(lane, conn);
+    leave(lane);
+}

@@ -1,0 +1,40 @@
+/*
+ * lane - the way of one connection through a worker: count, serve, close, count, tell. Once, for
+ * every model of serving.
+ *
+ * Owns:      the worker's own slot while it lives, and the word of its title.
+ * Knows not: how connections are waited for.
+ * Called by: the models.
+ * Runs in:   a worker. No allocation, no lock, no formatting, no system call but the handler's and
+ *            close(2), unless the connection is to be logged.
+ */
+#ifndef PREFORKD_WORKER_LANE_H
+#define PREFORKD_WORKER_LANE_H
+
+#include "../config/config.h"
+#include "../handlers/handler.h"
+#include "../shared/scoreboard.h"
+
+#include <signal.h>
+
+struct lane {
+    const struct pool_config *pool;
+    const struct handler *handler;
+    struct service service;
+    struct slot *slot;
+    char *title_word; /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
+    int log_level;    /* of the line that each connection gets; -1: none */
+    long long left;   /* connections until the worker is replaced; -1: no end */
+    volatile sig_atomic_t stopping; /* set by TERM: finish the connection in hand, take no other */
+};
+
+/* Serves what was accepted, to its end. */
+void lane_serve(struct lane *lane, struct conn *conn);
+
+/* Whether another connection may be accepted. */
+static inline bool lane_open(const struct lane *lane)
+{
+    return !lane->stopping && lane->left != 0;
+}
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * model_process - one connection at a time: wait in accept(), serve, wait again.
+ *
+ * One listener: the worker blocks in accept() itself. Several: an epoll set of its own, where each
+ * listener wakes one worker (EPOLLEXCLUSIVE), then an accept() that does not block.
+ * Called by: the worker.
+ * Runs in:   a worker.
+ */
+#ifndef PREFORKD_WORKER_MODEL_PROCESS_H
+#define PREFORKD_WORKER_MODEL_PROCESS_H
+
+#include "lane.h"
+
+struct process_model {
+    struct lane *lane;
+    const int *listeners;
+    int count;
+    int wake_fd; /* readable once the lane is to stop; -1 with one listener */
+};
+
+/* Serves until the lane closes. Returns the worker's exit status. */
+int model_process_run(const struct process_model *model);
+
+#endif

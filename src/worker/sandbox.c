@@ -1,0 +1,96 @@
+#include "sandbox.h"
+
+#include "../base/proc.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct {
+    int resource;
+    const char *name;
+} limits[LIMIT_KINDS] = {
+    [LIMIT_NOFILE] = {RLIMIT_NOFILE, "nofile"}, [LIMIT_AS] = {RLIMIT_AS, "as"},
+    [LIMIT_CORE] = {RLIMIT_CORE, "core"},       [LIMIT_NPROC] = {RLIMIT_NPROC, "nproc"},
+    [LIMIT_CPU] = {RLIMIT_CPU, "cpu"},
+};
+
+static int failed(char *why, size_t size, const char *step, const char *what)
+{
+    int error = errno;
+    snprintf(why, size, "%s %s: %s", step, what, strerror(error));
+    return -error;
+}
+
+static int set_limits(const struct limits_config *config, char *why, size_t size)
+{
+    proc_restore_nofile();
+    for (int kind = 0; kind < LIMIT_KINDS; kind++) {
+        long long value = config->value[kind];
+        if (value == OPTION_UNSET)
+            continue;
+        rlim_t most = value == OPTION_UNLIMITED ? RLIM_INFINITY : (rlim_t)value;
+        struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
+        if (setrlimit((__rlimit_resource_t)limits[kind].resource, &limit) != 0)
+            return failed(why, size, "can't set the limit", limits[kind].name);
+    }
+    return 0;
+}
+
+static int change_root(const struct pool_config *pool, char *why, size_t size)
+{
+    if (pool->chroot && (chroot(pool->chroot) != 0 || chdir("/") != 0))
+        return failed(why, size, "can't chroot to", pool->chroot);
+    return 0;
+}
+
+/* Groups before the user, who may not change them any more; then nobody may become root again. */
+static int drop_root(const struct identity *who, char *why, size_t size)
+{
+    if (geteuid() != 0)
+        return 0;
+    if (setgroups((size_t)who->group_count, who->groups) != 0)
+        return failed(why, size, "can't set the groups of", who->user);
+    if (setresgid(who->gid, who->gid, who->gid) != 0)
+        return failed(why, size, "can't become the group", who->group);
+    if (setresuid(who->uid, who->uid, who->uid) != 0)
+        return failed(why, size, "can't become the user", who->user);
+    if (who->uid != 0 && setuid(0) == 0) {
+        errno = EPERM;
+        return failed(why, size, "could become root again after", who->user);
+    }
+    return 0;
+}
+
+/* A process that changed its user writes no core (prctl(2), PR_SET_DUMPABLE). Who asks for cores by
+ * limits { core = ... } gets them. */
+static void allow_core(const struct limits_config *config)
+{
+    long long core = config->value[LIMIT_CORE];
+    if (core == OPTION_UNLIMITED || core > 0)
+        prctl(PR_SET_DUMPABLE, 1);
+}
+
+int sandbox_enter(const struct pool_config *pool, char *why, size_t size)
+{
+    int error = set_limits(&pool->limits, why, size);
+    if (error)
+        return error;
+    if (pool->nice && setpriority(PRIO_PROCESS, 0, pool->nice) != 0)
+        return failed(why, size, "can't set the niceness", "");
+    umask((mode_t)pool->umask);
+    error = change_root(pool, why, size);
+    if (error == 0)
+        error = drop_root(&pool->identity, why, size);
+    if (error)
+        return error;
+    if (chdir(pool->directory) != 0)
+        return failed(why, size, "can't change to the directory", pool->directory);
+    allow_core(&pool->limits);
+    return 0;
+}

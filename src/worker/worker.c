@@ -1,0 +1,165 @@
+#include "worker.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../base/proc.h"
+#include "../shared/exitcode.h"
+#include "environment.h"
+#include "lane.h"
+#include "model_process.h"
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* Signal handlers have no argument to find it by. */
+static struct lane lane;
+static struct process_model model;
+
+/* TERM: take no further connection. accept() on the null device fails at once, whether the signal
+ * comes before it or into it, and the socket of the others is untouched; the eventfd does the same
+ * for epoll_wait(). */
+static void on_term(int number)
+{
+    static const uint64_t one = 1;
+    int saved = errno;
+    (void)number;
+    lane.stopping = 1;
+    for (int i = 0; i < model.count; i++)
+        dup3(STDIN_FILENO, model.listeners[i], O_CLOEXEC);
+    if (model.wake_fd >= 0 && write(model.wake_fd, &one, sizeof one) < 0)
+        lane.stopping = 1;
+    errno = saved;
+}
+
+/* QUIT, which is also what a dead master sends: end now, with what we run. */
+static void on_quit(int number)
+{
+    (void)number;
+    pid_t group = lane.slot->program;
+    if (group > 0)
+        kill(-group, SIGKILL);
+    _exit(WORKER_ENDED);
+}
+
+/* The master's signals stay blocked, not ignored: a program then gets clean dispositions by an empty
+ * mask alone. */
+static sigset_t blocked;
+
+void worker_prepare(void)
+{
+    static const int others[] = {SIGHUP,  SIGINT,   SIGUSR1, SIGUSR2,
+                                 SIGPIPE, SIGWINCH, SIGTTIN, SIGTTOU};
+    sigemptyset(&blocked);
+    for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
+        sigaddset(&blocked, others[i]);
+}
+
+static void take_signals(void)
+{
+    struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
+    struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
+    sigaction(SIGTERM, &term, NULL);
+    sigaction(SIGQUIT, &quit, NULL);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
+
+static void keep_descriptors(struct worker_birth *birth)
+{
+    int *others = birth->listeners + birth->listener_count;
+    int count = log_descriptors(others);
+    others[count++] = birth->bell;
+    others[count++] = model.wake_fd;
+    dup2(birth->error_fd, STDERR_FILENO);
+    fd_keep_only(birth->listeners, birth->listener_count + count);
+}
+
+/* After the user is dropped, which would clear it; a master that died before it sends no signal,
+ * but is nobody's parent any more. */
+static void die_with(pid_t master)
+{
+    prctl(PR_SET_PDEATHSIG, SIGQUIT);
+    if (getppid() != master)
+        _exit(WORKER_ENDED);
+}
+
+/* Not all workers of a pool after the same count: ± 10 %. */
+static long long with_jitter(int requests, pid_t pid)
+{
+    unsigned seed = (unsigned)pid * 2654435761u;
+    long long spread = requests / 10;
+    return requests ? requests - spread + rand_r(&seed) % (2 * spread + 1) : -1;
+}
+
+/* Shows the title; where its last word stands, which the lane changes in place. NULL where there is
+ * no room for all of it. */
+static char *show_title(const struct worker_birth *birth)
+{
+    size_t shown = proc_title(birth->title);
+    if (shown < birth->title_length)
+        return NULL;
+    return proc_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
+}
+
+static void prepare_lane(const struct worker_birth *birth)
+{
+    const struct pool_config *pool = birth->pool;
+    int level = pool->log_connections ? LOG_INFO : LOG_DEBUG;
+    lane.pool = pool;
+    lane.handler = handler_of(pool->handler);
+    lane.slot = birth->slot;
+    lane.title_word = show_title(birth);
+    lane.log_level = log_wanted(level) ? level : -1;
+    lane.left = with_jitter(pool->max_requests, getpid());
+    lane.service.pool = pool->name;
+    lane.service.config = pool->handler_config;
+    lane.service.program = &birth->slot->program;
+}
+
+static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
+{
+    snprintf(birth->slot->reason, sizeof birth->slot->reason, "%s", why);
+    _exit(WORKER_CANT_START);
+}
+
+static void say_ready(const struct worker_birth *birth)
+{
+    uint64_t one = 1;
+    birth->slot->ready = true;
+    birth->slot->state = SLOT_IDLE;
+    if (write(birth->bell, &one, sizeof one) < 0)
+        give_up(birth, "can't tell the master that it is ready");
+}
+
+_Noreturn void worker_run(struct worker_birth *birth)
+{
+    char why[SCOREBOARD_REASON];
+    model = (struct process_model){
+        .lane = &lane,
+        .listeners = birth->listeners,
+        .count = birth->listener_count,
+        .wake_fd = birth->listener_count > 1 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
+    };
+    log_enter_child();
+    if (birth->log)
+        log_configure(birth->log->ident, birth->log->facility, birth->log->level);
+    keep_descriptors(birth);
+    prepare_lane(birth);
+    if (sandbox_enter(birth->pool, why, sizeof why) != 0)
+        give_up(birth, why);
+    take_signals();
+    die_with(birth->master);
+    if (lane.handler->runs_programs)
+        lane.service.environment = environment_make(birth->pool);
+    if (lane.handler->runs_programs && !lane.service.environment)
+        give_up(birth, "out of memory");
+    say_ready(birth);
+    _exit(model_process_run(&model));
+}

@@ -1,0 +1,45 @@
+/*
+ * worker - a child's life, from fork to _exit.
+ *
+ * Called by: master/spawn, in the child.
+ * Runs in:   a worker.
+ */
+#ifndef PREFORKD_WORKER_WORKER_H
+#define PREFORKD_WORKER_WORKER_H
+
+#include "../config/config.h"
+#include "../shared/scoreboard.h"
+
+enum {
+    WORKER_LISTENERS_MAX = 256, /* of one pool */
+    WORKER_OTHERS_MAX = 4,      /* descriptors: two of the log, the bell, the wake-up */
+    WORKER_TITLE = 64,
+};
+
+/* "preforkd: pool NAME, idle": the last word changes. */
+#define WORKER_TITLE_BEGIN "preforkd: pool "
+#define WORKER_TITLE_END   ", idle"
+
+/* What the master hands to a child at its birth. */
+struct worker_birth {
+    const struct pool_config *pool;
+    const struct log_config *log; /* where it is not the one in force; else NULL */
+    struct slot *slot;
+    pid_t master;
+    char title[WORKER_TITLE];
+    size_t title_length;
+    int listeners[WORKER_LISTENERS_MAX +
+                  WORKER_OTHERS_MAX]; /* the worker appends what else it keeps */
+    int listener_count;
+    int bell;     /* an eventfd: rung once the worker is ready */
+    int error_fd; /* becomes its standard error */
+};
+
+/* Called once in the master, before the first birth: what is the same for all, is made ready here, at
+ * the price of one. */
+void worker_prepare(void);
+
+/* Called in the child with every signal blocked. */
+_Noreturn void worker_run(struct worker_birth *birth);
+
+#endif

@@ -1,0 +1,10 @@
+/* A fuzz target, as libFuzzer calls it: 0, or the process is aborted. */
+#ifndef PREFORKD_TESTS_FUZZ_H
+#define PREFORKD_TESTS_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+#endif

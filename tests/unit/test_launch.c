@@ -1,0 +1,159 @@
+#include "../../src/base/launch.h"
+#include "unit.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static _Atomic(pid_t) group;
+
+/* Runs a shell's words with its output in a pipe; what it wrote. */
+static void run(const char *script, char *output, size_t size)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const char *arguments[] = {"sh", "-c", script, NULL};
+    char greeting[] = "GREETING=hello";
+    char *environment[] = {greeting, NULL};
+    struct launch launch = {.path = "/bin/sh",
+                            .arguments = (char *const *)arguments,
+                            .environment = environment,
+                            .input = null,
+                            .output = ends[1],
+                            .group = &group};
+    pid_t pid = launch_program(&launch);
+    close(ends[1]);
+    close(null);
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(group, pid);
+    size_t length = 0;
+    ssize_t n;
+    while ((n = read(ends[0], output + length, size - 1 - length)) > 0)
+        length += (size_t)n;
+    output[length] = '\0';
+    close(ends[0]);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+START_TEST(has_its_environment_and_no_other)
+{
+    char output[256];
+    run("echo $GREETING; echo ${HOME-none}", output, sizeof output);
+    ck_assert_str_eq(output, "hello\nnone\n");
+}
+END_TEST
+
+START_TEST(has_three_descriptors)
+{
+    char output[256];
+    int stray = dup(STDERR_FILENO); /* without close-on-exec, as a careless module may leave it */
+    ck_assert_int_gt(stray, STDERR_FILENO);
+    run("for d in /proc/self/fd/*; do [ -e $d ] && echo ${d##*/}; done", output, sizeof output);
+    ck_assert_str_eq(output, "0\n1\n2\n");
+    close(stray);
+}
+END_TEST
+
+START_TEST(has_clean_signals)
+{
+    char output[256];
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGHUP);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+    run("grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\t0'", output, sizeof output);
+    ck_assert_str_eq(output, "SigBlk:\nSigIgn:\n");
+}
+END_TEST
+
+START_TEST(leads_its_group)
+{
+    char output[256];
+    run("cut -d' ' -f1,5 /proc/$$/stat", output, sizeof output);
+    int pid, its_group;
+    ck_assert_int_eq(sscanf(output, "%d %d", &pid, &its_group), 2);
+    ck_assert_int_eq(pid, its_group);
+}
+END_TEST
+
+START_TEST(says_why_it_cannot_start)
+{
+    static const struct {
+        const char *path;
+        int error;
+    } cases[] = {{"/nowhere/at/all", ENOENT}, {"/etc/passwd", EACCES}, {"/", EACCES}};
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[] = "x";
+        char *const arguments[] = {name, NULL};
+        struct launch launch = {.path = cases[i].path,
+                                .arguments = arguments,
+                                .environment = arguments + 1,
+                                .input = STDIN_FILENO,
+                                .output = STDOUT_FILENO,
+                                .group = &group};
+        ck_assert_int_eq(launch_program(&launch), -cases[i].error);
+        ck_assert_int_eq(group, 0);
+        ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+    }
+}
+END_TEST
+
+/* A sleeping process of that user (root alone can make it so), which leads a group. */
+static pid_t sleeper(uid_t uid)
+{
+    int ready[2];
+    char byte;
+    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        if (geteuid() == 0 && setresuid(uid, uid, uid) != 0)
+            _exit(1);
+        ck_assert_int_eq(write(ready[1], "x", 1), 1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return pid;
+}
+
+/* The number of the group is somebody's word: it must not become a way to kill what that somebody
+ * could not kill himself. Who isn't root has no more rights than these anyway. */
+START_TEST(kills_a_group_as_its_user_alone)
+{
+    enum { HIS = 12345, ANOTHERS = 12346 };
+    int status;
+    pid_t pid = sleeper(HIS);
+    if (geteuid() == 0) {
+        launch_kill_group(ANOTHERS, pid);
+        ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+        ck_assert_int_eq(geteuid(), 0);
+    }
+    launch_kill_group(HIS, pid);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("launch");
+    tcase_add_test(tcase, has_its_environment_and_no_other);
+    tcase_add_test(tcase, has_three_descriptors);
+    tcase_add_test(tcase, has_clean_signals);
+    tcase_add_test(tcase, leads_its_group);
+    tcase_add_test(tcase, says_why_it_cannot_start);
+    tcase_add_test(tcase, kills_a_group_as_its_user_alone);
+    return unit_run("launch", tcase);
+}

@@ -1,0 +1,56 @@
+#include "../../src/base/log.h"
+#include "unit.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *text;
+    int length, size;
+    const char *escaped;
+} cases[] = {
+    {"plain", 5, 64, "plain"},
+    {"tab\there", 8, 64, "tab\\x09here"},
+    {"line\nline\r", 10, 64, "line\\x0aline\\x0d"},
+    {"\x1b[31mred", 8, 64, "\\x1b[31mred"},
+    {"nul\0nul", 7, 64, "nul\\x00nul"},
+    {"del\x7f", 4, 64, "del\\x7f"},
+    {"gr\xc3\xbc\xc3\x9f"
+     "e",
+     7, 64,
+     "gr\xc3\xbc\xc3\x9f"
+     "e"},
+    {"cut here", 8, 7, "cut"},
+};
+
+START_TEST(escapes)
+{
+    char text[64];
+    int length = log_escape(text, cases[_i].size, cases[_i].text, cases[_i].length);
+    ck_assert_str_eq(text, cases[_i].escaped);
+    ck_assert_int_eq(length, (int)strlen(text));
+}
+END_TEST
+
+START_TEST(a_rate_counts_what_it_holds_back)
+{
+    struct log_rate rate = {0};
+    unsigned missed = 7;
+    ck_assert(log_rate_ok(&rate, 3600 * USEC_SECOND, &missed));
+    ck_assert_uint_eq(missed, 0);
+    ck_assert(!log_rate_ok(&rate, 3600 * USEC_SECOND, &missed));
+    ck_assert(!log_rate_ok(&rate, 3600 * USEC_SECOND, &missed));
+    rate.next = 0;
+    ck_assert(log_rate_ok(&rate, 3600 * USEC_SECOND, &missed));
+    ck_assert_uint_eq(missed, 2);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("log");
+    tcase_add_loop_test(tcase, escapes, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(tcase, a_rate_counts_what_it_holds_back);
+    return unit_run("log", tcase);
+}
