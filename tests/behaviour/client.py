@@ -1,0 +1,122 @@
+"""Clients: one conversation, and a load of many."""
+
+import os
+import random
+import socket
+import struct
+import threading
+
+PATIENCE = 60  # seconds that any single read or write may take
+
+
+def connect(address, timeout=PATIENCE):
+    """A connection to (host, port), or to a Unix socket's path ('@NAME': an abstract one)."""
+    if isinstance(address, str):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        address = '\0' + address[1:] if address.startswith('@') else address
+    else:
+        family = socket.AF_INET6 if ':' in address[0] else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def read_exactly(connection, size):
+    got = bytearray()
+    while len(got) < size:
+        piece = connection.recv(min(65536, size - len(got)))
+        if not piece:
+            raise EOFError(f'closed after {len(got)} of {size} bytes')
+        got += piece
+    return bytes(got)
+
+
+def read_all(connection):
+    got = bytearray()
+    while piece := connection.recv(65536):
+        got += piece
+    return bytes(got)
+
+
+def ask(address, data=b'', timeout=PATIENCE):
+    """Sends, says that this was all, and returns everything that comes back."""
+    with connect(address, timeout) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return read_all(connection)
+
+
+def echo(connection, data):
+    """Sends and reads back as much; the whole may not exceed what the sockets buffer."""
+    connection.sendall(data)
+    return read_exactly(connection, len(data))
+
+
+def reset(connection):
+    """Closes with a RST instead of a FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    connection.close()
+
+
+def exchange(connection, data):
+    """Sends any amount while reading it back; returns what came, to the end."""
+    def send():
+        try:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the reader sees what is missing
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    try:
+        return read_all(connection)
+    finally:
+        sender.join(PATIENCE)
+
+
+class Load:
+    """Clients that connect, send bytes of their own, want them back, close, and begin again."""
+
+    def __init__(self, address, clients=8, largest=4096):
+        self.address = address
+        self.largest = largest
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.served = 0
+        self.failures = []
+        self.threads = [threading.Thread(target=self._client, args=(n,), daemon=True)
+                        for n in range(clients)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(2 * PATIENCE)
+        if any(thread.is_alive() for thread in self.threads):
+            raise AssertionError('a client of the load hangs')
+
+    def _client(self, number):
+        choose = random.Random(number)
+        while not self.stopping.is_set():
+            data = number.to_bytes(4, 'big') + os.urandom(choose.randrange(1, self.largest))
+            try:
+                with connect(self.address) as connection:
+                    back = echo(connection, data)
+                problem = None if back == data else f'{len(data)} bytes came back changed'
+            except (OSError, EOFError) as error:
+                problem = repr(error)
+            with self.lock:
+                self.served += problem is None
+                if problem:
+                    self.failures.append(problem)
+                if len(self.failures) > 10000:
+                    return

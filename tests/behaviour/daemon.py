@@ -1,0 +1,485 @@
+"""A daemon under test, and the test case around it.
+
+Daemon is preforkd in the foreground with a directory of its own. Sockets come to it by descriptor
+(every systemd:NAME that its configuration names is made here), it is ready when it says so on
+NOTIFY_SOCKET, and its log is read line by line. Tearing it down fails the test on a process left
+over, a descriptor lost, an exit status that is not 0, or a line of trouble that was not announced.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import client
+import processes
+import wording
+from processes import PATIENCE, wait_until
+
+BINARY = os.path.abspath(os.environ.get('PREFORKD', 'preforkd'))
+ROOT = os.geteuid() == 0
+USER, GROUP = 'nobody', 'nogroup'
+
+needs_root = unittest.skipUnless(ROOT, 'only root may do this')
+
+
+def sanitized():
+    with open(BINARY, 'rb') as file:
+        return b'__asan_init' in file.read()
+
+
+class Lines:
+    """Lines that a thread collects and tests wait for."""
+
+    def __init__(self):
+        self.lines = []
+        self.ended = False
+        self.changed = threading.Condition()
+
+    def add(self, line):
+        with self.changed:
+            self.lines.append(line)
+            self.changed.notify_all()
+
+    def end(self):
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def find(self, pattern, since=0):
+        """All matches so far."""
+        with self.changed:
+            lines = self.lines[since:]
+        return [match for line in lines if (match := re.search(pattern, line))]
+
+    def wait(self, pattern, since=0, timeout=PATIENCE):
+        """The first line that matches, as a match whose .string is the line."""
+        deadline = time.monotonic() + timeout
+        at = since
+        with self.changed:
+            while True:
+                for line in self.lines[at:]:
+                    if match := re.search(pattern, line):
+                        return match
+                at = max(at, len(self.lines))
+                left = deadline - time.monotonic()
+                if self.ended or left <= 0:
+                    why = 'it ended' if self.ended else f'{timeout} s'
+                    raise AssertionError(f'no line /{pattern}/ ({why}) among\n  '
+                                         + '\n  '.join(self.lines[since:][-40:]))
+                self.changed.wait(left)
+
+
+class Daemon:
+    """Made by Case.start(); see there for the arguments."""
+
+    def __init__(self, case, config, listeners=None, arguments=(), environment=None, prelude=True):
+        self.case = case
+        self.directory = tempfile.mkdtemp(prefix='preforkd-test-')
+        os.chmod(self.directory, 0o755)
+        self.file = self.path('preforkd.conf')
+        self.prelude = prelude
+        self.arguments = list(arguments)
+        self.environment = environment or {}
+        self.addresses = {}
+        self.sockets = dict(listeners or {})
+        self.announced = []
+        self.same_descriptors = False
+        self.log = Lines()
+        self.notices = Lines()
+        self.child = None
+        self.stopped = False
+        self.write(config)
+
+    # -- its files
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def expand(self, text):
+        return text.replace('@DIR@', self.directory)
+
+    def write(self, config):
+        """Writes the configuration. Global options that it leaves open follow it, so that the
+        lines keep their numbers."""
+        text = self.expand(config)
+        given = {'control': '"none"', 'log': '{ level = "info" }'}
+        if ROOT:
+            given |= {'user': f'"{USER}"', 'group': f'"{GROUP}"'}
+        if self.prelude:
+            for name, value in given.items():
+                if not re.search(rf'(?m)^{name}\b', text):
+                    text += f'{name} {"" if name == "log" else "= "}{value}\n'
+        self.put('preforkd.conf', text)
+
+    def put(self, name, text, mode=0o644):
+        """Writes a file into the daemon's directory, in one step."""
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + '.new', 'w', encoding='utf-8') as file:
+            file.write(self.expand(text))
+        os.chmod(path + '.new', mode)
+        os.rename(path + '.new', path)
+        return path
+
+    # -- its life
+
+    def _open_sockets(self):
+        with open(self.file, encoding='utf-8', errors='replace') as file:
+            for name in re.findall(r'systemd:([\w-]+)', file.read()):
+                if name not in self.sockets:
+                    self.sockets[name] = listen_tcp()
+        for name, listening in self.sockets.items():
+            self.addresses[name] = socket_address(listening)
+
+    def launch(self):
+        """Starts it, without waiting for anything."""
+        self._open_sockets()
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith(('LISTEN_', 'NOTIFY_', 'WATCHDOG_'))}
+        environment |= self.environment
+        environment.setdefault('ASAN_OPTIONS', 'handle_segv=0:handle_abort=0:handle_sigfpe=0')
+        self._hear_notices(environment)
+        command = [BINARY, '-c', self.file, '-e', *map(self.expand, self.arguments)]
+        actions = [(os.POSIX_SPAWN_OPEN, 0, '/dev/null', os.O_RDONLY, 0),
+                   (os.POSIX_SPAWN_OPEN, 1, '/dev/null', os.O_WRONLY, 0)]
+        reader, writer = os.pipe()
+        actions.append((os.POSIX_SPAWN_DUP2, writer, 2))
+        high = []
+        if self.sockets:
+            # The pid that LISTEN_PID must hold is known only there; $$ stays the same over exec.
+            command = ['/bin/sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh', *command]
+            environment['LISTEN_FDS'] = str(len(self.sockets))
+            environment['LISTEN_FDNAMES'] = ':'.join(self.sockets)
+            for at, listening in enumerate(self.sockets.values()):
+                high.append(fcntl.fcntl(listening.fileno(), fcntl.F_DUPFD_CLOEXEC, 100))
+                actions.append((os.POSIX_SPAWN_DUP2, high[-1], 3 + at))
+        pid = os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True,
+                             setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+        self.child = processes.Child(pid)
+        for descriptor in high + [writer]:
+            os.close(descriptor)
+        for listening in self.sockets.values():
+            listening.close()
+        threading.Thread(target=self._read_log, args=(reader,), daemon=True).start()
+        return self
+
+    def _read_log(self, reader):
+        with open(reader, encoding='utf-8', errors='replace', newline='\n') as file:
+            for line in file:
+                self.log.add(line.rstrip('\n'))
+        self.log.end()
+
+    def _hear_notices(self, environment):
+        heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        heard.bind(self.path('notify'))
+        environment['NOTIFY_SOCKET'] = self.path('notify')
+        self.notify_socket = heard
+        threading.Thread(target=self._read_notices, args=(heard,), daemon=True).start()
+
+    def _read_notices(self, heard):
+        with contextlib.suppress(OSError):
+            while datagram := heard.recv(65536):
+                self.notices.add(datagram.decode(errors='replace'))
+
+    def ready(self):
+        """Waits until it serves."""
+        def said():
+            return self.notices.find(r'(?m)^READY=1$') or not self.child.running()
+        wait_until(said, 'READY=1')
+        if not self.child.running():
+            self._wait_log_end()
+            raise AssertionError(f'it did not start, exit status {self.child.status}:\n  '
+                                 + '\n  '.join(self.log.lines[-40:]))
+        self.descriptors_then = len(processes.descriptors(self.pid))
+        return self
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def kill(self, number, pid=None):
+        os.kill(pid or self.pid, number)
+
+    def exited(self, timeout=PATIENCE):
+        """Waits for its end; the exit status."""
+        code = self.child.wait(timeout)
+        if code is None:
+            raise AssertionError(f'it does not end in {timeout} s')
+        self.stopped = True
+        self._wait_log_end()
+        return code
+
+    def _wait_log_end(self, timeout=10):
+        """It ends with the last process that has it, which may be one left behind."""
+        deadline = time.monotonic() + timeout
+        with self.log.changed:
+            while not self.log.ended and time.monotonic() < deadline:
+                self.log.changed.wait(deadline - time.monotonic())
+
+    def stop(self, number=signal.SIGTERM, timeout=PATIENCE):
+        """Asks it to stop; fails where that isn't exit status 0 with no process left behind."""
+        if self.same_descriptors:
+            self.check_descriptors()
+        self.kill(number)
+        self.case.assertEqual(self.exited(timeout), 0, 'exit status after a stop')
+
+    def check_descriptors(self):
+        """The master holds as many descriptors as when it became ready."""
+        def back():
+            return len(processes.descriptors(self.pid)) == self.descriptors_then
+        try:
+            wait_until(back, 'as many descriptors as at the start', timeout=20)
+        except AssertionError as error:
+            raise AssertionError(f'{error}: {self.descriptors_then} then, now '
+                                 f'{processes.descriptors(self.pid)}') from None
+
+    # -- what it does
+
+    def announce(self, *patterns):
+        """Lines of trouble that this test provokes."""
+        self.announced += patterns
+
+    def mark(self):
+        return len(self.log.lines)
+
+    def wait_for_log(self, pattern, since=0, timeout=PATIENCE):
+        return self.log.wait(pattern, since, timeout)
+
+    def reload(self, config=None, refused=False):
+        """Sends HUP, with a new configuration if given, and waits for its end; returns the lines
+        that were logged meanwhile."""
+        if config is not None:
+            self.write(config)
+        mark = self.mark()
+        self.kill(signal.SIGHUP)
+        end = self.wait_for_log(f'{wording.RELOADED}|{wording.REFUSED}', mark)
+        was_refused = bool(re.search(wording.REFUSED, end.string))
+        self.case.assertEqual(was_refused, refused, end.string)
+        return self.log.lines[mark:]
+
+    def workers(self, pool=None):
+        """Pids of the living children of the master; with `pool`, those whose title names it."""
+        found = processes.children(self.pid)
+        if pool is None:
+            return found
+        return [pid for pid in found if re.search(rf'\bpool {re.escape(pool)}\b',
+                                                  processes.title(pid))]
+
+    def wait_for_workers(self, count, without=(), pool=None):
+        """Waits until there are exactly so many, none of `without` among them."""
+        without = set(without)
+
+        def settled():
+            now = self.workers(pool)
+            return now if len(now) == count and not without & set(now) else None
+        return wait_until(settled, lambda: f'{count} workers, none of {sorted(without)}; '
+                                           f'there are {self.workers(pool)}')
+
+    def address(self, name):
+        return self.addresses[name]
+
+    def connect(self, name, timeout=PATIENCE):
+        return client.connect(self.address(name), timeout)
+
+    def occupy(self, name, count):
+        """Connections that are each in some worker's hands, which an answer proves."""
+        held = [self.connect(name) for _ in range(count)]
+        for number, connection in enumerate(held):
+            self.case.addCleanup(connection.close)
+            self.case.assertEqual(client.echo(connection, b'%d' % number), b'%d' % number)
+        return held
+
+    # -- its end
+
+    def teardown(self):
+        problems = []
+        try:
+            self._end(problems)
+            self._bury(problems)
+            self._judge_log(problems)
+        finally:
+            self.notify_socket.close() if self.child else None
+            shutil.rmtree(self.directory, ignore_errors=True)
+        if problems:
+            raise AssertionError('\n'.join(problems))
+
+    def _end(self, problems):
+        if not self.child or self.stopped:
+            return
+        try:
+            if self.child.running():
+                self.stop()
+        except AssertionError as error:
+            problems.append(str(error))
+        if self.child.running():
+            family = processes.descendants(self.pid)
+            problems.append(f'killed with {len(family)} processes below it')
+            for pid in [self.pid] + family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.child.wait()
+        if not self.stopped:
+            if self.child.status != 0:
+                problems.append(f'it ended by itself, exit status {self.child.status}')
+            self._wait_log_end()
+
+    def _bury(self, problems):
+        """What is left below us is nobody's: the dead are collected, the living are a fault."""
+        known = {daemon.pid for daemon in self.case.daemons if daemon.child}
+
+        def none_left():
+            return not processes.reap_strays(known)
+        try:
+            wait_until(none_left, 'no process left behind', timeout=10)
+        except AssertionError as error:
+            left = processes.reap_strays(known)
+            problems.append(f'{error}: {[(pid, processes.title(pid)) for pid in left]}')
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _judge_log(self, problems):
+        for line in self.log.lines:
+            if re.search(wording.SANITIZER, line):
+                problems.append(f'a sanitizer speaks: {line}')
+            elif re.search(wording.TROUBLE, line):
+                if not any(re.search(pattern, line) for pattern in self.announced):
+                    problems.append(f'not announced: {line}')
+
+
+class Case(unittest.TestCase):
+    """A test with daemons, which are torn down with it."""
+
+    longMessage = True
+
+    def setUp(self):
+        self.daemons = []
+
+    def make(self, config, **arguments):
+        """A daemon that isn't started yet. `config`: its text, where @DIR@ stands for the daemon's
+        directory; `listeners`: {name: socket} to be passed to it, besides those that are made for
+        each systemd:NAME; `prelude`: whether the global options that it leaves open are added."""
+        daemon = Daemon(self, config, **arguments)
+        self.daemons.append(daemon)
+        self.addCleanup(daemon.teardown)
+        return daemon
+
+    def start(self, config, **arguments):
+        """A daemon that serves."""
+        return self.make(config, **arguments).launch().ready()
+
+    def run_preforkd(self, *arguments, timeout=PATIENCE, **more):
+        """Runs it to its end: for what doesn't serve."""
+        return subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=timeout, check=False, **more)
+
+
+def listen_tcp(host='127.0.0.1', port=0):
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(4096)
+    return listening
+
+
+def listen_unix(path):
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(path)
+    listening.listen(4096)
+    return listening
+
+
+def socket_address(listening):
+    name = listening.getsockname()
+    return name[:2] if isinstance(name, tuple) else name
+
+
+def reserve_port(case, host='127.0.0.1'):
+    """A port for an address that must stand in the file. It stays bound, without listening, so that
+    the kernel gives it to nobody else; SO_REUSEADDR lets the daemon bind it beside us."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    case.addCleanup(holder.close)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((host, 0))
+    return holder.getsockname()[1]
+
+
+class Result(unittest.TestResult):
+    """One line a test."""
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.since = time.monotonic()
+        self.passed = getattr(self, 'passed', 0)
+        self.bad = False
+
+    def _say(self, word, test, text=''):
+        name = test.id().removeprefix('__main__.')
+        print(f'{word:5}{name} ({time.monotonic() - self.since:.1f} s){text}', flush=True)
+
+    def _say_failed(self, test, error):
+        text = self._exc_info_to_string(error, test)
+        for daemon in getattr(test, 'daemons', []):
+            text += '  the last of the log:\n    ' + '\n    '.join(daemon.log.lines[-30:]) + '\n'
+        self._say('FAIL', test, '\n' + text)
+
+    def addSuccess(self, test):
+        self.passed += 1
+        self._say('ok', test)
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self._say('skip', test, f': {reason}')
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self._say_failed(test, err)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self._say_failed(test, err)
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err:
+            self._say_failed(subtest, err)
+
+
+def leave(number, _):
+    """Told to end in the middle, by a time limit or a terminal: nothing may stay behind."""
+    for pid in processes.descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(128 + number)
+
+
+def main():
+    """Runs the tests of the file that calls it, or those named on its command line."""
+    processes.become_subreaper()
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    if not os.access(BINARY, os.X_OK):
+        raise SystemExit('PREFORKD names no program')
+    program = unittest.main(argv=None, exit=False, testRunner=Runner())
+    raise SystemExit(0 if program.result.wasSuccessful() else 1)
+
+
+class Runner:
+    def run(self, suite):
+        result = Result()
+        suite(result)
+        failed = len({test.id().split(' ')[0] for test, _ in result.failures + result.errors})
+        print(f'{getattr(result, "passed", 0)} passed, {failed} failed, '
+              f'{len(result.skipped)} skipped')
+        return result

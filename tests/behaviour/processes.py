@@ -1,0 +1,153 @@
+"""Processes as /proc shows them, and waiting for events without sleeping through them."""
+
+import ctypes
+import os
+import select
+import time
+
+PATIENCE = 60  # seconds that an event may take before a test gives up on it
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper():
+    """Every orphan below this process becomes a child of it, so that none can hide."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), 'prctl(PR_SET_CHILD_SUBREAPER)')
+
+
+def wait_until(condition, what, timeout=PATIENCE):
+    """Returns the condition's first true value; asks for it often. `what` it is for: a text, or a
+    function that makes one when it did not come."""
+    deadline = time.monotonic() + timeout
+    pause = 0.002
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            what = what() if callable(what) else what
+            raise AssertionError(f'in {timeout} s it did not come to this: {what}')
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.03)
+
+
+def stat(pid):
+    """(state, parent, group, session, started) of a process, or None where it is gone."""
+    try:
+        with open(f'/proc/{pid}/stat', 'rb') as file:
+            fields = file.read().rpartition(b')')[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return (fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def table():
+    """{pid: (state, parent, group, session, started)} of all processes."""
+    every = {}
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            seen = stat(int(name))
+            if seen:
+                every[int(name)] = seen
+    return every
+
+
+def children(parent, zombies=False):
+    return sorted(pid for pid, seen in table().items()
+                  if seen[1] == parent and (zombies or seen[0] not in 'ZX'))
+
+
+def descendants(ancestor, zombies=False):
+    every = table()
+    found, todo = [], [ancestor]
+    while todo:
+        parent = todo.pop()
+        for pid, seen in every.items():
+            if seen[1] == parent:
+                todo.append(pid)
+                if zombies or seen[0] not in 'ZX':
+                    found.append(pid)
+    return sorted(found)
+
+
+def alive(pid):
+    seen = stat(pid)
+    return seen is not None and seen[0] not in 'ZX'
+
+
+def title(pid):
+    """What ps shows of a process."""
+    try:
+        with open(f'/proc/{pid}/cmdline', 'rb') as file:
+            return file.read().rstrip(b'\0').replace(b'\0', b' ').decode(errors='replace')
+    except (FileNotFoundError, ProcessLookupError):
+        return ''
+
+
+def status(pid):
+    """The lines of /proc/PID/status as a dict."""
+    with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
+        return dict(line.rstrip('\n').split(':\t', 1) for line in file if ':\t' in line)
+
+
+def cpu_seconds(pid):
+    with open(f'/proc/{pid}/stat', 'rb') as file:
+        fields = file.read().rpartition(b')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def memory_kilobytes(pid):
+    """(anonymous memory, address space). Of those in /proc/PID/status only VmSize is exact; what is
+    resident is counted page by page in smaps_rollup."""
+    with open(f'/proc/{pid}/smaps_rollup', encoding='ascii') as file:
+        anonymous = next(line for line in file if line.startswith('Anonymous:'))
+    return int(anonymous.split()[1]), int(status(pid)['VmSize'].split()[0])
+
+
+def descriptors(pid):
+    """{number: what it is} of a process."""
+    found = {}
+    for name in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            found[int(name)] = os.readlink(f'/proc/{pid}/fd/{name}')
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def reap_strays(known):
+    """Collects the orphans that came to us and are dead; returns those alive."""
+    left = []
+    for pid in children(os.getpid(), zombies=True):
+        if pid in known:
+            continue
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                left.append(pid)
+        except ChildProcessError:
+            pass
+    return left
+
+
+class Child:
+    """A child of ours by its pid: waiting with a bound, and never for another one."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.status = None  # as a shell has it: the exit code, or minus the signal
+
+    def wait(self, timeout=PATIENCE):
+        """The exit status, or None where it goes on."""
+        if self.status is not None:
+            return self.status
+        end = os.pidfd_open(self.pid)
+        try:
+            if not select.select([end], [], [], timeout)[0]:
+                return None
+        finally:
+            os.close(end)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
+
+    def running(self):
+        return self.wait(0) is None

@@ -1,0 +1,201 @@
+"""The log: standard error of programs line by line, levels, who gets what."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+
+import client
+import daemon
+import processes
+import wording
+from processes import wait_until
+
+
+def shell(script, options='', workers=1):
+    """A pool `x` that runs a script for sh."""
+    quoted = script.replace('\\', '\\\\').replace('"', '\\"')
+    return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
+            f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} }} }}\n')
+
+
+class StandardError(daemon.Case):
+    def test_lines_reach_the_log(self):
+        it = self.start(shell('echo one >&2; echo two words >&2; echo answer'))
+        it.announce('one|two words')
+        self.assertEqual(client.ask(it.address('x')), b'answer\n')
+        worker, = it.workers()
+        for text in ('one', 'two words'):
+            line = it.wait_for_log(text).string
+            self.assertRegex(line, r'pool x\b|pool=x\b')
+            self.assertIn(str(worker), line)
+
+    def test_last_line_without_an_end(self):
+        it = self.start(shell('printf half >&2'))
+        it.announce('half')
+        client.ask(it.address('x'))
+        # The worker holds the pipe too: what is unfinished comes when it ends, or with more.
+        it.stop()
+        self.assertTrue(it.log.find('half'))
+
+    def test_control_characters_are_escaped(self):
+        it = self.start(shell(r"printf 'a\033[2Jb\rc\ttab\177 \001 end\n' >&2"))
+        it.announce('end')
+        client.ask(it.address('x'))
+        line = it.wait_for_log('end').string
+        self.assertNotRegex(line, r'[\x00-\x1f\x7f]')
+        self.assertRegex(line, r'(?i)a\\(x1b|033|e)\[2Jb')
+
+    def test_forged_lines(self):
+        """A line that looks like ours is still seen as the program's."""
+        it = self.start(shell("printf 'x\\npreforkd[1]: err: pool down\\n' >&2"))
+        it.announce('pool down')
+        client.ask(it.address('x'))
+        line = it.wait_for_log('pool down').string
+        self.assertRegex(line, rf'^preforkd\[{it.pid}\]: \w+: .*preforkd\[1\]')
+
+    def test_long_lines_are_cut(self):
+        it = self.start(shell("head -c 100000 /dev/zero | tr '\\0' x >&2; "
+                              "echo >&2; echo after >&2; echo answer"))
+        it.announce('xxx|after')
+        self.assertEqual(client.ask(it.address('x')), b'answer\n')
+        it.wait_for_log('after')
+        longest = max(it.log.lines, key=len)
+        self.assertIn('xxxx', longest)
+        self.assertLess(len(longest), 4000)
+
+    def test_flood_is_limited_and_counted(self):
+        """More than a pipe's worth, which must not block the program for good."""
+        it = self.start(shell('i=0; while [ $i -lt 20000 ]; do echo flood-$i; i=$((i+1)); '
+                              'done >&2; echo answer'))
+        it.announce('flood', 'lines|suppressed|left out|more')
+        busy = processes.cpu_seconds(it.pid)
+        self.assertEqual(client.ask(it.address('x')), b'answer\n')
+        self.assertLess(processes.cpu_seconds(it.pid) - busy, 5)
+
+        def accounted():
+            said = len(it.log.find(r'flood-\d+'))
+            counted = sum(int(match[1]) for match in it.log.find(wording.LEFT_OUT))
+            return said, counted
+        wait_until(lambda: sum(accounted()) == 20000, lambda: f'20000 lines in all: {accounted()}')
+        self.assertLess(accounted()[0], 3000)
+        self.assertGreaterEqual(accounted()[0], 100)
+
+    def test_programs_of_many_workers(self):
+        it = self.start(shell('read name; echo "say $name" >&2; echo done', workers=8))
+        it.announce('say')
+        for number in range(40):
+            client.ask(it.address('x'), b'%d\n' % number)
+        for number in range(40):
+            it.wait_for_log(rf'say {number}\b')
+
+    def test_what_a_background_program_writes_later(self):
+        """What is left running in the background still has the pipe; it must not block a stop."""
+        it = self.start(shell('(sleep 1; echo later >&2) >/dev/null <&- & echo now >&2'))
+        it.announce('later|now')
+        client.ask(it.address('x'))
+        it.wait_for_log('now')
+        it.wait_for_log('later')
+
+
+class Levels(daemon.Case):
+    ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = 1 echo {} }\n'
+
+    def test_format(self):
+        it = self.start(self.ECHO)
+        it.stop()
+        self.assertTrue(it.log.lines)
+        for line in it.log.lines:
+            seen = wording.LINE.match(line)
+            self.assertTrue(seen, line)
+            self.assertEqual(seen['ident'], 'preforkd')
+            self.assertNotRegex(line, r'\(null\)|%[sdulz]|-nan')
+
+    def test_ident(self):
+        it = self.start('log { ident = "other" }\n' + self.ECHO)
+        it.stop()
+        self.assertEqual({wording.LINE.match(line)['ident'] for line in it.log.lines
+                          if 'stop' in line}, {'other'})
+
+    def test_levels(self):
+        lines = {}
+        for level in ('err', 'warning', 'notice', 'info', 'debug'):
+            it = self.start(f'log {{ level = "{level}" }}\n' + self.ECHO)
+            client.ask(it.address('echo'), b'x')
+            it.stop()
+            lines[level] = it.log.lines
+            order = ['err', 'warning', 'notice', 'info', 'debug']
+            for line in it.log.lines:
+                self.assertIn(wording.LINE.match(line)['level'], order[:order.index(level) + 1])
+        self.assertEqual(lines['err'] + lines['warning'], [])
+        self.assertTrue(lines['notice'])
+        self.assertTrue([line for line in lines['debug'] if ' debug: ' in line and 'peer=' in line])
+
+    def test_an_ordinary_life_is_quiet(self):
+        """Start, a connection and a stop: no more than a screen of lines."""
+        it = self.start(self.ECHO)
+        client.ask(it.address('echo'), b'x')
+        it.stop()
+        self.assertLess(len(it.log.lines), 12, it.log.lines)
+
+
+class Syslog(daemon.Case):
+    """In a mount name space in which /dev/log is ours."""
+
+    SCRIPT = ('mount --make-rprivate / && for f in null zero urandom; do '
+              'touch "$1/dev/$f" && mount --bind /dev/$f "$1/dev/$f" || exit 99; done && '
+              'mount --rbind "$1/dev" /dev && shift && exec "$@"')
+
+    def launch(self, it, more=()):
+        os.mkdir(it.path('dev'), 0o755)
+        heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(heard.close)
+        heard.bind(it.path('dev/log'))
+        os.chmod(it.path('dev/log'), 0o666)
+        heard.settimeout(client.PATIENCE)
+        command = ['unshare', '-m', 'sh', '-c', self.SCRIPT, 'sh', it.directory,
+                   daemon.BINARY, '-c', it.file, *more]
+        return heard, command
+
+    def possible(self):
+        return subprocess.run(['unshare', '-m', 'true'], capture_output=True,
+                              check=False).returncode == 0
+
+    @daemon.needs_root
+    def test_lines_go_to_dev_log(self):
+        if not self.possible():
+            self.skipTest('no mount name spaces here')
+        it = self.make('log { facility = "local3" ident = "other" }\n'
+                       'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 1 echo {} }\n')
+        heard, command = self.launch(it)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        lines = []
+        while not any(re.search(wording.READY, line) for line in lines):
+            lines.append(heard.recv(65536).decode())
+        worker, = wait_until(lambda: processes.children(process.pid), 'the worker')
+        self.assertEqual(client.ask(it.path('echo'), b'x'), b'x')
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=client.PATIENCE)
+        self.assertEqual((process.returncode, said), (0, ''), shlex.join(command))
+        heard.setblocking(False)
+        try:
+            while True:
+                lines.append(heard.recv(65536).decode())
+        except BlockingIOError:
+            pass
+        for line in lines:
+            seen = re.match(r'<(\d+)>\w{3} [ \d]\d \d\d:\d\d:\d\d (\w+)\[(\d+)\]: \S', line)
+            self.assertTrue(seen, line)
+            self.assertIn(int(seen[3]), (process.pid, worker))
+        ours = [line for line in lines if re.search('stop|TERM', line)]
+        self.assertTrue(ours)
+        for line in ours:
+            self.assertRegex(line, r'^<(15[0-9])>\w.* other\[')  # local3 is 19: 19 * 8 + level
+
+
+if __name__ == '__main__':
+    daemon.main()

@@ -1,0 +1,309 @@
+"""HUP: what changed changes, what stayed stays, and no connection is lost."""
+
+import os
+import re
+import signal
+
+import client
+import daemon
+import processes
+import wording
+from processes import wait_until
+
+ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
+
+
+class Reload(daemon.Case):
+    def test_unchanged_pool_is_left_as_it_is(self):
+        it = self.start(ECHO % (3, ''))
+        workers = it.workers()
+        lines = it.reload()
+        self.assertEqual(it.workers(), workers)
+        self.assertRegex('\n'.join(lines), r'(?m)pool echo\b.*\bkept')
+        self.assertRegex('\n'.join(lines), rf'HUP.*\b{os.getpid()}\b')
+
+    def test_change_replaces_workers_but_finishes_what_they_hold(self):
+        it = self.start(ECHO % (3, ''))
+        workers = it.workers()
+        held, = it.occupy('echo', 1)
+        lines = it.reload(ECHO % (3, 'umask = 077'))
+        self.assertRegex('\n'.join(lines), r'(?m)pool echo\b.*\breplaced\b.*umask')
+        self.assertEqual(client.echo(held, b'goes on'), b'goes on')
+        self.assertEqual(client.ask(it.address('echo'), b'new'), b'new')
+        wait_until(lambda: len(set(workers) & set(it.workers())) == 1, 'one old worker, the busy')
+        self.assertEqual(client.echo(held, b'goes on'), b'goes on')
+        held.close()
+        it.wait_for_workers(3, without=workers)
+
+    def test_retired_worker_outlives_graceful_timeout(self):
+        """No connection is dropped by a reload, however long it lasts."""
+        it = self.start(ECHO % (1, 'graceful_timeout = 1'))
+        worker, = it.workers()
+        held, = it.occupy('echo', 1)
+        it.reload(ECHO % (1, 'graceful_timeout = 1 umask = 077'))
+        it.reload(ECHO % (1, 'graceful_timeout = 1 umask = 027'))
+        held.settimeout(2)
+        self.assertRaises(TimeoutError, held.recv, 1)
+        held.settimeout(client.PATIENCE)
+        self.assertEqual(client.echo(held, b'goes on'), b'goes on')
+        held.close()
+        it.wait_for_workers(1, without=[worker])
+
+    def test_resize(self):
+        it = self.start(ECHO % (4, ''))
+        workers = it.workers()
+        lines = it.reload(ECHO % (8, ''))
+        self.assertRegex('\n'.join(lines), r'(?m)pool echo\b.*\bresized\b.*\b4 to 8\b')
+        self.assertLessEqual(set(workers), set(it.wait_for_workers(8)))
+        workers = it.workers()
+        it.reload(ECHO % (2, ''))
+        self.assertLessEqual(set(it.wait_for_workers(2)), set(workers))
+
+    def test_pools_come_and_go(self):
+        one = 'pool "one" { listen = { "unix:@DIR@/one" } workers = 2 echo {} }\n'
+        two = 'pool "two" { listen = { "unix:@DIR@/two" } workers = 1 discard {} }\n'
+        it = self.start(one)
+        workers = it.workers()
+        lines = '\n'.join(it.reload(one + two))
+        self.assertRegex(lines, r'(?m)pool two\b.*\badded')
+        self.assertRegex(lines, r'(?m)pool one\b.*\bkept')
+        self.assertLessEqual(set(workers), set(it.wait_for_workers(3)))
+        self.assertEqual(client.ask(it.path('two'), b'x'), b'')
+        lines = '\n'.join(it.reload(two))
+        self.assertRegex(lines, r'(?m)pool one\b.*\bremoved')
+        it.wait_for_workers(1, without=workers)
+        self.assertFalse(os.path.exists(it.path('one')))
+        self.assertEqual(client.ask(it.path('two'), b'x'), b'')
+
+    def test_new_connections_see_the_new_configuration(self):
+        """Once the reload is said to be done, no idle old worker is there to take one."""
+        config = ('pool "x" { listen = { "systemd:x" } workers = 4 exec { command = {\n'
+                  '"/bin/echo", "%d" } } }\n')
+        it = self.start(config % 0)
+        for number in range(1, 21):
+            it.reload(config % number)
+            self.assertEqual(client.ask(it.address('x')), b'%d\n' % number)
+
+    def test_handler_changes(self):
+        it = self.start(ECHO % (2, ''))
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+        workers = it.workers()
+        it.reload((ECHO % (2, '')).replace('echo {}', 'discard {}'))
+        it.wait_for_workers(2, without=workers)
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'')
+
+    def test_listeners_open_and_close(self):
+        config = 'pool "echo" { listen = { %s } workers = 2 echo {} }\n'
+        it = self.start(config % '"unix:@DIR@/a"')
+        it.same_descriptors = False
+        lines = '\n'.join(it.reload(config % '"unix:@DIR@/a", "unix:@DIR@/b"'))
+        self.assertRegex(lines, r'(?m)/b\b.*\bopened|opened\b.*/b\b')
+        for name in 'ab':
+            self.assertEqual(client.ask(it.path(name), b'x'), b'x')
+        lines = '\n'.join(it.reload(config % '"unix:@DIR@/b"'))
+        self.assertRegex(lines, r'(?m)/a\b.*\bclosed|closed\b.*/a\b')
+        self.assertEqual(client.ask(it.path('b'), b'x'), b'x')
+        wait_until(lambda: not os.path.exists(it.path('a')), 'its path is unlinked')
+
+    def test_address_keeps_its_socket_in_another_pool(self):
+        config = 'pool "%s" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n'
+        it = self.start(config % 'one')
+        inode = os.stat(it.path('s')).st_ino
+        it.kill(signal.SIGWINCH)
+        wait_until(lambda: not it.workers(), 'no worker')
+        with client.connect(it.path('s')) as queued:
+            queued.sendall(b'patience')
+            it.reload(config % 'two')
+            self.assertEqual(client.read_exactly(queued, 8), b'patience')
+        self.assertEqual(os.stat(it.path('s')).st_ino, inode)
+
+    def test_mode_changes_in_place(self):
+        config = ('pool "echo" { listen = { "unix:@DIR@/s" } workers = 2 echo {}\n'
+                  'socket_mode = %s }\n')
+        it = self.start(config % '0600')
+        self.assertEqual(os.stat(it.path('s')).st_mode & 0o777, 0o600)
+        workers, inode = it.workers(), os.stat(it.path('s')).st_ino
+        it.reload(config % '0666')
+        self.assertEqual(os.stat(it.path('s')).st_mode & 0o777, 0o666)
+        self.assertEqual((it.workers(), os.stat(it.path('s')).st_ino), (workers, inode))
+
+    def test_log_level(self):
+        it = self.start('log { level = "info" }\n' + ECHO % (1, ''))
+        old = it.workers()
+        it.reload('log { level = "debug" }\n' + ECHO % (1, ''))
+        it.wait_for_workers(1, without=old)
+        client.ask(it.address('echo'), b'x')
+        it.wait_for_log(r' debug: .*\bpeer=')
+
+
+class Refused(daemon.Case):
+    def refuse(self, it, config, *patterns):
+        it.announce(wording.REFUSED, wording.FAULT)
+        workers = it.workers()
+        lines = '\n'.join(it.reload(config, refused=True))
+        for pattern in patterns:
+            self.assertRegex(lines, pattern)
+        self.assertEqual(it.workers(), workers)
+        self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
+
+    def test_broken_file_is_told_with_its_lines(self):
+        it = self.start(ECHO % (2, ''))
+        self.refuse(it, ECHO % (2, 'umask = 999\nnonsense = 1'),
+                    rf'err: .*{re.escape(it.file)}:2: .*umask',
+                    rf'err: .*{re.escape(it.file)}:3: .*nonsense')
+        it.reload(ECHO % (2, ''))
+
+    def test_broken_syntax(self):
+        it = self.start(ECHO % (2, ''))
+        self.refuse(it, 'pool "echo" { listen = {', rf'{re.escape(it.file)}:\d+: ')
+
+    def test_missing_file(self):
+        it = self.start(ECHO % (2, ''))
+        it.announce(wording.REFUSED, 'err: .*No such file')
+        os.unlink(it.file)
+        workers = it.workers()
+        it.reload(refused=True)
+        self.assertEqual(it.workers(), workers)
+
+    def test_address_in_use(self):
+        blocker = daemon.listen_tcp()
+        self.addCleanup(blocker.close)
+        it = self.start(ECHO % (2, ''))
+        port = blocker.getsockname()[1]
+        it.announce('in use')
+        self.refuse(it, (ECHO % (2, 'umask = 077')).replace('{ "', f'{{ "127.0.0.1:{port}", "', 1),
+                    'in use')
+
+    def test_passed_socket_that_is_not_there(self):
+        it = self.start(ECHO % (2, ''))
+        it.announce('systemd:other|other')
+        self.refuse(it, (ECHO % (2, '')).replace('{ "', '{ "systemd:other", "', 1), 'other')
+
+    def test_from_wildcard_to_host_and_back(self):
+        port = daemon.reserve_port(self)
+        config = ECHO % (1, '') + 'pool "more" { listen = { "%s:%d" } workers = 1 echo {} }\n'
+        for one, other in (('*', '127.0.0.1'), ('127.0.0.1', '*')):
+            it = self.start(config % (one, port))
+            self.refuse(it, config % (other, port), rf'{port}')
+            self.assertEqual(client.ask(('127.0.0.1', port), b'still'), b'still')
+            it.stop()
+
+    @daemon.needs_root
+    def test_no_canary_becomes_ready(self):
+        """A worker of the new generation must be ready before anything visible changes."""
+        it = self.start(ECHO % (2, ''))
+        os.mkdir(it.path('closed'), 0o700)
+        it.announce('closed', wording.BACKOFF, 'ready')
+        self.refuse(it, ECHO % (2, 'directory = "@DIR@/closed"'), 'closed|ready')
+
+    def settle(self, it, anonymous, space):
+        """What the last reload held is freed just after it was told of."""
+        def back():
+            now = processes.memory_kilobytes(it.pid)
+            return now[0] - anonymous <= 64 and now[1] - space <= 256
+        wait_until(back, lambda: f'no more memory than {anonymous}, {space} kB and a little; it '
+                   f'holds {processes.memory_kilobytes(it.pid)}', timeout=10)
+
+    def test_twenty_refused_reloads_cost_nothing(self):
+        it = self.start(ECHO % (2, ''))
+        it.announce('err: ')
+        it.same_descriptors = True
+        broken = [ECHO % (2, 'nonsense = %d' % n) + 'include("@DIR@/more.conf")\n'
+                  for n in range(3)]
+        it.put('more.conf', 'pool "more" {\n listen = { "nowhere"\n')
+        for config in broken:
+            it.reload(config, refused=True)
+        it.check_descriptors()
+        before = processes.memory_kilobytes(it.pid)
+        for number in range(20):
+            it.reload(broken[number % 3], refused=True)
+        it.check_descriptors()
+        if not daemon.sanitized():  # which keeps for a while what is freed, and looks for leaks
+            self.settle(it, *before)
+        it.put('more.conf', 'pool "more" { listen = { "unix:@DIR@/more" } workers = 1 echo {} }\n')
+        it.same_descriptors = False
+        it.reload(ECHO % (2, '') + 'include("@DIR@/more.conf")\n')
+        self.assertEqual(client.ask(it.path('more'), b'x'), b'x')
+
+
+class Load(daemon.Case):
+    def test_hundred_reloads_under_full_load(self):
+        """Each replaces every worker, and none costs a connection."""
+        it = self.start(ECHO % (4, 'environment = { "N=0" }'))
+        with client.Load(it.address('echo'), 8) as load:
+            for number in range(1, 101):
+                workers = it.workers()
+                served = load.served
+                it.reload(ECHO % (4, 'environment = { "N=%d" }' % number))
+                it.wait_for_workers(4, without=workers)
+                wait_until(lambda: load.served > served, 'the load goes on')
+        self.assertEqual(load.failures, [])
+        self.assertGreater(load.served, 1000)
+
+    def test_reloads_beside_kills(self):
+        it = self.start(ECHO % (4, 'environment = { "N=0" }'))
+        it.announce('killed by signal 9', wording.BACKOFF)
+        with client.Load(it.address('echo'), 6) as load:
+            for number in range(1, 21):
+                workers = it.workers()
+                if workers:
+                    it.kill(signal.SIGKILL, workers[0])
+                it.reload(ECHO % (4, 'environment = { "N=%d" }' % number))
+                it.wait_for_workers(4, without=workers)
+        self.assertLessEqual(len(load.failures), 20, load.failures[:3])
+
+    def test_resizes_under_load(self):
+        it = self.start(ECHO % (2, ''))
+        with client.Load(it.address('echo'), 8) as load:
+            for count in [7, 3, 12, 1, 6] * 4:
+                it.reload(ECHO % (count, ''))
+                it.wait_for_workers(count)
+        self.assertEqual(load.failures, [])
+
+    def test_unix_sockets_under_load(self):
+        config = ('pool "echo" { listen = { "unix:@DIR@/a", "unix:@DIR@/b" } workers = 4\n'
+                  'umask = %s echo {} }\n')
+        it = self.start(config % '022')
+        with client.Load(it.path('a'), 4) as a, client.Load(it.path('b'), 4) as b:
+            for number in range(20):
+                workers = it.workers()
+                it.reload(config % ('077', '022')[number % 2])
+                it.wait_for_workers(4, without=workers)
+        self.assertEqual(a.failures + b.failures, [])
+
+
+class Included(daemon.Case):
+    def test_fifty_included_files(self):
+        it = self.make('include("@DIR@/pools.d/*.conf")\n')
+        for number in range(50):
+            it.put(f'pools.d/{number:02}.conf', f'pool "p{number}" {{ listen = {{ '
+                   f'"unix:@DIR@/s{number}" }} workers = 1 echo {{}} }}\n')
+        it.launch().ready()
+        for number in range(50):
+            self.assertEqual(client.ask(it.path(f's{number}'), b'x'), b'x')
+        it.put('pools.d/17.conf', 'pool "p17" {\n listen = { "unix:@DIR@/s17" }\n workers = 0\n}\n')
+        it.announce(wording.REFUSED, wording.FAULT)
+        lines = '\n'.join(it.reload(refused=True))
+        self.assertRegex(lines, r'pools\.d/17\.conf:3: ')
+        it.put('pools.d/17.conf',
+               'pool "p17" { listen = { "unix:@DIR@/s17" } workers = 2 echo {} }\n')
+        it.reload()
+        it.wait_for_workers(51)
+
+    def test_stop_during_a_reload(self):
+        it = self.start(ECHO % (4, ''))
+        it.announce('reload')
+        it.write(ECHO % (4, 'umask = 077'))
+        it.kill(signal.SIGHUP)
+        it.stop(timeout=30)
+
+    def test_changes_during_a_reload_are_not_lost(self):
+        it = self.start(ECHO % (4, ''))
+        for count in (5, 6, 7, 3):
+            it.write(ECHO % (count, ''))
+            it.kill(signal.SIGHUP)
+        it.wait_for_workers(3)
+
+
+if __name__ == '__main__':
+    daemon.main()

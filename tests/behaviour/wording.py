@@ -1,0 +1,37 @@
+"""What the log says, in one place: tests ask for events by these names.
+
+The manual promises the levels and the key=value fields; the sentences before them may change.
+"""
+
+import re
+
+LINE = re.compile(r'^(?P<ident>[^\s\[]+)\[(?P<pid>\d+)\]: '
+                  r'(?P<level>err|warning|notice|info|debug): (?P<text>.*)$')
+
+# A line that fails a test which did not announce it: errors, warnings, crashes.
+TROUBLE = re.compile(r'^[^\s\[]+\[\d+\]: (err|warning): |killed by signal|Assertion|assertion')
+
+# What sanitizers write; no test can announce it.
+SANITIZER = re.compile(r'AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:')
+
+READY = r'ready: every pool serves'
+STOPPING = r'notice: stopping'
+RELOADED = r'notice: reload done'
+REFUSED = r'err: reload refused'
+BACKOFF = r'(err|warning): .*; respawned in [\d.]+ s '
+OVERDUE = (r'warning: .* by us, not done within graceful_timeout|'
+           r'info: .* by us, told to stop at once')
+LEFT_OUT = r' warning: .*left out.* missed=(\d+)'
+FAULT = r'err: (reload: )?\S+:\d+: '
+
+
+def obituary(pid, **fields):
+    """The pattern of a worker's obituary: its key=value fields, in their order."""
+    parts = [rf'\bpid={pid}\b'] + [rf'\b{key}={value}' for key, value in fields.items()]
+    return '.*'.join(parts)
+
+
+def field(line, key):
+    """The value of key=value in a line; None where it has none."""
+    found = re.findall(rf'(?:^|\s){key}=("[^"]*"|\S*)', line)
+    return found[-1].strip('"') if found else None
