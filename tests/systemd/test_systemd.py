@@ -1,0 +1,372 @@
+"""preforkd as systemd runs it: installed on a machine of its own, started, reloaded, hurt, stopped.
+
+Usage: test_systemd.py BUILD-DIRECTORY [unittest's arguments]
+Exit 77, skipped, where such a machine can't be had; 1 then too if RIG_REQUIRED is set.
+"""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+import unittest
+
+from machine import Machine, Unable, enclose
+
+CONF = '/etc/preforkd/preforkd.conf'
+DROP_INS = '/etc/systemd/system/preforkd.service.d'
+SOCKET_UNIT = '/etc/systemd/system/preforkd-web.socket'
+PORT = 7007  # of the installed configuration
+OTHER_PORT = 7008
+
+ECHO = f'pool "echo" {{ listen = {{ "127.0.0.1:{PORT}" }} workers = 2 echo {{}} }}\n'
+OTHER = f'pool "other" {{ listen = {{ "127.0.0.1:{OTHER_PORT}" }} workers = 1 echo {{}} }}\n'
+
+# What ordinary programs do; run as the pool's user, it says what it was refused.
+PROBE = '''#!/usr/bin/python3
+import json, mmap, os, resource, socket, subprocess
+refused = {}
+def attempt(name, work):
+    try:
+        work()
+    except Exception as error:
+        refused[name] = str(error)
+def write(path):
+    with open(path, "w") as file:
+        file.write("data")
+    os.unlink(path)
+def expect(value, wanted):
+    if value != wanted:
+        raise ValueError(value)
+attempt("data", lambda: write("/srv/rig/data/file"))
+attempt("spool", lambda: write("/var/tmp/rig"))
+attempt("tmp", lambda: write("/tmp/rig"))
+attempt("shm", lambda: write("/dev/shm/rig"))
+attempt("jit", lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC))
+attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).bind((0, 0)))
+attempt("interfaces", socket.if_nameindex)
+attempt("first process", lambda: open("/proc/1/stat").read())
+attempt("processors", lambda: open("/proc/cpuinfo").read())
+attempt("kernel", lambda: open("/proc/sys/kernel/osrelease").read())
+attempt("random", lambda: open("/dev/urandom", "rb").read(1))
+attempt("terminal", os.openpty)
+attempt("log", lambda: subprocess.run(["logger", "-t", "rig", "from a program"], check=True))
+attempt("nice", lambda: os.nice(1))
+attempt("limits", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+attempt("umask", lambda: expect(os.umask(0), 0o022))
+attempt("set-id", lambda: expect(subprocess.check_output(["/srv/rig/id", "-u"]), b"0\\n"))
+print(json.dumps({"uid": os.getuid(), "refused": refused}))
+'''
+
+
+class Story(unittest.TestCase):
+    """Each starts with the unit stopped, as installed, and the installed configuration."""
+
+    machine = None
+    installed = None
+
+    def setUp(self):
+        for path in (DROP_INS, SOCKET_UNIT):
+            self.machine.remove(path)
+        self.machine.write(CONF, self.installed)
+        self.systemctl('daemon-reload')
+        self.systemctl('reset-failed')
+        self.machine.journal.begin()
+
+    def tearDown(self):
+        self.machine.attempt('systemctl', 'stop', 'preforkd-web.socket', 'preforkd.service')
+        self.assertNotRegex(str(self.machine.journal), 'AddressSanitizer|runtime error:')
+
+    def test_sysusers_makes_the_user(self):
+        self.machine.run('systemd-sysusers')
+        user = self.machine.run('getent', 'passwd', 'preforkd').strip().split(':')
+        self.assertNotEqual(user[2], '0')
+        self.assertTrue(user[6].endswith('nologin'), user)
+        self.machine.run('getent', 'group', 'preforkd')
+
+    def test_the_unit_has_no_fault(self):
+        man = 'yes' if shutil.which('man') else 'no'
+        said = self.machine.run('systemd-analyze', 'verify', '--recursive-errors=no',
+                                f'--man={man}', 'preforkd.service')
+        self.assertEqual(said, '')
+
+    def test_the_unit_is_hardened(self):
+        said = self.machine.run('systemd-analyze', 'security', '--threshold=40', 'preforkd.service')
+        self.assertRegex(said, r'(?m)Overall exposure level .*: [0-4]\.\d OK')
+
+    def test_start_returns_when_the_pool_serves(self):
+        self.systemctl('start', 'preforkd')
+        self.assert_serves(PORT)
+
+    def test_status_tells_the_workers(self):
+        self.drop_in('WatchdogSec=0')  # which would make it look again every now and then
+        self.systemctl('start', 'preforkd')
+        self.await_status('echo 4/4')
+        self.machine.run('kill', '-KILL', str(self.workers()[0]))
+        self.await_status('echo 4/4')
+        self.assertIn('Status: "echo 4/4', self.systemctl('status', 'preforkd'))
+
+    def test_reload_takes_up_a_new_pool(self):
+        self.drop_in('WatchdogSec=0')
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        self.machine.write('/etc/preforkd/pools.d/other.conf', OTHER)
+        self.addCleanup(self.machine.remove, '/etc/preforkd/pools.d/other.conf')
+        self.systemctl('reload', 'preforkd')
+        self.await_service(OTHER_PORT)
+        self.assert_serves(PORT)
+        self.assertEqual(self.master(), master)
+        self.machine.journal.wait_until(lambda: self.show('SubState') == 'running', 'reloaded')
+        self.await_status('other 1/1')
+
+    def test_reload_of_a_broken_file_changes_nothing(self):
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        self.machine.write(CONF, ECHO + '\npool "other" {\n    wrokers = 1\n    echo {}\n}\n')
+        self.systemctl('reload', 'preforkd')
+        self.machine.journal.wait(rf'^preforkd: .*{CONF}:4: .*wrokers')
+        self.machine.journal.wait_until(lambda: self.show('SubState') == 'running', 'reloaded')
+        self.assertEqual(self.show('ActiveState'), 'active')
+        self.assertEqual(self.master(), master)
+        self.assert_serves(PORT)
+
+    def test_restart_makes_a_new_master(self):
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        self.systemctl('restart', 'preforkd')
+        self.assertNotEqual(self.master(), master)
+        self.assert_serves(PORT)
+
+    def test_a_socket_unit_starts_it_by_name(self):
+        self.machine.write(SOCKET_UNIT, f'[Socket]\nListenStream=127.0.0.1:{OTHER_PORT}\n'
+                           'FileDescriptorName=web\nService=preforkd.service\n')
+        self.machine.write(CONF, ECHO + 'pool "web" { listen = { "systemd:web" } workers = 1 '
+                           'echo {} }\n')
+        self.systemctl('daemon-reload')
+        self.systemctl('start', 'preforkd-web.socket')
+        self.assertEqual(self.show('ActiveState'), 'inactive')
+        self.assert_serves(OTHER_PORT)
+        self.assert_serves(PORT)
+        self.systemctl('restart', 'preforkd')
+        self.assert_serves(OTHER_PORT)
+
+    def test_stop_waits_for_the_connection_in_hand(self):
+        self.systemctl('start', 'preforkd')
+        with self.machine.connect(PORT) as connection:
+            self.assert_echoes(connection)
+            stop = self.machine.start('systemctl', 'stop', 'preforkd')
+            self.machine.journal.wait(r'^systemd: Stopping preforkd.service')
+            self.assert_echoes(connection)
+            self.assertIsNone(stop.poll())
+        self.assertEqual(stop.wait(15), 0)
+        self.assertEqual(self.show('Result'), 'success')
+        self.assertEqual(self.show('ExecMainStatus'), '0')
+
+    def test_stop_gives_all_of_a_long_graceful_timeout(self):
+        self.drop_in('TimeoutStopSec=2')
+        self.machine.write(CONF, 'graceful_timeout = 6\n' + ECHO)
+        self.systemctl('start', 'preforkd')
+        with self.machine.connect(PORT) as connection:
+            self.assert_echoes(connection)
+            begun = time.monotonic()
+            stop = self.machine.start('systemctl', 'stop', 'preforkd')
+            self.assertEqual(self.read_all(connection), b'')
+            self.assertGreater(time.monotonic() - begun, 5.5)
+        self.assertEqual(stop.wait(15), 0)
+        self.assertLess(time.monotonic() - begun, 15)
+        self.assertEqual(self.show('Result'), 'success')
+
+    def test_a_killed_worker_has_its_obituary(self):
+        self.systemctl('start', 'preforkd')
+        worker = self.workers()[0]
+        self.machine.run('kill', '-KILL', str(worker))
+        line = self.machine.journal.wait(
+            rf'^preforkd: (.*worker {worker} killed by signal 9.*)$')[1]
+        successor = int(line.partition('new=')[2].split()[0])
+        self.machine.journal.wait_until(lambda: successor in self.workers(), 'the replacement')
+        for filters in (['-u', 'preforkd'], ['-t', 'preforkd']):
+            self.assertIn(line, self.machine.run('journalctl', '--no-pager', *filters))
+        self.machine.journal.wait_until(lambda: line in self.machine.read('/var/log/daemon.log'),
+                                        "rsyslog's file")
+        self.assert_serves(PORT)
+
+    def test_a_broken_file_fails_the_start(self):
+        self.machine.write(CONF, ECHO + '\npool "other" {\n    wrokers = 1\n    echo {}\n}\n')
+        status, _ = self.machine.attempt('systemctl', 'start', 'preforkd')
+        self.assertNotEqual(status, 0)
+        self.machine.journal.wait(rf'^preforkd: .*{CONF}:4: .*wrokers')
+        self.assertEqual(self.show('ActiveState'), 'failed')
+        self.assertEqual(self.show('ExecMainStatus'), '1')
+        self.assertEqual(self.show('NRestarts'), '0')
+
+    def test_a_stuck_master_is_replaced(self):
+        self.drop_in('WatchdogSec=2')
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        self.machine.run('kill', '-STOP', str(master))
+        self.machine.journal.wait(r'^systemd: preforkd.service: Watchdog timeout')
+        self.await_new_master(master)
+
+    def test_a_watched_master_that_works_is_left_alone(self):
+        self.drop_in('WatchdogSec=1')
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        with self.machine.connect(PORT) as idle:
+            idle.settimeout(4)
+            with self.assertRaises(TimeoutError):
+                idle.recv(1)
+        self.assertEqual(self.master(), master)
+
+    def test_a_killed_master_leaves_no_worker_and_comes_back(self):
+        self.systemctl('start', 'preforkd')
+        master, workers = self.master(), self.workers()
+        self.assertTrue(workers)
+        self.machine.run('kill', '-KILL', str(master))
+        self.await_new_master(master)
+        for worker in workers:
+            self.assertFalse(os.path.exists(f'{self.machine.root}/proc/{worker}'))
+
+    def test_a_worker_out_of_memory_does_not_end_the_service(self):
+        self.assertEqual(self.show('OOMPolicy'), 'continue')
+
+    def test_programs_have_what_they_need(self):
+        self.machine.write('/srv/rig/probe', PROBE, mode=0o755)
+        self.machine.run('install', '-d', '-o', 'preforkd', '/srv/rig/data')
+        self.machine.run('install', '-m', '4755', '/usr/bin/id', '/srv/rig/id')
+        self.machine.write(CONF, f'pool "probe" {{ listen = {{ "127.0.0.1:{PORT}" }} workers = 1 '
+                           'exec { command = { "/srv/rig/probe" } } }\n')
+        self.systemctl('start', 'preforkd')
+        with self.machine.connect(PORT) as connection:
+            found = json.loads(self.read_all(connection))
+        self.assertEqual(found['refused'], {})
+        self.assertNotEqual(found['uid'], 0)
+
+    def test_a_pool_of_roots_can_log_users_in(self):
+        self.machine.write(CONF, f'pool "login" {{ listen = {{ "127.0.0.1:{PORT}" }} workers = 1 '
+                           'user = "root" exec { command = { "/bin/su", "-s", "/bin/sh", "-c", '
+                           '"id -u", "nobody" } } }\n')
+        self.systemctl('start', 'preforkd')
+        with self.machine.connect(PORT) as connection:
+            self.assertEqual(self.read_all(connection), b'65534\n')
+
+    def test_pools_have_what_their_options_need(self):
+        self.machine.write(CONF, 'pool "jail" { listen = { "unix:/tmp/rig.sock" } workers = 1 '
+                           'user = "nobody" group = "nogroup" chroot = "/srv" directory = "/" '
+                           'umask = 077 nice = -5 limits { nofile = 64 nproc = 100 } echo {} }\n')
+        self.systemctl('start', 'preforkd')
+        self.assert_serves('/tmp/rig.sock')
+        worker = self.workers()[0]
+        status = self.machine.read(f'/proc/{worker}/status')
+        self.assertRegex(status, r'(?m)^Uid:(\t65534){4}$')
+        limits = self.machine.read(f'/proc/{worker}/limits')
+        self.assertRegex(limits, r'(?m)^Max open files +64 +64 ')
+        self.assertEqual(self.machine.run('ps', '-o', 'ni=', '-p', str(worker)).strip(), '-5')
+        self.assertEqual(self.machine.run('readlink', f'/proc/{worker}/root').strip(), '/srv')
+
+    def systemctl(self, *arguments):
+        """Runs systemctl, which must succeed."""
+        return self.machine.run('systemctl', *arguments)
+
+    def show(self, name):
+        """A property of the service."""
+        return self.systemctl('show', '-P', name, 'preforkd.service').strip()
+
+    def drop_in(self, *lines):
+        """Adds lines to the unit's [Service]."""
+        self.machine.write(f'{DROP_INS}/rig.conf', '\n'.join(('[Service]', *lines, '')))
+        self.systemctl('daemon-reload')
+
+    def master(self):
+        """The main process as systemd knows it, by its number there."""
+        return int(self.show('MainPID'))
+
+    def workers(self):
+        """The master's children."""
+        master = self.master()
+        return [int(pid) for pid in
+                self.machine.read(f'/proc/{master}/task/{master}/children').split()]
+
+    def await_service(self, address):
+        """Waits until something listens, which then must serve."""
+        def listens():
+            try:
+                self.machine.connect(address).close()
+                return True
+            except ConnectionRefusedError:
+                return False
+        self.machine.journal.wait_until(listens, f'a listener on {address}')
+        self.assert_serves(address)
+
+    def await_status(self, part):
+        """Waits until a part stands in what the service tells of itself."""
+        self.machine.journal.wait_until(lambda: part in self.show('StatusText'), f'status {part}')
+
+    def await_new_master(self, old):
+        """Waits until systemd has replaced the main process; then it must serve."""
+        self.machine.journal.wait_until(
+            lambda: self.show('ActiveState') == 'active' and self.master() not in (0, old),
+            'a new master')
+        self.assertEqual(self.show('NRestarts'), '1')
+        self.assert_serves(PORT)
+
+    def assert_serves(self, address):
+        """A new connection is echoed."""
+        with self.machine.connect(address) as connection:
+            self.assert_echoes(connection)
+            connection.shutdown(socket.SHUT_WR)
+            self.assertEqual(self.read_all(connection), b'')
+
+    def assert_echoes(self, connection):
+        """A connection gives back what it is sent."""
+        sent = os.urandom(64)
+        connection.sendall(sent)
+        self.assertEqual(connection.recv(64, socket.MSG_WAITALL), sent)
+
+    @staticmethod
+    def read_all(connection):
+        """What comes until the end, or the peer's death."""
+        received = b''
+        try:
+            while part := connection.recv(65536):
+                received += part
+        except ConnectionResetError:
+            pass
+        return received
+
+
+class Result(unittest.TextTestResult):
+    """Shows the journal with each failure."""
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.stream.writeln(f'the journal:\n{Story.machine.journal}')
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.stream.writeln(f'the journal:\n{Story.machine.journal}')
+
+
+def load_tests(loader, _tests, _pattern):
+    """The tests in the order in which they are told."""
+    wanted = loader.getTestCaseNames(Story)
+    return unittest.TestSuite(Story(name) for name in vars(Story) if name in wanted)
+
+
+def main():
+    """Boots the machine, then tells the story."""
+    try:
+        enclose()
+        Story.machine = Machine(sys.argv.pop(1))
+    except Unable as reason:
+        print(f'skipped: {reason}')
+        sys.exit(1 if 'RIG_REQUIRED' in os.environ else 77)
+    try:
+        Story.installed = Story.machine.read(CONF)
+        unittest.main(testRunner=unittest.TextTestRunner(resultclass=Result, verbosity=2))
+    finally:
+        Story.machine.close()
+
+
+if __name__ == '__main__':
+    main()
