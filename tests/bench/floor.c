@@ -1,0 +1,67 @@
+/*
+ * The floor of the bench: the least that a pre-forked echo server can be. N workers block in
+ * accept(), the parent blocks in waitpid() and forks again for each that dies. Whatever a daemon
+ * with features costs beyond this is what the features cost.
+ *
+ * usage: floor WORKERS [LISTENER], a descriptor; without it, a port of 127.0.0.1 that the kernel
+ * picks. Says "port N", and "ready N USEC" once that many workers are about to accept.
+ */
+#include <arpa/inet.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long usec_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000L + now.tv_nsec / 1000;
+}
+
+static int listener_open(void)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(fd, 4096) != 0 ||
+        getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
+        return -1;
+    dprintf(1, "port %d\n", ntohs(addr.sin_port));
+    return fd;
+}
+
+static void worker_run(int listener)
+{
+    char buf[4096];
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        ssize_t n;
+        while (fd >= 0 && (n = recv(fd, buf, sizeof buf, 0)) > 0)
+            if (send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n)
+                break;
+        close(fd);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    long start = usec_now();
+    int workers = argc > 1 ? atoi(argv[1]) : 0;
+    int listener = argc > 2 ? atoi(argv[2]) : listener_open();
+    atomic_int *ready = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (workers < 1 || listener < 0 || ready == MAP_FAILED)
+        return 2;
+    for (int born = 0; born < workers || waitpid(-1, NULL, 0) > 0; born++) {
+        if (fork() != 0)
+            continue;
+        if (atomic_fetch_add(ready, 1) == workers - 1)
+            dprintf(1, "ready %d %ld\n", workers, usec_now() - start);
+        worker_run(listener);
+    }
+    return 1;
+}
