@@ -57,6 +57,20 @@ static usec longest_ready_timeout(const struct config *config)
     return longest * USEC_SECOND;
 }
 
+/* A socket that was passed and is in no pool: systemd listens, and nobody will ever accept. */
+static void tell_unused_sockets(const struct realm *realm)
+{
+    for (int i = 0; i < sysd_socket_count(); i++) {
+        const struct sysd_socket *passed = sysd_socket(i);
+        const struct listener *listener = realm->listeners;
+        while (listener && listener->fd != passed->fd)
+            listener = listener->next;
+        if (!listener)
+            log_warning("the socket that was passed as systemd:%s is in no pool listener=%s",
+                        passed->name, passed->name);
+    }
+}
+
 int master_start(struct master *master, struct config *config)
 {
     if (reload_first(&master->reload, &master->realm, config) != 0)
@@ -67,6 +81,7 @@ int master_start(struct master *master, struct config *config)
         for (int i = 0; i < p->listener_count; i++)
             log_notice("pool %s: listening on %s pool=%s listener=%s", p->name,
                        p->listeners[i]->text, p->name, p->listeners[i]->text);
+    tell_unused_sockets(&master->realm);
     return 0;
 }
 

@@ -248,8 +248,11 @@ class Passed(daemon.Case):
         it.stop()
         self.assertTrue(os.path.exists(it.path('u')), 'it is not ours to unlink')
 
-    def test_unused_socket_hurts_nobody(self):
-        it = self.start(pool('"systemd:used"'), listeners={'unused': daemon.listen_tcp()})
+    def test_unused_socket_is_told_and_hurts_nobody(self):
+        it = self.make(pool('"systemd:used"'), listeners={'unused': daemon.listen_tcp()})
+        it.announce('systemd:unused is in no pool')
+        it.launch().ready()
+        it.log.wait('warning: the socket that was passed as systemd:unused is in no pool')
         self.assertEqual(client.ask(it.address('used'), b'x'), b'x')
 
     def test_datagram_socket_is_refused(self):
