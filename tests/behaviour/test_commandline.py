@@ -231,7 +231,7 @@ class Root(daemon.Case):
     def test_user_root_is_allowed_and_said(self):
         it = self.start(ECHO + 'user = "root"\ngroup = "root"\n')
         it.announce('root')
-        self.assertTrue(it.log.find(r'(warning|notice): .*root'))
+        it.log.wait(r'(warning|notice): .*root')
         for pid in it.workers():
             self.assertEqual(processes.status(pid)['Uid'].split()[0], '0')
 

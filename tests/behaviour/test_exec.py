@@ -108,7 +108,7 @@ class Program(daemon.Case):
         for _ in range(5):
             self.assertEqual(client.ask(it.address('x')), b'hello\n')
         self.assertEqual(it.workers(), workers)
-        self.assertTrue(it.log.find(r'exit(=|ed with )\s*3'))
+        it.log.wait(r'exit(=|ed with )\s*3')
 
     def test_program_killed_by_a_signal(self):
         it = self.start(shell('echo hello; kill -SEGV $$'))

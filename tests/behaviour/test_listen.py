@@ -61,7 +61,7 @@ class Tcp(daemon.Case):
 
     def test_port_is_said(self):
         it = self.start(pool('"127.0.0.1:0"'))
-        self.assertTrue(it.log.find(rf'127\.0\.0\.1:{self.port(it)}\b'), it.log.lines)
+        it.log.wait(rf'127\.0\.0\.1:{self.port(it)}\b')
 
     @needs_ipv6
     def test_ipv6(self):
@@ -125,7 +125,7 @@ class Tcp(daemon.Case):
             most = int(file.read())
         it = self.start(pool('"127.0.0.1:0"', f'backlog = {most + 1}'))
         it.announce('backlog|somaxconn')
-        self.assertTrue(it.log.find(rf'(backlog|somaxconn).*\b{most}\b'), it.log.lines)
+        it.log.wait(rf'(backlog|somaxconn).*\b{most}\b')
 
 
 class Unix(daemon.Case):

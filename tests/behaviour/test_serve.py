@@ -183,8 +183,8 @@ class Account(daemon.Case):
         it = self.start(ECHO % (1, 'max_requests = 50'))
         for number in range(200):
             self.assertEqual(client.ask(it.address('echo'), b'%d' % number), b'%d' % number)
-        ends = wait_until(lambda: it.log.find(r'\bserved=(\d+)\b'), 'a worker that ended by age')
-        self.assertGreaterEqual(len(ends), 3)
+        ends = wait_until(lambda: len(it.log.find(r'\bserved=\d+\b')) >= 3 and
+                          it.log.find(r'\bserved=(\d+)\b'), 'three workers that ended by age')
         for end in ends:
             self.assertIn(int(end[1]), range(45, 56), end.string)
         it.wait_for_workers(1)
