@@ -62,10 +62,7 @@ static void tell_unused_sockets(const struct realm *realm)
 {
     for (int i = 0; i < sysd_socket_count(); i++) {
         const struct sysd_socket *passed = sysd_socket(i);
-        const struct listener *listener = realm->listeners;
-        while (listener && listener->fd != passed->fd)
-            listener = listener->next;
-        if (!listener)
+        if (!listener_find(realm->listeners, passed->fd))
             log_warning("the socket that was passed as systemd:%s is in no pool listener=%s",
                         passed->name, passed->name);
     }

@@ -94,13 +94,6 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
         take_opened(maker, spec, listener);
 }
 
-static struct listener *find_by_fd(struct listener *list, int fd)
-{
-    while (list && list->fd != fd)
-        list = list->next;
-    return list;
-}
-
 /* Every socket that was passed under the name. */
 static void take_passed(struct maker *maker, const struct listen_spec *spec)
 {
@@ -111,7 +104,7 @@ static void take_passed(struct maker *maker, const struct listen_spec *spec)
         if (strcmp(passed->name, spec->passed_name) != 0)
             continue;
         found = true;
-        struct listener *listener = find_by_fd(maker->listeners, passed->fd);
+        struct listener *listener = listener_find(maker->listeners, passed->fd);
         if (listener) {
             take(maker, spec, listener);
             continue;

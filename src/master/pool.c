@@ -70,10 +70,7 @@ static void count_current(struct census *census, const struct worker *worker)
     if (!spawn_is_ready(worker))
         return;
     census->ready++;
-    if (spawn_is_busy(worker))
-        census->busy++;
-    else
-        census->idle++;
+    census->busy += spawn_is_busy(worker);
 }
 
 struct census pool_census(const struct pool *pool)

@@ -37,11 +37,11 @@ struct pool {
 
 /* What its workers do, counted at one look. */
 struct census {
-    int active;     /* of the pool's generation, those that wait for a respawn too */
-    int ready;      /* of these: ready */
-    int settled;    /* of these: ready, or dead before they were */
-    int idle, busy; /* of the ready ones */
-    int outdated;   /* active, of an earlier generation */
+    int active;   /* of the pool's generation, those that wait for a respawn too */
+    int ready;    /* of these: ready */
+    int settled;  /* of these: ready, or dead before they were */
+    int busy;     /* of the ready ones */
+    int outdated; /* active, of an earlier generation */
     int retiring;
     int retiring_idle; /* of these: those that hold no connection */
     int canaries, canaries_ready;

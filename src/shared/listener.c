@@ -232,6 +232,13 @@ void listener_apply(struct listener *listener, const struct listener_options *op
         log_warning("%s: can't set owner and mode: %s", listener->text, strerror(-error));
 }
 
+struct listener *listener_find(struct listener *list, int fd)
+{
+    while (list && list->fd != fd)
+        list = list->next;
+    return list;
+}
+
 bool listener_is(const struct listener *listener, const struct listen_spec *spec)
 {
     if (spec->passed_name)

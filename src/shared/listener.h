@@ -60,6 +60,9 @@ void listener_apply(struct listener *listener, const struct listener_options *op
  * does no harm to those that are there: not blocking, and no timeout. */
 void listener_prepare(struct listener *listener, const struct listener_options *options);
 
+/* The one of a list that has this descriptor; NULL: none. */
+struct listener *listener_find(struct listener *list, int fd);
+
 /* Whether it is the one that the specification means. */
 bool listener_is(const struct listener *listener, const struct listen_spec *spec);
 
