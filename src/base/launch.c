@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,6 +31,13 @@ static void default_dispositions(void)
         sigaction(signals[i], &fallback, NULL);
 }
 
+static bool take_place(const struct launch *launch)
+{
+    return dup2(launch->input, STDIN_FILENO) >= 0 && dup2(launch->output, STDOUT_FILENO) >= 0 &&
+           (launch->error < 0 || dup2(launch->error, STDERR_FILENO) >= 0) &&
+           (launch->directory < 0 || fchdir(launch->directory) == 0);
+}
+
 static int child_main(void *argument)
 {
     struct birth *birth = argument;
@@ -40,7 +48,7 @@ static int child_main(void *argument)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != birth->parent)
         _exit(127);
-    if (dup2(launch->input, STDIN_FILENO) < 0 || dup2(launch->output, STDOUT_FILENO) < 0) {
+    if (!take_place(launch)) {
         birth->error = errno;
         _exit(127);
     }

@@ -15,10 +15,12 @@
 #include <sys/types.h>
 
 struct launch {
-    const char *path;       /* absolute */
+    const char *path;       /* absolute, or relative to `directory` */
     char *const *arguments; /* argv, ended by NULL */
     char *const *environment;
-    int input, output; /* become descriptors 0 and 1; 2 stays ours, nothing else is handed on */
+    int directory;     /* the program's working directory; -1: ours */
+    int input, output; /* become descriptors 0 and 1, */
+    int error;         /* and 2; -1: it stays ours. Nothing else is handed on. None is below 3. */
     /* Where the program's process group, which it leads, is written before it runs: so that whoever
      * looks there can end all that it started. Zero again is the caller's to write. */
     _Atomic(pid_t) *group;

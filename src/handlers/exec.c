@@ -74,8 +74,10 @@ static int exec_serve(struct service *service, struct conn *conn)
         .path = exec->command.at[0],
         .arguments = (char *const *)exec->command.at,
         .environment = service->environment,
+        .directory = -1,
         .input = conn->fd,
         .output = conn->fd,
+        .error = -1,
         .group = service->program,
     };
     conn->counted = false;

@@ -11,6 +11,18 @@ const char *const slot_state_words[SLOT_STATES] = {
     [SLOT_IDLE] = "idle", [SLOT_BUSY] = "busy",
 };
 
+const char *const refusal_words[REFUSALS] = {
+    [REFUSED_DENIED] = "denied",
+    [REFUSED_MAX_PER_SOURCE] = "max_per_source",
+    [REFUSED_RATE] = "rate_per_source",
+    [REFUSED_PROXY] = "proxy_protocol",
+};
+
+const char *const pool_state_words[POOL_STATES] = {
+    [POOL_STARTING] = "starting", [POOL_SERVING] = "serving", [POOL_DEGRADED] = "degraded",
+    [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
+};
+
 struct scoreboard *scoreboard_open(int *fd)
 {
     int memory = memfd_create("preforkd-scoreboard", MFD_CLOEXEC);
@@ -53,6 +65,10 @@ void scoreboard_give(struct scoreboard *board, int number, int place)
     pool->accepted += slot->accepted;
     pool->served += slot->served;
     pool->errors += slot->errors;
+    for (int i = 0; i < REFUSALS; i++) {
+        pool->refused[i] += slot->refused[i];
+        slot->refused[i] = 0;
+    }
     slot->accepted = slot->served = slot->errors = 0;
     slot->state = SLOT_FREE;
 }

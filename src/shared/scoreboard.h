@@ -1,9 +1,10 @@
 /*
  * scoreboard - shared memory through which workers tell the master what they do.
  *
- * Owns:      a memfd of fixed, sparse size: a header, the pools, and a slot a worker. It never
- *            grows or moves; pages exist once touched. No pointers, one writer a field: so a
- *            worker that dies in the middle of a write spoils its own line at most.
+ * Owns:      a memfd of fixed, sparse size: a header, the pools, the ledger of deaths, and a slot a
+ *            worker. It never grows or moves; pages exist once touched. No pointers, one writer a
+ *            field, but for the few words that say otherwise: so a worker that dies in the middle of
+ *            a write spoils its own line at most.
  * Knows not: processes, decisions. Any worker can write all of it: what it says is gossip. The
  *            master takes no index, pid or size from it, only counts, times and states, any value
  *            of which is safe.
@@ -23,9 +24,12 @@
 #include <sys/types.h>
 
 enum {
-    SCOREBOARD_VERSION = 1,
+    SCOREBOARD_VERSION = 2,
     SCOREBOARD_SLOTS = 65536,
-    SCOREBOARD_POOLS = 1024, /* those that are there and those whose last workers still finish */
+    SCOREBOARD_POOLS = 1024,  /* those that are there and those whose last workers still finish */
+    SCOREBOARD_DEATHS = 64,   /* entries of the ledger */
+    SCOREBOARD_RATES = 65536, /* sources whose rate is known; a power of two */
+    SCOREBOARD_NAME = 40,
     SCOREBOARD_REASON = 160,
     SCOREBOARD_LINE = 64, /* bytes of a cache line */
 };
@@ -40,6 +44,18 @@ enum slot_state {
 };
 extern const char *const slot_state_words[SLOT_STATES];
 
+/* Why a connection was closed unserved. */
+enum refusal { REFUSED_DENIED, REFUSED_MAX_PER_SOURCE, REFUSED_RATE, REFUSED_PROXY, REFUSALS };
+extern const char *const refusal_words[REFUSALS];
+
+/* Who is served: an address without its length, so that a slot stays small. */
+struct slot_peer {
+    uint16_t family; /* AF_INET, AF_INET6, AF_UNIX; 0: nobody */
+    uint16_t port;   /* host order */
+    uint32_t uid;    /* of a Unix socket's other end, where somebody asked; else -1 */
+    uint8_t ip[16];  /* network order; of IPv4 the first four */
+};
+
 struct slot {
     /* Written by the worker alone, on the path of each connection; but `state` by the master while
      * no worker lives. */
@@ -49,30 +65,97 @@ struct slot {
     _Atomic uint64_t accepted; /* connections taken */
     _Atomic uint64_t served;   /* connections done with */
     _Atomic uint64_t errors;   /* of accept(), transient ones */
+    _Atomic int64_t since;     /* usec: when it became busy, or idle */
+
+    /* The same, of the connection in hand. */
+    alignas(SCOREBOARD_LINE) struct slot_peer peer;
+    _Atomic uint64_t source[2]; /* what max_per_source counts it under; 0, 0: nothing */
+    _Atomic uint64_t ticket;    /* its place among those of its source: see shared/sources */
+    _Atomic uint32_t refused[REFUSALS];
 
     /* Written by the master, but for the reason. */
     alignas(SCOREBOARD_LINE) _Atomic(pid_t) pid; /* 0: none lives */
 
-    uint32_t pool;       /* index */
-    uint32_t generation; /* of the configuration under which the worker was forked */
-    int64_t born;        /* usec */
+    uint32_t pool;              /* index */
+    uint32_t generation;        /* of the configuration under which the worker was forked */
+    int64_t born;               /* usec */
+    _Atomic uint32_t retiring;  /* told to finish: its seat is no free one */
+    _Atomic uint32_t next_seat; /* the slot that comes after this one in the ring of its pool's
+                                   slots; its own number where it is alone */
 
     char reason[SCOREBOARD_REASON]; /* by a worker that can't start, text: why */
 };
 
-/* What a pool did in slots that it gave back; written by the master. */
+enum pool_state {
+    POOL_STARTING,
+    POOL_SERVING,
+    POOL_DEGRADED, /* workers die early */
+    POOL_FULL,     /* at max_workers, without a free seat */
+    POOL_DRAINED,
+    POOL_REMOVED, /* no longer configured: its last workers finish */
+    POOL_STATES,
+};
+extern const char *const pool_state_words[POOL_STATES];
+
+/* A pool, for those who read the scoreboard and nothing else. Written by the master, but for the
+ * last two lines. */
 struct scoreboard_pool {
-    char name[40];
+    char name[SCOREBOARD_NAME];
+    char handler[16];
     uint32_t used;
-    uint64_t accepted, served, errors;
+    uint32_t state;                                         /* enum pool_state */
+    uint32_t generation;                                    /* that in force */
+    int32_t target;                                         /* workers that it should have now */
+    int32_t min_workers, max_workers, min_spare, max_spare; /* of a fixed size: the first two are
+                                                               it, the others 0 */
+    int64_t state_since;                                    /* usec */
+    uint64_t retirements;                                   /* plain ends of workers */
+    uint64_t deaths;                                        /* the others */
+
+    /* What was counted in slots that it gave back. */
+    uint64_t accepted, served, errors, refused[REFUSALS];
+
+    /* The bell: set by the master while a free seat less would let the pool grow, cleared by
+     * whoever rings. */
+    alignas(SCOREBOARD_LINE) _Atomic uint32_t armed;
+
+    /* Taken by workers, one an accepted connection, where max_per_source is set. */
+    alignas(SCOREBOARD_LINE) _Atomic uint64_t tickets;
+};
+
+/* An entry of the ledger: a worker's end that was no plain retirement. Written by the master. A
+ * reader takes `number` before and after: different, or 0, and the entry was being written. */
+struct death {
+    _Atomic uint64_t number; /* from 1 on; the entry of number n is n % SCOREBOARD_DEATHS */
+    int64_t when;            /* usec since 1970 */
+    char pool[SCOREBOARD_NAME];
+    pid_t pid;
+    uint32_t generation;
+    int32_t status; /* as waitpid(2) tells it */
+    int32_t cause;  /* enum death_cause of master/obituary */
+    int64_t age;    /* usec */
+    uint64_t served;
+    int64_t cpu_user, cpu_system; /* usec */
+    int64_t memory;               /* peak, bytes */
+    uint32_t was_ready;
+    struct slot_peer peer;        /* in hand; family 0: none */
+    char why[SCOREBOARD_REASON];  /* "killed by signal 11 (Segmentation fault)" */
+    char core[SCOREBOARD_REASON]; /* "dumped", or why there is none; empty: not asked */
+    char last[128];               /* line of standard error; empty: none */
 };
 
 struct scoreboard {
     uint32_t version;
     uint32_t slot_size;
     _Atomic(pid_t) master;
-    int64_t started; /* usec */
+    int64_t started; /* usec; when the first master did */
+    uint32_t reloads, reloads_refused, upgrades;
+    int64_t reloaded; /* usec since 1970: the last one, done or refused; 0 none */
+    char reload_result[SCOREBOARD_REASON]; /* of it, as a sentence; empty: done */
+    _Atomic uint64_t deaths_written;
     alignas(4096) struct scoreboard_pool pools[SCOREBOARD_POOLS];
+    alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
+    alignas(4096) _Atomic uint64_t rates[SCOREBOARD_RATES]; /* see shared/sources */
     alignas(4096) struct slot slots[SCOREBOARD_SLOTS];
 };
 

@@ -199,6 +199,8 @@ class Daemon:
             self._wait_log_end()
             raise AssertionError(f'it did not start, exit status {self.child.status}:\n  '
                                  + '\n  '.join(self.log.lines[-40:]))
+        # READY=1 is here before the master has closed what it sent it with.
+        wait_until(lambda: processes.sleeps(self.pid), 'a master at rest')
         self.descriptors_then = len(processes.descriptors(self.pid))
         return self
 

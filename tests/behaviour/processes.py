@@ -70,6 +70,11 @@ def descendants(ancestor, zombies=False):
     return sorted(found)
 
 
+def sleeps(pid):
+    seen = stat(pid)
+    return seen is not None and seen[0] == 'S'
+
+
 def alive(pid):
     seen = stat(pid)
     return seen is not None and seen[0] not in 'ZX'

@@ -23,6 +23,8 @@ static void run(const char *script, char *output, size_t size)
     char greeting[] = "GREETING=hello";
     char *environment[] = {greeting, NULL};
     struct launch launch = {.path = "/bin/sh",
+                            .directory = -1,
+                            .error = -1,
                             .arguments = (char *const *)arguments,
                             .environment = environment,
                             .input = null,
@@ -95,6 +97,8 @@ START_TEST(says_why_it_cannot_start)
         char name[] = "x";
         char *const arguments[] = {name, NULL};
         struct launch launch = {.path = cases[i].path,
+                                .directory = -1,
+                                .error = -1,
                                 .arguments = arguments,
                                 .environment = arguments + 1,
                                 .input = STDIN_FILENO,
