@@ -9,6 +9,7 @@
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
 
+#include "../base/clock.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
 
@@ -27,6 +28,8 @@ struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
     bool runs_programs; /* the socket is theirs: no timeout may be left on it */
+    usec patience;      /* beyond request_timeout, before the master ends the worker: for one that
+                           keeps to request_timeout by itself */
 
     /* Looks whether the world has what the section needs: as the pool's user, in its chroot and
      * directory. NULL: nothing to look for. */

@@ -45,11 +45,23 @@ static bool obey(struct master *master)
     return deaths;
 }
 
+/* Awake far later than asked for: the machine, or this process, was stopped. Those who were to do
+ * something meanwhile may have been as well. */
+#define LEAP  (2 * USEC_SECOND)
+#define GRACE (2 * USEC_SECOND)
+
+static void notice_leap(struct master *master, usec deadline, usec now)
+{
+    if (deadline > 0 && deadline != USEC_NEVER && now - deadline > LEAP)
+        master->realm.spawner.grace_until = now + GRACE;
+}
+
 int supervisor_run(struct master *master)
 {
     usec next = 0;
     while (master->phase != PHASE_ENDED) {
         loop_wait(&master->loop, next);
+        notice_leap(master, next, clock_now());
         /* A death after the signals were taken is pending again, and wakes the next round. Without
          * one nobody is asked: waitpid() looks at each of ten thousand children. */
         if (obey(master))
