@@ -117,10 +117,10 @@ struct sizing_orders sizing_step(struct sizing *sizing, const struct sizing_limi
     shrink(sizing, limits, facts);
     note_full(sizing, limits, facts);
     bool may_grow = sizing->goal < limits->max_workers;
-    bool someone = facts->idle + on_their_way(sizing, facts) > 0;
+    int left = facts->idle - greater(facts->ready - sizing->goal, 0); /* when all have gone */
     return (struct sizing_orders){
-        .arm = may_grow && sizing_has_spare(limits, facts->idle),
-        .watch = may_grow && limits->min_spare == 0 && !someone,
+        .arm = may_grow && sizing_has_spare(limits, left),
+        .watch = may_grow && limits->min_spare == 0 && left + on_their_way(sizing, facts) <= 0,
         .look = next_look(sizing, limits, facts),
     };
 }
