@@ -104,7 +104,8 @@ static usec next_look(const struct sizing *sizing, const struct sizing_limits *l
         return facts->now + SIZING_LOOK_SHORT;
     if (sizing->goal <= limits->min_workers || sizing->goal <= limits->min_spare)
         return USEC_NEVER;
-    if (sizing->beyond_max.since || sizing->beyond_min.since || sizing->goal > limits->max_spare)
+    if (sizing->beyond_max.since || sizing->beyond_min.since || sizing->goal > limits->max_spare ||
+        sizing->goal == limits->max_workers)
         return facts->now + SIZING_LOOK;
     return facts->now + limits->spare_timeout;
 }
