@@ -17,7 +17,7 @@
 enum {
     /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and past
      * some hundred each one is cold when its turn comes. */
-    POOL_POLLS_FROM = 200,
+    POOL_POLLS_FROM = 128,
 };
 
 struct pool {
