@@ -323,7 +323,7 @@ class Reloads(daemon.Case):
         self.assertEqual(len(it.workers('echo')), 2)
 
     def test_big_pools_change_how_they_wait(self):
-        """Beyond some size workers wait in epoll; a resize leaves those who are there as they are."""
+        """Beyond some size workers wait in epoll; a resize leaves those who are there alone."""
         it = self.start(ECHO % 'workers = 2')
         for size in ('workers = 250', 'workers = 3', 'workers = 250\nmax_requests = 100000',
                      'workers = 2\nmax_requests = 100000', 'workers = 2'):

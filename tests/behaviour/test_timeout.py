@@ -1,4 +1,4 @@
-"""request_timeout: a request that takes too long ends, with all that it runs, and nobody else does."""
+"""request_timeout: a request that takes too long ends, with all that it runs; nobody else does."""
 
 import re
 import signal
