@@ -1,4 +1,4 @@
-"""Programs that people run over a socket, whole: what comes out at the other end is what went in."""
+"""Programs that people run over a socket, whole: what comes out there is what went in."""
 
 import filecmp
 import http.client
@@ -129,7 +129,8 @@ class Programs(daemon.Case):
     @unittest.skipUnless(BUSYBOX, 'no busybox here')
     def test_busybox_httpd(self):
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 4\n'
-                       f'exec {{ command = {{ "{BUSYBOX}", "httpd", "-i", "-h", "@DIR@/www" }} }} }}')
+                       f'exec {{ command = {{ "{BUSYBOX}", "httpd", "-i", "-h", "@DIR@/www" }} }}'
+                       ' }')
         data = os.urandom(500000)
         os.makedirs(it.path('www'))
         with open(it.path('www/data'), 'wb') as file:
