@@ -13,8 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +95,14 @@ static void learn_local(const struct service *service)
         local->len = 0;
 }
 
+/* The null device, as a worker's standard input is: its root may have none. -errno: no descriptor is
+ * left. */
+static int null_device(void)
+{
+    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return fd < 0 ? -errno : fd;
+}
+
 static int exec_start(struct service *service, char *why, size_t size)
 {
     const struct exec_config *exec = service->config;
@@ -110,12 +116,13 @@ static int exec_start(struct service *service, char *why, size_t size)
     };
     ready.chance = (unsigned)ready.launch.caller;
     ready.variables = ucspi_make(service->environment);
-    if (!ready.variables) {
-        snprintf(why, size, "out of memory");
-        return -ENOMEM;
+    int error = ready.variables ? 0 : -ENOMEM;
+    if (exec->errors == ERRORS_NULL && error == 0)
+        error = ready.launch.error = null_device();
+    if (error < 0) {
+        snprintf(why, size, "can't prepare for programs: %s", strerror(-error));
+        return error;
     }
-    if (exec->errors == ERRORS_NULL) /* as a worker's standard input is; a chroot may have none */
-        ready.launch.error = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     learn_local(service);
     return 0;
 }
@@ -167,32 +174,17 @@ static int pause_msec(int failed)
     return most / 2 + rand_r(&ready.chance) % (most / 2 + 1);
 }
 
-/* A worker that is told to finish does not wait, whether the word comes before or meanwhile. */
-static void pause_awhile(const struct service *service, int msec)
-{
-    struct timespec span = {.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000L};
-    sigset_t all, before;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    if (!*service->stopping)
-        ppoll(NULL, 0, &span, &before);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-}
-
-/* The client is let go at once, but a program that is missing must not keep the processors busy
- * with clients that come again and again. */
-static void start_failed(const struct service *service, const struct conn *conn, int error)
+/* A program that is missing must not keep the processors busy with clients that come again and
+ * again. */
+static void start_failed(struct service *service, int error)
 {
     static struct log_rate failures;
     unsigned missed;
-    int msec = pause_msec(++ready.failed);
-    shutdown(conn->fd, SHUT_RDWR);
+    service->pause_msec = pause_msec(++ready.failed);
     if (log_rate_ok(&failures, 10 * USEC_SECOND, &missed))
         log_err("pool %s: can't start %s: %s pool=%s program=%s failed=%d missed=%u", service->pool,
                 ready.launch.path, strerror(error), service->pool, ready.launch.path, ready.failed,
                 missed);
-    if (msec)
-        pause_awhile(service, msec);
 }
 
 static int exec_serve(struct service *service, struct conn *conn)
@@ -205,7 +197,7 @@ static int exec_serve(struct service *service, struct conn *conn)
         ready.launch.error = conn->fd;
     pid_t pid = launch_program(&ready.launch);
     if (pid < 0) {
-        start_failed(service, conn, -pid);
+        start_failed(service, -pid);
         return pid;
     }
     ready.failed = 0;

@@ -12,7 +12,6 @@
 #include "../config/option.h"
 #include "../conn/conn.h"
 
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -24,7 +23,7 @@ struct service {
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
     const int *listeners;     /* that its connections come from */
     int listener_count;
-    const volatile sig_atomic_t *stopping; /* set once the worker is to finish */
+    int pause_msec; /* set by serve: how long the worker should take no other connection */
 };
 
 struct handler {

@@ -4,6 +4,7 @@
 #include "../base/log.h"
 #include "../base/proc.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -103,6 +104,21 @@ static void report(const struct lane *lane, const struct conn *conn, int error, 
         tell(lane, conn, error, began);
 }
 
+/* A worker that is told to finish does not wait, whether the word comes before or meanwhile. It is
+ * idle for everybody else: nobody is served by one more worker, and no connection is late. */
+static void pause_awhile(struct lane *lane)
+{
+    int msec = lane->service.pause_msec;
+    struct timespec span = {.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000L};
+    sigset_t all, before;
+    lane->service.pause_msec = 0;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    if (!lane->stopping)
+        ppoll(NULL, 0, &span, &before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 void lane_serve(struct lane *lane, struct conn *conn)
 {
     bool programs = lane->handler->runs_programs;
@@ -118,4 +134,6 @@ void lane_serve(struct lane *lane, struct conn *conn)
     if (told)
         report(lane, conn, error, began);
     leave(lane);
+    if (lane->service.pause_msec)
+        pause_awhile(lane);
 }

@@ -133,7 +133,6 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.program = &birth->slot->program;
     lane.service.listeners = birth->listeners;
     lane.service.listener_count = birth->listener_count;
-    lane.service.stopping = &lane.stopping;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)

@@ -467,6 +467,29 @@ class Ends(daemon.Case):
             first.sendall(b'one\n')
             self.assertEqual(client.read_all(first), b'late one\n')
 
+    def test_reloads_and_kills_under_load(self):
+        """A reload costs nobody a program; a kill one client, and leaves none running."""
+        def config(number):
+            return ('pool "x" { listen = { "systemd:x" } workers = 4 exec {\n'
+                    f'command = {{ "/bin/cat" }} }} environment = {{ "N={number}" }} }}')
+        it = self.start(config(0))
+        with client.Load(it.address('x'), clients=6) as load:
+            for number in range(1, 6):
+                it.reload(config(number))
+            wait_until(lambda: load.served > 100, 'a load')
+        self.assertEqual(load.failures, [])
+        it.announce('killed by signal', 'ended by signal')
+        with client.Load(it.address('x'), clients=6) as load:
+            for number in (signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM) * 4:
+                served = load.served
+                workers = it.wait_for_workers(4)
+                it.kill(number, workers[0])
+                it.wait_for_workers(4, without=workers[:1])
+                wait_until(lambda: load.served > served + 10, 'it goes on')
+        self.assertLess(len(load.failures), 13)
+        wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
+                   'no program is left')
+
     def test_client_that_goes_away(self):
         """The program notices by itself; its worker is free when it ends."""
         it = self.start(shell('cat'))
