@@ -31,6 +31,10 @@ char *arena_text(struct arena *arena, const char *text);
 char *arena_format(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Makes what others filled this process's alone, at the same addresses, with room for `spare` bytes
+ * more: whoever shared it, and writes to it after that, writes to nobody. 0 or -errno. */
+int arena_own(struct arena *arena, size_t spare);
+
 /* Gives back the room beyond what is used: nothing can be taken any more. */
 void arena_seal(struct arena *arena);
 

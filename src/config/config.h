@@ -11,6 +11,7 @@
 #define PREFORKD_CONFIG_CONFIG_H
 
 #include "../base/addr.h"
+#include "../base/mark.h"
 #include "option.h"
 
 #include <stdio.h>
@@ -89,6 +90,10 @@ struct pool_config {
     const struct handler_section *handler;
     struct origin handler_origin;
     const void *handler_config;
+
+    /* what the check saw of a file that the workers load */
+    const char *file; /* its path; NULL: they load none */
+    struct mark mark;
 };
 
 struct config {

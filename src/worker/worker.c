@@ -121,12 +121,30 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
     lane.service.program = &birth->slot->program;
+    lane.service.mark = &pool->mark;
+    lane.service.stopping = &lane.stopping;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
 {
     snprintf(birth->slot->reason, sizeof birth->slot->reason, "%s", why);
     _exit(WORKER_CANT_START);
+}
+
+static void prepare_handler(const struct worker_birth *birth)
+{
+    char why[SCOREBOARD_REASON];
+    const struct handler *handler = lane.handler;
+    if (handler->runs_programs || handler->has_environment) {
+        lane.service.environment = environment_make(birth->pool);
+        if (!lane.service.environment)
+            give_up(birth, "out of memory");
+    }
+    if (!handler->start)
+        return;
+    if (handler->start(&lane.service, why, sizeof why) != 0)
+        give_up(birth, why);
+    take_signals(); /* whatever it did to them */
 }
 
 static void say_ready(const struct worker_birth *birth)
@@ -156,10 +174,10 @@ _Noreturn void worker_run(struct worker_birth *birth)
         give_up(birth, why);
     take_signals();
     die_with(birth->master);
-    if (lane.handler->runs_programs)
-        lane.service.environment = environment_make(birth->pool);
-    if (lane.handler->runs_programs && !lane.service.environment)
-        give_up(birth, "out of memory");
+    prepare_handler(birth);
     say_ready(birth);
-    _exit(model_process_run(&model));
+    int status = model_process_run(&model);
+    if (lane.handler->stop)
+        lane.handler->stop(&lane.service);
+    _exit(status);
 }
