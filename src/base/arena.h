@@ -3,8 +3,8 @@
  *
  * Owns:      one shared anonymous mapping. A child forked after arena_open fills it, and the
  *            parent sees what it filled at the same addresses: so the parsing of a configuration
- *            can crash or hang in a child, and the master reads the finished struct without a
- *            copy.
+ *            can crash or hang in a child, and the master reads the finished struct without
+ *            a second reading. Then it makes it its own, and no child writes to it any more.
  * Knows not: what lies in it.
  * Called by: config (through config_new), main, master/check.
  * Runs in:   any process.

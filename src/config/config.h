@@ -97,8 +97,8 @@ struct pool_config {
 };
 
 struct config {
-    struct arena *arena; /* in which all of it lies, this struct too */
-    unsigned refs;
+    struct arena *arena;  /* in which all of it lies, this struct too */
+    unsigned *refs;       /* the master's alone, or each change would cost it a copy of a page */
     struct faults faults; /* not empty: nothing else in here may be used */
 
     const char *file;
