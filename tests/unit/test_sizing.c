@@ -217,7 +217,7 @@ END_TEST
 START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
 {
     unsigned seed = 7;
-    for (int story = 0; story < 2000; story++) {
+    for (int story = 0; story < 200; story++) {
         struct sizing_limits limits = {.min_workers = rand_r(&seed) % 9,
                                        .spare_timeout = (1 + rand_r(&seed) % 20) * SEC};
         limits.max_workers = limits.min_workers + 1 + rand_r(&seed) % 40;
