@@ -40,16 +40,17 @@ static void tell_full(struct load *load, const struct load_scene *scene)
     int queue = queue_of(scene), seconds = (int)((scene->now - since) / USEC_SECOND);
     log_warning("pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
                 "pool=%s workers=%d seconds=%d queue=%d",
-                name, seconds, scene->ready, queue, name, scene->ready, seconds, queue);
+                name, seconds, scene->conf->max_workers, queue, name, scene->conf->max_workers,
+                seconds, queue);
     load->said_full = true;
 }
 
-void load_step(struct load *load, const struct load_scene *scene)
+void load_step(struct load *load, const struct load_scene *scene, int ready, int idle)
 {
     struct sizing_limits limits = limits_of(scene->conf);
     struct sizing_facts facts = {
-        .ready = scene->ready,
-        .idle = scene->idle,
+        .ready = ready,
+        .idle = idle,
         .waiting = doorbell_waiting(&load->doorbell),
         .now = scene->now,
     };
@@ -78,10 +79,10 @@ usec load_await(struct load *load, const struct load_scene *scene)
     return next;
 }
 
-bool load_is_missed(const struct load *load, const struct load_scene *scene)
+bool load_is_missed(const struct load *load, const struct load_scene *scene, int idle)
 {
     struct sizing_limits limits = limits_of(scene->conf);
-    return load->orders.arm && !sizing_has_spare(&limits, scene->idle);
+    return load->orders.arm && !sizing_has_spare(&limits, idle);
 }
 
 void load_stop(struct load *load, struct scoreboard_pool *place)

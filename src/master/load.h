@@ -28,20 +28,18 @@ struct load_scene {
     struct loop *loop;
     struct listener *const *listeners;
     int listener_count;
-    int ready; /* workers */
-    int idle;  /* of these */
     usec now;
 };
 
-/* Sets load->sizing.goal, how many workers there should be. */
-void load_step(struct load *load, const struct load_scene *scene);
+/* Sets load->sizing.goal, how many workers there should be; so many are ready, and of these idle. */
+void load_step(struct load *load, const struct load_scene *scene, int ready, int idle);
 
 /* After what that asked for was done: sees to it that the master is woken when the goal must change.
  * Returns when to look at the latest. */
 usec load_await(struct load *load, const struct load_scene *scene);
 
 /* Whether at a look after that too few seats are free, so that it is too late to be told. */
-bool load_is_missed(const struct load *load, const struct load_scene *scene);
+bool load_is_missed(const struct load *load, const struct load_scene *scene, int idle);
 
 /* Its size follows no load any more, or not now. */
 void load_stop(struct load *load, struct scoreboard_pool *place);

@@ -156,6 +156,8 @@ static const char *pool_state(const struct pool *pool, const struct census *cens
         return "drained";
     if (census->degraded)
         return "degraded";
+    if (pool->load.said_full)
+        return "full";
     return census->ready < pool_target(pool) ? "starting" : "serving";
 }
 

@@ -45,6 +45,8 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
                     unsigned generation, struct listener **listeners, int count)
 {
     doorbell_unwatch(&pool->load.doorbell); /* of listeners that may be closed next */
+    if (pool->drained || !pool_config_is_dynamic(pool->conf))
+        pool->load.sizing = (struct sizing){.goal = pool_census(pool).active}; /* to begin with */
     if (!pool->listeners || generation != pool->generation)
         pool->polls = pool_polls(conf, count);
     config_ref(config);
@@ -390,35 +392,40 @@ static void retire_outdated(struct pool *pool)
             ending_retire(w, USEC_NEVER);
 }
 
-/* Looks after one that lives; returns when it must be looked at again. */
-static usec tend_living(struct worker *worker, usec now)
+/* One that serves; returns when it must be looked at again. */
+static usec tend_ready(struct worker *worker, usec now)
 {
-    if (!worker->pid)
-        return worker->mourned && worker->role == ROLE_ACTIVE ? worker->respawn_at : now;
-    if (spawn_is_ready(worker) && worker->role != ROLE_RETIRING) {
-        worker->deadline = USEC_NEVER; /* that of getting ready is over */
-        if (!worker->ready_at)
-            worker->ready_at = now;
-        if (!worker->backoff.degraded)
-            return USEC_NEVER;
-        backoff_alive(&worker->backoff, spawn_has_accepted(worker), now - worker->ready_at);
-        return worker->backoff.degraded ? worker->ready_at + BACKOFF_HEALED : USEC_NEVER;
-    }
-    return ending_step(worker, now);
+    worker->deadline = USEC_NEVER; /* that of getting ready is over */
+    if (!worker->ready_at)
+        worker->ready_at = now;
+    if (!worker->backoff.degraded)
+        return USEC_NEVER;
+    backoff_alive(&worker->backoff, spawn_has_accepted(worker), now - worker->ready_at);
+    return worker->backoff.degraded ? worker->ready_at + BACKOFF_HEALED : USEC_NEVER;
 }
 
-/* Nobody is judged late while it may be us who were. */
-static usec tend_all(struct pool *pool, const struct spawner *spawner, usec now)
+/* The longest that a request may take; 0: for ever. */
+static usec request_limit(const struct pool *pool)
 {
-    int seconds = pool->conf->request_timeout;
-    usec limit = seconds * USEC_SECOND + handler_of(pool->conf->handler)->patience;
-    usec next = USEC_NEVER;
-    if (now < spawner->grace_until)
-        return pool->workers ? spawner->grace_until : USEC_NEVER;
+    usec limit = pool->conf->request_timeout * USEC_SECOND;
+    return limit ? limit + handler_of(pool->conf->handler)->patience : 0;
+}
+
+/* Looks after each worker; returns when that must be done again. Before grace_until nobody is judged
+ * late, since it may be us who were. */
+static usec tend_living(struct pool *pool, usec grace_until, usec now)
+{
+    usec limit = request_limit(pool), next = USEC_NEVER;
+    bool judged = now >= grace_until;
     for (struct worker *w = pool->workers; w; w = w->next) {
-        if (seconds)
-            next = clock_earlier(next, ending_watch(w, limit, now));
-        next = clock_earlier(next, tend_living(w, now));
+        if (limit)
+            next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
+        if (!w->pid)
+            next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
+        else if (spawn_is_ready(w) && w->role != ROLE_RETIRING)
+            next = clock_earlier(next, tend_ready(w, now));
+        else
+            next = clock_earlier(next, judged ? ending_step(w, now) : grace_until);
     }
     return next;
 }
@@ -427,37 +434,43 @@ static usec tend_all(struct pool *pool, const struct spawner *spawner, usec now)
 
 static bool follows_load(const struct pool *pool)
 {
-    return pool->conf && pool_config_is_dynamic(pool->conf) && !pool->removed && !pool->drained &&
+    return pool_config_is_dynamic(pool->conf) && !pool->removed && !pool->drained &&
            !pool->on_trial;
 }
 
-static struct load_scene scene_of(const struct pool *pool, struct spawner *spawner, usec now)
+static struct load_scene scene_of(const struct pool *pool, const struct spawner *spawner, usec now)
 {
-    struct census census = pool_census(pool);
     return (struct load_scene){
         .conf = pool->conf,
         .place = &spawner->board->pools[pool->board_pool],
         .loop = spawner->loop,
         .listeners = pool->listeners,
         .listener_count = pool->listener_count,
-        .ready = census.ready,
-        .idle = census.ready - census.busy,
         .now = now,
     };
 }
 
+static void follow_load(struct pool *pool, const struct spawner *spawner, usec now)
+{
+    if (!follows_load(pool))
+        return;
+    struct load_scene scene = scene_of(pool, spawner, now);
+    struct census census = pool_census(pool);
+    load_step(&pool->load, &scene, census.ready, census.ready - census.busy);
+}
+
 /* Sees to it that the master is woken when the size must change. Returns when it wants to look
  * again. */
-static usec await_load(struct pool *pool, struct spawner *spawner, usec now)
+static usec await_load(struct pool *pool, const struct spawner *spawner, usec now)
 {
+    struct load_scene scene = scene_of(pool, spawner, now);
     if (!follows_load(pool)) {
-        load_stop(&pool->load, &spawner->board->pools[pool->board_pool]);
+        load_stop(&pool->load, scene.place);
         return USEC_NEVER;
     }
-    struct load_scene scene = scene_of(pool, spawner, now);
     usec next = load_await(&pool->load, &scene);
-    scene = scene_of(pool, spawner, now); /* what happened before it was armed */
-    return load_is_missed(&pool->load, &scene) ? now : next;
+    struct census census = pool_census(pool); /* what happened before it was armed */
+    return load_is_missed(&pool->load, &scene, census.ready - census.busy) ? now : next;
 }
 
 /* What workers and others read of it; written when it changes alone, since workers have it in their
@@ -480,10 +493,7 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
 {
     tend_dead(pool, spawner, now, births);
     show_size(pool, spawner->board);
-    if (follows_load(pool)) {
-        struct load_scene scene = scene_of(pool, spawner, now);
-        load_step(&pool->load, &scene);
-    }
+    follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
     int missing = grow(pool, spawner, now, target - census.active, births);
@@ -491,7 +501,7 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     if (census.settled >= target && (census.ready || !target))
         retire_outdated(pool);
     usec next = lines_rate_tell(&pool->rate, pool->name, now);
-    next = clock_earlier(next, tend_all(pool, spawner, now));
+    next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)
         return now;

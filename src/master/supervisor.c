@@ -50,9 +50,12 @@ static bool obey(struct master *master)
 #define LEAP  (2 * USEC_SECOND)
 #define GRACE (2 * USEC_SECOND)
 
-static void notice_leap(struct master *master, usec deadline, usec now)
+static void await(struct master *master, usec deadline)
 {
-    if (deadline > 0 && deadline != USEC_NEVER && now - deadline > LEAP)
+    usec began = clock_now();
+    loop_wait(&master->loop, deadline);
+    usec now = clock_now(), due = deadline > began ? deadline : began;
+    if (now > due && now - due > LEAP)
         master->realm.spawner.grace_until = now + GRACE;
 }
 
@@ -60,8 +63,7 @@ int supervisor_run(struct master *master)
 {
     usec next = 0;
     while (master->phase != PHASE_ENDED) {
-        loop_wait(&master->loop, next);
-        notice_leap(master, next, clock_now());
+        await(master, next);
         /* A death after the signals were taken is pending again, and wakes the next round. Without
          * one nobody is asked: waitpid() looks at each of ten thousand children. */
         if (obey(master))
