@@ -104,23 +104,23 @@ class Growth(daemon.Case):
         close(held)
 
     def test_last_seats_taken_together(self):
-        """Clients in lockstep, again and again as many as there are seats, and one more: if two
-        workers who took the last two had both thought the other's free, that one would hang."""
-        it = self.start(ECHO % 'min_workers = 2 max_workers = 4 max_spare = 2 spare_timeout = 1')
-        it.announce(FULL)
-        address = it.address('echo')
+        """Three clients in lockstep, on a new pool of two each time: if the two workers had each
+        thought the other one free, nobody would have rung, and the third would wait for ever."""
+        pools = 80
+        it = self.start(''.join(f'pool "p{n}" {{ listen = {{ "systemd:p{n}" }} min_workers = 2\n'
+                                'max_workers = 3 echo {} }\n' for n in range(pools)))
+        it.announce(FULL.replace('echo', r'p\d+'))
         barrier = threading.Barrier(3)
         problems = []
 
         def run():
             try:
-                for _ in range(150):
+                for number in range(pools):
                     barrier.wait(daemon.PATIENCE)
-                    connection = client.connect(address)
-                    client.echo(connection, b'x')
-                    barrier.wait(daemon.PATIENCE)  # all three are answered at the same time
-                    connection.close()
-            except Exception as error:  # pylint: disable=broad-except
+                    with it.connect(f'p{number}') as connection:
+                        client.echo(connection, b'x')
+                        barrier.wait(daemon.PATIENCE)  # all three are answered at the same time
+            except (OSError, EOFError, threading.BrokenBarrierError) as error:
                 problems.append(repr(error))
                 barrier.abort()
         threads = [threading.Thread(target=run) for _ in range(3)]
