@@ -120,7 +120,8 @@ int pool_target(const struct pool *pool)
 
 bool pool_is_rolled(const struct pool *pool, const struct census *census)
 {
-    return census->outdated == 0 && census->settled >= pool_target(pool);
+    bool failed = census->ready == 0; /* all of the new ones: the old go on until one is ready */
+    return census->settled >= pool_target(pool) && (census->outdated == 0 || failed);
 }
 
 /* The ring of slots is the list of workers, closed: whoever comes stands first, and the last points

@@ -81,7 +81,10 @@ bool pool_polls(const struct pool_config *conf, int listener_count);
 void pool_remove(struct pool *pool);
 
 int pool_target(const struct pool *pool); /* how many workers it should have */
-bool pool_is_rolled(const struct pool *pool, const struct census *census); /* none is outdated */
+
+/* Whether its new workers had their try, and none is outdated, but where all of the new ones fail: a
+ * further reload may be what helps. */
+bool pool_is_rolled(const struct pool *pool, const struct census *census);
 
 /* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
