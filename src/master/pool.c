@@ -141,6 +141,7 @@ static void retire(struct worker *worker, usec deadline)
     if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
         deadline = clock_earlier(deadline, worker->deadline);
     worker->role = ROLE_RETIRING;
+    worker->slot->retiring = 1;
     if (worker->cause == DEATH_OWN)
         worker->cause = DEATH_RETIRED;
     if (!told || deadline != USEC_NEVER)
