@@ -23,6 +23,9 @@ struct service {
     const void *config;       /* the handler's section, as its rows filled it */
     char *const *environment; /* of programs, ended by NULL; NULL for a handler that runs none */
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
+    const int *listeners;     /* that its connections come from */
+    int listener_count;
+    int pause_msec; /* set by serve: how long the worker should take no other connection */
     const struct mark *mark;  /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
 };
@@ -45,8 +48,9 @@ struct handler {
     void (*check)(const char *pool, const void *config, const struct origin *origin,
                   struct faults *faults);
 
-    /* Makes a worker ready, in its sandbox, before it says that it is. 0; or not, with a sentence: this
-     * worker then ends. It may leave signals as it likes. NULL: nothing to do. */
+    /* Prepares, before the first connection, whatever does not depend on one; as the pool's user, in
+     * its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. It may leave
+     * signals as it likes. NULL: nothing to prepare. */
     int (*start)(struct service *service, char *why, size_t size);
 
     /* Serves one connection to its end; whoever called closes it. 0, or -errno for the log. */

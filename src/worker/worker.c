@@ -62,12 +62,22 @@ void worker_prepare(void)
         sigaddset(&blocked, others[i]);
 }
 
+/* What programs get from us: they start with the dispositions that we leave (see launch.h). */
+static void ignore_none(void)
+{
+    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, &fallback, NULL);
+    sigaction(SIGUSR2, &fallback, NULL);
+}
+
 static void take_signals(void)
 {
     struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
     struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
+    if (lane.handler->runs_programs)
+        ignore_none();
     sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
@@ -121,6 +131,8 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
     lane.service.program = &birth->slot->program;
+    lane.service.listeners = birth->listeners;
+    lane.service.listener_count = birth->listener_count;
     lane.service.mark = &pool->mark;
     lane.service.stopping = &lane.stopping;
 }
