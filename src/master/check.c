@@ -21,7 +21,7 @@ enum {
 
 /* The child is no master, and the master's signals are not for it: `pkill -HUP preforkd` must not
  * end a check. It ends with its parent, or when that has waited long enough. */
-static void become_child(pid_t parent)
+void check_become_child(pid_t parent)
 {
     static const int others[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                                  SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
@@ -41,7 +41,7 @@ static _Noreturn void probe_child(const struct pool_config *pool, struct faults 
     char why[256];
     unsigned before = faults->count;
     const struct handler *handler = handler_of(pool->handler);
-    become_child(parent);
+    check_become_child(parent);
     alarm(PROBE_SECONDS);
     if (sandbox_enter(pool, why, sizeof why) != 0)
         faults_add(faults, pool->origin.file, pool->origin.line, "pool %s: %s", pool->name, why);
@@ -75,7 +75,7 @@ static void probe(const struct pool_config *pool, struct faults *faults)
 
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
-    become_child(parent);
+    check_become_child(parent);
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);

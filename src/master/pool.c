@@ -17,10 +17,9 @@
 /* After a fork that failed. */
 #define FORK_PATIENCE (USEC_SECOND / 2)
 
-struct pool *pool_new(struct spawner *spawner, struct config *config,
-                      const struct pool_config *conf, unsigned generation)
+static struct pool *make(int place, struct config *config, const struct pool_config *conf,
+                         unsigned generation)
 {
-    int place = scoreboard_add_pool(spawner->board, conf->name);
     struct pool *pool = place < 0 ? NULL : arena_unforked(sizeof *pool);
     if (!pool)
         return NULL;
@@ -30,6 +29,38 @@ struct pool *pool_new(struct spawner *spawner, struct config *config,
     pool->conf = conf;
     pool->generation = generation;
     config_ref(config);
+    return pool;
+}
+
+struct pool *pool_new(struct spawner *spawner, struct config *config,
+                      const struct pool_config *conf, unsigned generation)
+{
+    return make(scoreboard_add_pool(spawner->board, conf->name), config, conf, generation);
+}
+
+void pool_save(const struct pool *pool, struct state_pool *saved)
+{
+    *saved = (struct state_pool){
+        .place = pool->board_pool,
+        .generation = pool->generation,
+        .workers = pool_target(pool),
+        .graceful_timeout = pool->conf->graceful_timeout,
+        .drained = pool->drained,
+        .removed = pool->removed,
+    };
+    snprintf(saved->name, sizeof saved->name, "%s", pool->name);
+    snprintf(saved->handler, sizeof saved->handler, "%s", pool->conf->handler->name);
+}
+
+struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
+                        const struct pool_config *conf)
+{
+    struct pool *pool = make((int)saved->place, config, conf, (unsigned)saved->generation);
+    if (!pool)
+        return NULL;
+    pool->drained = saved->drained;
+    pool->removed = saved->removed;
+    pool->carried = true;
     return pool;
 }
 
@@ -55,6 +86,7 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
     pool->extra = 0;
     pool->drained = false;
     pool->on_trial = false;
+    pool->carried = false;
 }
 
 static bool is_current(const struct pool *pool, const struct worker *worker)
@@ -105,15 +137,25 @@ bool pool_is_rolled(const struct pool *pool, const struct census *census)
     return census->outdated == 0 && census->settled >= pool_target(pool);
 }
 
-static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
-                                 const struct pool_config *conf, unsigned generation)
+static struct worker *append(struct pool *pool, struct worker *worker)
 {
-    struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
     if (worker) {
         worker->next = pool->workers;
         pool->workers = worker;
     }
     return worker;
+}
+
+static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
+                                 const struct pool_config *conf, unsigned generation)
+{
+    return append(pool, spawn_prepare(spawner, pool->board_pool, config, conf, generation));
+}
+
+bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
+                       struct config *config, const struct pool_config *conf)
+{
+    return append(pool, spawn_adopt(spawner, saved, config, conf, &pool->rate)) != NULL;
 }
 
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
@@ -222,7 +264,7 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
 static bool is_replaced(const struct pool *pool, const struct worker *worker,
                         const struct census *census)
 {
-    return is_current(pool, worker) && census->active <= pool_target(pool);
+    return is_current(pool, worker) && census->active <= pool_target(pool) && !pool->carried;
 }
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
@@ -376,7 +418,7 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     tend_dead(pool, spawner, now, births);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
-    int missing = grow(pool, spawner, now, target - census.active, births);
+    int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
     shrink(pool, census.active - target);
     if (census.settled >= target)
         retire_outdated(pool);
