@@ -135,14 +135,19 @@ int sysd_open(void)
     return count;
 }
 
+/* Finds a function that speaks with systemd, and lends it the socket: libsystemd looks for that in the
+ * environment, where no child of ours may find it; `unset` of the function takes it out again. */
+static bool lend_socket(const char *name, void *function)
+{
+    return notify_socket && find(name, function) &&
+           setenv("NOTIFY_SOCKET", notify_socket, true) == 0;
+}
+
 /* With a descriptor where it is not negative. Leaves the library to the caller. */
 static void say(const char *text, int fd)
 {
     int (*notify)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
-    if (!notify_socket || !find("sd_pid_notify_with_fds", &notify))
-        return;
-    /* libsystemd looks for the socket in the environment, where no child of ours may find it. */
-    if (setenv("NOTIFY_SOCKET", notify_socket, true) == 0)
+    if (lend_socket("sd_pid_notify_with_fds", &notify))
         notify(0, true, text, &fd, fd >= 0 ? 1 : 0);
 }
 
@@ -174,6 +179,14 @@ void sysd_unstore(const char *name)
     sysd_notify("FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 
+void sysd_await(void)
+{
+    int (*barrier)(int unset, uint64_t timeout);
+    if (lend_socket("sd_notify_barrier", &barrier))
+        barrier(true, 5 * USEC_SECOND);
+    leave_library();
+}
+
 #else
 
 int sysd_open(void)
@@ -195,6 +208,10 @@ void sysd_store(const struct sysd_socket *sockets, int count)
 void sysd_unstore(const char *name)
 {
     (void)name;
+}
+
+void sysd_await(void)
+{
 }
 
 #endif

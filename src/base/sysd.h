@@ -38,6 +38,9 @@ void sysd_store(const struct sysd_socket *sockets, int count);
 /* Takes what has this name out of the store again. */
 void sysd_unstore(const char *name);
 
+/* Waits until systemd has done what it was told of late, but for 5 s at most. */
+void sysd_await(void);
+
 /* Puts back into the environment what sysd_open took, for the program that replaces us; but the
  * sockets, which sysd_add_socket tells it of. Or takes it out again. */
 void sysd_hand_on(void);

@@ -53,6 +53,7 @@ static struct listener *take_one(const struct sysd_socket *stored,
 struct listener *store_take(const struct config *config)
 {
     struct listener *list = NULL;
+    bool discarded = false;
     struct listener_facts facts;
     for (int i = sysd_socket_count() - 1; i >= 0; i--) {
         const struct sysd_socket *stored = sysd_socket(i);
@@ -60,11 +61,14 @@ struct listener *store_take(const struct config *config)
             continue;
         struct listener *listener = take_one(stored, &facts, config);
         sysd_forget_socket(i);
+        discarded = discarded || !listener;
         if (!listener)
             continue;
         listener->next = list;
         list = listener;
     }
+    if (discarded)
+        sysd_await(); /* it holds their addresses until then */
     return list;
 }
 
