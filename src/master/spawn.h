@@ -31,6 +31,7 @@ struct spawner {
     int lowest_free; /* no slot below it is free */
 };
 
+/* These numbers go over to a program that replaces us: new ones come last. */
 enum worker_role {
     ROLE_ACTIVE,   /* one of its pool's workers: replaced when it dies */
     ROLE_CANARY,   /* the first of a generation that is not in force yet */

@@ -294,7 +294,7 @@ class Daemon:
         return self
 
     def install(self):
-        """Puts a new copy of the program in the place of its own, as a package does: by a rename."""
+        """Puts a new copy in the place of its own program, as a package does: by a rename."""
         shutil.copy2(BINARY, self.program + '.new')
         os.rename(self.program + '.new', self.program)
 

@@ -1,5 +1,5 @@
-"""systemd's descriptor store: a master that was killed leaves its listeners there, the next one takes
-them back, and nobody who connects in between is refused."""
+"""systemd's descriptor store: a master that was killed leaves its listeners there, the next one
+takes them back, and nobody who connects in between is refused."""
 
 import os
 import re

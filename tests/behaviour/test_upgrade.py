@@ -65,7 +65,8 @@ class Upgrade(Case):
         self.assertFalse(os.path.exists(it.path('two')))
 
     def test_its_path_is_unlinked_when_a_later_reload_removes_it(self):
-        it = self.begin(UNIX % 1 + 'pool "two" { listen = { "unix:@DIR@/two" } workers = 1 echo {} }')
+        it = self.begin(UNIX % 1 + 'pool "two" { listen = { "unix:@DIR@/two" } workers = 1\n'
+                        'echo {} }')
         it.same_descriptors = False
         it.upgrade()
         it.reload(UNIX % 1)
@@ -132,7 +133,8 @@ class Upgrade(Case):
         it.same_descriptors = False
         it.addresses['old'] = it.path('old')
         held, = it.occupy('old', 1)
-        it.write(ECHO % (4, '') + 'pool "new" { listen = { "unix:@DIR@/new" } workers = 1 echo {} }')
+        it.write(ECHO % (4, '') + 'pool "new" { listen = { "unix:@DIR@/new" } workers = 1\n'
+                 'echo {} }')
         it.upgrade()
         self.assertEqual(client.ask(it.path('new'), b'x'), b'x')
         wait_until(lambda: not os.path.exists(it.path('old')), 'its path is unlinked')
