@@ -35,7 +35,7 @@ static void die_with(pid_t parent)
 
 /* The child is no master, and the master's signals are not for it: `pkill -HUP preforkd` must not
  * end a check. It ends with its parent, or when that has waited long enough. */
-static void become_child(pid_t parent)
+void check_become_child(pid_t parent)
 {
     static const int others[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                                  SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
@@ -81,7 +81,7 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
                                   struct report *report, pid_t parent)
 {
     char why[256] = "out of memory";
-    become_child(parent);
+    check_become_child(parent);
     int error = isolate(config);
     if (error == 0)
         error = sandbox_enter(pool, why, sizeof why);
@@ -194,7 +194,7 @@ static void probe(const struct config *config, const struct pool_config *pool,
 
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
-    become_child(parent);
+    check_become_child(parent);
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);

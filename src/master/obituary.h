@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Whose doing it was. */
+/* Whose doing it was. The numbers go over to a program that replaces us: new ones come last. */
 enum death_cause {
     DEATH_OWN,       /* nobody told it to */
     DEATH_RETIRED,   /* told to finish */

@@ -178,6 +178,11 @@ static void plan_pool(struct plan *plan, struct pool *pools, const struct config
     plan->pool = find_pool(pools, plan->conf->name);
     if (!plan->pool)
         return;
+    if (plan->pool->carried) {
+        plan->kind = PLAN_REPLACED;
+        snprintf(plan->what, sizeof plan->what, "the program");
+        return;
+    }
     plan->kind = kinds[config_compare(plan->pool->conf, plan->conf, plan->what, sizeof plan->what)];
     if (plan->kind != PLAN_REPLACED && log_differs(current, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;

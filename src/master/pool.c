@@ -16,10 +16,9 @@
 /* After a fork that failed. */
 #define FORK_PATIENCE (USEC_SECOND / 2)
 
-struct pool *pool_new(struct spawner *spawner, struct config *config,
-                      const struct pool_config *conf, unsigned generation)
+static struct pool *make(int place, struct config *config, const struct pool_config *conf,
+                         unsigned generation)
 {
-    int place = scoreboard_add_pool(spawner->board, conf->name);
     struct pool *pool = place < 0 ? NULL : arena_unforked(sizeof *pool);
     if (!pool)
         return NULL;
@@ -29,6 +28,38 @@ struct pool *pool_new(struct spawner *spawner, struct config *config,
     pool->conf = conf;
     pool->generation = generation;
     config_ref(config);
+    return pool;
+}
+
+struct pool *pool_new(struct spawner *spawner, struct config *config,
+                      const struct pool_config *conf, unsigned generation)
+{
+    return make(scoreboard_add_pool(spawner->board, conf->name), config, conf, generation);
+}
+
+void pool_save(const struct pool *pool, struct state_pool *saved)
+{
+    *saved = (struct state_pool){
+        .place = pool->board_pool,
+        .generation = pool->generation,
+        .workers = pool_target(pool),
+        .graceful_timeout = pool->conf->graceful_timeout,
+        .drained = pool->drained,
+        .removed = pool->removed,
+    };
+    snprintf(saved->name, sizeof saved->name, "%s", pool->name);
+    snprintf(saved->handler, sizeof saved->handler, "%s", pool->conf->handler->name);
+}
+
+struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
+                        const struct pool_config *conf)
+{
+    struct pool *pool = make((int)saved->place, config, conf, (unsigned)saved->generation);
+    if (!pool)
+        return NULL;
+    pool->drained = saved->drained;
+    pool->removed = saved->removed;
+    pool->carried = true;
     return pool;
 }
 
@@ -60,6 +91,7 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
     pool->extra = 0;
     pool->drained = false;
     pool->on_trial = false;
+    pool->carried = false;
 }
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
@@ -153,15 +185,28 @@ static void delist(struct pool *pool, struct worker **at)
     *at = worker->next;
 }
 
-static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
-                                 const struct pool_config *conf, unsigned generation, bool polls)
+static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
+                             bool polls)
 {
-    struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
     if (worker) {
         worker->polls = polls;
         enlist(pool, spawner, worker);
     }
     return worker;
+}
+
+static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
+                                 const struct pool_config *conf, unsigned generation, bool polls)
+{
+    struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
+    return append(pool, spawner, worker, polls);
+}
+
+bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
+                       struct config *config, const struct pool_config *conf)
+{
+    struct worker *worker = spawn_adopt(spawner, saved, config, conf, &pool->rate);
+    return append(pool, spawner, worker, pool->polls) != NULL;
 }
 
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
@@ -256,7 +301,7 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
 static bool is_replaced(const struct pool *pool, const struct worker *worker,
                         const struct census *census)
 {
-    return is_current(pool, worker) && census->active <= pool_target(pool);
+    return is_current(pool, worker) && census->active <= pool_target(pool) && !pool->carried;
 }
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
@@ -497,7 +542,7 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
-    int missing = grow(pool, spawner, now, target - census.active, births);
+    int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
     shrink(pool, census.active, census.active - target);
     if (census.settled >= target && (census.ready || !target))
         retire_outdated(pool);

@@ -13,6 +13,7 @@
 #include "../base/log.h"
 #include "load.h"
 #include "spawn.h"
+#include "state.h"
 
 enum {
     /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and past
@@ -40,6 +41,8 @@ struct pool {
     bool on_trial; /* a new pool whose canary is not ready yet: no worker but that */
     bool drained;  /* by WINCH: no worker, the sockets stay */
     bool removed;  /* no longer configured: gone when its last worker is */
+    bool carried;  /* over from the program before: `conf` has just what its workers' ends need, and
+                      no worker can be forked of it */
 
     struct worker *workers; /* in the order of the ring of their slots */
     struct worker *last;    /* of them */
@@ -64,6 +67,16 @@ struct census {
 /* A pool without workers. NULL where there is no room. */
 struct pool *pool_new(struct spawner *spawner, struct config *config,
                       const struct pool_config *conf, unsigned generation);
+
+/* For the program that replaces us, and in it: what `pool_save` said makes a pool again, without
+ * its workers, of a configuration that says as much. */
+void pool_save(const struct pool *pool, struct state_pool *saved);
+struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
+                        const struct pool_config *conf);
+
+/* Takes one of its workers over, under a `conf` of its own. False where it can't be. */
+bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
+                       struct config *config, const struct pool_config *conf);
 
 /* It must have no worker. */
 void pool_free(struct spawner *spawner, struct pool *pool);

@@ -54,6 +54,60 @@ struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct con
     return worker;
 }
 
+void spawn_save(const struct spawner *spawner, const struct worker *worker,
+                struct state_worker *saved)
+{
+    *saved = (struct state_worker){
+        .slot = worker - spawner->workers,
+        .place = worker->board_pool,
+        .pid = worker->pid,
+        .generation = worker->generation,
+        .role = worker->role,
+        .born = worker->born,
+        .ready_at = worker->ready_at,
+        .accepted = (long long)worker->accepted_before,
+        .served = (long long)worker->served_before,
+        .cause = worker->cause,
+        .next_signal = worker->next_signal,
+        .deadline = worker->deadline,
+        .error_fd = worker->lines.watch.fd,
+        .uid = worker->conf->identity.uid,
+        .core = worker->conf->limits.value[LIMIT_CORE],
+    };
+    snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
+}
+
+struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
+                           struct config *config, const struct pool_config *conf,
+                           struct lines_rate *rate)
+{
+    if (saved->slot >= SCOREBOARD_SLOTS || spawner->workers[saved->slot].slot)
+        return NULL;
+    struct worker *worker = &spawner->workers[saved->slot];
+    *worker = (struct worker){
+        .slot = &spawner->board->slots[saved->slot],
+        .board_pool = (int)saved->place,
+        .config = config,
+        .conf = conf,
+        .generation = (unsigned)saved->generation,
+        .pid = (pid_t)saved->pid,
+        .born = saved->born,
+        .ready_at = saved->ready_at,
+        .accepted_before = (uint64_t)saved->accepted,
+        .served_before = (uint64_t)saved->served,
+        .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
+        .cause = saved->cause <= DEATH_STOPPED ? (enum death_cause)saved->cause : DEATH_OWN,
+        .next_signal = (int)saved->next_signal,
+        .deadline = saved->deadline,
+        .mourned = true,
+    };
+    config_ref(config);
+    lines_adopt(&worker->lines, spawner->loop, conf->name, rate, (int)saved->error_fd);
+    worker->lines.pid = worker->pid;
+    snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
+    return worker;
+}
+
 void spawn_release(struct spawner *spawner, struct worker *worker)
 {
     int number = spawn_number(spawner, worker);

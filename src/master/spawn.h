@@ -16,6 +16,7 @@
 #include "backoff.h"
 #include "lines.h"
 #include "obituary.h"
+#include "state.h"
 
 struct worker;
 
@@ -31,6 +32,7 @@ struct spawner {
     usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
 };
 
+/* These numbers go over to a program that replaces us: new ones come last. */
 enum worker_role {
     ROLE_ACTIVE,   /* one of its pool's workers: replaced when it dies */
     ROLE_CANARY,   /* the first of a generation that is not in force yet */
@@ -78,6 +80,14 @@ void spawn_close(struct spawner *spawner);
  * left. */
 struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct config *config,
                              const struct pool_config *conf, unsigned generation);
+
+/* For the program that replaces us, and in it: the worker in its slot, as it was, of a configuration
+ * that says as much. NULL where the slot is not free. One without a process is retiring, and dead. */
+void spawn_save(const struct spawner *spawner, const struct worker *worker,
+                struct state_worker *saved);
+struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
+                           struct config *config, const struct pool_config *conf,
+                           struct lines_rate *rate);
 
 /* Gives the slot back. The worker must be dead. */
 void spawn_release(struct spawner *spawner, struct worker *worker);

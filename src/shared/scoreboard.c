@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const slot_state_words[SLOT_STATES] = {
@@ -25,15 +26,33 @@ const char *const pool_state_words[POOL_STATES] = {
     [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
 };
 
+static struct scoreboard *map(int fd)
+{
+    void *board = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return board == MAP_FAILED ? NULL : board;
+}
+
+struct scoreboard *scoreboard_adopt(int fd)
+{
+    struct stat file;
+    if (fstat(fd, &file) != 0)
+        return NULL;
+    struct scoreboard *board = file.st_size == sizeof *board ? map(fd) : NULL;
+    if (board && board->version == SCOREBOARD_VERSION && board->slot_size == sizeof(struct slot))
+        return board;
+    if (board)
+        munmap(board, sizeof *board);
+    errno = EPROTO;
+    return NULL;
+}
+
 struct scoreboard *scoreboard_open(int *fd)
 {
     int memory = memfd_create("preforkd-scoreboard", MFD_CLOEXEC);
     if (memory < 0)
         return NULL;
-    struct scoreboard *board = MAP_FAILED;
-    if (ftruncate(memory, sizeof *board) == 0)
-        board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    if (board == MAP_FAILED) {
+    struct scoreboard *board = ftruncate(memory, sizeof *board) == 0 ? map(memory) : NULL;
+    if (!board) {
         close(memory);
         return NULL;
     }

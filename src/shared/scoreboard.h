@@ -161,6 +161,9 @@ struct scoreboard {
 
 /* Makes and maps one. NULL with errno set. *fd is its descriptor, close-on-exec. */
 struct scoreboard *scoreboard_open(int *fd);
+
+/* Maps one that a master before made. NULL with errno set: EPROTO where it is not laid out as ours. */
+struct scoreboard *scoreboard_adopt(int fd);
 void scoreboard_close(struct scoreboard *board, int fd);
 
 /* Makes a slot a pool's, zeroed. Which are free is for the caller to know, in memory of its own. */
