@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include "../base/arena.h"
+#include "../shared/deaths.h"
 #include "../shared/exitcode.h"
 
 #include <errno.h>
@@ -266,6 +267,20 @@ static void replace(struct pool *pool, struct spawner *spawner, struct worker *w
     obituary->replacement = worker->pid;
 }
 
+/* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
+ * for it. */
+static void record(struct scoreboard *board, int board_pool, const struct obituary *obituary)
+{
+    struct death death;
+    if (obituary_is_expected(obituary)) {
+        board->pools[board_pool].retirements++;
+        return;
+    }
+    board->pools[board_pool].deaths++;
+    obituary_record(obituary, clock_real(), &death);
+    deaths_write(board, &death);
+}
+
 static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
                   usec now)
 {
@@ -274,6 +289,7 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
     bool grew = false;
     lines_close(&worker->lines);
     spawn_obituary(worker, &obituary);
+    record(spawner->board, worker->board_pool, &obituary);
     worker->mourned = true;
     note_trouble(pool, &obituary);
     if (replaced)

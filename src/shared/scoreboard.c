@@ -23,6 +23,11 @@ const char *const pool_state_words[POOL_STATES] = {
     [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
 };
 
+const char *const death_cause_words[DEATH_CAUSES] = {
+    [DEATH_OWN] = "own",         [DEATH_RETIRED] = "retired", [DEATH_NOT_READY] = "not ready",
+    [DEATH_OVERDUE] = "overdue", [DEATH_STOPPED] = "stopped",
+};
+
 struct scoreboard *scoreboard_open(int *fd)
 {
     int memory = memfd_create("preforkd-scoreboard", MFD_CLOEXEC);
@@ -55,6 +60,8 @@ struct slot *scoreboard_take(struct scoreboard *board, int number, int pool)
     memset(slot, 0, sizeof *slot);
     slot->state = SLOT_WAITING;
     slot->pool = (uint32_t)pool;
+    if (board->slots_end <= (uint32_t)number)
+        board->slots_end = (uint32_t)number + 1;
     return slot;
 }
 
@@ -79,8 +86,11 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
         struct scoreboard_pool *pool = &board->pools[i];
         if (pool->used)
             continue;
-        *pool = (struct scoreboard_pool){.used = 1};
+        *pool = (struct scoreboard_pool){.state_since = clock_now()};
         snprintf(pool->name, sizeof pool->name, "%s", name);
+        pool->used = 1;
+        if (board->pools_end <= (uint32_t)i)
+            board->pools_end = (uint32_t)i + 1;
         return i;
     }
     return -1;
@@ -89,4 +99,14 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
 void scoreboard_remove_pool(struct scoreboard *board, int pool)
 {
     board->pools[pool].used = 0;
+}
+
+void scoreboard_note_reload(struct scoreboard *board, const char *refusal)
+{
+    if (refusal)
+        board->reloads_refused++;
+    else
+        board->reloads++;
+    snprintf(board->reload_result, sizeof board->reload_result, "%s", refusal ? refusal : "");
+    board->reloaded = clock_real();
 }
