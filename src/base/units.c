@@ -5,6 +5,7 @@
 
 const char *units_span(usec span, char text[static UNITS_TEXT])
 {
+    span = span > 0 ? span : 0;
     long long seconds = span / USEC_SECOND;
     long long minutes = seconds / 60, hours = minutes / 60, days = hours / 24;
     if (days)
@@ -16,7 +17,7 @@ const char *units_span(usec span, char text[static UNITS_TEXT])
     else if (span >= USEC_SECOND) /* tenths cut, as all else is: never "60.0 s" */
         snprintf(text, UNITS_TEXT, "%lld.%lld s", seconds, (long long)(span / 100000 % 10));
     else
-        snprintf(text, UNITS_TEXT, "%lld ms", span > 0 ? (long long)(span / 1000) : 0LL);
+        snprintf(text, UNITS_TEXT, "%lld ms", (long long)(span / 1000));
     return text;
 }
 

@@ -68,7 +68,7 @@ int obituary_level(const struct obituary *o)
 
 bool obituary_is_expected(const struct obituary *o)
 {
-    return exited_well(o) || o->cause == DEATH_STOPPED;
+    return (exited_well(o) && o->cause != DEATH_TIMEOUT) || o->cause == DEATH_STOPPED;
 }
 
 static void add_core(struct line *line, const struct obituary *o)

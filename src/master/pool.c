@@ -142,6 +142,7 @@ static void retire(struct worker *worker, usec deadline)
     if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
         deadline = clock_earlier(deadline, worker->deadline);
     worker->role = ROLE_RETIRING;
+    worker->slot->retiring = 1;
     if (worker->cause == DEATH_OWN)
         worker->cause = DEATH_RETIRED;
     if (!told || deadline != USEC_NEVER)
@@ -180,6 +181,7 @@ void pool_stop_now(struct pool *pool, usec now)
     pool->removed = true;
     for (struct worker *w = pool->workers; w; w = w->next) {
         w->role = ROLE_RETIRING;
+        w->slot->retiring = 1;
         w->cause = DEATH_STOPPED;
         spawn_tell(w, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
     }

@@ -194,11 +194,11 @@ static void refuse(struct reload *reload, struct realm *realm)
 {
     struct faults *faults = &reload->config->faults;
     char place[FAULT_PLACE];
+    note_refusal(realm, faults);
     for (const struct fault *f = faults->first; f; f = f->next)
         log_err("reload: %s: %s", fault_place(f, place), f->text);
     log_err("reload refused, %u fault%s: the configuration of before stays in force generation=%u",
             faults->count, faults->count == 1 ? "" : "s", realm->generation);
-    note_refusal(realm, faults);
     rollback(reload);
     config_unref(reload->config);
     reload->refused++;

@@ -82,6 +82,7 @@ static void begin_life(struct worker *worker, usec now)
     slot->generation = worker->generation;
     slot->ready = false;
     slot->program = 0;
+    slot->retiring = 0;
     slot->reason[0] = '\0';
     slot->state = SLOT_STARTING;
 }

@@ -59,7 +59,8 @@ static bool print_counts(FILE *out, const struct snapshot *snapshot)
         table_add(&table, "%llu", (unsigned long long)pool->retirements);
         table_add(&table, "%llu", (unsigned long long)pool->deaths);
     }
-    fputc('\n', out);
+    if (table.count)
+        fputc('\n', out);
     return table_print(&table, out);
 }
 
@@ -94,7 +95,8 @@ static bool print_listeners(FILE *out, const struct scoreboard *board,
         table_add(&table, "%d", board->listeners[i].backlog);
     }
     if (table.count)
-        fputc('\n', out);
+        if (table.count)
+            fputc('\n', out);
     return table_print(&table, out);
 }
 
