@@ -31,12 +31,14 @@ static void publish_pool(const struct pool *pool, struct scoreboard_pool *out, u
         out->state = state;
         out->state_since = now;
     }
+    if (!out->handler[0] || out->generation != pool->generation)
+        snprintf(out->handler, sizeof out->handler, "%s", pool->conf->handler->name);
+    if (troubled || out->trouble[0])
+        snprintf(out->trouble, sizeof out->trouble, "%.*s", SCOREBOARD_REASON - 1,
+                 troubled ? pool->trouble : "");
     out->generation = pool->generation;
     out->target = pool_target(pool);
     out->min_workers = out->max_workers = pool->conf->workers + pool->extra;
-    snprintf(out->handler, sizeof out->handler, "%s", pool->conf->handler->name);
-    snprintf(out->trouble, sizeof out->trouble, "%.*s", SCOREBOARD_REASON - 1,
-             troubled ? pool->trouble : "");
 }
 
 /* Returns where the list ends. */

@@ -166,7 +166,8 @@ class Deaths(daemon.Case):
         it.occupy('echo', 1)
         it.kill(signal.SIGQUIT, worker)
         death = self.wait_for_death(it, worker)
-        self.assertEqual((death['exit'], death['cause'], death['why']), (73, 'own', 'ended at once'))
+        self.assertEqual((death['exit'], death['cause'], death['why']),
+                         (73, 'own', 'ended at once'))
         it.announce(wording.OVERDUE)
         it.stop(signal.SIGQUIT)
 

@@ -30,7 +30,8 @@ class Status(daemon.Case):
         self.assertGreater(status['uptime'], 0)
         self.assertRegex(status['time'], TIME)
         self.assertEqual(status['generation'], 1)
-        self.assertEqual(status['reloads'], {'done': 0, 'refused': 0, 'last': None, 'refusal': None})
+        self.assertEqual(status['reloads'],
+                         {'done': 0, 'refused': 0, 'last': None, 'refusal': None})
         self.assertRegex(board.text(it, 'status'),
                          rf'^preforkd {version}, pid {it.pid}, up .*, generation 1\n\n')
 
@@ -130,7 +131,8 @@ class Status(daemon.Case):
         pool = self.wait_for_pool(it, ready=3, busy=1)
         mark = it.mark()
         it.kill(signal.SIGUSR1)
-        line = it.wait_for_log(r'notice: pool echo: serving, 3 of 3 workers ready, 1 busy', mark).string
+        line = it.wait_for_log('notice: pool echo: serving, 3 of 3 workers ready, 1 busy',
+                               mark).string
         for key in ('state', 'ready', 'busy', 'retiring', 'generation', 'accepted', 'served'):
             self.assertEqual(wording.field(line, key), str(pool[key]), line)
 
