@@ -196,9 +196,9 @@ static void spoil(int byte)
 {
     uint32_t ends[] = {board->pools_end, board->listeners_end, board->slots_end};
     memset(board, byte, sizeof *board - sizeof board->slots - sizeof board->rates);
-    memset(board->slots, byte, 1000 * sizeof *board->slots);
-    if (byte % 2)
-        return; /* half of the times with ends that are right, or nothing would be seen */
+    memset(board->slots, byte, 20 * sizeof *board->slots);
+    if (byte == 0xff)
+        return; /* else with ends that are right, for a look through the whole costs its memory */
     board->pools_end = ends[0];
     board->listeners_end = ends[1];
     board->slots_end = ends[2];
