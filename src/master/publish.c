@@ -38,7 +38,8 @@ static void publish_pool(const struct pool *pool, struct scoreboard_pool *out, u
                  troubled ? pool->trouble : "");
     out->generation = pool->generation;
     out->target = pool_target(pool);
-    out->min_workers = out->max_workers = pool->conf->workers + pool->extra;
+    if (pool->conf->workers > 0) /* a fixed size */
+        out->min_workers = out->max_workers = pool->conf->workers + pool->extra;
 }
 
 /* Returns where the list ends. */
