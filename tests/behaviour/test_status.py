@@ -112,8 +112,7 @@ class Status(daemon.Case):
     def test_drained_and_removed(self):
         it = self.start(ECHO % (2, '') + ECHO.replace('echo', 'other', 2) % (1, ''))
         it.kill(signal.SIGWINCH)
-        pool = self.wait_for_pool(it, state='drained', ready=0, target=0)
-        self.assertEqual(pool['workers'], [])
+        self.wait_for_pool(it, state='drained', ready=0, target=0, workers=[])
         it.reload()
         self.wait_for_pool(it, state='serving', ready=2)
         held, = it.occupy('other', 1)
