@@ -2,6 +2,7 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
+#include "../shared/deaths.h"
 #include "../shared/exitcode.h"
 #include "ending.h"
 
@@ -345,6 +346,20 @@ static void replace(struct pool *pool, struct spawner *spawner, struct worker *w
     obituary->replacement = worker->pid;
 }
 
+/* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
+ * for it. */
+static void record(struct scoreboard *board, int board_pool, const struct obituary *obituary)
+{
+    struct death death;
+    if (obituary_is_expected(obituary)) {
+        board->pools[board_pool].retirements++;
+        return;
+    }
+    board->pools[board_pool].deaths++;
+    obituary_record(obituary, clock_real(), &death);
+    deaths_write(board, &death);
+}
+
 static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
                   usec now)
 {
@@ -353,6 +368,7 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
     bool grew = false;
     lines_close(&worker->lines);
     spawn_obituary(worker, &obituary);
+    record(spawner->board, worker->board_pool, &obituary);
     worker->mourned = true;
     note_trouble(pool, &obituary);
     if (replaced)

@@ -131,6 +131,7 @@ static void begin_life(struct worker *worker, usec now)
     worker->accepted_before = slot->accepted;
     worker->served_before = slot->served;
     worker->cause = DEATH_OWN;
+    worker->out_of_memory = false;
     worker->mourned = true;
     slot->generation = worker->generation;
     slot->ready = false;
@@ -212,7 +213,17 @@ void spawn_set_retiring(struct worker *worker)
     worker->slot->retiring = 1;
 }
 
-void spawn_reaped(struct worker *worker, int status, usec now)
+/* What it was at, and what it took. Whom it served is its own word: text for people, no more. */
+static void note_life(struct worker *worker, const struct rusage *usage)
+{
+    bool busy = worker->slot->state == SLOT_BUSY;
+    worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
+    worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
+    worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
+    worker->memory = usage->ru_maxrss * 1024;
+}
+
+void spawn_reaped(struct worker *worker, int status, const struct rusage *usage, usec now)
 {
     worker->status = status;
     worker->died = now;
@@ -222,6 +233,7 @@ void spawn_reaped(struct worker *worker, int status, usec now)
     worker->mourned = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
+    note_life(worker, usage);
     end_program(worker);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     worker->slot->state = SLOT_WAITING;
@@ -268,11 +280,17 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
     *obituary = (struct obituary){
         .pool = worker->conf->name,
         .pid = worker->lines.pid,
+        .generation = worker->generation,
         .status = status,
         .cause = worker->cause,
         .ready = worker->was_ready,
         .served = slot->served - worker->served_before,
         .age = worker->died - worker->born,
+        .cpu_user = worker->cpu_user,
+        .cpu_system = worker->cpu_system,
+        .memory = worker->memory,
+        .out_of_memory = worker->out_of_memory,
+        .peer = worker->peer,
         .reason = slot->reason,
         .last = worker->lines.last,
         .no_core = asks_core ? core_reason(worker) : NULL,
