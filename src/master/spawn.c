@@ -96,7 +96,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .accepted_before = (uint64_t)saved->accepted,
         .served_before = (uint64_t)saved->served,
         .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
-        .cause = saved->cause <= DEATH_STOPPED ? (enum death_cause)saved->cause : DEATH_OWN,
+        .cause = saved->cause <= DEATH_TIMEOUT ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
         .mourned = true,
