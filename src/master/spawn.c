@@ -4,6 +4,7 @@
 #include "../base/fd.h"
 #include "../base/launch.h"
 #include "../shared/exitcode.h"
+#include "../shared/sources.h"
 #include "../worker/worker.h"
 
 #include <errno.h>
@@ -90,6 +91,7 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
 {
     birth->pool = worker->conf;
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
+    birth->board = spawner->board;
     birth->slot = worker->slot;
     birth->master = spawner->master;
     birth->bell = spawner->bell;
@@ -150,6 +152,7 @@ void spawn_reaped(struct worker *worker, int status, usec now)
     worker->deadline = USEC_NEVER;
     end_program(worker);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
+    sources_forget(worker->slot);
     worker->slot->state = SLOT_WAITING;
     worker->slot->pid = worker->pid = 0;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 const char *const slot_state_words[SLOT_STATES] = {
@@ -39,6 +40,8 @@ struct scoreboard *scoreboard_open(int *fd)
     board->slot_size = sizeof(struct slot);
     board->master = getpid();
     board->started = clock_now();
+    if (getrandom(&board->seed, sizeof board->seed, GRND_NONBLOCK) < 0)
+        board->seed = (uint64_t)board->started; /* so early after boot that there is none yet */
     *fd = memory;
     return board;
 }
@@ -55,6 +58,8 @@ struct slot *scoreboard_take(struct scoreboard *board, int number, int pool)
     memset(slot, 0, sizeof *slot);
     slot->state = SLOT_WAITING;
     slot->pool = (uint32_t)pool;
+    if (board->slots_end <= (uint32_t)number)
+        board->slots_end = (uint32_t)number + 1;
     return slot;
 }
 

@@ -69,8 +69,8 @@ struct slot {
 
     /* The same, of the connection in hand. */
     alignas(SCOREBOARD_LINE) struct slot_peer peer;
-    _Atomic uint64_t source[2]; /* what max_per_source counts it under; 0, 0: nothing */
-    _Atomic uint64_t ticket;    /* its place among those of its source: see shared/sources */
+    _Atomic uint64_t source[2]; /* what max_per_source counts it under, and its limit */
+    _Atomic uint64_t ticket;    /* its place among those of its source; these two: shared/sources */
     _Atomic uint32_t refused[REFUSALS];
 
     /* Written by the master, but for the reason. */
@@ -153,6 +153,8 @@ struct scoreboard {
     int64_t reloaded; /* usec since 1970: the last one, done or refused; 0 none */
     char reload_result[SCOREBOARD_REASON]; /* of it, as a sentence; empty: done */
     _Atomic uint64_t deaths_written;
+    _Atomic uint32_t slots_end; /* no slot from here on was ever taken */
+    uint64_t seed;              /* of the places in `rates`, so that nobody can aim at one */
     alignas(4096) struct scoreboard_pool pools[SCOREBOARD_POOLS];
     alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
     alignas(4096) _Atomic uint64_t rates[SCOREBOARD_RATES]; /* see shared/sources */

@@ -27,12 +27,17 @@ static void enter(struct lane *lane)
         memcpy(lane->title_word, "busy", TITLE_WORD);
 }
 
-static void leave(struct lane *lane)
+static void rest(struct lane *lane)
 {
-    count(&lane->slot->served);
     atomic_store_explicit(&lane->slot->state, SLOT_IDLE, memory_order_release);
     if (lane->title_word)
         memcpy(lane->title_word, "idle", TITLE_WORD);
+}
+
+static void leave(struct lane *lane)
+{
+    count(&lane->slot->served);
+    rest(lane);
     if (lane->left > 0)
         lane->left--;
 }
@@ -94,7 +99,14 @@ void lane_serve(struct lane *lane, struct conn *conn)
     enter(lane);
     if (conn->peer.sa.sa_family == AF_UNIX && !lane->handler->runs_programs)
         set_unix_timeouts(lane, conn->fd);
+    if (lane->gate && !gate_admit(lane->gate, conn)) {
+        close(conn->fd);
+        rest(lane);
+        return;
+    }
     int error = lane->handler->serve(&lane->service, conn);
+    if (lane->gate)
+        gate_leave(lane->gate); /* before the client can see the end, and come again */
     close(conn->fd);
     if (lane->log_level >= 0)
         tell(lane, conn, error, began);

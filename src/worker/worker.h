@@ -24,6 +24,7 @@ enum {
 struct worker_birth {
     const struct pool_config *pool;
     const struct log_config *log; /* where it is not the one in force; else NULL */
+    struct scoreboard *board;
     struct slot *slot;
     pid_t master;
     char title[WORKER_TITLE];
