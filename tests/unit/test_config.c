@@ -72,9 +72,8 @@ static const struct {
     {ME "pool a { listen = systemd:x workers = 1 echo {}\n pool b { workers = 2 } }",
      "2: pool a: unknown section \"pool\" here; it belongs outside of all pools"},
     {ME "pool a { listen = systemd:x workers = 1 echo {}\n max_workers = 2 request_timeout = 1\n "
-        "allow = {} proxy_protocol = on slow_threshold = 1 model = event }",
+        "slow_threshold = 1 model = event }",
      "2: unknown option \"max_workers\"\n2: unknown option \"request_timeout\"\n"
-     "3: unknown option \"allow\"\n3: unknown option \"proxy_protocol\"\n"
      "3: unknown option \"slow_threshold\"\n3: unknown option \"model\""},
 
     /* doubled */

@@ -338,14 +338,14 @@ static const struct {
     bool fine;
     int most, connections[WORKERS], kills, turns;
 } ways[] = {
-    {true, 1, {1, 1, 0}, 0, ALL}, {true, 1, {1, 1, 0}, 1, 3},  {true, 1, {2, 1, 0}, 0, 3},
-    {true, 1, {2, 2, 0}, 0, 2},   {false, 1, {1, 1, 1}, 0, 2}, {false, 2, {1, 1, 1}, 0, 2},
-    {false, 1, {1, 1, 1}, 1, 2},  {false, 1, {2, 1, 1}, 0, 2},
+    {true, 1, {1, 1, 0}, 0, ALL}, {true, 1, {1, 1, 0}, 1, 2},  {true, 1, {2, 1, 0}, 0, 2},
+    {false, 1, {1, 1, 1}, 0, 2},  {false, 2, {1, 1, 1}, 0, 2}, {false, 1, {1, 1, 1}, 1, 1},
+    {false, 1, {2, 1, 1}, 0, 1},
 };
 
 START_TEST(every_way)
 {
-    seen.size = (size_t)1 << 24;
+    seen.size = (size_t)1 << 20;
     seen.hashes = calloc(seen.size, sizeof *seen.hashes);
     seen.count = 0;
     memset(&now, 0, sizeof now);
