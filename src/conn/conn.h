@@ -19,10 +19,10 @@
 
 struct conn {
     int fd;
-    bool proxied;      /* a PROXY header told `peer`, and `local`; else the socket knows both */
-    struct addr peer;  /* who is served */
-    uint64_t in, out;  /* bytes that a handler inside the worker read and wrote */
-    bool counted;      /* whether `in` and `out` are known: false where a program has the socket */
+    bool proxied;     /* a PROXY header told `peer`, and `local`; else the socket knows both */
+    struct addr peer; /* who is served */
+    uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
+    bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
     bool has_status;   /* whether a program served it, */
     int status;        /* and how that ended, as waitpid(2) tells it */
     struct addr local; /* where `proxied`, the address that the peer connected to; else not set */
@@ -39,5 +39,8 @@ int conn_write(struct conn *conn, const void *data, size_t size);
  * closing a socket with unread bytes would reset it, and could take back what was just written
  * (RFC 1122, 4.2.2.13). */
 void conn_finish(struct conn *conn);
+
+/* Asks the kernel what went in and out, where nobody has counted: of TCP alone it knows. */
+void conn_ask_counts(struct conn *conn);
 
 #endif

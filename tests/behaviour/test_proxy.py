@@ -128,6 +128,25 @@ class Headers(Proxy):
                     back = client.exchange(connection, whole[cut:])
                 self.assertTrue(back == data, f'{len(back)} bytes came back, cut at {cut}')
 
+    def test_its_variables_are_those_of_the_header(self):
+        it = self.start(PEER % ('', 'exec { command = "/usr/bin/env" }'))
+
+        def variables(header):
+            lines = self.ask(it, header).decode().splitlines()
+            return dict(line.split('=', 1) for line in lines)
+        tcp = {'PROTO': 'TCP', 'TCPREMOTEIP': '192.0.2.1', 'TCPREMOTEPORT': '12345',
+               'TCPLOCALIP': '198.51.100.2', 'TCPLOCALPORT': '443', 'REMOTE_ADDR': '192.0.2.1',
+               'REMOTE_PORT': '12345'}
+        self.assertLessEqual(tcp.items(), variables(ipv4()).items())
+        six = variables(ipv6())
+        self.assertEqual((six['TCPREMOTEIP'], six['TCPLOCALIP']), ('2001:db8::1', '2001:db8::2'))
+        own = variables(b'PROXY UNKNOWN\r\n')
+        self.assertEqual((own['TCPREMOTEIP'], own['TCPLOCALIP']), ('127.0.0.1', '127.0.0.1'))
+        unix = b'/run/client'.ljust(108, b'\0') + b'/run/server'.ljust(108, b'\0')
+        told = variables(v2(0x31, unix))
+        self.assertEqual((told['PROTO'], told['UNIXLOCALPATH'], told['UNIXREMOTEEUID']),
+                         ('UNIX', '/run/server', str(2 ** 32 - 1)), 'nobody knows the user')
+
     def test_a_program_waits_as_long_as_it_likes(self):
         """No timeout of ours is left on its socket."""
         it = self.make(PEER % ('', 'exec { command = { "/usr/bin/python3", "@DIR@/ask" } }'))
