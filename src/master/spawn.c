@@ -4,6 +4,7 @@
 #include "../base/fd.h"
 #include "../base/launch.h"
 #include "../shared/exitcode.h"
+#include "../shared/sources.h"
 #include "../worker/worker.h"
 
 #include <errno.h>
@@ -148,9 +149,9 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
 {
     birth->pool = worker->conf;
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
+    birth->board = spawner->board;
     birth->slot = worker->slot;
     birth->master = spawner->master;
-    birth->board = spawner->board;
     birth->board_pool = worker->board_pool;
     birth->bell = spawner->bell;
     birth->polls = worker->polls;
@@ -236,6 +237,7 @@ void spawn_reaped(struct worker *worker, int status, const struct rusage *usage,
     note_life(worker, usage);
     end_program(worker);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
+    sources_forget(worker->slot);
     worker->slot->state = SLOT_WAITING;
     worker->slot->pid = worker->pid = 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,6 +65,8 @@ struct scoreboard *scoreboard_open(int *fd)
     board->slot_size = sizeof(struct slot);
     board->master = getpid();
     board->started = clock_now();
+    if (getrandom(&board->seed, sizeof board->seed, GRND_NONBLOCK) < 0)
+        board->seed = (uint64_t)board->started; /* so early after boot that there is none yet */
     *fd = memory;
     return board;
 }

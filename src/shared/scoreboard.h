@@ -71,8 +71,8 @@ struct slot {
 
     /* The same, of the connection in hand. */
     alignas(SCOREBOARD_LINE) struct slot_peer peer;
-    _Atomic uint64_t source[2]; /* what max_per_source counts it under; 0, 0: nothing */
-    _Atomic uint64_t ticket;    /* its place among those of its source: see shared/sources */
+    _Atomic uint64_t source[2]; /* what max_per_source counts it under, and its limit */
+    _Atomic uint64_t ticket;    /* its place among those of its source; these two: shared/sources */
     _Atomic uint32_t refused[REFUSALS];
 
     /* Written by the master, but for the reason. */
@@ -183,7 +183,9 @@ struct scoreboard {
     _Atomic uint64_t deaths_written;
 
     /* Where the tables end for those who look through them: to read a page is to make it. */
-    uint32_t pools_end, listeners_end, slots_end;
+    uint32_t pools_end, listeners_end;
+    _Atomic uint32_t slots_end; /* no slot from here on was ever taken */
+    uint64_t seed;              /* of the places in `rates`, so that nobody can aim at one */
     alignas(4096) struct scoreboard_pool pools[SCOREBOARD_POOLS];
     alignas(4096) struct scoreboard_listener listeners[SCOREBOARD_LISTENERS];
     alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
