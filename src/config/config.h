@@ -11,6 +11,7 @@
 #define PREFORKD_CONFIG_CONFIG_H
 
 #include "../base/addr.h"
+#include "../base/mark.h"
 #include "option.h"
 
 #include <stdio.h>
@@ -65,8 +66,12 @@ struct pool_config {
     int socket_mode;
     const char *socket_user, *socket_group;
     int keepalive; /* seconds, 0 off */
-    int workers;
-    int max_requests;     /* 0 never */
+    int workers;   /* a fixed size; 0: one that follows the load */
+    int min_workers, max_workers, min_spare, max_spare; /* of that; 0 where it is fixed */
+    int spare_timeout;                                  /* seconds */
+    int max_requests;                                   /* 0 never */
+    int request_timeout;                                /* seconds, 0 none */
+    int slow_threshold;   /* seconds, 0 off; the global one where it is not set */
     int graceful_timeout; /* seconds, 0 at once; the global one where it is not set */
     int idle_timeout;     /* seconds, at least 1 */
     int ready_timeout;    /* seconds */
@@ -89,11 +94,15 @@ struct pool_config {
     const struct handler_section *handler;
     struct origin handler_origin;
     const void *handler_config;
+
+    /* what the check saw of a file that the workers load */
+    const char *file; /* its path; NULL: they load none */
+    struct mark mark;
 };
 
 struct config {
-    struct arena *arena; /* in which all of it lies, this struct too */
-    unsigned refs;
+    struct arena *arena;  /* in which all of it lies, this struct too */
+    unsigned *refs;       /* the master's alone, or each change would cost it a copy of a page */
     struct faults faults; /* not empty: nothing else in here may be used */
 
     const char *file;
@@ -101,11 +110,24 @@ struct config {
     const char *user, *group;
     const char *control, *control_group; /* control: a path, or "none" */
     int graceful_timeout;
+    int slow_threshold;
     struct log_config log;
     struct origin log_origin;               /* without lines where the file has no log section */
     const struct pool_config *const *pools; /* in the order of the files */
     int pool_count;
 };
+
+/* Whether the pool's size follows the load. */
+static inline bool pool_config_is_dynamic(const struct pool_config *pool)
+{
+    return pool->workers == 0;
+}
+
+/* The most workers that it may have. */
+static inline int pool_config_most(const struct pool_config *pool)
+{
+    return pool_config_is_dynamic(pool) ? pool->max_workers : pool->workers;
+}
 
 extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
 

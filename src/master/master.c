@@ -186,6 +186,8 @@ static const char *pool_state(const struct pool *pool, const struct census *cens
         return "drained";
     if (census->degraded)
         return "degraded";
+    if (pool->load.said_full)
+        return "full";
     return census->ready < pool_target(pool) ? "starting" : "serving";
 }
 
@@ -215,6 +217,8 @@ static void resize(struct master *master, int by)
         return;
     for (struct pool *p = master->realm.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;
+        if (pool_config_is_dynamic(p->conf))
+            continue;
         if (wanted < 1 || wanted > POOL_WORKERS_MAX || p->removed)
             continue;
         p->extra += by;
@@ -306,11 +310,13 @@ static void watch_start(struct master *master, usec now)
     for (const struct pool *p = master->realm.pools; p; p = p->next) {
         struct census census = pool_census(p);
         bool tried = census.settled >= pool_target(p);
-        if (census.ready == 0 && ((p->trouble[0] && tried) || now >= master->start_deadline)) {
+        bool wanted = pool_target(p) > 0; /* 0: its first worker comes with the first connection */
+        if (wanted && census.ready == 0 &&
+            ((p->trouble[0] && tried) || now >= master->start_deadline)) {
             fail_start(master, p, p->trouble[0] ? p->trouble : "the time is over");
             return;
         }
-        serving = serving && census.ready && (tried || now >= master->start_deadline);
+        serving = serving && (census.ready || !wanted) && (tried || now >= master->start_deadline);
     }
     if (!serving)
         return;

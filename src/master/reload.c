@@ -19,7 +19,7 @@
 
 static void apply_listeners(const struct pool *pool)
 {
-    struct listener_options options = plan_listener_options(pool->conf, pool->listener_count);
+    struct listener_options options = plan_listener_options(pool->conf, pool->polls);
     for (int i = 0; i < pool->listener_count; i++)
         listener_apply(pool->listeners[i], &options);
 }
@@ -100,7 +100,7 @@ static void retire_unplanned(struct realm *realm, const struct plans *plans)
 {
     for (struct pool *pool = realm->pools; pool; pool = pool->next)
         if (!pool->removed && !is_planned(plans, pool)) {
-            pool->removed = true;
+            pool_remove(pool);
             log_notice("reload: pool %s: removed", pool->name);
         }
 }

@@ -58,7 +58,7 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
                 struct state_worker *saved)
 {
     *saved = (struct state_worker){
-        .slot = worker - spawner->workers,
+        .slot = spawn_number(spawner, worker),
         .place = worker->board_pool,
         .pid = worker->pid,
         .generation = worker->generation,
@@ -70,6 +70,8 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .cause = worker->cause,
         .next_signal = worker->next_signal,
         .deadline = worker->deadline,
+        .overdue_program = worker->overdue_program,
+        .program_deadline = worker->program_deadline,
         .error_fd = worker->lines.watch.fd,
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
@@ -96,9 +98,11 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .accepted_before = (uint64_t)saved->accepted,
         .served_before = (uint64_t)saved->served,
         .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
-        .cause = saved->cause <= DEATH_STOPPED ? (enum death_cause)saved->cause : DEATH_OWN,
+        .cause = saved->cause <= DEATH_TIMEOUT ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
+        .overdue_program = (pid_t)saved->overdue_program,
+        .program_deadline = saved->program_deadline,
         .mourned = true,
     };
     config_ref(config);
@@ -110,7 +114,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
 
 void spawn_release(struct spawner *spawner, struct worker *worker)
 {
-    int number = (int)(worker - spawner->workers);
+    int number = spawn_number(spawner, worker);
     lines_close(&worker->lines);
     scoreboard_give(spawner->board, number, worker->board_pool);
     config_unref(worker->config);
@@ -135,6 +139,9 @@ static void begin_life(struct worker *worker, usec now)
     slot->generation = worker->generation;
     slot->ready = false;
     slot->program = 0;
+    slot->peer.family = 0;
+    slot->retiring = 0;
+    slot->since = now;
     slot->reason[0] = '\0';
     slot->state = SLOT_STARTING;
 }
@@ -146,7 +153,10 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
     birth->slot = worker->slot;
     birth->master = spawner->master;
+    birth->board = spawner->board;
+    birth->board_pool = worker->board_pool;
     birth->bell = spawner->bell;
+    birth->polls = worker->polls;
     birth->listener_count = count;
     /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
     char *end = stpcpy(birth->title, WORKER_TITLE_BEGIN);
@@ -182,14 +192,28 @@ int spawn_fork(const struct spawner *spawner, struct worker *worker,
     return error;
 }
 
-/* The program of a worker that was killed goes on without it: its group is in the slot. But that is
- * the worker's word: so the kill is done with no more rights than the worker had. */
+void spawn_tell_program(const struct worker *worker, pid_t group, int number)
+{
+    if (group > 1 && group != getpgrp())
+        launch_kill_group(worker->conf->identity.uid, group, number);
+}
+
+/* The program of a worker that was killed goes on without it: its group is in the slot. And of a
+ * program that was told to end, what it started may not have. */
 static void end_program(struct worker *worker)
 {
     pid_t group = worker->slot->program;
     worker->slot->program = 0;
-    if (group > 1 && group != getpgrp())
-        launch_kill_group(worker->conf->identity.uid, group);
+    spawn_tell_program(worker, group, SIGKILL);
+    if (worker->overdue_program != group)
+        spawn_tell_program(worker, worker->overdue_program, SIGKILL);
+    worker->overdue_program = 0;
+}
+
+void spawn_set_retiring(struct worker *worker)
+{
+    worker->role = ROLE_RETIRING;
+    worker->slot->retiring = 1;
 }
 
 void spawn_reaped(struct worker *worker, int status, usec now)
@@ -257,6 +281,11 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
         .last = worker->lines.last,
         .no_core = asks_core ? core_reason(worker) : NULL,
     };
+}
+
+int spawn_number(const struct spawner *spawner, const struct worker *worker)
+{
+    return (int)(worker - spawner->workers);
 }
 
 bool spawn_is_ready(const struct worker *worker)

@@ -14,6 +14,7 @@
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "../shared/scoreboard.h"
+#include "bell.h"
 
 #include <signal.h>
 
@@ -22,6 +23,7 @@ struct lane {
     const struct handler *handler;
     struct service service;
     struct slot *slot;
+    struct bell bell;
     char *title_word; /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
     int log_level;    /* of the line that each connection gets; -1: none */
     long long left;   /* connections until the worker is replaced; -1: no end */

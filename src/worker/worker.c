@@ -125,6 +125,13 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.pool = pool;
     lane.handler = handler_of(pool->handler);
     lane.slot = birth->slot;
+    lane.bell = (struct bell){
+        .slots = birth->board->slots,
+        .pool = &birth->board->pools[birth->board_pool],
+        .place = (uint32_t)birth->board_pool,
+        .seat = (uint32_t)(birth->slot - birth->board->slots),
+        .fd = birth->bell,
+    };
     lane.title_word = show_title(birth);
     lane.log_level = log_wanted(level) ? level : -1;
     lane.left = with_jitter(pool->max_requests, getpid());
@@ -133,6 +140,8 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.program = &birth->slot->program;
     lane.service.listeners = birth->listeners;
     lane.service.listener_count = birth->listener_count;
+    lane.service.mark = &pool->mark;
+    lane.service.stopping = &lane.stopping;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
@@ -141,20 +150,26 @@ static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
     _exit(WORKER_CANT_START);
 }
 
-static void start_handler(const struct worker_birth *birth)
+static void prepare_handler(const struct worker_birth *birth)
 {
     char why[SCOREBOARD_REASON];
-    if (lane.handler->runs_programs)
+    const struct handler *handler = lane.handler;
+    if (handler->runs_programs || handler->has_environment) {
         lane.service.environment = environment_make(birth->pool);
-    if (lane.handler->runs_programs && !lane.service.environment)
-        give_up(birth, "out of memory");
-    if (lane.handler->start && lane.handler->start(&lane.service, why, sizeof why) != 0)
+        if (!lane.service.environment)
+            give_up(birth, "out of memory");
+    }
+    if (!handler->start)
+        return;
+    if (handler->start(&lane.service, why, sizeof why) != 0)
         give_up(birth, why);
+    take_signals(); /* whatever it did to them */
 }
 
 static void say_ready(const struct worker_birth *birth)
 {
     uint64_t one = 1;
+    birth->slot->since = clock_now();
     birth->slot->ready = true;
     birth->slot->state = SLOT_IDLE;
     if (write(birth->bell, &one, sizeof one) < 0)
@@ -168,7 +183,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
         .lane = &lane,
         .listeners = birth->listeners,
         .count = birth->listener_count,
-        .wake_fd = birth->listener_count > 1 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
+        .wake_fd = birth->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
     };
     log_enter_child();
     if (birth->log)
@@ -179,7 +194,10 @@ _Noreturn void worker_run(struct worker_birth *birth)
         give_up(birth, why);
     take_signals();
     die_with(birth->master);
-    start_handler(birth);
+    prepare_handler(birth);
     say_ready(birth);
-    _exit(model_process_run(&model));
+    int status = model_process_run(&model);
+    if (lane.handler->stop)
+        lane.handler->stop(&lane.service);
+    _exit(status);
 }

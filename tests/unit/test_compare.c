@@ -45,6 +45,9 @@ static const char *const dumped[] = {
     "limits { nofile = 1K as = 16M core = unlimited nproc = 0 cpu = 1 } directory = \"/\" nice = "
     "19\n"
     "log_connections = yes max_requests = 5 keepalive = 0 idle_timeout = 1 ready_timeout = 1 }",
+    "slow_threshold = 3 pool a { listen = systemd:a max_workers = 9 min_workers = 2 min_spare = 2\n"
+    "max_spare = 3 spare_timeout = 5 request_timeout = 7 echo {} }\n"
+    "pool b { listen = systemd:b slow_threshold = 0 max_workers = 9 min_workers = 0 echo {} }",
     "pool a { listen = { systemd:a, unix:/b } workers = 1 backlog = 7 exec { command = x } }",
 };
 
@@ -105,6 +108,18 @@ static const struct {
     {ONE, "umask = 22 keepalive = 60 workers = 1 echo {}", POOL_KEPT, ""},
     {"workers = 4 echo {}", "workers = 8 echo {}", POOL_RESIZED, "4 to 8"},
     {ONE, ONE "backlog = 7", POOL_ADJUSTED, "backlog 4096 to 7"},
+    {"max_workers = 9 echo {}", "max_workers = 64 min_workers = 1 echo {}", POOL_RESIZED,
+     "max_workers 9 to 64"},
+    {"max_workers = 9 echo {}", "max_workers = 9 min_spare = 2 max_spare = 3 echo {}", POOL_RESIZED,
+     "min_spare 1 to 2 and 1 more"},
+    {"max_workers = 9 echo {}", "max_workers = 9 spare_timeout = 1 echo {}", POOL_ADJUSTED,
+     "spare_timeout 10 to 1"},
+    {"workers = 9 echo {}", "max_workers = 9 spare_timeout = 1 min_spare = 3 echo {}", POOL_RESIZED,
+     "9 to 1...9"},
+    {"max_workers = 9 min_workers = 0 echo {}", "workers = 9 echo {} backlog = 7", POOL_RESIZED,
+     "0...9 to 9 and 1 more"},
+    {ONE, ONE "request_timeout = 5", POOL_ADJUSTED, "request_timeout 0 to 5"},
+    {ONE, ONE "slow_threshold = 5", POOL_REPLACED, "slow_threshold 0 to 5"},
     {ONE, ONE "socket_mode = 0600", POOL_ADJUSTED, "socket_mode 0660 to 0600"},
     {ONE, ONE "graceful_timeout = 7", POOL_ADJUSTED, "graceful_timeout 30 to 7"},
     {ONE, ONE "keepalive = 0 ready_timeout = 1", POOL_ADJUSTED, "keepalive 60 to 0 and 1 more"},
@@ -218,6 +233,29 @@ START_TEST(lookups_changed)
 }
 END_TEST
 
+START_TEST(loaded_file_changed)
+{
+    char what[200];
+    struct config *config = load("pool a { listen = systemd:a workers = 1 echo {} }");
+    struct pool_config old = *config->pools[0], new;
+    old.file = "/m.so";
+    old.mark = (struct mark){1, 2, 3, {4, 5}};
+    const struct mark others[] = {{9, 2, 3, {4, 5}},
+                                  {1, 9, 3, {4, 5}},
+                                  {1, 2, 9, {4, 5}},
+                                  {1, 2, 3, {9, 5}},
+                                  {1, 2, 3, {4, 9}}};
+    new = old;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_KEPT);
+    for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
+        new.mark = others[i];
+        ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
+        ck_assert_str_eq(what, "echo /m.so changed");
+    }
+    config_unref(config);
+}
+END_TEST
+
 START_TEST(long_values_are_cut)
 {
     char what[40], path[2000];
@@ -243,6 +281,7 @@ int main(void)
     tcase_add_test(tests, global_options_changed);
     tcase_add_test(tests, user_changed);
     tcase_add_test(tests, lookups_changed);
+    tcase_add_test(tests, loaded_file_changed);
     tcase_add_test(tests, long_values_are_cut);
     tcase_set_timeout(tests, 60); /* generous: sanitizers, and a loaded machine */
     return unit_run("compare", tests);
