@@ -186,8 +186,8 @@ static void delist(struct pool *pool, struct worker **at)
     *at = worker->next;
 }
 
-static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
-                                 const struct pool_config *conf, unsigned generation, bool polls)
+static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
+                             bool polls)
 {
     struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
     if (worker) {
@@ -197,13 +197,18 @@ static struct worker *add_worker(struct pool *pool, struct spawner *spawner, str
     return worker;
 }
 
+static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
+                                 const struct pool_config *conf, unsigned generation, bool polls)
+{
+    struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
+    return append(pool, spawner, worker, polls);
+}
+
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf)
 {
     struct worker *worker = spawn_adopt(spawner, saved, config, conf, &pool->rate);
-    if (worker)
-        enlist(pool, spawner, worker);
-    return worker != NULL;
+    return append(pool, spawner, worker, pool->polls) != NULL;
 }
 
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,

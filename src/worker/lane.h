@@ -33,10 +33,12 @@ struct lane {
 /* Serves what was accepted, to its end. */
 void lane_serve(struct lane *lane, struct conn *conn);
 
-/* Whether another connection may be accepted. */
+/* Whether another connection may be accepted. The master's word stands in the slot, too: for a
+ * worker that its handler made deaf to signals. */
 static inline bool lane_open(const struct lane *lane)
 {
-    return !lane->stopping && lane->left != 0;
+    return !lane->stopping && lane->left != 0 &&
+           !atomic_load_explicit(&lane->slot->retiring, memory_order_relaxed);
 }
 
 #endif

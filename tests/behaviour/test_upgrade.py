@@ -201,8 +201,8 @@ class Upgrade(Case):
         self.assertGreaterEqual(len(it.log.find(r'killed by signal 9')), 3)
 
     def test_a_pool_that_follows_the_load(self):
-        it = self.begin('pool "echo" { listen = { "systemd:echo" } min_workers = 1 max_workers = 6\n'
-                        'min_spare = 1 max_spare = 1 spare_timeout = 1 echo {} }\n')
+        it = self.begin('pool "echo" { listen = { "systemd:echo" } min_workers = 1\n'
+                        'max_workers = 6 min_spare = 1 max_spare = 1 spare_timeout = 1 echo {} }\n')
         held = it.occupy('echo', 4)
         for _ in range(2):
             it.upgrade()
