@@ -189,7 +189,6 @@ static void delist(struct pool *pool, struct worker **at)
 static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
                              bool polls)
 {
-    struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
     if (worker) {
         worker->polls = polls;
         enlist(pool, spawner, worker);
