@@ -45,6 +45,7 @@ void pool_save(const struct pool *pool, struct state_pool *saved)
         .generation = pool->generation,
         .workers = pool_target(pool),
         .graceful_timeout = pool->conf->graceful_timeout,
+        .request_timeout = pool->conf->request_timeout,
         .drained = pool->drained,
         .removed = pool->removed,
     };

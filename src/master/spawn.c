@@ -59,7 +59,7 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
                 struct state_worker *saved)
 {
     *saved = (struct state_worker){
-        .slot = worker - spawner->workers,
+        .slot = spawn_number(spawner, worker),
         .place = worker->board_pool,
         .pid = worker->pid,
         .generation = worker->generation,
@@ -71,6 +71,8 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .cause = worker->cause,
         .next_signal = worker->next_signal,
         .deadline = worker->deadline,
+        .overdue_program = worker->overdue_program,
+        .program_deadline = worker->program_deadline,
         .error_fd = worker->lines.watch.fd,
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
@@ -100,6 +102,8 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .cause = saved->cause <= DEATH_TIMEOUT ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
+        .overdue_program = (pid_t)saved->overdue_program,
+        .program_deadline = saved->program_deadline,
         .mourned = true,
     };
     config_ref(config);
