@@ -100,6 +100,7 @@ struct config {
     struct origin origin;
     const char *user, *group;
     const char *control, *control_group; /* control: a path, or "none" */
+    gid_t control_gid;                   /* IDENTITY_NO_GROUP: none */
     int graceful_timeout;
     struct log_config log;
     struct origin log_origin;               /* without lines where the file has no log section */

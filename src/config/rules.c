@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include "../base/places.h"
 #include "identity.h"
 #include "listens.h"
 #include "owners.h"
@@ -15,8 +16,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* Descriptors that the master holds beside one pipe a worker: listeners, and its own few. */
-enum { SPARE_DESCRIPTORS = 64 };
+/* Descriptors that the master holds beside one pipe a worker: listeners, those who ask by the control
+ * socket, and its own few. */
+enum { SPARE_DESCRIPTORS = 128 };
 
 /* In the order of the choices in log_rows. */
 static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
@@ -44,12 +46,12 @@ static void rule_log(const struct ruling *ruling)
 
 static const char *control_default(const struct ruling *ruling)
 {
-    const char *directory = getenv("XDG_RUNTIME_DIR");
+    const char *directory = getenv(PLACE_OWN_UNDER);
     if (ruling->root)
-        return "/run/preforkd/control.sock";
+        return PLACE_CONTROL;
     if (!directory || directory[0] != '/')
         return "none";
-    const char *path = arena_format(ruling->arena, "%s/preforkd.sock", directory);
+    const char *path = arena_format(ruling->arena, "%s/" PLACE_OWN_NAME, directory);
     return strlen(path) <= ADDR_PATH_MAX ? path : "none";
 }
 

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "../base/fd.h"
 #include "../base/log.h"
 #include "../base/proc.h"
 #include "../handlers/handler.h"
@@ -75,7 +76,9 @@ static void probe(const struct pool_config *pool, struct faults *faults)
 
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
+    int kept[2];
     become_child(parent);
+    fd_keep_only(kept, log_descriptors(kept));
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);

@@ -3,6 +3,7 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../base/sysd.h"
+#include "../config/identity.h"
 #include "../shared/exitcode.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ static void bell_rung(void *owner)
 
 int master_open(struct master *master, const sigset_t *signals)
 {
-    *master = (struct master){.bell.fd = -1, .board_fd = -1};
+    *master = (struct master){.bell.fd = -1, .board_fd = -1, .control.socket = -1};
     int error = loop_open(&master->loop, signals);
     if (error)
         return error;
@@ -40,6 +41,8 @@ int master_open(struct master *master, const sigset_t *signals)
     if (master->bell.fd < 0 || !spawner->board)
         return -errno;
     error = spawn_open(spawner);
+    if (!error)
+        error = control_open(&master->control, &master->loop);
     if (error)
         return error;
     spawner->loop = &master->loop;
@@ -84,7 +87,10 @@ int master_start(struct master *master, struct config *config)
 
 void master_close(struct master *master)
 {
-    reload_close_listeners(&master->realm);
+    realm_close_listeners(&master->realm);
+    listener_close(master->realm.control);
+    control_close(&master->control);
+    reload_close(&master->reload);
     config_unref(master->realm.config);
     spawn_close(&master->realm.spawner);
     if (master->realm.spawner.board)
@@ -93,17 +99,7 @@ void master_close(struct master *master)
     loop_close(&master->loop);
 }
 
-/* The verbs. */
-
-void master_reload(struct master *master)
-{
-    if (master->phase == PHASE_STOPPING)
-        log_notice("stopping: no reload any more");
-    else if (master->phase == PHASE_STARTING)
-        master->reload.again = true; /* once the start is done */
-    else
-        reload_begin(&master->reload, &master->realm);
-}
+/* The end. */
 
 static usec longest_grace(const struct pool *pools)
 {
@@ -117,8 +113,8 @@ static usec longest_grace(const struct pool *pools)
 static void begin_stop(struct master *master)
 {
     master->phase = PHASE_STOPPING;
-    reload_abandon(&master->reload);
-    reload_close_listeners(&master->realm);
+    reload_abandon(&master->reload, &master->realm);
+    realm_close_listeners(&master->realm);
 }
 
 void master_stop(struct master *master)
@@ -146,70 +142,6 @@ void master_stop_now(struct master *master)
     begin_stop(master);
     for (struct pool *p = master->realm.pools; p; p = p->next)
         pool_stop_now(p, now);
-}
-
-static const char *pool_state(const struct pool *pool, const struct census *census)
-{
-    if (pool->removed)
-        return "removed";
-    if (pool->drained)
-        return "drained";
-    if (census->degraded)
-        return "degraded";
-    return census->ready < pool_target(pool) ? "starting" : "serving";
-}
-
-void master_tell(struct master *master)
-{
-    for (const struct pool *p = master->realm.pools; p; p = p->next) {
-        struct census c = pool_census(p);
-        struct scoreboard_pool past = master->realm.spawner.board->pools[p->board_pool];
-        unsigned long long accepted = past.accepted, served = past.served;
-        for (const struct worker *w = p->workers; w; w = w->next) {
-            accepted += w->slot->accepted;
-            served += w->slot->served;
-        }
-        log_notice(
-            "pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
-            "connections: %llu accepted, %llu served pool=%s state=%s workers=%d ready=%d busy=%d "
-            "retiring=%d generation=%u accepted=%llu served=%llu",
-            p->name, pool_state(p, &c), c.ready, pool_target(p), c.busy, c.retiring + c.outdated,
-            accepted, served, p->name, pool_state(p, &c), pool_target(p), c.ready, c.busy,
-            c.retiring + c.outdated, p->generation, accepted, served);
-    }
-}
-
-static void resize(struct master *master, int by)
-{
-    if (master->phase == PHASE_STOPPING)
-        return;
-    for (struct pool *p = master->realm.pools; p; p = p->next) {
-        int wanted = p->conf->workers + p->extra + by;
-        if (wanted < 1 || wanted > POOL_WORKERS_MAX || p->removed)
-            continue;
-        p->extra += by;
-        log_notice("pool %s: resized to %d workers, until the next reload pool=%s workers=%d",
-                   p->name, wanted, p->name, wanted);
-    }
-}
-
-void master_more(struct master *master)
-{
-    resize(master, 1);
-}
-
-void master_fewer(struct master *master)
-{
-    resize(master, -1);
-}
-
-void master_drain(struct master *master)
-{
-    if (master->phase == PHASE_STOPPING)
-        return;
-    log_notice("draining: the sockets stay, nothing is accepted until a reload");
-    for (struct pool *p = master->realm.pools; p; p = p->next)
-        p->drained = true;
 }
 
 /* The parts of a round. */
@@ -305,6 +237,10 @@ usec master_step(struct master *master, usec now)
     } else {
         next = clock_earlier(next, reload_step(&master->reload, &master->realm, now));
     }
+    const struct realm *realm = &master->realm;
+    control_listen(&master->control, realm->control ? realm->control->fd : -1,
+                   realm->config->control_gid);
+    next = clock_earlier(next, control_step(&master->control, now));
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
         log_notice("stopped");
         master->phase = PHASE_ENDED;
