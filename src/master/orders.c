@@ -361,10 +361,9 @@ void orders_tell(struct master *master, struct request *request)
 
 bool orders_settled(struct master *master, struct request *request)
 {
-    if (!request->wait || request->wait(master, request))
+    if (!request->wait)
         return true;
     if (!is_stopping(master) || request->wait == is_stopped)
-        return false;
-    request_fail(request, "the daemon is stopping");
-    return true;
+        return request->wait(master, request);
+    return is_refused_by_stop(master, request);
 }
