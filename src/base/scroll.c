@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FIRST_ROOM = 4096, LINE_ROOM = 4096 };
+enum { FIRST_ROOM = 4096, LINE_ROOM = 8192 };
 
 /* Makes room for so many more. */
 static bool grow(struct scroll *scroll, size_t size)
@@ -30,6 +30,8 @@ static bool grow(struct scroll *scroll, size_t size)
 
 void scroll_add(struct scroll *scroll, const void *bytes, size_t size)
 {
+    if (size == 0)
+        return;
     if (!grow(scroll, size)) {
         scroll->cut = true;
         return;

@@ -25,8 +25,8 @@ import wording
 from processes import PATIENCE, wait_until
 
 BINARY = os.path.abspath(os.environ.get('PREFORKD', 'preforkd'))
-CONTROL_BINARY = os.path.abspath(os.environ.get('PREFORKCTL',
-                                                os.path.join(os.path.dirname(BINARY), 'preforkctl')))
+CONTROL_BINARY = os.path.abspath(
+    os.environ.get('PREFORKCTL', os.path.join(os.path.dirname(BINARY), 'preforkctl')))
 ROOT = os.geteuid() == 0
 USER, GROUP = 'nobody', 'nogroup'
 

@@ -208,11 +208,12 @@ class Reload(Case):
 class DryRun(Case):
     OLD = ('pool "kept" { listen = { "systemd:kept" } workers = 1 echo {} }\n'
            'pool "resized" { listen = { "systemd:resized" } workers = 4 echo {} }\n'
-           'pool "replaced" { listen = { "unix:@DIR@/replaced" } workers = 1 umask = 022 echo {} }\n'
+           'pool "replaced" { listen = { "unix:@DIR@/replaced" } workers = 1 echo {} }\n'
            'pool "removed" { listen = { "unix:@DIR@/removed" } workers = 1 echo {} }\n')
     NEW = ('pool "kept" { listen = { "systemd:kept" } workers = 1 echo {} }\n'
            'pool "resized" { listen = { "systemd:resized" } workers = 8 echo {} }\n'
-           'pool "replaced" { listen = { "unix:@DIR@/replaced" } workers = 1 umask = 027 echo {} }\n'
+           'pool "replaced" { listen = { "unix:@DIR@/replaced" } workers = 1 umask = 027\n'
+           'echo {} }\n'
            'pool "added" { listen = { "unix:@DIR@/added" } workers = 1 echo {} }\n')
 
     def test_it_tells_and_changes_nothing(self):

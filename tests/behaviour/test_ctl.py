@@ -143,7 +143,8 @@ class Peer(daemon.Case):
 
     def test_reply_in_pieces(self):
         whole = (self.frame(b'o', b'one\n') + self.frame(b'e', b'two\n') + self.frame(b'z', b'?')
-                 + self.frame(b'o', b'') + self.frame(b'o', b'x' * 100000) + self.frame(b'x', b'\7'))
+                 + self.frame(b'o', b'') + self.frame(b'o', b'x' * 100000)
+                 + self.frame(b'x', b'\7'))
         done = self.against([whole[n:n + 1] for n in range(40)] + [whole[40:]])
         self.assertEqual((done.returncode, done.stdout, done.stderr),
                          (7, 'one\n' + 'x' * 100000, 'two\n'))
