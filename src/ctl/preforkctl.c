@@ -23,7 +23,7 @@ static void print_usage(FILE *out)
     fputs("usage: preforkctl [-s SOCKET] [--json] COMMAND [ARGUMENT ...]\n"
           "  -s, --socket SOCKET  the daemon's control socket (" PLACE_CONTROL ",\n"
           "                       or your own daemon's in $" PLACE_OWN_UNDER ")\n"
-          "      --json           answer in JSON\n"
+          "  -j, --json           answer in JSON\n"
           "  -V, --version        print the version\n"
           "  -h, --help           print this\n"
           "\"preforkctl help\" lists the daemon's commands. Beside them there is top: the status, "
@@ -109,7 +109,7 @@ static int parse(struct message_request *request, const char **path, int argc, c
         {0},
     };
     int letter;
-    while ((letter = getopt_long(argc, argv, "+s:Vh", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "+js:Vh", options, NULL)) != -1) {
         switch (letter) {
         case 's': *path = optarg; break;
         case 'j': request->flags |= MESSAGE_JSON; break;

@@ -118,6 +118,38 @@ class Ctl(daemon.Case):
         self.assertIn(b'No space left', done.stderr)
 
 
+class Completion(daemon.Case):
+    """conf/preforkctl.bash, as bash calls it."""
+
+    FILE = os.path.join(os.path.dirname(__file__), '../../conf/preforkctl.bash')
+
+    def complete(self, *words):
+        script = ('source "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _preforkctl && '
+                  '((${#COMPREPLY[@]})) && printf "%s\\n" "${COMPREPLY[@]}"')
+        done = subprocess.run(['/bin/bash', '-c', script, self.FILE, daemon.CONTROL_BINARY, *words],
+                              capture_output=True, text=True, check=False, timeout=PATIENCE)
+        self.assertEqual(done.stderr, '')
+        return done.stdout.split()
+
+    def test_of_a_daemon(self):
+        it = self.start(CONTROL + ECHO % (1, '') + 'pool "other" { listen = { "unix:@DIR@/o" } '
+                        'workers = 1 echo {} }\n')
+        at = ['-s', it.path('control')]
+        self.assertEqual(self.complete(*at, 're'), ['reload', 'restart', 'resume'])
+        self.assertEqual(self.complete(*at, 'drain', ''), ['echo', 'other'])
+        self.assertEqual(self.complete(*at, '--json', 'scale', 'o'), ['other'])
+        self.assertEqual(self.complete(*at, 'scale', 'other', ''), [])
+        self.assertEqual(self.complete(*at, 'reload', '-'), ['--dry-run'])
+        self.assertEqual(self.complete('--j'), ['--json'])
+        self.assertIn(it.path('control'), self.complete('-s', it.path('con')))
+
+    def test_without_a_daemon(self):
+        it = self.make(ECHO % (1, ''))
+        at = ['-s', it.path('nothing')]
+        self.assertEqual(self.complete(*at, 're'), ['reload', 'restart', 'resume'])
+        self.assertEqual(self.complete(*at, 'drain', ''), [])
+
+
 class Peer(daemon.Case):
     """Against a daemon that is none."""
 
