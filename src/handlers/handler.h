@@ -21,6 +21,9 @@ struct service {
     const void *config;       /* the handler's section, as its rows filled it */
     char *const *environment; /* of programs, ended by NULL; NULL for a handler that runs none */
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
+    const int *listeners;     /* that its connections come from */
+    int listener_count;
+    int pause_msec; /* set by serve: how long the worker should take no other connection */
 };
 
 struct handler {
@@ -32,6 +35,11 @@ struct handler {
      * directory. NULL: nothing to look for. */
     void (*check)(const char *pool, const void *config, const struct origin *origin,
                   struct faults *faults);
+
+    /* Prepares, before the first connection, whatever does not depend on one; as the pool's user, in
+     * its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. NULL: nothing
+     * to prepare. */
+    int (*start)(struct service *service, char *why, size_t size);
 
     /* Serves one connection to its end; whoever called closes it. 0, or -errno for the log. */
     int (*serve)(struct service *service, struct conn *conn);

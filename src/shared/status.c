@@ -14,7 +14,7 @@ char *status_text(const struct scoreboard *board, usec now)
     fprintf(out, "preforkd pid %d, up %.0f s, %u reloads, %u refused%s%s\n", (int)board->master,
             clock_seconds(now - board->started), board->reloads, board->reloads_refused,
             board->reload_result[0] ? ": " : "", board->reload_result);
-    fprintf(out, "\nPOOL\n");
+    fprintf(out, "\nPOOL  STATE\n");
     for (int i = 0; i < SCOREBOARD_POOLS; i++)
         if (board->pools[i].used)
             fprintf(out, "%s\n", board->pools[i].name);

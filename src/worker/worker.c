@@ -62,12 +62,22 @@ void worker_prepare(void)
         sigaddset(&blocked, others[i]);
 }
 
+/* What programs get from us: they start with the dispositions that we leave (see launch.h). */
+static void ignore_none(void)
+{
+    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, &fallback, NULL);
+    sigaction(SIGUSR2, &fallback, NULL);
+}
+
 static void take_signals(void)
 {
     struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
     struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
+    if (lane.handler->runs_programs)
+        ignore_none();
     sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
@@ -121,12 +131,25 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
     lane.service.program = &birth->slot->program;
+    lane.service.listeners = birth->listeners;
+    lane.service.listener_count = birth->listener_count;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
 {
     snprintf(birth->slot->reason, sizeof birth->slot->reason, "%s", why);
     _exit(WORKER_CANT_START);
+}
+
+static void start_handler(const struct worker_birth *birth)
+{
+    char why[SCOREBOARD_REASON];
+    if (lane.handler->runs_programs)
+        lane.service.environment = environment_make(birth->pool);
+    if (lane.handler->runs_programs && !lane.service.environment)
+        give_up(birth, "out of memory");
+    if (lane.handler->start && lane.handler->start(&lane.service, why, sizeof why) != 0)
+        give_up(birth, why);
 }
 
 static void say_ready(const struct worker_birth *birth)
@@ -156,10 +179,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
         give_up(birth, why);
     take_signals();
     die_with(birth->master);
-    if (lane.handler->runs_programs)
-        lane.service.environment = environment_make(birth->pool);
-    if (lane.handler->runs_programs && !lane.service.environment)
-        give_up(birth, "out of memory");
+    start_handler(birth);
     say_ready(birth);
     _exit(model_process_run(&model));
 }
