@@ -144,23 +144,23 @@ struct request *control_next(struct control *control)
     return NULL;
 }
 
-void control_settle(struct control *control, request_wait_fn *settled, struct master *master)
+/* Returns when this one wants to be looked at again. */
+static usec step_client(struct client *client, request_wait_fn *settled, struct master *master,
+                        usec now)
 {
-    for (int i = 0; control->in_use && i < CONTROL_CLIENTS; i++) {
-        struct client *client = &control->clients[i];
-        if (client->state == CLIENT_WAITING && settled(master, &client->request))
-            client_answer(client);
-    }
+    if (client->state == CLIENT_WAITING && settled(master, &client->request))
+        client_answer(client);
+    return client->state == CLIENT_FREE ? USEC_NEVER : client_step(client, now);
 }
 
-usec control_step(struct control *control, usec now)
+usec control_step(struct control *control, request_wait_fn *settled, struct master *master,
+                  usec now)
 {
     usec next = USEC_NEVER;
     int in_use = 0;
     for (int i = 0; control->in_use && i < CONTROL_CLIENTS; i++) {
         struct client *client = &control->clients[i];
-        if (client->state != CLIENT_FREE)
-            next = clock_earlier(next, client_step(client, now));
+        next = clock_earlier(next, step_client(client, settled, master, now));
         in_use += client->state != CLIENT_FREE;
     }
     control->in_use = in_use;

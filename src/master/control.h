@@ -35,10 +35,10 @@ void control_listen(struct control *control, int socket, gid_t group);
 /* A request that nobody has looked at; NULL: there is none. */
 struct request *control_next(struct control *control);
 
-/* Asks each request that was looked at whether it has its answer, and sends that. */
-void control_settle(struct control *control, request_wait_fn *settled, struct master *master);
-
-/* Ends those whose time is over. Returns when it wants to be called again. */
-usec control_step(struct control *control, usec now);
+/* Asks each request that was looked at whether it has its answer, and sends that; ends those whose
+ * time is over. Returns when it wants to be called again. The last thing of a round: what it frees
+ * lets others in, and what it sends has a deadline. */
+usec control_step(struct control *control, request_wait_fn *settled, struct master *master,
+                  usec now);
 
 #endif

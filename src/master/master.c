@@ -240,7 +240,6 @@ usec master_step(struct master *master, usec now)
     const struct realm *realm = &master->realm;
     control_listen(&master->control, realm->control ? realm->control->fd : -1,
                    realm->config->control_gid);
-    next = clock_earlier(next, control_step(&master->control, now));
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
         log_notice("stopped");
         master->phase = PHASE_ENDED;

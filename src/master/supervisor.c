@@ -80,7 +80,7 @@ int supervisor_run(struct master *master)
         obey_words(master);
         usec now = clock_now();
         next = master_step(master, now);
-        control_settle(&master->control, orders_settled, master);
+        next = clock_earlier(next, control_step(&master->control, orders_settled, master, now));
         next = clock_earlier(next, master_announce(master, now));
     }
     return master->exit_status;

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import struct
+import subprocess
 import threading
 
 import client
@@ -450,6 +451,21 @@ class Socket(Case):
         it.stop()
         self.assertTrue(os.path.exists(it.path('control')))
 
+    @daemon.needs_root
+    def test_default_place(self):
+        """Where no unit made it, the daemon does. In a /run of its own."""
+        it = self.make('control_group = "nogroup"\n' + ECHO.replace('systemd:echo', '127.0.0.1:0')
+                       % (1, ''))
+        with open(it.file, encoding='ascii') as file:
+            it.put('preforkd.conf', file.read().replace('control = "none"\n', ''))
+        script = ('mount -t tmpfs tmpfs /run && "$0" -d -c "$2" && stat -c "%a %G" /run/preforkd '
+                  '/run/preforkd/control.sock && "$1" ping && "$1" stop; ls /run/preforkd')
+        done = subprocess.run(['/usr/bin/unshare', '-m', '/bin/sh', '-c', script, daemon.BINARY,
+                               daemon.CONTROL_BINARY, it.file], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False,
+                              timeout=daemon.PATIENCE, umask=0o077)
+        self.assertRegex(done.stdout, r'^755 root\n660 nogroup\npid \d+, serving.*\nstopped\n$')
+
     def test_it_moves_with_a_reload(self):
         it = self.serve()
         waiting = Caller(it.path('control'), 'ping')
@@ -625,6 +641,33 @@ class Abuse(Case):
         self.pools_do_not_notice(it, abuse)
         for caller in held:
             caller.leave()
+
+    def make_large(self, it):
+        """A configuration whose faults are more than a socket takes at once."""
+        deep = '/'.join(['d' * 200] * 10)
+        it.put(f'{deep}/broken.conf', ''.join(f'nonsense{n} = 1\n' for n in range(400)))
+        it.write(CONTROL + f'include("@DIR@/{deep}/broken.conf")\n')
+
+    def test_large_answers_arrive_whole(self):
+        it = self.serve()
+        self.make_large(it)
+        answer = self.asked(it, 'reload', '--dry-run', status=1)
+        lines = answer.err.splitlines()
+        self.assertGreater(len(answer.err), 400000)
+        self.assertRegex(lines[0], r'/broken.conf:1: .*nonsense0')
+        self.assertEqual((len(lines), lines[-1]), (201, 'and 201 more'))  # no pool is one too
+
+    def test_who_does_not_read_is_left(self):
+        it = self.serve()
+        self.make_large(it)
+        it.same_descriptors = True
+        held = [Caller(it.path('control'), 'reload', '--dry-run') for _ in range(10)]
+        for caller in held:
+            caller.connection.recv(1)
+        it.check_descriptors(patience=60)
+        for caller in held:  # what was in the socket's buffer, and no more
+            with self.assertRaises(AssertionError):
+                caller.answer()
 
     def test_the_master_sleeps(self):
         """Nobody asks: nothing wakes it. One that waits for a drain wakes nobody."""
