@@ -55,7 +55,8 @@ void request_give(struct request *request, char *text)
     free(text);
 }
 
-static void fail(struct request *request, int status, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void fail(struct request *request, int status,
+                                                       const char *format, va_list args)
 {
     char sentence[SENTENCE_MAX];
     vsnprintf(sentence, sizeof sentence, format, args);

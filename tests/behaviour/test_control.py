@@ -675,7 +675,7 @@ class Abuse(Case):
         connection, = it.occupy('echo', 1)
         drain = Caller(it.path('control'), 'drain')
         wait_until(lambda: len(it.workers()) == 1, 'the busy one is left')
-        it.notices.wait('STATUS=echo 0/0')
+        it.notices.wait('STATUS=echo 0/0.* 1 retiring')
         wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
 
         def switches():
