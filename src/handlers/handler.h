@@ -3,15 +3,17 @@
  *
  * A handler knows conn, wire and its own section of the configuration; never the pool, the worker
  * or the model that it serves in: what it needs of them comes in struct service.
- * Called by: main and master/check (sections, check), worker (start), the lane (serve).
- * Runs in:   check in a short-lived child with the pool's user; start and serve in a worker.
+ * Called by: main and master/check (sections, check), worker (start, stop), the lane (serve).
+ * Runs in:   check in a short-lived child with the pool's user; start, serve, stop in a worker.
  */
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
 
+#include "../base/mark.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -24,12 +26,22 @@ struct service {
     const int *listeners;     /* that its connections come from */
     int listener_count;
     int pause_msec; /* set by serve: how long the worker should take no other connection */
+    const struct mark *mark;  /* of the handler's `file`, as it was when it was checked */
+    const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
 };
 
 struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
-    bool runs_programs; /* the socket is theirs: no timeout may be left on it */
+    bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
+    bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
+
+    /* The option at which a check is told that crashes or hangs. NULL: the section. */
+    const char *checked_option;
+
+    /* The path of a file that each worker loads at its birth, so that a reload replaces the workers
+     * where it has changed. NULL: there is none. */
+    const char *(*file)(const void *config);
 
     /* Looks whether the world has what the section needs: as the pool's user, in its chroot and
      * directory. NULL: nothing to look for. */
@@ -37,16 +49,19 @@ struct handler {
                   struct faults *faults);
 
     /* Prepares, before the first connection, whatever does not depend on one; as the pool's user, in
-     * its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. NULL: nothing
-     * to prepare. */
+     * its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. It may leave
+     * signals as it likes. NULL: nothing to prepare. */
     int (*start)(struct service *service, char *why, size_t size);
 
     /* Serves one connection to its end; whoever called closes it. 0, or -errno for the log. */
     int (*serve)(struct service *service, struct conn *conn);
+
+    /* At the worker's orderly end, after its last connection. NULL: nothing to do. */
+    void (*stop)(struct service *service);
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
-    handler_chargen, handler_exec;
+    handler_chargen, handler_exec, handler_module;
 
 /* The sections of all handlers, ended by NULL. */
 extern const struct handler_section *const handler_sections[];

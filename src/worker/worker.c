@@ -133,6 +133,8 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.program = &birth->slot->program;
     lane.service.listeners = birth->listeners;
     lane.service.listener_count = birth->listener_count;
+    lane.service.mark = &pool->mark;
+    lane.service.stopping = &lane.stopping;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
@@ -141,15 +143,20 @@ static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
     _exit(WORKER_CANT_START);
 }
 
-static void start_handler(const struct worker_birth *birth)
+static void prepare_handler(const struct worker_birth *birth)
 {
     char why[SCOREBOARD_REASON];
-    if (lane.handler->runs_programs)
+    const struct handler *handler = lane.handler;
+    if (handler->runs_programs || handler->has_environment) {
         lane.service.environment = environment_make(birth->pool);
-    if (lane.handler->runs_programs && !lane.service.environment)
-        give_up(birth, "out of memory");
-    if (lane.handler->start && lane.handler->start(&lane.service, why, sizeof why) != 0)
+        if (!lane.service.environment)
+            give_up(birth, "out of memory");
+    }
+    if (!handler->start)
+        return;
+    if (handler->start(&lane.service, why, sizeof why) != 0)
         give_up(birth, why);
+    take_signals(); /* whatever it did to them */
 }
 
 static void say_ready(const struct worker_birth *birth)
@@ -179,7 +186,10 @@ _Noreturn void worker_run(struct worker_birth *birth)
         give_up(birth, why);
     take_signals();
     die_with(birth->master);
-    start_handler(birth);
+    prepare_handler(birth);
     say_ready(birth);
-    _exit(model_process_run(&model));
+    int status = model_process_run(&model);
+    if (lane.handler->stop)
+        lane.handler->stop(&lane.service);
+    _exit(status);
 }
