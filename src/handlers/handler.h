@@ -9,6 +9,7 @@
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
 
+#include "../base/clock.h"
 #include "../base/mark.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
@@ -25,8 +26,8 @@ struct service {
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
     const int *listeners;     /* that its connections come from */
     int listener_count;
-    int pause_msec; /* set by serve: how long the worker should take no other connection */
-    const struct mark *mark;  /* of the handler's `file`, as it was when it was checked */
+    int pause_msec;          /* set by serve: how long the worker should take no other connection */
+    const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
 };
 
@@ -34,6 +35,8 @@ struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
+    usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
+                             keeps to request_timeout by itself */
     bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
 
     /* The option at which a check is told that crashes or hangs. NULL: the section. */

@@ -69,6 +69,8 @@ static void look(const struct pool_config *pool, struct report *report)
 {
     const struct handler *handler = handler_of(pool->handler);
     struct stat file;
+    if (handler->has_environment)
+        environ = environment_make(pool);
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->mark = mark_of(&file);
     if (handler->check)
@@ -82,11 +84,9 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     become_child(parent);
     int error = isolate(config);
     if (error == 0)
-        environ = environment_make(pool);
-    if (error == 0 && environ)
         error = sandbox_enter(pool, why, sizeof why);
     die_with(parent); /* which becoming somebody else has cleared */
-    if (error || !environ)
+    if (error)
         faults_add(&report->faults, pool->origin.file, pool->origin.line, "pool %s: %s", pool->name,
                    why);
     else

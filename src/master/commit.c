@@ -8,7 +8,7 @@
 
 static void apply_listeners(const struct pool *pool)
 {
-    struct listener_options options = plan_listener_options(pool->conf, pool->listener_count);
+    struct listener_options options = plan_listener_options(pool->conf, pool->polls);
     for (int i = 0; i < pool->listener_count; i++)
         listener_apply(pool->listeners[i], &options);
 }
@@ -111,7 +111,7 @@ static void retire_unplanned(struct realm *realm, const struct plans *plans)
 {
     for (struct pool *pool = realm->pools; pool; pool = pool->next)
         if (!pool->removed && !plans_have(plans, pool))
-            pool->removed = true;
+            pool_remove(pool);
 }
 
 /* Those in force that nobody wants any more go, those that were opened come. */

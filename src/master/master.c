@@ -199,11 +199,13 @@ static void watch_start(struct master *master, usec now)
     for (const struct pool *p = master->realm.pools; p; p = p->next) {
         struct census census = pool_census(p);
         bool tried = census.settled >= pool_target(p);
-        if (census.ready == 0 && ((p->trouble[0] && tried) || now >= master->start_deadline)) {
+        bool wanted = pool_target(p) > 0; /* 0: its first worker comes with the first connection */
+        if (wanted && census.ready == 0 &&
+            ((p->trouble[0] && tried) || now >= master->start_deadline)) {
             fail_start(master, p, p->trouble[0] ? p->trouble : "the time is over");
             return;
         }
-        serving = serving && census.ready && (tried || now >= master->start_deadline);
+        serving = serving && (census.ready || !wanted) && (tried || now >= master->start_deadline);
     }
     if (!serving)
         return;

@@ -21,6 +21,7 @@ enum death_cause {
     DEATH_NOT_READY, /* killed by us: not ready within ready_timeout */
     DEATH_OVERDUE,   /* killed by us: not done within graceful_timeout */
     DEATH_STOPPED,   /* killed by us: stopped at once */
+    DEATH_TIMEOUT,   /* ended by us: its request took more than request_timeout */
 };
 
 struct obituary {

@@ -212,7 +212,7 @@ static int workers_beside(const struct master *master, const struct pool *pool)
     int sum = 0;
     for (const struct pool *p = master->realm.pools; p; p = p->next)
         if (p != pool && !p->removed)
-            sum += p->conf->workers + p->extra;
+            sum += pool_config_most(p->conf) + p->extra;
     return sum;
 }
 
@@ -248,6 +248,10 @@ void orders_scale(struct master *master, struct request *request)
     }
     struct pool *pool = realm_find(&master->realm, pools_of(request));
     int before = pool->conf->workers + pool->extra;
+    if (pool_config_is_dynamic(pool->conf)) {
+        request_fail(request, "pool %s follows the load: see max_workers", pool->name);
+        return;
+    }
     if (!is_possible(master, pool, wanted, request))
         return;
     if (wanted != before)
@@ -262,7 +266,8 @@ static void resize_all(struct master *master, struct request *request, int by)
         return;
     for (struct pool *p = master->realm.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;
-        if (is_meant(p, "") && wanted >= 1 && wanted <= POOL_WORKERS_MAX)
+        if (is_meant(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
+            wanted <= POOL_WORKERS_MAX)
             resize(p, wanted);
     }
 }
@@ -335,6 +340,8 @@ static const char *pool_state(const struct pool *pool, const struct census *cens
         return "drained";
     if (census->degraded)
         return "degraded";
+    if (pool->load.said_full)
+        return "full";
     return census->ready < pool_target(pool) ? "starting" : "serving";
 }
 

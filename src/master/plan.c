@@ -17,7 +17,7 @@ const char *const plan_words[] = {
     [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
 };
 
-struct listener_options plan_listener_options(const struct pool_config *conf, int listener_count)
+struct listener_options plan_listener_options(const struct pool_config *conf, bool polls)
 {
     return (struct listener_options){
         .backlog = conf->backlog,
@@ -26,7 +26,7 @@ struct listener_options plan_listener_options(const struct pool_config *conf, in
         .gid = conf->socket_gid,
         .keepalive = conf->keepalive,
         .idle_timeout = handler_of(conf->handler)->runs_programs ? 0 : conf->idle_timeout,
-        .nonblocking = listener_count > 1,
+        .nonblocking = polls,
     };
 }
 
@@ -124,7 +124,8 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
             return;
         }
     int count = maker->plan->conf->listen_count;
-    struct listener_options options = plan_listener_options(maker->plan->conf, count);
+    struct listener_options options =
+        plan_listener_options(maker->plan->conf, pool_polls(maker->plan->conf, count));
     if (maker->plans->rehearsal)
         listener = imagine(spec);
     else
@@ -256,7 +257,8 @@ static int plan_control(struct plans *plans, const struct realm *realm)
 /* Canaries accept before the new options are in force on sockets that were there already. */
 static void prepare_listeners(const struct plan *plan)
 {
-    struct listener_options options = plan_listener_options(plan->conf, plan->listener_count);
+    bool polls = pool_polls(plan->conf, plan->listener_count);
+    struct listener_options options = plan_listener_options(plan->conf, polls);
     for (int i = 0; plan_needs_workers(plan) && i < plan->listener_count; i++)
         listener_prepare(plan->listeners[i], &options);
 }
@@ -299,10 +301,13 @@ void plans_renew(struct plans *plans, const struct pool *pool)
 /* How many workers it makes, its canary among them. */
 static int births_of(const struct plan *plan)
 {
-    int wanted = plan->conf->workers > 0 ? plan->conf->workers : 1;
+    bool dynamic = pool_config_is_dynamic(plan->conf);
+    int there = plan->pool ? pool_census(plan->pool).active : 0;
+    int wanted = dynamic ? plan->conf->min_workers : plan->conf->workers;
+    if (dynamic && wanted < there)
+        wanted = there;
     if (plan_needs_workers(plan))
-        return wanted;
-    int there = pool_census(plan->pool).active;
+        return wanted ? wanted : 1;
     return wanted > there ? wanted - there : 0;
 }
 

@@ -70,8 +70,9 @@ bool plan_needs_workers(const struct plan *plan);
 /* Whether one of the plans is a pool's. */
 bool plans_have(const struct plans *plans, const struct pool *pool);
 
-/* What of a configuration sits on its sockets. */
-struct listener_options plan_listener_options(const struct pool_config *conf, int listener_count);
+/* What of a pool's configuration sits on its sockets, whose workers poll them, or don't; and what of
+ * a configuration on the control socket. */
+struct listener_options plan_listener_options(const struct pool_config *conf, bool polls);
 struct listener_options plan_control_options(const struct config *config);
 
 #endif

@@ -1,6 +1,8 @@
 #include "scoreboard.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -89,4 +91,38 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
 void scoreboard_remove_pool(struct scoreboard *board, int pool)
 {
     board->pools[pool].used = 0;
+}
+
+/* An IPv4 address as it is mapped into IPv6, however it came. */
+static struct in6_addr ip_of(const struct slot_peer *peer)
+{
+    struct in6_addr ip = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    if (peer->family == AF_INET)
+        memcpy(&ip.s6_addr[12], peer->ip, 4);
+    else
+        memcpy(&ip, peer->ip, sizeof ip);
+    return ip;
+}
+
+static bool is_ip(const struct slot_peer *peer)
+{
+    return peer->family == AF_INET || peer->family == AF_INET6;
+}
+
+unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number)
+{
+    const struct slot *own = &slots[number];
+    struct in6_addr wanted = ip_of(&own->peer);
+    uint32_t at = own->next_seat;
+    unsigned found = 1;
+    for (int steps = 0; at != number && steps < SCOREBOARD_SLOTS; steps++) {
+        if (at >= SCOREBOARD_SLOTS || slots[at].pool != own->pool)
+            break; /* the ring is being changed */
+        if (slots[at].state == SLOT_BUSY && is_ip(&slots[at].peer)) {
+            struct in6_addr ip = ip_of(&slots[at].peer);
+            found += IN6_ARE_ADDR_EQUAL(&ip, &wanted);
+        }
+        at = slots[at].next_seat;
+    }
+    return found;
 }

@@ -173,4 +173,8 @@ void scoreboard_give(struct scoreboard *board, int slot, int pool);
 int scoreboard_add_pool(struct scoreboard *board, const char *name);
 void scoreboard_remove_pool(struct scoreboard *board, int pool);
 
+/* How many workers in the ring of this slot serve its peer's address, this one included. Nobody is
+ * kept from changing meanwhile: it is what was to be seen in passing. */
+unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number);
+
 #endif
