@@ -412,6 +412,41 @@ class Scale(Case):
         it.wait_for_workers(5)
 
 
+class Dynamic(Case):
+    """A pool whose size follows the load."""
+
+    POOL = ('pool "echo" { listen = { "systemd:echo" } max_workers = 6 min_workers = %d\n'
+            'min_spare = %d max_spare = 4 umask = %s echo {} }\n')
+
+    def test_it_is_not_scaled(self):
+        it = self.serve(self.POOL % (2, 2, '022') + TWO.splitlines()[0])
+        self.assertRegex(self.asked(it, 'scale', 'echo', '3', status=1).err, 'follows the load')
+        self.assertRegex(self.asked(it, 'scale', 'one', '30000', status=1).err, '1 to 29994')
+
+    def test_drain_resume_restart_reload(self):
+        it = self.serve(self.POOL % (2, 2, '022'))
+        self.asked(it, 'drain', 'echo')
+        self.assertEqual(it.workers(), [])
+        self.asked(it, 'resume', 'echo')
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+        workers = it.workers()
+        self.assertGreaterEqual(len(workers), 2)
+        self.asked(it, 'restart', 'echo')
+        self.assertEqual(set(workers) & set(it.workers()), set())
+        workers = it.workers()
+        it.write(CONTROL + self.POOL % (2, 2, '077'))
+        self.asked(it, 'reload')
+        self.assertEqual(set(workers) & set(it.workers()), set())
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+
+    def test_one_that_is_empty(self):
+        it = self.serve(self.POOL % (0, 0, '022'))
+        for words in (('drain',), ('resume',), ('restart',), ('reload',)):
+            self.asked(it, *words)
+            if words != ('drain',):
+                self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+
+
 class Socket(Case):
     def mode(self, path):
         return stat.S_IMODE(os.stat(path).st_mode)
