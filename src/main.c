@@ -7,6 +7,7 @@
 #include "base/sysd.h"
 #include "handlers/handler.h"
 #include "master/check.h"
+#include "master/orders.h"
 #include "master/supervisor.h"
 #include "master/verbs.h"
 #include "shared/exitcode.h"
@@ -238,6 +239,8 @@ static int supervise(struct master *master, struct config *config)
 static int take_over(struct master *master, struct state *state)
 {
     int error = master_resume(master, state);
+    if (!error)
+        orders_adopt_callers(master, state);
     state_free(state);
     return error ? start_failed("what the program before left", -error) : supervisor_run(master);
 }

@@ -36,6 +36,14 @@ int loop_add(struct loop *loop, struct loop_watch *watch)
     return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) == 0 ? 0 : -errno;
 }
 
+void loop_change(struct loop *loop, struct loop_watch *watch, enum loop_interest interest)
+{
+    static const uint32_t events[] = {
+        [LOOP_INPUT] = EPOLLIN, [LOOP_ROOM_FOR_OUTPUT] = EPOLLOUT, [LOOP_HANGUP] = 0};
+    struct epoll_event event = {.events = events[interest], .data.ptr = watch};
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+}
+
 void loop_remove(struct loop *loop, struct loop_watch *watch)
 {
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);

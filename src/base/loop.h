@@ -1,5 +1,5 @@
 /*
- * loop - waiting: descriptors that become readable, signals, a deadline.
+ * loop - waiting: descriptors that become readable or writable, signals, a deadline.
  *
  * Owns:      one epoll set and one signalfd. Whoever watches a descriptor hands in a function; a
  *            signal that was blocked before loop_open is never lost (signalfd(2)).
@@ -16,7 +16,8 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
-/* A descriptor to be told of while it is readable. Embedded in its owner's struct. */
+/* A descriptor to be told of while it is readable, or what loop_change says. Embedded in its owner's
+ * struct. */
 struct loop_watch {
     int fd; /* the owner's, who closes it after loop_remove */
     void (*ready)(void *owner);
@@ -37,6 +38,12 @@ int loop_open(struct loop *loop, const sigset_t *signals);
 void loop_close(struct loop *loop);
 
 int loop_add(struct loop *loop, struct loop_watch *watch); /* 0 or -errno */
+
+/* What a watch is told of: at first that there is something to read. That the other end has hung up
+ * is told in any case. */
+enum loop_interest { LOOP_INPUT, LOOP_ROOM_FOR_OUTPUT, LOOP_HANGUP };
+void loop_change(struct loop *loop, struct loop_watch *watch, enum loop_interest interest);
+
 void loop_remove(struct loop *loop, struct loop_watch *watch);
 
 /* Waits until something is readable, a signal has come, or the deadline; calls ready() for each

@@ -121,6 +121,7 @@ struct config {
     struct origin origin;
     const char *user, *group;
     const char *control, *control_group; /* control: a path, or "none" */
+    gid_t control_gid;                   /* IDENTITY_NO_GROUP: none */
     int graceful_timeout;
     int slow_threshold;
     struct log_config log;

@@ -3,8 +3,8 @@
  *
  * Owns:      the distance of two words; the nearest of those offered.
  * Knows not: what the words are.
- * Called by: reader.
- * Runs in:   the checking child.
+ * Called by: reader, master (words of the control socket).
+ * Runs in:   the checking child, the master.
  */
 #ifndef PREFORKD_CONFIG_NEAR_H
 #define PREFORKD_CONFIG_NEAR_H

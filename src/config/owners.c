@@ -188,4 +188,5 @@ void owners_apply(const struct ruling *ruling)
         stay_globals(ruling);
     if (config->control_group && !identity_group(&found, config->control_group, ruling->arena))
         fault_group(ruling, NULL, "control_group", config->control_group);
+    config->control_gid = found.group ? found.gid : IDENTITY_NO_GROUP;
 }

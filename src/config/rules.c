@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include "../base/places.h"
 #include "gates.h"
 #include "identity.h"
 #include "listens.h"
@@ -43,12 +44,12 @@ static void rule_log(const struct ruling *ruling)
 
 static const char *control_default(const struct ruling *ruling)
 {
-    const char *directory = getenv("XDG_RUNTIME_DIR");
+    const char *directory = getenv(PLACE_OWN_UNDER);
     if (ruling->root)
-        return "/run/preforkd/control.sock";
+        return PLACE_CONTROL;
     if (!directory || directory[0] != '/')
         return "none";
-    const char *path = arena_format(ruling->arena, "%s/preforkd.sock", directory);
+    const char *path = arena_format(ruling->arena, "%s/" PLACE_OWN_NAME, directory);
     return strlen(path) <= ADDR_PATH_MAX ? path : "none";
 }
 

@@ -3,8 +3,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* Descriptors that the master holds beside one pipe a worker: listeners, and its own few. */
-enum { SPARE_DESCRIPTORS = 64 };
+/* Descriptors that the master holds beside one pipe a worker: listeners, those who ask by the control
+ * socket, and its own few. */
+enum { SPARE_DESCRIPTORS = 128 };
 
 /* What only a size that follows the load has. */
 static const char *const dynamic[] = {"min_workers", "max_workers",   "min_spare",

@@ -2,6 +2,7 @@
 
 #include "../base/fd.h"
 #include "../base/sysd.h"
+#include "../config/identity.h"
 #include "../handlers/handler.h"
 
 #include <errno.h>
@@ -9,9 +10,10 @@
 
 /* Saving. */
 
-static bool save_listener(const struct listener *listener, struct state *state)
+static bool save_listener(const struct listener *listener, struct state *state,
+                          enum state_kind kind)
 {
-    struct state_listener *saved = state_add(state, STATE_LISTENER);
+    struct state_listener *saved = state_add(state, kind);
     if (!saved)
         return false;
     struct listener_facts facts = listener_facts(listener);
@@ -58,7 +60,9 @@ int carry_save(const struct realm *realm, struct state *state)
     for (int i = 0; saved && i < sysd_socket_count(); i++)
         saved = save_socket(sysd_socket(i), state);
     for (const struct listener *l = realm->listeners; saved && l; l = l->next)
-        saved = save_listener(l, state);
+        saved = save_listener(l, state, STATE_LISTENER);
+    if (saved && realm->control)
+        saved = save_listener(realm->control, state, STATE_CONTROL);
     for (const struct pool *p = realm->pools; saved && p; p = p->next)
         saved = save_pool(p, &realm->spawner, state);
     return saved ? 0 : -ENOMEM;
@@ -70,6 +74,7 @@ void carry_inherit(const struct state *state, bool wanted)
     const struct state_socket *socket;
     const struct state_listener *listener;
     const struct state_worker *worker;
+    const struct state_caller *caller;
     fd_set_inherited((int)daemon->board_fd, wanted);
     fd_set_inherited((int)daemon->bell_fd, wanted);
     if (daemon->pidfile_fd >= 0)
@@ -78,6 +83,10 @@ void carry_inherit(const struct state *state, bool wanted)
         fd_set_inherited((int)socket->fd, wanted);
     for (int i = 0; (listener = state_at(state, STATE_LISTENER, i)); i++)
         fd_set_inherited((int)listener->fd, wanted);
+    for (int i = 0; (listener = state_at(state, STATE_CONTROL, i)); i++)
+        fd_set_inherited((int)listener->fd, wanted);
+    for (int i = 0; (caller = state_at(state, STATE_CALLER, i)); i++)
+        fd_set_inherited((int)caller->fd, wanted);
     for (int i = 0; (worker = state_at(state, STATE_WORKER, i)); i++)
         if (worker->error_fd >= 0)
             fd_set_inherited((int)worker->error_fd, wanted);
@@ -94,26 +103,34 @@ static int adopt_sockets(const struct state *state)
     return error;
 }
 
+static struct listener *adopt_listener(const struct state_listener *saved)
+{
+    char why[100];
+    struct listener_facts facts = {
+        .origin = (enum listener_origin)saved->origin,
+        .passed_name = saved->name[0] ? saved->name : NULL,
+        .port = (unsigned)saved->port,
+        .any_family = saved->any_family,
+        .device = (dev_t)saved->device,
+        .inode = (ino_t)saved->inode,
+    };
+    struct listener *listener = listener_revive((int)saved->fd, &facts, why, sizeof why);
+    if (!listener)
+        log_err("a listener of the program before can't be used: %s", why);
+    return listener;
+}
+
 static void adopt_listeners(struct realm *realm, const struct state *state)
 {
     const struct state_listener *saved;
     struct listener **end = &realm->listeners;
-    char why[100];
     for (int i = 0; (saved = state_at(state, STATE_LISTENER, i)); i++) {
-        struct listener_facts facts = {
-            .origin = (enum listener_origin)saved->origin,
-            .passed_name = saved->name[0] ? saved->name : NULL,
-            .port = (unsigned)saved->port,
-            .any_family = saved->any_family,
-            .device = (dev_t)saved->device,
-            .inode = (ino_t)saved->inode,
-        };
-        *end = listener_revive((int)saved->fd, &facts, why, sizeof why);
+        *end = adopt_listener(saved);
         if (*end)
             end = &(*end)->next;
-        else
-            log_err("a listener of the program before can't be used: %s", why);
     }
+    saved = state_at(state, STATE_CONTROL, 0);
+    realm->control = saved ? adopt_listener(saved) : NULL;
 }
 
 static const struct handler_section *find_handler(const char *name)
@@ -197,6 +214,7 @@ static struct config *make_config(const struct state *state, const char *file)
     if (!config)
         return NULL;
     config->file = arena_text(config->arena, file);
+    config->control_gid = IDENTITY_NO_GROUP;
     config->log.level = (int)daemon->log_level;
     config->log.facility = (int)daemon->log_facility;
     config->log.ident = arena_text(config->arena, daemon->log_ident);

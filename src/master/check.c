@@ -194,7 +194,9 @@ static void probe(const struct config *config, const struct pool_config *pool,
 
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
+    int kept[2];
     check_become_child(parent);
+    fd_keep_only(kept, log_descriptors(kept));
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);

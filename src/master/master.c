@@ -3,6 +3,7 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../base/sysd.h"
+#include "../config/identity.h"
 #include "../shared/exitcode.h"
 
 #include <errno.h>
@@ -47,7 +48,7 @@ static int open_shared(struct master *master, const struct state *state)
 int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self,
                 const struct state *state)
 {
-    *master = (struct master){.bell.fd = -1, .board_fd = -1};
+    *master = (struct master){.bell.fd = -1, .board_fd = -1, .control.socket = -1};
     int error = loop_open(&master->loop, signals);
     if (error)
         return error;
@@ -57,12 +58,14 @@ int master_open(struct master *master, const sigset_t *signals, const struct upg
     error = open_shared(master, state);
     if (!error)
         error = spawn_open(spawner);
+    if (!error)
+        error = control_open(&master->control, &master->loop);
     if (error)
         return error;
     spawner->loop = &master->loop;
     spawner->bell = master->bell.fd;
     spawner->master = getpid();
-    upgrade_init(&master->upgrade, self, master->board_fd);
+    upgrade_init(&master->upgrade, self, master->board_fd, &master->control);
     oom_open(&master->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
     return loop_add(&master->loop, &master->bell);
 }
@@ -115,7 +118,10 @@ int master_resume(struct master *master, const struct state *state)
 
 void master_close(struct master *master)
 {
-    reload_close_listeners(&master->realm);
+    realm_close_listeners(&master->realm);
+    listener_close(master->realm.control);
+    control_close(&master->control);
+    reload_close(&master->reload);
     config_unref(master->realm.config);
     spawn_close(&master->realm.spawner);
     if (master->realm.spawner.board)
@@ -124,17 +130,7 @@ void master_close(struct master *master)
     loop_close(&master->loop);
 }
 
-/* The verbs. */
-
-void master_reload(struct master *master)
-{
-    if (master->phase == PHASE_STOPPING)
-        log_notice("stopping: no reload any more");
-    else if (master->phase == PHASE_STARTING)
-        master->reload.again = true; /* once the start is done */
-    else
-        reload_begin(&master->reload, &master->realm);
-}
+/* The end. */
 
 static usec longest_grace(const struct pool *pools)
 {
@@ -148,9 +144,9 @@ static usec longest_grace(const struct pool *pools)
 static void begin_stop(struct master *master)
 {
     master->phase = PHASE_STOPPING;
-    reload_abandon(&master->reload);
+    reload_abandon(&master->reload, &master->realm);
     upgrade_abandon(&master->upgrade);
-    reload_close_listeners(&master->realm);
+    realm_close_listeners(&master->realm);
 }
 
 void master_stop(struct master *master)
@@ -178,55 +174,6 @@ void master_stop_now(struct master *master)
     begin_stop(master);
     for (struct pool *p = master->realm.pools; p; p = p->next)
         pool_stop_now(p, now);
-}
-
-void master_tell(struct master *master)
-{
-    publish_realm(&master->publish, &master->realm, clock_now());
-    publish_tell(master->realm.spawner.board);
-}
-
-static void resize(struct master *master, int by)
-{
-    if (master->phase == PHASE_STOPPING)
-        return;
-    for (struct pool *p = master->realm.pools; p; p = p->next) {
-        int wanted = p->conf->workers + p->extra + by;
-        if (pool_config_is_dynamic(p->conf))
-            continue;
-        if (wanted < 1 || wanted > POOL_WORKERS_MAX || p->removed)
-            continue;
-        p->extra += by;
-        log_notice("pool %s: resized to %d workers, until the next reload pool=%s workers=%d",
-                   p->name, wanted, p->name, wanted);
-    }
-}
-
-void master_more(struct master *master)
-{
-    resize(master, 1);
-}
-
-void master_fewer(struct master *master)
-{
-    resize(master, -1);
-}
-
-void master_drain(struct master *master)
-{
-    if (master->phase == PHASE_STOPPING)
-        return;
-    log_notice("draining: the sockets stay, nothing is accepted until a reload");
-    for (struct pool *p = master->realm.pools; p; p = p->next)
-        p->drained = true;
-}
-
-void master_upgrade(struct master *master)
-{
-    if (master->phase == PHASE_STOPPING)
-        log_notice("stopping: no upgrade any more");
-    else
-        upgrade_begin(&master->upgrade);
 }
 
 /* The parts of a round. */
@@ -315,6 +262,9 @@ usec master_step(struct master *master, usec now)
         next = clock_earlier(next,
                              upgrade_step(&master->upgrade, &master->realm, &master->reload, now));
     }
+    const struct realm *realm = &master->realm;
+    control_listen(&master->control, realm->control ? realm->control->fd : -1,
+                   realm->config->control_gid);
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
         log_notice("stopped");
         master->phase = PHASE_ENDED;

@@ -1,14 +1,16 @@
 /*
- * master - the one process that opens the sockets, forks, supervises: its state and its verbs.
+ * master - the one process that opens the sockets, forks, supervises: its state, and how that goes
+ * on by itself.
  *
- * Owns:      the realm, the reload, the scoreboard, the phase of its life.
- * Knows not: which signal or word asked for a verb (verbs), when it is called (supervisor).
- * Called by: main, verbs, supervisor.
+ * Owns:      the realm, the reload, the control socket, the scoreboard, the phase of its life.
+ * Knows not: what it is told to do (orders), when it is called (supervisor).
+ * Called by: main, orders, supervisor.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_MASTER_H
 #define PREFORKD_MASTER_MASTER_H
 
+#include "control.h"
 #include "oom.h"
 #include "publish.h"
 #include "upgrade.h"
@@ -27,6 +29,7 @@ struct master {
     struct realm realm;
     struct reload reload;
     struct upgrade upgrade;
+    struct control control;
     enum master_phase phase;
     bool stopping_now;
     int exit_status;
@@ -52,15 +55,9 @@ int master_start(struct master *master, struct config *config);
 int master_resume(struct master *master, const struct state *state);
 void master_close(struct master *master);
 
-/* The verbs. */
-void master_reload(struct master *master);
-void master_stop(struct master *master); /* gracefully; the second time now */
+/* Stops: no new connection; those in hand may end within their graceful_timeout, or end now. */
+void master_stop(struct master *master);
 void master_stop_now(struct master *master);
-void master_tell(struct master *master);  /* each pool's state to the log */
-void master_more(struct master *master);  /* a worker more in every pool */
-void master_fewer(struct master *master); /* and one fewer */
-void master_drain(struct master *master);
-void master_upgrade(struct master *master);
 
 /* The parts of a round of the supervisor. */
 void master_reap(struct master *master);

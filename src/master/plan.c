@@ -1,12 +1,16 @@
 #include "plan.h"
 
+#include "../base/places.h"
 #include "../base/sysd.h"
+#include "../config/identity.h"
 #include "../handlers/handler.h"
 #include "../worker/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 const char *const plan_words[] = {
     [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
@@ -26,9 +30,29 @@ struct listener_options plan_listener_options(const struct pool_config *conf, bo
     };
 }
 
+struct listener_options plan_control_options(const struct config *config)
+{
+    bool shared = config->control_gid != IDENTITY_NO_GROUP;
+    return (struct listener_options){
+        .backlog = 128,
+        .mode = shared ? 0660 : 0600,
+        .uid = geteuid(),
+        .gid = shared ? config->control_gid : getegid(),
+        .nonblocking = true,
+    };
+}
+
 bool plan_needs_workers(const struct plan *plan)
 {
     return plan->kind == PLAN_REPLACED || plan->kind == PLAN_ADDED;
+}
+
+bool plans_have(const struct plans *plans, const struct pool *pool)
+{
+    for (int i = 0; i < plans->count; i++)
+        if (plans->at[i].pool == pool)
+            return true;
+    return false;
 }
 
 /* Making it: what a plan for one pool is made of. */
@@ -40,7 +64,7 @@ struct maker {
 
 static void fault(struct maker *maker, const struct listen_spec *spec, const char *why)
 {
-    faults_add(&maker->plans->config->faults, spec->file, spec->line, "pool %s: listen \"%s\": %s",
+    faults_add(maker->plans->faults, spec->file, spec->line, "pool %s: listen \"%s\": %s",
                maker->plan->conf->name, spec->word, why);
 }
 
@@ -73,10 +97,23 @@ static struct listener *find_old(const struct maker *maker, const struct listen_
     return listener;
 }
 
+/* One that would be opened, for its place in the plan. */
+static struct listener *imagine(const struct listen_spec *spec)
+{
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (!listener)
+        return NULL;
+    listener->fd = -1;
+    listener->asked = listener->bound = spec->addr;
+    listener->any_family = spec->any_family;
+    addr_print(&spec->addr, listener->text);
+    return listener;
+}
+
 static void open_new(struct maker *maker, const struct listen_spec *spec)
 {
-    char why[ADDR_TEXT + 100];
-    struct listener *listener;
+    char why[ADDR_TEXT + 100] = "out of memory";
+    struct listener *listener = NULL;
     for (const struct listener *old = maker->listeners; old; old = old->next)
         if (listener_collides(old, spec)) {
             snprintf(why, sizeof why,
@@ -89,10 +126,14 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
     int count = maker->plan->conf->listen_count;
     struct listener_options options =
         plan_listener_options(maker->plan->conf, pool_polls(maker->plan->conf, count));
-    if (listener_open(&listener, spec, &options, why, sizeof why) != 0)
-        fault(maker, spec, why);
+    if (maker->plans->rehearsal)
+        listener = imagine(spec);
     else
+        listener_open(&listener, spec, &options, why, sizeof why);
+    if (listener)
         take_opened(maker, spec, listener);
+    else
+        fault(maker, spec, why);
 }
 
 /* Every socket that was passed under the name. */
@@ -127,7 +168,7 @@ static void plan_listeners(struct maker *maker)
     struct plan *plan = maker->plan;
     plan->listeners = calloc(WORKER_LISTENERS_MAX, sizeof(struct listener *));
     if (!plan->listeners) {
-        faults_add(&maker->plans->config->faults, plan->conf->origin.file, plan->conf->origin.line,
+        faults_add(maker->plans->faults, plan->conf->origin.file, plan->conf->origin.line,
                    "out of memory");
         return;
     }
@@ -141,13 +182,6 @@ static void plan_listeners(struct maker *maker)
         else
             open_new(maker, spec);
     }
-}
-
-static struct pool *find_pool(struct pool *pools, const char *name)
-{
-    while (pools && (pools->removed || strcmp(pools->name, name) != 0))
-        pools = pools->next;
-    return pools;
 }
 
 /* Workers keep the log as it was when they were forked: to change it for them, they must be new. */
@@ -165,8 +199,7 @@ static bool log_differs(const struct config *old, const struct config *new, char
     return false;
 }
 
-static void plan_pool(struct plan *plan, struct pool *pools, const struct config *current,
-                      const struct config *config)
+static void plan_pool(struct plan *plan, const struct realm *realm, const struct config *config)
 {
     static const enum plan_kind kinds[] = {
         [POOL_KEPT] = PLAN_KEPT,
@@ -175,7 +208,7 @@ static void plan_pool(struct plan *plan, struct pool *pools, const struct config
         [POOL_REPLACED] = PLAN_REPLACED,
     };
     plan->kind = PLAN_ADDED;
-    plan->pool = find_pool(pools, plan->conf->name);
+    plan->pool = realm_find(realm, plan->conf->name);
     if (!plan->pool)
         return;
     if (plan->pool->carried) {
@@ -184,8 +217,46 @@ static void plan_pool(struct plan *plan, struct pool *pools, const struct config
         return;
     }
     plan->kind = kinds[config_compare(plan->pool->conf, plan->conf, plan->what, sizeof plan->what)];
-    if (plan->kind != PLAN_REPLACED && log_differs(current, config, plan->what, sizeof plan->what))
+    if (plan->kind != PLAN_REPLACED &&
+        log_differs(realm->config, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;
+}
+
+/* The directory of the default place is made where nobody did: by hand there is no unit for it. */
+static void make_default_directory(const char *path)
+{
+    if (strcmp(path, PLACE_CONTROL) == 0 && mkdir(PLACE_RUN, 0755) == 0)
+        chmod(PLACE_RUN, 0755);
+}
+
+static int open_control(struct plans *plans, const struct listen_spec *spec)
+{
+    const struct config *config = plans->config;
+    struct listener_options options = plan_control_options(config);
+    char why[200] = "out of memory";
+    if (plans->rehearsal) {
+        plans->control = imagine(spec);
+    } else {
+        make_default_directory(config->control);
+        listener_open(&plans->control, spec, &options, why, sizeof why);
+    }
+    if (plans->control)
+        return 0;
+    faults_add(plans->faults, option_file(global_rows, &config->origin, "control"),
+               option_line(global_rows, &config->origin, "control"), "control \"%s\": %s",
+               config->control, why);
+    return -1;
+}
+
+static int plan_control(struct plans *plans, const struct realm *realm)
+{
+    struct listen_spec spec = {.word = plans->config->control};
+    if (!addr_from_path(&spec.addr, plans->config->control) || plans->config->control[0] != '/')
+        return 0;
+    if (!realm->control || !listener_is(realm->control, &spec))
+        return open_control(plans, &spec);
+    plans->control = realm->control;
+    return 0;
 }
 
 /* Canaries accept before the new options are in force on sockets that were there already. */
@@ -193,34 +264,118 @@ static void prepare_listeners(const struct plan *plan)
 {
     bool polls = pool_polls(plan->conf, plan->listener_count);
     struct listener_options options = plan_listener_options(plan->conf, polls);
-    for (int i = 0; i < plan->listener_count; i++)
+    for (int i = 0; plan_needs_workers(plan) && i < plan->listener_count; i++)
         listener_prepare(plan->listeners[i], &options);
 }
 
-int plans_make(struct plans *plans, struct config *config, const struct config *current,
-               struct pool *pools, struct listener *listeners)
+int plans_make(struct plans *plans, const struct realm *realm)
 {
-    *plans = (struct plans){.config = config};
+    const struct config *config = plans->config;
+    unsigned faults_before = plans->faults->count;
     plans->at = calloc((size_t)config->pool_count, sizeof *plans->at);
     if (!plans->at) {
-        faults_add(&config->faults, config->file, 0, "out of memory");
+        faults_add(plans->faults, config->file, 0, "out of memory");
         return -1;
     }
     plans->count = config->pool_count;
-    for (struct listener *l = listeners; l; l = l->next)
+    for (struct listener *l = realm->listeners; l; l = l->next)
         l->wanted = false;
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         plan->conf = config->pools[i];
-        plan_pool(plan, pools, current, config);
-        plan_listeners(&(struct maker){.plans = plans, .listeners = listeners, .plan = plan});
+        plan_pool(plan, realm, config);
+        plan_listeners(
+            &(struct maker){.plans = plans, .listeners = realm->listeners, .plan = plan});
     }
-    if (config->faults.count)
+    if (plan_control(plans, realm) != 0 || plans->faults->count != faults_before)
         return -1;
-    for (int i = 0; i < plans->count; i++)
-        if (plan_needs_workers(&plans->at[i]))
-            prepare_listeners(&plans->at[i]);
+    for (int i = 0; !plans->rehearsal && i < plans->count; i++)
+        prepare_listeners(&plans->at[i]);
     return 0;
+}
+
+void plans_renew(struct plans *plans, const struct pool *pool)
+{
+    for (int i = 0; i < plans->count; i++)
+        if (plans->at[i].pool == pool) {
+            plans->at[i].kind = PLAN_REPLACED;
+            snprintf(plans->at[i].what, sizeof plans->at[i].what, "as asked");
+        }
+}
+
+/* How many workers it makes, its canary among them. */
+static int births_of(const struct plan *plan)
+{
+    bool dynamic = pool_config_is_dynamic(plan->conf);
+    int there = plan->pool ? pool_census(plan->pool).active : 0;
+    int wanted = dynamic ? plan->conf->min_workers : plan->conf->workers;
+    if (dynamic && wanted < there)
+        wanted = there;
+    if (plan_needs_workers(plan))
+        return wanted ? wanted : 1;
+    return wanted > there ? wanted - there : 0;
+}
+
+int plans_fit(const struct plans *plans, const struct realm *realm)
+{
+    int births = 0, room = realm_room(realm);
+    for (int i = 0; i < plans->count; i++)
+        births += births_of(&plans->at[i]);
+    if (births <= room)
+        return 0;
+    faults_add(plans->faults, plans->config->file, 0,
+               "%d new workers, and the scoreboard has room for %d: wait until old ones are done "
+               "with their connections",
+               births, room);
+    return -1;
+}
+
+/* Telling it. */
+
+static void tell_pool(const struct plan *plan, plan_teller *tell, void *owner)
+{
+    char line[POOL_NAME_MAX + sizeof plan->what + 40];
+    const char *between = plan->kind == PLAN_RESIZED ? " " : ": ";
+    snprintf(line, sizeof line, "pool %s: %s%s%s", plan->conf->name, plan_words[plan->kind],
+             plan->what[0] ? between : "", plan->what);
+    tell(owner, plan->kind != PLAN_KEPT, line);
+}
+
+static void tell_socket(const char *kind, const struct listener *listener, const char *word,
+                        plan_teller *tell, void *owner)
+{
+    char line[ADDR_TEXT + 40];
+    snprintf(line, sizeof line, "%s %s: %s", kind, listener->text, word);
+    tell(owner, strcmp(word, "kept") != 0, line);
+}
+
+static void tell_control(const struct plans *plans, const struct realm *realm, plan_teller *tell,
+                         void *owner)
+{
+    if (plans->control == realm->control)
+        return;
+    if (realm->control)
+        tell_socket("control", realm->control, "closed", tell, owner);
+    if (plans->control)
+        tell_socket("control", plans->control, "opened", tell, owner);
+}
+
+void plans_tell(const struct plans *plans, const struct realm *realm, plan_teller *tell,
+                void *owner)
+{
+    char line[POOL_NAME_MAX + 40];
+    for (int i = 0; i < plans->count; i++)
+        tell_pool(&plans->at[i], tell, owner);
+    for (const struct pool *p = realm->pools; p; p = p->next)
+        if (!p->removed && !plans_have(plans, p)) {
+            snprintf(line, sizeof line, "pool %s: removed", p->name);
+            tell(owner, true, line);
+        }
+    for (const struct listener *l = realm->listeners; l; l = l->next)
+        tell_socket("listener", l, l->wanted ? "kept" : "closed", tell, owner);
+    for (const struct listener *l = plans->opened; l; l = l->next)
+        tell_socket("listener", l, "opened", tell, owner);
+    tell_control(plans, realm, tell, owner);
 }
 
 void plans_done(struct plans *plans)
@@ -231,12 +386,14 @@ void plans_done(struct plans *plans)
     *plans = (struct plans){0};
 }
 
-void plans_abandon(struct plans *plans)
+void plans_abandon(struct plans *plans, const struct realm *realm)
 {
     while (plans->opened) {
         struct listener *next = plans->opened->next;
         listener_close(plans->opened);
         plans->opened = next;
     }
+    if (plans->control != realm->control)
+        listener_close(plans->control);
     plans_done(plans);
 }

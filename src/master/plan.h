@@ -1,15 +1,17 @@
 /*
- * plan - what becomes of each pool and listener under a new configuration, before anything does.
+ * plan - what a new configuration would change: for each pool whether its workers stay, for each
+ * socket whether it is there already, and whether there is room for it all.
  *
- * Owns:      the matching of old to new, and the listeners that are opened on trial.
+ * Owns:      the matching of old to new, the listeners that are opened on trial, and the lines that
+ *            tell it.
  * Knows not: when it is carried out.
- * Called by: reload.
+ * Called by: commit, reload.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_PLAN_H
 #define PREFORKD_MASTER_PLAN_H
 
-#include "pool.h"
+#include "realm.h"
 
 enum plan_kind {
     PLAN_KEPT,
@@ -31,18 +33,33 @@ struct plan {
 
 struct plans {
     struct config *config;
+    struct faults *faults; /* where what goes wrong is noted */
     struct plan *at;
     int count;
-    struct listener *opened; /* not in force yet */
+    bool rehearsal;           /* made to be told: nothing is opened */
+    struct listener *opened;  /* not in force yet */
+    struct listener *control; /* the control socket that is wanted: that in force, one of its own,
+                                 or NULL */
 };
 
-/* Makes the plan, opens the new listeners. 0; or -1 with the faults noted in the configuration:
- * plans_abandon then undoes what was done. `current` is NULL at the start. */
-int plans_make(struct plans *plans, struct config *config, const struct config *current,
-               struct pool *pools, struct listener *listeners);
+/* Makes the plan, opens the new listeners, or, in a rehearsal, only notes which. 0; or -1 with the
+ * faults noted: plans_abandon then undoes what was done. In the realm nothing is in force at the
+ * start. */
+int plans_make(struct plans *plans, const struct realm *realm);
+
+/* Of a plan that changes nothing: has a pool's workers replaced all the same. */
+void plans_renew(struct plans *plans, const struct pool *pool);
+
+/* Whether the scoreboard has room for all that it makes of workers. 0; or -1 with the fault noted. */
+int plans_fit(const struct plans *plans, const struct realm *realm);
+
+/* Tells it, a line a pool and a listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */
+typedef void plan_teller(void *owner, bool changes, const char *line);
+void plans_tell(const struct plans *plans, const struct realm *realm, plan_teller *tell,
+                void *owner);
 
 /* Closes what was opened, frees. */
-void plans_abandon(struct plans *plans);
+void plans_abandon(struct plans *plans, const struct realm *realm);
 
 /* Frees what nobody took over. */
 void plans_done(struct plans *plans);
@@ -50,7 +67,12 @@ void plans_done(struct plans *plans);
 /* Whether its workers must be new ones. */
 bool plan_needs_workers(const struct plan *plan);
 
-/* What of a pool's configuration sits on its sockets, whose workers poll them, or don't. */
+/* Whether one of the plans is a pool's. */
+bool plans_have(const struct plans *plans, const struct pool *pool);
+
+/* What of a pool's configuration sits on its sockets, whose workers poll them, or don't; and what of
+ * a configuration on the control socket. */
 struct listener_options plan_listener_options(const struct pool_config *conf, bool polls);
+struct listener_options plan_control_options(const struct config *config);
 
 #endif

@@ -10,7 +10,7 @@
 #ifndef PREFORKD_MASTER_PUBLISH_H
 #define PREFORKD_MASTER_PUBLISH_H
 
-#include "reload.h"
+#include "realm.h"
 
 struct publish {
     unsigned generation; /* whose listeners are published */

@@ -3,266 +3,246 @@
 #include "../base/log.h"
 #include "../base/sysd.h"
 #include "check.h"
+#include "commit.h"
 #include "store.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CHECK_PATIENCE  (10 * USEC_SECOND)
 #define IDLERS_PATIENCE (2 * USEC_SECOND)
 
-/* Putting in force. */
+enum { NOTES_ROOM = 1024 * 1024 }; /* for a restart's faults: one a pool at most */
 
-static void apply_listeners(const struct pool *pool)
-{
-    struct listener_options options = plan_listener_options(pool->conf, pool->polls);
-    for (int i = 0; i < pool->listener_count; i++)
-        listener_apply(pool->listeners[i], &options);
-}
-
-/* What is allowed, but should not surprise. */
-static void tell_oddities(const struct pool *pool)
-{
-    const struct pool_config *conf = pool->conf;
-    int most = 0;
-    FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
-    if (file && fscanf(file, "%d", &most) != 1)
-        most = 0;
-    if (file)
-        fclose(file);
-    if (most && conf->backlog > most)
-        log_notice("pool %s: the kernel caps its backlog of %d at net.core.somaxconn = %d",
-                   conf->name, conf->backlog, most);
-    if (geteuid() == 0 && conf->identity.uid == 0)
-        log_notice("pool %s: its workers run as root", conf->name);
-}
-
-static void put_in_force(struct plan *plan, struct config *config, unsigned generation)
-{
-    struct pool *pool = plan->pool;
-    unsigned its = plan_needs_workers(plan) ? generation : pool->generation;
-    pool_configure(pool, config, plan->conf, its, plan->listeners, plan->listener_count);
-    plan->listeners = NULL;
-    pool_promote_canaries(pool);
-    apply_listeners(pool);
-    if (plan->kind != PLAN_KEPT)
-        tell_oddities(pool);
-}
-
-static void append_pool(struct realm *realm, struct pool *pool)
-{
-    struct pool **end = &realm->pools;
-    while (*end)
-        end = &(*end)->next;
-    *end = pool;
-}
-
-/* A new pool is there from its canary on. */
-static int add_pools(struct realm *realm, struct plans *plans, unsigned generation)
-{
-    for (int i = 0; i < plans->count; i++) {
-        struct plan *plan = &plans->at[i];
-        if (plan->kind != PLAN_ADDED)
-            continue;
-        plan->pool = pool_new(&realm->spawner, plans->config, plan->conf, generation);
-        if (!plan->pool) {
-            faults_add(&plans->config->faults, plan->conf->origin.file, plan->conf->origin.line,
-                       "pool %s: no room for it in the scoreboard", plan->conf->name);
-            return -1;
-        }
-        plan->pool->on_trial = true;
-        append_pool(realm, plan->pool);
-    }
-    return 0;
-}
-
-static bool is_planned(const struct plans *plans, const struct pool *pool)
-{
-    for (int i = 0; i < plans->count; i++)
-        if (plans->at[i].pool == pool)
-            return true;
-    return false;
-}
-
-static void tell_plan(const struct plan *plan)
-{
-    const char *word = plan_words[plan->kind];
-    bool detailed = plan->what[0] && plan->kind == PLAN_RESIZED;
-    log_event(plan->kind == PLAN_KEPT ? LOG_INFO : LOG_NOTICE, "reload: pool %s: %s%s%s",
-              plan->conf->name, word, plan->what[0] ? (detailed ? " " : ": ") : "", plan->what);
-}
-
-static void retire_unplanned(struct realm *realm, const struct plans *plans)
-{
-    for (struct pool *pool = realm->pools; pool; pool = pool->next)
-        if (!pool->removed && !is_planned(plans, pool)) {
-            pool_remove(pool);
-            log_notice("reload: pool %s: removed", pool->name);
-        }
-}
-
-/* Those in force that nobody wants any more go, those that were opened come. */
-static void exchange_listeners(struct realm *realm, struct plans *plans, bool tell)
-{
-    struct listener **at = &realm->listeners;
-    while (*at) {
-        struct listener *listener = *at;
-        if (tell)
-            log_event(listener->wanted ? LOG_INFO : LOG_NOTICE, "reload: listener %s: %s",
-                      listener->text, listener->wanted ? "kept" : "closed");
-        if (listener->wanted) {
-            at = &listener->next;
-            continue;
-        }
-        *at = listener->next;
-        store_release(listener);
-        listener_close(listener);
-    }
-    *at = plans->opened;
-    plans->opened = NULL;
-    for (const struct listener *l = *at; tell && l; l = l->next)
-        log_notice("reload: listener %s: opened", l->text);
-}
-
-static void commit(struct realm *realm, struct plans *plans, bool tell)
-{
-    struct config *config = plans->config;
-    realm->generation++;
-    arena_seal(config->arena);
-    log_configure(config->log.ident, config->log.facility, config->log.level);
-    for (int i = 0; i < plans->count; i++) {
-        if (tell)
-            tell_plan(&plans->at[i]);
-        put_in_force(&plans->at[i], config, realm->generation);
-    }
-    retire_unplanned(realm, plans);
-    exchange_listeners(realm, plans, tell);
-    store_keep(realm->listeners);
-    plans_done(plans);
-    config_unref(realm->config);
-    realm->config = config;
-}
+static const char *const job_words[] = {
+    [JOB_RELOAD] = "reload",
+    [JOB_REHEARSAL] = "dry run",
+    [JOB_RESTART] = "restart",
+};
 
 int reload_first(struct reload *reload, struct realm *realm, struct config *config)
 {
-    *reload = (struct reload){0};
+    *reload = (struct reload){.plans = {.config = config, .faults = &config->faults}};
     realm->listeners = store_take(config);
-    if (plans_make(&reload->plans, config, NULL, NULL, realm->listeners) != 0 ||
-        add_pools(realm, &reload->plans, 1) != 0) {
-        plans_abandon(&reload->plans);
+    if (plans_make(&reload->plans, realm) != 0 || commit_add_pools(realm, &reload->plans, 1) != 0) {
+        plans_abandon(&reload->plans, realm);
         return -1;
     }
-    commit(realm, &reload->plans, false);
+    arena_seal(config->arena);
+    commit_apply(realm, &reload->plans, false);
     return 0;
 }
 
-/* The ends of a reload. */
+/* Jobs and their results. */
+
+uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool)
+{
+    for (int i = 0; i < reload->queued; i++)
+        if (reload->queue[i].kind == kind && strcmp(reload->queue[i].pool, pool) == 0)
+            return reload->queue[i].number;
+    if (reload->queued == RELOAD_QUEUE)
+        return 0;
+    struct job *job = &reload->queue[reload->queued++];
+    *job = (struct job){.kind = kind, .number = ++reload->last};
+    snprintf(job->pool, sizeof job->pool, "%s", pool);
+    if (reload->state != RELOAD_NONE)
+        log_notice("a %s is under way: another %s will follow it", job_words[reload->job.kind],
+                   job_words[kind]);
+    return job->number;
+}
+
+static struct reload_result *result_of(struct reload *reload, uint64_t number)
+{
+    return &reload->results[number % RELOAD_RESULTS];
+}
+
+const struct reload_result *reload_result(const struct reload *reload, uint64_t number)
+{
+    const struct reload_result *result = &reload->results[number % RELOAD_RESULTS];
+    bool under_way = reload->state != RELOAD_NONE && reload->job.number == number;
+    return result->number == number && !under_way ? result : NULL;
+}
+
+static void begin_result(struct reload *reload)
+{
+    struct reload_result *result = result_of(reload, reload->job.number);
+    scroll_done(&result->said);
+    scroll_done(&result->faults);
+    *result = (struct reload_result){.number = reload->job.number};
+}
+
+static struct faults *faults_of(struct reload *reload)
+{
+    return reload->notes ? &reload->faults : &reload->config->faults;
+}
+
+static void note_faults(struct reload_result *result, const struct faults *faults)
+{
+    char place[FAULT_PLACE];
+    for (const struct fault *f = faults->first; f; f = f->next)
+        scroll_print(&result->faults, "%s: %s\n", fault_place(f, place), f->text);
+    if (faults->count > FAULTS_MAX)
+        scroll_print(&result->faults, "and %u more\n", faults->count - FAULTS_MAX);
+}
+
+/* A line of the plan, to the log and to who asked. What stays as it is, only a rehearsal tells. */
+static void tell_line(void *owner, bool changes, const char *line)
+{
+    struct reload *reload = owner;
+    bool rehearsal = reload->job.kind == JOB_REHEARSAL;
+    if (!rehearsal)
+        log_event(changes ? LOG_NOTICE : LOG_INFO, "%s: %s", job_words[reload->job.kind], line);
+    if (changes || rehearsal)
+        scroll_print(&result_of(reload, reload->job.number)->said, "%s\n", line);
+}
+
+/* What stands in the scoreboard for those who ask later. */
+static void record(const struct reload *reload, const struct realm *realm,
+                   const struct faults *faults)
+{
+    char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
+    if (faults && faults->first)
+        snprintf(why, sizeof why, "%s: %s", fault_place(faults->first, place), faults->first->text);
+    if (reload->job.kind == JOB_RELOAD)
+        scoreboard_note_reload(realm->spawner.board, faults ? why : NULL);
+}
+
+/* Its ends. */
 
 static void finish(struct reload *reload)
 {
     reload->state = RELOAD_NONE;
     reload->config = NULL;
-    sysd_notify("READY=1");
+    arena_close(reload->notes);
+    reload->notes = NULL;
+    if (reload->job.kind == JOB_RELOAD)
+        sysd_notify("READY=1");
 }
 
-static void rollback(struct reload *reload)
+static void log_refusal(const struct reload *reload, const struct realm *realm,
+                        const struct faults *faults)
 {
-    struct plans *plans = &reload->plans;
-    for (int i = 0; i < plans->count; i++) {
-        struct plan *plan = &plans->at[i];
-        if (!plan->pool)
-            continue;
-        pool_dismiss_canaries(plan->pool);
-        if (plan->kind == PLAN_ADDED)
-            plan->pool->removed = true;
-        else
-            apply_listeners(plan->pool);
-    }
-    plans_abandon(plans);
-}
-
-/* The first fault stands for all. */
-static void note_refusal(const struct realm *realm, const struct faults *faults)
-{
-    char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
-    if (faults->first)
-        snprintf(why, sizeof why, "%s: %s", fault_place(faults->first, place), faults->first->text);
-    scoreboard_note_reload(realm->spawner.board, why);
+    const char *word = job_words[reload->job.kind];
+    char place[FAULT_PLACE];
+    for (const struct fault *f = faults->first; f; f = f->next)
+        log_err("%s: %s: %s", word, fault_place(f, place), f->text);
+    log_err("%s refused, %u fault%s: the configuration of before stays in force generation=%u",
+            word, faults->count, faults->count == 1 ? "" : "s", realm->generation);
 }
 
 static void refuse(struct reload *reload, struct realm *realm)
 {
-    struct faults *faults = &reload->config->faults;
-    char place[FAULT_PLACE];
-    note_refusal(realm, faults);
-    for (const struct fault *f = faults->first; f; f = f->next)
-        log_err("reload: %s: %s", fault_place(f, place), f->text);
-    log_err("reload refused, %u fault%s: the configuration of before stays in force generation=%u",
-            faults->count, faults->count == 1 ? "" : "s", realm->generation);
-    rollback(reload);
+    struct faults *faults = faults_of(reload);
+    struct reload_result *result = result_of(reload, reload->job.number);
+    if (reload->job.kind != JOB_REHEARSAL)
+        log_refusal(reload, realm, faults);
+    scroll_done(&result->said);
+    note_faults(result, faults);
+    result->refused = true;
+    record(reload, realm, faults);
+    commit_undo(realm, &reload->plans);
     config_unref(reload->config);
-    reload->refused++;
     finish(reload);
 }
 
 static void succeed(struct reload *reload, const struct realm *realm)
 {
+    const char *word = job_words[reload->job.kind];
     double seconds = clock_seconds(clock_now() - reload->began);
-    reload->done++;
-    scoreboard_note_reload(realm->spawner.board, NULL);
-    log_notice("reload done: the configuration is in force generation=%u seconds=%.3f",
+    record(reload, realm, NULL);
+    log_notice("%s done: %s generation=%u seconds=%.3f", word,
+               reload->job.kind == JOB_RELOAD ? "the configuration is in force"
+                                              : "the workers are new ones",
                realm->generation, seconds);
+    scroll_print(&result_of(reload, reload->job.number)->said,
+                 "%s done: generation %u, in %.3f s\n", word, realm->generation, seconds);
+    finish(reload);
+}
+
+static void end_rehearsal(struct reload *reload, struct realm *realm)
+{
+    plans_tell(&reload->plans, realm, tell_line, reload);
+    plans_abandon(&reload->plans, realm);
+    config_unref(reload->config);
     finish(reload);
 }
 
 /* Its steps. */
 
-void reload_begin(struct reload *reload, const struct realm *realm)
+static void begin_check(struct reload *reload, struct realm *realm)
 {
-    if (reload->state != RELOAD_NONE) {
-        reload->again = true;
-        log_notice("a reload is under way: another one will follow it");
-        return;
-    }
     struct config *config = config_new();
     pid_t checker = config ? check_start(config, realm->config->file) : -ENOMEM;
     if (checker < 0) {
-        log_err("reload refused: can't start the check: %s", strerror((int)-checker));
+        struct reload_result *result = result_of(reload, reload->job.number);
+        log_err("%s refused: can't start the check: %s", job_words[reload->job.kind],
+                strerror((int)-checker));
+        scroll_print(&result->faults, "can't start the check: %s\n", strerror((int)-checker));
+        result->refused = true;
         config_unref(config);
         return;
     }
     reload->state = RELOAD_CHECKING;
     reload->config = config;
     reload->checker = checker;
-    reload->began = clock_now();
     reload->deadline = reload->began + CHECK_PATIENCE;
-    sysd_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)reload->began);
-    log_notice("reloading %s", realm->config->file);
+    reload->plans = (struct plans){.config = config,
+                                   .faults = &config->faults,
+                                   .rehearsal = reload->job.kind == JOB_REHEARSAL};
+    if (reload->job.kind == JOB_RELOAD) {
+        sysd_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)reload->began);
+        log_notice("reloading %s", realm->config->file);
+    }
 }
 
-static int fork_canaries(struct reload *reload, struct realm *realm)
+/* Makes the plan and tries it. 0; or -1 with the faults noted. */
+static int prepare(struct reload *reload, struct realm *realm)
 {
-    unsigned generation = realm->generation + 1;
-    if (add_pools(realm, &reload->plans, generation) != 0)
+    if (plans_make(&reload->plans, realm) != 0)
         return -1;
-    for (int i = 0; i < reload->plans.count; i++) {
-        struct plan *plan = &reload->plans.at[i];
-        if (!plan_needs_workers(plan))
-            continue;
-        int error = pool_add_canary(plan->pool, &realm->spawner, reload->config, plan->conf,
-                                    generation, plan->listeners, plan->listener_count);
-        if (error) {
-            faults_add(&reload->config->faults, plan->conf->origin.file, plan->conf->origin.line,
-                       "pool %s: can't fork its first worker: %s", plan->conf->name,
-                       strerror(-error));
-            return -1;
-        }
+    const char *name = reload->job.pool;
+    for (struct pool *p = realm->pools; reload->job.kind == JOB_RESTART && p; p = p->next)
+        if (name[0] ? strcmp(p->name, name) == 0 : !p->drained)
+            plans_renew(&reload->plans, p);
+    if (reload->job.kind == JOB_REHEARSAL)
+        return plans_fit(&reload->plans, realm);
+    return commit_try(realm, &reload->plans);
+}
+
+static void begin_restart(struct reload *reload, struct realm *realm)
+{
+    const char *name = reload->job.pool;
+    reload->notes = arena_open(NOTES_ROOM);
+    if (!reload->notes) {
+        log_err("restart refused: %s", strerror(errno));
+        scroll_print(&result_of(reload, reload->job.number)->faults, "out of memory\n");
+        result_of(reload, reload->job.number)->refused = true;
+        return;
     }
-    return 0;
+    faults_init(&reload->faults, reload->notes);
+    reload->config = realm->config;
+    config_ref(reload->config);
+    reload->plans = (struct plans){.config = reload->config, .faults = &reload->faults};
+    reload->state = RELOAD_CANARIES;
+    if (name[0] && !realm_find(realm, name))
+        faults_add(&reload->faults, reload->config->file, 0, "there is no pool %s any more", name);
+    if (reload->faults.count || prepare(reload, realm) != 0)
+        refuse(reload, realm);
+}
+
+static void begin(struct reload *reload, struct realm *realm)
+{
+    reload->job = reload->queue[0];
+    reload->queued--;
+    memmove(reload->queue, reload->queue + 1, (size_t)reload->queued * sizeof *reload->queue);
+    reload->began = clock_now();
+    begin_result(reload);
+    if (reload->job.kind == JOB_RESTART)
+        begin_restart(reload, realm);
+    else
+        begin_check(reload, realm);
 }
 
 bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int status)
@@ -270,47 +250,40 @@ bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int st
     if (reload->state != RELOAD_CHECKING || pid != reload->checker)
         return false;
     reload->checker = 0;
-    struct config *config = reload->config;
-    if (!check_passed(config, realm->config->file, status) ||
-        plans_make(&reload->plans, config, realm->config, realm->pools, realm->listeners) != 0 ||
-        fork_canaries(reload, realm) != 0)
+    if (!check_passed(reload->config, realm->config->file, status) || prepare(reload, realm) != 0)
         refuse(reload, realm);
+    else if (reload->job.kind == JOB_REHEARSAL)
+        end_rehearsal(reload, realm);
     else
         reload->state = RELOAD_CANARIES;
     return true;
 }
 
-/* How many canaries are not ready; -1 with the fault noted where one is dead. */
-static int canaries_missing(struct reload *reload)
+static void apply(struct reload *reload, struct realm *realm)
 {
-    int missing = 0;
-    for (int i = 0; i < reload->plans.count; i++) {
-        const struct plan *plan = &reload->plans.at[i];
-        if (!plan_needs_workers(plan))
-            continue;
-        struct census census = pool_census(plan->pool);
-        if (census.canaries == 0) {
-            faults_add(&reload->config->faults, plan->conf->origin.file, plan->conf->origin.line,
-                       "pool %s: its first worker did not become ready: %s", plan->conf->name,
-                       plan->pool->trouble[0] ? plan->pool->trouble : "it died");
-            return -1;
-        }
-        missing += census.canaries_ready == 0;
+    struct config *config = reload->config;
+    bool renewal = reload->job.kind == JOB_RESTART;
+    if (!renewal) {
+        arena_seal(config->arena);
+        log_configure(config->log.ident, config->log.facility, config->log.level);
     }
-    return missing;
+    plans_tell(&reload->plans, realm, tell_line, reload);
+    commit_apply(realm, &reload->plans, renewal);
+    if (renewal)
+        config_unref(config);
 }
 
-/* Whether they have come to an end, good or bad. */
+/* Whether the canaries have come to an end, good or bad. */
 static bool await_canaries(struct reload *reload, struct realm *realm)
 {
-    int missing = canaries_missing(reload);
+    int missing = commit_missing(&reload->plans);
     if (missing > 0)
         return false;
     if (missing < 0) {
         refuse(reload, realm);
         return true;
     }
-    commit(realm, &reload->plans, true);
+    apply(reload, realm);
     reload->state = RELOAD_ROLLING;
     reload->deadline = USEC_NEVER;
     return true;
@@ -349,63 +322,53 @@ static usec await_roll(struct reload *reload, struct realm *realm, usec now)
     return now;
 }
 
-/* Removed pools whose last worker is gone. */
-static void sweep(struct realm *realm)
+static usec await_check(struct reload *reload, struct realm *realm, usec now)
 {
-    struct pool **at = &realm->pools;
-    while (*at) {
-        struct pool *pool = *at;
-        if (!pool->removed || pool->workers) {
-            at = &pool->next;
-            continue;
-        }
-        *at = pool->next;
-        pool_free(&realm->spawner, pool);
-    }
-}
-
-usec reload_step(struct reload *reload, struct realm *realm, usec now)
-{
-    usec next = USEC_NEVER;
-    if (reload->state == RELOAD_CHECKING && now >= reload->deadline) {
+    if (now >= reload->deadline) {
         faults_add(&reload->config->faults, realm->config->file, 0, "the check took more than %d s",
                    (int)(CHECK_PATIENCE / USEC_SECOND));
         reload->deadline = USEC_NEVER;
         kill(reload->checker, SIGKILL);
     }
+    return reload->deadline;
+}
+
+usec reload_step(struct reload *reload, struct realm *realm, usec now)
+{
+    usec next = USEC_NEVER;
+    if (reload->state == RELOAD_NONE && reload->queued) {
+        begin(reload, realm);
+        next = now; /* canaries have their deadlines */
+    }
     if (reload->state == RELOAD_CHECKING)
-        next = reload->deadline;
+        next = clock_earlier(next, await_check(reload, realm, now));
     if (reload->state == RELOAD_CANARIES && await_canaries(reload, realm))
         next = now; /* the pools have new orders */
     if (reload->state == RELOAD_ROLLING)
         next = clock_earlier(next, await_roll(reload, realm, now));
-    sweep(realm);
-    if (reload->state == RELOAD_NONE && reload->again) {
-        reload->again = false;
-        reload_begin(reload, realm);
-        return now;
-    }
-    return next;
+    realm_sweep(realm);
+    return reload->state == RELOAD_NONE && reload->queued ? now : next;
 }
 
-void reload_abandon(struct reload *reload)
+void reload_abandon(struct reload *reload, struct realm *realm)
 {
-    reload->again = false;
+    reload->queued = 0;
     if (reload->state == RELOAD_CHECKING)
         kill(reload->checker, SIGKILL);
     if (reload->state == RELOAD_CHECKING || reload->state == RELOAD_CANARIES) {
-        rollback(reload);
+        commit_undo(realm, &reload->plans);
         config_unref(reload->config);
     }
+    arena_close(reload->notes);
+    reload->notes = NULL;
     reload->config = NULL;
     reload->state = RELOAD_NONE;
 }
 
-void reload_close_listeners(struct realm *realm)
+void reload_close(struct reload *reload)
 {
-    while (realm->listeners) {
-        struct listener *next = realm->listeners->next;
-        listener_close(realm->listeners);
-        realm->listeners = next;
+    for (int i = 0; i < RELOAD_RESULTS; i++) {
+        scroll_done(&reload->results[i].said);
+        scroll_done(&reload->results[i].faults);
     }
 }

@@ -1,29 +1,40 @@
 /*
- * reload - from one configuration to the next: everything that can fail, fails before anything
- * visible changes.
+ * reload - from one configuration to the next, one job at a time: everything that can fail, fails
+ * before anything visible changes.
  *
- * check (in a child) -> prepare (open new listeners, fork a canary for each changed pool) ->
- * commit (put in force, close what nobody wants) -> roll (the next generation is forked; when it
- * is ready the old one retires). Until the commit, a rollback leaves all as it was.
- * Owns:      struct realm: the configuration in force, its pools and listeners; and the reload's
- *            state.
+ * check (in a child) -> try (open new listeners, fork a canary for each changed pool) ->
+ * apply (put in force, close what nobody wants) -> roll (the next generation is forked; when it
+ * is ready the old one retires). Until it is applied, a rollback leaves all as it was.
+ * A rehearsal ends when the plan is made; a restart begins there, with the configuration in force.
+ * Owns:      the jobs that wait, the one under way, and the results of the last ones.
  * Knows not: signals, who asked.
- * Called by: master.
+ * Called by: master, orders.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_RELOAD_H
 #define PREFORKD_MASTER_RELOAD_H
 
+#include "../base/scroll.h"
 #include "plan.h"
-#include "pool.h"
 
-/* What is in force. */
-struct realm {
-    struct spawner spawner;
-    struct config *config;
-    unsigned generation;
-    struct pool *pools;
-    struct listener *listeners;
+enum job_kind {
+    JOB_RELOAD,
+    JOB_REHEARSAL, /* tells what a reload would do */
+    JOB_RESTART,   /* replaces workers of the configuration in force */
+};
+
+struct job {
+    enum job_kind kind;
+    uint64_t number;              /* from 1 on, in the order in which they are done */
+    char pool[POOL_NAME_MAX + 1]; /* of a restart; empty: all that aren't drained */
+};
+
+/* How one ended. */
+struct reload_result {
+    uint64_t number;
+    bool refused;
+    struct scroll said;   /* lines: what it changed */
+    struct scroll faults; /* lines: why it was refused */
 };
 
 enum reload_state {
@@ -33,22 +44,37 @@ enum reload_state {
     RELOAD_ROLLING,  /* in force; outdated workers are there still */
 };
 
+enum {
+    RELOAD_QUEUE = 16,  /* jobs that may wait */
+    RELOAD_RESULTS = 4, /* kept; no round of the master brings as many */
+};
+
 struct reload {
     enum reload_state state;
-    bool again;            /* asked for while one is under way */
-    struct config *config; /* the one to come */
+    struct job job; /* under way */
+    struct job queue[RELOAD_QUEUE];
+    int queued;
+    uint64_t last; /* number given to a job */
+
+    struct config *config; /* the one to come; of a restart the one in force */
+    struct arena *notes;   /* holds a restart's faults; NULL else */
+    struct faults faults;  /* of a restart: a configuration in force takes no more of them */
     pid_t checker;         /* 0: none */
     usec deadline;         /* of the check; of idle old workers, once the new ones serve */
     usec began;
     struct plans plans;
-    unsigned done, refused; /* how many were */
+    struct reload_result results[RELOAD_RESULTS];
 };
 
 /* The start: puts a checked configuration (taken over) in force. 0; or -1 with its faults noted. */
 int reload_first(struct reload *reload, struct realm *realm, struct config *config);
 
-/* Begins one; or notes that another is wanted after the one under way. */
-void reload_begin(struct reload *reload, const struct realm *realm);
+/* Asks for a job, which begins when those before it are done. Jobs alike that wait are one. The
+ * number of the job; 0 where too many wait. */
+uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool);
+
+/* How a job ended; NULL: it has not yet. To be asked for in every round, or it is gone. */
+const struct reload_result *reload_result(const struct reload *reload, uint64_t number);
 
 /* A child that is no worker ended. True where it was the checking one. */
 bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int status);
@@ -57,9 +83,9 @@ bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int st
 usec reload_step(struct reload *reload, struct realm *realm, usec now);
 
 /* The daemon stops: nothing is reloaded any more. */
-void reload_abandon(struct reload *reload);
+void reload_abandon(struct reload *reload, struct realm *realm);
 
-/* All listeners, closed. */
-void reload_close_listeners(struct realm *realm);
+/* Frees what it holds. */
+void reload_close(struct reload *reload);
 
 #endif

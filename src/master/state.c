@@ -115,6 +115,16 @@ static const struct field worker_fields[] = {
 };
 #undef FIELDS_OF
 
+#define FIELDS_OF state_caller
+static const struct field caller_fields[] = {
+    NUMBER(fd, 3, INT_MAX, MUST),
+    NUMBER(pid, 0, INT_MAX, MAY),
+    NUMBER(uid, 0, UINT_MAX, MAY),
+    NUMBER(json, 0, 1, MAY),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
 static const struct kind {
     const char *word;
     size_t size;
@@ -125,6 +135,8 @@ static const struct kind {
     [STATE_LISTENER] = {"listener", sizeof(struct state_listener), listener_fields},
     [STATE_POOL] = {"pool", sizeof(struct state_pool), pool_fields},
     [STATE_WORKER] = {"worker", sizeof(struct state_worker), worker_fields},
+    [STATE_CONTROL] = {"control", sizeof(struct state_listener), listener_fields},
+    [STATE_CALLER] = {"caller", sizeof(struct state_caller), caller_fields},
 };
 
 void *state_add(struct state *state, enum state_kind kind)

@@ -71,12 +71,21 @@ struct state_worker {
     char last[STATE_TEXT]; /* line of its standard error */
 };
 
+/* Who waits at the control socket for the upgrade's result. */
+struct state_caller {
+    long long fd;
+    long long pid, uid;
+    long long json;
+};
+
 enum state_kind {
     STATE_DAEMON, /* exactly one */
     STATE_SOCKET,
     STATE_LISTENER,
     STATE_POOL,
     STATE_WORKER,
+    STATE_CONTROL, /* a state_listener: the control socket; one or none */
+    STATE_CALLER,
     STATE_KINDS,
 };
 

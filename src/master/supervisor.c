@@ -2,6 +2,7 @@
 
 #include "../base/log.h"
 #include "../base/proc.h"
+#include "orders.h"
 #include "verbs.h"
 
 #include <fcntl.h>
@@ -40,9 +41,31 @@ static bool obey(struct master *master)
         log_notice("SIG%s from pid %d (%s) uid %d: %s", proc_signal_word(number), (int)info.ssi_pid,
                    info.ssi_pid ? command_of((pid_t)info.ssi_pid, name, sizeof name) : "the kernel",
                    (int)info.ssi_uid, verb->help);
-        verb->run(master);
+        verb->run(master, NULL);
     }
     return deaths;
+}
+
+/* Does what has come by the control socket. */
+static void obey_words(struct master *master)
+{
+    struct request *request;
+    while ((request = control_next(&master->control))) {
+        char name[32];
+        const struct verb *verb = verbs_of_request(request);
+        if (!verb)
+            continue;
+        const char *argument = request_argument(request, 1), *more = request_argument(request, 2);
+        log_event(verb->asks ? LOG_DEBUG : LOG_NOTICE,
+                  "preforkctl %s%s%.80s%s%.80s from pid %d (%s) uid %d: %s", verb->word,
+                  argument ? " " : "", argument ? argument : "", more ? " " : "", more ? more : "",
+                  (int)request->pid, command_of(request->pid, name, sizeof name), (int)request->uid,
+                  verb->help);
+        verb->run(master, request);
+        if (request->status && !verb->asks)
+            log_notice("preforkctl %s refused: %.*s", verb->word, (int)request->failed.used - 1,
+                       request->failed.at ? request->failed.at : "");
+    }
 }
 
 /* Awake far later than asked for: the machine, or this process, was stopped. Those who were to do
@@ -68,8 +91,10 @@ int supervisor_run(struct master *master)
          * one nobody is asked: waitpid() looks at each of ten thousand children. */
         if (obey(master))
             master_reap(master);
+        obey_words(master);
         usec now = clock_now();
         next = master_step(master, now);
+        next = clock_earlier(next, control_step(&master->control, orders_settled, master, now));
         next = clock_earlier(next, master_announce(master, now));
     }
     return master->exit_status;

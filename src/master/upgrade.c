@@ -26,10 +26,14 @@ enum { STATUS_NO_PROGRAM = 127 };
 
 extern char **environ;
 
-void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd)
+void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd,
+                  const struct control *control)
 {
-    *upgrade = (struct upgrade){
-        .self = *self, .board_fd = board_fd, .out.watch.fd = -1, .err.watch.fd = -1};
+    *upgrade = (struct upgrade){.self = *self,
+                                .board_fd = board_fd,
+                                .control = control,
+                                .out.watch.fd = -1,
+                                .err.watch.fd = -1};
 }
 
 /* The state, from program to program. */
@@ -130,6 +134,8 @@ static int make_state(const struct upgrade *upgrade, const struct realm *realm, 
     int error = save_daemon(upgrade, realm, state);
     if (!error)
         error = carry_save(realm, state);
+    if (!error && !control_save(upgrade->control, state))
+        error = -ENOMEM;
     int fd = error ? error : write_state(state);
     if (fd < 0)
         state_free(state);
@@ -237,8 +243,16 @@ static int start_trial(struct upgrade *upgrade, const struct realm *realm)
     return 0;
 }
 
+/* A line of why, to the log and to who asked. */
+static void note_refusal(struct upgrade *upgrade, const char *line)
+{
+    size_t used = strlen(upgrade->refusal);
+    snprintf(upgrade->refusal + used, sizeof upgrade->refusal - used, "%s\n", line);
+}
+
 static void refuse(struct upgrade *upgrade, const char *why)
 {
+    note_refusal(upgrade, why);
     log_err("upgrade refused: %s; preforkd %s goes on", why, PREFORKD_VERSION);
     close_streams(upgrade);
     upgrade->phase = UPGRADE_NONE;
@@ -248,6 +262,7 @@ static void begin_trial(struct upgrade *upgrade, const struct realm *realm, usec
 {
     char why[100];
     upgrade->wanted = false;
+    upgrade->refusal[0] = '\0';
     upgrade->began = now;
     upgrade->deadline = now + TRIAL_PATIENCE;
     log_notice("upgrade: trying %s", upgrade->self.program);
@@ -259,13 +274,15 @@ static void begin_trial(struct upgrade *upgrade, const struct realm *realm, usec
     refuse(upgrade, why);
 }
 
-static void tell_trial(const struct upgrade *upgrade)
+static void tell_trial(struct upgrade *upgrade)
 {
     char text[sizeof upgrade->err.text], *rest = text, *line;
     memcpy(text, upgrade->err.text, sizeof text);
     while ((line = strsep(&rest, "\n")))
-        if (*line)
+        if (*line) {
             log_err("upgrade: %s", line);
+            note_refusal(upgrade, line);
+        }
 }
 
 /* Whether it said the word, on a line of its own. */
@@ -390,7 +407,7 @@ static void finish(struct upgrade *upgrade, const struct realm *realm, usec now)
  * ends has a successor. */
 static usec settle(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now)
 {
-    if (reload->state != RELOAD_NONE)
+    if (reload->state != RELOAD_NONE || reload->queued)
         return USEC_NEVER;
     if (!carry_is_left(realm)) {
         finish(upgrade, realm, now);
@@ -399,7 +416,8 @@ static usec settle(struct upgrade *upgrade, struct realm *realm, struct reload *
     if (now >= upgrade->deadline) {
         upgrade->deadline = now + RETRY;
         upgrade->told = false;
-        reload_begin(reload, realm);
+        upgrade->refusal[0] = '\0';
+        reload_ask(reload, JOB_RELOAD, "");
         return now;
     }
     if (!upgrade->told)
@@ -407,11 +425,19 @@ static usec settle(struct upgrade *upgrade, struct realm *realm, struct reload *
             "upgraded from preforkd %s to %s, but the configuration is not in force: the workers "
             "of before go on, none is replaced; a reload follows in %d s",
             upgrade->from, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
+    if (!upgrade->told)
+        note_refusal(upgrade, "the program is the new one, but the configuration is not in force: "
+                              "the workers of before go on; the log says why");
     upgrade->told = true;
     return upgrade->deadline;
 }
 
 /* Its steps. */
+
+bool upgrade_is_over(const struct upgrade *upgrade)
+{
+    return (upgrade->phase == UPGRADE_NONE && !upgrade->wanted) || upgrade->told;
+}
 
 void upgrade_begin(struct upgrade *upgrade)
 {
@@ -425,7 +451,7 @@ usec upgrade_step(struct upgrade *upgrade, struct realm *realm, struct reload *r
 {
     if (upgrade->phase == UPGRADE_ARRIVING)
         return settle(upgrade, realm, reload, now);
-    bool free = reload->state == RELOAD_NONE && !reload->again;
+    bool free = reload->state == RELOAD_NONE && !reload->queued;
     if (upgrade->phase == UPGRADE_NONE && upgrade->wanted && free)
         begin_trial(upgrade, realm, now);
     if (upgrade->phase == UPGRADE_PASSED && free && is_quiet(realm))

@@ -15,6 +15,7 @@
 #define PREFORKD_MASTER_UPGRADE_H
 
 #include "carry.h"
+#include "control.h"
 
 /* What a program needs to execute its successor: main knows. */
 struct upgrade_self {
@@ -47,15 +48,21 @@ struct upgrade {
     usec deadline; /* of the trial; of the next reload, when arriving */
     usec began;
     int board_fd;
+    const struct control *control; /* whose callers may be carried */
+    char refusal[4600];            /* lines: why the last one was refused; empty: it was not */
     struct upgrade_stream out, err;
     char from[STATE_NAME]; /* version of the program before, when arriving */
     bool told;             /* that the reload after the arrival was refused */
 };
 
-void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd);
+void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd,
+                  const struct control *control);
 
 /* The verb. */
 void upgrade_begin(struct upgrade *upgrade);
+
+/* Whether the last one has come to its end, good or bad. */
+bool upgrade_is_over(const struct upgrade *upgrade);
 
 /* A child that is no worker ended. True where it was the trial. */
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);

@@ -11,18 +11,24 @@
 #include "master.h"
 
 struct verb {
-    const char *word; /* NULL: by signal alone */
-    int signal;
-    void (*run)(struct master *master); /* NULL: nothing but to wake up */
+    const char *word;                                            /* NULL: by signal alone */
+    int signal;                                                  /* 0: by word alone */
+    void (*run)(struct master *master, struct request *request); /* NULL: nothing but to wake up */
     const char *help;
+    const char *arguments; /* of the word: "POOL N"; those in brackets may be left out */
+    bool asks;             /* changes nothing: the log is not told of it */
 };
 
-/* Ended by a row without a signal. */
+/* Ended by a row without both. */
 extern const struct verb verbs[];
 
 /* The signals of all verbs. */
 void verbs_signals(sigset_t *set);
 
 const struct verb *verbs_by_signal(int number); /* NULL: none */
+
+/* The verb of a request's words. NULL where there is none, or its arguments are wrong: the request
+ * says so. */
+const struct verb *verbs_of_request(struct request *request);
 
 #endif

@@ -25,6 +25,8 @@ import wording
 from processes import PATIENCE, wait_until
 
 BINARY = os.path.abspath(os.environ.get('PREFORKD', 'preforkd'))
+CONTROL_BINARY = os.path.abspath(
+    os.environ.get('PREFORKCTL', os.path.join(os.path.dirname(BINARY), 'preforkctl')))
 ROOT = os.geteuid() == 0
 USER, GROUP = 'nobody', 'nogroup'
 
@@ -253,12 +255,12 @@ class Daemon:
         self.kill(number)
         self.case.assertEqual(self.exited(timeout), 0, 'exit status after a stop')
 
-    def check_descriptors(self):
+    def check_descriptors(self, patience=20):
         """The master holds as many descriptors as when it became ready."""
         def back():
             return len(processes.descriptors(self.pid)) == self.descriptors_then
         try:
-            wait_until(back, 'as many descriptors as at the start', timeout=20)
+            wait_until(back, 'as many descriptors as at the start', timeout=patience)
         except AssertionError as error:
             raise AssertionError(f'{error}: {self.descriptors_then} then, now '
                                  f'{processes.descriptors(self.pid)}') from None

@@ -116,7 +116,7 @@ class Story(unittest.TestCase):
         self.machine.write('/etc/preforkd/pools.d/other.conf', OTHER)
         self.addCleanup(self.machine.remove, '/etc/preforkd/pools.d/other.conf')
         self.systemctl('reload', 'preforkd')
-        self.await_service(OTHER_PORT)
+        self.assert_serves(OTHER_PORT)  # at once: it has waited
         self.assert_serves(PORT)
         self.assertEqual(self.master(), master)
         self.machine.journal.wait_until(lambda: self.show('SubState') == 'running', 'reloaded')
@@ -126,12 +126,36 @@ class Story(unittest.TestCase):
         self.systemctl('start', 'preforkd')
         master = self.master()
         self.machine.write(CONF, ECHO + '\npool "other" {\n    wrokers = 1\n    echo {}\n}\n')
-        self.systemctl('reload', 'preforkd')
+        status, _ = self.machine.attempt('systemctl', 'reload', 'preforkd')
+        self.assertNotEqual(status, 0)
         self.machine.journal.wait(rf'^preforkd: .*{CONF}:4: .*wrokers')
+        self.machine.journal.wait(rf'^preforkctl: {CONF}:4: .*wrokers')
         self.machine.journal.wait_until(lambda: self.show('SubState') == 'running', 'reloaded')
         self.assertEqual(self.show('ActiveState'), 'active')
         self.assertEqual(self.master(), master)
         self.assert_serves(PORT)
+
+    def test_preforkctl_finds_it(self):
+        self.systemctl('start', 'preforkd')
+        self.assertIn(f'pid {self.master()}, serving', self.machine.run('preforkctl', 'ping'))
+        self.assertIn('pool echo: kept', self.machine.run('preforkctl', 'reload', '--dry-run'))
+        old = self.workers()
+        self.machine.run('preforkctl', 'restart', 'echo')
+        self.assertEqual(set(old) & set(self.workers()), set())
+        self.machine.run('preforkctl', 'drain', 'echo')
+        self.assertEqual(self.workers(), [])
+        self.systemctl('reload', 'preforkd')
+        self.assertEqual(len(self.workers()), 4)
+        status, said = self.machine.attempt('runuser', '-u', 'nobody', 'preforkctl', 'ping')
+        self.assertEqual(status, 1, said)
+
+    def test_preforkctl_stops_it(self):
+        self.systemctl('start', 'preforkd')
+        self.machine.run('preforkctl', 'stop')
+        self.machine.journal.wait_until(lambda: self.show('ActiveState') == 'inactive', 'the end')
+        self.assertEqual(self.show('Result'), 'success')
+        status, _ = self.machine.attempt('preforkctl', 'ping')
+        self.assertEqual(status, 3)
 
     def test_restart_makes_a_new_master(self):
         self.systemctl('start', 'preforkd')

@@ -345,7 +345,7 @@ END_TEST
 
 START_TEST(open_files_bound_the_workers)
 {
-    struct rlimit limit = {200, 200};
+    struct rlimit limit = {264, 264};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     char text[400];
     snprintf(text, sizeof text,
@@ -354,7 +354,7 @@ START_TEST(open_files_bound_the_workers)
              conf_self());
     struct config *config = conf_load(text);
     conf_expect("open files", config,
-                "4: pool b: 137 workers need 201 open files, but the hard limit is 200: raise");
+                "4: pool b: 137 workers need 265 open files, but the hard limit is 264: raise");
     config_unref(config);
     *strstr(text, "37") = '2';
     config = conf_load(text);

@@ -1,0 +1,17 @@
+/*
+ * top - the daemon's status, live in a terminal, until somebody has seen enough.
+ *
+ * Called by: preforkctl.
+ * Runs in:   preforkctl.
+ */
+#ifndef PREFORKD_CTL_TOP_H
+#define PREFORKD_CTL_TOP_H
+
+#include "../wire/message.h"
+
+/* Repeats the request each second, and shows what comes. 0, or -errno where no daemon was there
+ * (*where is then what was tried) or the terminal can't be had. A signal that ends it ends the
+ * process. */
+int top_run(const char *path, const struct message_request *request, const char **where);
+
+#endif

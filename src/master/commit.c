@@ -1,0 +1,183 @@
+#include "commit.h"
+
+#include "../base/log.h"
+#include "store.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void apply_listeners(const struct pool *pool)
+{
+    struct listener_options options = plan_listener_options(pool->conf, pool->polls);
+    for (int i = 0; i < pool->listener_count; i++)
+        listener_apply(pool->listeners[i], &options);
+}
+
+/* What is allowed, but should not surprise. */
+static void tell_oddities(const struct pool *pool)
+{
+    const struct pool_config *conf = pool->conf;
+    int most = 0;
+    FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
+    if (file && fscanf(file, "%d", &most) != 1)
+        most = 0;
+    if (file)
+        fclose(file);
+    if (most && conf->backlog > most)
+        log_notice("pool %s: the kernel caps its backlog of %d at net.core.somaxconn = %d",
+                   conf->name, conf->backlog, most);
+    if (geteuid() == 0 && conf->identity.uid == 0)
+        log_notice("pool %s: its workers run as root", conf->name);
+}
+
+int commit_add_pools(struct realm *realm, struct plans *plans, unsigned generation)
+{
+    for (int i = 0; i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (plan->kind != PLAN_ADDED)
+            continue;
+        plan->pool = pool_new(&realm->spawner, plans->config, plan->conf, generation);
+        if (!plan->pool) {
+            faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
+                       "pool %s: no room for it in the scoreboard", plan->conf->name);
+            return -1;
+        }
+        plan->pool->on_trial = true;
+        realm_append(realm, plan->pool);
+    }
+    return 0;
+}
+
+int commit_try(struct realm *realm, struct plans *plans)
+{
+    unsigned generation = realm->generation + 1;
+    if (plans_fit(plans, realm) != 0 || commit_add_pools(realm, plans, generation) != 0)
+        return -1;
+    for (int i = 0; i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (!plan_needs_workers(plan))
+            continue;
+        int error = pool_add_canary(plan->pool, &realm->spawner, plans->config, plan->conf,
+                                    generation, plan->listeners, plan->listener_count);
+        if (error) {
+            faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
+                       "pool %s: can't fork its first worker: %s", plan->conf->name,
+                       strerror(-error));
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int commit_missing(const struct plans *plans)
+{
+    int missing = 0;
+    for (int i = 0; i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        if (!plan_needs_workers(plan))
+            continue;
+        struct census census = pool_census(plan->pool);
+        if (census.canaries == 0) {
+            faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
+                       "pool %s: its first worker did not become ready: %s", plan->conf->name,
+                       plan->pool->trouble[0] ? plan->pool->trouble : "it died");
+            return -1;
+        }
+        missing += census.canaries_ready == 0;
+    }
+    return missing;
+}
+
+static void put_in_force(struct plan *plan, struct config *config, unsigned generation)
+{
+    struct pool *pool = plan->pool;
+    unsigned its = plan_needs_workers(plan) ? generation : pool->generation;
+    pool_configure(pool, config, plan->conf, its, plan->listeners, plan->listener_count);
+    plan->listeners = NULL;
+    pool_promote_canaries(pool);
+    apply_listeners(pool);
+    if (plan->kind != PLAN_KEPT)
+        tell_oddities(pool);
+}
+
+/* Its workers are to be new ones, and nothing else changes. */
+static void renew(const struct plan *plan, unsigned generation)
+{
+    plan->pool->generation = generation;
+    pool_promote_canaries(plan->pool);
+}
+
+static void retire_unplanned(struct realm *realm, const struct plans *plans)
+{
+    for (struct pool *pool = realm->pools; pool; pool = pool->next)
+        if (!pool->removed && !plans_have(plans, pool))
+            pool_remove(pool);
+}
+
+/* Those in force that nobody wants any more go, those that were opened come. */
+static void exchange_listeners(struct realm *realm, struct plans *plans)
+{
+    struct listener **at = &realm->listeners;
+    while (*at) {
+        struct listener *listener = *at;
+        if (listener->wanted) {
+            at = &listener->next;
+            continue;
+        }
+        *at = listener->next;
+        store_release(listener);
+        listener_close(listener);
+    }
+    *at = plans->opened;
+    plans->opened = NULL;
+    store_keep(realm->listeners);
+}
+
+static void exchange_control(struct realm *realm, struct plans *plans)
+{
+    struct listener_options options = plan_control_options(plans->config);
+    if (realm->control != plans->control)
+        listener_close(realm->control);
+    realm->control = plans->control;
+    if (realm->control)
+        listener_apply(realm->control, &options);
+}
+
+static void apply_config(struct realm *realm, struct plans *plans)
+{
+    struct config *config = plans->config;
+    for (int i = 0; i < plans->count; i++)
+        put_in_force(&plans->at[i], config, realm->generation);
+    retire_unplanned(realm, plans);
+    exchange_listeners(realm, plans);
+    exchange_control(realm, plans);
+    config_unref(realm->config);
+    realm->config = config;
+}
+
+void commit_apply(struct realm *realm, struct plans *plans, bool renewal)
+{
+    realm->generation++;
+    if (!renewal)
+        apply_config(realm, plans);
+    for (int i = 0; renewal && i < plans->count; i++)
+        if (plan_needs_workers(&plans->at[i]))
+            renew(&plans->at[i], realm->generation);
+    plans_done(plans);
+}
+
+void commit_undo(struct realm *realm, struct plans *plans)
+{
+    for (int i = 0; !plans->rehearsal && i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (!plan->pool)
+            continue;
+        pool_dismiss_canaries(plan->pool);
+        if (plan->kind == PLAN_ADDED)
+            plan->pool->removed = true;
+        else
+            apply_listeners(plan->pool);
+    }
+    plans_abandon(plans, realm);
+}

@@ -1,0 +1,381 @@
+#include "orders.h"
+
+#include "../base/log.h"
+#include "../config/near.h"
+#include "../shared/status.h"
+
+#include "build-config.h"
+#include <errno.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_stopping(const struct master *master)
+{
+    return master->phase == PHASE_STOPPING || master->phase == PHASE_ENDED;
+}
+
+static bool is_refused_by_stop(const struct master *master, struct request *request)
+{
+    if (is_stopping(master))
+        request_fail(request, "the daemon is stopping");
+    return is_stopping(master);
+}
+
+/* The pools of an order: that which its first argument names, or all. */
+
+static struct pool *named_pool(const struct master *master, struct request *request)
+{
+    const char *name = request_argument(request, 1);
+    struct pool *pool = realm_find(&master->realm, name);
+    if (pool)
+        return pool;
+    struct near near;
+    near_init(&near, name);
+    for (const struct pool *p = master->realm.pools; p; p = p->next)
+        if (!p->removed)
+            near_offer(&near, p->name);
+    if (near.nearest)
+        request_fail(request, "there is no pool \"%.80s\"; did you mean \"%s\"?", name,
+                     near.nearest);
+    else
+        request_fail(request, "there is no pool \"%.80s\"", name);
+    return NULL;
+}
+
+static bool is_meant(const struct pool *pool, const char *name)
+{
+    return !pool->removed && !pool->on_trial && (!name[0] || strcmp(pool->name, name) == 0);
+}
+
+/* Notes which pools an order is for. False where it is for none: then that is said. */
+static bool take_pools(const struct master *master, struct request *request)
+{
+    if (is_refused_by_stop(master, request))
+        return false;
+    if (!request_argument(request, 1))
+        return true;
+    const struct pool *pool = named_pool(master, request);
+    if (pool)
+        snprintf(request->pool, sizeof request->pool, "%s", pool->name);
+    return pool != NULL;
+}
+
+static const char *pools_of(const struct request *request)
+{
+    return request ? request->pool : "";
+}
+
+/* Reload, dry run, restart. */
+
+static bool is_reloaded(struct master *master, struct request *request)
+{
+    const struct reload_result *result = reload_result(&master->reload, request->ticket);
+    if (!result)
+        return false;
+    scroll_add(&request->said, result->said.at, result->said.used);
+    scroll_add(&request->failed, result->faults.at, result->faults.used);
+    if (result->refused)
+        request->status = MESSAGE_REFUSED;
+    return true;
+}
+
+static void follow(struct master *master, struct request *request, enum job_kind kind,
+                   const char *pool)
+{
+    uint64_t ticket = reload_ask(&master->reload, kind, pool);
+    if (!ticket)
+        request_fail(request, "too many wait already");
+    if (!ticket || !request)
+        return;
+    request->ticket = ticket;
+    request_wait(request, is_reloaded);
+}
+
+void orders_reload(struct master *master, struct request *request)
+{
+    const char *argument = request_argument(request, 1);
+    if (argument && strcmp(argument, "--dry-run") != 0)
+        request_misuse(request, "usage: preforkctl reload [--dry-run]");
+    else if (!is_refused_by_stop(master, request))
+        follow(master, request, argument ? JOB_REHEARSAL : JOB_RELOAD, "");
+}
+
+void orders_restart(struct master *master, struct request *request)
+{
+    if (!take_pools(master, request))
+        return;
+    const char *name = pools_of(request);
+    if (name[0] && realm_find(&master->realm, name)->drained)
+        request_fail(request, "pool %s is drained: resume it instead", name);
+    else
+        follow(master, request, JOB_RESTART, name);
+}
+
+/* Drain and resume. */
+
+static bool is_drained(struct master *master, struct request *request)
+{
+    bool left = false, found = false;
+    for (const struct pool *p = master->realm.pools; p; p = p->next) {
+        if (!is_meant(p, request->pool))
+            continue;
+        found = true;
+        left = left || p->workers;
+        if (!p->drained) {
+            request_fail(request, "pool %s is no longer drained: somebody resumed or reloaded it",
+                         p->name);
+            return true;
+        }
+    }
+    if (found && left)
+        return false;
+    if (found)
+        request_say(request, "drained: no worker is left, the sockets stay");
+    else
+        request_fail(request, "pool %s was removed by a reload", request->pool);
+    return true;
+}
+
+void orders_drain(struct master *master, struct request *request)
+{
+    if (!take_pools(master, request))
+        return;
+    const char *name = pools_of(request);
+    if (!name[0])
+        log_notice("draining: the sockets stay, nothing is accepted until a reload");
+    for (struct pool *p = master->realm.pools; p; p = p->next) {
+        if (!is_meant(p, name) || p->drained)
+            continue;
+        p->drained = true;
+        if (name[0])
+            log_notice("pool %s: draining: the sockets stay, nothing is accepted until it is "
+                       "resumed, or a reload pool=%s",
+                       name, name);
+    }
+    request_wait(request, is_drained);
+}
+
+/* Whether it serves again; or says why it won't. */
+static bool is_serving(const struct pool *pool, struct request *request)
+{
+    struct census census = pool_census(pool);
+    int target = pool_target(pool);
+    if (pool->drained) {
+        request_fail(request, "pool %s was drained again", pool->name);
+        return true;
+    }
+    if (census.settled < target)
+        return false;
+    if (target && !census.ready)
+        request_fail(request, "pool %s: no worker becomes ready%s%s", pool->name,
+                     pool->trouble[0] ? ": " : "", pool->trouble);
+    return true;
+}
+
+static bool is_resumed(struct master *master, struct request *request)
+{
+    bool found = false;
+    for (const struct pool *p = master->realm.pools; p; p = p->next) {
+        if (!is_meant(p, request->pool))
+            continue;
+        found = true;
+        if (!is_serving(p, request))
+            return false;
+        if (request->status)
+            return true;
+    }
+    if (found)
+        request_say(request, "resumed");
+    else
+        request_fail(request, "pool %s was removed by a reload", request->pool);
+    return true;
+}
+
+void orders_resume(struct master *master, struct request *request)
+{
+    if (!take_pools(master, request))
+        return;
+    for (struct pool *p = master->realm.pools; p; p = p->next) {
+        if (!is_meant(p, pools_of(request)) || !p->drained)
+            continue;
+        p->drained = false;
+        log_notice("pool %s: resumed pool=%s", p->name, p->name);
+    }
+    request_wait(request, is_resumed);
+}
+
+/* Sizes. */
+
+/* How many workers all other pools should have. */
+static int workers_beside(const struct master *master, const struct pool *pool)
+{
+    int sum = 0;
+    for (const struct pool *p = master->realm.pools; p; p = p->next)
+        if (p != pool && !p->removed)
+            sum += pool_config_most(p->conf) + p->extra;
+    return sum;
+}
+
+/* Whether the pool may be made so large. If not, that is said. */
+static bool is_possible(const struct master *master, const struct pool *pool, long wanted,
+                        struct request *request)
+{
+    int most = POOL_WORKERS_MAX - workers_beside(master, pool);
+    if (wanted >= 1 && wanted <= most)
+        return true;
+    request_fail(request, "pool %s: a size is 1 to %d%s", pool->name, most,
+                 most < POOL_WORKERS_MAX ? ", with the workers of the other pools" : "");
+    return false;
+}
+
+static void resize(struct pool *pool, int wanted)
+{
+    pool->extra = wanted - pool->conf->workers;
+    log_notice("pool %s: resized to %d workers, until the next reload pool=%s workers=%d",
+               pool->name, wanted, pool->name, wanted);
+}
+
+void orders_scale(struct master *master, struct request *request)
+{
+    if (!take_pools(master, request))
+        return;
+    char *end;
+    const char *word = request_argument(request, 2);
+    long wanted = strtol(word, &end, 10);
+    if (end == word || *end) {
+        request_misuse(request, "\"%.80s\" is no number of workers", word);
+        return;
+    }
+    struct pool *pool = realm_find(&master->realm, pools_of(request));
+    int before = pool->conf->workers + pool->extra;
+    if (pool_config_is_dynamic(pool->conf)) {
+        request_fail(request, "pool %s follows the load: see max_workers", pool->name);
+        return;
+    }
+    if (!is_possible(master, pool, wanted, request))
+        return;
+    if (wanted != before)
+        resize(pool, (int)wanted);
+    request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name, before,
+                wanted, pool->drained ? "; it is drained" : "");
+}
+
+static void resize_all(struct master *master, struct request *request, int by)
+{
+    if (is_refused_by_stop(master, request))
+        return;
+    for (struct pool *p = master->realm.pools; p; p = p->next) {
+        int wanted = p->conf->workers + p->extra + by;
+        if (is_meant(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
+            wanted <= POOL_WORKERS_MAX)
+            resize(p, wanted);
+    }
+}
+
+void orders_more(struct master *master, struct request *request)
+{
+    resize_all(master, request, 1);
+}
+
+void orders_fewer(struct master *master, struct request *request)
+{
+    resize_all(master, request, -1);
+}
+
+/* Upgrade. */
+
+static bool is_upgraded(struct master *master, struct request *request)
+{
+    const struct upgrade *upgrade = &master->upgrade;
+    if (!upgrade_is_over(upgrade))
+        return false;
+    if (upgrade->refusal[0])
+        request_fail(request, "%.*s", (int)strlen(upgrade->refusal) - 1, upgrade->refusal);
+    else
+        request_say(request, "upgraded: preforkd %s, generation %u", PREFORKD_VERSION,
+                    master->realm.generation);
+    return true;
+}
+
+void orders_upgrade(struct master *master, struct request *request)
+{
+    if (is_refused_by_stop(master, request))
+        return;
+    upgrade_begin(&master->upgrade);
+    if (request)
+        request->carried = true;
+    request_wait(request, is_upgraded);
+}
+
+void orders_adopt_callers(struct master *master, const struct state *state)
+{
+    control_adopt(&master->control, state, is_upgraded);
+}
+
+/* The end. */
+
+static bool is_stopped(struct master *master, struct request *request)
+{
+    if (master->phase != PHASE_ENDED)
+        return false;
+    request_say(request, "stopped");
+    request->lasts = true;
+    return true;
+}
+
+void orders_stop(struct master *master, struct request *request)
+{
+    master_stop(master);
+    request_wait(request, is_stopped);
+}
+
+void orders_stop_now(struct master *master, struct request *request)
+{
+    master_stop_now(master);
+    request_wait(request, is_stopped);
+}
+
+/* What there is to see. */
+
+void orders_status(struct master *master, struct request *request)
+{
+    const struct scoreboard *board = master->realm.spawner.board;
+    request_give(request,
+                 request->json ? status_json(board, clock_now()) : status_text(board, clock_now()));
+}
+
+void orders_deaths(struct master *master, struct request *request)
+{
+    const struct scoreboard *board = master->realm.spawner.board;
+    request_give(request, request->json ? deaths_json(board) : deaths_text(board));
+}
+
+void orders_ping(struct master *master, struct request *request)
+{
+    static const char *const words[] = {
+        [PHASE_STARTING] = "starting",
+        [PHASE_SERVING] = "serving",
+        [PHASE_STOPPING] = "stopping",
+        [PHASE_ENDED] = "stopped",
+    };
+    request_say(request, "pid %d, %s, generation %u of %s", (int)master->realm.spawner.master,
+                words[master->phase], master->realm.generation, master->realm.config->file);
+}
+
+void orders_tell(struct master *master, struct request *request)
+{
+    (void)request;
+    publish_realm(&master->publish, &master->realm, clock_now());
+    publish_tell(master->realm.spawner.board);
+}
+
+bool orders_settled(struct master *master, struct request *request)
+{
+    if (!request->wait)
+        return true;
+    if (!is_stopping(master) || request->wait == is_stopped)
+        return request->wait(master, request);
+    return is_refused_by_stop(master, request);
+}

@@ -1,0 +1,363 @@
+"""preforkctl: what it sends, prints and exits with, and top in a terminal."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+
+import control
+import daemon
+import processes
+import wording
+from processes import PATIENCE, wait_until
+
+CONTROL = 'control = "@DIR@/control"\n'
+ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
+
+
+def run(*arguments, environment=None, **more):
+    return subprocess.run([daemon.CONTROL_BINARY, *arguments], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=PATIENCE, check=False,
+                          env=environment, **more)
+
+
+class Ctl(daemon.Case):
+    def serve(self, config=ECHO % (2, '')):
+        return self.start(CONTROL + config)
+
+    def test_usage(self):
+        for arguments in ([], ['-x'], ['--nonsense'], ['-s'], ['-s', '/x'], ['top', 'now'],
+                          ['--json', 'top'], ['-s', '/' + 'x' * 200, 'ping'],
+                          ['x' * 5000], ['x'] * 20):
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (2, ''), arguments)
+            self.assertTrue(done.stderr)
+
+    def test_version_and_help(self):
+        for flag in ('-V', '--version'):
+            self.assertRegex(run(flag).stdout, r'^preforkctl \d+\.\d+')
+        for flag in ('-h', '--help'):
+            self.assertRegex(run(flag).stdout, '^usage: preforkctl')
+
+    def test_no_daemon(self):
+        it = self.make(ECHO % (1, ''))
+        done = run('-s', it.path('nothing'), 'ping')
+        self.assertEqual((done.returncode, done.stdout), (3, ''))
+        self.assertRegex(done.stderr, 'nothing: No such file')
+        stale = daemon.listen_unix(it.path('stale'))
+        stale.close()
+        for command in ('ping', 'top'):
+            done = run('--socket', it.path('stale'), command)
+            self.assertEqual((done.returncode, done.stdout), (3, ''))
+
+    def test_answers(self):
+        it = self.serve()
+        done = control.run(it, 'ping')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertRegex(done.stdout, f'^pid {it.pid}, serving')
+        done = control.run(it, 'scale', 'echo', '0')
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertRegex(done.stderr, 'pool echo: a size is 1 to')
+        self.assertEqual(control.run(it, 'nonsense').returncode, 2)
+        self.assertRegex(control.run(it, '--json', 'ping').stdout, '^{"ok":true')
+        self.assertRegex(control.run(it, 'ping', '--json').stdout, '^{"ok":true')
+
+    def test_reload(self):
+        it = self.serve()
+        it.announce(wording.REFUSED, wording.FAULT)
+        it.write(CONTROL + ECHO % (3, 'nonsense = 1'))
+        for arguments in (['reload', '--dry-run'], ['reload']):
+            done = control.run(it, *arguments)
+            self.assertEqual((done.returncode, done.stdout), (1, ''))
+            self.assertRegex(done.stderr, rf'^{re.escape(it.file)}:3: ')
+        it.write(CONTROL + ECHO % (3, ''))
+        self.assertIn('pool echo: resized 2 to 3', control.run(it, 'reload', '--dry-run').stdout)
+        done = control.run(it, 'reload')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+
+    def test_stop_returns_when_the_process_is_gone(self):
+        it = self.serve()
+        done = control.run(it, 'stop')
+        self.assertEqual((done.returncode, done.stdout), (0, 'stopped\n'))
+        self.assertEqual(it.exited(), 0)
+
+    def test_daemon_killed_while_it_waits(self):
+        it = self.serve()
+        held, = it.occupy('echo', 1)
+        waiting = subprocess.Popen([daemon.CONTROL_BINARY, '-s', it.path('control'), 'drain'],
+                                   stderr=subprocess.PIPE, text=True)
+        it.wait_for_log('draining')
+        it.kill(signal.SIGKILL)
+        it.exited()
+        self.assertRegex(waiting.communicate(timeout=PATIENCE)[1], 'broke off')
+        self.assertEqual(waiting.returncode, 1)
+        held.close()
+
+    def test_default_places(self):
+        it = self.make('control = "@DIR@/preforkd.sock"\n' + ECHO % (1, ''))
+        it.launch().ready()
+        if not daemon.ROOT:
+            done = run('ping', environment={'XDG_RUNTIME_DIR': it.directory})
+            self.assertIn(f'pid {it.pid}', done.stdout)
+
+    def test_standard_output_that_takes_nothing(self):
+        it = self.serve()
+        with open('/dev/full', 'w', encoding='ascii') as full:
+            done = subprocess.run([daemon.CONTROL_BINARY, '-s', it.path('control'), 'help'],
+                                  stdout=full, stderr=subprocess.PIPE, check=False,
+                                  timeout=PATIENCE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b'No space left', done.stderr)
+
+
+class Completion(daemon.Case):
+    """conf/preforkctl.bash, as bash calls it."""
+
+    FILE = os.path.join(os.path.dirname(__file__), '../../conf/preforkctl.bash')
+
+    def complete(self, *words):
+        script = ('source "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _preforkctl && '
+                  '((${#COMPREPLY[@]})) && printf "%s\\n" "${COMPREPLY[@]}"')
+        done = subprocess.run(['/bin/bash', '-c', script, self.FILE, daemon.CONTROL_BINARY, *words],
+                              capture_output=True, text=True, check=False, timeout=PATIENCE)
+        self.assertEqual(done.stderr, '')
+        return done.stdout.split()
+
+    def test_of_a_daemon(self):
+        it = self.start(CONTROL + ECHO % (1, '') + 'pool "other" { listen = { "unix:@DIR@/o" } '
+                        'workers = 1 echo {} }\n')
+        at = ['-s', it.path('control')]
+        self.assertEqual(self.complete(*at, 're'), ['reload', 'restart', 'resume'])
+        self.assertEqual(self.complete(*at, 'drain', ''), ['echo', 'other'])
+        self.assertEqual(self.complete(*at, '--json', 'scale', 'o'), ['other'])
+        self.assertEqual(self.complete(*at, 'scale', 'other', ''), [])
+        self.assertEqual(self.complete(*at, 'reload', '-'), ['--dry-run'])
+        self.assertEqual(self.complete('--j'), ['--json'])
+        self.assertIn(it.path('control'), self.complete('-s', it.path('con')))
+
+    def test_without_a_daemon(self):
+        it = self.make(ECHO % (1, ''))
+        at = ['-s', it.path('nothing')]
+        self.assertEqual(self.complete(*at, 're'), ['reload', 'restart', 'resume'])
+        self.assertEqual(self.complete(*at, 'drain', ''), [])
+
+
+class Peer(daemon.Case):
+    """Against a daemon that is none."""
+
+    def against(self, reply):
+        it = self.make(ECHO % (1, ''))
+        listening = daemon.listen_unix(it.path('control'))
+        self.addCleanup(listening.close)
+
+        def serve():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                for piece in reply:
+                    connection.sendall(piece)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        done = control.run(it, 'anything')
+        thread.join(PATIENCE)
+        return done
+
+    def frame(self, kind, data):
+        return kind + struct.pack('!I', len(data)) + data
+
+    def test_reply_in_pieces(self):
+        whole = (self.frame(b'o', b'one\n') + self.frame(b'e', b'two\n') + self.frame(b'z', b'?')
+                 + self.frame(b'o', b'') + self.frame(b'o', b'x' * 100000)
+                 + self.frame(b'x', b'\7'))
+        done = self.against([whole[n:n + 1] for n in range(40)] + [whole[40:]])
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (7, 'one\n' + 'x' * 100000, 'two\n'))
+
+    def test_cut_off(self):
+        for reply in (b'', b'o', self.frame(b'o', b'hello\n'), self.frame(b'x', b''),
+                      b'o\0\0\1\0short', b'HTTP/1.0 400 Bad Request\r\n\r\n'):
+            done = self.against([reply])
+            self.assertEqual(done.returncode, 1, reply)
+            self.assertIn('broke off', done.stderr)
+
+
+class Terminal:
+    """preforkctl in a terminal of its own, whose bytes a thread collects."""
+
+    def __init__(self, case, it, rows=24, columns=80):
+        self.master, slave = pty.openpty()
+        case.addCleanup(os.close, self.master)
+        self.resize(rows, columns)
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        case.addCleanup(os.close, slave)
+        self.bytes = b''
+        self.changed = threading.Condition()
+
+        def become_foreground():
+            """As a shell does it: a session's leader, and a job in the foreground."""
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            job = os.fork()
+            if job == 0:
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+                os.setpgid(0, 0)
+                os.tcsetpgrp(0, os.getpid())
+                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+                return
+            os.closerange(3, 1024)
+            code = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+            os._exit(code if code >= 0 else 128 - code)
+        self.process = subprocess.Popen(
+            [daemon.CONTROL_BINARY, '-s', it.path('control'), 'top'], stdin=slave, stdout=slave,
+            stderr=slave, preexec_fn=become_foreground)
+        case.addCleanup(self.end)
+        self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self):
+        while True:
+            try:
+                if not select.select([self.master], [], [], PATIENCE)[0]:
+                    return
+                data = os.read(self.master, 65536)
+            except (OSError, ValueError):
+                return
+            with self.changed:
+                self.bytes += data
+                self.changed.notify_all()
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack('HHHH', rows, columns, 0, 0))
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def type(self, keys):
+        os.write(self.master, keys)
+
+    def wait(self, pattern, since=0):
+        """Waits for bytes that match; the place behind them."""
+        deadline = time.monotonic() + PATIENCE
+        with self.changed:
+            while True:
+                found = re.search(pattern, self.bytes[since:], re.S)
+                if found:
+                    return since + found.end()
+                if time.monotonic() > deadline:
+                    raise AssertionError(f'no {pattern} in {self.bytes[since:]!r}')
+                self.changed.wait(1)
+
+    def frame(self, since=0):
+        """The lines of the next whole picture."""
+        begin = self.wait(rb'\033\[H(?!\033\[2J)', since)
+        end = self.wait(rb'\033\[J', begin)
+        text = self.bytes[begin:end].decode().replace('\r', '')
+        return [line.removesuffix('\033[K') for line in text.removesuffix('\033[J').split('\n')]
+
+    def end(self):
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+class Top(daemon.Case):
+    def serve(self):
+        return self.start(CONTROL + ECHO % (2, ''))
+
+    def restored(self, terminal):
+        terminal.wait(rb'\033\[\?7h\033\[\?25h\033\[\?1049l')
+        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+
+    def test_shows_and_quits(self):
+        it = self.serve()
+        terminal = Terminal(self, it)
+        at = terminal.wait(rb'\033\[\?1049h\033\[\?25l')
+        lines = terminal.frame(at)
+        self.assertRegex(lines[0], r'^preforkctl top  \d\d:\d\d:\d\d  .*control')
+        self.assertIn('echo', '\n'.join(lines))
+        terminal.frame(terminal.wait(rb'\033\[J', at))  # and again
+        self.assertNotEqual(termios.tcgetattr(terminal.slave), terminal.before)
+        terminal.type(b'q')
+        self.assertEqual(terminal.process.wait(PATIENCE), 0)
+        self.restored(terminal)
+
+    def test_signals_restore_the_terminal(self):
+        it = self.serve()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            terminal = Terminal(self, it)
+            terminal.frame()
+            if number == signal.SIGINT:
+                terminal.type(b'\3')
+            else:
+                terminal.signal(number)
+            self.assertEqual(terminal.process.wait(PATIENCE), 128 + number)
+            self.restored(terminal)
+
+    def test_stopped_and_continued(self):
+        it = self.serve()
+        terminal = Terminal(self, it)
+        terminal.frame()
+        terminal.signal(signal.SIGTSTP)
+        wait_until(lambda: processes.stat(terminal.pid)[0] == 'T', 'it is stopped')
+        self.restored(terminal)
+        at = len(terminal.bytes)
+        terminal.signal(signal.SIGCONT)
+        at = terminal.wait(rb'\033\[\?1049h', at)
+        self.assertRegex(terminal.frame(at)[0], '^preforkctl top')
+        terminal.type(b'q')
+        self.assertEqual(terminal.process.wait(PATIENCE), 0)
+
+    def test_cut_to_the_window(self):
+        it = self.serve()
+        terminal = Terminal(self, it, rows=3, columns=20)
+        lines = terminal.frame()
+        self.assertEqual(len(lines), 3)
+        self.assertEqual(max(map(len, lines)), 20)
+        at = len(terminal.bytes)
+        terminal.resize(24, 30)
+        terminal.signal(signal.SIGWINCH)
+        wait_until(lambda: len(terminal.frame(at)[0]) == 30 or len(terminal.bytes) < at,
+                   'a picture of the new size')
+        terminal.type(b'q')
+        self.assertEqual(terminal.process.wait(PATIENCE), 0)
+
+    def test_outlives_the_daemon(self):
+        it = self.serve()
+        terminal = Terminal(self, it)
+        terminal.frame()
+        it.stop()
+        terminal.wait(rb'No such file')
+        terminal.type(b'q')
+        self.assertEqual(terminal.process.wait(PATIENCE), 0)
+        self.restored(terminal)
+
+    def test_a_daemon_that_hangs(self):
+        it = self.serve()
+        terminal = Terminal(self, it)
+        terminal.frame()
+        it.kill(signal.SIGSTOP)
+        terminal.signal(signal.SIGTERM)
+        self.assertEqual(terminal.process.wait(PATIENCE), 128 + signal.SIGTERM)
+        self.restored(terminal)
+        it.kill(signal.SIGCONT)
+
+    def test_without_a_terminal_it_is_one_status(self):
+        it = self.serve()
+        done = control.run(it, 'top')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('echo', done.stdout)
+        self.assertNotIn('\033', done.stdout)
+
+
+if __name__ == '__main__':
+    daemon.main()

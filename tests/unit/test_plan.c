@@ -1,0 +1,125 @@
+/* Whether a plan has room in the scoreboard, and how it is told. */
+#include "../../src/master/plan.h"
+#include "unit.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct config *config;
+static struct realm realm;
+static struct pool there;
+static struct pool_config conf;
+static struct plan plan;
+static struct plans plans;
+
+/* A pool with so many workers, of which none is one of its generation: they retire. */
+static void fill(int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct worker *worker = calloc(1, sizeof *worker);
+        ck_assert_ptr_nonnull(worker);
+        worker->role = ROLE_RETIRING;
+        worker->next = there.workers;
+        there.workers = worker;
+    }
+}
+
+static void set_up(void)
+{
+    config = config_new();
+    ck_assert_ptr_nonnull(config);
+    config->file = "t.conf";
+    config->control = "none";
+    conf = (struct pool_config){.name = "web", .workers = 10};
+    there = (struct pool){.name = "web", .conf = &conf};
+    realm = (struct realm){.pools = &there, .config = config};
+    plan = (struct plan){.conf = &conf, .pool = &there};
+    plans = (struct plans){.config = config, .faults = &config->faults, .at = &plan, .count = 1};
+}
+
+static void tear_down(void)
+{
+    while (there.workers) {
+        struct worker *next = there.workers->next;
+        free(there.workers);
+        there.workers = next;
+    }
+    config_unref(config);
+}
+
+static const struct {
+    enum plan_kind kind;
+    int workers; /* wanted */
+    int retiring;
+    int fits; /* as plans_fit tells it */
+} cases[] = {
+    {PLAN_REPLACED, 10, 0, 0},
+    {PLAN_REPLACED, 10, SCOREBOARD_SLOTS - 10, 0},
+    {PLAN_REPLACED, 10, SCOREBOARD_SLOTS - 9, -1},
+    {PLAN_ADDED, 10, SCOREBOARD_SLOTS - 9, -1},
+    {PLAN_RESIZED, 10, SCOREBOARD_SLOTS - 10, 0},
+    {PLAN_RESIZED, 10, SCOREBOARD_SLOTS - 9, -1},
+    {PLAN_REPLACED, 1, SCOREBOARD_SLOTS, -1},
+};
+
+START_TEST(room_in_the_scoreboard)
+{
+    fill(cases[_i].retiring);
+    plan.kind = cases[_i].kind;
+    conf.workers = cases[_i].workers;
+    ck_assert_int_eq(plans_fit(&plans, &realm), cases[_i].fits);
+    ck_assert_uint_eq(config->faults.count, cases[_i].fits ? 1 : 0);
+    if (cases[_i].fits)
+        ck_assert_ptr_nonnull(strstr(config->faults.first->text, "the scoreboard has room for"));
+}
+END_TEST
+
+static void note_line(void *owner, bool changes, const char *line)
+{
+    sprintf((char *)owner + strlen(owner), "%c %s\n", changes ? '*' : ' ', line);
+}
+
+START_TEST(lines)
+{
+    char text[2000] = "";
+    struct pool gone = {.name = "gone"}, last = {.name = "last", .removed = true};
+    struct listener kept = {.text = "unix:/kept", .wanted = true}, closed = {.text = "[::]:80"};
+    struct listener opened = {.text = "[::]:81"}, control = {.text = "unix:/control"};
+    there.next = &gone;
+    gone.next = &last;
+    realm.listeners = &kept;
+    kept.next = &closed;
+    plans.opened = &opened;
+    plans.control = &control;
+    plan.kind = PLAN_RESIZED;
+    strcpy(plan.what, "4 to 8");
+    plans_tell(&plans, &realm, note_line, text);
+    plan.kind = PLAN_REPLACED;
+    strcpy(plan.what, "user www-data to git");
+    plans.count = 1;
+    plans_tell(&plans, &(struct realm){.control = &control}, note_line, text);
+    plan = (struct plan){.conf = &conf, .kind = PLAN_KEPT};
+    plans_tell(&plans, &(struct realm){.control = &control}, note_line, text);
+    ck_assert_str_eq(text, "* pool web: resized 4 to 8\n"
+                           "* pool gone: removed\n"
+                           "  listener unix:/kept: kept\n"
+                           "* listener [::]:80: closed\n"
+                           "* listener [::]:81: opened\n"
+                           "* control unix:/control: opened\n"
+                           "* pool web: replaced: user www-data to git\n"
+                           "* listener [::]:81: opened\n"
+                           "  pool web: kept\n"
+                           "* listener [::]:81: opened\n");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("plan");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_loop_test(tests, room_in_the_scoreboard, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(tests, lines);
+    return unit_run("plan", tests);
+}
