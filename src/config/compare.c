@@ -80,12 +80,25 @@ static bool follows(const char *option, const struct pool_config *old,
            (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
 }
 
+/* Whether workers have it from their birth, although others would follow a change in place. */
+static bool is_kept(const struct handler_section *handler, const char *option)
+{
+    for (const char *const *name = handler->kept; name && *name; name++)
+        if (strcmp(*name, option) == 0)
+            return true;
+    return false;
+}
+
 static void compare_options(struct difference *difference, const struct pool_config *old,
                             const struct pool_config *new)
 {
-    for (const struct option_row *row = pool_rows; row->name; row++)
+    for (const struct option_row *row = pool_rows; row->name; row++) {
+        struct option_row here = *row;
+        if (is_kept(new->handler, row->name))
+            here.flags &= ~(unsigned)OPTION_LIVE;
         if (!follows(row->name, old, new))
-            compare_row(difference, row, old, new);
+            compare_row(difference, &here, old, new);
+    }
 }
 
 static void compare_handlers(struct difference *difference, const struct pool_config *old,

@@ -69,6 +69,7 @@ struct pool_config {
     int max_requests;     /* 0 never */
     int graceful_timeout; /* seconds, 0 at once; the global one where it is not set */
     int idle_timeout;     /* seconds, at least 1 */
+    int request_timeout;  /* seconds, 0 none */
     int ready_timeout;    /* seconds */
     bool log_connections;
     const char *user, *group;

@@ -21,6 +21,16 @@ struct service {
     const void *config;       /* the handler's section, as its rows filled it */
     char *const *environment; /* of programs, ended by NULL; NULL for a handler that runs none */
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
+    unsigned seats;           /* how many connections the pool serves at once, at most */
+    int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */
+    int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
+    int log_level;       /* of a line about each request; -1: none */
+
+    /* For a handler that serves requests in turn on one connection. `rest`: none is in hand from here
+     * on, or one is again. `crowded`: whether a connection at rest should be given up, because no
+     * seat is free, or the worker is told to finish. */
+    void (*rest)(struct service *service, bool resting);
+    bool (*crowded)(struct service *service);
 };
 
 struct handler {
@@ -38,7 +48,7 @@ struct handler {
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
-    handler_chargen, handler_exec;
+    handler_chargen, handler_exec, handler_cgi;
 
 /* The sections of all handlers, ended by NULL. */
 extern const struct handler_section *const handler_sections[];

@@ -88,6 +88,13 @@ static void tell_failure(const struct lane *lane, const struct conn *conn)
                lane->pool->name, peer, outcome(conn, 0, what, sizeof what), missed);
 }
 
+bool lane_crowded(struct service *service)
+{
+    const struct lane *lane =
+        (const struct lane *)((char *)service - offsetof(struct lane, service));
+    return lane->stopping;
+}
+
 void lane_serve(struct lane *lane, struct conn *conn)
 {
     usec began = lane->log_level >= 0 ? clock_now() : 0;

@@ -121,6 +121,11 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
     lane.service.program = &birth->slot->program;
+    lane.service.seats = (unsigned)pool->workers;
+    lane.service.idle_timeout = pool->idle_timeout;
+    lane.service.request_timeout = pool->request_timeout;
+    lane.service.log_level = lane.log_level;
+    lane.service.crowded = lane_crowded;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
