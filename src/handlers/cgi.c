@@ -197,7 +197,7 @@ static double cpu_seconds(const struct rusage *usage)
            (double)(user->tv_usec + system->tv_usec) / USEC_SECOND;
 }
 
-static void tell(const struct cgi_relay *relay, uint64_t in, uint64_t out)
+static void tell(const struct cgi_relay *relay)
 {
     unsigned missed;
     char how[64];
@@ -215,8 +215,9 @@ static void tell(const struct cgi_relay *relay, uint64_t in, uint64_t out)
               "pool %s: the program %s %s, after %.3f s pool=%s script=\"%s\" client=%s "
               "duration=%.3f cpu=%.3f in=%llu out=%llu %s missed=%u",
               pool, script.path, sentence_of(relay), seconds, pool, script.path, client(), seconds,
-              cpu_seconds(&relay->usage), (unsigned long long)(session->conn->in - in),
-              (unsigned long long)(session->conn->out - out), how, missed);
+              cpu_seconds(&relay->usage),
+              (unsigned long long)(session->conn->in - session->in_before),
+              (unsigned long long)(session->conn->out - session->out_before), how, missed);
 }
 
 static void tell_nph(const struct cgi_relay *relay)
@@ -451,8 +452,6 @@ static int run(struct cgi_relay *relay, const struct service *service)
 static int serve_request(struct cgi_session *session)
 {
     const struct cgi_config *config = session->service->config;
-    struct conn *conn = session->conn;
-    uint64_t in = conn->in, out = conn->out;
     const char *method;
     struct cgi_relay relay = {
         .session = session,
@@ -476,7 +475,7 @@ static int serve_request(struct cgi_session *session)
         return error;
     if (started < 0)
         return refuse_start(session, -started);
-    tell(&relay, in, out);
+    tell(&relay);
     tell_nph(&relay);
     if (relay.lost)
         return -ECONNABORTED;
@@ -506,6 +505,8 @@ static int cgi_serve(struct service *service, struct conn *conn)
     bool first = true, keep = true;
     cgi_session_begin(&session, service, conn);
     while (keep) {
+        session.in_before = conn->in;
+        session.out_before = conn->out;
         int error = await_request(&session, first);
         if (error)
             return error == -ENODATA || error == -ECANCELED ? 0 : error;

@@ -100,7 +100,6 @@ static void cut(struct run *run)
 {
     run->lost = true;
     run->relay->keep = false;
-    run->session->out_at = run->session->out_end = 0;
     shutdown(run->session->conn->fd, SHUT_RDWR);
 }
 
@@ -133,7 +132,8 @@ static void lose(struct run *run)
 {
     run->lost = true;
     run->relay->keep = false;
-    run->session->out_at = run->session->out_end = 0;
+    run->body.size = 0;
+    close_end(&run->input);
     if (is_complete(run))
         return;
     if (run->exited)
@@ -310,6 +310,10 @@ static void read_input(struct run *run)
 static void write_output(struct run *run)
 {
     size_t before = run->session->out_at;
+    if (run->lost) /* of a program that may finish all the same */
+        run->session->out_at = run->session->out_end;
+    if (run->session->out_end == 0)
+        return;
     int error = cgi_session_write(run->session);
     if (error == 0 || run->session->out_at > before)
         run->idle_at = USEC_NEVER;
@@ -503,8 +507,7 @@ static void loop(struct run *run)
         take_input(run);
         if (is_drained(run))
             conclude(run);
-        if (!run->lost && cgi_session_pending(run->session))
-            write_output(run);
+        write_output(run);
         if (is_drained(run) && !cgi_session_pending(run->session))
             return;
         await_events(run, watched);

@@ -47,6 +47,7 @@ struct cgi_session {
     size_t out_at, out_end;
     size_t gathered;
     struct cgi_request request;
+    uint64_t in_before, out_before; /* the connection's bytes, when it began to wait for this one */
 };
 
 enum cgi_event {
