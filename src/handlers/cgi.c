@@ -141,11 +141,29 @@ static void cgi_check(const char *pool, const void *config, const struct origin 
 /* A failure is told, but not as often as a client can cause it. */
 static bool may_tell(int level, const struct service *service, unsigned *missed)
 {
-    static struct log_rate rates[LOG_DEBUG + 1];
+    enum { MOST = 20 }; /* lines of a level, a second */
+    static struct {
+        usec until;
+        unsigned told, missed;
+    } budgets[LOG_DEBUG + 1];
     *missed = 0;
     if (level < 0 || level == service->log_level)
         return level >= 0;
-    return log_wanted(level) && log_rate_ok(&rates[level], USEC_SECOND / 10, missed);
+    if (!log_wanted(level))
+        return false;
+    usec now = clock_now();
+    if (now >= budgets[level].until) {
+        budgets[level].until = now + USEC_SECOND;
+        budgets[level].told = 0;
+    }
+    if (budgets[level].told == MOST) {
+        budgets[level].missed++;
+        return false;
+    }
+    budgets[level].told++;
+    *missed = budgets[level].missed;
+    budgets[level].missed = 0;
+    return true;
 }
 
 static const char *client(void)
