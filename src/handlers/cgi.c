@@ -408,6 +408,12 @@ static int status_of(int error)
     }
 }
 
+static bool begins(const char *variable, const char *with)
+{
+    const char *value = cgi_env_get(&env, variable);
+    return value && strncmp(value, with, strlen(with)) == 0;
+}
+
 static int prepare_environment(struct cgi_session *session)
 {
     size_t size = session->request.params_size;
@@ -470,7 +476,6 @@ static int run(struct cgi_relay *relay, const struct service *service)
 static int serve_request(struct cgi_session *session)
 {
     const struct cgi_config *config = session->service->config;
-    const char *method;
     struct cgi_relay relay = {
         .session = session,
         .errors_to_server = config->stderr_choice == CGI_STDERR_SERVER,
@@ -484,8 +489,8 @@ static int serve_request(struct cgi_session *session)
     status = cgi_script_open(&script, config, &env);
     if (status)
         return refuse(session, script.fault, status, script.error);
-    method = cgi_env_get(&env, "REQUEST_METHOD");
-    relay.head_only = method && strcmp(method, "HEAD") == 0;
+    relay.head_only = begins("REQUEST_METHOD", "HEAD");
+    relay.body_first = begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie");
     int error = prepare_body(&relay);
     int started = error ? error : run(&relay, session->service);
     cgi_script_close(&script);

@@ -171,10 +171,10 @@ static bool is_empty(const struct cgi_env *env, const char *name)
 }
 
 /* A web server that has asked for the password itself need not tell it to the program (RFC 3875,
- * 4.1.18). */
+ * 4.1.18). REMOTE_USER says nothing of it: nginx sets that to whatever name a client claims. */
 static void hide_password(struct cgi_env *env)
 {
-    if (!is_empty(env, "REMOTE_USER") || !is_empty(env, "AUTH_TYPE"))
+    if (!is_empty(env, "AUTH_TYPE"))
         cgi_env_unset(env, "HTTP_AUTHORIZATION");
 }
 

@@ -1,7 +1,7 @@
 #include "cgi_relay.h"
 
 #include "../base/fd.h"
-#include "cgi_header.h"
+#include "cgi_answer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +23,6 @@
 
 enum { SOCKET, INPUT, OUTPUT, ERRORS, PROCESS, WATCHED };
 
-/* The program's header, until it is complete. */
-static char head[CGI_OUTPUT];
-
 struct run {
     struct cgi_relay *relay;
     struct cgi_session *session;
@@ -35,9 +32,7 @@ struct run {
     long long body_left;
     long long output_left, errors_left; /* after its end: what is in the pipes. -1: unknown */
     struct cgi_body body;               /* what it gets next */
-    size_t head;                        /* bytes of its header */
-    long long promised, sent;       /* bytes of the answer's body; -1: it doesn't say how many */
-    bool answering;                 /* its header went out */
+    struct cgi_answer answer;
     bool stream_ended;              /* so did the end of its output, */
     bool answered;                  /* so did the end of the request */
     bool errors_sent, errors_ended; /* the same of its standard error */
@@ -125,7 +120,8 @@ static void stop(struct run *run, enum cgi_outcome outcome, usec grace)
  * program, which may have something left to do. */
 static bool is_complete(const struct run *run)
 {
-    return run->stream_ended || (run->promised >= 0 && run->sent >= run->promised);
+    return run->stream_ended ||
+           (run->answer.promised >= 0 && run->answer.sent >= run->answer.promised);
 }
 
 static void lose(struct run *run)
@@ -148,10 +144,24 @@ static void time_out(struct run *run)
         return;
     stop(run, CGI_TIMED_OUT, GRACE);
     run->relay->keep = false;
-    if (run->answering && !run->stream_ended)
+    if (run->answer.begun && !run->stream_ended)
         cut(run);
-    else if (!run->answering)
+    else if (!run->answer.begun)
         fail(run, 504);
+}
+
+static void write_output(struct run *run)
+{
+    size_t before = run->session->out_at;
+    if (run->lost) /* of a program that may finish all the same */
+        run->session->out_at = run->session->out_end;
+    if (run->session->out_end == 0)
+        return;
+    int error = cgi_session_write(run->session);
+    if (error == 0 || run->session->out_at > before)
+        run->idle_at = USEC_NEVER;
+    if (error && error != -EAGAIN)
+        lose(run);
 }
 
 /* --- the program's output -------------------------------------------------------------------- */
@@ -185,46 +195,35 @@ static void refuse_header(struct run *run, const char *fault)
     close_end(&run->output);
 }
 
-static void send_header(struct run *run, size_t size)
-{
-    unsigned char *to = cgi_session_room(run->session);
-    size_t body = run->head - size, copied = cgi_header_copy((char *)to, head, size);
-    run->relay->nph = cgi_header_is_nph(head, size);
-    run->promised = run->relay->head_only ? 0 : cgi_header_length(head, size);
-    memcpy(to + copied, head + size, body);
-    cgi_session_put(run->session, FCGI_STDOUT, copied + body);
-    run->sent = (long long)body;
-    run->answering = true;
-}
-
-/* Sends the header once it is complete, with what of the body came along. */
-static void collect_header(struct run *run)
-{
-    size_t before = run->head;
-    run->head += read_pipe(&run->output, head + before, sizeof head - before, &run->output_left);
-    size_t size = cgi_header_size(head, run->head, before);
-    const char *fault = size ? cgi_header_fault(head, size) : NULL;
-    if (size == 0 && run->head == sizeof head)
-        refuse_header(run, "has a header longer than 64 KiB");
-    else if (fault)
-        refuse_header(run, fault);
-    else if (size)
-        send_header(run, size);
-}
-
 static void forward_output(struct run *run)
 {
-    if (!run->answering) {
-        collect_header(run);
-    } else {
-        size_t n =
-            read_pipe(&run->output, cgi_session_room(run->session), CGI_OUTPUT, &run->output_left);
-        if (n)
-            cgi_session_put(run->session, FCGI_STDOUT, n);
-        run->sent += (long long)n;
-    }
-    if (run->output < 0 && !run->exited)
+    size_t room;
+    void *to = cgi_answer_room(&run->answer, &room);
+    size_t n = read_pipe(&run->output, to, room, &run->output_left);
+    const char *fault = cgi_answer_add(&run->answer, n);
+    if (fault)
+        refuse_header(run, fault);
+    else if (run->output < 0 && !run->exited)
         run->tail_at = clock_now() + TAIL_DELAY;
+}
+
+/* nginx sends no more of a body once an answer has begun: a program that writes its header before it
+ * reads would wait for the rest in vain. */
+static bool holds_back(const struct run *run)
+{
+    return run->relay->body_first && run->input >= 0 && !run->session->request.stdin_ended &&
+           !run->exited && !cgi_answer_full(&run->answer);
+}
+
+/* Sends what was collected, from the header on. */
+static void forward_collected(struct run *run)
+{
+    while (cgi_answer_waits(&run->answer) && !run->answered && !cgi_session_pending(run->session)) {
+        if (!run->answer.begun && holds_back(run))
+            return;
+        cgi_answer_put(&run->answer);
+        write_output(run);
+    }
 }
 
 /* A stream that we had to end goes on in the log. */
@@ -307,20 +306,6 @@ static void read_input(struct run *run)
 
 /* --- the connection -------------------------------------------------------------------------- */
 
-static void write_output(struct run *run)
-{
-    size_t before = run->session->out_at;
-    if (run->lost) /* of a program that may finish all the same */
-        run->session->out_at = run->session->out_end;
-    if (run->session->out_end == 0)
-        return;
-    int error = cgi_session_write(run->session);
-    if (error == 0 || run->session->out_at > before)
-        run->idle_at = USEC_NEVER;
-    if (error && error != -EAGAIN)
-        lose(run);
-}
-
 /* A web server that closed its side may still want the answer, or be gone. A Unix socket tells; TCP
  * does not before something was sent. So the end of a stream is sent that need not go on: whoever is
  * gone answers with a reset. */
@@ -402,7 +387,7 @@ static void keep_times(struct run *run)
         lose(run);
     if (now >= run->tail_at) {
         run->tail_at = USEC_NEVER;
-        if (run->answering && !run->stream_ended && !run->lost) {
+        if (run->answer.begun && !run->stream_ended && !run->lost) {
             cgi_session_put(run->session, FCGI_STDOUT, 0);
             run->stream_ended = true;
         }
@@ -451,9 +436,9 @@ static void conclude(struct run *run)
         return;
     if (relay->outcome == CGI_ABORTED || run->stream_ended) {
         finish(run, app_status);
-    } else if (!run->answering) {
+    } else if (!run->answer.begun) {
         relay->outcome = CGI_NO_ANSWER;
-        relay->fault = run->head ? "has no complete header in its answer" : "wrote nothing";
+        relay->fault = run->answer.size ? "has no complete header in its answer" : "wrote nothing";
         fail(run, signaled ? 502 : 500);
     } else if (signaled) {
         relay->outcome = CGI_CUT;
@@ -465,7 +450,8 @@ static void conclude(struct run *run)
 
 static bool is_drained(const struct run *run)
 {
-    return run->exited && run->output < 0 && run->errors < 0;
+    return run->exited && run->output < 0 && run->errors < 0 &&
+           (run->answered || !cgi_answer_waits(&run->answer));
 }
 
 /* --- the loop --------------------------------------------------------------------------------- */
@@ -487,12 +473,14 @@ static void serve_pipes(struct run *run, const struct pollfd *watched)
 static void await_events(struct run *run, struct pollfd *watched)
 {
     bool idle = !cgi_session_pending(run->session);
+    bool takes =
+        run->answer.begun ? !cgi_answer_waits(&run->answer) : !cgi_answer_full(&run->answer);
     usec now = clock_now();
     set_idle(run, now);
     watched[SOCKET] =
         (struct pollfd){run->lost ? -1 : run->session->conn->fd, socket_events(run), 0};
     watched[INPUT] = (struct pollfd){run->body.size ? run->input : -1, POLLOUT, 0};
-    watched[OUTPUT] = (struct pollfd){idle ? run->output : -1, POLLIN, 0};
+    watched[OUTPUT] = (struct pollfd){idle && takes ? run->output : -1, POLLIN, 0};
     watched[ERRORS] = (struct pollfd){idle ? run->errors : -1, POLLIN, 0};
     watched[PROCESS] = (struct pollfd){run->pidfd, POLLIN, 0};
     if (poll(watched, WATCHED, poll_timeout(run, now)) < 0)
@@ -505,6 +493,7 @@ static void loop(struct run *run)
     struct pollfd watched[WATCHED];
     for (;;) {
         take_input(run);
+        forward_collected(run);
         if (is_drained(run))
             conclude(run);
         write_output(run);
@@ -570,14 +559,13 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
         .body_left = relay->body_most,
         .output_left = -1,
         .errors_left = -1,
-        .promised = -1,
+        .answer = {.session = relay->session, .head_only = relay->head_only, .promised = -1},
         .kill_at = USEC_NEVER,
         .tail_at = USEC_NEVER,
         .idle_at = USEC_NEVER,
     };
     relay->outcome = CGI_DONE;
     relay->fault = NULL;
-    relay->nph = false;
     relay->keep = relay->session->request.keep;
     int error = start(&run, &pipes, launch);
     close_end(&pipes.input[0]);
@@ -595,5 +583,6 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
     take_body(&run, relay->body);
     loop(&run);
     relay->lost = run.lost;
+    relay->nph = run.answer.nph;
     return 0;
 }

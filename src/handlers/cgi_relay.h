@@ -31,6 +31,7 @@ struct cgi_relay {
     long long body_most;   /* bytes of it; -1: all that come */
     struct cgi_body body;  /* what of it is here already */
     bool head_only;        /* of the answer no body is wanted: the request is a HEAD */
+    bool body_first;       /* the web server must have sent the body before it sees an answer */
     usec deadline;         /* USEC_NEVER: none */
 
     /* What came of it. */

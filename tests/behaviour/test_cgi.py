@@ -442,7 +442,7 @@ class Environment(gateway.Case):
         it = self.gateway()
         secret = {'HTTP_AUTHORIZATION': 'Basic eDp5'}
         self.assertIn('HTTP_AUTHORIZATION', self.environment(it, secret))
-        self.assertNotIn('HTTP_AUTHORIZATION', self.environment(it, secret | {'REMOTE_USER': 'x'}))
+        self.assertIn('HTTP_AUTHORIZATION', self.environment(it, secret | {'REMOTE_USER': 'x'}))
         self.assertNotIn('HTTP_AUTHORIZATION', self.environment(it, secret | {'AUTH_TYPE': 'Basic'}))
 
     def test_directory_and_descriptors(self):
