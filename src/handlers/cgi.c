@@ -4,12 +4,11 @@
  * The rooms: cgi_session takes the web server's records apart, cgi_script finds the program, cgi_env
  * makes its environment, cgi_relay runs it. Here they are put together, and the log is told.
  */
+#include "cgi_answer.h"
+#include "cgi_log.h"
 #include "cgi_relay.h"
 #include "cgi_script.h"
 #include "program.h"
-
-#include "../base/log.h"
-#include "../base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* How often a connection at rest asks whether it should be given up. */
@@ -134,119 +132,6 @@ static void cgi_check(const char *pool, const void *config, const struct origin 
                    "pool %s: cgi: it needs root, the directory of the programs, or program, a "
                    "single one",
                    pool);
-}
-
-/* --- the log --------------------------------------------------------------------------------- */
-
-/* A failure is told, but not as often as a client can cause it. */
-static bool may_tell(int level, const struct service *service, unsigned *missed)
-{
-    enum { MOST = 20 }; /* lines of a level, a second */
-    static struct {
-        usec until;
-        unsigned told, missed;
-    } budgets[LOG_DEBUG + 1];
-    *missed = 0;
-    if (level < 0 || level == service->log_level)
-        return level >= 0;
-    if (!log_wanted(level))
-        return false;
-    usec now = clock_now();
-    if (now >= budgets[level].until) {
-        budgets[level].until = now + USEC_SECOND;
-        budgets[level].told = 0;
-    }
-    if (budgets[level].told == MOST) {
-        budgets[level].missed++;
-        return false;
-    }
-    budgets[level].told++;
-    *missed = budgets[level].missed;
-    budgets[level].missed = 0;
-    return true;
-}
-
-static const char *client(void)
-{
-    const char *address = cgi_env_get(&env, "REMOTE_ADDR");
-    return address ? address : "";
-}
-
-static void tell_refusal(const struct cgi_session *session, const char *fault, int status,
-                         int error)
-{
-    unsigned missed;
-    const char *pool = session->service->pool;
-    int level = status == 503 ? LOG_WARNING : status >= 500 ? LOG_NOTICE : LOG_INFO;
-    if (!may_tell(level, session->service, &missed))
-        return;
-    log_event(level,
-              "pool %s: the program %s %s%s%s; answered with %d pool=%s script=\"%s\" client=%s "
-              "status=%d missed=%u",
-              pool, script.path, fault, error ? ": " : "", error ? strerror(error) : "", status,
-              pool, script.path, client(), status, missed);
-}
-
-static int level_of(const struct cgi_relay *relay)
-{
-    switch (relay->outcome) {
-    case CGI_DONE: return relay->status == 0 ? relay->session->service->log_level : LOG_NOTICE;
-    case CGI_TIMED_OUT: return LOG_WARNING;
-    case CGI_ABORTED: return LOG_INFO;
-    default: return LOG_NOTICE;
-    }
-}
-
-static const char *sentence_of(const struct cgi_relay *relay)
-{
-    switch (relay->outcome) {
-    case CGI_DONE: return relay->status == 0 ? "ended" : "answered, and ended badly";
-    case CGI_CUT: return "was killed in the middle of its answer, which was cut off";
-    case CGI_TIMED_OUT: return "took longer than request_timeout, and was ended";
-    case CGI_ABORTED: return "was ended, since the client went away";
-    default: return relay->fault;
-    }
-}
-
-static double cpu_seconds(const struct rusage *usage)
-{
-    const struct timeval *user = &usage->ru_utime, *system = &usage->ru_stime;
-    return (double)(user->tv_sec + system->tv_sec) +
-           (double)(user->tv_usec + system->tv_usec) / USEC_SECOND;
-}
-
-static void tell(const struct cgi_relay *relay)
-{
-    unsigned missed;
-    char how[64];
-    const struct cgi_session *session = relay->session;
-    const char *pool = session->service->pool;
-    int level = level_of(relay);
-    if (!may_tell(level, session->service, &missed))
-        return;
-    double seconds = clock_seconds(clock_now() - session->request.since);
-    if (WIFSIGNALED(relay->status))
-        snprintf(how, sizeof how, "signal=%s", proc_signal_word(WTERMSIG(relay->status)));
-    else
-        snprintf(how, sizeof how, "exit=%d", WEXITSTATUS(relay->status));
-    log_event(level,
-              "pool %s: the program %s %s, after %.3f s pool=%s script=\"%s\" client=%s "
-              "duration=%.3f cpu=%.3f in=%llu out=%llu %s missed=%u",
-              pool, script.path, sentence_of(relay), seconds, pool, script.path, client(), seconds,
-              cpu_seconds(&relay->usage),
-              (unsigned long long)(session->conn->in - session->in_before),
-              (unsigned long long)(session->conn->out - session->out_before), how, missed);
-}
-
-static void tell_nph(const struct cgi_relay *relay)
-{
-    static bool told;
-    if (relay->nph && !told)
-        log_info("pool %s: the program %s answers with HTTP itself (NPH); it is translated "
-                 "pool=%s script=\"%s\"",
-                 relay->session->service->pool, script.path, relay->session->service->pool,
-                 script.path);
-    told = told || relay->nph;
 }
 
 /* --- waiting for the web server -------------------------------------------------------------- */
@@ -382,7 +267,7 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
 /* An answer of our own. 0, or -errno. */
 static int answer(struct cgi_session *session, int status)
 {
-    cgi_relay_put_status(session, status);
+    cgi_answer_put_status(session, status);
     cgi_session_put(session, FCGI_STDOUT, 0);
     cgi_session_put_end(session, (uint32_t)status);
     return flush(session);
@@ -390,7 +275,7 @@ static int answer(struct cgi_session *session, int status)
 
 static int refuse(struct cgi_session *session, const char *fault, int status, int error)
 {
-    tell_refusal(session, fault, status, error);
+    cgi_log_refusal(session, &env, script.path, fault, status, error);
     return answer(session, status);
 }
 
@@ -498,8 +383,7 @@ static int serve_request(struct cgi_session *session)
         return error;
     if (started < 0)
         return refuse_start(session, -started);
-    tell(&relay);
-    tell_nph(&relay);
+    cgi_log_end(&relay, &env, script.path);
     if (relay.lost)
         return -ECONNABORTED;
     return relay.keep ? 0 : -ENODATA;

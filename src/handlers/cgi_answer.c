@@ -2,6 +2,7 @@
 
 #include "cgi_header.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The longest header is a record's content. The rest is for what is held back. */
@@ -67,4 +68,27 @@ void cgi_answer_put(struct cgi_answer *answer)
     cgi_session_put(answer->session, FCGI_STDOUT, header + body);
     answer->put += body;
     answer->sent += (long long)body;
+}
+
+static const char *reason_of(int status)
+{
+    switch (status) {
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 431: return "Request Header Fields Too Large";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    default: return "Internal Server Error";
+    }
+}
+
+void cgi_answer_put_status(struct cgi_session *session, int status)
+{
+    enum { ROOM = 256 };
+    const char *reason = reason_of(status);
+    int size = snprintf((char *)cgi_session_room(session), ROOM,
+                        "Status: %d %s\r\nContent-Type: text/plain\r\n%s\r\n%d %s\n", status,
+                        reason, status == 503 ? "Retry-After: 5\r\n" : "", status, reason);
+    cgi_session_put(session, FCGI_STDOUT, (size_t)size);
 }

@@ -42,4 +42,7 @@ bool cgi_answer_full(const struct cgi_answer *answer);
 /* Puts the next record of what was collected into the output, which must be empty of such. */
 void cgi_answer_put(struct cgi_answer *answer);
 
+/* Puts an answer that tells no more than a status into the output. */
+void cgi_answer_put_status(struct cgi_session *session, int status);
+
 #endif

@@ -50,29 +50,6 @@ static void close_end(int *fd)
 
 /* --- the answer ---------------------------------------------------------------------------- */
 
-static const char *reason_of(int status)
-{
-    switch (status) {
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 431: return "Request Header Fields Too Large";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return "Internal Server Error";
-    }
-}
-
-void cgi_relay_put_status(struct cgi_session *session, int status)
-{
-    enum { ROOM = 256 };
-    const char *reason = reason_of(status);
-    int size = snprintf((char *)cgi_session_room(session), ROOM,
-                        "Status: %d %s\r\nContent-Type: text/plain\r\n%s\r\n%d %s\n", status,
-                        reason, status == 503 ? "Retry-After: 5\r\n" : "", status, reason);
-    cgi_session_put(session, FCGI_STDOUT, (size_t)size);
-}
-
 /* The ends of the streams, and of the request. */
 static void finish(struct run *run, uint32_t app_status)
 {
@@ -86,7 +63,7 @@ static void finish(struct run *run, uint32_t app_status)
 
 static void fail(struct run *run, int status)
 {
-    cgi_relay_put_status(run->session, status);
+    cgi_answer_put_status(run->session, status);
     finish(run, (uint32_t)status);
 }
 

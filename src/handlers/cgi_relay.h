@@ -48,7 +48,4 @@ struct cgi_relay {
  * launch's descriptors are filled in here. */
 int cgi_relay_run(struct cgi_relay *relay, struct launch *launch);
 
-/* Puts an answer that tells no more than a status into the output. */
-void cgi_relay_put_status(struct cgi_session *session, int status);
-
 #endif
