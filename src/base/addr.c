@@ -1,5 +1,7 @@
 #include "addr.h"
 
+#include "digits.h"
+
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -140,6 +142,17 @@ bool addr_equal(const struct addr *a, const struct addr *b)
            IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
 }
 
+char *addr_put_path(char *at, const struct addr *addr)
+{
+    size_t length = addr->len && addr->sa.sa_family == AF_UNIX ? name_length(addr) : 0;
+    if (length == 0)
+        return at;
+    memcpy(at, addr->un.sun_path, length);
+    if (at[0] == '\0')
+        at[0] = '@';
+    return at + strnlen(at, length);
+}
+
 static const char *print_unix(const struct addr *addr, char text[static ADDR_TEXT])
 {
     size_t length = name_length(addr);
@@ -156,29 +169,75 @@ static const char *print_unix(const struct addr *addr, char text[static ADDR_TEX
     return text;
 }
 
-/* "fe80::1%eth0"; an IPv4 address mapped into IPv6 comes as IPv4, and says so. */
-static bool print_in6(const struct addr *addr, char text[static ADDR_TEXT])
+static char *put_in(char *at, const uint8_t bytes[static 4])
 {
-    const struct in6_addr *ip = &addr->in6.sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(ip)) {
-        inet_ntop(AF_INET, &ip->s6_addr[12], text, ADDR_TEXT);
-        return true;
+    for (int i = 0; i < 4; i++) {
+        at = digits_put(at, bytes[i], 10);
+        *at++ = '.';
     }
-    inet_ntop(AF_INET6, ip, text, ADDR_TEXT);
-    char zone[IF_NAMESIZE];
-    size_t used = strlen(text);
-    if (addr->in6.sin6_scope_id && if_indextoname(addr->in6.sin6_scope_id, zone))
-        snprintf(text + used, ADDR_TEXT - used, "%%%s", zone);
-    return false;
+    return at - 1;
+}
+
+enum { GROUPS = 8 };
+
+/* Where the longest run of zero groups begins, the first of equal ones, if it has two at least; and
+ * how long it is (RFC 5952, 4.2). */
+static int longest_gap(const unsigned groups[static GROUPS], int *length)
+{
+    int best = -1;
+    *length = 1;
+    for (int i = 0; i < GROUPS; i++) {
+        int end = i;
+        while (end < GROUPS && groups[end] == 0)
+            end++;
+        if (end - i > *length) {
+            best = i;
+            *length = end - i;
+        }
+    }
+    return best;
+}
+
+static char *put_in6(char *at, const struct in6_addr *ip)
+{
+    unsigned groups[GROUPS];
+    int length;
+    for (int i = 0; i < GROUPS; i++)
+        groups[i] = (unsigned)ip->s6_addr[2 * i] << 8 | ip->s6_addr[2 * i + 1];
+    int gap = longest_gap(groups, &length);
+    for (int i = 0; i < GROUPS; i++) {
+        if (i == gap) {
+            *at++ = ':';
+            i += length - 1;
+            if (i == GROUPS - 1)
+                *at++ = ':';
+            continue;
+        }
+        if (i > 0)
+            *at++ = ':';
+        at = digits_put(at, groups[i], 16);
+    }
+    return at;
+}
+
+char *addr_put_ip(char *at, const struct addr *addr)
+{
+    if (addr->len && addr->sa.sa_family == AF_INET)
+        return put_in(at, (const uint8_t *)&addr->in.sin_addr);
+    if (!addr->len || addr->sa.sa_family != AF_INET6)
+        return at;
+    const struct in6_addr *ip = &addr->in6.sin6_addr;
+    return IN6_IS_ADDR_V4MAPPED(ip) ? put_in(at, &ip->s6_addr[12]) : put_in6(at, ip);
 }
 
 const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    text[0] = '\0';
-    if (addr->len && addr->sa.sa_family == AF_INET)
-        inet_ntop(AF_INET, &addr->in.sin_addr, text, ADDR_TEXT);
-    else if (addr->len && addr->sa.sa_family == AF_INET6)
-        print_in6(addr, text);
+    char zone[IF_NAMESIZE];
+    char *end = addr_put_ip(text, addr);
+    *end = '\0';
+    if (addr->len && addr->sa.sa_family == AF_INET6 && addr->in6.sin6_scope_id &&
+        if_indextoname(addr->in6.sin6_scope_id, zone))
+        snprintf(end, ADDR_TEXT - (size_t)(end - text), "%%%s", zone);
     return text;
 }
 

@@ -51,7 +51,16 @@ bool addr_equal(const struct addr *a, const struct addr *b); /* family, address 
  * one. An IPv4 address mapped into IPv6 is written as IPv4. Control characters come as \xNN. */
 const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT]);
 
-/* Writes the address alone: "127.0.0.1", "::1"; empty for a Unix socket. */
+/* Writes the address alone: "127.0.0.1", "::1", "fe80::1%eth0"; empty for a Unix socket. */
 const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT]);
+
+/* The same where nothing slow may be done: without a zone, whose name would have to be asked for, and
+ * without a NUL. Returns where it ends, ADDR_IP_MAX bytes on at most. */
+enum { ADDR_IP_MAX = INET6_ADDRSTRLEN };
+char *addr_put_ip(char *at, const struct addr *addr);
+
+/* A Unix socket's path as it is, or "@name", up to a NUL in that: without one behind it. Returns where
+ * it ends, ADDR_PATH_MAX + 1 bytes on at most; at once where it has no name. */
+char *addr_put_path(char *at, const struct addr *addr);
 
 #endif

@@ -1,5 +1,6 @@
 #include "arena.h"
 
+#include <errno.h>
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,6 +53,27 @@ char *arena_format(struct arena *arena, const char *format, ...)
     char *text = arena_text(arena, made);
     free(made);
     return text;
+}
+
+int arena_own(struct arena *arena, size_t spare)
+{
+    size_t shared = arena->room, used = arena->used;
+    size_t kept = round_up(used + spare, (size_t)sysconf(_SC_PAGESIZE));
+    if (used > shared || kept > shared)
+        return -EINVAL;
+    void *copy = mmap(NULL, kept, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (copy == MAP_FAILED)
+        return -errno;
+    memcpy(copy, arena, used);
+    if (mremap(copy, kept, kept, MREMAP_MAYMOVE | MREMAP_FIXED, arena) == MAP_FAILED) {
+        int error = -errno;
+        munmap(copy, kept);
+        return error;
+    }
+    munmap((char *)arena + kept, shared - kept);
+    arena->room = kept;
+    return 0;
 }
 
 void arena_seal(struct arena *arena)

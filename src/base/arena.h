@@ -3,8 +3,8 @@
  *
  * Owns:      one shared anonymous mapping. A child forked after arena_open fills it, and the
  *            parent sees what it filled at the same addresses: so the parsing of a configuration
- *            can crash or hang in a child, and the master reads the finished struct without a
- *            copy.
+ *            can crash or hang in a child, and the master reads the finished struct without
+ *            a second reading. Then it makes it its own, and no child writes to it any more.
  * Knows not: what lies in it.
  * Called by: config (through config_new), main, master/check.
  * Runs in:   any process.
@@ -30,6 +30,10 @@ void *arena_take(struct arena *arena, size_t size);
 char *arena_text(struct arena *arena, const char *text);
 char *arena_format(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Makes what others filled this process's alone, at the same addresses, with room for `spare` bytes
+ * more: whoever shared it, and writes to it after that, writes to nobody. 0 or -errno. */
+int arena_own(struct arena *arena, size_t spare);
 
 /* Gives back the room beyond what is used: nothing can be taken any more. */
 void arena_seal(struct arena *arena);

@@ -22,15 +22,13 @@ struct birth {
 /* One page of system calls and nothing deeper: execve's kernel stack is its own. */
 static alignas(16) char child_stack[32 * 1024];
 
-/* Handlers reset themselves at exec, but they would run, in our memory, before it. What our parent
- * ignored is no business of the program. */
+/* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two that
+ * our caller catches: each costs a system call. */
 static void default_dispositions(void)
 {
-    static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE, SIGTERM,
-                                  SIGCHLD, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU};
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
-    for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaction(signals[i], &fallback, NULL);
+    sigaction(SIGTERM, &fallback, NULL);
+    sigaction(SIGQUIT, &fallback, NULL);
 }
 
 static bool take_place(const struct launch *launch)
@@ -51,13 +49,14 @@ static void execute(const struct launch *launch)
     execve(launch->path, launch->arguments, launch->environment);
 }
 
+/* A parent that died before it was our death's signal sends none: then we are somebody else's child.
+ */
 static int child_main(void *argument)
 {
     struct birth *birth = argument;
     const struct launch *launch = birth->launch;
     sigset_t none;
     setpgid(0, 0);
-    *launch->group = getpid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != birth->parent)
         _exit(127);
@@ -76,12 +75,13 @@ static int child_main(void *argument)
 
 pid_t launch_program(const struct launch *launch)
 {
-    struct birth birth = {.launch = launch, .parent = getpid()};
+    struct birth birth = {.launch = launch, .parent = launch->caller ? launch->caller : getpid()};
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = clone(child_main, child_stack + sizeof child_stack,
-                      CLONE_VM | CLONE_VFORK | SIGCHLD, &birth);
+    pid_t pid =
+        clone(child_main, child_stack + sizeof child_stack,
+              CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD, &birth, launch->group);
     int error = pid < 0 ? errno : birth.error;
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (error == 0)

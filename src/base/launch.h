@@ -24,13 +24,16 @@ struct launch {
     int directory;     /* the program's working directory; -1: ours */
     int input, output; /* become descriptors 0 and 1, */
     int error;         /* and 2; -1: it stays ours. Nothing else is handed on. None is below 3. */
-    /* Where the program's process group, which it leads, is written before it runs: so that whoever
-     * looks there can end all that it started. Zero again is the caller's to write. */
+    /* Where the program's process group, which it leads, is written before it runs, by the kernel:
+     * so that whoever looks there can end all that it started. Zero again is the caller's to
+     * write. */
     _Atomic(pid_t) *group;
+    pid_t caller; /* getpid(), from who asked already; 0: not yet */
 };
 
 /* The program's pid; or -errno where it can't be started: nothing runs then. It gets default signal
- * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). */
+ * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). For the dispositions the
+ * caller must do its part: ignore no signal, and catch none but TERM and QUIT. */
 pid_t launch_program(const struct launch *launch);
 
 /* Sends KILL to a process group, as this user: whom that user may not kill is not hit. For a master

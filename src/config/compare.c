@@ -101,11 +101,22 @@ static void compare_options(struct difference *difference, const struct pool_con
     }
 }
 
+/* The file that workers load may have been replaced at its path. */
+static void compare_files(struct difference *difference, const struct pool_config *old,
+                          const struct pool_config *new)
+{
+    bool same_path = old->file && new->file &&strcmp(old->file, new->file) == 0;
+    if (same_path && !mark_equal(&old->mark, &new->mark) && note(difference, POOL_REPLACED))
+        snprintf(difference->what, sizeof difference->what, "%s %s changed", new->handler->name,
+                 new->file);
+}
+
 static void compare_handlers(struct difference *difference, const struct pool_config *old,
                              const struct pool_config *new)
 {
     if (strcmp(old->handler->name, new->handler->name) == 0) {
         compare_rows(difference, new->handler->rows, old->handler_config, new->handler_config);
+        compare_files(difference, old, new);
         return;
     }
     if (note(difference, POOL_REPLACED))

@@ -11,6 +11,7 @@
 #define PREFORKD_CONFIG_CONFIG_H
 
 #include "../base/addr.h"
+#include "../base/mark.h"
 #include "option.h"
 
 #include <stdio.h>
@@ -90,11 +91,15 @@ struct pool_config {
     const struct handler_section *handler;
     struct origin handler_origin;
     const void *handler_config;
+
+    /* what the check saw of a file that the workers load */
+    const char *file; /* its path; NULL: they load none */
+    struct mark mark;
 };
 
 struct config {
-    struct arena *arena; /* in which all of it lies, this struct too */
-    unsigned refs;
+    struct arena *arena;  /* in which all of it lies, this struct too */
+    unsigned *refs;       /* the master's alone, or each change would cost it a copy of a page */
     struct faults faults; /* not empty: nothing else in here may be used */
 
     const char *file;

@@ -295,16 +295,23 @@ static void rule_addresses(const struct ruling *ruling)
     }
 }
 
+/* How many addresses the words stand for is known once they are read: elsewhere, so that the arena
+ * has no room in it that nobody needs. */
 static void rule_listens(const struct ruling *ruling)
 {
     int used = 0;
-    struct listen_spec *specs = arena_take(ruling->arena, LISTENS_MAX * sizeof *specs);
-    for (int i = 0; i < ruling->config->pool_count; i++) {
+    struct listen_spec *specs = calloc(LISTENS_MAX, sizeof *specs);
+    for (int i = 0; specs && i < ruling->config->pool_count; i++) {
         struct pool_config *pool = ruling_pool(ruling, i);
-        pool->listens = specs + used;
-        pool->listen_count = listens_read(pool, specs + used, LISTENS_MAX - used, ruling->faults);
-        used += pool->listen_count;
+        int count = listens_read(pool, specs, LISTENS_MAX - used, ruling->faults);
+        size_t size = (size_t)count * sizeof *specs;
+        pool->listens = memcpy(arena_take(ruling->arena, size), specs, size);
+        pool->listen_count = count;
+        used += count;
     }
+    if (!specs)
+        faults_add(ruling->faults, ruling->config->file, 0, "out of memory");
+    free(specs);
     rule_addresses(ruling);
 }
 

@@ -3,6 +3,8 @@
 #include "../base/clock.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -88,4 +90,26 @@ void conn_finish(struct conn *conn)
         if (ready <= 0 || conn_read(conn, unread, sizeof unread) <= 0)
             return;
     }
+}
+
+/* States as <netinet/tcp.h> numbers them, which can't stand beside <linux/tcp.h>. */
+enum { TIME_WAIT = 6, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
+
+/* What the kernel counts as received holds the end of the stream too, as a byte of its own. */
+static bool has_ended(unsigned state)
+{
+    return state == CLOSE_WAIT || state == LAST_ACK || state == CLOSING || state == TIME_WAIT;
+}
+
+void conn_ask_counts(struct conn *conn)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    if (conn->counted || conn->peer.sa.sa_family == AF_UNIX ||
+        getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans)
+        return;
+    conn->in = info.tcpi_bytes_received - has_ended(info.tcpi_state);
+    conn->out = info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
+    conn->counted = true;
 }

@@ -21,9 +21,9 @@ struct conn {
     int fd;
     struct addr peer;
     uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
-    bool counted;     /* whether `in` and `out` are known: false where a program has the socket */
-    bool has_status;  /* whether a program served it, */
-    int status;       /* and how that ended, as waitpid(2) tells it */
+    bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
+    bool has_status; /* whether a program served it, */
+    int status;      /* and how that ended, as waitpid(2) tells it */
 };
 
 /* Reads what is there, up to `size` bytes: how many, 0 at the end of the stream, -ETIMEDOUT after
@@ -42,5 +42,8 @@ ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
  * closing a socket with unread bytes would reset it, and could take back what was just written
  * (RFC 1122, 4.2.2.13). */
 void conn_finish(struct conn *conn);
+
+/* Asks the kernel what went in and out, where nobody has counted: of TCP alone it knows. */
+void conn_ask_counts(struct conn *conn);
 
 #endif

@@ -3,15 +3,17 @@
  *
  * A handler knows conn, wire and its own section of the configuration; never the pool, the worker
  * or the model that it serves in: what it needs of them comes in struct service.
- * Called by: main and master/check (sections, check), worker (start), the lane (serve).
- * Runs in:   check in a short-lived child with the pool's user; start and serve in a worker.
+ * Called by: main and master/check (sections, check), worker (start, stop), the lane (serve).
+ * Runs in:   check in a short-lived child with the pool's user; start, serve, stop in a worker.
  */
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
 
+#include "../base/mark.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -21,7 +23,12 @@ struct service {
     const void *config;       /* the handler's section, as its rows filled it */
     char *const *environment; /* of programs, ended by NULL; NULL for a handler that runs none */
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
-    unsigned seats;           /* how many connections the pool serves at once, at most */
+    const int *listeners;     /* that its connections come from */
+    int listener_count;
+    int pause_msec;          /* set by serve: how long the worker should take no other connection */
+    const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
+    const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
+    unsigned seats;      /* how many connections the pool serves at once, at most */
     int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */
     int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
     int log_level;       /* of a line about each request; -1: none */
@@ -36,19 +43,35 @@ struct service {
 struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
-    bool runs_programs; /* the socket is theirs: no timeout may be left on it */
+    bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
+    bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
+
+    /* The option at which a check is told that crashes or hangs. NULL: the section. */
+    const char *checked_option;
+
+    /* The path of a file that each worker loads at its birth, so that a reload replaces the workers
+     * where it has changed. NULL: there is none. */
+    const char *(*file)(const void *config);
 
     /* Looks whether the world has what the section needs: as the pool's user, in its chroot and
      * directory. NULL: nothing to look for. */
     void (*check)(const char *pool, const void *config, const struct origin *origin,
                   struct faults *faults);
 
+    /* Prepares, before the first connection, whatever does not depend on one; as the pool's user, in
+     * its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. It may leave
+     * signals as it likes. NULL: nothing to prepare. */
+    int (*start)(struct service *service, char *why, size_t size);
+
     /* Serves one connection to its end; whoever called closes it. 0, or -errno for the log. */
     int (*serve)(struct service *service, struct conn *conn);
+
+    /* At the worker's orderly end, after its last connection. NULL: nothing to do. */
+    void (*stop)(struct service *service);
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
-    handler_chargen, handler_exec, handler_cgi;
+    handler_chargen, handler_exec, handler_module, handler_cgi;
 
 /* The sections of all handlers, ended by NULL. */
 extern const struct handler_section *const handler_sections[];

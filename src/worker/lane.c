@@ -4,6 +4,7 @@
 #include "../base/log.h"
 #include "../base/proc.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -73,19 +74,49 @@ static void tell(const struct lane *lane, const struct conn *conn, int error, us
               outcome(conn, error, what, sizeof what));
 }
 
-/* A program that ended otherwise than well is told of, whether or not connections are. */
-static void tell_failure(const struct lane *lane, const struct conn *conn)
+/* A program that ended otherwise than well is told of, whether or not connections are. False where
+ * there were too many. */
+static bool tell_failure(const struct lane *lane, const struct conn *conn, usec began)
 {
     static struct log_rate failures;
     unsigned missed;
-    char peer[ADDR_TEXT], what[64];
+    char peer[ADDR_TEXT], what[128];
+    bool exited = WIFEXITED(conn->status);
+    double seconds = clock_seconds(clock_now() - began);
     if (!log_rate_ok(&failures, USEC_SECOND, &missed))
-        return;
+        return false;
     addr_print(&conn->peer, peer);
-    log_notice("pool %s: the program for %s %s %d pool=%s peer=%s%s missed=%u", lane->pool->name,
-               peer, WIFEXITED(conn->status) ? "exited with" : "was killed by signal",
-               WIFEXITED(conn->status) ? WEXITSTATUS(conn->status) : WTERMSIG(conn->status),
-               lane->pool->name, peer, outcome(conn, 0, what, sizeof what), missed);
+    log_notice("pool %s: the program for %s %s %d after %.3f s pool=%s peer=%s duration=%.3f%s "
+               "missed=%u",
+               lane->pool->name, peer, exited ? "exited with" : "was killed by signal",
+               exited ? WEXITSTATUS(conn->status) : WTERMSIG(conn->status), seconds,
+               lane->pool->name, peer, seconds, outcome(conn, 0, what, sizeof what), missed);
+    return true;
+}
+
+/* One line, where one is due: a failure that no line of level info tells is a notice. */
+static void report(const struct lane *lane, const struct conn *conn, int error, usec began)
+{
+    bool failed = conn->has_status && conn->status != 0;
+    if (failed && lane->log_level != LOG_INFO && tell_failure(lane, conn, began))
+        return;
+    if (lane->log_level >= 0)
+        tell(lane, conn, error, began);
+}
+
+/* A worker that is told to finish does not wait, whether the word comes before or meanwhile. It is
+ * idle for everybody else: nobody is served by one more worker, and no connection is late. */
+static void pause_awhile(struct lane *lane)
+{
+    int msec = lane->service.pause_msec;
+    struct timespec span = {.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000L};
+    sigset_t all, before;
+    lane->service.pause_msec = 0;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    if (!lane->stopping)
+        ppoll(NULL, 0, &span, &before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 bool lane_crowded(struct service *service)
@@ -97,15 +128,19 @@ bool lane_crowded(struct service *service)
 
 void lane_serve(struct lane *lane, struct conn *conn)
 {
-    usec began = lane->log_level >= 0 ? clock_now() : 0;
+    bool programs = lane->handler->runs_programs;
+    usec began = lane->log_level >= 0 || programs ? clock_now() : 0;
     enter(lane);
-    if (conn->peer.sa.sa_family == AF_UNIX && !lane->handler->runs_programs)
+    if (conn->peer.sa.sa_family == AF_UNIX && !programs)
         set_unix_timeouts(lane, conn->fd);
     int error = lane->handler->serve(&lane->service, conn);
+    bool told = lane->log_level >= 0 || (conn->has_status && conn->status != 0);
+    if (told)
+        conn_ask_counts(conn);
     close(conn->fd);
-    if (lane->log_level >= 0)
-        tell(lane, conn, error, began);
-    else if (conn->has_status && conn->status != 0)
-        tell_failure(lane, conn);
+    if (told)
+        report(lane, conn, error, began);
     leave(lane);
+    if (lane->service.pause_msec)
+        pause_awhile(lane);
 }

@@ -62,12 +62,22 @@ void worker_prepare(void)
         sigaddset(&blocked, others[i]);
 }
 
+/* What programs get from us: they start with the dispositions that we leave (see launch.h). */
+static void ignore_none(void)
+{
+    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, &fallback, NULL);
+    sigaction(SIGUSR2, &fallback, NULL);
+}
+
 static void take_signals(void)
 {
     struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
     struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
+    if (lane.handler->runs_programs)
+        ignore_none();
     sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
@@ -121,6 +131,10 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
     lane.service.program = &birth->slot->program;
+    lane.service.listeners = birth->listeners;
+    lane.service.listener_count = birth->listener_count;
+    lane.service.mark = &pool->mark;
+    lane.service.stopping = &lane.stopping;
     lane.service.seats = (unsigned)pool->workers;
     lane.service.idle_timeout = pool->idle_timeout;
     lane.service.request_timeout = pool->request_timeout;
@@ -132,6 +146,22 @@ static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
 {
     snprintf(birth->slot->reason, sizeof birth->slot->reason, "%s", why);
     _exit(WORKER_CANT_START);
+}
+
+static void prepare_handler(const struct worker_birth *birth)
+{
+    char why[SCOREBOARD_REASON];
+    const struct handler *handler = lane.handler;
+    if (handler->runs_programs || handler->has_environment) {
+        lane.service.environment = environment_make(birth->pool);
+        if (!lane.service.environment)
+            give_up(birth, "out of memory");
+    }
+    if (!handler->start)
+        return;
+    if (handler->start(&lane.service, why, sizeof why) != 0)
+        give_up(birth, why);
+    take_signals(); /* whatever it did to them */
 }
 
 static void say_ready(const struct worker_birth *birth)
@@ -161,10 +191,10 @@ _Noreturn void worker_run(struct worker_birth *birth)
         give_up(birth, why);
     take_signals();
     die_with(birth->master);
-    if (lane.handler->runs_programs)
-        lane.service.environment = environment_make(birth->pool);
-    if (lane.handler->runs_programs && !lane.service.environment)
-        give_up(birth, "out of memory");
+    prepare_handler(birth);
     say_ready(birth);
-    _exit(model_process_run(&model));
+    int status = model_process_run(&model);
+    if (lane.handler->stop)
+        lane.handler->stop(&lane.service);
+    _exit(status);
 }

@@ -385,6 +385,13 @@ class Case(unittest.TestCase):
                               text=True, timeout=timeout, check=False, **more)
 
 
+def shell(script, options='', workers=1, section=''):
+    """A pool `x` that runs a script for sh; options of the pool, and of its handler's section."""
+    quoted = script.replace('\\', '\\\\').replace('"', '\\"')
+    return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
+            f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} {section} }} }}\n')
+
+
 def listen_tcp(host='127.0.0.1', port=0):
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)

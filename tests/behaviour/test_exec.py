@@ -1,28 +1,18 @@
 """A program per connection: what it sees, what becomes of it and of what it starts."""
 
-import grp
 import os
 import pwd
 import re
-import resource
-import shutil
 import signal
 import socket
-import subprocess
 import unittest
 
 import client
 import daemon
 import processes
 import wording
+from daemon import shell
 from processes import wait_until
-
-
-def shell(script, options='', workers=1):
-    """A pool `x` that runs a script for sh."""
-    quoted = script.replace('\\', '\\\\').replace('"', '\\"')
-    return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
-            f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} }} }}\n')
 
 
 def signals(status, name):
@@ -98,7 +88,8 @@ class Program(daemon.Case):
         found.pop('SHLVL', None)
         found.pop('_', None)
         self.assertEqual(
-            {name: value for name, value in found.items() if not name.startswith(('TCP', 'PROTO'))},
+            {name: value for name, value in found.items()
+             if not name.startswith(('TCP', 'PROTO', 'REMOTE'))},
             {'A': 'b c', 'PATH': '/bin:/usr/bin', 'E': '', 'TZ': 'UTC', 'LANG': 'C.UTF-8',
              'HOME': user.pw_dir, 'USER': user.pw_name, 'LOGNAME': user.pw_name})
 
@@ -154,136 +145,232 @@ class Program(daemon.Case):
         wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
                    'nothing but the worker')
 
-    def test_program_that_vanished(self):
-        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\n'
-                       'exec { command = { "@DIR@/program" } } }')
-        it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
+    def test_bytes_of_a_connection(self):
+        """Nobody counts what a program reads and writes, but the kernel."""
+        it = self.start(shell('head -c 3; echo done; cat > /dev/null', 'log_connections = true'))
+        self.assertEqual(client.ask(it.address('x'), b'x' * 70000), b'xxxdone\n')
+        line = it.wait_for_log(r' info: .*peer=127\.0\.0\.1:').string
+        self.assertEqual((wording.field(line, 'in'), wording.field(line, 'out')), ('70000', '8'))
+        mark = it.mark()
+        with it.connect('x') as connection:  # which never ends its side
+            connection.sendall(b'abc')
+            self.assertEqual(client.read_exactly(connection, 8), b'abcdone\n')
+            connection.shutdown(socket.SHUT_WR)
+            self.assertEqual(connection.recv(1), b'')
+        line = it.wait_for_log(r' info: .*peer=127\.0\.0\.1:', mark).string
+        self.assertEqual((wording.field(line, 'in'), wording.field(line, 'out')), ('3', '8'))
+
+    def test_failure_is_told_with_duration_and_bytes(self):
+        for level in ('notice', 'info', 'debug'):
+            it = self.start(shell('echo hello; exit 9') + f'log {{ level = "{level}" }}\n')
+            client.ask(it.address('x'))
+            line = it.wait_for_log(r' notice: .*exit=9').string
+            self.assertEqual(wording.field(line, 'out'), '6', line)
+            self.assertRegex(wording.field(line, 'duration'), r'^\d+\.\d+$')
+
+    def test_success_is_told_to_those_who_debug(self):
+        it = self.start(shell('echo hello') + 'log { level = "debug" }\n')
+        client.ask(it.address('x'))
+        it.wait_for_log(r' debug: .*out=6 exit=0')
+
+
+def variables(text):
+    """Those of its connection among a program's environment."""
+    found = dict(line.split('=', 1) for line in text.splitlines())
+    return {name: value for name, value in found.items()
+            if name.startswith(('TCP', 'UNIX', 'PROTO', 'REMOTE'))}
+
+
+class Told(daemon.Case):
+    """What a program gets to know of its connection."""
+
+    def start_on(self, script, **listeners):
+        names = ', '.join(f'"systemd:{name}"' for name in listeners)
+        return self.start(shell(script).replace('"systemd:x"', names), listeners=listeners)
+
+    def tcp(self, it, name, host, source=None):
+        """Connects to the host; what the program says, and what is right."""
+        port = it.address(name)[1]
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
+            connection.settimeout(client.PATIENCE)
+            if source:
+                connection.bind((source, 0))
+            connection.connect((host, port))
+            ours = connection.getsockname()
+            connection.shutdown(socket.SHUT_WR)
+            found = variables(client.read_all(connection).decode())
+        return found, {'PROTO': 'TCP', 'TCPREMOTEIP': ours[0], 'TCPREMOTEPORT': str(ours[1]),
+                       'TCPLOCALIP': host, 'TCPLOCALPORT': str(port), 'TCPCONNNUM': '1',
+                       'REMOTE_ADDR': ours[0], 'REMOTE_PORT': str(ours[1])}
+
+    def test_one_address(self):
+        it = self.start_on('env', x=daemon.listen_tcp())
+        for _ in range(3):
+            self.assertEqual(*self.tcp(it, 'x', '127.0.0.1'))
+        self.assertEqual(*self.tcp(it, 'x', '127.0.0.1', '127.0.0.9'))
+
+    def test_every_ipv4_address(self):
+        it = self.start_on('env', x=daemon.listen_tcp('0.0.0.0'))
+        for host in ('127.0.0.1', '127.1.2.3'):
+            self.assertEqual(*self.tcp(it, 'x', host))
+
+    @unittest.skipUnless(socket.has_dualstack_ipv6(), 'no IPv6 here')
+    def test_both_families_by_one_socket(self):
+        """An IPv4 address that is mapped into IPv6 is printed as what it is."""
+        both = socket.create_server(('::', 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        it = self.start_on('env', x=both)
+        for host in ('127.0.0.1', '::1', '127.0.0.2'):
+            self.assertEqual(*self.tcp(it, 'x', host))
+
+    def test_several_listeners(self):
+        it = self.start_on('env', x=daemon.listen_tcp(), y=daemon.listen_tcp('127.0.0.2'))
+        for _ in range(2):
+            self.assertEqual(*self.tcp(it, 'x', '127.0.0.1'))
+            self.assertEqual(*self.tcp(it, 'y', '127.0.0.2'))
+
+    def unix(self, it, path):
+        found = variables(client.ask(path).decode())
+        return found, {'PROTO': 'UNIX', 'UNIXREMOTEEUID': str(os.geteuid()),
+                       'UNIXREMOTEEGID': str(os.getegid()), 'UNIXREMOTEPID': str(os.getpid()),
+                       'UNIXLOCALPATH': path.replace('\0', '@')}
+
+    def test_unix_socket(self):
+        it = self.start(shell('env').replace('systemd:x', 'unix:@DIR@/x.sock'))
+        self.assertEqual(*self.unix(it, it.path('x.sock')))
+
+    def test_unix_socket_without_a_path(self):
+        name = f'@preforkd-test-{os.getpid()}'
+        it = self.start(shell('env').replace('systemd:x', f'unix:{name}'))
+        self.assertEqual(*self.unix(it, name))
+
+    def test_one_worker_for_both(self):
+        it = self.make(shell('env').replace('"systemd:x"', '"systemd:x", "unix:@DIR@/x.sock"'))
+        it.launch().ready()
+        for _ in range(3):
+            self.assertEqual(*self.tcp(it, 'x', '127.0.0.1'))
+            self.assertEqual(*self.unix(it, it.path('x.sock')))
+
+    def test_environment_of_the_pool_has_precedence(self):
+        it = self.start(shell('env', 'environment = { "REMOTE_ADDR=hidden", "TCPREMOTEIP=" }'))
+        found, right = self.tcp(it, 'x', '127.0.0.1')
+        self.assertEqual(found, right | {'REMOTE_ADDR': 'hidden', 'TCPREMOTEIP': ''})
+
+    def test_nothing_of_the_starters(self):
+        it = self.start(shell('env').replace('systemd:x', 'unix:@DIR@/x.sock'), environment={
+            'TCPREMOTEIP': '192.0.2.1', 'REMOTE_HOST': 'x', 'UNIXLOCALPATH': '/y', 'PROTO': 'SSL'})
+        self.assertEqual(*self.unix(it, it.path('x.sock')))
+
+
+class Errors(daemon.Case):
+    """Where a program's standard error goes."""
+
+    def said(self, option):
+        """What the client gets of it, and the lines of the log that have it."""
+        it = self.start(shell('echo oops >&2 && echo written', section=option))
+        got = [client.ask(it.address('x')) for _ in range(3)]
+        it.stop()
+        self.assertEqual(len(set(got)), 1, got)
+        return got[0], len(it.log.find(r': oops '))
+
+    def test_log_is_the_default(self):
+        for option in ('', 'stderr = "log"'):
+            self.assertEqual(self.said(option), (b'written\n', 3))
+
+    def test_socket(self):
+        self.assertEqual(self.said('stderr = "socket"'), (b'oops\nwritten\n', 0))
+
+    def test_null(self):
+        self.assertEqual(self.said('stderr = "null"'), (b'written\n', 0))
+
+    def test_changed_by_a_reload(self):
+        it = self.start(shell('echo oops >&2'))
+        old = it.workers()
+        it.reload(shell('echo oops >&2', section='stderr = "socket"'))
+        it.wait_for_workers(1, without=old)
+        self.assertEqual(client.ask(it.address('x')), b'oops\n')
+
+    def test_other_words_are_refused(self):
+        it = self.make(shell('true', section='stderr = "syslog"'))
+        done = self.run_preforkd('-t', '-c', it.file)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r':\d+: .*stderr.*log, socket or null.*"syslog"')
+
+
+class NotStarting(daemon.Case):
+    """A program that can't be started: the client is let go, the pool stays."""
+
+    CONFIG = ('pool "x" { listen = { "systemd:x" } workers = 1\n'
+              'exec { command = { "@DIR@/program" } } }')
+
+    def vanish(self, change, reason):
+        it = self.make(self.CONFIG)
+        path = it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
         it.launch().ready()
         self.assertEqual(client.ask(it.address('x')), b'hello\n')
-        os.rename(it.path('program'), it.path('hidden'))
-        it.announce('program')
         workers = it.workers()
+        it.announce('program')
+        change(path)
         for _ in range(5):
             self.assertEqual(client.ask(it.address('x')), b'')
-        it.wait_for_log(r' err: .*program.*No such file')
+        it.wait_for_log(rf' err: .*can\'t start {path}: {reason}')
         wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
                    'no zombie')
-        os.rename(it.path('hidden'), it.path('program'))
-        self.assertEqual(client.ask(it.address('x')), b'hello\n')
+        it.put('program', '#!/bin/sh\necho hello again\n', mode=0o755)
+        self.assertEqual(client.ask(it.address('x')), b'hello again\n')
         self.assertEqual(it.workers(), workers)
 
-    @unittest.skipUnless(os.path.exists('/usr/bin/git'), 'no git here')
-    def test_git_daemon(self):
-        it = self.make('pool "git" { listen = { "systemd:git" } workers = 4\n'
-                       'environment = { "HOME=@DIR@", "GIT_CONFIG_NOSYSTEM=1",\n'
-                       '"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory",\n'
-                       '"GIT_CONFIG_VALUE_0=*" }\n'
-                       'exec { command = { "/usr/bin/git", "daemon", "--inetd", "--export-all",\n'
-                       '"--base-path=@DIR@" } } }')
-        git = ['git', '-c', 'user.name=t', '-c', 'user.email=t@example.org', '-C']
-        subprocess.run(['git', 'init', '-q', '--bare', it.path('r.git')], check=True)
-        subprocess.run(['git', 'init', '-q', it.path('w')], check=True)
-        subprocess.run([*git, it.path('w'), 'commit', '-q', '--allow-empty', '-m', 'one'],
-                       check=True)
-        subprocess.run([*git, it.path('w'), 'push', '-q', it.path('r.git'), 'HEAD:refs/heads/main'],
-                       check=True)
+    def test_gone(self):
+        self.vanish(os.unlink, 'No such file or directory')
+
+    def test_not_to_be_executed(self):
+        self.vanish(lambda path: os.chmod(path, 0o644), 'Permission denied')
+
+    def test_no_program(self):
+        def garble(path):
+            with open(path, 'w', encoding='ascii') as file:
+                file.write('no program at all\n')
+        self.vanish(garble, 'Exec format error')
+
+    def test_no_interpreter(self):
+        def lose(path):
+            with open(path, 'w', encoding='ascii') as file:
+                file.write('#!/nowhere/sh\n')
+        self.vanish(lose, 'No such file or directory')
+
+    def fail(self):
+        """A daemon whose only worker waits, since its program can't be started."""
+        it = self.make(self.CONFIG)
+        path = it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
         it.launch().ready()
-        it.announce('git')
-        host, port = it.address('git')
-        listed = subprocess.run(['git', 'ls-remote', f'git://{host}:{port}/r.git'], check=True,
-                                capture_output=True, text=True, timeout=60).stdout
-        self.assertIn('refs/heads/main', listed)
+        it.announce('program')
+        os.unlink(path)
+        for _ in range(7):
+            self.assertEqual(client.ask(it.address('x')), b'')
+        return it
 
+    def test_worker_that_waits_is_told_to_stop(self):
+        """It does not wait to the end: a second more, and it would be killed, and said to be."""
+        it = self.fail()
+        it.write(self.CONFIG + '\ngraceful_timeout = 1\n')
+        it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
+        it.reload()
+        it.stop()
 
-class Becoming(daemon.Case):
-    """What a worker becomes before it touches a connection, as its program sees it."""
-
-    def answer(self, script, options, **more):
-        it = self.make(shell(script, options), **more)
-        os.makedirs(it.path('jail/tmp'), exist_ok=True)
-        it.launch().ready()
-        return client.ask(it.address('x')).decode().strip()
-
-    def test_umask(self):
-        self.assertRegex(self.answer('umask', 'umask = 027'), r'^0*27$')
-
-    def test_umask_by_default(self):
-        self.assertRegex(self.answer('umask', ''), r'^0*22$')
-
-    def test_nice(self):
-        self.assertEqual(self.answer('nice', f'nice = {os.nice(0) + 7}'), str(os.nice(0) + 7))
-
-    def test_directory(self):
-        self.assertEqual(self.answer('pwd', 'directory = "/usr/lib"'), '/usr/lib')
-
-    def test_limits(self):
-        text = self.answer('ulimit -n; ulimit -Hn; ulimit -c; ulimit -t; ulimit -v',
-                           'limits { nofile = 77 core = 0 cpu = 100 ' +
-                           ('' if daemon.sanitized() else 'as = 512M ') + '}')
-        soft, hard, core, cpu, space = text.split()
-        self.assertEqual((soft, hard, core, cpu), ('77', '77', '0', '100'))
-        self.assertIn(space, ('524288', 'unlimited'))
-
-    def test_limit_of_open_files_is_the_starters(self):
-        """The master may raise its own, its workers get back what it was started with."""
-        self.assertEqual(self.answer('ulimit -n', ''),
-                         str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    def test_worker_that_waits_is_retired(self):
+        it = self.fail()
+        old = it.workers()
+        it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
+        it.reload(self.CONFIG.replace('workers = 1', 'workers = 1 nice = 1'))
+        it.wait_for_workers(1, without=old)
+        self.assertEqual(client.ask(it.address('x')), b'hello\n')
 
     @daemon.needs_root
-    def test_negative_nice(self):
-        self.assertEqual(self.answer('nice', 'nice = -3'), '-3')
-
-    @daemon.needs_root
-    def test_user_and_group(self):
-        user = pwd.getpwnam('daemon')
-        text = self.answer('id -u; id -g; id -ru; id -rg', 'user = "daemon" group = "games"')
-        gid = grp.getgrnam('games').gr_gid
-        self.assertEqual(text.split(), [str(user.pw_uid), str(gid)] * 2)
-
-    @daemon.needs_root
-    def test_group_and_groups_are_the_users_own(self):
-        user = pwd.getpwnam('daemon')
-        text = self.answer('id -g; id -G; env', 'user = "daemon"')
-        lines = text.splitlines()
-        self.assertEqual(lines[0], str(user.pw_gid))
-        self.assertEqual(sorted(map(int, lines[1].split())),
-                         sorted(os.getgrouplist('daemon', user.pw_gid)))
-        self.assertIn(f'HOME={user.pw_dir}', lines)
-        self.assertIn('LOGNAME=daemon', lines)
-
-    @daemon.needs_root
-    def test_no_way_back_to_root(self):
-        text = self.answer('cat /proc/self/status', '')
-        shown = dict(re.findall(r'(?m)^(\w+):\t(.*)$', text))
-        uid = str(pwd.getpwnam(daemon.USER).pw_uid)
-        self.assertEqual(shown['Uid'].split(), [uid] * 4)
-        self.assertEqual(int(shown['CapEff'], 16) | int(shown['CapPrm'], 16), 0)
-
-    @daemon.needs_root
-    def test_chroot(self):
-        """With a shell in it, since a program is looked for within."""
-        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1 chroot = "@DIR@/jail"\n'
-                       'directory = "/tmp" exec { command = { "/bin/busybox", "sh", "-c", '
-                       '"echo *; pwd; cd /; echo *" } } }')
-        busybox = next((path for path in ('/bin/busybox', '/usr/bin/busybox')
-                        if os.path.exists(path)), None)
-        if not busybox:
-            self.skipTest('no busybox here')
-        os.makedirs(it.path('jail/bin'))
-        os.makedirs(it.path('jail/tmp/deep'))
-        shutil.copy(busybox, it.path('jail/bin/busybox'))
-        it.launch().ready()
-        self.assertEqual(client.ask(it.address('x')), b'deep\n/tmp\nbin tmp\n')
-
-    @daemon.needs_root
-    def test_chroot_of_a_handler_inside(self):
-        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1 chroot = "@DIR@/jail"\n'
-                       'echo {} }')
-        os.makedirs(it.path('jail'))
-        it.launch().ready()
-        worker, = it.workers()
-        self.assertEqual(os.readlink(f'/proc/{worker}/root'), it.path('jail'))
-        self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
+    def test_too_many_processes(self):
+        it = self.start(shell('echo hello', 'user = "daemon" limits { nproc = 1 }'))
+        it.announce('start /bin/sh')
+        self.assertEqual(client.ask(it.address('x')), b'')
+        it.wait_for_log(r" err: .*can't start /bin/sh: Resource temporarily unavailable")
 
 
 class Ends(daemon.Case):
@@ -367,6 +454,41 @@ class Ends(daemon.Case):
             connection.sendall(b'last words\n')
             self.assertEqual(client.read_all(connection), b'last words\n')
         it.wait_for_workers(1, without=[worker])
+
+    def test_what_it_leaves_behind_holds_no_worker(self):
+        """Its background process goes on with the connection, its worker with the next one."""
+        it = self.start(shell('exec 3<&0; { read line <&3; echo "late $line"; } & echo $$'))
+        with it.connect('x') as first:
+            program = int(first.makefile('rb').readline())
+            wait_until(lambda: not processes.alive(program), 'the program has ended')
+            with it.connect('x') as second:
+                second.sendall(b'two\n')
+                self.assertRegex(client.read_all(second), rb'^\d+\nlate two\n$')
+            first.sendall(b'one\n')
+            self.assertEqual(client.read_all(first), b'late one\n')
+
+    def test_reloads_and_kills_under_load(self):
+        """A reload costs nobody a program; a kill one client, and leaves none running."""
+        def config(number):
+            return ('pool "x" { listen = { "systemd:x" } workers = 4 exec {\n'
+                    f'command = {{ "/bin/cat" }} }} environment = {{ "N={number}" }} }}')
+        it = self.start(config(0))
+        with client.Load(it.address('x'), clients=6) as load:
+            for number in range(1, 6):
+                it.reload(config(number))
+            wait_until(lambda: load.served > 100, 'a load')
+        self.assertEqual(load.failures, [])
+        it.announce('killed by signal', 'ended by signal')
+        with client.Load(it.address('x'), clients=6) as load:
+            for number in (signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM) * 4:
+                served = load.served
+                workers = it.wait_for_workers(4)
+                it.kill(number, workers[0])
+                it.wait_for_workers(4, without=workers[:1])
+                wait_until(lambda: load.served > served + 10, 'it goes on')
+        self.assertLess(len(load.failures), 13)
+        wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
+                   'no program is left')
 
     def test_client_that_goes_away(self):
         """The program notices by itself; its worker is free when it ends."""

@@ -3,8 +3,10 @@
  * accept(), the parent blocks in waitpid() and forks again for each that dies. Whatever a daemon
  * with features costs beyond this is what the features cost.
  *
- * usage: floor WORKERS [LISTENER], a descriptor; without it, a port of 127.0.0.1 that the kernel
- * picks. Says "port N", and "ready N USEC" once that many workers are about to accept.
+ * usage: floor WORKERS [LISTENER [PROGRAM]], a descriptor; without it, a port of 127.0.0.1 that the
+ * kernel picks. With a program, each connection becomes its standard input and output, by vfork: the
+ * least that a server that runs programs can be. Says "port N", and "ready N USEC" once that many
+ * workers are about to accept.
  */
 #include <arpa/inet.h>
 #include <stdatomic.h>
@@ -35,15 +37,36 @@ static int listener_open(void)
     return fd;
 }
 
-static void worker_run(int listener)
+static void echo_serve(int fd)
 {
     char buf[4096];
+    ssize_t n;
+    while (fd >= 0 && (n = recv(fd, buf, sizeof buf, 0)) > 0)
+        if (send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n)
+            break;
+}
+
+static void program_serve(int fd, char *program)
+{
+    char *arguments[] = {program, NULL};
+    pid_t pid = vfork();
+    if (pid == 0) {
+        dup2(fd, STDIN_FILENO);
+        dup2(fd, STDOUT_FILENO);
+        execve(program, arguments, environ);
+        _exit(127);
+    }
+    waitpid(pid, NULL, 0);
+}
+
+static void worker_run(int listener, char *program)
+{
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        ssize_t n;
-        while (fd >= 0 && (n = recv(fd, buf, sizeof buf, 0)) > 0)
-            if (send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n)
-                break;
+        if (program)
+            program_serve(fd, program);
+        else
+            echo_serve(fd);
         close(fd);
     }
 }
@@ -61,7 +84,7 @@ int main(int argc, char **argv)
             continue;
         if (atomic_fetch_add(ready, 1) == workers - 1)
             dprintf(1, "ready %d %ld\n", workers, usec_now() - start);
-        worker_run(listener);
+        worker_run(listener, argc > 3 ? argv[3] : NULL);
     }
     return 1;
 }

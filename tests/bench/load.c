@@ -3,7 +3,8 @@
  * reads them back, closes, and starts again. The clients' addresses are spread over 127.0.1.*, for
  * with one alone the ports in TIME_WAIT run short and every server looks equally fast.
  *
- * usage: load [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS | -t SECONDS] PORT
+ * usage: load [-l] [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS | -t SECONDS] PORT
+ * -l: the clients only listen: they send nothing, and want five bytes and the end of the stream.
  * Prints one JSON object. Exit 0 when no connection failed, 1 when one did, 2 for the usage.
  */
 #include <arpa/inet.h>
@@ -38,6 +39,7 @@ static struct {
     int port, clients, addresses;
     uint64_t connections; /* to start at most; 0: as many as there is time for */
     double seconds;
+    bool listen;
 } options = {.clients = 16, .addresses = 64, .seconds = 3};
 
 static struct client clients[CLIENTS_MAX];
@@ -118,18 +120,22 @@ static int client_step(struct client *client, uint32_t events)
 {
     char buf[WORD];
     ssize_t n;
-    if (!client->sent && (events & EPOLLOUT)) {
+    if (!client->sent && !options.listen && (events & EPOLLOUT)) {
         if (send(client->fd, client->word, WORD, MSG_NOSIGNAL) != WORD)
             return -1;
         client->sent = true;
     }
-    while ((n = recv(client->fd, buf, WORD - client->got, 0)) > 0) {
-        if (memcmp(buf, client->word + client->got, (size_t)n) != 0)
+    while ((n = recv(client->fd, buf, sizeof buf, 0)) > 0) {
+        if (client->got + (size_t)n > WORD)
+            return -1;
+        if (!options.listen && memcmp(buf, client->word + client->got, (size_t)n) != 0)
             return -1;
         client->got += (size_t)n;
-        if (client->got == WORD)
+        if (client->got == WORD && !options.listen)
             return 1;
     }
+    if (n == 0 && options.listen && client->got == WORD)
+        return 1;
     return n < 0 && errno == EAGAIN ? 0 : -1;
 }
 
@@ -168,8 +174,10 @@ static unsigned load_quantile(double share)
 static bool options_parse(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "c:a:n:t:")) != -1) {
-        if (option == 'c')
+    while ((option = getopt(argc, argv, "lc:a:n:t:")) != -1) {
+        if (option == 'l')
+            options.listen = true;
+        else if (option == 'c')
             options.clients = atoi(optarg);
         else if (option == 'a')
             options.addresses = atoi(optarg);
@@ -189,7 +197,7 @@ static bool options_parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (!options_parse(argc, argv)) {
-        fputs("usage: load [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS | -t SECONDS] PORT\n",
+        fputs("usage: load [-l] [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS | -t SECONDS] PORT\n",
               stderr);
         return 2;
     }

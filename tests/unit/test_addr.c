@@ -1,6 +1,7 @@
 #include "../../src/base/addr.h"
 #include "unit.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,12 @@ static const struct {
     {"0.0.0.0", 0, "0.0.0.0:0", "0.0.0.0"},
     {"::1", 65535, "[::1]:65535", "::1"},
     {"::", 1, "[::]:1", "::"},
+    {"1::", 1, "[1::]:1", "1::"},
+    {"0:0:1::", 1, "[0:0:1::]:1", "0:0:1::"},
+    {"1:0:2:0:3:0:4:0", 1, "[1:0:2:0:3:0:4:0]:1", "1:0:2:0:3:0:4:0"},
+    {"1:0:0:2:0:0:0:3", 1, "[1:0:0:2::3]:1", "1:0:0:2::3"},
+    {"1:0:0:2:3:0:0:4", 1, "[1::2:3:0:0:4]:1", "1::2:3:0:0:4"},
+    {"::192.0.2.1", 1, "[::c000:201]:1", "::c000:201"},
     {"2001:DB8:0:0::1", 7, "[2001:db8::1]:7", "2001:db8::1"},
     {"::ffff:192.0.2.1", 25, "192.0.2.1:25", "192.0.2.1"},
     {"fe80::1%lo", 9, "[fe80::1%lo]:9", "fe80::1%lo"},
@@ -67,9 +74,33 @@ START_TEST(reads_and_writes_paths)
         return;
     ck_assert_str_eq(addr_print(&addr, text), paths[_i].text);
     ck_assert_str_eq(addr_print_ip(&addr, text), "");
+    *addr_put_path(text, &addr) = '\0';
+    ck_assert_str_eq(text, paths[_i].path);
     ck_assert_int_eq(addr_is_abstract(&addr), paths[_i].abstract);
     ck_assert_uint_eq(addr_port(&addr), 0);
     ck_assert(!addr_is_any(&addr));
+}
+END_TEST
+
+/* Every pattern of zero groups, as libc writes it; it has IPv4's dots in the last ones of ::/96 at
+ * times, and we don't. */
+START_TEST(writes_in6_as_libc_does)
+{
+    struct addr addr;
+    char text[ADDR_TEXT], wanted[INET6_ADDRSTRLEN];
+    addr_any(&addr, AF_INET6, 0);
+    for (unsigned pattern = 0; pattern < 1u << 16; pattern++) {
+        for (int group = 0; group < 8; group++) {
+            static const unsigned char low[] = {0, 1, 0xab, 0}, high[] = {0, 0, 0x0c, 0x10};
+            unsigned which = pattern >> 2 * group & 3;
+            addr.in6.sin6_addr.s6_addr[2 * group] = high[which];
+            addr.in6.sin6_addr.s6_addr[2 * group + 1] = low[which];
+        }
+        if (IN6_IS_ADDR_V4COMPAT(&addr.in6.sin6_addr) || IN6_IS_ADDR_V4MAPPED(&addr.in6.sin6_addr))
+            continue;
+        inet_ntop(AF_INET6, &addr.in6.sin6_addr, wanted, sizeof wanted);
+        ck_assert_str_eq(addr_print_ip(&addr, text), wanted);
+    }
 }
 END_TEST
 
@@ -167,6 +198,7 @@ int main(void)
     TCase *tests = tcase_create("addr");
     tcase_add_loop_test(tests, reads_and_writes_ip, 0, sizeof ips / sizeof *ips);
     tcase_add_loop_test(tests, reads_and_writes_paths, 0, sizeof paths / sizeof *paths);
+    tcase_add_test(tests, writes_in6_as_libc_does);
     tcase_add_test(tests, path_is_bounded);
     tcase_add_test(tests, nameless_and_unended);
     tcase_add_test(tests, wildcards);

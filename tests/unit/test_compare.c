@@ -218,6 +218,29 @@ START_TEST(lookups_changed)
 }
 END_TEST
 
+START_TEST(loaded_file_changed)
+{
+    char what[200];
+    struct config *config = load("pool a { listen = systemd:a workers = 1 echo {} }");
+    struct pool_config old = *config->pools[0], new;
+    old.file = "/m.so";
+    old.mark = (struct mark){1, 2, 3, {4, 5}};
+    const struct mark others[] = {{9, 2, 3, {4, 5}},
+                                  {1, 9, 3, {4, 5}},
+                                  {1, 2, 9, {4, 5}},
+                                  {1, 2, 3, {9, 5}},
+                                  {1, 2, 3, {4, 9}}};
+    new = old;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_KEPT);
+    for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
+        new.mark = others[i];
+        ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
+        ck_assert_str_eq(what, "echo /m.so changed");
+    }
+    config_unref(config);
+}
+END_TEST
+
 START_TEST(long_values_are_cut)
 {
     char what[40], path[2000];
@@ -243,6 +266,7 @@ int main(void)
     tcase_add_test(tests, global_options_changed);
     tcase_add_test(tests, user_changed);
     tcase_add_test(tests, lookups_changed);
+    tcase_add_test(tests, loaded_file_changed);
     tcase_add_test(tests, long_values_are_cut);
     tcase_set_timeout(tests, 60); /* generous: sanitizers, and a loaded machine */
     return unit_run("compare", tests);

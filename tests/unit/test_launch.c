@@ -63,17 +63,56 @@ START_TEST(has_three_descriptors)
 }
 END_TEST
 
+/* Run in the child, it would change what its parent sees. */
+static volatile sig_atomic_t caught;
+static void on_signal(int number)
+{
+    caught = number;
+}
+
 START_TEST(has_clean_signals)
 {
     char output[256];
-    sigset_t mask;
+    sigset_t mask, now;
     sigemptyset(&mask);
     sigaddset(&mask, SIGHUP);
+    sigaddset(&mask, SIGPIPE);
     sigprocmask(SIG_BLOCK, &mask, NULL);
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGPIPE, &ignore, NULL);
-    run("grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\t0'", output, sizeof output);
-    ck_assert_str_eq(output, "SigBlk:\nSigIgn:\n");
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGQUIT, &action, NULL);
+    run("grep -E 'Sig(Blk|Ign|Pnd)' /proc/self/status | tr -d '\\t0'", output, sizeof output);
+    ck_assert_str_eq(output, "SigPnd:\nSigBlk:\nSigIgn:\n");
+    sigprocmask(SIG_SETMASK, NULL, &now);
+    ck_assert(sigismember(&now, SIGHUP) && !sigismember(&now, SIGTERM)); /* ours is as it was */
+    raise(SIGTERM);
+    ck_assert_int_eq(caught, SIGTERM);
+}
+END_TEST
+
+/* Whoever asks for the pid once can hand it on. */
+START_TEST(takes_the_callers_pid)
+{
+    char name[] = "true";
+    char *const arguments[] = {name, NULL};
+    int status;
+    struct launch launch = {.path = "/bin/true",
+                            .directory = -1,
+                            .error = -1,
+                            .arguments = arguments,
+                            .environment = arguments + 1,
+                            .input = STDIN_FILENO,
+                            .output = STDOUT_FILENO,
+                            .group = &group,
+                            .caller = getpid()};
+    pid_t pid = launch_program(&launch);
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    launch.caller++; /* one that is gone: its orphan runs nothing */
+    pid = launch_program(&launch);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 127 << 8);
 }
 END_TEST
 
@@ -156,6 +195,7 @@ int main(void)
     tcase_add_test(tcase, has_its_environment_and_no_other);
     tcase_add_test(tcase, has_three_descriptors);
     tcase_add_test(tcase, has_clean_signals);
+    tcase_add_test(tcase, takes_the_callers_pid);
     tcase_add_test(tcase, leads_its_group);
     tcase_add_test(tcase, says_why_it_cannot_start);
     tcase_add_test(tcase, kills_a_group_as_its_user_alone);

@@ -1,0 +1,271 @@
+/*
+ * evil - a module that does at each step what its arguments say: check=, start=, serve= and stop= are
+ * followed by one of the words below, "well" by default.
+ *
+ * What can't be chosen by an argument is chosen when it is built: EVIL_ABI, EVIL_SIZE, EVIL_SERVE,
+ * EVIL_SYMBOL, EVIL_CONSTRUCTOR, EVIL_UNDEFINED.
+ */
+#include "../../src/module/preforkd/module.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef EVIL_ABI
+#define EVIL_ABI PREFORKD_MODULE_ABI
+#endif
+#ifndef EVIL_SIZE
+#define EVIL_SIZE sizeof(struct preforkd_module)
+#endif
+#ifndef EVIL_SERVE
+#define EVIL_SERVE serve
+#endif
+#ifndef EVIL_SYMBOL
+#define EVIL_SYMBOL preforkd_module
+#endif
+
+static const struct preforkd_host *lent;
+static struct preforkd_conn *now;
+static char data[16 * 1024];
+
+static void say(const char *text)
+{
+    lent->write(now, text, strlen(text));
+}
+
+static void crash(void)
+{
+    static volatile int *volatile nowhere;
+    *nowhere = 1;
+}
+
+static void hang(void)
+{
+    for (;;)
+        pause();
+}
+
+static void loop(void)
+{
+    for (volatile unsigned turn = 0;; turn++)
+        ;
+}
+
+static void leave(void)
+{
+    exit(0);
+}
+
+static void leave_badly(void)
+{
+    exit(7);
+}
+
+static void deafen(void)
+{
+    sigset_t all;
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    signal(SIGALRM, SIG_IGN);
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
+static void deafen_and_hang(void)
+{
+    deafen();
+    hang();
+}
+
+/* Writes to whatever memory its process shares with others. */
+static void scribble(void)
+{
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        char rights[5];
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, rights) != 3 || rights[1] != 'w' ||
+            rights[3] != 's')
+            continue;
+        memset((void *)from, 0x5a, to - from < 65536 ? to - from : 65536);
+    }
+    if (maps)
+        fclose(maps);
+}
+
+static void close_connection(void)
+{
+    close(lent->descriptor(now));
+}
+
+static void leak_descriptor(void)
+{
+    if (open("/dev/null", O_RDONLY) < 0)
+        say("full ");
+}
+
+static void leak_memory(void)
+{
+    char *piece = malloc(1 << 20);
+    if (piece)
+        memset(piece, 1, 1 << 20);
+}
+
+static void rearrange(void)
+{
+    umask(0777);
+    if (chdir("/tmp") != 0)
+        say("can't change the directory ");
+    fcntl(lent->descriptor(now), F_SETFL, O_NONBLOCK);
+}
+
+static void tell(void)
+{
+    char text[PREFORKD_PEER_TEXT], line[1024];
+    const char *absent = lent->arg(lent, "absent"), *value = lent->arg(lent, "value");
+    const char *home = getenv("HOME"), *kind = getenv("KIND"), *secret = getenv("SECRET");
+    snprintf(line, sizeof line,
+             "pool=%s peer=%s absent=%s value=%s home=%s kind=%s secret=%s uid=%d stopping=%d\n",
+             lent->pool, lent->peer(now, text, sizeof text), absent ? absent : "none",
+             value ? value : "none", home ? home : "none", kind ? kind : "none",
+             secret ? secret : "none", (int)getuid(), lent->stopping(lent) != 0);
+    say(line);
+}
+
+static void write_log(void)
+{
+    lent->log(lent, PREFORKD_WARNING, "a %s of\nthe %d%%", "line", 100);
+    lent->log(lent, PREFORKD_DEBUG, "not wanted");
+    lent->log(lent, INT_MAX, "not wanted either");
+    lent->log(lent, INT_MIN, "beyond all levels");
+    fputs("by standard error\n", stderr);
+}
+
+/* Holds on until it is told to finish. */
+static void await_stopping(void)
+{
+    say("waiting ");
+    while (!lent->stopping(lent))
+        poll(NULL, 0, 5);
+    say("told ");
+}
+
+static const struct deed {
+    const char *name;
+    void (*deed)(void);
+} deeds[] = {
+    {"crash", crash},
+    {"hang", hang},
+    {"loop", loop},
+    {"exit", leave},
+    {"exit7", leave_badly},
+    {"deaf", deafen},
+    {"deaf-hang", deafen_and_hang},
+    {"scribble", scribble},
+    {"close", close_connection},
+    {"leak", leak_descriptor},
+    {"leak-memory", leak_memory},
+    {"rearrange", rearrange},
+    {"tell", tell},
+    {"log", write_log},
+    {"stopping", await_stopping},
+};
+
+/* Does what the argument says; true where that is known. */
+static int act(const struct preforkd_host *host, const char *step)
+{
+    const char *word = host->arg(host, step);
+    lent = host;
+    for (size_t i = 0; word && i < sizeof deeds / sizeof *deeds; i++)
+        if (strcmp(deeds[i].name, word) == 0) {
+            deeds[i].deed();
+            return 1;
+        }
+    return 0;
+}
+
+/* Refuses where it is told so, with the sentence that follows the colon. */
+static int refuse(const struct preforkd_host *host, const char *step, char *why, size_t size)
+{
+    const char *word = host->arg(host, step);
+    if (act(host, step) || !word || strncmp(word, "refuse:", 7) != 0)
+        return 0;
+    memset(why, 'x', size);
+    if (word[7])
+        snprintf(why, size, "%s", word + 7);
+    else if (host->arg(host, "silently"))
+        why[0] = '\0';
+    return -1;
+}
+
+static int check(const struct preforkd_host *host, char *why, size_t size)
+{
+    return refuse(host, "check", why, size);
+}
+
+static int start(const struct preforkd_host *host, void **state, char *why, size_t size)
+{
+    *state = data;
+    return refuse(host, "start", why, size);
+}
+
+__attribute__((unused)) static int serve(const struct preforkd_host *host,
+                                         struct preforkd_conn *conn, void *state)
+{
+    const char *answer = host->arg(host, "return");
+    now = conn;
+    if (state != data)
+        abort();
+    act(host, "serve");
+    if (answer)
+        return atoi(answer);
+    for (;;) {
+        ssize_t n = host->read(conn, data, sizeof data);
+        if (n <= 0)
+            return (int)n;
+        int error = host->write(conn, data, (size_t)n);
+        if (error)
+            return error;
+    }
+}
+
+static void stop(const struct preforkd_host *host, void *state)
+{
+    host->log(host, PREFORKD_NOTICE, "stops, %s", state == data ? "as it started" : "confused");
+    act(host, "stop");
+}
+
+#ifdef EVIL_CONSTRUCTOR
+__attribute__((constructor)) static void construct(void)
+{
+    EVIL_CONSTRUCTOR();
+}
+#endif
+
+#ifdef EVIL_UNDEFINED
+int nowhere_defined(void);
+__attribute__((constructor)) static void use(void)
+{
+    nowhere_defined();
+}
+#endif
+
+extern const struct preforkd_module EVIL_SYMBOL __attribute__((visibility("default")));
+
+const struct preforkd_module EVIL_SYMBOL = {
+    .abi = EVIL_ABI,
+    .size = EVIL_SIZE,
+    .check = check,
+    .start = start,
+    .serve = EVIL_SERVE,
+    .stop = stop,
+};

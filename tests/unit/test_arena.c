@@ -1,0 +1,101 @@
+#include "../../src/base/arena.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROOM = 64 * 1024 * 1024 };
+
+static struct arena *arena;
+
+static void set_up(void)
+{
+    arena = arena_open(ROOM);
+    ck_assert(arena != NULL);
+}
+
+static void tear_down(void)
+{
+    arena_close(arena);
+}
+
+/* Writes a word over a text in a child. */
+static void overwrite(char *text, const char *word)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        strcpy(text, word);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+
+START_TEST(shared_with_children_until_it_is_owned)
+{
+    char *text = arena_text(arena, "first");
+    overwrite(text, "child");
+    ck_assert_str_eq(text, "child");
+    ck_assert_int_eq(arena_own(arena, 0), 0);
+    ck_assert_str_eq(text, "child");
+    overwrite(text, "other");
+    ck_assert_str_eq(text, "child");
+    strcpy(text, "ours");
+    ck_assert_str_eq(text, "ours");
+}
+END_TEST
+
+START_TEST(owned_by_a_child_is_not_written_through)
+{
+    int status;
+    char *text = arena_text(arena, "first");
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (arena_own(arena, 0) != 0)
+            _exit(1);
+        strcpy(text, "child");
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_str_eq(text, "first");
+}
+END_TEST
+
+START_TEST(owned_has_the_room_that_was_asked_for)
+{
+    enum { SPARE = 300000 };
+    char *last = arena_take(arena, 100000);
+    last[99999] = 'x';
+    ck_assert_int_eq(arena_own(arena, SPARE), 0);
+    ck_assert_int_eq(last[99999], 'x');
+    ck_assert_uint_lt(arena->room, ROOM / 2);
+    memset(arena_take(arena, SPARE - 100), 'y', SPARE - 100);
+    arena_seal(arena);
+    ck_assert_int_eq(last[99999], 'x');
+}
+END_TEST
+
+START_TEST(spoilt_is_not_owned)
+{
+    size_t used = arena->used;
+    arena->used = ROOM + 1;
+    ck_assert_int_eq(arena_own(arena, 0), -EINVAL);
+    arena->used = used;
+    ck_assert_int_eq(arena_own(arena, ROOM), -EINVAL);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("arena");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, shared_with_children_until_it_is_owned);
+    tcase_add_test(tests, owned_by_a_child_is_not_written_through);
+    tcase_add_test(tests, owned_has_the_room_that_was_asked_for);
+    tcase_add_test(tests, spoilt_is_not_owned);
+    return unit_run("arena", tests);
+}
