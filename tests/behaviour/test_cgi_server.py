@@ -43,7 +43,7 @@ class Server(daemon.Case):
             text = file.read()
         for old, new in (('/run/preforkd', '@DIR@'), ('/usr/lib/cgi-bin', '@DIR@/lib/cgi-bin'),
                          ('/usr/lib$', '@DIR@/lib$'), ('"/usr/lib"', '"@DIR@/lib"'),
-                         ('root /usr/lib\n', 'root @DIR@/lib\n'), ('/var/www/html', '@DIR@/html'),
+                         ('/usr/lib{', '@DIR@/lib{'), ('/var/www/html', '@DIR@/html'),
                          ('/srv/git', '@DIR@/git'), ('/etc/cgitrc', '@DIR@/cgitrc')):
             text = text.replace(old, new)
         return self.it.expand(text)
