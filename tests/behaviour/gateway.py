@@ -12,7 +12,8 @@ CAT = '#!/bin/sh\necho Content-Type: text/plain\necho\nexec cat\n'
 class Case(daemon.Case):
     def make_gateway(self, options='', cgi='root = "@DIR@/cgi"', workers=1, listen='"systemd:x"',
                      prelude=''):
-        it = self.make(f'{prelude}pool "x" {{ listen = {{ {listen} }} workers = {workers} {options}\n'
+        it = self.make(f'{prelude}pool "x" {{ listen = {{ {listen} }} workers = {workers}\n'
+                       f'{options}\n'
                        f'cgi {{ {cgi} }} }}\n')
         if 'unix:' in listen:
             it.addresses['x'] = it.path('s')

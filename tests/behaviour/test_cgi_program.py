@@ -60,8 +60,9 @@ class Which(gateway.Case):
     def test_log_names_script_and_reason(self):
         it = self.gateway()
         self.assert_status(self.ask(it, 'missing'), 404)
-        it.log.wait(f'info: pool x: the program {it.path("cgi/missing")} is not there: No such '
-                    f'file or directory; answered with 404 pool=x script="{it.path("cgi/missing")}"')
+        path = it.path('cgi/missing')
+        it.log.wait(f'info: pool x: the program {path} is not there: No such file or directory; '
+                    f'answered with 404 pool=x script="{path}"')
 
     def path_variables(self, it, params):
         env = self.environment(it, {'SCRIPT_FILENAME': ''} | params)
@@ -85,7 +86,8 @@ class Which(gateway.Case):
             ['/c/env', '/a//b', None, root + '/env'])
         self.assertEqual(self.path_variables(it, {
             'SCRIPT_FILENAME': root + '/env', 'SCRIPT_NAME': '/e', 'PATH_INFO': '/their/own',
-            'PATH_TRANSLATED': '/t/their/own'}), ['/e', '/their/own', '/t/their/own', root + '/env'])
+            'PATH_TRANSLATED': '/t/their/own'}),
+            ['/e', '/their/own', '/t/their/own', root + '/env'])
         self.assertEqual(fastcgi.ask(it.address('x'), {
             'DOCUMENT_ROOT': it.directory, 'SCRIPT_NAME': '/nothing'}).status, 403)
 
@@ -283,7 +285,8 @@ class Answers(gateway.Case):
 
     def test_closes_its_output_and_goes_on(self):
         it = self.gateway()
-        self.program(it, 'program', 'echo Content-Type: a/b; echo; echo all; exec >&-; read x; exit 4')
+        self.program(it, 'program', 'echo Content-Type: a/b; echo; echo all; exec >&-; '
+                                    'read x; exit 4')
         params = self.params(it, 'program', {'CONTENT_LENGTH': '2'})
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head(params))

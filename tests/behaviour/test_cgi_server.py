@@ -199,8 +199,8 @@ class Nginx(Server):
 
     def test_kept_connections(self):
         self.start_server = lambda: Nginx.start_server(
-            self, f'upstream scripts {{ server unix:{self.it.path("scripts.sock")}; keepalive 4; }}\n'
-                  'fastcgi_keep_conn on;\n')
+            self, f'upstream scripts {{ server unix:{self.it.path("scripts.sock")}; '
+                  'keepalive 4; }\nfastcgi_keep_conn on;\n')
         self.serve()
         self.check_scripts()
         self.check_chunked()
@@ -262,8 +262,6 @@ class Lighttpd(Server):
         self.check_chunked()
         self.check_streaming()
         self.check_php()
-        self.check_abort()
-        self.it.log.wait('went away')
 
     def test_git(self):
         self.serve()
