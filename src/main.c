@@ -23,9 +23,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define UNREADABLE "the state of the running daemon can't be read"
+
 struct command_line {
     const char *config;
     const char *pidfile;
+    const char *program;
     bool test, dump, daemon, to_stderr;
 };
 
@@ -34,6 +37,8 @@ struct session {
     const struct command_line *line;
     int detach_fd;  /* to whoever started us with -d; -1: nobody waits */
     int pidfile_fd; /* -1: none */
+    int state_fd;   /* of the program that we replace; -1: of none */
+    struct state state;
 };
 
 static void print_usage(FILE *out)
@@ -122,8 +127,8 @@ static void leave_standard_input_and_output(void)
     close(null);
 }
 
-/* Whatever our parent had blocked or ignored is no business of ours, nor of what we run. USR2 is
- * kept for the upgrade, and must not end a daemon that does not know it yet. */
+/* Whatever our parent had blocked or ignored is no business of ours, nor of what we run. Until the
+ * master takes it, USR2 must not end a daemon that some package's script wants upgraded. */
 static void reset_signals(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
@@ -155,8 +160,21 @@ static void log_faults(const struct faults *faults)
         log_err("and %u more", faults->count - FAULTS_MAX);
 }
 
-static int test_config(const struct command_line *line)
+/* The state of the program that we replace, or are tried out for. True where there is none. */
+static bool read_state(struct session *session, char *why, size_t size)
 {
+    return session->state_fd < 0 ||
+           upgrade_read(session->state_fd, &session->state, why, size) == 0;
+}
+
+static int test_config(struct session *session)
+{
+    const struct command_line *line = session->line;
+    char why[200];
+    if (!read_state(session, why, sizeof why)) {
+        fprintf(stderr, "preforkd: " UNREADABLE ": %s\n", why);
+        return EXIT_START_FAILED;
+    }
     struct config *config = config_new();
     if (!config) {
         perror("preforkd");
@@ -168,7 +186,10 @@ static int test_config(const struct command_line *line)
         config_dump(config, stdout);
     else if (right)
         printf("%s: right, pools: %d\n", line->config, config->pool_count);
+    if (right && session->state_fd >= 0)
+        printf(UPGRADE_UNDERSTOOD "\n");
     config_unref(config);
+    state_free(&session->state);
     return right ? EXIT_STOPPED : EXIT_CONFIG;
 }
 
@@ -213,30 +234,67 @@ static int supervise(struct master *master, struct config *config)
     return EXIT_START_FAILED;
 }
 
+static int take_over(struct master *master, struct state *state)
+{
+    int error = master_resume(master, state);
+    state_free(state);
+    return error ? start_failed("what the program before left", -error) : supervisor_run(master);
+}
+
+/* What we give to the program that replaces us, some day. */
+static struct upgrade_self tell_self(const struct session *session)
+{
+    static const char *arguments[8];
+    const struct command_line *line = session->line;
+    const char **next = arguments;
+    *next++ = line->program;
+    if (line->daemon)
+        *next++ = "-d";
+    if (line->to_stderr)
+        *next++ = "-e";
+    *next++ = "-c";
+    *next++ = line->config;
+    if (line->pidfile) {
+        *next++ = "-p";
+        *next++ = line->pidfile;
+    }
+    return (struct upgrade_self){.program = line->program,
+                                 .arguments = arguments,
+                                 .config = line->config,
+                                 .pidfile_fd = session->pidfile_fd};
+}
+
+/* With a configuration; or without one, where a state says what to go on with. */
 static int run_master(struct session *session, struct config *config)
 {
     struct master *master = arena_unforked(sizeof *master);
+    struct upgrade_self self = tell_self(session);
+    struct state *state = config ? NULL : &session->state;
     sigset_t signals;
     verbs_signals(&signals);
-    log_configure(config->log.ident, config->log.facility, config->log.level);
-    int error = master ? master_open(master, &signals) : -ENOMEM;
+    int error = master ? master_open(master, &signals, &self, state) : -ENOMEM;
     if (error) {
         config_unref(config);
         return start_failed("the supervisor", -error);
     }
     master->serving = serving;
     master->owner = session;
-    log_notice("preforkd %s starts with %s", PREFORKD_VERSION, config->file);
-    int status = supervise(master, config);
+    int status = state ? take_over(master, state) : supervise(master, config);
     master_close(master);
     munmap(master, sizeof *master);
     return status;
 }
 
+static void show_title(const struct command_line *line)
+{
+    char title[256];
+    snprintf(title, sizeof title, "preforkd: master %s", line->config);
+    proc_title(title);
+}
+
 static int serve(struct session *session)
 {
     const struct command_line *line = session->line;
-    log_open("preforkd", line->to_stderr || (!line->daemon && isatty(STDERR_FILENO)));
     log_errors_to_stderr(true);
     if (line->daemon)
         log_lend_no_stderr();
@@ -253,34 +311,53 @@ static int serve(struct session *session)
         return EXIT_CONFIG;
     }
     leave_standard_input_and_output();
-    char title[256];
-    snprintf(title, sizeof title, "preforkd: master %s", line->config);
-    proc_title(title);
+    show_title(line);
     int status = open_pidfile(session);
-    if (status != 0)
+    if (status != 0) {
         config_unref(config);
-    else
-        status = run_master(session, config);
+        return status;
+    }
+    log_configure(config->log.ident, config->log.facility, config->log.level);
+    log_notice("preforkd %s starts with %s", PREFORKD_VERSION, config->file);
+    return run_master(session, config);
+}
+
+/* The same for the program that replaces another: all that was opened, bound and locked is there. */
+static int replace(struct session *session)
+{
+    char why[200];
+    if (!read_state(session, why, sizeof why)) {
+        log_err("can't start: " UNREADABLE ": %s", why);
+        return EXIT_START_FAILED;
+    }
+    close(session->state_fd);
+    const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
+    session->pidfile_fd = (int)before->pidfile_fd;
+    sysd_open();
+    proc_raise_nofile();
+    proc_set_first_nofile((rlim_t)before->nofile);
+    show_title(session->line);
+    if (session->line->daemon)
+        log_leave_stderr();
+    log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level);
+    return run_master(session, NULL);
+}
+
+static int run(struct session *session)
+{
+    const struct command_line *line = session->line;
+    log_open("preforkd", line->to_stderr || (!line->daemon && isatty(STDERR_FILENO)));
+    int status = session->state_fd < 0 ? serve(session) : replace(session);
     proc_pidfile_close(line->pidfile, session->pidfile_fd);
     return status;
 }
 
 /* A daemon leaves the directory that it was started in. */
-static const char *absolute(const char *path)
-{
-    char *whole = NULL, *here = NULL;
-    if (!path || path[0] == '/' || !(here = getcwd(NULL, 0)))
-        return path;
-    if (asprintf(&whole, "%s/%s", here, path) < 0)
-        whole = NULL;
-    free(here);
-    return whole ? whole : path;
-}
-
 static int detach(struct session *session, struct command_line *line)
 {
-    line->config = absolute(line->config);
-    line->pidfile = absolute(line->pidfile);
+    line->config = proc_absolute(line->config);
+    if (line->pidfile)
+        line->pidfile = proc_absolute(line->pidfile);
     session->detach_fd = proc_detach();
     if (session->detach_fd < 0) {
         fprintf(stderr, "preforkd: can't detach: %s\n", strerror(-session->detach_fd));
@@ -298,12 +375,15 @@ int main(int argc, char **argv)
     int status = parse_command_line(&line, argc, argv);
     if (status >= 0)
         return status;
-    reset_signals();
+    session.state_fd = upgrade_state_fd();
+    if (session.state_fd < 0) /* else they are as the program before left them, blocked */
+        reset_signals();
     if (line.test || line.dump)
-        return test_config(&line);
-    status = line.daemon ? detach(&session, &line) : 0;
+        return test_config(&session);
+    line.program = proc_program(argv[0] ? argv[0] : "");
+    status = line.daemon && session.state_fd < 0 ? detach(&session, &line) : 0;
     if (status == 0)
-        status = serve(&session);
+        status = run(&session);
     if (session.detach_fd >= 0)
         proc_detached(session.detach_fd, status);
     return status;

@@ -48,6 +48,11 @@ int fd_write(int fd, const void *data, size_t size)
     return 0;
 }
 
+int fd_set_inherited(int fd, bool wanted)
+{
+    return fcntl(fd, F_SETFD, wanted ? 0 : FD_CLOEXEC) == 0 ? 0 : -errno;
+}
+
 int fd_set_nonblocking(int fd, bool wanted)
 {
     int flags = fcntl(fd, F_GETFL);

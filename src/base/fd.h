@@ -23,6 +23,10 @@ void fd_keep_only(const int *fds, int count);
 /* Writes all of it. 0 or -errno. */
 int fd_write(int fd, const void *data, size_t size);
 
+/* Whether a program that this process executes gets it: close-on-exec is the flag of one descriptor.
+ * 0 or -errno. */
+int fd_set_inherited(int fd, bool wanted);
+
 /* O_NONBLOCK of the open file description, which other processes share (open(2)). 0 or -errno. */
 int fd_set_nonblocking(int fd, bool wanted);
 bool fd_is_nonblocking(int fd);

@@ -95,6 +95,7 @@ pid_t launch_program(const struct launch *launch)
 struct killing {
     uid_t uid;
     pid_t group;
+    int number;
 };
 
 /* Bare system calls: those of libc would change the user of all our threads (nptl(7)), in the
@@ -104,16 +105,16 @@ static int kill_main(void *argument)
     const struct killing *killing = argument;
     uid_t uid = killing->uid;
     if (syscall(SYS_setresuid, uid, uid, uid) == 0)
-        kill(-killing->group, SIGKILL);
+        kill(-killing->group, killing->number);
     _exit(0);
 }
 
-void launch_kill_group(uid_t uid, pid_t group)
+void launch_kill_group(uid_t uid, pid_t group, int number)
 {
-    struct killing killing = {.uid = uid, .group = group};
+    struct killing killing = {.uid = uid, .group = group, .number = number};
     sigset_t all, before;
     if (geteuid() != 0 || uid == 0) {
-        kill(-group, SIGKILL);
+        kill(-group, number);
         return;
     }
     sigfillset(&all);

@@ -36,8 +36,8 @@ struct launch {
  * caller must do its part: ignore no signal, and catch none but TERM and QUIT. */
 pid_t launch_program(const struct launch *launch);
 
-/* Sends KILL to a process group, as this user: whom that user may not kill is not hit. For a master
+/* Sends a signal to a process group, as this user: whom that user may not kill is not hit. For a master
  * that runs as root, and has the group's number from somebody that it need not believe. */
-void launch_kill_group(uid_t uid, pid_t group);
+void launch_kill_group(uid_t uid, pid_t group, int number);
 
 #endif

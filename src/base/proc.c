@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,10 +90,49 @@ void proc_raise_nofile(void)
     setrlimit(RLIMIT_NOFILE, &most);
 }
 
+rlim_t proc_first_nofile(void)
+{
+    return first_nofile.rlim_cur;
+}
+
+void proc_set_first_nofile(rlim_t soft)
+{
+    first_nofile.rlim_cur = soft;
+}
+
 void proc_restore_nofile(void)
 {
     if (first_nofile.rlim_max)
         setrlimit(RLIMIT_NOFILE, &first_nofile);
+}
+
+/* What the kernel says that we run; followed, so no name that a package could exchange. */
+static const char *running_program(void)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    return length > 0 ? strndup(path, (size_t)length) : NULL;
+}
+
+const char *proc_absolute(const char *path)
+{
+    char *whole = NULL, *here = NULL;
+    if (!path || path[0] == '/' || !(here = getcwd(NULL, 0)))
+        return path;
+    if (asprintf(&whole, "%s/%s", here, path) < 0)
+        whole = NULL;
+    free(here);
+    return whole ? whole : path;
+}
+
+const char *proc_program(const char *called)
+{
+    if (strchr(called, '/')) {
+        const char *path = proc_absolute(called);
+        if (access(path, X_OK) == 0)
+            return path;
+    }
+    return running_program(); /* found by PATH, or called by a name that is none */
 }
 
 int proc_pidfile_open(const char *path)

@@ -26,8 +26,21 @@ char *proc_title_memory(void);
 /* Raises the soft limit of open files to the hard one, for a master that holds a pipe a worker. */
 void proc_raise_nofile(void);
 
+/* The soft limit of before, for whoever raises it again after this program was replaced: that one
+ * finds it raised, and is told. */
+rlim_t proc_first_nofile(void);
+void proc_set_first_nofile(rlim_t soft);
+
 /* The limit of open files that this process was started with, which its workers get back. */
 void proc_restore_nofile(void);
+
+/* The same path from the root on, for a process that may leave its directory. Without memory, and of
+ * NULL, what was given. */
+const char *proc_absolute(const char *path);
+
+/* The path of the program that we are, by the name that it was called: whatever lies there later is
+ * what a new start would run. NULL without memory. */
+const char *proc_program(const char *called);
 
 /* Writes our pid into a file, locked for as long as the descriptor is open. The descriptor, or
  * -errno: -EWOULDBLOCK where another process holds the lock. */

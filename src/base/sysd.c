@@ -23,6 +23,42 @@ int sysd_socket_count(void)
     return passed_count;
 }
 
+int sysd_add_socket(int fd, const char *name)
+{
+    struct sysd_socket *more = reallocarray(passed, (size_t)passed_count + 1, sizeof *passed);
+    if (!more)
+        return -ENOMEM;
+    passed = more;
+    char *copy = strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    passed[passed_count++] = (struct sysd_socket){.fd = fd, .name = copy};
+    return 0;
+}
+
+void sysd_forget_socket(int index)
+{
+    free((char *)passed[index].name);
+    passed_count--;
+    memmove(&passed[index], &passed[index + 1], (size_t)(passed_count - index) * sizeof *passed);
+}
+
+void sysd_hand_on(void)
+{
+    char period[24];
+    if (notify_socket)
+        setenv("NOTIFY_SOCKET", notify_socket, true);
+    snprintf(period, sizeof period, "%lld", (long long)watchdog_period * 2);
+    if (watchdog_period)
+        setenv("WATCHDOG_USEC", period, true);
+}
+
+void sysd_take_back(void)
+{
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+}
+
 usec sysd_watchdog_period(void)
 {
     return watchdog_period;
@@ -99,19 +135,55 @@ int sysd_open(void)
     return count;
 }
 
+/* Finds a function that speaks with systemd, and lends it the socket: libsystemd looks for that in the
+ * environment, where no child of ours may find it; `unset` of the function takes it out again. */
+static bool lend_socket(const char *name, void *function)
+{
+    return notify_socket && find(name, function) &&
+           setenv("NOTIFY_SOCKET", notify_socket, true) == 0;
+}
+
+/* With a descriptor where it is not negative. Leaves the library to the caller. */
+static void say(const char *text, int fd)
+{
+    int (*notify)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
+    if (lend_socket("sd_pid_notify_with_fds", &notify))
+        notify(0, true, text, &fd, fd >= 0 ? 1 : 0);
+}
+
 void sysd_notify(const char *format, ...)
 {
-    int (*notify)(int unset, const char *state);
     char text[1024];
     va_list args;
-    if (!notify_socket || !find("sd_notify", &notify))
+    if (!notify_socket)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    /* libsystemd looks for the socket in the environment, where no child of ours may find it. */
-    if (setenv("NOTIFY_SOCKET", notify_socket, true) == 0)
-        notify(true, text);
+    say(text, -1);
+    leave_library();
+}
+
+void sysd_store(const struct sysd_socket *sockets, int count)
+{
+    char text[512];
+    for (int i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", sockets[i].name);
+        say(text, sockets[i].fd);
+    }
+    leave_library();
+}
+
+void sysd_unstore(const char *name)
+{
+    sysd_notify("FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
+void sysd_await(void)
+{
+    int (*barrier)(int unset, uint64_t timeout);
+    if (lend_socket("sd_notify_barrier", &barrier))
+        barrier(true, 5 * USEC_SECOND);
     leave_library();
 }
 
@@ -125,7 +197,21 @@ int sysd_open(void)
 void sysd_notify(const char *format, ...)
 {
     (void)format;
-    (void)notify_socket;
+}
+
+void sysd_store(const struct sysd_socket *sockets, int count)
+{
+    (void)sockets;
+    (void)count;
+}
+
+void sysd_unstore(const char *name)
+{
+    (void)name;
+}
+
+void sysd_await(void)
+{
 }
 
 #endif

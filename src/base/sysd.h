@@ -31,4 +31,25 @@ usec sysd_watchdog_period(void);
 /* Says something, "READY=1\nSTATUS=...". Nothing where nobody listens. */
 void sysd_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Puts descriptors into systemd's store, each under its name (FDSTORE=1 of sd_notify(3)): the next
+ * process of the unit is passed them like sockets. Nothing where nobody listens. */
+void sysd_store(const struct sysd_socket *sockets, int count);
+
+/* Takes what has this name out of the store again. */
+void sysd_unstore(const char *name);
+
+/* Waits until systemd has done what it was told of late, but for 5 s at most. */
+void sysd_await(void);
+
+/* Puts back into the environment what sysd_open took, for the program that replaces us; but the
+ * sockets, which sysd_add_socket tells it of. Or takes it out again. */
+void sysd_hand_on(void);
+void sysd_take_back(void);
+
+/* A socket that was passed to the program of before. 0 or -errno. */
+int sysd_add_socket(int fd, const char *name);
+
+/* Forgets a passed one, whose descriptor is the caller's from now on. Those behind it move up. */
+void sysd_forget_socket(int index);
+
 #endif

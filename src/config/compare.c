@@ -1,4 +1,4 @@
-#include "config.h"
+#include "sizes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,12 @@ static const char *plain(const struct option_row *row, const void *section, char
     return begin;
 }
 
+/* "4 to 8" needs no name. */
+static bool is_plain_size(const struct option_row *row)
+{
+    return strcmp(row->name, "workers") == 0;
+}
+
 static void compare_row(struct difference *difference, const struct option_row *row,
                         const void *old, const void *new)
 {
@@ -51,7 +57,7 @@ static void compare_row(struct difference *difference, const struct option_row *
         snprintf(difference->what, sizeof difference->what, "%s changed", row->name);
     else
         snprintf(difference->what, sizeof difference->what, "%s%s%s to %s",
-                 row->flags & OPTION_RESIZE ? "" : row->name, row->flags & OPTION_RESIZE ? "" : " ",
+                 is_plain_size(row) ? "" : row->name, is_plain_size(row) ? "" : " ",
                  plain(row, old, was), plain(row, new, is));
 }
 
@@ -89,14 +95,34 @@ static bool is_kept(const struct handler_section *handler, const char *option)
     return false;
 }
 
+/* From a fixed size to one that follows the load, or back: one difference, whatever options it
+ * takes. */
+static bool compare_kinds_of_size(struct difference *difference, const struct pool_config *old,
+                                  const struct pool_config *new)
+{
+    if (pool_config_is_dynamic(old) == pool_config_is_dynamic(new))
+        return false;
+    char *what = difference->what;
+    if (!note(difference, POOL_RESIZED))
+        return true;
+    if (pool_config_is_dynamic(new))
+        snprintf(what, sizeof difference->what, "%d to %d...%d", old->workers, new->min_workers,
+                 new->max_workers);
+    else
+        snprintf(what, sizeof difference->what, "%d...%d to %d", old->min_workers, old->max_workers,
+                 new->workers);
+    return true;
+}
+
 static void compare_options(struct difference *difference, const struct pool_config *old,
                             const struct pool_config *new)
 {
+    bool other_kind = compare_kinds_of_size(difference, old, new);
     for (const struct option_row *row = pool_rows; row->name; row++) {
         struct option_row here = *row;
         if (is_kept(new->handler, row->name))
             here.flags &= ~(unsigned)OPTION_LIVE;
-        if (!follows(row->name, old, new))
+        if (!(other_kind && sizes_has(row)) && !follows(row->name, old, new))
             compare_row(difference, &here, old, new);
     }
 }

@@ -66,11 +66,14 @@ struct pool_config {
     int socket_mode;
     const char *socket_user, *socket_group;
     int keepalive; /* seconds, 0 off */
-    int workers;
-    int max_requests;     /* 0 never */
+    int workers;   /* a fixed size; 0: one that follows the load */
+    int min_workers, max_workers, min_spare, max_spare; /* of that; 0 where it is fixed */
+    int spare_timeout;                                  /* seconds */
+    int max_requests;                                   /* 0 never */
+    int request_timeout;                                /* seconds, 0 none */
+    int slow_threshold;   /* seconds, 0 off; the global one where it is not set */
     int graceful_timeout; /* seconds, 0 at once; the global one where it is not set */
     int idle_timeout;     /* seconds, at least 1 */
-    int request_timeout;  /* seconds, 0 none */
     int ready_timeout;    /* seconds */
     bool log_connections;
     const char *user, *group;
@@ -107,11 +110,24 @@ struct config {
     const char *user, *group;
     const char *control, *control_group; /* control: a path, or "none" */
     int graceful_timeout;
+    int slow_threshold;
     struct log_config log;
     struct origin log_origin;               /* without lines where the file has no log section */
     const struct pool_config *const *pools; /* in the order of the files */
     int pool_count;
 };
+
+/* Whether the pool's size follows the load. */
+static inline bool pool_config_is_dynamic(const struct pool_config *pool)
+{
+    return pool->workers == 0;
+}
+
+/* The most workers that it may have. */
+static inline int pool_config_most(const struct pool_config *pool)
+{
+    return pool_config_is_dynamic(pool) ? pool->max_workers : pool->workers;
+}
 
 extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
 

@@ -4,6 +4,7 @@
 #include "listens.h"
 #include "owners.h"
 #include "ruling.h"
+#include "sizes.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,9 +15,6 @@
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
-
-/* Descriptors that the master holds beside one pipe a worker: listeners, and its own few. */
-enum { SPARE_DESCRIPTORS = 64 };
 
 /* In the order of the choices in log_rows. */
 static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
@@ -105,6 +103,8 @@ static bool stands_in(const char *const *names, const char *name)
 bool rules_pool_takes(const struct pool_config *pool, const struct option_row *row)
 {
     if (pool->handler && stands_in(pool->handler->refused, row->name))
+        return false;
+    if (!sizes_take(pool, row))
         return false;
     return !is_passed(pool) || !stands_in(socket_options, row->name);
 }
@@ -232,8 +232,11 @@ static void rule_pool(const struct ruling *ruling, struct pool_config *pool)
     rule_rights(ruling, pool);
     rule_environment(ruling, pool);
     rule_limits(ruling, pool);
+    sizes_apply(ruling, pool);
     if (!option_is_set(pool_rows, &pool->origin, "graceful_timeout"))
         pool->graceful_timeout = ruling->config->graceful_timeout;
+    if (!option_is_set(pool_rows, &pool->origin, "slow_threshold"))
+        pool->slow_threshold = ruling->config->slow_threshold;
 }
 
 /* --- all pools together -------------------------------------------------------------------- */
@@ -315,30 +318,6 @@ static void rule_listens(const struct ruling *ruling)
     rule_addresses(ruling);
 }
 
-/* Told at the pool with which they become too many. */
-static void rule_workers(const struct ruling *ruling)
-{
-    struct rlimit limit;
-    bool bounded = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
-    long long before = 0;
-    for (int i = 0; i < ruling->config->pool_count; i++) {
-        const struct pool_config *pool = ruling->config->pools[i];
-        long long workers = before + pool->workers;
-        long long files = workers + SPARE_DESCRIPTORS;
-        if (workers > POOL_WORKERS_MAX && before <= POOL_WORKERS_MAX)
-            ruling_fault(ruling, pool, "workers",
-                         "with its %d there are %lld workers in all; at most %d are possible",
-                         pool->workers, workers, POOL_WORKERS_MAX);
-        else if (bounded && files > (long long)limit.rlim_max &&
-                 before + SPARE_DESCRIPTORS <= (long long)limit.rlim_max)
-            ruling_fault(ruling, pool, "workers",
-                         "%lld workers need %lld open files, but the hard limit is %lld: raise "
-                         "LimitNOFILE= of the unit (ulimit -Hn)",
-                         workers, files, (long long)limit.rlim_max);
-        before = workers;
-    }
-}
-
 void rules_apply(struct config *config, bool whole)
 {
     struct ruling ruling = {
@@ -358,5 +337,5 @@ void rules_apply(struct config *config, bool whole)
         rule_pool(&ruling, ruling_pool(&ruling, i));
     owners_apply(&ruling);
     rule_listens(&ruling);
-    rule_workers(&ruling);
+    sizes_apply_sum(&ruling);
 }

@@ -165,8 +165,9 @@ static int await_next(struct cgi_session *session)
     struct service *service = session->service;
     usec end = clock_now() + idle_span(session);
     for (;;) {
-        if (service->crowded && service->crowded(service))
+        if (service->crowded(service))
             return -ECANCELED;
+        service->renew(service);
         usec slice = clock_earlier(end, clock_now() + REST_SLICE);
         int error = cgi_session_wait(session, POLLIN, slice);
         if (error == 0 || (error == -ETIMEDOUT && slice == end))
@@ -199,12 +200,6 @@ static int read_more(struct cgi_session *session, bool resting)
     return error == 0 && session->in_ended ? -ENODATA : error;
 }
 
-static void rest(struct cgi_session *session, bool resting)
-{
-    if (session->service->rest)
-        session->service->rest(session->service, resting);
-}
-
 /* Waits for the parameters of a request. 0, or -errno: there is none. `first` of its connection: it is
  * in hand already. */
 static int await_request(struct cgi_session *session, bool first)
@@ -215,7 +210,7 @@ static int await_request(struct cgi_session *session, bool first)
         int error = 0;
         enum cgi_event event = cgi_session_take(session, &body);
         if (resting && session->request.id) {
-            rest(session, false);
+            session->service->renew(session->service);
             resting = false;
         }
         switch (event) {
@@ -420,14 +415,11 @@ static int cgi_serve(struct service *service, struct conn *conn)
         error = serve_request(&session);
         if (error && error != -ENODATA)
             return error == -ECONNABORTED ? 0 : error;
-        keep =
-            error == 0 && session.request.keep && !(service->crowded && service->crowded(service));
+        keep = error == 0 && session.request.keep && !service->crowded(service);
         if (!keep)
             drain(&session);
         session.request.id = 0;
         first = false;
-        if (keep)
-            rest(&session, true);
     }
     return 0;
 }
@@ -439,6 +431,7 @@ const struct handler handler_cgi = {
                 .defaults = defaults,
                 .kept = kept},
     .runs_programs = true,
+    .patience = 10 * USEC_SECOND,
     .check = cgi_check,
     .serve = cgi_serve,
 };

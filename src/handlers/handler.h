@@ -9,6 +9,7 @@
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
 
+#include "../base/clock.h"
 #include "../base/mark.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
@@ -33,10 +34,10 @@ struct service {
     int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
     int log_level;       /* of a line about each request; -1: none */
 
-    /* For a handler that serves requests in turn on one connection. `rest`: none is in hand from here
-     * on, or one is again. `crowded`: whether a connection at rest should be given up, because no
-     * seat is free, or the worker is told to finish. */
-    void (*rest)(struct service *service, bool resting);
+    /* For a handler that serves requests in turn on one connection. `renew`: none is in hand, or the
+     * next: its time counts from here. `crowded`: whether a connection without a request should be
+     * given up, because no seat is free, or the worker is told to finish. */
+    void (*renew)(struct service *service);
     bool (*crowded)(struct service *service);
 };
 
@@ -44,6 +45,8 @@ struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
+    usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
+                             keeps to request_timeout by itself */
     bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
 
     /* The option at which a check is told that crashes or hangs. NULL: the section. */

@@ -35,7 +35,7 @@ static void die_with(pid_t parent)
 
 /* The child is no master, and the master's signals are not for it: `pkill -HUP preforkd` must not
  * end a check. It ends with its parent, or when that has waited long enough. */
-static void become_child(pid_t parent)
+void check_become_child(pid_t parent)
 {
     static const int others[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                                  SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
@@ -69,6 +69,8 @@ static void look(const struct pool_config *pool, struct report *report)
 {
     const struct handler *handler = handler_of(pool->handler);
     struct stat file;
+    if (handler->has_environment)
+        environ = environment_make(pool);
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->mark = mark_of(&file);
     if (handler->check)
@@ -79,14 +81,12 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
                                   struct report *report, pid_t parent)
 {
     char why[256] = "out of memory";
-    become_child(parent);
+    check_become_child(parent);
     int error = isolate(config);
     if (error == 0)
-        environ = environment_make(pool);
-    if (error == 0 && environ)
         error = sandbox_enter(pool, why, sizeof why);
     die_with(parent); /* which becoming somebody else has cleared */
-    if (error || !environ)
+    if (error)
         faults_add(&report->faults, pool->origin.file, pool->origin.line, "pool %s: %s", pool->name,
                    why);
     else
@@ -194,7 +194,7 @@ static void probe(const struct config *config, const struct pool_config *pool,
 
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
-    become_child(parent);
+    check_become_child(parent);
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);

@@ -20,6 +20,9 @@ pid_t check_start(struct config *config, const char *file);
  * its faults say why. */
 bool check_passed(struct config *config, const char *file, int status);
 
+/* In a forked child: this is no master, and ends with the one that it was forked of. */
+void check_become_child(pid_t parent);
+
 /* Both, and waits in between. */
 bool check_config(struct config *config, const char *file);
 

@@ -116,20 +116,29 @@ static void lines_ready(void *owner)
         close_pipe(lines);
 }
 
+int lines_adopt(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate,
+                int fd)
+{
+    *lines = (struct lines){.watch = {.fd = fd, .ready = lines_ready, .owner = lines},
+                            .loop = loop,
+                            .pool = pool,
+                            .rate = rate};
+    int error = fd < 0 ? 0 : loop_add(loop, &lines->watch);
+    if (error) {
+        close(fd);
+        lines->watch.fd = -1;
+    }
+    return error;
+}
+
 int lines_open(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
         return -errno;
-    *lines = (struct lines){.watch = {.fd = ends[0], .ready = lines_ready, .owner = lines},
-                            .loop = loop,
-                            .pool = pool,
-                            .rate = rate};
-    int error = loop_add(loop, &lines->watch);
+    int error = lines_adopt(lines, loop, pool, rate, ends[0]);
     if (error) {
-        close(ends[0]);
         close(ends[1]);
-        lines->watch.fd = -1;
         return error;
     }
     /* Programs expect a standard error that blocks; the flag is per end of the pipe. */
@@ -137,12 +146,17 @@ int lines_open(struct lines *lines, struct loop *loop, const char *pool, struct 
     return ends[1];
 }
 
+void lines_flush(struct lines *lines)
+{
+    if (lines->line)
+        end_line(lines);
+}
+
 void lines_close(struct lines *lines)
 {
     if (lines->watch.fd >= 0)
         read_up_to(lines, READ_AT_DEATH);
-    if (lines->line)
-        end_line(lines);
+    lines_flush(lines);
     close_pipe(lines);
     free(lines->line);
     lines->line = NULL;

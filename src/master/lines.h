@@ -43,6 +43,14 @@ struct lines {
 /* Opens the pipe. The writing end, close-on-exec, is the caller's; or -errno. */
 int lines_open(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate);
 
+/* Goes on with a reading end, which it closes where that fails; -1: it was closed before. 0 or
+ * -errno. */
+int lines_adopt(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate,
+                int fd);
+
+/* Ends an unfinished line: whoever goes on reading does not know how it began. */
+void lines_flush(struct lines *lines);
+
 /* Reads what is there, ends an unfinished line, and closes. */
 void lines_close(struct lines *lines);
 

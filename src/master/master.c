@@ -27,24 +27,41 @@ static void bell_rung(void *owner)
         continue;
 }
 
-int master_open(struct master *master, const sigset_t *signals)
+/* What workers share with us: made, or found where the program before left it. 0 or -errno. */
+static int open_shared(struct master *master, const struct state *state)
+{
+    struct spawner *spawner = &master->realm.spawner;
+    if (state) {
+        const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
+        master->bell.fd = (int)daemon->bell_fd;
+        master->board_fd = (int)daemon->board_fd;
+        spawner->board = scoreboard_adopt(master->board_fd);
+    } else {
+        master->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        spawner->board = scoreboard_open(&master->board_fd);
+    }
+    return master->bell.fd < 0 || !spawner->board ? -errno : 0;
+}
+
+int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self,
+                const struct state *state)
 {
     *master = (struct master){.bell.fd = -1, .board_fd = -1};
     int error = loop_open(&master->loop, signals);
     if (error)
         return error;
     struct spawner *spawner = &master->realm.spawner;
-    master->bell = (struct loop_watch){
-        .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = bell_rung, .owner = master};
-    spawner->board = scoreboard_open(&master->board_fd);
-    if (master->bell.fd < 0 || !spawner->board)
-        return -errno;
-    error = spawn_open(spawner);
+    master->bell.ready = bell_rung;
+    master->bell.owner = master;
+    error = open_shared(master, state);
+    if (!error)
+        error = spawn_open(spawner);
     if (error)
         return error;
     spawner->loop = &master->loop;
     spawner->bell = master->bell.fd;
     spawner->master = getpid();
+    upgrade_init(&master->upgrade, self, master->board_fd);
     return loop_add(&master->loop, &master->bell);
 }
 
@@ -79,6 +96,18 @@ int master_start(struct master *master, struct config *config)
             log_notice("pool %s: listening on %s pool=%s listener=%s", p->name,
                        p->listeners[i]->text, p->name, p->listeners[i]->text);
     tell_unused_sockets(&master->realm);
+    return 0;
+}
+
+int master_resume(struct master *master, const struct state *state)
+{
+    int error = carry_adopt(&master->realm, state, master->upgrade.self.config);
+    if (error)
+        return error;
+    master->phase = PHASE_SERVING;
+    master->start_deadline = USEC_NEVER;
+    upgrade_arrive(&master->upgrade, state);
+    master_reap(master); /* whose SIGCHLD the program before took may be waiting still */
     return 0;
 }
 
@@ -118,6 +147,7 @@ static void begin_stop(struct master *master)
 {
     master->phase = PHASE_STOPPING;
     reload_abandon(&master->reload);
+    upgrade_abandon(&master->upgrade);
     reload_close_listeners(&master->realm);
 }
 
@@ -156,6 +186,8 @@ static const char *pool_state(const struct pool *pool, const struct census *cens
         return "drained";
     if (census->degraded)
         return "degraded";
+    if (pool->load.said_full)
+        return "full";
     return census->ready < pool_target(pool) ? "starting" : "serving";
 }
 
@@ -185,6 +217,8 @@ static void resize(struct master *master, int by)
         return;
     for (struct pool *p = master->realm.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;
+        if (pool_config_is_dynamic(p->conf))
+            continue;
         if (wanted < 1 || wanted > POOL_WORKERS_MAX || p->removed)
             continue;
         p->extra += by;
@@ -212,6 +246,14 @@ void master_drain(struct master *master)
         p->drained = true;
 }
 
+void master_upgrade(struct master *master)
+{
+    if (master->phase == PHASE_STOPPING)
+        log_notice("stopping: no upgrade any more");
+    else
+        upgrade_begin(&master->upgrade);
+}
+
 /* The parts of a round. */
 
 static void reap_one(struct master *master, pid_t pid, int status, usec now)
@@ -223,7 +265,8 @@ static void reap_one(struct master *master, pid_t pid, int status, usec now)
             return;
         }
     }
-    if (!reload_reaped(&master->reload, &master->realm, pid, status))
+    if (!reload_reaped(&master->reload, &master->realm, pid, status) &&
+        !upgrade_reaped(&master->upgrade, pid, status))
         log_debug("reaped %d, which is no worker pid=%d", (int)pid, (int)pid);
 }
 
@@ -267,11 +310,13 @@ static void watch_start(struct master *master, usec now)
     for (const struct pool *p = master->realm.pools; p; p = p->next) {
         struct census census = pool_census(p);
         bool tried = census.settled >= pool_target(p);
-        if (census.ready == 0 && ((p->trouble[0] && tried) || now >= master->start_deadline)) {
+        bool wanted = pool_target(p) > 0; /* 0: its first worker comes with the first connection */
+        if (wanted && census.ready == 0 &&
+            ((p->trouble[0] && tried) || now >= master->start_deadline)) {
             fail_start(master, p, p->trouble[0] ? p->trouble : "the time is over");
             return;
         }
-        serving = serving && census.ready && (tried || now >= master->start_deadline);
+        serving = serving && (census.ready || !wanted) && (tried || now >= master->start_deadline);
     }
     if (!serving)
         return;
@@ -304,6 +349,8 @@ usec master_step(struct master *master, usec now)
         next = clock_earlier(next, master->start_deadline);
     } else {
         next = clock_earlier(next, reload_step(&master->reload, &master->realm, now));
+        next = clock_earlier(next,
+                             upgrade_step(&master->upgrade, &master->realm, &master->reload, now));
     }
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
         log_notice("stopped");

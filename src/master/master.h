@@ -9,7 +9,7 @@
 #ifndef PREFORKD_MASTER_MASTER_H
 #define PREFORKD_MASTER_MASTER_H
 
-#include "reload.h"
+#include "upgrade.h"
 
 enum master_phase {
     PHASE_STARTING, /* not every pool serves yet */
@@ -24,6 +24,7 @@ struct master {
     int board_fd;
     struct realm realm;
     struct reload reload;
+    struct upgrade upgrade;
     enum master_phase phase;
     bool stopping_now;
     int exit_status;
@@ -34,12 +35,18 @@ struct master {
     usec said_at, watchdog_at;
 };
 
-/* Takes the signals, makes the scoreboard. 0 or -errno. */
-int master_open(struct master *master, const sigset_t *signals);
+/* Takes the signals, makes the scoreboard; or goes on with that of a state, where it is not NULL.
+ * `self` is copied. 0 or -errno. */
+int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self,
+                const struct state *state);
 
 /* Opens the listeners of a checked configuration, which it takes over, and makes the pools. 0; or
  * -1 with the faults noted in it. */
 int master_start(struct master *master, struct config *config);
+
+/* Goes on from a state in its place: what it says is in force at once, and the configuration is read
+ * then. 0 or -errno. */
+int master_resume(struct master *master, const struct state *state);
 void master_close(struct master *master);
 
 /* The verbs. */
@@ -50,6 +57,7 @@ void master_tell(struct master *master);  /* each pool's state to the log */
 void master_more(struct master *master);  /* a worker more in every pool */
 void master_fewer(struct master *master); /* and one fewer */
 void master_drain(struct master *master);
+void master_upgrade(struct master *master);
 
 /* The parts of a round of the supervisor. */
 void master_reap(struct master *master);

@@ -53,6 +53,8 @@ static bool exited_well(const struct obituary *o)
 
 int obituary_level(const struct obituary *o)
 {
+    if (o->cause == DEATH_TIMEOUT)
+        return LOG_WARNING;
     if (exited_well(o))
         return LOG_INFO;
     if (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
@@ -94,6 +96,7 @@ static void add_how(struct line *line, const struct obituary *o)
         [DEATH_NOT_READY] = " by us, not ready within ready_timeout",
         [DEATH_OVERDUE] = " by us, not done within graceful_timeout",
         [DEATH_STOPPED] = " by us, told to stop at once",
+        [DEATH_TIMEOUT] = " by us, its request took more than request_timeout",
     };
     if (WIFEXITED(o->status)) {
         add_exit(line, o);

@@ -14,13 +14,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Whose doing it was. */
+/* Whose doing it was. The numbers go over to a program that replaces us: new ones come last. */
 enum death_cause {
     DEATH_OWN,       /* nobody told it to */
     DEATH_RETIRED,   /* told to finish */
     DEATH_NOT_READY, /* killed by us: not ready within ready_timeout */
     DEATH_OVERDUE,   /* killed by us: not done within graceful_timeout */
     DEATH_STOPPED,   /* killed by us: stopped at once */
+    DEATH_TIMEOUT,   /* ended by us: its request took more than request_timeout */
 };
 
 struct obituary {

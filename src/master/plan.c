@@ -13,7 +13,7 @@ const char *const plan_words[] = {
     [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
 };
 
-struct listener_options plan_listener_options(const struct pool_config *conf, int listener_count)
+struct listener_options plan_listener_options(const struct pool_config *conf, bool polls)
 {
     return (struct listener_options){
         .backlog = conf->backlog,
@@ -22,7 +22,7 @@ struct listener_options plan_listener_options(const struct pool_config *conf, in
         .gid = conf->socket_gid,
         .keepalive = conf->keepalive,
         .idle_timeout = handler_of(conf->handler)->runs_programs ? 0 : conf->idle_timeout,
-        .nonblocking = listener_count > 1,
+        .nonblocking = polls,
     };
 }
 
@@ -87,7 +87,8 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
             return;
         }
     int count = maker->plan->conf->listen_count;
-    struct listener_options options = plan_listener_options(maker->plan->conf, count);
+    struct listener_options options =
+        plan_listener_options(maker->plan->conf, pool_polls(maker->plan->conf, count));
     if (listener_open(&listener, spec, &options, why, sizeof why) != 0)
         fault(maker, spec, why);
     else
@@ -177,6 +178,11 @@ static void plan_pool(struct plan *plan, struct pool *pools, const struct config
     plan->pool = find_pool(pools, plan->conf->name);
     if (!plan->pool)
         return;
+    if (plan->pool->carried) {
+        plan->kind = PLAN_REPLACED;
+        snprintf(plan->what, sizeof plan->what, "the program");
+        return;
+    }
     plan->kind = kinds[config_compare(plan->pool->conf, plan->conf, plan->what, sizeof plan->what)];
     if (plan->kind != PLAN_REPLACED && log_differs(current, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;
@@ -185,7 +191,8 @@ static void plan_pool(struct plan *plan, struct pool *pools, const struct config
 /* Canaries accept before the new options are in force on sockets that were there already. */
 static void prepare_listeners(const struct plan *plan)
 {
-    struct listener_options options = plan_listener_options(plan->conf, plan->listener_count);
+    bool polls = pool_polls(plan->conf, plan->listener_count);
+    struct listener_options options = plan_listener_options(plan->conf, polls);
     for (int i = 0; i < plan->listener_count; i++)
         listener_prepare(plan->listeners[i], &options);
 }

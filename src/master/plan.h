@@ -50,7 +50,7 @@ void plans_done(struct plans *plans);
 /* Whether its workers must be new ones. */
 bool plan_needs_workers(const struct plan *plan);
 
-/* What of a pool's configuration sits on its sockets. */
-struct listener_options plan_listener_options(const struct pool_config *conf, int listener_count);
+/* What of a pool's configuration sits on its sockets, whose workers poll them, or don't. */
+struct listener_options plan_listener_options(const struct pool_config *conf, bool polls);
 
 #endif

@@ -1,7 +1,9 @@
 #include "pool.h"
 
 #include "../base/arena.h"
+#include "../handlers/handler.h"
 #include "../shared/exitcode.h"
+#include "ending.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -11,16 +13,12 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-/* Between QUIT, which lets a worker end its program, and KILL. */
-#define QUIT_PATIENCE USEC_SECOND
-
 /* After a fork that failed. */
 #define FORK_PATIENCE (USEC_SECOND / 2)
 
-struct pool *pool_new(struct spawner *spawner, struct config *config,
-                      const struct pool_config *conf, unsigned generation)
+static struct pool *make(int place, struct config *config, const struct pool_config *conf,
+                         unsigned generation)
 {
-    int place = scoreboard_add_pool(spawner->board, conf->name);
     struct pool *pool = place < 0 ? NULL : arena_unforked(sizeof *pool);
     if (!pool)
         return NULL;
@@ -33,8 +31,41 @@ struct pool *pool_new(struct spawner *spawner, struct config *config,
     return pool;
 }
 
+struct pool *pool_new(struct spawner *spawner, struct config *config,
+                      const struct pool_config *conf, unsigned generation)
+{
+    return make(scoreboard_add_pool(spawner->board, conf->name), config, conf, generation);
+}
+
+void pool_save(const struct pool *pool, struct state_pool *saved)
+{
+    *saved = (struct state_pool){
+        .place = pool->board_pool,
+        .generation = pool->generation,
+        .workers = pool_target(pool),
+        .graceful_timeout = pool->conf->graceful_timeout,
+        .drained = pool->drained,
+        .removed = pool->removed,
+    };
+    snprintf(saved->name, sizeof saved->name, "%s", pool->name);
+    snprintf(saved->handler, sizeof saved->handler, "%s", pool->conf->handler->name);
+}
+
+struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
+                        const struct pool_config *conf)
+{
+    struct pool *pool = make((int)saved->place, config, conf, (unsigned)saved->generation);
+    if (!pool)
+        return NULL;
+    pool->drained = saved->drained;
+    pool->removed = saved->removed;
+    pool->carried = true;
+    return pool;
+}
+
 void pool_free(struct spawner *spawner, struct pool *pool)
 {
+    doorbell_unwatch(&pool->load.doorbell);
     scoreboard_remove_pool(spawner->board, pool->board_pool);
     config_unref(pool->config);
     free(pool->listeners);
@@ -44,6 +75,11 @@ void pool_free(struct spawner *spawner, struct pool *pool)
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
                     unsigned generation, struct listener **listeners, int count)
 {
+    doorbell_unwatch(&pool->load.doorbell); /* of listeners that may be closed next */
+    if (pool->drained || !pool_config_is_dynamic(pool->conf))
+        pool->load.sizing = (struct sizing){.goal = pool_census(pool).active}; /* to begin with */
+    if (!pool->listeners || generation != pool->generation)
+        pool->polls = pool_polls(conf, count);
     config_ref(config);
     config_unref(pool->config);
     pool->config = config;
@@ -55,6 +91,18 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
     pool->extra = 0;
     pool->drained = false;
     pool->on_trial = false;
+    pool->carried = false;
+}
+
+bool pool_polls(const struct pool_config *conf, int listener_count)
+{
+    return listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
+}
+
+void pool_remove(struct pool *pool)
+{
+    doorbell_unwatch(&pool->load.doorbell);
+    pool->removed = true;
 }
 
 static bool is_current(const struct pool *pool, const struct worker *worker)
@@ -96,31 +144,77 @@ int pool_target(const struct pool *pool)
 {
     if (pool->removed || pool->drained || pool->on_trial)
         return 0;
+    if (pool_config_is_dynamic(pool->conf))
+        return pool->load.sizing.goal;
     int target = pool->conf->workers + pool->extra;
     return target > 1 ? target : 1;
 }
 
 bool pool_is_rolled(const struct pool *pool, const struct census *census)
 {
-    return census->outdated == 0 && census->settled >= pool_target(pool);
+    bool failed = census->ready == 0; /* all of the new ones: the old go on until one is ready */
+    return census->settled >= pool_target(pool) && (census->outdated == 0 || failed);
+}
+
+/* The ring of slots is the list of workers, closed: whoever comes stands first, and the last points
+ * to it. */
+static void enlist(struct pool *pool, struct spawner *spawner, struct worker *worker)
+{
+    uint32_t number = (uint32_t)spawn_number(spawner, worker);
+    worker->next = pool->workers;
+    worker->slot->next_seat =
+        pool->workers ? (uint32_t)spawn_number(spawner, pool->workers) : number;
+    pool->workers = worker;
+    if (!pool->last)
+        pool->last = worker;
+    pool->last->slot->next_seat = number;
+}
+
+/* `at` is what points to it: the pool, or the worker before it. */
+static void delist(struct pool *pool, struct worker **at)
+{
+    struct worker *worker = *at;
+    struct worker *before =
+        at == &pool->workers ? NULL : (struct worker *)((char *)at - offsetof(struct worker, next));
+    if (pool->last == worker)
+        pool->last = before;
+    if (before)
+        before->slot->next_seat = worker->slot->next_seat;
+    else if (pool->last)
+        pool->last->slot->next_seat = worker->slot->next_seat;
+    *at = worker->next;
+}
+
+static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
+                             bool polls)
+{
+    if (worker) {
+        worker->polls = polls;
+        enlist(pool, spawner, worker);
+    }
+    return worker;
 }
 
 static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
-                                 const struct pool_config *conf, unsigned generation)
+                                 const struct pool_config *conf, unsigned generation, bool polls)
 {
     struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
-    if (worker) {
-        worker->next = pool->workers;
-        pool->workers = worker;
-    }
-    return worker;
+    return append(pool, spawner, worker, polls);
+}
+
+bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
+                       struct config *config, const struct pool_config *conf)
+{
+    struct worker *worker = spawn_adopt(spawner, saved, config, conf, &pool->rate);
+    return append(pool, spawner, worker, pool->polls) != NULL;
 }
 
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
                     const struct pool_config *conf, unsigned generation,
                     struct listener *const *listeners, int count)
 {
-    struct worker *worker = add_worker(pool, spawner, config, conf, generation);
+    struct worker *worker =
+        add_worker(pool, spawner, config, conf, generation, pool_polls(conf, count));
     if (!worker)
         return -ENOMEM;
     worker->role = ROLE_CANARY;
@@ -135,23 +229,11 @@ void pool_promote_canaries(struct pool *pool)
             w->role = ROLE_ACTIVE;
 }
 
-static void retire(struct worker *worker, usec deadline)
-{
-    bool told = worker->role == ROLE_RETIRING;
-    if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
-        deadline = clock_earlier(deadline, worker->deadline);
-    worker->role = ROLE_RETIRING;
-    if (worker->cause == DEATH_OWN)
-        worker->cause = DEATH_RETIRED;
-    if (!told || deadline != USEC_NEVER)
-        spawn_tell(worker, SIGTERM, SIGQUIT, deadline);
-}
-
 void pool_dismiss_canaries(struct pool *pool)
 {
     for (struct worker *w = pool->workers; w; w = w->next)
         if (w->role == ROLE_CANARY)
-            retire(w, USEC_NEVER);
+            ending_retire(w, USEC_NEVER);
 }
 
 struct worker *pool_find(const struct pool *pool, pid_t pid)
@@ -171,17 +253,14 @@ void pool_stop(struct pool *pool, usec now)
     }
     pool->removed = true;
     for (struct worker *w = pool->workers; w; w = w->next)
-        retire(w, deadline);
+        ending_retire(w, deadline);
 }
 
 void pool_stop_now(struct pool *pool, usec now)
 {
     pool->removed = true;
-    for (struct worker *w = pool->workers; w; w = w->next) {
-        w->role = ROLE_RETIRING;
-        w->cause = DEATH_STOPPED;
-        spawn_tell(w, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
-    }
+    for (struct worker *w = pool->workers; w; w = w->next)
+        ending_stop(w, now);
 }
 
 /* Births. */
@@ -202,7 +281,7 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
     unsigned missed;
     for (; missing > 0 && *births > 0; missing--, (*births)--) {
         struct worker *worker =
-            add_worker(pool, spawner, pool->config, pool->conf, pool->generation);
+            add_worker(pool, spawner, pool->config, pool->conf, pool->generation, pool->polls);
         if (worker) {
             try_fork(pool, spawner, worker, now);
             continue;
@@ -222,7 +301,7 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
 static bool is_replaced(const struct pool *pool, const struct worker *worker,
                         const struct census *census)
 {
-    return is_current(pool, worker) && census->active <= pool_target(pool);
+    return is_current(pool, worker) && census->active <= pool_target(pool) && !pool->carried;
 }
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
@@ -298,7 +377,7 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
         }
         if (!worker->pid && worker->mourned && !replaced) {
             census.active -= is_current(pool, worker);
-            *at = worker->next;
+            delist(pool, at);
             spawn_release(spawner, worker);
             continue;
         }
@@ -322,67 +401,154 @@ static int class_of(const struct worker *worker)
     return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
 }
 
-static void shrink(struct pool *pool, int surplus)
+/* Of those that wait, the one that has waited longest. */
+static bool goes_before(const struct worker *a, const struct worker *b)
 {
-    for (int class = GO_UNBORN; class < GO_CLASSES; class ++)
-        for (struct worker *w = pool->workers; w && surplus > 0; w = w->next)
-            if (is_current(pool, w) && class_of(w) <= class) {
-                retire(w, USEC_NEVER);
-                surplus--;
-            }
+    int class_a = class_of(a), class_b = class_of(b);
+    return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
+}
+
+static int compare_going(const void *a, const void *b)
+{
+    const struct worker *x = *(struct worker *const *)a, *y = *(struct worker *const *)b;
+    return goes_before(x, y) ? -1 : goes_before(y, x);
+}
+
+/* Out of memory, there is another day. */
+static void shrink(struct pool *pool, int active, int surplus)
+{
+    if (surplus <= 0)
+        return;
+    struct worker **going = calloc((size_t)active, sizeof *going);
+    int count = 0;
+    for (struct worker *w = pool->workers; going && w; w = w->next)
+        if (is_current(pool, w) && count < active)
+            going[count++] = w;
+    if (going)
+        qsort(going, (size_t)count, sizeof *going, compare_going);
+    for (int i = 0; i < count && i < surplus; i++)
+        ending_retire(going[i], USEC_NEVER);
+    free(going);
 }
 
 static void retire_outdated(struct pool *pool)
 {
     for (struct worker *w = pool->workers; w; w = w->next)
         if (w->role == ROLE_ACTIVE && !is_current(pool, w))
-            retire(w, USEC_NEVER);
+            ending_retire(w, USEC_NEVER);
 }
 
-/* One that is overdue gets the next harder signal. */
-static void escalate(struct worker *worker, usec now)
+/* One that serves; returns when it must be looked at again. */
+static usec tend_ready(struct worker *worker, usec now)
 {
-    if (now < worker->deadline || !worker->next_signal)
-        return;
-    if (worker->cause == DEATH_OWN)
-        worker->cause = DEATH_NOT_READY;
-    else if (worker->cause == DEATH_RETIRED)
-        worker->cause = DEATH_OVERDUE;
-    bool last = worker->next_signal == SIGKILL;
-    spawn_tell(worker, worker->next_signal, last ? 0 : SIGKILL,
-               last ? USEC_NEVER : now + QUIT_PATIENCE);
+    worker->deadline = USEC_NEVER; /* that of getting ready is over */
+    if (!worker->ready_at)
+        worker->ready_at = now;
+    if (!worker->backoff.degraded)
+        return USEC_NEVER;
+    backoff_alive(&worker->backoff, spawn_has_accepted(worker), now - worker->ready_at);
+    return worker->backoff.degraded ? worker->ready_at + BACKOFF_HEALED : USEC_NEVER;
 }
 
-/* Looks after one that lives; returns when it must be looked at again. */
-static usec tend_living(struct worker *worker, usec now)
+/* The longest that a request may take; 0: for ever. */
+static usec request_limit(const struct pool *pool)
 {
-    if (!worker->pid)
-        return worker->mourned && worker->role == ROLE_ACTIVE ? worker->respawn_at : now;
-    if (spawn_is_ready(worker) && worker->role != ROLE_RETIRING) {
-        worker->deadline = USEC_NEVER; /* that of getting ready is over */
-        if (!worker->ready_at)
-            worker->ready_at = now;
-        if (!worker->backoff.degraded)
-            return USEC_NEVER;
-        backoff_alive(&worker->backoff, spawn_has_accepted(worker), now - worker->ready_at);
-        return worker->backoff.degraded ? worker->ready_at + BACKOFF_HEALED : USEC_NEVER;
+    usec limit = pool->conf->request_timeout * USEC_SECOND;
+    return limit ? limit + handler_of(pool->conf->handler)->patience : 0;
+}
+
+/* Looks after each worker; returns when that must be done again. Before grace_until nobody is judged
+ * late, since it may be us who were. */
+static usec tend_living(struct pool *pool, usec grace_until, usec now)
+{
+    usec limit = request_limit(pool), next = USEC_NEVER;
+    bool judged = now >= grace_until;
+    for (struct worker *w = pool->workers; w; w = w->next) {
+        if (limit)
+            next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
+        if (!w->pid)
+            next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
+        else if (spawn_is_ready(w) && w->role != ROLE_RETIRING)
+            next = clock_earlier(next, tend_ready(w, now));
+        else
+            next = clock_earlier(next, judged ? ending_step(w, now) : grace_until);
     }
-    escalate(worker, now);
-    return worker->deadline;
+    return next;
+}
+
+/* A size that follows the load. */
+
+static bool follows_load(const struct pool *pool)
+{
+    return pool_config_is_dynamic(pool->conf) && !pool->removed && !pool->drained &&
+           !pool->on_trial;
+}
+
+static struct load_scene scene_of(const struct pool *pool, const struct spawner *spawner, usec now)
+{
+    return (struct load_scene){
+        .conf = pool->conf,
+        .place = &spawner->board->pools[pool->board_pool],
+        .loop = spawner->loop,
+        .listeners = pool->listeners,
+        .listener_count = pool->listener_count,
+        .now = now,
+    };
+}
+
+static void follow_load(struct pool *pool, const struct spawner *spawner, usec now)
+{
+    if (!follows_load(pool))
+        return;
+    struct load_scene scene = scene_of(pool, spawner, now);
+    struct census census = pool_census(pool);
+    load_step(&pool->load, &scene, census.ready, census.ready - census.busy);
+}
+
+/* Sees to it that the master is woken when the size must change. Returns when it wants to look
+ * again. */
+static usec await_load(struct pool *pool, const struct spawner *spawner, usec now)
+{
+    struct load_scene scene = scene_of(pool, spawner, now);
+    if (!follows_load(pool)) {
+        load_stop(&pool->load, scene.place);
+        return USEC_NEVER;
+    }
+    usec next = load_await(&pool->load, &scene);
+    struct census census = pool_census(pool); /* what happened before it was armed */
+    return load_is_missed(&pool->load, &scene, census.ready - census.busy) ? now : next;
+}
+
+/* What workers and others read of it; written when it changes alone, since workers have it in their
+ * caches. */
+static void show_size(struct pool *pool, struct scoreboard *board)
+{
+    const struct pool_config *conf = pool->conf;
+    struct scoreboard_pool *shown = &board->pools[pool->board_pool];
+    if (pool->shown == conf)
+        return;
+    bool dynamic = pool_config_is_dynamic(conf);
+    shown->min_workers = dynamic ? conf->min_workers : conf->workers;
+    shown->max_workers = pool_config_most(conf);
+    shown->min_spare = conf->min_spare;
+    shown->max_spare = conf->max_spare;
+    pool->shown = conf;
 }
 
 usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     tend_dead(pool, spawner, now, births);
+    show_size(pool, spawner->board);
+    follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
-    int missing = grow(pool, spawner, now, target - census.active, births);
-    shrink(pool, census.active - target);
-    if (census.settled >= target)
+    int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
+    shrink(pool, census.active, census.active - target);
+    if (census.settled >= target && (census.ready || !target))
         retire_outdated(pool);
     usec next = lines_rate_tell(&pool->rate, pool->name, now);
-    for (struct worker *w = pool->workers; w; w = w->next)
-        next = clock_earlier(next, tend_living(w, now));
+    next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
+    next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)
         return now;
     return missing > 0 ? clock_earlier(next, now + FORK_PATIENCE) : next;

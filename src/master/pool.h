@@ -11,7 +11,15 @@
 #define PREFORKD_MASTER_POOL_H
 
 #include "../base/log.h"
+#include "load.h"
 #include "spawn.h"
+#include "state.h"
+
+enum {
+    /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and past
+     * some hundred each one is cold when its turn comes. */
+    POOL_POLLS_FROM = 128,
+};
 
 struct pool {
     struct pool *next;
@@ -20,16 +28,24 @@ struct pool {
 
     struct config *config; /* counted: that in which `conf` lies */
     const struct pool_config *conf;
-    unsigned generation; /* workers of an earlier one are outdated */
+    const struct pool_config *shown; /* whose size stands in the scoreboard */
+    unsigned generation;             /* workers of an earlier one are outdated */
     struct listener **listeners;
     int listener_count;
+
+    bool polls; /* how its generation waits; a resize alone changes nothing in it */
+
+    struct load load; /* where its size follows it */
 
     int extra;     /* workers more than configured, by TTIN and TTOU; may be negative */
     bool on_trial; /* a new pool whose canary is not ready yet: no worker but that */
     bool drained;  /* by WINCH: no worker, the sockets stay */
     bool removed;  /* no longer configured: gone when its last worker is */
+    bool carried;  /* over from the program before: `conf` has just what its workers' ends need, and
+                      no worker can be forked of it */
 
-    struct worker *workers;
+    struct worker *workers; /* in the order of the ring of their slots */
+    struct worker *last;    /* of them */
     struct lines_rate rate;
     struct log_rate fork_failures, full_board;
     char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker could not start; empty: none */
@@ -52,6 +68,16 @@ struct census {
 struct pool *pool_new(struct spawner *spawner, struct config *config,
                       const struct pool_config *conf, unsigned generation);
 
+/* For the program that replaces us, and in it: what `pool_save` said makes a pool again, without
+ * its workers, of a configuration that says as much. */
+void pool_save(const struct pool *pool, struct state_pool *saved);
+struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
+                        const struct pool_config *conf);
+
+/* Takes one of its workers over, under a `conf` of its own. False where it can't be. */
+bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
+                       struct config *config, const struct pool_config *conf);
+
 /* It must have no worker. */
 void pool_free(struct spawner *spawner, struct pool *pool);
 
@@ -61,8 +87,17 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
                     unsigned generation, struct listener **listeners, int count);
 
 struct census pool_census(const struct pool *pool);
+/* Whether workers of this configuration wait in epoll. */
+bool pool_polls(const struct pool_config *conf, int listener_count);
+
+/* No longer configured: its workers are retired, and then it is nothing. */
+void pool_remove(struct pool *pool);
+
 int pool_target(const struct pool *pool); /* how many workers it should have */
-bool pool_is_rolled(const struct pool *pool, const struct census *census); /* none is outdated */
+
+/* Whether its new workers had their try, and none is outdated, but where all of the new ones fail: a
+ * further reload may be what helps. */
+bool pool_is_rolled(const struct pool *pool, const struct census *census);
 
 /* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,

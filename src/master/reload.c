@@ -3,6 +3,7 @@
 #include "../base/log.h"
 #include "../base/sysd.h"
 #include "check.h"
+#include "store.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +19,7 @@
 
 static void apply_listeners(const struct pool *pool)
 {
-    struct listener_options options = plan_listener_options(pool->conf, pool->listener_count);
+    struct listener_options options = plan_listener_options(pool->conf, pool->polls);
     for (int i = 0; i < pool->listener_count; i++)
         listener_apply(pool->listeners[i], &options);
 }
@@ -99,7 +100,7 @@ static void retire_unplanned(struct realm *realm, const struct plans *plans)
 {
     for (struct pool *pool = realm->pools; pool; pool = pool->next)
         if (!pool->removed && !is_planned(plans, pool)) {
-            pool->removed = true;
+            pool_remove(pool);
             log_notice("reload: pool %s: removed", pool->name);
         }
 }
@@ -118,6 +119,7 @@ static void exchange_listeners(struct realm *realm, struct plans *plans, bool te
             continue;
         }
         *at = listener->next;
+        store_release(listener);
         listener_close(listener);
     }
     *at = plans->opened;
@@ -139,6 +141,7 @@ static void commit(struct realm *realm, struct plans *plans, bool tell)
     }
     retire_unplanned(realm, plans);
     exchange_listeners(realm, plans, tell);
+    store_keep(realm->listeners);
     plans_done(plans);
     config_unref(realm->config);
     realm->config = config;
@@ -147,7 +150,8 @@ static void commit(struct realm *realm, struct plans *plans, bool tell)
 int reload_first(struct reload *reload, struct realm *realm, struct config *config)
 {
     *reload = (struct reload){0};
-    if (plans_make(&reload->plans, config, NULL, NULL, NULL) != 0 ||
+    realm->listeners = store_take(config);
+    if (plans_make(&reload->plans, config, NULL, NULL, realm->listeners) != 0 ||
         add_pools(realm, &reload->plans, 1) != 0) {
         plans_abandon(&reload->plans);
         return -1;

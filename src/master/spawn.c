@@ -54,9 +54,63 @@ struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct con
     return worker;
 }
 
+void spawn_save(const struct spawner *spawner, const struct worker *worker,
+                struct state_worker *saved)
+{
+    *saved = (struct state_worker){
+        .slot = worker - spawner->workers,
+        .place = worker->board_pool,
+        .pid = worker->pid,
+        .generation = worker->generation,
+        .role = worker->role,
+        .born = worker->born,
+        .ready_at = worker->ready_at,
+        .accepted = (long long)worker->accepted_before,
+        .served = (long long)worker->served_before,
+        .cause = worker->cause,
+        .next_signal = worker->next_signal,
+        .deadline = worker->deadline,
+        .error_fd = worker->lines.watch.fd,
+        .uid = worker->conf->identity.uid,
+        .core = worker->conf->limits.value[LIMIT_CORE],
+    };
+    snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
+}
+
+struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
+                           struct config *config, const struct pool_config *conf,
+                           struct lines_rate *rate)
+{
+    if (saved->slot >= SCOREBOARD_SLOTS || spawner->workers[saved->slot].slot)
+        return NULL;
+    struct worker *worker = &spawner->workers[saved->slot];
+    *worker = (struct worker){
+        .slot = &spawner->board->slots[saved->slot],
+        .board_pool = (int)saved->place,
+        .config = config,
+        .conf = conf,
+        .generation = (unsigned)saved->generation,
+        .pid = (pid_t)saved->pid,
+        .born = saved->born,
+        .ready_at = saved->ready_at,
+        .accepted_before = (uint64_t)saved->accepted,
+        .served_before = (uint64_t)saved->served,
+        .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
+        .cause = saved->cause <= DEATH_STOPPED ? (enum death_cause)saved->cause : DEATH_OWN,
+        .next_signal = (int)saved->next_signal,
+        .deadline = saved->deadline,
+        .mourned = true,
+    };
+    config_ref(config);
+    lines_adopt(&worker->lines, spawner->loop, conf->name, rate, (int)saved->error_fd);
+    worker->lines.pid = worker->pid;
+    snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
+    return worker;
+}
+
 void spawn_release(struct spawner *spawner, struct worker *worker)
 {
-    int number = (int)(worker - spawner->workers);
+    int number = spawn_number(spawner, worker);
     lines_close(&worker->lines);
     scoreboard_give(spawner->board, number, worker->board_pool);
     config_unref(worker->config);
@@ -81,6 +135,9 @@ static void begin_life(struct worker *worker, usec now)
     slot->generation = worker->generation;
     slot->ready = false;
     slot->program = 0;
+    slot->peer.family = 0;
+    slot->retiring = 0;
+    slot->since = now;
     slot->reason[0] = '\0';
     slot->state = SLOT_STARTING;
 }
@@ -92,7 +149,10 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
     birth->slot = worker->slot;
     birth->master = spawner->master;
+    birth->board = spawner->board;
+    birth->board_pool = worker->board_pool;
     birth->bell = spawner->bell;
+    birth->polls = worker->polls;
     birth->listener_count = count;
     /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
     char *end = stpcpy(birth->title, WORKER_TITLE_BEGIN);
@@ -128,14 +188,28 @@ int spawn_fork(const struct spawner *spawner, struct worker *worker,
     return error;
 }
 
-/* The program of a worker that was killed goes on without it: its group is in the slot. But that is
- * the worker's word: so the kill is done with no more rights than the worker had. */
+void spawn_tell_program(const struct worker *worker, pid_t group, int number)
+{
+    if (group > 1 && group != getpgrp())
+        launch_kill_group(worker->conf->identity.uid, group, number);
+}
+
+/* The program of a worker that was killed goes on without it: its group is in the slot. And of a
+ * program that was told to end, what it started may not have. */
 static void end_program(struct worker *worker)
 {
     pid_t group = worker->slot->program;
     worker->slot->program = 0;
-    if (group > 1 && group != getpgrp())
-        launch_kill_group(worker->conf->identity.uid, group);
+    spawn_tell_program(worker, group, SIGKILL);
+    if (worker->overdue_program != group)
+        spawn_tell_program(worker, worker->overdue_program, SIGKILL);
+    worker->overdue_program = 0;
+}
+
+void spawn_set_retiring(struct worker *worker)
+{
+    worker->role = ROLE_RETIRING;
+    worker->slot->retiring = 1;
 }
 
 void spawn_reaped(struct worker *worker, int status, usec now)
@@ -203,6 +277,11 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
         .last = worker->lines.last,
         .no_core = asks_core ? core_reason(worker) : NULL,
     };
+}
+
+int spawn_number(const struct spawner *spawner, const struct worker *worker)
+{
+    return (int)(worker - spawner->workers);
 }
 
 bool spawn_is_ready(const struct worker *worker)

@@ -16,6 +16,7 @@
 #include "backoff.h"
 #include "lines.h"
 #include "obituary.h"
+#include "state.h"
 
 struct worker;
 
@@ -27,9 +28,11 @@ struct spawner {
                                writing would cost each of them a page of their own */
     int bell;               /* an eventfd that workers ring when they are ready */
     pid_t master;
-    int lowest_free; /* no slot below it is free */
+    int lowest_free;  /* no slot below it is free */
+    usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
 };
 
+/* These numbers go over to a program that replaces us: new ones come last. */
 enum worker_role {
     ROLE_ACTIVE,   /* one of its pool's workers: replaced when it dies */
     ROLE_CANARY,   /* the first of a generation that is not in force yet */
@@ -44,6 +47,7 @@ struct worker {
     struct config *config; /* counted: that under which it was forked, or is to be */
     const struct pool_config *conf;
     unsigned generation;
+    bool polls; /* waits in epoll, as all of its generation do */
 
     pid_t pid; /* 0: dead, or not born yet */
     usec born;
@@ -54,6 +58,8 @@ struct worker {
     enum death_cause cause; /* what we did to end it */
     int next_signal;        /* sent at `deadline`, harder than the last; 0: none */
     usec deadline;
+    pid_t overdue_program; /* the process group that was told to end; 0: none */
+    usec program_deadline; /* and when it is killed */
 
     struct backoff backoff;
     usec respawn_at;    /* of a dead one */
@@ -75,6 +81,14 @@ void spawn_close(struct spawner *spawner);
 struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct config *config,
                              const struct pool_config *conf, unsigned generation);
 
+/* For the program that replaces us, and in it: the worker in its slot, as it was, of a configuration
+ * that says as much. NULL where the slot is not free. One without a process is retiring, and dead. */
+void spawn_save(const struct spawner *spawner, const struct worker *worker,
+                struct state_worker *saved);
+struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
+                           struct config *config, const struct pool_config *conf,
+                           struct lines_rate *rate);
+
 /* Gives the slot back. The worker must be dead. */
 void spawn_release(struct spawner *spawner, struct worker *worker);
 
@@ -82,15 +96,23 @@ void spawn_release(struct spawner *spawner, struct worker *worker);
 int spawn_fork(const struct spawner *spawner, struct worker *worker,
                struct listener *const *listeners, int listener_count, struct lines_rate *rate);
 
+/* It is to be no free seat any more, whatever it is doing. */
+void spawn_set_retiring(struct worker *worker);
+
 /* Notes that waitpid() reported it; ends what it left running. */
 void spawn_reaped(struct worker *worker, int status, usec now);
 
 /* Sends a signal to a live one, and notes when a harder one is due. */
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);
 
+/* Sends a signal to the process group of the program that it runs, with no more rights than the
+ * worker had: which group that is, is the worker's word. */
+void spawn_tell_program(const struct worker *worker, pid_t group, int number);
+
 /* The facts of its death, for the log; texts point into the worker. */
 void spawn_obituary(const struct worker *worker, struct obituary *obituary);
 
+int spawn_number(const struct spawner *spawner, const struct worker *worker); /* of its slot */
 bool spawn_is_ready(const struct worker *worker);
 bool spawn_is_busy(const struct worker *worker);
 bool spawn_has_accepted(const struct worker *worker); /* in this life */

@@ -45,11 +45,25 @@ static bool obey(struct master *master)
     return deaths;
 }
 
+/* Awake far later than asked for: the machine, or this process, was stopped. Those who were to do
+ * something meanwhile may have been as well. */
+#define LEAP  (2 * USEC_SECOND)
+#define GRACE (2 * USEC_SECOND)
+
+static void await(struct master *master, usec deadline)
+{
+    usec began = clock_now();
+    loop_wait(&master->loop, deadline);
+    usec now = clock_now(), due = deadline > began ? deadline : began;
+    if (now > due && now - due > LEAP)
+        master->realm.spawner.grace_until = now + GRACE;
+}
+
 int supervisor_run(struct master *master)
 {
     usec next = 0;
     while (master->phase != PHASE_ENDED) {
-        loop_wait(&master->loop, next);
+        await(master, next);
         /* A death after the signals were taken is pending again, and wakes the next round. Without
          * one nobody is asked: waitpid() looks at each of ten thousand children. */
         if (obey(master))

@@ -11,6 +11,7 @@ const struct verb verbs[] = {
     {NULL, SIGINT, master_stop, STOP_HELP},
     {NULL, SIGQUIT, master_stop_now, "stop now"},
     {NULL, SIGUSR1, master_tell, "write each pool's state to the log"},
+    {"upgrade", SIGUSR2, master_upgrade, "replace the program by the one on disk"},
     {NULL, SIGTTIN, master_more, "one worker more in every pool"},
     {NULL, SIGTTOU, master_fewer, "one worker fewer in every pool"},
     {"drain", SIGWINCH, master_drain, "accept nothing until a reload"},

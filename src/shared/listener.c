@@ -162,24 +162,92 @@ static bool is_stream_listener(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
 }
 
-struct listener *listener_adopt(int fd, const char *name, char *why, size_t size)
+static void set_asked(struct listener *listener, unsigned port)
+{
+    listener->asked = listener->bound;
+    if (listener->asked.sa.sa_family == AF_INET)
+        listener->asked.in.sin_port = htons((uint16_t)port);
+    else if (listener->asked.sa.sa_family == AF_INET6)
+        listener->asked.in6.sin6_port = htons((uint16_t)port);
+}
+
+struct listener *listener_revive(int fd, const struct listener_facts *facts, char *why, size_t size)
 {
     if (!is_stream_listener(fd)) {
         snprintf(why, size, "descriptor %d is no listening stream socket", fd);
         return NULL;
     }
     struct listener *listener = calloc(1, sizeof *listener);
-    char *copy = strdup(name);
-    if (!listener || !copy) {
+    char *copy = facts->passed_name ? strdup(facts->passed_name) : NULL;
+    if (!listener || (facts->passed_name && !copy)) {
         free(listener);
         free(copy);
         complain(why, size, "can't adopt it", ENOMEM);
         return NULL;
     }
-    *listener = (struct listener){.origin = LISTENER_ACTIVATED, .fd = fd, .passed_name = copy};
+    *listener = (struct listener){
+        .origin = facts->origin,
+        .fd = fd,
+        .passed_name = copy,
+        .any_family = facts->any_family,
+        .device = facts->device,
+        .inode = facts->inode,
+    };
     learn_address(listener);
-    listener->asked = listener->bound;
+    set_asked(listener, facts->port);
     return listener;
+}
+
+struct listener *listener_adopt(int fd, const char *name, char *why, size_t size)
+{
+    struct listener_facts facts = {.origin = LISTENER_ACTIVATED, .passed_name = name};
+    struct listener *listener = listener_revive(fd, &facts, why, size);
+    if (listener)
+        listener->asked = listener->bound;
+    return listener;
+}
+
+struct listener_facts listener_facts(const struct listener *listener)
+{
+    return (struct listener_facts){
+        .origin = listener->origin,
+        .passed_name = listener->passed_name,
+        .port = addr_port(&listener->asked),
+        .any_family = listener->any_family,
+        .device = listener->device,
+        .inode = listener->inode,
+    };
+}
+
+/* The number of the socket makes it unlike others, the address behind it is for people, as far as
+ * there is room. No colon, no control character, nothing but ASCII: see sd_pid_notify_with_fds(3). */
+void listener_name(const struct listener *listener, char name[static LISTENER_NAME])
+{
+    struct stat socket;
+    if (fstat(listener->fd, &socket) != 0)
+        socket.st_ino = 0;
+    int used =
+        snprintf(name, LISTENER_NAME, "preforkd,%u,%d,%llx,%llx,%llu,", addr_port(&listener->asked),
+                 listener->any_family, (unsigned long long)listener->device,
+                 (unsigned long long)listener->inode, (unsigned long long)socket.st_ino);
+    for (const char *c = listener->text; *c && used < LISTENER_NAME - 1; c++)
+        name[used++] = *c > ' ' && *c < 0x7f && *c != ':' ? *c : '_';
+    name[used] = '\0';
+}
+
+bool listener_name_read(const char *name, struct listener_facts *facts)
+{
+    unsigned port, any_family;
+    unsigned long long device, inode, socket;
+    if (sscanf(name, "preforkd,%5u,%1u,%16llx,%16llx,%20llu,", &port, &any_family, &device, &inode,
+               &socket) != 5)
+        return false;
+    *facts = (struct listener_facts){.origin = LISTENER_STORED,
+                                     .port = port,
+                                     .any_family = any_family,
+                                     .device = device,
+                                     .inode = inode};
+    return true;
 }
 
 static void set_option(const struct listener *listener, int level, int name, const void *value,
@@ -263,26 +331,26 @@ bool listener_collides(const struct listener *listener, const struct listen_spec
     return same_family && (addr_is_any(old) || addr_is_any(new));
 }
 
-static void unlink_ours(const struct listener *listener)
+static bool owns_path(const struct listener *listener)
 {
     struct stat there;
-    const char *path = listener->asked.un.sun_path;
-    if (!listener->inode || lstat(path, &there) != 0)
-        return;
-    if (there.st_ino == listener->inode && there.st_dev == listener->device)
-        unlink(path);
+    return listener->inode && lstat(listener->asked.un.sun_path, &there) == 0 &&
+           there.st_ino == listener->inode && there.st_dev == listener->device;
+}
+
+bool listener_is_reachable(const struct listener *listener)
+{
+    return !has_path(&listener->asked) || owns_path(listener);
 }
 
 void listener_close(struct listener *listener)
 {
     if (!listener)
         return;
-    if (listener->origin == LISTENER_BOUND) {
-        if (has_path(&listener->asked))
-            unlink_ours(listener);
-        if (listener->fd >= 0)
-            close(listener->fd);
-    }
+    if (listener->origin == LISTENER_BOUND && has_path(&listener->asked) && owns_path(listener))
+        unlink(listener->asked.un.sun_path);
+    if (listener->origin != LISTENER_ACTIVATED && listener->fd >= 0)
+        close(listener->fd);
     free(listener->passed_name);
     free(listener);
 }

@@ -17,6 +17,17 @@
 enum listener_origin {
     LISTENER_BOUND,     /* by us: closed, and its path unlinked, when nobody wants it any more */
     LISTENER_ACTIVATED, /* passed by systemd: neither closed nor unlinked, it is not ours */
+    LISTENER_STORED, /* bound by a master before us, and not in force yet: closed, not unlinked */
+};
+
+/* What its descriptor does not tell: to be carried where that goes. */
+struct listener_facts {
+    enum listener_origin origin;
+    const char *passed_name; /* NULL: none */
+    unsigned port;           /* that was asked for */
+    bool any_family;
+    dev_t device; /* of a path that we made; inode 0: none */
+    ino_t inode;
 };
 
 struct listener {
@@ -30,6 +41,7 @@ struct listener {
     dev_t device;      /* of a path that we made */
     ino_t inode;
     bool wanted;          /* by the configuration that is being prepared */
+    bool stored;          /* systemd has it too */
     char text[ADDR_TEXT]; /* `bound`, printed */
 };
 
@@ -52,6 +64,22 @@ int listener_open(struct listener **listener, const struct listen_spec *spec,
 /* Takes over a descriptor that was passed. NULL where it is no listening stream socket, with a
  * sentence in `why`. */
 struct listener *listener_adopt(int fd, const char *name, char *why, size_t size);
+
+/* What listener_revive needs to make the same one of the same descriptor. */
+struct listener_facts listener_facts(const struct listener *listener);
+
+/* One of a descriptor that listens since before this program did. NULL where it does not, with a
+ * sentence in `why`. The descriptor stays the caller's then. */
+struct listener *listener_revive(int fd, const struct listener_facts *facts, char *why,
+                                 size_t size);
+
+/* The same facts as a name that systemd's store takes, unlike every other socket's; and back. */
+enum { LISTENER_NAME = 256 };
+void listener_name(const struct listener *listener, char name[static LISTENER_NAME]);
+bool listener_name_read(const char *name, struct listener_facts *facts);
+
+/* Whether its path, if it has one, leads to it still. */
+bool listener_is_reachable(const struct listener *listener);
 
 /* Sets what can change while it listens: all of the options. What fails is logged. */
 void listener_apply(struct listener *listener, const struct listener_options *options);

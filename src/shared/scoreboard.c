@@ -1,9 +1,12 @@
 #include "scoreboard.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const slot_state_words[SLOT_STATES] = {
@@ -23,15 +26,33 @@ const char *const pool_state_words[POOL_STATES] = {
     [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
 };
 
+static struct scoreboard *map(int fd)
+{
+    void *board = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return board == MAP_FAILED ? NULL : board;
+}
+
+struct scoreboard *scoreboard_adopt(int fd)
+{
+    struct stat file;
+    if (fstat(fd, &file) != 0)
+        return NULL;
+    struct scoreboard *board = file.st_size == sizeof *board ? map(fd) : NULL;
+    if (board && board->version == SCOREBOARD_VERSION && board->slot_size == sizeof(struct slot))
+        return board;
+    if (board)
+        munmap(board, sizeof *board);
+    errno = EPROTO;
+    return NULL;
+}
+
 struct scoreboard *scoreboard_open(int *fd)
 {
     int memory = memfd_create("preforkd-scoreboard", MFD_CLOEXEC);
     if (memory < 0)
         return NULL;
-    struct scoreboard *board = MAP_FAILED;
-    if (ftruncate(memory, sizeof *board) == 0)
-        board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    if (board == MAP_FAILED) {
+    struct scoreboard *board = ftruncate(memory, sizeof *board) == 0 ? map(memory) : NULL;
+    if (!board) {
         close(memory);
         return NULL;
     }
@@ -89,4 +110,38 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
 void scoreboard_remove_pool(struct scoreboard *board, int pool)
 {
     board->pools[pool].used = 0;
+}
+
+/* An IPv4 address as it is mapped into IPv6, however it came. */
+static struct in6_addr ip_of(const struct slot_peer *peer)
+{
+    struct in6_addr ip = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    if (peer->family == AF_INET)
+        memcpy(&ip.s6_addr[12], peer->ip, 4);
+    else
+        memcpy(&ip, peer->ip, sizeof ip);
+    return ip;
+}
+
+static bool is_ip(const struct slot_peer *peer)
+{
+    return peer->family == AF_INET || peer->family == AF_INET6;
+}
+
+unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number)
+{
+    const struct slot *own = &slots[number];
+    struct in6_addr wanted = ip_of(&own->peer);
+    uint32_t at = own->next_seat;
+    unsigned found = 1;
+    for (int steps = 0; at != number && steps < SCOREBOARD_SLOTS; steps++) {
+        if (at >= SCOREBOARD_SLOTS || slots[at].pool != own->pool)
+            break; /* the ring is being changed */
+        if (slots[at].state == SLOT_BUSY && is_ip(&slots[at].peer)) {
+            struct in6_addr ip = ip_of(&slots[at].peer);
+            found += IN6_ARE_ADDR_EQUAL(&ip, &wanted);
+        }
+        at = slots[at].next_seat;
+    }
+    return found;
 }

@@ -161,6 +161,9 @@ struct scoreboard {
 
 /* Makes and maps one. NULL with errno set. *fd is its descriptor, close-on-exec. */
 struct scoreboard *scoreboard_open(int *fd);
+
+/* Maps one that a master before made. NULL with errno set: EPROTO where it is not laid out as ours. */
+struct scoreboard *scoreboard_adopt(int fd);
 void scoreboard_close(struct scoreboard *board, int fd);
 
 /* Makes a slot a pool's, zeroed. Which are free is for the caller to know, in memory of its own. */
@@ -172,5 +175,9 @@ void scoreboard_give(struct scoreboard *board, int slot, int pool);
 /* A place for a pool of this name, or -1 where there is none left; and back. */
 int scoreboard_add_pool(struct scoreboard *board, const char *name);
 void scoreboard_remove_pool(struct scoreboard *board, int pool);
+
+/* How many workers in the ring of this slot serve its peer's address, this one included. Nobody is
+ * kept from changing meanwhile: it is what was to be seen in passing. */
+unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number);
 
 #endif

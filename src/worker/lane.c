@@ -4,6 +4,7 @@
 #include "../base/log.h"
 #include "../base/proc.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,20 +21,43 @@ static void count(_Atomic uint64_t *counter)
     atomic_store_explicit(counter, now + 1, memory_order_relaxed);
 }
 
-static void enter(struct lane *lane)
+/* Who it is, for whoever looks at the slot while it is busy, or after a death. */
+static void show_peer(struct slot_peer *peer, const struct addr *addr)
+{
+    peer->uid = (uint32_t)-1;
+    peer->port = 0;
+    if (addr->sa.sa_family == AF_INET) {
+        peer->port = ntohs(addr->in.sin_port);
+        memcpy(peer->ip, &addr->in.sin_addr, sizeof addr->in.sin_addr);
+    } else if (addr->sa.sa_family == AF_INET6) {
+        peer->port = ntohs(addr->in6.sin6_port);
+        memcpy(peer->ip, &addr->in6.sin6_addr, sizeof addr->in6.sin6_addr);
+    }
+    peer->family = addr->sa.sa_family;
+}
+
+/* The time before the state: whoever finds it busy must not take the time of something older. */
+static void show_state(struct lane *lane, enum slot_state state, const char *word)
+{
+    atomic_store_explicit(&lane->slot->since, clock_now(), memory_order_relaxed);
+    atomic_store_explicit(&lane->slot->state, state, memory_order_release);
+    if (lane->title_word)
+        memcpy(lane->title_word, word, TITLE_WORD);
+}
+
+static void enter(struct lane *lane, const struct conn *conn)
 {
     count(&lane->slot->accepted);
-    atomic_store_explicit(&lane->slot->state, SLOT_BUSY, memory_order_release);
-    if (lane->title_word)
-        memcpy(lane->title_word, "busy", TITLE_WORD);
+    show_peer(&lane->slot->peer, &conn->peer);
+    show_state(lane, SLOT_BUSY, "busy");
+    bell_seat_taken(&lane->bell);
 }
 
 static void leave(struct lane *lane)
 {
     count(&lane->slot->served);
-    atomic_store_explicit(&lane->slot->state, SLOT_IDLE, memory_order_release);
-    if (lane->title_word)
-        memcpy(lane->title_word, "idle", TITLE_WORD);
+    lane->slot->peer.family = 0;
+    show_state(lane, SLOT_IDLE, "idle");
     if (lane->left > 0)
         lane->left--;
 }
@@ -119,18 +143,27 @@ static void pause_awhile(struct lane *lane)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+static struct lane *lane_of(struct service *service)
+{
+    return (struct lane *)((char *)service - offsetof(struct lane, service));
+}
+
+void lane_renew(struct service *service)
+{
+    lane_of(service)->slot->since = clock_now();
+}
+
 bool lane_crowded(struct service *service)
 {
-    const struct lane *lane =
-        (const struct lane *)((char *)service - offsetof(struct lane, service));
-    return lane->stopping;
+    const struct lane *lane = lane_of(service);
+    return !lane_open(lane) || !bell_finds_seat(&lane->bell);
 }
 
 void lane_serve(struct lane *lane, struct conn *conn)
 {
     bool programs = lane->handler->runs_programs;
-    usec began = lane->log_level >= 0 || programs ? clock_now() : 0;
-    enter(lane);
+    enter(lane, conn);
+    usec began = lane->slot->since;
     if (conn->peer.sa.sa_family == AF_UNIX && !programs)
         set_unix_timeouts(lane, conn->fd);
     int error = lane->handler->serve(&lane->service, conn);

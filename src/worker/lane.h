@@ -14,6 +14,7 @@
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "../shared/scoreboard.h"
+#include "bell.h"
 
 #include <signal.h>
 
@@ -22,6 +23,7 @@ struct lane {
     const struct handler *handler;
     struct service service;
     struct slot *slot;
+    struct bell bell;
     char *title_word; /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
     int log_level;    /* of the line that each connection gets; -1: none */
     long long left;   /* connections until the worker is replaced; -1: no end */
@@ -32,12 +34,15 @@ struct lane {
 void lane_serve(struct lane *lane, struct conn *conn);
 
 /* Of the service that it lends. */
+void lane_renew(struct service *service);
 bool lane_crowded(struct service *service);
 
-/* Whether another connection may be accepted. */
+/* Whether another connection may be accepted. The master's word stands in the slot, too: for a
+ * worker that its handler made deaf to signals. */
 static inline bool lane_open(const struct lane *lane)
 {
-    return !lane->stopping && lane->left != 0;
+    return !lane->stopping && lane->left != 0 &&
+           !atomic_load_explicit(&lane->slot->retiring, memory_order_relaxed);
 }
 
 #endif

@@ -74,7 +74,7 @@ static int accept_failed(const struct process_model *model, int listener, int er
     if (lane->stopping || error == EINTR)
         return 0;
     if (error == EAGAIN) {
-        if (model->count == 1)
+        if (model->wake_fd < 0)
             wait_readable(listener);
         return 0;
     }
@@ -146,5 +146,5 @@ static int run_polling(const struct process_model *model)
 
 int model_process_run(const struct process_model *model)
 {
-    return model->count == 1 ? run_blocking(model) : run_polling(model);
+    return model->wake_fd < 0 ? run_blocking(model) : run_polling(model);
 }

@@ -1,8 +1,10 @@
 /*
  * model_process - one connection at a time: wait in accept(), serve, wait again.
  *
- * One listener: the worker blocks in accept() itself. Several: an epoll set of its own, where each
- * listener wakes one worker (EPOLLEXCLUSIVE), then an accept() that does not block.
+ * A small pool on one listener: the worker blocks in accept() itself, which is cheapest, and wakes
+ * workers in turn. Several listeners, or many workers: an epoll set of its own, where each listener
+ * wakes one worker, the one that came last (EPOLLEXCLUSIVE), then an accept() that does not block:
+ * the others stay asleep, and what they have in the processor's caches is not asked for.
  * Called by: the worker.
  * Runs in:   a worker.
  */
@@ -15,7 +17,7 @@ struct process_model {
     struct lane *lane;
     const int *listeners;
     int count;
-    int wake_fd; /* readable once the lane is to stop; -1 with one listener */
+    int wake_fd; /* readable once the lane is to stop; -1: it blocks in accept() */
 };
 
 /* Serves until the lane closes. Returns the worker's exit status. */

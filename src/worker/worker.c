@@ -125,6 +125,13 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.pool = pool;
     lane.handler = handler_of(pool->handler);
     lane.slot = birth->slot;
+    lane.bell = (struct bell){
+        .slots = birth->board->slots,
+        .pool = &birth->board->pools[birth->board_pool],
+        .place = (uint32_t)birth->board_pool,
+        .seat = (uint32_t)(birth->slot - birth->board->slots),
+        .fd = birth->bell,
+    };
     lane.title_word = show_title(birth);
     lane.log_level = log_wanted(level) ? level : -1;
     lane.left = with_jitter(pool->max_requests, getpid());
@@ -135,10 +142,11 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.listener_count = birth->listener_count;
     lane.service.mark = &pool->mark;
     lane.service.stopping = &lane.stopping;
-    lane.service.seats = (unsigned)pool->workers;
+    lane.service.seats = (unsigned)(pool->workers ? pool->workers : pool->max_workers);
     lane.service.idle_timeout = pool->idle_timeout;
     lane.service.request_timeout = pool->request_timeout;
     lane.service.log_level = lane.log_level;
+    lane.service.renew = lane_renew;
     lane.service.crowded = lane_crowded;
 }
 
@@ -167,6 +175,7 @@ static void prepare_handler(const struct worker_birth *birth)
 static void say_ready(const struct worker_birth *birth)
 {
     uint64_t one = 1;
+    birth->slot->since = clock_now();
     birth->slot->ready = true;
     birth->slot->state = SLOT_IDLE;
     if (write(birth->bell, &one, sizeof one) < 0)
@@ -180,7 +189,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
         .lane = &lane,
         .listeners = birth->listeners,
         .count = birth->listener_count,
-        .wake_fd = birth->listener_count > 1 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
+        .wake_fd = birth->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
     };
     log_enter_child();
     if (birth->log)

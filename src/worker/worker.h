@@ -31,7 +31,11 @@ struct worker_birth {
     int listeners[WORKER_LISTENERS_MAX +
                   WORKER_OTHERS_MAX]; /* the worker appends what else it keeps */
     int listener_count;
-    int bell;     /* an eventfd: rung once the worker is ready */
+    bool
+        polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
+    struct scoreboard *board;
+    int board_pool;
+    int bell;     /* an eventfd: rung once the worker is ready, and as worker/bell has it */
     int error_fd; /* becomes its standard error */
 };
 

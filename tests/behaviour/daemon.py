@@ -89,9 +89,11 @@ class Daemon:
         self.prelude = prelude
         self.arguments = list(arguments)
         self.environment = environment or {}
+        self.program = BINARY
         self.addresses = {}
         self.sockets = dict(listeners or {})
         self.announced = []
+        self.stored = None  # {} to keep, by name, what it puts into systemd's store
         self.same_descriptors = False
         self.log = Lines()
         self.notices = Lines()
@@ -148,7 +150,7 @@ class Daemon:
         environment |= self.environment
         environment.setdefault('ASAN_OPTIONS', 'handle_segv=0:handle_abort=0:handle_sigfpe=0')
         self._hear_notices(environment)
-        command = [BINARY, '-c', self.file, '-e', *map(self.expand, self.arguments)]
+        command = [self.program, '-c', self.file, '-e', *map(self.expand, self.arguments)]
         actions = [(os.POSIX_SPAWN_OPEN, 0, '/dev/null', os.O_RDONLY, 0),
                    (os.POSIX_SPAWN_OPEN, 1, '/dev/null', os.O_WRONLY, 0)]
         reader, writer = os.pipe()
@@ -187,8 +189,25 @@ class Daemon:
 
     def _read_notices(self, heard):
         with contextlib.suppress(OSError):
-            while datagram := heard.recv(65536):
+            while True:
+                datagram, descriptors, _, _ = socket.recv_fds(heard, 65536, 8)
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, False)
+                if not datagram:
+                    return
+                self._store(datagram.decode(errors='replace'), descriptors)
                 self.notices.add(datagram.decode(errors='replace'))
+
+    def _store(self, text, descriptors):
+        """Does what systemd does with a descriptor that comes along, or is to leave."""
+        words = dict(line.partition('=')[::2] for line in text.splitlines())
+        name = words.get('FDNAME')
+        if self.stored is not None and words.get('FDSTORE') == '1':
+            self.stored[name] = socket.socket(fileno=descriptors.pop())
+        if self.stored and words.get('FDSTOREREMOVE') == '1':
+            self.stored.pop(name).close()
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def ready(self):
         """Waits until it serves."""
@@ -265,6 +284,26 @@ class Daemon:
         self.kill(signal.SIGHUP)
         end = self.wait_for_log(f'{wording.RELOADED}|{wording.REFUSED}', mark)
         was_refused = bool(re.search(wording.REFUSED, end.string))
+        self.case.assertEqual(was_refused, refused, end.string)
+        return self.log.lines[mark:]
+
+    def own_program(self):
+        """A program of its own in its directory, that a test may replace. Returns itself."""
+        self.program = self.path('preforkd')
+        self.install()
+        return self
+
+    def install(self):
+        """Puts a new copy in the place of its own program, as a package does: by a rename."""
+        shutil.copy2(BINARY, self.program + '.new')
+        os.rename(self.program + '.new', self.program)
+
+    def upgrade(self, refused=False):
+        """Sends USR2, and waits for its end; returns the lines that were logged meanwhile."""
+        mark = self.mark()
+        self.kill(signal.SIGUSR2)
+        end = self.wait_for_log(f'{wording.UPGRADED}|{wording.UPGRADE_REFUSED}', mark)
+        was_refused = bool(re.search(wording.UPGRADE_REFUSED, end.string))
         self.case.assertEqual(was_refused, refused, end.string)
         return self.log.lines[mark:]
 

@@ -174,6 +174,32 @@ class Connections(gateway.Case):
             self.assertEqual(connection.recv(1), b'')
         it.wait_for_workers(2, without=workers)
 
+    def test_a_kept_one_ends_where_others_wait(self):
+        it = self.gateway(workers=2)
+        self.program(it, 'sleeper', SLEEP)
+        with it.connect('x') as kept, it.connect('x') as other:
+            kept.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
+            self.assertTrue(fastcgi.read_answer(kept).ended)
+            other.sendall(fastcgi.whole(self.params(it, 'sleeper')))
+            gateway.read_body(other, 2)
+            self.assertEqual(kept.recv(1), b'')
+            self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+
+    def test_the_only_worker_keeps_none(self):
+        it = self.gateway()
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
+            self.assertTrue(fastcgi.read_answer(connection).ended)
+            self.assertEqual(connection.recv(1), b'')
+
+    def test_rest_does_not_count_as_a_request(self):
+        """One that rests for longer than a request may take is not judged late."""
+        it = self.gateway('request_timeout = 1 idle_timeout = 13', workers=2)
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
+            self.assertTrue(fastcgi.read_answer(connection).ended)
+            self.assertEqual(connection.recv(1), b'') # by idle_timeout: later than the master's
+
     def test_a_kept_one_ends_when_idle(self):
         it = self.gateway('idle_timeout = 1', workers=2)
         with it.connect('x') as connection:

@@ -395,6 +395,16 @@ class Evil(Case):
         it.kill(signal.SIGTERM, worker)
         it.wait_for_workers(1, without=[worker])
 
+    def test_deaf_since_a_connection(self):
+        """It does not hear that it is retired, and ends after the next one that it accepts."""
+        it = self.start_with(args=quoted(serve='deaf'))
+        self.assertEqual(client.ask(it.address('m'), b'x'), b'x')
+        deaf, = it.workers()
+        it.reload(pool('', 'graceful_timeout = 1'))
+        wait_until(lambda: client.ask(it.address('m'), b'x') == b'x' and
+                   not processes.alive(deaf), 'the deaf one is gone')
+        self.assertEqual(it.log.find('killed'), [])
+
     def fail_to_start(self, start, pattern):
         """A reload to it is refused, and what was there goes on."""
         it = self.start_with(options='ready_timeout = 2')

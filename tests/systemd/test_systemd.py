@@ -6,9 +6,11 @@ Exit 77, skipped, where such a machine can't be had; 1 then too if RIG_REQUIRED 
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
+import threading
 import time
 import unittest
 
@@ -227,6 +229,103 @@ class Story(unittest.TestCase):
         for worker in workers:
             self.assertFalse(os.path.exists(f'{self.machine.root}/proc/{worker}'))
 
+    def test_nobody_is_refused_while_the_master_is_replaced(self):
+        self.machine.write(CONF, ECHO + 'pool "path" { listen = { '
+                           '"unix:/run/preforkd/rig.sock" } workers = 1 echo {} }\n')
+        self.systemctl('start', 'preforkd')
+        for count in (1, 2):
+            master, sockets = self.master(), self.listeners()
+            with Connects(self.machine, PORT, '/run/preforkd/rig.sock') as connects:
+                self.machine.run('kill', '-KILL', str(master))
+                self.await_new_master(master, count)
+                connects.go_on()
+            self.assertEqual(connects.refused, [])
+            self.assertEqual(self.listeners(), sockets)
+            self.assert_serves('/run/preforkd/rig.sock')
+
+    def test_a_restart_refuses_nobody(self):
+        self.systemctl('start', 'preforkd')
+        sockets = self.listeners()
+        with Connects(self.machine, PORT) as connects:
+            self.systemctl('restart', 'preforkd')
+            connects.go_on()
+        self.assertEqual(connects.refused, [])
+        self.assertEqual(self.listeners(), sockets)
+
+    def test_a_closed_listener_leaves_the_store(self):
+        self.machine.write(CONF, ECHO + OTHER)
+        self.systemctl('start', 'preforkd')
+        self.assertEqual(self.show('NFileDescriptorStore'), '2')
+        self.machine.write(CONF, ECHO)
+        self.systemctl('reload', 'preforkd')
+        self.machine.journal.wait(r'^preforkd: .*reload done')
+        self.machine.journal.wait_until(lambda: self.show('NFileDescriptorStore') == '1', 'taken')
+        with self.assertRaises(ConnectionRefusedError):
+            self.machine.connect(OTHER_PORT)
+        master = self.master()
+        self.machine.run('kill', '-KILL', str(master))
+        self.await_new_master(master)
+        with self.assertRaises(ConnectionRefusedError):
+            self.machine.connect(OTHER_PORT)
+
+    def test_an_address_that_changed_while_it_was_dead(self):
+        """What systemd holds of the old one is given up before the new one is bound."""
+        self.drop_in('RestartSec=1')
+        self.machine.write(CONF, ECHO.replace('127.0.0.1', '*'))
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        self.machine.write(CONF, ECHO)
+        self.machine.run('kill', '-KILL', str(master))
+        self.await_new_master(master)
+        self.assertEqual(self.show('NFileDescriptorStore'), '1')
+
+    def test_a_stop_empties_the_store(self):
+        self.systemctl('start', 'preforkd')
+        self.systemctl('stop', 'preforkd')
+        self.assertEqual(self.show('NFileDescriptorStore'), '0')
+        with self.assertRaises(ConnectionRefusedError):
+            self.machine.connect(PORT)
+
+    def test_an_upgrade_is_the_same_service(self):
+        program = '/usr/sbin/preforkd'
+        self.systemctl('start', 'preforkd')
+        master, sockets = self.master(), self.listeners()
+        with self.machine.connect(PORT) as held:
+            self.assert_echoes(held)
+            for _ in range(2):
+                before = self.machine.run('stat', '-L', '-c', '%i', f'/proc/{master}/exe')
+                self.machine.run('cp', program, program + '.new')
+                self.machine.run('mv', program + '.new', program)
+                self.machine.journal.begin()
+                self.machine.run('kill', '-USR2', str(master))
+                self.machine.journal.wait(r'^preforkd: upgraded from')
+                after = self.machine.run('stat', '-L', '-c', '%i', f'/proc/{master}/exe')
+                self.assertNotEqual(after, before)
+                self.assert_echoes(held)
+                self.assert_serves(PORT)
+                self.machine.journal.wait_until(lambda: self.show('SubState') == 'running', 'done')
+        self.assertEqual(self.master(), master)
+        self.assertEqual(self.show('ActiveState'), 'active')
+        self.assertEqual(self.show('NRestarts'), '0')
+        self.assertEqual(self.listeners(), sockets)
+        self.assertEqual(self.show('NFileDescriptorStore'), str(len(sockets)))
+        self.machine.run('kill', '-KILL', str(master))
+        self.await_new_master(master)
+        self.assertEqual(self.listeners(), sockets)
+
+    def test_a_program_that_is_not_one_is_refused(self):
+        program = '/usr/sbin/preforkd'
+        self.systemctl('start', 'preforkd')
+        master = self.master()
+        self.machine.run('cp', program, '/tmp/rig.saved')
+        self.addCleanup(self.machine.run, 'mv', '/tmp/rig.saved', program)
+        self.machine.run('cp', '/bin/true', program + '.new')
+        self.machine.run('mv', program + '.new', program)
+        self.machine.run('kill', '-USR2', str(master))
+        self.machine.journal.wait(r'^preforkd: upgrade refused')
+        self.assertEqual(self.master(), master)
+        self.assert_serves(PORT)
+
     def test_a_worker_out_of_memory_does_not_end_the_service(self):
         self.assertEqual(self.show('OOMPolicy'), 'continue')
 
@@ -302,12 +401,22 @@ class Story(unittest.TestCase):
         """Waits until a part stands in what the service tells of itself."""
         self.machine.journal.wait_until(lambda: part in self.show('StatusText'), f'status {part}')
 
-    def await_new_master(self, old):
+    def listeners(self):
+        """The numbers of the master's listening sockets."""
+        master = self.master()
+        held = self.machine.run('ls', '-l', f'/proc/{master}/fd')
+        listening = self.machine.run('ss', '-Hlxnte')
+        found = sorted(number for number in re.findall(r'socket:\[(\d+)\]', held)
+                       if re.search(rf'\bino:{number}\b|\s{number}\s', listening))
+        self.assertTrue(found)
+        return found
+
+    def await_new_master(self, old, restarts=1):
         """Waits until systemd has replaced the main process; then it must serve."""
         self.machine.journal.wait_until(
             lambda: self.show('ActiveState') == 'active' and self.master() not in (0, old),
             'a new master')
-        self.assertEqual(self.show('NRestarts'), '1')
+        self.assertEqual(self.show('NRestarts'), str(restarts))
         self.assert_serves(PORT)
 
     def assert_serves(self, address):
@@ -333,6 +442,47 @@ class Story(unittest.TestCase):
         except ConnectionResetError:
             pass
         return received
+
+
+class Connects:
+    """Threads that connect, all the time. What those were refused is noted; that a connection
+    breaks is not, for its worker may die with the master."""
+
+    def __init__(self, machine, *addresses):
+        self.machine = machine
+        self.ended = threading.Event()
+        self.count = 0
+        self.refused = []
+        self.threads = [threading.Thread(target=self._connect, args=(address,), daemon=True)
+                        for address in addresses for _ in range(2)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+    def go_on(self):
+        """Waits until there are some more."""
+        least = self.count + 100
+        self.machine.journal.wait_until(lambda: self.count > least, 'more connections')
+
+    def _connect(self, address):
+        while not self.ended.is_set():
+            try:
+                with self.machine.connect(address) as connection:
+                    connection.sendall(b'x')
+                    connection.recv(1)
+            except (ConnectionRefusedError, FileNotFoundError) as error:
+                self.refused.append(f'{address}: {error}')
+            except OSError:
+                pass
+            self.count += 1
 
 
 class Result(unittest.TextTestResult):

@@ -45,6 +45,9 @@ static const char *const dumped[] = {
     "limits { nofile = 1K as = 16M core = unlimited nproc = 0 cpu = 1 } directory = \"/\" nice = "
     "19\n"
     "log_connections = yes max_requests = 5 keepalive = 0 idle_timeout = 1 ready_timeout = 1 }",
+    "slow_threshold = 3 pool a { listen = systemd:a max_workers = 9 min_workers = 2 min_spare = 2\n"
+    "max_spare = 3 spare_timeout = 5 request_timeout = 7 echo {} }\n"
+    "pool b { listen = systemd:b slow_threshold = 0 max_workers = 9 min_workers = 0 echo {} }",
     "pool a { listen = { systemd:a, unix:/b } workers = 1 backlog = 7 exec { command = x } }",
 };
 
@@ -105,6 +108,18 @@ static const struct {
     {ONE, "umask = 22 keepalive = 60 workers = 1 echo {}", POOL_KEPT, ""},
     {"workers = 4 echo {}", "workers = 8 echo {}", POOL_RESIZED, "4 to 8"},
     {ONE, ONE "backlog = 7", POOL_ADJUSTED, "backlog 4096 to 7"},
+    {"max_workers = 9 echo {}", "max_workers = 64 min_workers = 1 echo {}", POOL_RESIZED,
+     "max_workers 9 to 64"},
+    {"max_workers = 9 echo {}", "max_workers = 9 min_spare = 2 max_spare = 3 echo {}", POOL_RESIZED,
+     "min_spare 1 to 2 and 1 more"},
+    {"max_workers = 9 echo {}", "max_workers = 9 spare_timeout = 1 echo {}", POOL_ADJUSTED,
+     "spare_timeout 10 to 1"},
+    {"workers = 9 echo {}", "max_workers = 9 spare_timeout = 1 min_spare = 3 echo {}", POOL_RESIZED,
+     "9 to 1...9"},
+    {"max_workers = 9 min_workers = 0 echo {}", "workers = 9 echo {} backlog = 7", POOL_RESIZED,
+     "0...9 to 9 and 1 more"},
+    {ONE, ONE "request_timeout = 5", POOL_ADJUSTED, "request_timeout 0 to 5"},
+    {ONE, ONE "slow_threshold = 5", POOL_REPLACED, "slow_threshold 0 to 5"},
     {ONE, ONE "socket_mode = 0600", POOL_ADJUSTED, "socket_mode 0660 to 0600"},
     {ONE, ONE "graceful_timeout = 7", POOL_ADJUSTED, "graceful_timeout 30 to 7"},
     {ONE, ONE "keepalive = 0 ready_timeout = 1", POOL_ADJUSTED, "keepalive 60 to 0 and 1 more"},

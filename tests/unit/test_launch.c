@@ -179,11 +179,11 @@ START_TEST(kills_a_group_as_its_user_alone)
     int status;
     pid_t pid = sleeper(HIS);
     if (geteuid() == 0) {
-        launch_kill_group(ANOTHERS, pid);
+        launch_kill_group(ANOTHERS, pid, SIGKILL);
         ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
         ck_assert_int_eq(geteuid(), 0);
     }
-    launch_kill_group(HIS, pid);
+    launch_kill_group(HIS, pid, SIGKILL);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }

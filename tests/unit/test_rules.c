@@ -64,6 +64,8 @@ static void as_nobody(void (*check)(const void *), const void *data)
 
 #define POOL(name, more) "pool " name " { workers = 1 echo {} " more " }\n"
 
+#define SIZED(size) "pool a { listen = systemd:a echo {} " size " }\n"
+
 /* clang-format off: it would align the columns far beyond the line */
 static const struct rule rules[] = {
     /* users and groups */
@@ -179,8 +181,62 @@ static const struct rule rules[] = {
             "pool b { listen = systemd:b workers = 20000 echo {} }\n"
             "pool c { listen = systemd:c workers = 20000 echo {} }",
      "2: pool b: with its 20000 there are 40000 workers in all; at most 30000"},
+
+    /* sizes */
+    {NOBODY SIZED(
+         "max_workers = 20000") "pool b { listen = systemd:b\nmax_workers = 20000 echo {} }",
+     "3: pool b: with its 20000 there are 40000 workers in all; at most 30000"},
+    {NOBODY SIZED(""), "1: pool a: its size is missing: workers, or max_workers"},
+    {NOBODY SIZED("min_workers = 2 min_spare = 1"), "1: pool a: its size is missing"},
+    {NOBODY SIZED("workers = 2\nmax_workers = 2"), "2: pool a: max_workers is of a size that"},
+    {NOBODY SIZED("workers = 2\nmin_workers = 2\nmin_spare = 1\nmax_spare = 9\nspare_timeout = 1"),
+     "2: pool a: min_workers is of\n3: min_spare is of\n4: max_spare is of\n5: spare_timeout is"},
+    {NOBODY SIZED("max_workers = 2\nmin_workers = 3"),
+     "2: min_workers (3) is above max_workers (2)"},
+    {NOBODY SIZED("max_workers = 2\nmax_spare = 3"), "2: max_spare (3) is above max_workers (2)"},
+    {NOBODY SIZED("max_workers = 9\nmin_spare = 3\nmax_spare = 2"),
+     "2: min_spare (3) is above max_spare (2)"},
+    {NOBODY SIZED("max_workers = 9\nmin_spare = 10"), "2: min_spare (10) is above max_spare (9)"},
+    {NOBODY SIZED("max_workers = 9 min_workers = 0\nmin_spare = 1"),
+     "2: with min_workers = 0 there is nobody to spare: min_spare must be 0"},
+    {NOBODY SIZED("max_workers = 9 spare_timeout = 0"), "1: spare_timeout takes"},
+    {NOBODY SIZED("max_workers = 9 min_workers = 0 min_spare = 0"), ""},
+    {NOBODY SIZED("max_workers = 1"), ""},
 };
 /* clang-format on */
+
+/* What a default becomes that others leave no room for. */
+START_TEST(sizes_that_give_way)
+{
+    static const struct {
+        const char *size;
+        int min_workers, max_workers, min_spare, max_spare, spare_timeout, workers;
+    } cases[] = {
+        {"max_workers = 64", 1, 64, 1, 4, 10, 0},
+        {"max_workers = 64 min_workers = 0", 0, 64, 0, 4, 10, 0},
+        {"max_workers = 2", 1, 2, 1, 2, 10, 0},
+        {"max_workers = 64 min_spare = 8", 1, 64, 8, 8, 10, 0},
+        {"max_workers = 64 max_spare = 0", 1, 64, 0, 0, 10, 0},
+        {"workers = 3", 0, 0, 0, 0, 0, 3},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "user = \"%s\"\npool a { listen = systemd:a echo {} %s }",
+                 conf_self(), cases[i].size);
+        struct config *config = conf_load(text);
+        conf_expect(cases[i].size, config, "");
+        const struct pool_config *pool = config->pools[0];
+        ck_assert_msg(
+            pool->min_workers == cases[i].min_workers &&
+                pool->max_workers == cases[i].max_workers &&
+                pool->min_spare == cases[i].min_spare && pool->max_spare == cases[i].max_spare &&
+                pool->spare_timeout == cases[i].spare_timeout && pool->workers == cases[i].workers,
+            "%s: %d %d %d %d", cases[i].size, pool->min_workers, pool->max_workers, pool->min_spare,
+            pool->max_spare);
+        config_unref(config);
+    }
+}
+END_TEST
 
 START_TEST(for_root)
 {
@@ -379,6 +435,7 @@ int main(void)
     tcase_add_test(tests, default_user);
     tcase_add_test(tests, identities);
     tcase_add_test(tests, addresses);
+    tcase_add_test(tests, sizes_that_give_way);
     tcase_add_test(tests, open_files_bound_the_workers);
     tcase_add_loop_test(tests, without_root, 0, sizeof rules_else / sizeof *rules_else);
     tcase_add_test(tests, who_started_it);

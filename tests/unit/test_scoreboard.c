@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <check.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -85,6 +86,39 @@ START_TEST(slots_share_no_line)
 }
 END_TEST
 
+/* Slots 0 to 5 of pool 1 in a ring, all busy with the peer that is written here, of whom each is served
+ * as often as it stands there; 6 is another pool's. */
+START_TEST(counts_those_of_one_address)
+{
+    static const struct {
+        uint16_t family;
+        uint8_t ip[16];
+        unsigned wanted;
+    } seats[] = {
+        {AF_INET, {10, 0, 0, 1}, 3},  {AF_INET, {10, 0, 0, 2}, 1},
+        {AF_INET, {10, 0, 0, 1}, 3},  {AF_INET6, {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}, 3},
+        {AF_INET6, {10, 0, 0, 1}, 1}, {AF_UNIX, {0}, 1},
+        {AF_INET, {10, 0, 0, 2}, 1},
+    };
+    enum { COUNT = 6 };
+    for (unsigned i = 0; i <= COUNT; i++) {
+        struct slot *slot = scoreboard_take(board, (int)i, i < COUNT ? 1 : 2);
+        slot->next_seat = i < COUNT ? (i + 1) % COUNT : i;
+        slot->state = SLOT_BUSY;
+        slot->peer.family = seats[i].family;
+        memcpy(slot->peer.ip, seats[i].ip, sizeof slot->peer.ip);
+    }
+    for (unsigned i = 0; i <= COUNT; i++)
+        ck_assert_uint_eq(scoreboard_same_peer(board->slots, i), seats[i].wanted);
+    board->slots[2].state = SLOT_IDLE;
+    ck_assert_uint_eq(scoreboard_same_peer(board->slots, 0), 2);
+    board->slots[1].next_seat = SCOREBOARD_SLOTS; /* garbage ends the walk */
+    ck_assert_uint_eq(scoreboard_same_peer(board->slots, 0), 1);
+    board->slots[1].next_seat = 1; /* and so does a ring that we aren't in */
+    ck_assert_uint_eq(scoreboard_same_peer(board->slots, 0), 1);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("scoreboard");
@@ -94,5 +128,6 @@ int main(void)
     tcase_add_test(tcase, children_write_what_the_parent_reads);
     tcase_add_test(tcase, places_for_pools_are_used_again);
     tcase_add_test(tcase, slots_share_no_line);
+    tcase_add_test(tcase, counts_those_of_one_address);
     return unit_run("scoreboard", tcase);
 }

@@ -1,0 +1,88 @@
+#include "ending.h"
+
+#include "../handlers/handler.h"
+
+#include <signal.h>
+
+/* Between QUIT, which lets a worker end its program, and KILL. */
+#define QUIT_PATIENCE USEC_SECOND
+
+/* Between TERM and KILL for a program whose request takes too long. */
+#define PROGRAM_PATIENCE (5 * USEC_SECOND)
+
+void ending_retire(struct worker *worker, usec deadline)
+{
+    bool told = worker->role == ROLE_RETIRING;
+    if (told && worker->cause == DEATH_TIMEOUT) /* its end is nearer */
+        return;
+    if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
+        deadline = clock_earlier(deadline, worker->deadline);
+    spawn_set_retiring(worker);
+    if (worker->cause == DEATH_OWN)
+        worker->cause = DEATH_RETIRED;
+    if (!told || deadline != USEC_NEVER)
+        spawn_tell(worker, SIGTERM, SIGQUIT, deadline);
+}
+
+void ending_stop(struct worker *worker, usec now)
+{
+    spawn_set_retiring(worker);
+    worker->cause = DEATH_STOPPED;
+    spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
+}
+
+/* Its program is told, and it ends with that; where it runs none, the request is its own doing, and
+ * it can't be asked to leave off. */
+static void end_overdue(struct worker *worker, pid_t program, usec now)
+{
+    spawn_set_retiring(worker);
+    worker->cause = DEATH_TIMEOUT;
+    if (program <= 0) {
+        spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
+        return;
+    }
+    worker->overdue_program = program;
+    spawn_tell(worker, SIGTERM, SIGQUIT, now + PROGRAM_PATIENCE + QUIT_PATIENCE);
+    spawn_tell_program(worker, program, SIGTERM);
+    worker->program_deadline = now + PROGRAM_PATIENCE;
+}
+
+usec ending_watch(struct worker *worker, usec limit, usec now)
+{
+    bool going = worker->cause == DEATH_TIMEOUT || worker->cause == DEATH_STOPPED;
+    const struct slot *slot = worker->slot;
+    uint64_t number = slot->accepted;
+    pid_t program = handler_of(worker->conf->handler)->runs_programs ? slot->program : 0;
+    usec due = slot->since + limit;
+    if (going || !spawn_is_ready(worker) || !spawn_is_busy(worker))
+        return now + limit;
+    if (due > now)
+        return clock_earlier(due, now + limit); /* its word: it may name any time */
+    if (slot->accepted != number)               /* the next request already, which is not late */
+        return now;
+    end_overdue(worker, program, now);
+    return now;
+}
+
+static void tell_harder(struct worker *worker, usec now)
+{
+    if (worker->cause == DEATH_OWN)
+        worker->cause = DEATH_NOT_READY;
+    else if (worker->cause == DEATH_RETIRED)
+        worker->cause = DEATH_OVERDUE;
+    bool last = worker->next_signal == SIGKILL;
+    spawn_tell(worker, worker->next_signal, last ? 0 : SIGKILL,
+               last ? USEC_NEVER : now + QUIT_PATIENCE);
+}
+
+usec ending_step(struct worker *worker, usec now)
+{
+    if (worker->overdue_program && now >= worker->program_deadline) {
+        spawn_tell_program(worker, worker->overdue_program, SIGKILL);
+        worker->overdue_program = 0;
+    }
+    if (now >= worker->deadline && worker->next_signal)
+        tell_harder(worker, now);
+    usec program = worker->overdue_program ? worker->program_deadline : USEC_NEVER;
+    return clock_earlier(worker->deadline, program);
+}

@@ -1,0 +1,27 @@
+/*
+ * ending - how a worker is made to end: signals that grow harder, each with its deadline.
+ *
+ * Owns:      the role and the cause of one that has to go, and what it is sent when.
+ * Knows not: why it has to go, or who replaces it.
+ * Called by: pool.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_ENDING_H
+#define PREFORKD_MASTER_ENDING_H
+
+#include "spawn.h"
+
+/* Finish the connection in hand, if any, and go: by the deadline, where there is one. */
+void ending_retire(struct worker *worker, usec deadline);
+
+/* Go now. */
+void ending_stop(struct worker *worker, usec now);
+
+/* Looks at how long its request has been going on, of `limit` at most. One that is late has to go,
+ * with what it runs. Returns when to look again. */
+usec ending_watch(struct worker *worker, usec limit, usec now);
+
+/* One that is late with going gets the next harder signal; returns when that is due. */
+usec ending_step(struct worker *worker, usec now);
+
+#endif

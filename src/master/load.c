@@ -1,0 +1,92 @@
+#include "load.h"
+
+#include "../shared/queue.h"
+
+/* Between two tries to watch the listeners. */
+#define WATCH_PATIENCE (USEC_SECOND / 2)
+
+static struct sizing_limits limits_of(const struct pool_config *conf)
+{
+    return (struct sizing_limits){
+        .min_workers = conf->min_workers,
+        .max_workers = conf->max_workers,
+        .min_spare = conf->min_spare,
+        .max_spare = conf->max_spare,
+        .spare_timeout = conf->spare_timeout * USEC_SECOND,
+    };
+}
+
+static int queue_of(const struct load_scene *scene)
+{
+    int all = 0, depth, room;
+    for (int i = 0; i < scene->listener_count; i++)
+        if (queue_read(scene->listeners[i]->fd, &depth, &room) == 0)
+            all += depth;
+    return all;
+}
+
+static void tell_full(struct load *load, const struct load_scene *scene)
+{
+    const char *name = scene->conf->name;
+    usec since = load->sizing.full_since;
+    unsigned missed;
+    if (!since && load->said_full) {
+        log_notice("pool %s: no longer full pool=%s", name, name);
+        load->said_full = false;
+    }
+    if (!since || scene->now - since < USEC_SECOND ||
+        !log_rate_ok(&load->full, 60 * USEC_SECOND, &missed))
+        return;
+    int queue = queue_of(scene), seconds = (int)((scene->now - since) / USEC_SECOND);
+    log_warning("pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
+                "pool=%s workers=%d seconds=%d queue=%d",
+                name, seconds, scene->conf->max_workers, queue, name, scene->conf->max_workers,
+                seconds, queue);
+    load->said_full = true;
+}
+
+void load_step(struct load *load, const struct load_scene *scene, int ready, int idle)
+{
+    struct sizing_limits limits = limits_of(scene->conf);
+    struct sizing_facts facts = {
+        .ready = ready,
+        .idle = idle,
+        .waiting = doorbell_waiting(&load->doorbell),
+        .now = scene->now,
+    };
+    load->orders = sizing_step(&load->sizing, &limits, &facts);
+    tell_full(load, scene);
+}
+
+static usec watch(struct load *load, const struct load_scene *scene)
+{
+    if (!load->orders.watch) {
+        doorbell_unwatch(&load->doorbell);
+        return USEC_NEVER;
+    }
+    int error =
+        doorbell_watch(&load->doorbell, scene->loop, scene->listeners, scene->listener_count);
+    return error ? scene->now + WATCH_PATIENCE : USEC_NEVER;
+}
+
+usec load_await(struct load *load, const struct load_scene *scene)
+{
+    usec next = clock_earlier(load->orders.look, watch(load, scene));
+    if (load->orders.arm)
+        doorbell_arm(scene->place);
+    else
+        doorbell_disarm(scene->place);
+    return next;
+}
+
+bool load_is_missed(const struct load *load, const struct load_scene *scene, int idle)
+{
+    struct sizing_limits limits = limits_of(scene->conf);
+    return load->orders.arm && !sizing_has_spare(&limits, idle);
+}
+
+void load_stop(struct load *load, struct scoreboard_pool *place)
+{
+    doorbell_unwatch(&load->doorbell);
+    doorbell_disarm(place);
+}

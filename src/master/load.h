@@ -1,0 +1,47 @@
+/*
+ * load - a pool's size follows it: from what is counted to what has to be awaited.
+ *
+ * Owns:      the state of sizing, the doorbell, and the words about a pool that is full.
+ * Knows not: workers; it is told how many there are.
+ * Called by: pool.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_LOAD_H
+#define PREFORKD_MASTER_LOAD_H
+
+#include "../base/log.h"
+#include "doorbell.h"
+#include "sizing.h"
+
+struct load {
+    struct sizing sizing;
+    struct sizing_orders orders; /* of the last step */
+    struct doorbell doorbell;
+    struct log_rate full;
+    bool said_full;
+};
+
+/* A pool at one look. */
+struct load_scene {
+    const struct pool_config *conf;
+    struct scoreboard_pool *place;
+    struct loop *loop;
+    struct listener *const *listeners;
+    int listener_count;
+    usec now;
+};
+
+/* Sets load->sizing.goal, how many workers there should be; so many are ready, and of these idle. */
+void load_step(struct load *load, const struct load_scene *scene, int ready, int idle);
+
+/* After what that asked for was done: sees to it that the master is woken when the goal must change.
+ * Returns when to look at the latest. */
+usec load_await(struct load *load, const struct load_scene *scene);
+
+/* Whether at a look after that too few seats are free, so that it is too late to be told. */
+bool load_is_missed(const struct load *load, const struct load_scene *scene, int idle);
+
+/* Its size follows no load any more, or not now. */
+void load_stop(struct load *load, struct scoreboard_pool *place);
+
+#endif

@@ -1,0 +1,339 @@
+#include "state.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADING "preforkd-state"
+#define ENDING  "end"
+
+enum { RECORDS_MAX = 1 << 20 }; /* of a kind: more than a scoreboard holds */
+
+/* A field of a struct: a text where it has a size, else a number. */
+struct field {
+    const char *key;
+    size_t offset, size;
+    long long min, max;
+    bool required;
+};
+
+#define NUMBER(what, least, most, must)                                                            \
+    {                                                                                              \
+        .key = #what, .offset = offsetof(struct FIELDS_OF, what), .min = (least), .max = (most),   \
+        .required = (must)                                                                         \
+    }
+#define TEXT(what)                                                                                 \
+    {                                                                                              \
+        .key = #what, .offset = offsetof(struct FIELDS_OF, what),                                  \
+        .size = sizeof((struct FIELDS_OF *)0)->what                                                \
+    }
+#define FIELDS_END                                                                                 \
+    {                                                                                              \
+        .key = NULL                                                                                \
+    }
+#define MUST true
+#define MAY  false
+
+#define FIELDS_OF state_daemon
+static const struct field daemon_fields[] = {
+    TEXT(version),
+    NUMBER(generation, 0, UINT_MAX, MUST),
+    NUMBER(board_fd, 3, INT_MAX, MUST),
+    NUMBER(board_version, 0, UINT_MAX, MUST),
+    NUMBER(slot_size, 0, INT_MAX, MUST),
+    NUMBER(board_size, 0, LLONG_MAX, MUST),
+    NUMBER(bell_fd, 3, INT_MAX, MUST),
+    NUMBER(pidfile_fd, -1, INT_MAX, MUST),
+    NUMBER(nofile, 0, LLONG_MAX, MAY),
+    NUMBER(log_level, 0, 7, MUST),
+    NUMBER(log_facility, 0, 255, MUST),
+    TEXT(log_ident),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_socket
+static const struct field socket_fields[] = {
+    NUMBER(fd, 3, INT_MAX, MUST),
+    TEXT(name),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_listener
+static const struct field listener_fields[] = {
+    NUMBER(fd, 3, INT_MAX, MUST),
+    NUMBER(origin, 0, 1, MUST),
+    NUMBER(port, 0, UINT16_MAX, MAY),
+    NUMBER(any_family, 0, 1, MAY),
+    NUMBER(device, LLONG_MIN, LLONG_MAX, MAY),
+    NUMBER(inode, LLONG_MIN, LLONG_MAX, MAY),
+    TEXT(name),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_pool
+static const struct field pool_fields[] = {
+    TEXT(name),
+    TEXT(handler),
+    NUMBER(place, 0, INT_MAX, MUST),
+    NUMBER(generation, 0, UINT_MAX, MUST),
+    NUMBER(workers, 0, INT_MAX, MUST),
+    NUMBER(graceful_timeout, 0, INT_MAX, MUST),
+    NUMBER(drained, 0, 1, MAY),
+    NUMBER(removed, 0, 1, MAY),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_worker
+static const struct field worker_fields[] = {
+    NUMBER(slot, 0, INT_MAX, MUST),
+    NUMBER(place, 0, INT_MAX, MUST),
+    NUMBER(pid, 0, INT_MAX, MUST),
+    NUMBER(generation, 0, UINT_MAX, MUST),
+    NUMBER(role, 0, 2, MUST),
+    NUMBER(born, 0, LLONG_MAX, MAY),
+    NUMBER(ready_at, 0, LLONG_MAX, MAY),
+    NUMBER(accepted, LLONG_MIN, LLONG_MAX, MAY),
+    NUMBER(served, LLONG_MIN, LLONG_MAX, MAY),
+    NUMBER(cause, 0, INT_MAX, MAY),
+    NUMBER(next_signal, 0, 64, MAY),
+    NUMBER(deadline, 0, LLONG_MAX, MUST),
+    NUMBER(error_fd, -1, INT_MAX, MUST),
+    NUMBER(uid, 0, UINT_MAX, MUST),
+    NUMBER(core, LLONG_MIN, LLONG_MAX, MUST),
+    TEXT(last),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
+static const struct kind {
+    const char *word;
+    size_t size;
+    const struct field *fields;
+} kinds[STATE_KINDS] = {
+    [STATE_DAEMON] = {"daemon", sizeof(struct state_daemon), daemon_fields},
+    [STATE_SOCKET] = {"socket", sizeof(struct state_socket), socket_fields},
+    [STATE_LISTENER] = {"listener", sizeof(struct state_listener), listener_fields},
+    [STATE_POOL] = {"pool", sizeof(struct state_pool), pool_fields},
+    [STATE_WORKER] = {"worker", sizeof(struct state_worker), worker_fields},
+};
+
+void *state_add(struct state *state, enum state_kind kind)
+{
+    struct state_list *list = &state->lists[kind];
+    size_t size = kinds[kind].size;
+    if (list->count == list->room) {
+        int room = list->room ? 2 * list->room : 16;
+        void *more = list->room < RECORDS_MAX ? realloc(list->at, (size_t)room * size) : NULL;
+        if (!more)
+            return NULL;
+        list->at = more;
+        list->room = room;
+    }
+    return memset((char *)list->at + (size_t)list->count++ * size, 0, size);
+}
+
+void *state_at(const struct state *state, enum state_kind kind, int index)
+{
+    const struct state_list *list = &state->lists[kind];
+    if (index >= list->count)
+        return NULL;
+    return (char *)list->at + (size_t)index * kinds[kind].size;
+}
+
+void state_free(struct state *state)
+{
+    for (int i = 0; i < STATE_KINDS; i++)
+        free(state->lists[i].at);
+    *state = (struct state){0};
+}
+
+/* Writing. */
+
+/* What would end a value or a line comes as %XX. */
+static void write_text(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte <= ' ' || byte == '%' || byte == 0x7f)
+            fprintf(out, "%%%02X", byte);
+        else
+            fputc(byte, out);
+    }
+}
+
+static void write_record(FILE *out, const struct kind *kind, const char *record)
+{
+    long long number;
+    fputs(kind->word, out);
+    for (const struct field *f = kind->fields; f->key; f++) {
+        fprintf(out, " %s=", f->key);
+        if (f->size) {
+            write_text(out, record + f->offset);
+        } else {
+            memcpy(&number, record + f->offset, sizeof number);
+            fprintf(out, "%lld", number);
+        }
+    }
+    fputc('\n', out);
+}
+
+void state_write(const struct state *state, FILE *out)
+{
+    const char *record;
+    fprintf(out, "%s %d\n", HEADING, STATE_VERSION);
+    for (int kind = 0; kind < STATE_KINDS; kind++)
+        for (int i = 0; (record = state_at(state, (enum state_kind)kind, i)); i++)
+            write_record(out, &kinds[kind], record);
+    fprintf(out, "%s\n", ENDING);
+}
+
+/* Reading. */
+
+struct reading {
+    struct state *state;
+    int line;
+    char *why;
+    size_t size;
+};
+
+static int refuse(const struct reading *reading, const char *what, const char *of)
+{
+    snprintf(reading->why, reading->size, "its line %d: %s%s%.40s", reading->line, what,
+             *of ? " " : "", of);
+    return -1;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static int read_text(const struct reading *reading, const struct field *field, const char *value,
+                     char *to)
+{
+    size_t length = 0;
+    for (; *value; value++) {
+        int byte = (unsigned char)*value;
+        if (byte == '%') {
+            int high = hex_digit(value[1]), low = high < 0 ? -1 : hex_digit(value[2]);
+            if (low < 0 || high * 16 + low == 0)
+                return refuse(reading, "a text that can't be read:", field->key);
+            byte = high * 16 + low;
+            value += 2;
+        }
+        if (length + 1 == field->size)
+            return refuse(reading, "a text that is too long:", field->key);
+        to[length++] = (char)byte;
+    }
+    to[length] = '\0';
+    return 0;
+}
+
+static int read_number(const struct reading *reading, const struct field *field, const char *value,
+                       char *to)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    bool clean = (*value == '-' || hex_digit(*value) >= 0) && *end == '\0';
+    if (!clean || errno || number < field->min || number > field->max)
+        return refuse(reading, "no number, or out of range:", field->key);
+    memcpy(to, &number, sizeof number);
+    return 0;
+}
+
+static const struct field *find_field(const struct kind *kind, const char *key)
+{
+    const struct field *field = kind->fields;
+    while (field->key && strcmp(field->key, key) != 0)
+        field++;
+    return field->key ? field : NULL;
+}
+
+/* One KEY=VALUE. Marks in `seen` what it was. */
+static int read_pair(const struct reading *reading, const struct kind *kind, char *pair,
+                     char *record, unsigned *seen)
+{
+    char *value = strchr(pair, '=');
+    if (!value)
+        return refuse(reading, "not KEY=VALUE:", pair);
+    *value++ = '\0';
+    const struct field *field = find_field(kind, pair);
+    if (!field)
+        return 0;
+    *seen |= 1u << (field - kind->fields);
+    return field->size ? read_text(reading, field, value, record + field->offset)
+                       : read_number(reading, field, value, record + field->offset);
+}
+
+static int read_record(const struct reading *reading, char *line)
+{
+    unsigned seen = 0;
+    int kind = 0;
+    const char *word = strsep(&line, " ");
+    while (kind < STATE_KINDS && strcmp(kinds[kind].word, word) != 0)
+        kind++;
+    if (kind == STATE_KINDS)
+        return 0;
+    char *record = state_add(reading->state, (enum state_kind)kind);
+    if (!record)
+        return refuse(reading, "out of memory", "");
+    while (line)
+        if (read_pair(reading, &kinds[kind], strsep(&line, " "), record, &seen) != 0)
+            return -1;
+    for (const struct field *f = kinds[kind].fields; f->key; f++)
+        if (f->required && !(seen & 1u << (f - kinds[kind].fields)))
+            return refuse(reading, "missing:", f->key);
+    return 0;
+}
+
+static int read_heading(const struct reading *reading, const char *line)
+{
+    char expected[sizeof HEADING + 12];
+    snprintf(expected, sizeof expected, "%s %d", HEADING, STATE_VERSION);
+    if (strcmp(line, expected) == 0)
+        return 0;
+    if (strncmp(line, HEADING " ", sizeof HEADING) != 0)
+        return refuse(reading, "no state of a preforkd", "");
+    return refuse(reading, "a version that this program doesn't know:", line + sizeof HEADING);
+}
+
+/* Every line has an end; behind the last one comes nothing. */
+static int read_lines(struct reading *reading, char *text)
+{
+    while (*text) {
+        char *line = text, *end = strchr(text, '\n');
+        if (!end)
+            break;
+        *end = '\0';
+        text = end + 1;
+        reading->line++;
+        if (reading->line > 1 && strcmp(line, ENDING) == 0)
+            return *text ? refuse(reading, "something behind its end", "") : 0;
+        if ((reading->line == 1 ? read_heading(reading, line) : read_record(reading, line)) != 0)
+            return -1;
+    }
+    return refuse(reading, "it is not whole", "");
+}
+
+int state_read(struct state *state, const char *text, size_t length, char *why, size_t size)
+{
+    struct reading reading = {.state = state, .why = why, .size = size};
+    char *copy = strndup(text, length);
+    int result = copy ? read_lines(&reading, copy) : refuse(&reading, "out of memory", "");
+    free(copy);
+    if (result == 0 && state->lists[STATE_DAEMON].count != 1)
+        result = refuse(&reading, "not one line about the daemon", "");
+    if (result != 0)
+        state_free(state);
+    return result;
+}

@@ -1,0 +1,106 @@
+/*
+ * state - what a master tells the program that replaces it, as text. Pure: text and structs alone.
+ *
+ * The text is a line a thing: its kind, then KEY=VALUE, and a last line without which it is not
+ * whole. Its first line has the version of the form. A reader passes over kinds and keys that it does
+ * not know, takes what is missing for its default, and refuses what is out of range: so either side
+ * may be the newer one.
+ * Knows not: what anything in it means.
+ * Called by: carry, upgrade.
+ * Runs in:   the master, and the -t of the program that is to replace it.
+ */
+#ifndef PREFORKD_MASTER_STATE_H
+#define PREFORKD_MASTER_STATE_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+enum {
+    STATE_VERSION = 1,
+    STATE_NAME = 64,
+    STATE_TEXT = 256,
+};
+
+/* Numbers are all of one type: their ranges are in the table of state.c. Descriptors are those of
+ * the process, which stays the same. */
+struct state_daemon {
+    char version[STATE_NAME]; /* of the program that wrote it */
+    long long generation;
+    long long board_fd, board_version, slot_size, board_size;
+    long long bell_fd;
+    long long pidfile_fd; /* -1: none */
+    long long nofile;     /* the soft limit of open files that the first master was started with */
+    long long log_level, log_facility;
+    char log_ident[STATE_NAME];
+};
+
+/* A socket that systemd passed. */
+struct state_socket {
+    long long fd;
+    char name[STATE_TEXT];
+};
+
+struct state_listener {
+    long long fd;
+    long long origin;        /* enum listener_origin */
+    long long port;          /* that was asked for, 0 for any */
+    long long any_family;    /* *:PORT */
+    long long device, inode; /* of the path that we made; 0: none */
+    char name[STATE_TEXT];   /* of one that was passed */
+};
+
+struct state_pool {
+    char name[STATE_NAME], handler[STATE_NAME];
+    long long place; /* in the scoreboard */
+    long long generation;
+    long long workers; /* that it should have */
+    long long graceful_timeout;
+    long long drained, removed;
+};
+
+struct state_worker {
+    long long slot, place; /* its own, and its pool's */
+    long long pid;         /* 0: the slot is taken, and nobody lives in it */
+    long long generation, role;
+    long long born, ready_at;
+    long long accepted, served; /* of its slot, at its birth */
+    long long cause, next_signal, deadline;
+    long long error_fd; /* its standard error's reading end; -1: closed */
+    long long uid, core;
+    char last[STATE_TEXT]; /* line of its standard error */
+};
+
+enum state_kind {
+    STATE_DAEMON, /* exactly one */
+    STATE_SOCKET,
+    STATE_LISTENER,
+    STATE_POOL,
+    STATE_WORKER,
+    STATE_KINDS,
+};
+
+struct state_list {
+    void *at;
+    int count, room;
+};
+
+struct state {
+    struct state_list lists[STATE_KINDS];
+};
+
+/* Another one of a kind, zeroed, behind the last; NULL where there is no memory. It holds until the
+ * next one of its kind is added. */
+void *state_add(struct state *state, enum state_kind kind);
+
+/* The one at an index, in the order of their adding; NULL behind the last. */
+void *state_at(const struct state *state, enum state_kind kind, int index);
+
+void state_write(const struct state *state, FILE *out);
+
+/* Fills an empty one. 0; or -1 with a sentence in `why`. */
+int state_read(struct state *state, const char *text, size_t length, char *why, size_t size);
+
+/* Empties it. */
+void state_free(struct state *state);
+
+#endif

@@ -1,0 +1,448 @@
+#include "upgrade.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../base/proc.h"
+#include "../base/sysd.h"
+#include "check.h"
+
+#include "build-config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define VARIABLE       "PREFORKD_STATE"
+#define TRIAL_PATIENCE (30 * USEC_SECOND)
+#define RETRY          (60 * USEC_SECOND)
+
+enum { STATUS_NO_PROGRAM = 127 };
+
+extern char **environ;
+
+void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd)
+{
+    *upgrade = (struct upgrade){
+        .self = *self, .board_fd = board_fd, .out.watch.fd = -1, .err.watch.fd = -1};
+}
+
+/* The state, from program to program. */
+
+int upgrade_state_fd(void)
+{
+    const char *value = getenv(VARIABLE);
+    char *end;
+    long fd = value ? strtol(value, &end, 10) : -1;
+    if (!value || end == value || *end || fd <= STDERR_FILENO || fd > 1 << 30)
+        return -1;
+    unsetenv(VARIABLE);
+    fd_set_inherited((int)fd, false);
+    return (int)fd;
+}
+
+static int set_variable(int fd)
+{
+    char value[16];
+    snprintf(value, sizeof value, "%d", fd);
+    return setenv(VARIABLE, value, true) == 0 ? 0 : -errno;
+}
+
+static bool fits(const struct state_daemon *daemon)
+{
+    return daemon->board_version == SCOREBOARD_VERSION &&
+           daemon->slot_size == sizeof(struct slot) &&
+           daemon->board_size == sizeof(struct scoreboard);
+}
+
+int upgrade_read(int fd, struct state *state, char *why, size_t size)
+{
+    struct stat file;
+    void *text = MAP_FAILED;
+    *state = (struct state){0};
+    if (fstat(fd, &file) == 0 && file.st_size > 0)
+        text = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (text == MAP_FAILED) {
+        snprintf(why, size, "it is empty, or no file");
+        return -1;
+    }
+    int result = state_read(state, text, (size_t)file.st_size, why, size);
+    munmap(text, (size_t)file.st_size);
+    if (result == 0 && !fits(state_at(state, STATE_DAEMON, 0))) {
+        snprintf(why, size, "the scoreboard of the program before is laid out otherwise");
+        state_free(state);
+        result = -1;
+    }
+    return result;
+}
+
+static int save_daemon(const struct upgrade *upgrade, const struct realm *realm,
+                       struct state *state)
+{
+    struct state_daemon *daemon = state_add(state, STATE_DAEMON);
+    if (!daemon)
+        return -ENOMEM;
+    const struct log_config *log = &realm->config->log;
+    *daemon = (struct state_daemon){
+        .version = PREFORKD_VERSION,
+        .generation = realm->generation,
+        .board_fd = upgrade->board_fd,
+        .board_version = realm->spawner.board->version,
+        .slot_size = realm->spawner.board->slot_size,
+        .board_size = sizeof(struct scoreboard),
+        .bell_fd = realm->spawner.bell,
+        .pidfile_fd = upgrade->self.pidfile_fd,
+        .nofile = (long long)proc_first_nofile(),
+        .log_level = log->level,
+        .log_facility = log->facility,
+    };
+    snprintf(daemon->log_ident, sizeof daemon->log_ident, "%s", log->ident);
+    return 0;
+}
+
+/* Writes it into a memory file of its own, whose descriptor it returns; or -errno. */
+static int write_state(const struct state *state)
+{
+    int fd = memfd_create("preforkd-state", MFD_CLOEXEC);
+    int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
+    if (out) {
+        state_write(state, out);
+        if (!ferror(out) && fclose(out) == 0)
+            return fd;
+    } else if (copy >= 0) {
+        close(copy);
+    }
+    int error = errno ? -errno : -EIO;
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+/* The descriptor of the state of this moment, which is filled in too; or -errno. */
+static int make_state(const struct upgrade *upgrade, const struct realm *realm, struct state *state)
+{
+    int error = save_daemon(upgrade, realm, state);
+    if (!error)
+        error = carry_save(realm, state);
+    int fd = error ? error : write_state(state);
+    if (fd < 0)
+        state_free(state);
+    return fd;
+}
+
+/* The trial. */
+
+static ssize_t read_stream(struct upgrade_stream *stream)
+{
+    char dropped[1024];
+    size_t room = sizeof stream->text - 1 - stream->length;
+    ssize_t n = room ? read(stream->watch.fd, stream->text + stream->length, room)
+                     : read(stream->watch.fd, dropped, sizeof dropped);
+    if (n > 0 && room)
+        stream->length += (size_t)n;
+    stream->text[stream->length] = '\0';
+    return n;
+}
+
+static void close_stream(struct upgrade_stream *stream)
+{
+    if (stream->watch.fd < 0)
+        return;
+    loop_remove(stream->loop, &stream->watch);
+    close(stream->watch.fd);
+    stream->watch.fd = -1;
+}
+
+static void stream_ready(void *owner)
+{
+    struct upgrade_stream *stream = owner;
+    ssize_t n = read_stream(stream);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        close_stream(stream);
+}
+
+/* Its writing end; or -errno. */
+static int open_stream(struct upgrade_stream *stream, struct loop *loop)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -errno;
+    *stream = (struct upgrade_stream){
+        .watch = {.fd = ends[0], .ready = stream_ready, .owner = stream}, .loop = loop};
+    fd_set_nonblocking(ends[0], true);
+    int error = loop_add(loop, &stream->watch);
+    if (!error)
+        return ends[1];
+    close(ends[1]);
+    close(ends[0]);
+    stream->watch.fd = -1;
+    return error;
+}
+
+/* What is left in the pipes, whoever holds them open still. */
+static void close_streams(struct upgrade *upgrade)
+{
+    struct upgrade_stream *streams[] = {&upgrade->out, &upgrade->err};
+    for (int i = 0; i < 2; i++) {
+        while (streams[i]->watch.fd >= 0 && streams[i]->length < sizeof streams[i]->text - 1 &&
+               read_stream(streams[i]) > 0)
+            continue;
+        close_stream(streams[i]);
+    }
+}
+
+/* `arguments` begin with the program. */
+static _Noreturn void try_child(const char *const *arguments, int out, int err, int state_fd,
+                                pid_t parent)
+{
+    check_become_child(parent);
+    setpgid(0, 0);
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    fd_set_inherited(state_fd, true);
+    if (set_variable(state_fd) == 0)
+        execv(arguments[0], (char *const *)arguments);
+    dprintf(STDERR_FILENO, "%s: %s\n", arguments[0], strerror(errno));
+    _exit(STATUS_NO_PROGRAM);
+}
+
+static int start_trial(struct upgrade *upgrade, const struct realm *realm)
+{
+    struct loop *loop = realm->spawner.loop;
+    struct state state = {0};
+    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
+    state_free(&state);
+    if (state_fd < 0)
+        return state_fd;
+    int out __attribute__((cleanup(fd_cleanup))) = open_stream(&upgrade->out, loop);
+    int err __attribute__((cleanup(fd_cleanup))) = out < 0 ? out : open_stream(&upgrade->err, loop);
+    if (err < 0)
+        return err;
+    /* The child does not get the memory in which the master's state lies. */
+    const char *const arguments[] = {upgrade->self.program, "-t", "-c", upgrade->self.config, NULL};
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        try_child(arguments, out, err, state_fd, parent);
+    if (pid < 0)
+        return -errno;
+    setpgid(pid, pid); /* whoever comes first; it may be killed from now on */
+    upgrade->trial = pid;
+    return 0;
+}
+
+static void refuse(struct upgrade *upgrade, const char *why)
+{
+    log_err("upgrade refused: %s; preforkd %s goes on", why, PREFORKD_VERSION);
+    close_streams(upgrade);
+    upgrade->phase = UPGRADE_NONE;
+}
+
+static void begin_trial(struct upgrade *upgrade, const struct realm *realm, usec now)
+{
+    char why[100];
+    upgrade->wanted = false;
+    upgrade->began = now;
+    upgrade->deadline = now + TRIAL_PATIENCE;
+    log_notice("upgrade: trying %s", upgrade->self.program);
+    int error = start_trial(upgrade, realm);
+    upgrade->phase = UPGRADE_TRYING;
+    if (!error)
+        return;
+    snprintf(why, sizeof why, "can't try the program: %s", strerror(-error));
+    refuse(upgrade, why);
+}
+
+static void tell_trial(const struct upgrade *upgrade)
+{
+    char text[sizeof upgrade->err.text], *rest = text, *line;
+    memcpy(text, upgrade->err.text, sizeof text);
+    while ((line = strsep(&rest, "\n")))
+        if (*line)
+            log_err("upgrade: %s", line);
+}
+
+/* Whether it said the word, on a line of its own. */
+static bool has_understood(const struct upgrade *upgrade)
+{
+    const char *at = strstr(upgrade->out.text, UPGRADE_UNDERSTOOD "\n");
+    return at && (at == upgrade->out.text || at[-1] == '\n');
+}
+
+/* Whether the program may replace us; if not, why. */
+static bool judge(const struct upgrade *upgrade, int status, char *why, size_t size)
+{
+    const char *program = upgrade->self.program;
+    if (WIFSIGNALED(status) && upgrade->deadline == USEC_NEVER)
+        snprintf(why, size, "%.100s -t took more than %d s", program,
+                 (int)(TRIAL_PATIENCE / USEC_SECOND));
+    else if (WIFSIGNALED(status))
+        snprintf(why, size, "%.100s -t was killed by signal %d (%s)", program, WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) == STATUS_NO_PROGRAM)
+        snprintf(why, size, "%.100s can't be executed", program);
+    else if (WEXITSTATUS(status) != 0)
+        snprintf(why, size, "%.100s -t exited with status %d", program, WEXITSTATUS(status));
+    else if (!has_understood(upgrade))
+        snprintf(why, size, "%.100s can't go on from the state of this one", program);
+    else
+        return true;
+    return false;
+}
+
+bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
+{
+    char why[200];
+    if (!upgrade->trial || pid != upgrade->trial)
+        return false;
+    kill(-pid, SIGKILL); /* what it may have left running */
+    upgrade->trial = 0;
+    close_streams(upgrade);
+    if (upgrade->phase != UPGRADE_TRYING)
+        return true;
+    upgrade->phase = UPGRADE_PASSED;
+    if (judge(upgrade, status, why, sizeof why))
+        return true;
+    tell_trial(upgrade);
+    refuse(upgrade, why);
+    return true;
+}
+
+/* The hand-over. */
+
+/* A worker's death that is not told in the log yet would be forgotten. */
+static bool is_quiet(const struct realm *realm)
+{
+    for (const struct pool *p = realm->pools; p; p = p->next)
+        for (const struct worker *w = p->workers; w; w = w->next)
+            if (!w->mourned)
+                return false;
+    return true;
+}
+
+static void flush_lines(const struct realm *realm)
+{
+    for (const struct pool *p = realm->pools; p; p = p->next)
+        for (struct worker *w = p->workers; w; w = w->next)
+            lines_flush(&w->lines);
+}
+
+/* Signals stay blocked all the while: what comes now, the other program takes. Returns only where it
+ * can't be executed. */
+static int execute(const struct upgrade *upgrade, const struct state *state, int state_fd)
+{
+    int error = set_variable(state_fd);
+    if (error)
+        return error;
+    sysd_hand_on();
+    carry_inherit(state, true);
+    fd_set_inherited(state_fd, true);
+    execve(upgrade->self.program, (char *const *)upgrade->self.arguments, environ);
+    error = -errno;
+    carry_inherit(state, false);
+    sysd_take_back();
+    unsetenv(VARIABLE);
+    return error;
+}
+
+static void hand_over(struct upgrade *upgrade, const struct realm *realm)
+{
+    char why[200];
+    struct state state = {0};
+    flush_lines(realm);
+    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
+    log_notice("upgrade: preforkd %s hands over to %s", PREFORKD_VERSION, upgrade->self.program);
+    int error = state_fd < 0 ? state_fd : execute(upgrade, &state, state_fd);
+    state_free(&state);
+    snprintf(why, sizeof why, "can't execute %.100s: %s", upgrade->self.program, strerror(-error));
+    refuse(upgrade, why);
+}
+
+/* In the new program. */
+
+void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
+{
+    const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
+    upgrade->phase = UPGRADE_ARRIVING;
+    upgrade->began = clock_now();
+    upgrade->deadline = 0;
+    memcpy(upgrade->from, daemon->version, sizeof upgrade->from);
+    log_notice("upgrade: preforkd %s takes over from %s pools=%d workers=%d listeners=%d",
+               PREFORKD_VERSION, upgrade->from, state->lists[STATE_POOL].count,
+               state->lists[STATE_WORKER].count, state->lists[STATE_LISTENER].count);
+}
+
+static void finish(struct upgrade *upgrade, const struct realm *realm, usec now)
+{
+    realm->spawner.board->upgrades++;
+    upgrade->phase = UPGRADE_NONE;
+    log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->from,
+               PREFORKD_VERSION, realm->generation, clock_seconds(now - upgrade->began));
+}
+
+/* The reload that makes the pools ours; tried again where it is refused, for until then no worker that
+ * ends has a successor. */
+static usec settle(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now)
+{
+    if (reload->state != RELOAD_NONE)
+        return USEC_NEVER;
+    if (!carry_is_left(realm)) {
+        finish(upgrade, realm, now);
+        return now;
+    }
+    if (now >= upgrade->deadline) {
+        upgrade->deadline = now + RETRY;
+        upgrade->told = false;
+        reload_begin(reload, realm);
+        return now;
+    }
+    if (!upgrade->told)
+        log_err(
+            "upgraded from preforkd %s to %s, but the configuration is not in force: the workers "
+            "of before go on, none is replaced; a reload follows in %d s",
+            upgrade->from, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
+    upgrade->told = true;
+    return upgrade->deadline;
+}
+
+/* Its steps. */
+
+void upgrade_begin(struct upgrade *upgrade)
+{
+    if (upgrade->wanted || upgrade->phase == UPGRADE_TRYING || upgrade->phase == UPGRADE_PASSED)
+        log_notice("an upgrade is under way already");
+    else
+        upgrade->wanted = true;
+}
+
+usec upgrade_step(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now)
+{
+    if (upgrade->phase == UPGRADE_ARRIVING)
+        return settle(upgrade, realm, reload, now);
+    bool free = reload->state == RELOAD_NONE && !reload->again;
+    if (upgrade->phase == UPGRADE_NONE && upgrade->wanted && free)
+        begin_trial(upgrade, realm, now);
+    if (upgrade->phase == UPGRADE_PASSED && free && is_quiet(realm))
+        hand_over(upgrade, realm);
+    if (upgrade->phase != UPGRADE_TRYING)
+        return USEC_NEVER;
+    if (now >= upgrade->deadline) {
+        upgrade->deadline = USEC_NEVER;
+        kill(-upgrade->trial, SIGKILL);
+    }
+    return upgrade->deadline;
+}
+
+void upgrade_abandon(struct upgrade *upgrade)
+{
+    upgrade->wanted = false;
+    upgrade->phase = UPGRADE_NONE;
+    if (upgrade->trial)
+        kill(-upgrade->trial, SIGKILL);
+}

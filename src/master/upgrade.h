@@ -1,0 +1,84 @@
+/*
+ * upgrade - the program on disk replaces this one in place: same process, same sockets, same workers.
+ *
+ * try (the new program's -t, in a child, which must also read our state) -> hand over (write the
+ * state, execute the program) -> there: adopt, then reload. To it, our workers are those of a
+ * generation before, of a program that changed; so an upgrade ends as every reload does. Until the
+ * program is executed, whatever fails leaves all as it was. After that, what fails leaves the old
+ * workers at work, and the reload is tried again.
+ * Owns:      the trial, the state's way from program to program, the environment variable.
+ * Knows not: what the state says (carry), who asked.
+ * Called by: master, main.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_UPGRADE_H
+#define PREFORKD_MASTER_UPGRADE_H
+
+#include "carry.h"
+
+/* What a program needs to execute its successor: main knows. */
+struct upgrade_self {
+    const char *program;          /* the path that we were started by */
+    const char *const *arguments; /* of it, ended by NULL */
+    const char *config;
+    int pidfile_fd; /* -1: none */
+};
+
+enum upgrade_phase {
+    UPGRADE_NONE,
+    UPGRADE_TRYING,   /* the new program's -t runs */
+    UPGRADE_PASSED,   /* to be executed as soon as nothing else is under way */
+    UPGRADE_ARRIVING, /* we are the new program, and not all pools are ours yet */
+};
+
+/* What a trial writes, on one of its two streams. */
+struct upgrade_stream {
+    struct loop_watch watch;
+    struct loop *loop;
+    char text[4096]; /* the rest is read and dropped */
+    size_t length;
+};
+
+struct upgrade {
+    struct upgrade_self self;
+    enum upgrade_phase phase;
+    bool wanted;   /* asked for, and not begun */
+    pid_t trial;   /* 0: none runs */
+    usec deadline; /* of the trial; of the next reload, when arriving */
+    usec began;
+    int board_fd;
+    struct upgrade_stream out, err;
+    char from[STATE_NAME]; /* version of the program before, when arriving */
+    bool told;             /* that the reload after the arrival was refused */
+};
+
+void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd);
+
+/* The verb. */
+void upgrade_begin(struct upgrade *upgrade);
+
+/* A child that is no worker ended. True where it was the trial. */
+bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
+
+/* Goes on as far as it can; may not return, but be the other program. Returns when it wants to be
+ * called again. */
+usec upgrade_step(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now);
+
+/* The daemon stops. */
+void upgrade_abandon(struct upgrade *upgrade);
+
+/* We are the new program, and have adopted what the state says: what remains is the reload. */
+void upgrade_arrive(struct upgrade *upgrade, const struct state *state);
+
+/* At the start of every program: the descriptor of a state, which the environment forgets. -1: none
+ * is there. */
+int upgrade_state_fd(void);
+
+/* Reads it; not where it was written for another layout of the scoreboard. 0; or -1 with a sentence in
+ * `why`. */
+int upgrade_read(int fd, struct state *state, char *why, size_t size);
+
+/* What the trial says when it could. */
+#define UPGRADE_UNDERSTOOD "state 1 understood"
+
+#endif
