@@ -3,6 +3,7 @@
 #include "digits.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,52 @@ bool addr_is_any(const struct addr *addr)
     if (addr->len && addr->sa.sa_family == AF_INET6)
         return IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
     return false;
+}
+
+void addr_from_bytes(struct addr *addr, int family, const uint8_t *ip, unsigned port)
+{
+    struct in_addr in;
+    struct in6_addr in6;
+    if (family == AF_INET6) {
+        memcpy(&in6, ip, sizeof in6);
+        set_in6(addr, in6, port, 0);
+    } else {
+        memcpy(&in, ip, sizeof in);
+        set_in(addr, in, port);
+    }
+}
+
+bool addr_number(const struct addr *addr, struct addr_number *number)
+{
+    uint64_t halves[2];
+    if (addr->len && addr->sa.sa_family == AF_INET) {
+        *number = (struct addr_number){.low = ntohl(addr->in.sin_addr.s_addr), .family = AF_INET};
+        return true;
+    }
+    if (!addr->len || addr->sa.sa_family != AF_INET6)
+        return false;
+    memcpy(halves, &addr->in6.sin6_addr, sizeof halves);
+    *number = (struct addr_number){be64toh(halves[0]), be64toh(halves[1]), AF_INET6};
+    if (IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
+        *number = (struct addr_number){.low = (uint32_t)number->low, .family = AF_INET};
+    return true;
+}
+
+/* The upper `bits` of 64. */
+static uint64_t upper(int bits)
+{
+    if (bits <= 0)
+        return 0;
+    return bits >= 64 ? UINT64_MAX : ~(UINT64_MAX >> bits);
+}
+
+struct addr_number addr_mask(struct addr_number number, int bits)
+{
+    if (number.family == AF_INET)
+        bits += 96;
+    number.high &= upper(bits);
+    number.low &= upper(bits - 64);
+    return number;
 }
 
 /* The bytes of a Unix address's name: without the NUL that may close a path, with the one that

@@ -1,7 +1,8 @@
 /*
- * addr - socket addresses: parse, print, compare.
+ * addr - socket addresses: parse, print, compare, mask.
  *
- * Owns:      the one union for every family that preforkd listens on: IPv4, IPv6, Unix.
+ * Owns:      the one union for every family that preforkd listens on: IPv4, IPv6, Unix; an IP
+ *            address as a number.
  * Knows not: sockets.
  * Called by: everyone above.
  * Runs in:   any process.
@@ -12,6 +13,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -31,6 +33,12 @@ enum { ADDR_TEXT = 128 };
 /* The longest path of a Unix socket, its closing NUL not counted (unix(7): sun_path). */
 enum { ADDR_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path - 1 };
 
+/* An IP address as a number, for comparing and masking: of IPv4 it fills the lower 32 bits. */
+struct addr_number {
+    uint64_t high, low;
+    int family; /* AF_INET or AF_INET6 */
+};
+
 /* Reads a numeric IPv4 or IPv6 address without brackets. True where it is one. */
 bool addr_from_ip(struct addr *addr, const char *ip, unsigned port);
 
@@ -46,6 +54,23 @@ unsigned addr_port(const struct addr *addr);
 bool addr_is_any(const struct addr *addr); /* 0.0.0.0 or :: */
 bool addr_is_abstract(const struct addr *addr);
 bool addr_equal(const struct addr *a, const struct addr *b); /* family, address and port */
+
+/* The number of an IP address; an IPv4 address mapped into IPv6 is IPv4. False for other families. */
+bool addr_number(const struct addr *addr, struct addr_number *number);
+
+/* An IP address by its bytes in network order: four of AF_INET, 16 of AF_INET6. */
+void addr_from_bytes(struct addr *addr, int family, const uint8_t *ip, unsigned port);
+
+/* Its first `bits` bits, the others 0. */
+struct addr_number addr_mask(struct addr_number number, int bits);
+
+/* Below 0, 0 or above: as numbers of one family are ordered. */
+static inline int addr_compare(const struct addr_number *a, const struct addr_number *b)
+{
+    if (a->high != b->high)
+        return a->high < b->high ? -1 : 1;
+    return (a->low > b->low) - (a->low < b->low);
+}
 
 /* Writes "127.0.0.1:80", "[::1]:80", "unix:/run/x.sock", "unix:@name", or "unix" for a nameless
  * one. An IPv4 address mapped into IPv6 is written as IPv4. Control characters come as \xNN. */

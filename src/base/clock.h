@@ -24,6 +24,14 @@ static inline usec clock_now(void)
     return now.tv_sec * USEC_SECOND + now.tv_nsec / 1000;
 }
 
+/* The wall clock, since 1970: to be shown, not to be counted on. */
+static inline usec clock_real(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * USEC_SECOND + now.tv_nsec / 1000;
+}
+
 static inline usec clock_earlier(usec a, usec b)
 {
     return a < b ? a : b;

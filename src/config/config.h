@@ -31,6 +31,8 @@ struct listen_spec {
     int line;
 };
 
+enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_ON };
+
 /* Who a worker becomes. Not root: who started the daemon. */
 struct identity {
     const char *user, *group; /* names; a number's digits where the system has no name */
@@ -56,6 +58,8 @@ struct log_config {
     const char *ident;
 };
 
+struct blocks;
+
 struct pool_config {
     struct origin origin;
     const char *name;
@@ -76,6 +80,11 @@ struct pool_config {
     int idle_timeout;     /* seconds, at least 1 */
     int ready_timeout;    /* seconds */
     bool log_connections;
+    struct words allow, deny;            /* addresses and blocks */
+    int max_per_source, rate_per_source; /* 0 no limit */
+    int proxy_protocol;                  /* enum proxy_protocol */
+    struct words proxy_from;             /* addresses and blocks, "unix" */
+    int proxy_timeout;                   /* seconds */
     const char *user, *group;
     const char *chroot, *directory;
     int umask, nice;
@@ -89,6 +98,9 @@ struct pool_config {
     struct identity identity;
     uid_t socket_uid; /* the owner of the pool's Unix sockets */
     gid_t socket_gid;
+    const struct blocks *admitted; /* by allow and deny; NULL: every address is */
+    const struct blocks *proxies;  /* by proxy_from; NULL: no PROXY header is taken */
+    bool proxies_unix;             /* a peer of a Unix socket may send one too */
 
     /* the handler, by its own rows */
     const struct handler_section *handler;

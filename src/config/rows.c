@@ -19,6 +19,12 @@ static const char *const facilities[] = {
     "local3", "local4", "local5",   "local6", "local7", NULL,
 };
 
+/* In the order of enum proxy_protocol. */
+static const char *const proxy_protocols[] = {"off", "on", NULL};
+
+/* Blocks of a list, and connections a second: bounds that catch nonsense. */
+enum { BLOCKS_MAX = 16384, RATE_MAX = 100000 };
+
 #define ROW(struct_name, field, option, kind, ...)                                                 \
     {                                                                                              \
         .name = option, .type = kind, .offset = offsetof(struct struct_name, field), __VA_ARGS__   \
@@ -73,6 +79,13 @@ const struct option_row pool_rows[] = {
     POOL(ready_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "30",
          .flags = OPTION_LIVE),
     POOL(log_connections, OPTION_BOOL, .fallback = "false"),
+    POOL(allow, OPTION_WORDS, RANGE(1, BLOCKS_MAX)),
+    POOL(deny, OPTION_WORDS, RANGE(1, BLOCKS_MAX)),
+    POOL(max_per_source, OPTION_NUMBER, RANGE(0, POOL_WORKERS_MAX), .fallback = "0"),
+    POOL(rate_per_source, OPTION_NUMBER, RANGE(0, RATE_MAX), .fallback = "0"),
+    POOL(proxy_protocol, OPTION_CHOICE, .choices = proxy_protocols, .fallback = "off"),
+    POOL(proxy_from, OPTION_WORDS, RANGE(1, BLOCKS_MAX)),
+    POOL(proxy_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "3"),
     POOL(user, OPTION_TEXT, RANGE(1, NAME_MAX_BYTES)),
     POOL(group, OPTION_TEXT, RANGE(1, NAME_MAX_BYTES)),
     POOL(chroot, OPTION_TEXT, RANGE(1, PATH_MAX_BYTES)),

@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include "gates.h"
 #include "identity.h"
 #include "listens.h"
 #include "owners.h"
@@ -233,6 +234,7 @@ static void rule_pool(const struct ruling *ruling, struct pool_config *pool)
     rule_environment(ruling, pool);
     rule_limits(ruling, pool);
     sizes_apply(ruling, pool);
+    gates_apply(ruling, pool);
     if (!option_is_set(pool_rows, &pool->origin, "graceful_timeout"))
         pool->graceful_timeout = ruling->config->graceful_timeout;
     if (!option_is_set(pool_rows, &pool->origin, "slow_threshold"))

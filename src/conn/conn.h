@@ -19,11 +19,13 @@
 
 struct conn {
     int fd;
-    struct addr peer;
+    bool proxied;     /* a PROXY header told `peer`, and `local`; else the socket knows both */
+    struct addr peer; /* who is served */
     uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
     bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
-    bool has_status; /* whether a program served it, */
-    int status;      /* and how that ended, as waitpid(2) tells it */
+    bool has_status;   /* whether a program served it, */
+    int status;        /* and how that ended, as waitpid(2) tells it */
+    struct addr local; /* where `proxied`, the address that the peer connected to; else not set */
 };
 
 /* Reads what is there, up to `size` bytes: how many, 0 at the end of the stream, -ETIMEDOUT after

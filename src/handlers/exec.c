@@ -116,6 +116,8 @@ static int exec_start(struct service *service, char *why, size_t size)
 /* The address that the client called; nothing where the socket can't tell any more. */
 static const struct addr *local_of(const struct conn *conn, struct addr *asked)
 {
+    if (conn->proxied)
+        return &conn->local;
     if (ready.local.len)
         return &ready.local;
     asked->len = sizeof *asked - offsetof(struct addr, sa);
@@ -132,7 +134,8 @@ static char *const *environment_of(const struct conn *conn)
         return ucspi_tcp(ready.variables, &conn->peer, local, 1);
     struct ucred peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
     socklen_t size = sizeof peer;
-    getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    if (!conn->proxied) /* else it would be the proxy's */
+        getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     return ucspi_unix(ready.variables, &peer, local);
 }
 

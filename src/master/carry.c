@@ -134,6 +134,7 @@ static const struct pool_config *make_conf(struct config *config, const struct s
     conf->origin.file = config->file;
     conf->workers = (int)saved->workers;
     conf->graceful_timeout = (int)saved->graceful_timeout;
+    conf->request_timeout = (int)saved->request_timeout;
     conf->handler = find_handler(saved->handler);
     conf->handler_origin.file = config->file;
     void *section = arena_take(config->arena, conf->handler->size);

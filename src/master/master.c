@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +63,7 @@ int master_open(struct master *master, const sigset_t *signals, const struct upg
     spawner->bell = master->bell.fd;
     spawner->master = getpid();
     upgrade_init(&master->upgrade, self, master->board_fd);
+    oom_open(&master->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
     return loop_add(&master->loop, &master->bell);
 }
 
@@ -178,37 +180,10 @@ void master_stop_now(struct master *master)
         pool_stop_now(p, now);
 }
 
-static const char *pool_state(const struct pool *pool, const struct census *census)
-{
-    if (pool->removed)
-        return "removed";
-    if (pool->drained)
-        return "drained";
-    if (census->degraded)
-        return "degraded";
-    if (pool->load.said_full)
-        return "full";
-    return census->ready < pool_target(pool) ? "starting" : "serving";
-}
-
 void master_tell(struct master *master)
 {
-    for (const struct pool *p = master->realm.pools; p; p = p->next) {
-        struct census c = pool_census(p);
-        struct scoreboard_pool past = master->realm.spawner.board->pools[p->board_pool];
-        unsigned long long accepted = past.accepted, served = past.served;
-        for (const struct worker *w = p->workers; w; w = w->next) {
-            accepted += w->slot->accepted;
-            served += w->slot->served;
-        }
-        log_notice(
-            "pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
-            "connections: %llu accepted, %llu served pool=%s state=%s workers=%d ready=%d busy=%d "
-            "retiring=%d generation=%u accepted=%llu served=%llu",
-            p->name, pool_state(p, &c), c.ready, pool_target(p), c.busy, c.retiring + c.outdated,
-            accepted, served, p->name, pool_state(p, &c), pool_target(p), c.ready, c.busy,
-            c.retiring + c.outdated, p->generation, accepted, served);
-    }
+    publish_realm(&master->publish, &master->realm, clock_now());
+    publish_tell(master->realm.spawner.board);
 }
 
 static void resize(struct master *master, int by)
@@ -256,12 +231,16 @@ void master_upgrade(struct master *master)
 
 /* The parts of a round. */
 
-static void reap_one(struct master *master, pid_t pid, int status, usec now)
+static void reap_one(struct master *master, pid_t pid, int status, const struct rusage *usage)
 {
+    usec now = clock_now();
     for (struct pool *p = master->realm.pools; p; p = p->next) {
         struct worker *worker = pool_find(p, pid);
         if (worker) {
-            spawn_reaped(worker, status, now);
+            bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
+            bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+            worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
+            spawn_reaped(worker, status, usage, now);
             return;
         }
     }
@@ -272,10 +251,11 @@ static void reap_one(struct master *master, pid_t pid, int status, usec now)
 
 void master_reap(struct master *master)
 {
+    struct rusage usage;
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        reap_one(master, pid, status, clock_now());
+    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+        reap_one(master, pid, status, &usage);
 }
 
 static void fail_start(struct master *master, const struct pool *pool, const char *why)
@@ -284,23 +264,6 @@ static void fail_start(struct master *master, const struct pool *pool, const cha
             pool->conf->origin.line, pool->name, why, pool->name);
     master->exit_status = EXIT_START_FAILED;
     master_stop_now(master);
-}
-
-static void print_status(const struct master *master, char *text, size_t size)
-{
-    int retiring = 0;
-    size_t at = 0;
-    text[0] = '\0';
-    for (const struct pool *p = master->realm.pools; p; p = p->next) {
-        struct census c = pool_census(p);
-        retiring += c.retiring + c.outdated;
-        if (p->removed || at >= size)
-            continue;
-        at += (size_t)snprintf(text + at, size - at, "%s%s %d/%d%s", at ? ", " : "", p->name,
-                               c.ready, pool_target(p), c.degraded ? " degraded" : "");
-    }
-    if (at < size)
-        snprintf(text + at, size - at, " workers ready, %d retiring", retiring);
 }
 
 /* Every pool serves once its workers are ready, or at least one is and the others had their try. */
@@ -325,8 +288,8 @@ static void watch_start(struct master *master, usec now)
     log_errors_to_stderr(false);
     log_notice("ready: every pool serves pools=%d generation=%u", master->realm.config->pool_count,
                master->realm.generation);
-    print_status(master, master->said, sizeof master->said);
-    sysd_notify("READY=1\nSTATUS=%s", master->said);
+    publish_realm(&master->publish, &master->realm, now);
+    publish_ready(&master->publish, master->realm.spawner.board, now);
     master->serving(master->owner);
 }
 
@@ -359,22 +322,12 @@ usec master_step(struct master *master, usec now)
     return next;
 }
 
-/* The counts of workers, said on a change and once a second at most; and that we are alive. */
+/* What changed, for all who read it; and that we are alive. */
 usec master_announce(struct master *master, usec now)
 {
-    char text[sizeof master->said];
     usec period = sysd_watchdog_period();
-    usec next = USEC_NEVER;
-    print_status(master, text, sizeof text);
-    if (strcmp(text, master->said) != 0) {
-        next = master->said_at + USEC_SECOND;
-        if (now >= next || !master->said[0]) {
-            memcpy(master->said, text, sizeof text);
-            master->said_at = now;
-            sysd_notify("STATUS=%s", text);
-            next = USEC_NEVER;
-        }
-    }
+    publish_realm(&master->publish, &master->realm, now);
+    usec next = publish_status(&master->publish, master->realm.spawner.board, now);
     if (period && now >= master->watchdog_at) {
         sysd_notify("WATCHDOG=1");
         master->watchdog_at = now + period;

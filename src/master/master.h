@@ -9,6 +9,8 @@
 #ifndef PREFORKD_MASTER_MASTER_H
 #define PREFORKD_MASTER_MASTER_H
 
+#include "oom.h"
+#include "publish.h"
 #include "upgrade.h"
 
 enum master_phase {
@@ -31,8 +33,9 @@ struct master {
     usec start_deadline;          /* of the first workers */
     void (*serving)(void *owner); /* called once, when every pool serves */
     void *owner;
-    char said[512]; /* the last STATUS= */
-    usec said_at, watchdog_at;
+    struct publish publish;
+    struct oom oom;
+    usec watchdog_at;
 };
 
 /* Takes the signals, makes the scoreboard; or goes on with that of a state, where it is not NULL.

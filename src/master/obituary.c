@@ -2,6 +2,7 @@
 
 #include "../base/proc.h"
 #include "../shared/exitcode.h"
+#include "../shared/snapshot.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -67,6 +68,11 @@ int obituary_level(const struct obituary *o)
     }
 }
 
+bool obituary_is_expected(const struct obituary *o)
+{
+    return (exited_well(o) && o->cause != DEATH_TIMEOUT) || o->cause == DEATH_STOPPED;
+}
+
 static void add_core(struct line *line, const struct obituary *o)
 {
     if (WCOREDUMP(o->status))
@@ -90,7 +96,7 @@ static void add_exit(struct line *line, const struct obituary *o)
         add(line, "exited with status %d", code);
 }
 
-static void add_how(struct line *line, const struct obituary *o)
+static void add_how(struct line *line, const struct obituary *o, bool with_core)
 {
     static const char *const causes[] = {
         [DEATH_NOT_READY] = " by us, not ready within ready_timeout",
@@ -103,7 +109,10 @@ static void add_how(struct line *line, const struct obituary *o)
     } else {
         int number = WTERMSIG(o->status);
         add(line, "killed by signal %d (%s", number, strsignal(number));
-        add_core(line, o);
+        if (o->out_of_memory)
+            add(line, ", out of memory");
+        if (with_core)
+            add_core(line, o);
         add(line, ")");
     }
     if (o->cause < sizeof causes / sizeof *causes && causes[o->cause])
@@ -120,6 +129,7 @@ static void add_successor(struct line *line, const struct obituary *o)
 
 static void add_keys(struct line *line, const struct obituary *o)
 {
+    char peer[ADDR_TEXT];
     add(line, " pool=%s pid=%d", o->pool, (int)o->pid);
     if (WIFSIGNALED(o->status))
         add(line, " signal=%s core=%s", proc_signal_word(WTERMSIG(o->status)),
@@ -129,6 +139,10 @@ static void add_keys(struct line *line, const struct obituary *o)
     add(line, " served=%llu age=%.1f", (unsigned long long)o->served, clock_seconds(o->age));
     if (o->replacement)
         add(line, " new=%d", (int)o->replacement);
+    if (o->out_of_memory)
+        add(line, " oom=yes");
+    if (snapshot_peer(&o->peer, peer)[0])
+        add(line, " peer=%s", peer);
     if (o->last[0])
         add(line, " last=\"%s\"", o->last);
 }
@@ -137,9 +151,42 @@ int obituary_print(const struct obituary *o, char *text, size_t size)
 {
     struct line line = {.text = text, .size = size};
     add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
-    add_how(&line, o);
+    add_how(&line, o, /* with_core: */ true);
     add(&line, " after %llu request%s", (unsigned long long)o->served, o->served == 1 ? "" : "s");
     add_successor(&line, o);
     add_keys(&line, o);
     return (int)line.length;
+}
+
+static void record_how(const struct obituary *o, struct death *death)
+{
+    struct line why = {.text = death->why, .size = sizeof death->why};
+    struct line core = {.text = death->core, .size = sizeof death->core};
+    add_how(&why, o, /* with_core: */ false);
+    if (WIFSIGNALED(o->status) && WCOREDUMP(o->status))
+        add(&core, "dumped");
+    else if (WIFSIGNALED(o->status) && obituary_signal_dumps(WTERMSIG(o->status)) && o->no_core)
+        add(&core, "none: %s", o->no_core);
+}
+
+void obituary_record(const struct obituary *o, usec when, struct death *death)
+{
+    *death = (struct death){
+        .when = when,
+        .pid = o->pid,
+        .generation = o->generation,
+        .status = o->status,
+        .cause = (int32_t)o->cause,
+        .age = o->age,
+        .served = o->served,
+        .cpu_user = o->cpu_user,
+        .cpu_system = o->cpu_system,
+        .memory = o->memory,
+        .was_ready = o->ready,
+        .out_of_memory = o->out_of_memory,
+        .peer = o->peer,
+    };
+    record_how(o, death);
+    snprintf(death->pool, sizeof death->pool, "%s", o->pool);
+    snprintf(death->last, sizeof death->last, "%s", o->last);
 }

@@ -1,5 +1,6 @@
 /*
- * obituary - how a worker ended, as one line. Pure: facts in, text out.
+ * obituary - how a worker ended, as a line of the log and as an entry of the ledger. Pure: facts in,
+ * text out.
  *
  * Called by: pool.
  * Runs in:   the master.
@@ -8,36 +9,32 @@
 #define PREFORKD_MASTER_OBITUARY_H
 
 #include "../base/clock.h"
+#include "../shared/scoreboard.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Whose doing it was. The numbers go over to a program that replaces us: new ones come last. */
-enum death_cause {
-    DEATH_OWN,       /* nobody told it to */
-    DEATH_RETIRED,   /* told to finish */
-    DEATH_NOT_READY, /* killed by us: not ready within ready_timeout */
-    DEATH_OVERDUE,   /* killed by us: not done within graceful_timeout */
-    DEATH_STOPPED,   /* killed by us: stopped at once */
-    DEATH_TIMEOUT,   /* ended by us: its request took more than request_timeout */
-};
-
 struct obituary {
     const char *pool;
     pid_t pid;
+    unsigned generation;
     int status; /* as waitpid(2) tells it */
     enum death_cause cause;
-    bool ready;          /* whether it ever was */
-    uint64_t served;     /* connections, in this life */
-    usec age;            /* from its birth */
-    const char *reason;  /* what it said before it gave up; empty: nothing */
-    const char *last;    /* its last line of standard error; empty: none */
-    const char *no_core; /* why a signal that dumps core left none; NULL: it is not asked */
-    pid_t replacement;   /* 0: none yet */
-    usec delay;          /* until the replacement is tried, where there is to be one */
-    bool replaced;       /* whether there is to be one */
+    bool ready;                /* whether it ever was */
+    uint64_t served;           /* connections, in this life */
+    usec age;                  /* from its birth */
+    usec cpu_user, cpu_system; /* with the programs that it waited for */
+    int64_t memory;            /* peak, bytes */
+    bool out_of_memory;        /* the kernel killed it for that */
+    struct slot_peer peer;     /* in hand; family 0: none */
+    const char *reason;        /* what it said before it gave up; empty: nothing */
+    const char *last;          /* its last line of standard error; empty: none */
+    const char *no_core;       /* why a signal that dumps core left none; NULL: it is not asked */
+    pid_t replacement;         /* 0: none yet */
+    usec delay;                /* until the replacement is tried, where there is to be one */
+    bool replaced;             /* whether there is to be one */
 };
 
 /* The level that the line belongs to. */
@@ -48,5 +45,11 @@ bool obituary_signal_dumps(int number);
 
 /* Writes the line. Returns its length, as snprintf does. */
 int obituary_print(const struct obituary *obituary, char *text, size_t size);
+
+/* Whether its end was asked for: it retired, or was killed by a stop. */
+bool obituary_is_expected(const struct obituary *obituary);
+
+/* Makes an entry of the ledger of it. */
+void obituary_record(const struct obituary *obituary, usec when, struct death *death);
 
 #endif

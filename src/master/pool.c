@@ -2,6 +2,7 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
+#include "../shared/deaths.h"
 #include "../shared/exitcode.h"
 #include "ending.h"
 
@@ -44,6 +45,7 @@ void pool_save(const struct pool *pool, struct state_pool *saved)
         .generation = pool->generation,
         .workers = pool_target(pool),
         .graceful_timeout = pool->conf->graceful_timeout,
+        .request_timeout = pool->conf->request_timeout,
         .drained = pool->drained,
         .removed = pool->removed,
     };
@@ -345,6 +347,20 @@ static void replace(struct pool *pool, struct spawner *spawner, struct worker *w
     obituary->replacement = worker->pid;
 }
 
+/* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
+ * for it. */
+static void record(struct scoreboard *board, int board_pool, const struct obituary *obituary)
+{
+    struct death death;
+    if (obituary_is_expected(obituary)) {
+        board->pools[board_pool].retirements++;
+        return;
+    }
+    board->pools[board_pool].deaths++;
+    obituary_record(obituary, clock_real(), &death);
+    deaths_write(board, &death);
+}
+
 static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
                   usec now)
 {
@@ -353,6 +369,7 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
     bool grew = false;
     lines_close(&worker->lines);
     spawn_obituary(worker, &obituary);
+    record(spawner->board, worker->board_pool, &obituary);
     worker->mourned = true;
     note_trouble(pool, &obituary);
     if (replaced)

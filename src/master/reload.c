@@ -185,10 +185,20 @@ static void rollback(struct reload *reload)
     plans_abandon(plans);
 }
 
+/* The first fault stands for all. */
+static void note_refusal(const struct realm *realm, const struct faults *faults)
+{
+    char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
+    if (faults->first)
+        snprintf(why, sizeof why, "%s: %s", fault_place(faults->first, place), faults->first->text);
+    scoreboard_note_reload(realm->spawner.board, why);
+}
+
 static void refuse(struct reload *reload, struct realm *realm)
 {
     struct faults *faults = &reload->config->faults;
     char place[FAULT_PLACE];
+    note_refusal(realm, faults);
     for (const struct fault *f = faults->first; f; f = f->next)
         log_err("reload: %s: %s", fault_place(f, place), f->text);
     log_err("reload refused, %u fault%s: the configuration of before stays in force generation=%u",
@@ -203,6 +213,7 @@ static void succeed(struct reload *reload, const struct realm *realm)
 {
     double seconds = clock_seconds(clock_now() - reload->began);
     reload->done++;
+    scoreboard_note_reload(realm->spawner.board, NULL);
     log_notice("reload done: the configuration is in force generation=%u seconds=%.3f",
                realm->generation, seconds);
     finish(reload);

@@ -4,6 +4,7 @@
 #include "../base/fd.h"
 #include "../base/launch.h"
 #include "../shared/exitcode.h"
+#include "../shared/sources.h"
 #include "../worker/worker.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
                 struct state_worker *saved)
 {
     *saved = (struct state_worker){
-        .slot = worker - spawner->workers,
+        .slot = spawn_number(spawner, worker),
         .place = worker->board_pool,
         .pid = worker->pid,
         .generation = worker->generation,
@@ -70,6 +71,8 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .cause = worker->cause,
         .next_signal = worker->next_signal,
         .deadline = worker->deadline,
+        .overdue_program = worker->overdue_program,
+        .program_deadline = worker->program_deadline,
         .error_fd = worker->lines.watch.fd,
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
@@ -96,9 +99,11 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .accepted_before = (uint64_t)saved->accepted,
         .served_before = (uint64_t)saved->served,
         .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
-        .cause = saved->cause <= DEATH_STOPPED ? (enum death_cause)saved->cause : DEATH_OWN,
+        .cause = saved->cause <= DEATH_TIMEOUT ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
+        .overdue_program = (pid_t)saved->overdue_program,
+        .program_deadline = saved->program_deadline,
         .mourned = true,
     };
     config_ref(config);
@@ -131,6 +136,7 @@ static void begin_life(struct worker *worker, usec now)
     worker->accepted_before = slot->accepted;
     worker->served_before = slot->served;
     worker->cause = DEATH_OWN;
+    worker->out_of_memory = false;
     worker->mourned = true;
     slot->generation = worker->generation;
     slot->ready = false;
@@ -147,9 +153,9 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
 {
     birth->pool = worker->conf;
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
+    birth->board = spawner->board;
     birth->slot = worker->slot;
     birth->master = spawner->master;
-    birth->board = spawner->board;
     birth->board_pool = worker->board_pool;
     birth->bell = spawner->bell;
     birth->polls = worker->polls;
@@ -212,7 +218,17 @@ void spawn_set_retiring(struct worker *worker)
     worker->slot->retiring = 1;
 }
 
-void spawn_reaped(struct worker *worker, int status, usec now)
+/* What it was at, and what it took. Whom it served is its own word: text for people, no more. */
+static void note_life(struct worker *worker, const struct rusage *usage)
+{
+    bool busy = worker->slot->state == SLOT_BUSY;
+    worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
+    worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
+    worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
+    worker->memory = usage->ru_maxrss * 1024;
+}
+
+void spawn_reaped(struct worker *worker, int status, const struct rusage *usage, usec now)
 {
     worker->status = status;
     worker->died = now;
@@ -222,8 +238,10 @@ void spawn_reaped(struct worker *worker, int status, usec now)
     worker->mourned = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
+    note_life(worker, usage);
     end_program(worker);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
+    sources_forget(worker->slot);
     worker->slot->state = SLOT_WAITING;
     worker->slot->pid = worker->pid = 0;
 }
@@ -268,11 +286,17 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
     *obituary = (struct obituary){
         .pool = worker->conf->name,
         .pid = worker->lines.pid,
+        .generation = worker->generation,
         .status = status,
         .cause = worker->cause,
         .ready = worker->was_ready,
         .served = slot->served - worker->served_before,
         .age = worker->died - worker->born,
+        .cpu_user = worker->cpu_user,
+        .cpu_system = worker->cpu_system,
+        .memory = worker->memory,
+        .out_of_memory = worker->out_of_memory,
+        .peer = worker->peer,
         .reason = slot->reason,
         .last = worker->lines.last,
         .no_core = asks_core ? core_reason(worker) : NULL,

@@ -18,6 +18,7 @@
 #include "obituary.h"
 #include "state.h"
 
+struct rusage;
 struct worker;
 
 /* What every birth needs of the master. */
@@ -70,6 +71,10 @@ struct worker {
     int status;
     usec died;
     bool was_ready;
+    usec cpu_user, cpu_system;
+    int64_t memory;        /* peak, bytes */
+    bool out_of_memory;    /* the kernel killed it for that */
+    struct slot_peer peer; /* in hand; family 0: none */
 };
 
 /* Makes the table of workers for a scoreboard. 0 or -errno. */
@@ -99,8 +104,8 @@ int spawn_fork(const struct spawner *spawner, struct worker *worker,
 /* It is to be no free seat any more, whatever it is doing. */
 void spawn_set_retiring(struct worker *worker);
 
-/* Notes that waitpid() reported it; ends what it left running. */
-void spawn_reaped(struct worker *worker, int status, usec now);
+/* Notes that wait4(2) reported it; ends what it left running. */
+void spawn_reaped(struct worker *worker, int status, const struct rusage *usage, usec now);
 
 /* Sends a signal to a live one, and notes when a harder one is due. */
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);

@@ -54,7 +54,7 @@ struct state_pool {
     long long place; /* in the scoreboard */
     long long generation;
     long long workers; /* that it should have */
-    long long graceful_timeout;
+    long long graceful_timeout, request_timeout;
     long long drained, removed;
 };
 
@@ -65,6 +65,7 @@ struct state_worker {
     long long born, ready_at;
     long long accepted, served; /* of its slot, at its birth */
     long long cause, next_signal, deadline;
+    long long overdue_program, program_deadline;
     long long error_fd; /* its standard error's reading end; -1: closed */
     long long uid, core;
     char last[STATE_TEXT]; /* line of its standard error */

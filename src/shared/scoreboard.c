@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,10 @@ const char *const pool_state_words[POOL_STATES] = {
     [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
 };
 
+const char *const death_cause_words[DEATH_CAUSES] = {
+    [DEATH_OWN] = "own",         [DEATH_RETIRED] = "retired", [DEATH_NOT_READY] = "not ready",
+    [DEATH_OVERDUE] = "overdue", [DEATH_STOPPED] = "stopped", [DEATH_TIMEOUT] = "timeout",
+};
 static struct scoreboard *map(int fd)
 {
     void *board = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -60,6 +65,8 @@ struct scoreboard *scoreboard_open(int *fd)
     board->slot_size = sizeof(struct slot);
     board->master = getpid();
     board->started = clock_now();
+    if (getrandom(&board->seed, sizeof board->seed, GRND_NONBLOCK) < 0)
+        board->seed = (uint64_t)board->started; /* so early after boot that there is none yet */
     *fd = memory;
     return board;
 }
@@ -76,6 +83,8 @@ struct slot *scoreboard_take(struct scoreboard *board, int number, int pool)
     memset(slot, 0, sizeof *slot);
     slot->state = SLOT_WAITING;
     slot->pool = (uint32_t)pool;
+    if (board->slots_end <= (uint32_t)number)
+        board->slots_end = (uint32_t)number + 1;
     return slot;
 }
 
@@ -100,8 +109,11 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
         struct scoreboard_pool *pool = &board->pools[i];
         if (pool->used)
             continue;
-        *pool = (struct scoreboard_pool){.used = 1};
+        *pool = (struct scoreboard_pool){.state_since = clock_now()};
         snprintf(pool->name, sizeof pool->name, "%s", name);
+        pool->used = 1;
+        if (board->pools_end <= (uint32_t)i)
+            board->pools_end = (uint32_t)i + 1;
         return i;
     }
     return -1;
@@ -144,4 +156,14 @@ unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number)
         at = slots[at].next_seat;
     }
     return found;
+}
+
+void scoreboard_note_reload(struct scoreboard *board, const char *refusal)
+{
+    if (refusal)
+        board->reloads_refused++;
+    else
+        board->reloads++;
+    snprintf(board->reload_result, sizeof board->reload_result, "%s", refusal ? refusal : "");
+    board->reloaded = clock_real();
 }

@@ -26,12 +26,14 @@
 enum {
     SCOREBOARD_VERSION = 2,
     SCOREBOARD_SLOTS = 65536,
-    SCOREBOARD_POOLS = 1024,  /* those that are there and those whose last workers still finish */
-    SCOREBOARD_DEATHS = 64,   /* entries of the ledger */
-    SCOREBOARD_RATES = 65536, /* sources whose rate is known; a power of two */
+    SCOREBOARD_POOLS = 1024, /* those that are there and those whose last workers still finish */
+    SCOREBOARD_LISTENERS = 4096, /* that reports name; a daemon may have more */
+    SCOREBOARD_DEATHS = 64,      /* entries of the ledger */
+    SCOREBOARD_RATES = 65536,    /* sources whose rate is known; a power of two */
     SCOREBOARD_NAME = 40,
     SCOREBOARD_REASON = 160,
-    SCOREBOARD_LINE = 64, /* bytes of a cache line */
+    SCOREBOARD_ADDRESS = 128, /* printed; as addr has it */
+    SCOREBOARD_LINE = 64,     /* bytes of a cache line */
 };
 
 enum slot_state {
@@ -69,8 +71,8 @@ struct slot {
 
     /* The same, of the connection in hand. */
     alignas(SCOREBOARD_LINE) struct slot_peer peer;
-    _Atomic uint64_t source[2]; /* what max_per_source counts it under; 0, 0: nothing */
-    _Atomic uint64_t ticket;    /* its place among those of its source: see shared/sources */
+    _Atomic uint64_t source[2]; /* what max_per_source counts it under, and its limit */
+    _Atomic uint64_t ticket;    /* its place among those of its source; these two: shared/sources */
     _Atomic uint32_t refused[REFUSALS];
 
     /* Written by the master, but for the reason. */
@@ -90,7 +92,8 @@ enum pool_state {
     POOL_STARTING,
     POOL_SERVING,
     POOL_DEGRADED, /* workers die early */
-    POOL_FULL,     /* at max_workers, without a free seat */
+    POOL_FULL,     /* at max_workers, without a free seat: never written, readers see it for
+                      themselves */
     POOL_DRAINED,
     POOL_REMOVED, /* no longer configured: its last workers finish */
     POOL_STATES,
@@ -109,6 +112,7 @@ struct scoreboard_pool {
     int32_t min_workers, max_workers, min_spare, max_spare; /* of a fixed size: the first two are
                                                                it, the others 0 */
     int64_t state_since;                                    /* usec */
+    char trouble[SCOREBOARD_REASON];                        /* why workers can't start; or empty */
     uint64_t retirements;                                   /* plain ends of workers */
     uint64_t deaths;                                        /* the others */
 
@@ -123,8 +127,29 @@ struct scoreboard_pool {
     alignas(SCOREBOARD_LINE) _Atomic uint64_t tickets;
 };
 
-/* An entry of the ledger: a worker's end that was no plain retirement. Written by the master. A
- * reader takes `number` before and after: different, or 0, and the entry was being written. */
+/* A listening socket. Written by the master. */
+struct scoreboard_listener {
+    uint32_t used;
+    uint32_t pool;  /* index */
+    uint64_t inode; /* of the socket, as ss(8) and sock_diag(7) know it */
+    int32_t backlog;
+    char text[SCOREBOARD_ADDRESS];
+};
+
+/* Whose doing a death was. */
+enum death_cause {
+    DEATH_OWN,       /* nobody told it to */
+    DEATH_RETIRED,   /* told to finish */
+    DEATH_NOT_READY, /* killed by us: not ready within ready_timeout */
+    DEATH_OVERDUE,   /* killed by us: not done within graceful_timeout */
+    DEATH_STOPPED,   /* killed by us: stopped at once */
+    DEATH_TIMEOUT,   /* ended by us: its request took more than request_timeout */
+    DEATH_CAUSES,
+};
+extern const char *const death_cause_words[DEATH_CAUSES];
+
+/* An entry of the ledger: a worker's end that was no plain retirement. Written and read by the room
+ * deaths. */
 struct death {
     _Atomic uint64_t number; /* from 1 on; the entry of number n is n % SCOREBOARD_DEATHS */
     int64_t when;            /* usec since 1970 */
@@ -132,12 +157,13 @@ struct death {
     pid_t pid;
     uint32_t generation;
     int32_t status; /* as waitpid(2) tells it */
-    int32_t cause;  /* enum death_cause of master/obituary */
+    int32_t cause;  /* enum death_cause */
     int64_t age;    /* usec */
     uint64_t served;
     int64_t cpu_user, cpu_system; /* usec */
     int64_t memory;               /* peak, bytes */
     uint32_t was_ready;
+    uint32_t out_of_memory;       /* the kernel killed it for that */
     struct slot_peer peer;        /* in hand; family 0: none */
     char why[SCOREBOARD_REASON];  /* "killed by signal 11 (Segmentation fault)" */
     char core[SCOREBOARD_REASON]; /* "dumped", or why there is none; empty: not asked */
@@ -148,12 +174,20 @@ struct scoreboard {
     uint32_t version;
     uint32_t slot_size;
     _Atomic(pid_t) master;
-    int64_t started; /* usec; when the first master did */
+    int64_t started;  /* usec; when the first master did */
+    char release[16]; /* version of the master's program */
+    uint32_t generation;
     uint32_t reloads, reloads_refused, upgrades;
     int64_t reloaded; /* usec since 1970: the last one, done or refused; 0 none */
     char reload_result[SCOREBOARD_REASON]; /* of it, as a sentence; empty: done */
     _Atomic uint64_t deaths_written;
+
+    /* Where the tables end for those who look through them: to read a page is to make it. */
+    uint32_t pools_end, listeners_end;
+    _Atomic uint32_t slots_end; /* no slot from here on was ever taken */
+    uint64_t seed;              /* of the places in `rates`, so that nobody can aim at one */
     alignas(4096) struct scoreboard_pool pools[SCOREBOARD_POOLS];
+    alignas(4096) struct scoreboard_listener listeners[SCOREBOARD_LISTENERS];
     alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
     alignas(4096) _Atomic uint64_t rates[SCOREBOARD_RATES]; /* see shared/sources */
     alignas(4096) struct slot slots[SCOREBOARD_SLOTS];
@@ -179,5 +213,8 @@ void scoreboard_remove_pool(struct scoreboard *board, int pool);
 /* How many workers in the ring of this slot serve its peer's address, this one included. Nobody is
  * kept from changing meanwhile: it is what was to be seen in passing. */
 unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number);
+
+/* Notes that a reload has ended. Refused: why; done: NULL. */
+void scoreboard_note_reload(struct scoreboard *board, const char *refusal);
 
 #endif

@@ -53,11 +53,16 @@ static void enter(struct lane *lane, const struct conn *conn)
     bell_seat_taken(&lane->bell);
 }
 
+static void rest(struct lane *lane)
+{
+    lane->slot->peer.family = 0;
+    show_state(lane, SLOT_IDLE, "idle");
+}
+
 static void leave(struct lane *lane)
 {
     count(&lane->slot->served);
-    lane->slot->peer.family = 0;
-    show_state(lane, SLOT_IDLE, "idle");
+    rest(lane);
     if (lane->left > 0)
         lane->left--;
 }
@@ -166,10 +171,19 @@ void lane_serve(struct lane *lane, struct conn *conn)
     usec began = lane->slot->since;
     if (conn->peer.sa.sa_family == AF_UNIX && !programs)
         set_unix_timeouts(lane, conn->fd);
+    if (lane->gate && !gate_admit(lane->gate, conn)) {
+        close(conn->fd);
+        rest(lane);
+        return;
+    }
+    if (conn->proxied)
+        show_peer(&lane->slot->peer, &conn->peer);
     int error = lane->handler->serve(&lane->service, conn);
     bool told = lane->log_level >= 0 || (conn->has_status && conn->status != 0);
     if (told)
         conn_ask_counts(conn);
+    if (lane->gate)
+        gate_leave(lane->gate); /* before the client can see the end, and come again */
     close(conn->fd);
     if (told)
         report(lane, conn, error, began);

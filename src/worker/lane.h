@@ -1,6 +1,6 @@
 /*
- * lane - the way of one connection through a worker: count, serve, close, count, tell. Once, for
- * every model of serving.
+ * lane - the way of one connection through a worker: count, let in, serve, close, count, tell. Once,
+ * for every model of serving.
  *
  * Owns:      the worker's own slot while it lives, and the word of its title.
  * Knows not: how connections are waited for.
@@ -15,6 +15,7 @@
 #include "../handlers/handler.h"
 #include "../shared/scoreboard.h"
 #include "bell.h"
+#include "gate.h"
 
 #include <signal.h>
 
@@ -24,13 +25,14 @@ struct lane {
     struct service service;
     struct slot *slot;
     struct bell bell;
-    char *title_word; /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
-    int log_level;    /* of the line that each connection gets; -1: none */
-    long long left;   /* connections until the worker is replaced; -1: no end */
+    struct gate *gate; /* who may come in; NULL: all may */
+    char *title_word;  /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
+    int log_level;     /* of the line that each connection gets; -1: none */
+    long long left;    /* connections until the worker is replaced; -1: no end */
     volatile sig_atomic_t stopping; /* set by TERM: finish the connection in hand, take no other */
 };
 
-/* Serves what was accepted, to its end. */
+/* Serves what was accepted, to its end, or turns it away. */
 void lane_serve(struct lane *lane, struct conn *conn);
 
 /* Of the service that it lends. */

@@ -99,6 +99,7 @@ static int serve_one(const struct process_model *model, int listener)
         return accept_failed(model, listener, errno, &in_a_row);
     in_a_row = 0;
     conn.in = conn.out = 0;
+    conn.proxied = false;
     conn.counted = true;
     conn.has_status = false;
     lane_serve(model->lane, &conn);

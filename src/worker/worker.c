@@ -132,6 +132,7 @@ static void prepare_lane(const struct worker_birth *birth)
         .seat = (uint32_t)(birth->slot - birth->board->slots),
         .fd = birth->bell,
     };
+    lane.gate = gate_open(pool, birth->board, birth->slot);
     lane.title_word = show_title(birth);
     lane.log_level = log_wanted(level) ? level : -1;
     lane.left = with_jitter(pool->max_requests, getpid());

@@ -24,6 +24,7 @@ enum {
 struct worker_birth {
     const struct pool_config *pool;
     const struct log_config *log; /* where it is not the one in force; else NULL */
+    struct scoreboard *board;
     struct slot *slot;
     pid_t master;
     char title[WORKER_TITLE];
@@ -33,7 +34,6 @@ struct worker_birth {
     int listener_count;
     bool
         polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
-    struct scoreboard *board;
     int board_pool;
     int bell;     /* an eventfd: rung once the worker is ready, and as worker/bell has it */
     int error_fd; /* becomes its standard error */

@@ -200,6 +200,32 @@ class Upgrade(Case):
         # A victim may have retired just before.
         self.assertGreaterEqual(len(it.log.find(r'killed by signal 9')), 3)
 
+    def test_a_pool_that_follows_the_load(self):
+        it = self.begin('pool "echo" { listen = { "systemd:echo" } min_workers = 1\n'
+                        'max_workers = 6 min_spare = 1 max_spare = 1 spare_timeout = 1 echo {} }\n')
+        held = it.occupy('echo', 4)
+        for _ in range(2):
+            it.upgrade()
+            for connection in held:
+                self.assertEqual(client.echo(connection, b'goes on'), b'goes on')
+        held += it.occupy('echo', 4)
+        for connection in held:
+            connection.close()
+        it.wait_for_workers(1)
+
+    def test_late_requests_of_old_workers_are_ended(self):
+        config = ('pool "x" { listen = { "systemd:x" } workers = 1 request_timeout = 2\n'
+                  'exec { command = { "/bin/sh", "-c", "echo; exec sleep 1000" } } }\n')
+        it = self.begin(config)
+        it.announce('request_timeout', 'killed by signal 15')
+        worker, = it.workers()
+        with it.connect('x') as held:
+            client.read_exactly(held, 1)
+            it.upgrade()
+            self.assertEqual(client.read_all(held), b'')
+        it.wait_for_log(rf'worker {worker} .*request_timeout')
+        it.wait_for_workers(1, without=[worker])
+
     def test_what_systemd_hears(self):
         it = self.begin(ECHO % (2, ''), environment={'WATCHDOG_USEC': '200000'})
         mark = len(it.notices.lines)
@@ -395,7 +421,8 @@ class Refused(Case):
         self.assertEqual(it.workers(), workers)
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
-        idle, = [pid for pid in workers if 'idle' in processes.title(pid)]
+        idle, = wait_until(lambda: [pid for pid in workers if 'idle' in processes.title(pid)],
+                           'an idle worker')
         it.kill(signal.SIGKILL, idle)
         it.wait_for_log(rf'worker {idle} killed by signal 9')
         mark = it.mark()

@@ -49,6 +49,9 @@ static const char *const dumped[] = {
     "max_spare = 3 spare_timeout = 5 request_timeout = 7 echo {} }\n"
     "pool b { listen = systemd:b slow_threshold = 0 max_workers = 9 min_workers = 0 echo {} }",
     "pool a { listen = { systemd:a, unix:/b } workers = 1 backlog = 7 exec { command = x } }",
+    "pool a { listen = unix:/a workers = 1 echo {} allow = { '10.0.0.0/8', '::/0' } deny = '::1'\n"
+    "max_per_source = 3 rate_per_source = 7 proxy_protocol = on proxy_from = { '10.0.0.1', unix } "
+    "}",
 };
 
 START_TEST(dump_reads_back)
@@ -69,20 +72,12 @@ END_TEST
 START_TEST(dump_has_the_defaults)
 {
     static const char *const lines[] = {
-        "graceful_timeout = 30\n",
-        "    backlog = 4096\n",
-        "    socket_mode = 0660\n",
-        "    keepalive = 60\n",
-        "    max_requests = 0\n",
-        "    graceful_timeout = 30\n",
-        "    idle_timeout = 60\n",
-        "    ready_timeout = 30\n",
-        "    log_connections = false\n",
-        "    umask = 022\n",
-        "    nice = 0\n",
-        "    level = \"info\"\n",
-        "    facility = \"daemon\"\n",
-        "    ident = \"preforkd\"\n",
+        "graceful_timeout = 30\n",  "    backlog = 4096\n",        "    socket_mode = 0660\n",
+        "    keepalive = 60\n",     "    max_requests = 0\n",      "    graceful_timeout = 30\n",
+        "    idle_timeout = 60\n",  "    ready_timeout = 30\n",    "    log_connections = false\n",
+        "    max_per_source = 0\n", "    rate_per_source = 0\n",   "    proxy_protocol = \"off\"\n",
+        "    proxy_timeout = 3\n",  "    umask = 022\n",           "    nice = 0\n",
+        "    level = \"info\"\n",   "    facility = \"daemon\"\n", "    ident = \"preforkd\"\n",
     };
     struct config *config = load("pool a { listen = unix:/a workers = 1 echo {} }");
     char *dump = conf_dump(config);
@@ -128,6 +123,11 @@ static const struct {
      "umask 022 to 077 and 2 more"},
     {ONE, ONE "idle_timeout = 5", POOL_REPLACED, "idle_timeout 60 to 5"},
     {ONE, ONE "max_requests = 5", POOL_REPLACED, "max_requests 0 to 5"},
+    {ONE, ONE "allow = '10.0.0.0/8'", POOL_REPLACED, "allow changed"},
+    {ONE "deny = { '10.0.0.1', '::1' }", ONE "deny = { '10.0.0.1', '::1' }", POOL_KEPT, ""},
+    {ONE, ONE "max_per_source = 5", POOL_REPLACED, "max_per_source 0 to 5"},
+    {ONE, ONE "proxy_protocol = on proxy_from = { '10.0.0.1', unix }", POOL_REPLACED,
+     "proxy_protocol off to on and 1 more"},
     {ONE, ONE "environment = { 'A=b' }", POOL_REPLACED, "environment changed"},
     {ONE, ONE "directory = \"/tmp\"", POOL_REPLACED, "directory / to /tmp"},
     {ONE "log_connections = on", ONE, POOL_REPLACED, "log_connections true to false"},

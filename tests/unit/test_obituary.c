@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <syslog.h>
 
 /* As wait(2) has it on Linux: the exit status in the second byte, the signal in the first, with
@@ -59,6 +60,16 @@ static const struct {
      LOG_NOTICE,
      "pool web: worker 10 exited with status 3 after 0 requests pool=web pid=10 exit=3 served=0 "
      "age=2.5 last=\"oh no\""},
+    {{.pid = 10, .status = KILLED(SIGKILL), .out_of_memory = true, .last = "oh no"},
+     LOG_NOTICE,
+     "pool web: worker 10 killed by signal 9 (Killed, out of memory) after 0 requests pool=web "
+     "pid=10 signal=KILL core=no served=0 age=2.5 oom=yes last=\"oh no\""},
+    {{.pid = 10,
+      .status = KILLED(SIGTERM),
+      .peer = {.family = AF_INET, .port = 80, .ip = {192, 0, 2, 7}}},
+     LOG_NOTICE,
+     "pool web: worker 10 killed by signal 15 (Terminated) after 0 requests pool=web pid=10 "
+     "signal=TERM core=no served=0 age=2.5 peer=192.0.2.7:80"},
 };
 
 static struct obituary complete(struct obituary obituary)
@@ -95,10 +106,96 @@ START_TEST(stays_within_its_room)
 }
 END_TEST
 
+/* What becomes of each in the ledger. */
+static const struct {
+    struct obituary obituary;
+    bool expected;
+    const char *why, *core;
+} entries[] = {
+    {{.status = EXITED(WORKER_RETIRED), .cause = DEATH_RETIRED}, true, "ended", ""},
+    {{.status = EXITED(WORKER_RETIRED)}, true, "ended", ""}, /* after max_requests */
+    {{.status = EXITED(WORKER_ENDED), .cause = DEATH_STOPPED},
+     true,
+     "ended at once by us, told to stop at once",
+     ""},
+    {{.status = KILLED(SIGKILL), .cause = DEATH_STOPPED},
+     true,
+     "killed by signal 9 (Killed) by us, told to stop at once",
+     ""},
+    {{.status = EXITED(WORKER_ENDED)}, false, "ended at once", ""},
+    {{.status = EXITED(3), .cause = DEATH_RETIRED}, false, "exited with status 3", ""},
+    {{.status = EXITED(WORKER_CANT_START), .reason = "can't chroot to /x: no"},
+     false,
+     "can't start: can't chroot to /x: no",
+     ""},
+    {{.status = DUMPED(SIGSEGV)}, false, "killed by signal 11 (Segmentation fault)", "dumped"},
+    {{.status = KILLED(SIGABRT), .no_core = "there is a reason"},
+     false,
+     "killed by signal 6 (Aborted)",
+     "none: there is a reason"},
+    {{.status = KILLED(SIGKILL), .cause = DEATH_OVERDUE},
+     false,
+     "killed by signal 9 (Killed) by us, not done within graceful_timeout",
+     ""},
+    {{.status = KILLED(SIGKILL), .cause = DEATH_NOT_READY},
+     false,
+     "killed by signal 9 (Killed) by us, not ready within ready_timeout",
+     ""},
+    {{.status = EXITED(WORKER_RETIRED), .cause = DEATH_TIMEOUT}, false, NULL, ""},
+    {{.status = KILLED(SIGKILL), .out_of_memory = true},
+     false,
+     "killed by signal 9 (Killed, out of memory)",
+     ""},
+};
+
+START_TEST(is_recorded)
+{
+    struct obituary obituary = complete(entries[_i].obituary);
+    struct death death;
+    ck_assert_int_eq(obituary_is_expected(&obituary), entries[_i].expected);
+    obituary_record(&obituary, 5, &death);
+    if (entries[_i].why)
+        ck_assert_str_eq(death.why, entries[_i].why);
+    ck_assert_str_eq(death.core, entries[_i].core);
+    ck_assert_str_eq(death.pool, "web");
+    ck_assert_int_eq(death.when, 5);
+    ck_assert_int_eq(death.age, 2500000);
+    ck_assert_int_eq(death.status, obituary.status);
+    ck_assert_int_eq(death.cause, (int)obituary.cause);
+}
+END_TEST
+
+/* However long they are, the texts end. */
+START_TEST(records_what_has_room)
+{
+    char text[600];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    struct obituary obituary = {.pool = text,
+                                .status = EXITED(WORKER_CANT_START),
+                                .reason = text,
+                                .last = text,
+                                .cpu_user = 1,
+                                .cpu_system = 2,
+                                .memory = 3,
+                                .generation = 4,
+                                .served = 6};
+    struct death death;
+    obituary_record(&obituary, 5, &death);
+    ck_assert_uint_eq(strlen(death.pool), sizeof death.pool - 1);
+    ck_assert_uint_eq(strlen(death.why), sizeof death.why - 1);
+    ck_assert_uint_eq(strlen(death.last), sizeof death.last - 1);
+    ck_assert_int_eq(death.cpu_user + death.cpu_system + death.memory, 6);
+    ck_assert_uint_eq(death.generation + death.served, 10);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("obituary");
     tcase_add_loop_test(tcase, prints, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tcase, stays_within_its_room);
+    tcase_add_loop_test(tcase, is_recorded, 0, sizeof entries / sizeof *entries);
+    tcase_add_test(tcase, records_what_has_room);
     return unit_run("obituary", tcase);
 }

@@ -175,6 +175,24 @@ static const struct rule rules[] = {
      "2: environment takes NAME=VALUE, the name of letters, digits and _, not \"A\"\n2: not "
      "\"=x\"\n"
      "2: not \"1A=x\"\n2: not \"A B=x\"\n2: environment has B twice\n2: not \"\""},
+    {NOBODY POOL("a", "listen = systemd:a\nallow = { '10.0.0.1/8', x, '10.0.0.0/33', '::1/129', "
+                      "'::ffff:1.2.3.4/7', '10.0.0.0/8' }\ndeny = '10.0.0.0/'"),
+     "2: pool a: allow \"10.0.0.1/8\" has bits set behind its prefix: did you mean \"10.0.0.0/8\", "
+     "or "
+     "the one address \"10.0.0.1\"?\n2: pool a: allow takes addresses and blocks\n"
+     "2: allow \"10.0.0.0/33\": the length of the prefix is a number from 0 to 32\n"
+     "2: allow \"::1/129\": the length of the prefix is a number from 0 to 128\n"
+     "2: \"::ffff:1.2.3.4/7\": the length of the prefix is a number from 96 to 128\n"
+     "3: pool a: deny \"10.0.0.0/\": the length"},
+    {NOBODY POOL("a", "listen = systemd:a\nproxy_from = '10.0.0.0/8'"),
+     "2: pool a: proxy_from needs proxy_protocol = \"on\""},
+    {NOBODY POOL("a", "listen = systemd:a\nproxy_protocol = on"),
+     "2: pool a: proxy_protocol = \"on\" needs proxy_from"},
+    {NOBODY POOL("a", "listen = systemd:a proxy_protocol = on\nproxy_from = {}"),
+     "2: proxy_from takes a list"},
+    {NOBODY POOL("a", "listen = { systemd:a, 'unix:/x' } proxy_protocol = on\nproxy_from = '::1'"),
+     "2: pool a: every connection to listen \"unix:/x\" would be refused"},
+    {NOBODY POOL("a", "listen = 'unix:/x' proxy_protocol = on proxy_from = unix"), ""},
     {NOBODY POOL("a", "listen = systemd:a limits {\nnofile = unlimited }"),
      "2: pool a: limits: nofile is above"},
     {NOBODY "pool a { listen = systemd:a workers = 20000 echo {} }\n"

@@ -1,0 +1,58 @@
+#include "document.h"
+
+#include "text.h"
+#include "units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void document_number(json_t *object, const char *key, long long number)
+{
+    json_object_set_new(object, key, json_integer(number));
+}
+
+void document_number_or_null(json_t *object, const char *key, long long number)
+{
+    json_object_set_new(object, key, number ? json_integer(number) : json_null());
+}
+
+void document_flag(json_t *object, const char *key, bool set)
+{
+    json_object_set_new(object, key, json_boolean(set));
+}
+
+void document_seconds(json_t *object, const char *key, usec span)
+{
+    json_object_set_new(object, key, json_real((double)(span / 1000) / 1000));
+}
+
+void document_text(json_t *object, const char *key, const char *text)
+{
+    json_object_set_new(object, key, text && text[0] ? json_string(text) : json_null());
+}
+
+void document_time(json_t *object, const char *key, usec real)
+{
+    char text[UNITS_TEXT];
+    document_text(object, key, real ? units_time(real, text) : NULL);
+}
+
+void document_field(json_t *object, const char *key, const char *field, size_t size)
+{
+    char text[TEXT_CLEAN(DOCUMENT_FIELD)];
+    document_text(object, key, text_clean(text, sizeof text, field, size));
+}
+
+char *document_print(json_t *document)
+{
+    enum { EXACT = 15 }; /* digits that a double has for sure: 93.1 stays so */
+    char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(EXACT)) : NULL;
+    json_decref(document);
+    size_t length = text ? strlen(text) : 0;
+    char *line = text ? realloc(text, length + 2) : NULL;
+    if (line)
+        memcpy(line + length, "\n", 2);
+    else
+        free(text);
+    return line;
+}

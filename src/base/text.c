@@ -1,0 +1,96 @@
+#include "text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The character at the beginning of `size` bytes. Its length; 0 where they are no UTF-8. */
+static size_t decode(const unsigned char *at, size_t size, uint32_t *character)
+{
+    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (at[0] < 0x80) {
+        *character = at[0];
+        return 1;
+    }
+    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if (at[0] < 0xc2 || at[0] > 0xf4 || length > size)
+        return 0;
+    *character = at[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        *character = *character << 6 | (at[i] & 0x3f);
+    }
+    bool surrogate = *character >= 0xd800 && *character <= 0xdfff;
+    return *character < lowest[length] || *character > 0x10ffff || surrogate ? 0 : length;
+}
+
+/* Controls, also those of Unicode: line separators, directions, what has no width. */
+static bool is_control(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
+static size_t escape(char *to, size_t room, const unsigned char *from, size_t length)
+{
+    static const char hex[] = "0123456789abcdef";
+    if (4 * length > room)
+        return 0;
+    for (size_t i = 0; i < length; i++, to += 4) {
+        to[0] = '\\';
+        to[1] = 'x';
+        to[2] = hex[from[i] >> 4];
+        to[3] = hex[from[i] & 15];
+    }
+    return 4 * length;
+}
+
+static size_t copy(char *to, size_t room, const unsigned char *from, size_t length)
+{
+    if (length > room)
+        return 0;
+    memcpy(to, from, length);
+    return length;
+}
+
+char *text_clean(char *to, size_t size, const char *from, size_t most)
+{
+    const unsigned char *at = (const unsigned char *)from;
+    size_t left = strnlen(from, most);
+    size_t used = 0;
+    while (left > 0) {
+        uint32_t character = 0;
+        size_t length = decode(at, left, &character);
+        bool bad = length == 0 || is_control(character);
+        length = length ? length : 1;
+        size_t room = size - 1 - used;
+        size_t written =
+            bad ? escape(to + used, room, at, length) : copy(to + used, room, at, length);
+        if (written == 0)
+            break;
+        used += written;
+        at += length;
+        left -= length;
+    }
+    to[used] = '\0';
+    return to;
+}
+
+bool text_open(struct text *text)
+{
+    *text = (struct text){0};
+    text->out = open_memstream(&text->written, &text->size);
+    return text->out != NULL;
+}
+
+char *text_close(struct text *text, bool whole)
+{
+    whole = whole && !ferror(text->out);
+    whole = fclose(text->out) == 0 && whole;
+    if (whole)
+        return text->written;
+    free(text->written);
+    return NULL;
+}

@@ -1,0 +1,127 @@
+#include "gates.h"
+
+#include "blocks.h"
+
+#include <string.h>
+
+/* The word of proxy_from that stands for every peer of the pool's Unix sockets. */
+static const char unix_word[] = "unix";
+
+/* A list's blocks in the making. */
+struct gathering {
+    const struct ruling *ruling;
+    const struct pool_config *pool;
+    struct block *blocks;
+    int count;
+};
+
+static void fault_length(const struct gathering *gathering, const char *option, const char *word,
+                         const struct block *block)
+{
+    bool mapped = block->first.family == AF_INET && strchr(word, ':');
+    int most = block->first.family == AF_INET && !mapped ? 32 : 128;
+    ruling_fault(gathering->ruling, gathering->pool, option,
+                 "%s \"%.80s\": the length of the prefix is a number from %d to %d", option, word,
+                 mapped ? 96 : 0, most);
+}
+
+static void fault_host_bits(const struct gathering *gathering, const char *option, const char *word,
+                            const struct block *block)
+{
+    char whole[BLOCK_TEXT];
+    ruling_fault(gathering->ruling, gathering->pool, option,
+                 "%s \"%.80s\" has bits set behind its prefix: did you mean \"%s\", or the one "
+                 "address \"%.*s\"?",
+                 option, word, block_print(block, whole), (int)strcspn(word, "/"), word);
+}
+
+static void gather_word(struct gathering *gathering, const char *option, const char *word,
+                        enum block_verdict verdict)
+{
+    struct block *block = &gathering->blocks[gathering->count];
+    switch (block_read(block, word)) {
+    case BLOCK_GOOD:
+        block->verdict = verdict;
+        gathering->count++;
+        break;
+    case BLOCK_NO_ADDRESS:
+        ruling_fault(gathering->ruling, gathering->pool, option,
+                     "%s takes addresses and blocks as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32, not "
+                     "\"%.80s\"",
+                     option, word);
+        break;
+    case BLOCK_BAD_LENGTH: fault_length(gathering, option, word, block); break;
+    case BLOCK_HOST_BITS: fault_host_bits(gathering, option, word, block); break;
+    }
+}
+
+static void gather(struct gathering *gathering, const char *option, const struct words *words,
+                   enum block_verdict verdict)
+{
+    for (int i = 0; i < words->count; i++)
+        gather_word(gathering, option, words->at[i], verdict);
+}
+
+static struct gathering gathering_of(const struct ruling *ruling, const struct pool_config *pool,
+                                     int most)
+{
+    return (struct gathering){
+        .ruling = ruling,
+        .pool = pool,
+        .blocks = arena_take(ruling->arena, ((size_t)most + 1) * sizeof(struct block)),
+    };
+}
+
+static void rule_admitted(const struct ruling *ruling, struct pool_config *pool)
+{
+    int count = pool->allow.count + pool->deny.count;
+    if (count == 0)
+        return;
+    struct gathering gathering = gathering_of(ruling, pool, count);
+    gather(&gathering, "allow", &pool->allow, BLOCK_ALLOW);
+    gather(&gathering, "deny", &pool->deny, BLOCK_DENY);
+    pool->admitted = blocks_make(ruling->arena, gathering.blocks, gathering.count);
+}
+
+static void rule_proxies(const struct ruling *ruling, struct pool_config *pool)
+{
+    struct gathering gathering = gathering_of(ruling, pool, pool->proxy_from.count);
+    for (int i = 0; i < pool->proxy_from.count; i++) {
+        if (strcmp(pool->proxy_from.at[i], unix_word) == 0)
+            pool->proxies_unix = true;
+        else
+            gather_word(&gathering, "proxy_from", pool->proxy_from.at[i], BLOCK_ALLOW);
+    }
+    pool->proxies = blocks_make(ruling->arena, gathering.blocks, gathering.count);
+}
+
+/* A listener at which nobody could send what must come first. */
+static void rule_deaf(const struct ruling *ruling, const struct pool_config *pool)
+{
+    for (int i = 0; i < pool->listen.count && !pool->proxies_unix; i++)
+        if (strncmp(pool->listen.at[i], "unix:", 5) == 0) {
+            ruling_fault(ruling, pool, "proxy_from",
+                         "every connection to listen \"%.100s\" would be refused: proxy_from has "
+                         "no \"unix\", which stands for the peers of Unix sockets",
+                         pool->listen.at[i]);
+            return;
+        }
+}
+
+void gates_apply(const struct ruling *ruling, struct pool_config *pool)
+{
+    rule_admitted(ruling, pool);
+    if (pool->proxy_protocol == PROXY_PROTOCOL_OFF) {
+        if (pool->proxy_from.count)
+            ruling_fault(ruling, pool, "proxy_from", "proxy_from needs proxy_protocol = \"on\"");
+        return;
+    }
+    if (!option_is_set(pool_rows, &pool->origin, "proxy_from"))
+        ruling_fault(ruling, pool, "proxy_protocol",
+                     "proxy_protocol = \"on\" needs proxy_from: the proxies that may send the "
+                     "header");
+    if (!pool->proxy_from.count)
+        return;
+    rule_proxies(ruling, pool);
+    rule_deaf(ruling, pool);
+}

@@ -1,0 +1,99 @@
+/*
+ * snapshot - the pools and their workers at one look, counted and made safe to show.
+ *
+ * Owns:      the reading of the scoreboard as a whole: bounds, sums, which state a pool is in.
+ * Knows not: how it is shown.
+ * Called by: master/publish, status.
+ * Runs in:   any process that has the scoreboard mapped, be it for reading alone.
+ *
+ * Nothing of it is trusted, since any worker can write all of it: numbers may be wrong, but they
+ * lead nowhere, and texts are ended, UTF-8, and without controls.
+ */
+#ifndef PREFORKD_SHARED_SNAPSHOT_H
+#define PREFORKD_SHARED_SNAPSHOT_H
+
+#include "../base/addr.h"
+#include "../base/text.h"
+#include "scoreboard.h"
+
+#include <stdbool.h>
+
+struct snapshot_worker {
+    int slot;
+    uint32_t pool; /* its place; maybe none */
+    pid_t pid;     /* 0: died, and is not replaced yet */
+    pid_t program;
+    uint32_t generation;
+    enum slot_state state; /* but never SLOT_FREE */
+    bool retiring;         /* told to finish */
+    usec since;            /* in this state */
+    usec born;
+    uint64_t accepted, served, errors;
+    struct slot_peer peer; /* of the connection in hand; family 0: none */
+};
+
+struct snapshot_pool {
+    bool used;
+    char name[TEXT_CLEAN(SCOREBOARD_NAME)];
+    char handler[TEXT_CLEAN(16)];
+    char trouble[TEXT_CLEAN(SCOREBOARD_REASON)];
+    enum pool_state state;
+    usec state_since, busy_since; /* the latter: of the last that became busy */
+    uint32_t generation;
+    int target, min_workers, max_workers, min_spare, max_spare;
+
+    /* Workers, each counted once. Ready are the busy and the idle ones. */
+    int starting, idle, busy;
+    int retiring; /* told to finish, or of an earlier generation */
+    int waiting;  /* dead ones, to be replaced after a delay */
+
+    uint64_t accepted, served, errors, refused[REFUSALS];
+    uint64_t retirements, deaths;
+};
+
+struct snapshot {
+    int count; /* places; not all of them used */
+    struct snapshot_pool pools[];
+};
+
+/* Takes one; free() gives it back. NULL: no memory. */
+struct snapshot *snapshot_take(const struct scoreboard *board);
+
+/* Reads a slot. False where nobody has it. */
+bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker);
+int snapshot_slots(const struct scoreboard *board); /* no slot from this number on is taken */
+
+/* How many listeners there may be; the one of a number, its text cleaned. NULL: none. */
+int snapshot_listeners(const struct scoreboard *board);
+const char *snapshot_listener(const struct scoreboard *board, int number,
+                              char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)]);
+
+/* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty where it is none. */
+const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TEXT]);
+
+static inline int snapshot_ready(const struct snapshot_pool *pool)
+{
+    return pool->busy + pool->idle;
+}
+
+/* How long it has been, whatever a hostile worker makes of `since`. */
+static inline usec snapshot_span(usec since, usec now)
+{
+    return since > 0 && since < now ? now - since : 0;
+}
+
+/* Whether its size follows the load. */
+static inline bool snapshot_is_dynamic(const struct snapshot_pool *pool)
+{
+    return pool->min_workers != pool->max_workers;
+}
+
+static inline uint64_t snapshot_refused(const struct snapshot_pool *pool)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < REFUSALS; i++)
+        sum += pool->refused[i];
+    return sum;
+}
+
+#endif

@@ -1,0 +1,178 @@
+#include "status.h"
+
+#include "build-config.h"
+
+#if HAVE_JANSSON
+
+#include "../base/document.h"
+#include "snapshot.h"
+
+#include <stdlib.h>
+
+enum { SCHEMA = 1 }; /* what readers rely on; further keys may come without a new number */
+
+/* The lists of all pools, filled in one look through the slots and the listeners. */
+struct lists {
+    json_t *workers, *listeners;
+};
+
+static json_t *worker_object(const struct snapshot_worker *worker, usec now)
+{
+    char peer[ADDR_TEXT];
+    json_t *object = json_object();
+    document_number(object, "slot", worker->slot);
+    document_number_or_null(object, "pid", worker->pid);
+    document_text(object, "state", slot_state_words[worker->state]);
+    document_flag(object, "retiring", worker->retiring);
+    document_seconds(object, "seconds", snapshot_span(worker->since, now));
+    document_seconds(object, "age", snapshot_span(worker->born, now));
+    document_number(object, "generation", worker->generation);
+    document_number(object, "accepted", (long long)worker->accepted);
+    document_number(object, "served", (long long)worker->served);
+    document_text(object, "peer", snapshot_peer(&worker->peer, peer));
+    document_number_or_null(object, "program", worker->program);
+    return object;
+}
+
+static json_t *listener_object(const struct scoreboard_listener *listener, const char *text)
+{
+    json_t *object = json_object();
+    document_text(object, "address", text);
+    document_number(object, "backlog", listener->backlog);
+    document_number(object, "inode", (long long)listener->inode);
+    return object;
+}
+
+static void put_size(json_t *object, const struct snapshot_pool *pool)
+{
+    document_number(object, "target", pool->target);
+    document_number(object, "min_workers", pool->min_workers);
+    document_number(object, "max_workers", pool->max_workers);
+    document_number(object, "min_spare", pool->min_spare);
+    document_number(object, "max_spare", pool->max_spare);
+    document_number(object, "ready", snapshot_ready(pool));
+    document_number(object, "busy", pool->busy);
+    document_number(object, "idle", pool->idle);
+    document_number(object, "starting", pool->starting);
+    document_number(object, "retiring", pool->retiring);
+    document_number(object, "waiting", pool->waiting);
+}
+
+static void put_counts(json_t *object, const struct snapshot_pool *pool)
+{
+    json_t *refused = json_object();
+    document_number(object, "accepted", (long long)pool->accepted);
+    document_number(object, "served", (long long)pool->served);
+    document_number(object, "errors", (long long)pool->errors);
+    for (int i = 0; i < REFUSALS; i++)
+        document_number(refused, refusal_words[i], (long long)pool->refused[i]);
+    json_object_set_new(object, "refused", refused);
+    document_number(object, "retirements", (long long)pool->retirements);
+    document_number(object, "deaths", (long long)pool->deaths);
+}
+
+static json_t *pool_object(const struct snapshot_pool *pool, usec now)
+{
+    json_t *object = json_object();
+    document_text(object, "name", pool->name);
+    document_text(object, "handler", pool->handler);
+    document_text(object, "state", pool_state_words[pool->state]);
+    document_seconds(object, "seconds", snapshot_span(pool->state_since, now));
+    document_text(object, "trouble", pool->trouble);
+    document_number(object, "generation", pool->generation);
+    put_size(object, pool);
+    put_counts(object, pool);
+    return object;
+}
+
+static void list_workers(const struct scoreboard *board, const struct snapshot *snapshot,
+                         struct lists *lists, usec now)
+{
+    struct snapshot_worker worker;
+    for (int i = 0; i < snapshot_slots(board); i++)
+        if (snapshot_worker(board, i, &worker) && worker.pool < (uint32_t)snapshot->count)
+            json_array_append_new(lists[worker.pool].workers, worker_object(&worker, now));
+}
+
+static void list_listeners(const struct scoreboard *board, const struct snapshot *snapshot,
+                           struct lists *lists)
+{
+    char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
+    for (int i = 0; i < snapshot_listeners(board); i++) {
+        const struct scoreboard_listener *listener = &board->listeners[i];
+        uint32_t pool = listener->pool;
+        if (snapshot_listener(board, i, text) && pool < (uint32_t)snapshot->count)
+            json_array_append_new(lists[pool].listeners, listener_object(listener, text));
+    }
+}
+
+/* Takes over the lists. */
+static json_t *pools_array(const struct snapshot *snapshot, struct lists *lists, usec now)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < snapshot->count; i++) {
+        json_t *pool = snapshot->pools[i].used ? pool_object(&snapshot->pools[i], now) : NULL;
+        json_object_set_new(pool, "listeners", lists[i].listeners);
+        json_object_set_new(pool, "workers", lists[i].workers);
+        if (pool)
+            json_array_append_new(array, pool);
+    }
+    return array;
+}
+
+static json_t *reloads_object(const struct scoreboard *board)
+{
+    json_t *object = json_object();
+    document_number(object, "done", board->reloads);
+    document_number(object, "refused", board->reloads_refused);
+    document_time(object, "last", board->reloaded);
+    document_field(object, "refusal", board->reload_result, sizeof board->reload_result);
+    return object;
+}
+
+static json_t *daemon_object(const struct scoreboard *board, usec now)
+{
+    json_t *object = json_object();
+    document_number(object, "version", SCHEMA);
+    document_field(object, "preforkd", board->release, sizeof board->release);
+    document_number(object, "pid", board->master);
+    document_time(object, "time", clock_real());
+    document_seconds(object, "uptime", snapshot_span(board->started, now));
+    document_number(object, "generation", board->generation);
+    json_object_set_new(object, "reloads", reloads_object(board));
+    document_number(object, "upgrades", board->upgrades);
+    document_number(object, "deaths", (long long)board->deaths_written);
+    return object;
+}
+
+char *status_json(const struct scoreboard *board, usec now)
+{
+    struct snapshot *snapshot = snapshot_take(board);
+    struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
+    if (!lists) {
+        free(snapshot);
+        return NULL;
+    }
+    for (int i = 0; i < snapshot->count; i++)
+        lists[i] = (struct lists){.workers = json_array(), .listeners = json_array()};
+    list_workers(board, snapshot, lists, now);
+    list_listeners(board, snapshot, lists);
+    json_t *document = daemon_object(board, now);
+    json_object_set_new(document, "pools", pools_array(snapshot, lists, now));
+    free(lists);
+    free(snapshot);
+    return document_print(document);
+}
+
+#else
+
+#include <stddef.h>
+
+char *status_json(const struct scoreboard *board, usec now)
+{
+    (void)board;
+    (void)now;
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+"""Who is let in: allow, deny, and the limits per source."""
+
+import os
+import random
+import signal
+import socket
+import threading
+
+import client
+import daemon
+import processes
+import wording
+from processes import wait_until
+
+ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
+REFUSED = r' info: pool echo: refused the connection from %s: .* reason=%s missed=\d+'
+
+
+def connect_from(source, address, timeout=client.PATIENCE):
+    """A connection whose own address is `source`."""
+    family = socket.AF_INET6 if ':' in source else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.bind((source, 0))
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def is_served(connection, data=b'x'):
+    """Whether an echo comes back; False where it was closed instead."""
+    try:
+        return client.echo(connection, data) == data
+    except (EOFError, ConnectionError):
+        return False
+
+
+class Gate(daemon.Case):
+    def busy(self, it):
+        return [pid for pid in it.workers('echo') if processes.title(pid).endswith('busy')]
+
+    def served(self, it, source, listener='echo'):
+        with connect_from(source, it.address(listener)) as connection:
+            return is_served(connection)
+
+    def hold(self, it, source):
+        """A connection in a worker's hands; None where it was refused."""
+        connection = connect_from(source, it.address('echo'))
+        self.addCleanup(connection.close)
+        if is_served(connection):
+            return connection
+        connection.close()
+        return None
+
+    def end(self, connection):
+        """Ends it, and waits until the worker has."""
+        connection.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.read_all(connection), b'')
+        connection.close()
+
+
+class Lists(Gate):
+    def test_the_longest_match_decides(self):
+        it = self.start(ECHO % (2, '''allow = { "127.0.0.0/24", "127.0.1.0/24", "127.0.2.2" }
+            deny = { "127.0.0.128/25", "127.0.1.0/24", "127.0.2.0/24" }'''))
+        served = {'127.0.0.1': True, '127.0.0.127': True, '127.0.0.128': False,
+                  '127.0.1.1': False, '127.0.2.1': False, '127.0.2.2': True, '127.0.3.1': False}
+        for source, expected in served.items():
+            self.assertEqual(self.served(it, source), expected, source)
+        it.wait_for_log(REFUSED % (r'127\.0\.0\.128:\d+', 'denied'))
+
+    def test_deny_alone_lets_the_others_in(self):
+        it = self.start(ECHO % (2, 'deny = "127.0.0.2"'))
+        self.assertTrue(self.served(it, '127.0.0.1'))
+        self.assertFalse(self.served(it, '127.0.0.2'))
+        self.assertTrue(self.served(it, '127.0.0.3'))
+
+    def test_both_families_at_one_socket(self):
+        port = daemon.reserve_port(self)
+        it = self.start('pool "echo" { listen = { "*:%d" } workers = 2 allow = { "127.0.0.1", '
+                        '"::1" } echo {} }\n' % port)
+        it.addresses = {'four': ('127.0.0.1', port), 'six': ('::1', port)}
+        self.assertTrue(self.served(it, '127.0.0.1', 'four'))
+        self.assertFalse(self.served(it, '127.0.0.2', 'four'))
+        self.assertTrue(self.served(it, '::1', 'six'))
+
+    def test_unix_peers_are_not_asked(self):
+        it = self.start('pool "echo" { listen = { "unix:@DIR@/sock" } workers = 1\n'
+                        'allow = "192.0.2.1" deny = { "0.0.0.0/0", "::/0" } echo {} }\n')
+        with client.connect(it.path('sock')) as connection:
+            self.assertTrue(is_served(connection))
+
+    def test_a_reload_changes_the_list(self):
+        it = self.start(ECHO % (2, 'allow = "127.0.0.1"'))
+        held = self.hold(it, '127.0.0.1')
+        self.assertFalse(self.served(it, '127.0.0.2'))
+        before = it.workers('echo')
+        it.reload(ECHO % (2, 'allow = "127.0.0.2"'))
+        self.assertTrue(self.served(it, '127.0.0.2'))
+        self.assertFalse(self.served(it, '127.0.0.1'))
+        self.assertTrue(is_served(held), 'who was let in stays')
+        self.end(held)
+        it.wait_for_workers(2, without=before, pool='echo')
+
+    def test_refusals_are_logged_with_the_rate_limited(self):
+        it = self.start(ECHO % (1, 'deny = "127.0.0.2"'))
+        refused = 0
+
+        def is_told():
+            nonlocal refused
+            self.assertFalse(self.served(it, '127.0.0.2'))
+            refused += 1
+            told = it.log.find(REFUSED % (r'127\.0\.0\.2:\d+', 'denied'))
+            return len(told) > 1 and told
+        told = wait_until(is_told, 'a second line')
+        missed = [int(wording.field(match.string, 'missed')) for match in told]
+        self.assertEqual(missed[0], 0)
+        self.assertTrue(0 <= missed[1] <= refused - 2, (missed, refused))
+
+    def test_refused_ones_use_up_no_requests(self):
+        it = self.start(ECHO % (1, 'deny = "127.0.0.2" max_requests = 5'))
+        worker = it.workers('echo')
+        for _ in range(20):
+            self.assertFalse(self.served(it, '127.0.0.2'))
+        self.assertTrue(self.served(it, '127.0.0.1'))
+        self.assertEqual(it.workers('echo'), worker)
+
+    def test_faults(self):
+        faults = {
+            'allow = "10.0.0.1/8"': r'mean "10\.0\.0\.0/8", or the one address "10\.0\.0\.1"',
+            'allow = "10.0.0.0/33"': r'a number from 0 to 32',
+            'deny = "2001:db8::/129"': r'a number from 0 to 128',
+            'deny = "example.org"': r'deny takes addresses and blocks',
+            'allow = {}': r'allow takes a list',
+            'max_per_source = -1': r'max_per_source takes',
+            'rate_per_source = 100001': r'rate_per_source takes',
+        }
+        for text, expected in faults.items():
+            it = self.make(ECHO % (1, text))
+            result = self.run_preforkd('-t', '-c', it.file)
+            self.assertEqual(result.returncode, 1, text)
+            self.assertRegex(result.stderr, expected)
+
+
+class Seats(Gate):
+    def test_as_many_as_may_and_no_more(self):
+        it = self.start(ECHO % (8, 'max_per_source = 2'))
+        held = [self.hold(it, '127.0.0.1') for _ in range(2)]
+        self.assertNotIn(None, held)
+        self.assertIsNone(self.hold(it, '127.0.0.1'))
+        it.wait_for_log(REFUSED % (r'127\.0\.0\.1:\d+', 'max_per_source'))
+        self.assertIsNotNone(self.hold(it, '127.0.0.2'), 'others never notice')
+        self.end(held.pop())
+        self.assertIsNotNone(self.hold(it, '127.0.0.1'))
+        self.assertIsNone(self.hold(it, '127.0.0.1'))
+
+    def test_one_after_the_other_is_never_refused(self):
+        it = self.start(ECHO % (4, 'max_per_source = 1'))
+        for _ in range(300):
+            connection = self.hold(it, '127.0.0.1')
+            self.assertIsNotNone(connection)
+            self.end(connection)
+
+    def rush(self, it, sources, each, most):
+        """All of them connect in the same instant: exactly as many as may get in, of each."""
+        barrier = threading.Barrier(len(sources) * each)
+        got = {source: [] for source in sources}
+
+        def come(source):
+            barrier.wait(client.PATIENCE)
+            try:
+                connection = connect_from(source, it.address('echo'))
+            except OSError as error:
+                got[source].append(error)
+                return
+            if is_served(connection):
+                got[source].append(connection)
+            else:
+                connection.close()
+                got[source].append(None)
+        threads = [threading.Thread(target=come, args=(source,), daemon=True)
+                   for source in sources for _ in range(each)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * client.PATIENCE)
+        for source in sources:
+            inside = [one for one in got[source] if one is not None]
+            self.assertEqual(len(got[source]), each)
+            self.assertEqual(len(inside), min(most, each), f'{source}: {inside}')
+            for connection in inside:
+                self.end(connection)
+
+    def test_a_rush_from_several_sources(self):
+        sources, most = ['127.0.0.%d' % n for n in range(1, 5)], 3
+        it = self.start(ECHO % (24, f'max_per_source = {most}'))
+        for each in [3, 6] * 12:
+            self.rush(it, sources, each, most)
+
+    def test_limits_as_wide_as_the_rush_refuse_nobody(self):
+        it = self.start(ECHO % (16, 'max_per_source = 12'))
+        for _ in range(12):
+            self.rush(it, ['127.0.0.1'], 12, 12)
+        self.assertEqual(it.log.find('refused the connection'), [])
+
+    def test_never_more_in_hand_under_load(self):
+        """Programs count themselves: no two of one source run at once."""
+        it = self.make('pool "echo" { listen = { "systemd:echo" } workers = 12 max_per_source = 1\n'
+                       'exec { command = { "/bin/sh", "@DIR@/count" } } }\n')
+        os.mkdir(it.path('in'))
+        os.chmod(it.path('in'), 0o777)
+        it.put('count', self.counting(), 0o755)
+        it.launch().ready()
+        answers, lock = [], threading.Lock()
+
+        def come(number):
+            choose = random.Random(number)
+            for _ in range(40):
+                source = '127.0.0.%d' % choose.randrange(1, 4)
+                try:
+                    with connect_from(source, it.address('echo')) as connection:
+                        connection.sendall(b'%s\n' % source.encode())
+                        answer = client.read_all(connection)
+                except ConnectionError:
+                    answer = b''
+                with lock:
+                    answers.append(answer)
+        threads = [threading.Thread(target=come, args=(n,), daemon=True) for n in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * client.PATIENCE)
+        self.assertEqual(set(answers) - {b'', b'once\n'}, set())
+        self.assertIn(b'once\n', answers)
+
+    @staticmethod
+    def counting():
+        """The client names its source in its first line; mkdir fails while another has it."""
+        return ('cd @DIR@/in || exit 9\nread source\n'
+                'mkdir "$source" 2>/dev/null || { echo twice; exit 0; }\n'
+                'rmdir "$source"\necho once\n')
+
+    def test_a_killed_worker_gives_its_seat_back(self):
+        it = self.start(ECHO % (4, 'max_per_source = 1'))
+        it.announce('killed by signal 9')
+        for _ in range(5):
+            held = self.hold(it, '127.0.0.1')
+            self.assertIsNotNone(held)
+            self.assertIsNone(self.hold(it, '127.0.0.1'))
+            busy = self.busy(it)
+            self.assertEqual(len(busy), 1)
+            mark = it.mark()
+            it.kill(signal.SIGKILL, busy[0])
+            it.wait_for_log(wording.obituary(busy[0]), mark)
+            held.close()
+
+    def test_a_stopped_worker_holds_nobody_up(self):
+        it = self.start(ECHO % (4, 'max_per_source = 2'))
+        held = self.hold(it, '127.0.0.1')
+        busy = self.busy(it)
+        it.kill(signal.SIGSTOP, busy[0])
+        self.addCleanup(it.kill, signal.SIGCONT, busy[0])
+        for _ in range(50):
+            other = self.hold(it, '127.0.0.1')
+            self.assertIsNotNone(other)
+            self.end(other)
+        other = self.hold(it, '127.0.0.1')
+        self.assertIsNone(self.hold(it, '127.0.0.1'), 'what the stopped one holds, counts')
+        self.end(other)
+        it.kill(signal.SIGCONT, busy[0])
+        self.end(held)
+
+    def test_workers_that_retire_still_count(self):
+        it = self.start(ECHO % (4, 'max_per_source = 1'))
+        held = self.hold(it, '127.0.0.1')
+        it.reload(ECHO % (4, 'max_per_source = 1 umask = 077'))
+        self.assertIsNone(self.hold(it, '127.0.0.1'))
+        self.end(held)
+        self.assertIsNotNone(self.hold(it, '127.0.0.1'))
+
+    def test_pools_count_apart(self):
+        it = self.start(ECHO % (2, 'max_per_source = 1') +
+                        'pool "two" { listen = { "systemd:two" } workers = 2 max_per_source = 1 '
+                        'echo {} }\n')
+        self.assertIsNotNone(self.hold(it, '127.0.0.1'))
+        self.assertTrue(self.served(it, '127.0.0.1', 'two'))
+
+    def test_a_64_of_ipv6_is_one_source(self):
+        """Its addresses come by PROXY headers: the loopback has but one."""
+        it = self.start(ECHO % (4, 'max_per_source = 1 proxy_protocol = on '
+                                   'proxy_from = "127.0.0.1"'))
+
+        def come(source):
+            connection = it.connect('echo')
+            self.addCleanup(connection.close)
+            connection.sendall(b'PROXY TCP6 %s ::1 1 2\r\n' % source)
+            return connection if is_served(connection) else None
+        first = come(b'2001:db8:0:1::1')
+        self.assertIsNotNone(first)
+        self.assertIsNone(come(b'2001:db8:0:1:ffff::2'))
+        self.assertIsNotNone(come(b'2001:db8:0:2::1'))
+        self.assertIsNotNone(come(b'::ffff:192.0.2.1'))
+        self.assertIsNotNone(come(b'::ffff:192.0.2.2'), 'as IPv4')
+        self.end(first)
+        self.assertIsNotNone(come(b'2001:db8:0:1:ffff::2'))
+
+    @daemon.needs_root
+    def test_a_unix_user_is_one_source(self):
+        it = self.start('pool "echo" { listen = { "unix:@DIR@/sock" } socket_mode = 0666 '
+                        'workers = 4 max_per_source = 1 echo {} }\n')
+
+        def come(uid):
+            """The user that connects is the one that the kernel remembers."""
+            os.seteuid(uid)
+            try:
+                connection = client.connect(it.path('sock'))
+            finally:
+                os.seteuid(0)
+            self.addCleanup(connection.close)
+            return connection if is_served(connection) else None
+        first = come(12345)
+        self.assertIsNotNone(first)
+        self.assertIsNone(come(12345))
+        self.assertIsNotNone(come(0))
+        self.end(first)
+        self.assertIsNotNone(come(12345))
+
+
+class Rates(Gate):
+    def burst(self, it, source, count):
+        """How many of so many are served; a client that is as fast as it can be."""
+        return sum(self.served(it, source) for _ in range(count))
+
+    def test_a_bucket_holds_a_seconds_worth(self):
+        it = self.start(ECHO % (4, 'rate_per_source = 5'))
+        self.assertEqual(self.burst(it, '127.0.0.1', 5), 5)
+        wait_until(lambda: not self.served(it, '127.0.0.1'), 'a refusal')
+        it.wait_for_log(REFUSED % (r'127\.0\.0\.1:\d+', 'rate_per_source'))
+        self.assertEqual(self.burst(it, '127.0.0.2', 5), 5, 'others never notice')
+        wait_until(lambda: self.served(it, '127.0.0.1'), 'being let in again')
+
+    def test_one_a_second(self):
+        it = self.start(ECHO % (2, 'rate_per_source = 1'))
+        self.assertTrue(self.served(it, '127.0.0.1'))
+        wait_until(lambda: not self.served(it, '127.0.0.1'), 'a refusal')
+        wait_until(lambda: self.served(it, '127.0.0.1'), 'being let in again')
+
+
+if __name__ == '__main__':
+    daemon.main()

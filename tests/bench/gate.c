@@ -1,0 +1,111 @@
+/*
+ * gate - what the gate costs, in nanoseconds a connection: unset, with a list of 1000 blocks, with
+ * limits per source; each the median of rounds that take turns.
+ *
+ * usage: gate [ROUNDS [CALLS]]
+ */
+#include "../../src/config/blocks.h"
+#include "../../src/shared/sources.h"
+#include "../../src/worker/lane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCKS = 1000, PEERS = 4096, ROUNDS_MAX = 1000, NEIGHBOURS = 15 };
+
+static struct addr peers[PEERS];
+static struct scoreboard *board;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static uint32_t any(void)
+{
+    static uint64_t state = 7;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 32);
+}
+
+/* Blocks of /8 to /32, and all the rest: nobody is refused, for a refusal has its line in the log. */
+static const struct blocks *make_list(struct arena *arena)
+{
+    static struct block list[BLOCKS + 1];
+    for (int i = 0; i < BLOCKS; i++) {
+        int bits = 8 + (int)(any() % 25);
+        struct addr_number number = {.low = any(), .family = AF_INET};
+        list[i] = (struct block){addr_mask(number, bits), bits, BLOCK_ALLOW};
+    }
+    for (int i = 0; i < PEERS; i++) {
+        uint32_t ip = htonl((uint32_t)list[any() % BLOCKS].first.low | (any() & 0xff));
+        addr_from_bytes(&peers[i], AF_INET, (const uint8_t *)&ip, 1024 + any() % 60000);
+    }
+    list[BLOCKS] = (struct block){.first.family = AF_INET, .verdict = BLOCK_ALLOW};
+    return blocks_make(arena, list, BLOCKS + 1);
+}
+
+/* What the lane does for a connection beside serving it. The peer is copied as accept() would. */
+static double measure(struct gate *volatile gate, int calls)
+{
+    struct conn conn = {.fd = -1};
+    long admitted = 0;
+    double began = now();
+    for (int i = 0; i < calls; i++) {
+        conn.peer = peers[i % PEERS];
+        struct gate *ours = gate;
+        admitted += !ours || gate_admit(ours, &conn);
+        if (ours)
+            gate_leave(ours);
+    }
+    double took = now() - began;
+    if (admitted != calls) {
+        fprintf(stderr, "gate: %ld of %d let in\n", admitted, calls);
+        exit(EXIT_FAILURE);
+    }
+    return took / calls;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static struct gate *open_kind(int kind, const struct blocks *list)
+{
+    static struct pool_config pools[4] = {
+        {.name = "unset"}, {.name = "list"}, {.name = "max"}, {.name = "rate"}};
+    pools[1].admitted = list;
+    pools[2].max_per_source = 1;
+    pools[3].rate_per_source = 100000;
+    return gate_open(&pools[kind], board, &board->slots[0]);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const words[] = {"unset", "allow, 1000 blocks", "max_per_source, 16 workers",
+                                        "rate_per_source"};
+    static double took[4][ROUNDS_MAX];
+    int rounds = argc > 1 ? atoi(argv[1]) : 20, calls = argc > 2 ? atoi(argv[2]) : 200000, fd;
+    struct arena *arena = arena_open(1024 * 1024);
+    board = scoreboard_open(&fd);
+    if (!arena || !board || rounds < 1 || rounds > ROUNDS_MAX || calls < 1)
+        return EXIT_FAILURE;
+    for (int i = 0; i <= NEIGHBOURS; i++)
+        scoreboard_take(board, i, 0);
+    const struct blocks *list = make_list(arena);
+    for (int round = 0; round < rounds; round++)
+        for (int kind = 0; kind < 4; kind++)
+            took[kind][round] = measure(open_kind(kind, list), calls);
+    for (int kind = 0; kind < 4; kind++) {
+        qsort(took[kind], (size_t)rounds, sizeof(double), compare);
+        printf("%-28s %7.1f ns, above unset %7.1f (%.1f to %.1f)\n", words[kind],
+               took[kind][rounds / 2], took[kind][rounds / 2] - took[0][rounds / 2], took[kind][0],
+               took[kind][rounds - 1]);
+    }
+    return EXIT_SUCCESS;
+}

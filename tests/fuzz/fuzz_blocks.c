@@ -1,0 +1,97 @@
+/* Any lines as blocks, every second one denied: what is read prints to what reads back to the same;
+ * and at the edges of each block the table says what a search through all of them does. */
+#include "fuzz.h"
+
+#include "../../src/config/blocks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCKS_MOST = 64, WORD_MOST = 100 };
+
+static void must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void check_printed(const struct block *block)
+{
+    char text[BLOCK_TEXT];
+    struct block again;
+    must(block_read(&again, block_print(block, text)) == BLOCK_GOOD);
+    must(addr_compare(&again.first, &block->first) == 0 && again.bits == block->bits &&
+         again.first.family == block->first.family);
+}
+
+static int read_blocks(const uint8_t *bytes, size_t size, struct block *blocks)
+{
+    int count = 0;
+    while (size && count < BLOCKS_MOST) {
+        char word[WORD_MOST];
+        const uint8_t *end = memchr(bytes, '\n', size);
+        size_t length = end ? (size_t)(end - bytes) : size, next = length + (end ? 1 : 0);
+        snprintf(word, sizeof word, "%.*s", length < WORD_MOST ? (int)length : WORD_MOST - 1,
+                 (const char *)bytes);
+        enum block_fault fault = block_read(&blocks[count], word);
+        if (fault == BLOCK_GOOD || fault == BLOCK_HOST_BITS) {
+            check_printed(&blocks[count]);
+            blocks[count].verdict = count % 2 ? BLOCK_DENY : BLOCK_ALLOW;
+            count++;
+        }
+        bytes += next;
+        size -= next;
+    }
+    return count;
+}
+
+static enum block_verdict search(const struct block *blocks, int count,
+                                 const struct addr_number *number)
+{
+    enum block_verdict verdict = BLOCK_NONE;
+    int longest = -1;
+    for (int i = 0; i < count; i++) {
+        struct addr_number first = addr_mask(*number, blocks[i].bits);
+        if (blocks[i].first.family != number->family || blocks[i].bits < longest ||
+            addr_compare(&first, &blocks[i].first) != 0)
+            continue;
+        if (blocks[i].bits > longest || blocks[i].verdict > verdict)
+            verdict = blocks[i].verdict;
+        longest = blocks[i].bits;
+    }
+    return verdict;
+}
+
+/* The addresses around a block's first and around its last. */
+static void check_edges(const struct blocks *made, const struct block *blocks, int count,
+                        const struct block *block)
+{
+    int low_bits = (block->first.family == AF_INET ? 32 : 128) - block->bits;
+    struct addr_number number = block->first;
+    for (int edge = 0; edge < 2; edge++) {
+        for (int step = -1; step <= 1; step++) {
+            struct addr_number near = number;
+            near.low += (uint64_t)(int64_t)step;
+            if (near.family == AF_INET)
+                near.low &= UINT32_MAX;
+            must(blocks_find(made, &near) == search(blocks, count, &near));
+        }
+        number.low |= low_bits >= 64 ? UINT64_MAX : ((uint64_t)1 << low_bits) - 1;
+        if (low_bits > 64)
+            number.high |= low_bits >= 128 ? UINT64_MAX : ((uint64_t)1 << (low_bits - 64)) - 1;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct block blocks[BLOCKS_MOST];
+    int count = read_blocks(bytes, size, blocks);
+    struct arena *arena = arena_open(64 * 1024);
+    must(arena != NULL);
+    const struct blocks *made = blocks_make(arena, blocks, count);
+    for (int i = 0; i < count; i++)
+        check_edges(made, blocks, count, &blocks[i]);
+    arena_close(arena);
+    return 0;
+}

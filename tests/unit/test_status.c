@@ -1,0 +1,367 @@
+#include "../../src/shared/deaths.h"
+#include "../../src/shared/status.h"
+#include "unit.h"
+
+#include "build-config.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define NOW (1000 * USEC_SECOND)
+
+static struct scoreboard *board;
+static int fd;
+
+static void set_up(void)
+{
+    setenv("TZ", "UTC", 1);
+    tzset();
+    board = scoreboard_open(&fd);
+    ck_assert(board != NULL);
+    board->master = 4711;
+    board->started = NOW - 90 * USEC_SECOND;
+    board->generation = 3;
+    strcpy(board->release, "1.2.3");
+}
+
+static void tear_down(void)
+{
+    scoreboard_close(board, fd);
+}
+
+static struct scoreboard_pool *add_pool(const char *name, enum pool_state state, int workers)
+{
+    struct scoreboard_pool *pool = &board->pools[scoreboard_add_pool(board, name)];
+    strcpy(pool->handler, "echo");
+    pool->state = state;
+    pool->state_since = NOW - 12 * USEC_SECOND;
+    pool->target = pool->min_workers = pool->max_workers = workers;
+    pool->generation = 3;
+    return pool;
+}
+
+static struct slot *add_worker(int number, int pool, enum slot_state state)
+{
+    struct slot *slot = scoreboard_take(board, number, pool);
+    slot->pid = 100 + number;
+    slot->state = state;
+    slot->ready = state >= SLOT_IDLE;
+    slot->generation = 3;
+    slot->born = NOW - 60 * USEC_SECOND;
+    return slot;
+}
+
+static void serve(struct slot *slot, const char *ip, int port)
+{
+    slot->state = SLOT_BUSY;
+    slot->since = NOW - 2500 * 1000;
+    slot->peer = (struct slot_peer){.family = AF_INET, .port = (uint16_t)port, .uid = (uint32_t)-1};
+    inet_pton(AF_INET, ip, slot->peer.ip);
+}
+
+/* A pool with a worker of every kind, and one that can't start any. */
+static void furnish(void)
+{
+    struct scoreboard_pool *web = add_pool("web", POOL_SERVING, 4);
+    struct scoreboard_pool *mail = add_pool("mail", POOL_DEGRADED, 2);
+    web->accepted = 10;
+    web->served = 8;
+    web->refused[REFUSED_RATE] = 4;
+    web->retirements = 6;
+    mail->deaths = 7;
+    mail->max_workers = 20;
+    strcpy(mail->trouble, "can't chroot to /x: No such file or directory");
+    serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 4321);
+    add_worker(1, 0, SLOT_IDLE)->accepted = 5;
+    add_worker(2, 0, SLOT_STARTING)->refused[REFUSED_DENIED] = 2;
+    add_worker(3, 0, SLOT_IDLE)->retiring = 1;
+    add_worker(5, 0, SLOT_BUSY)->generation = 2;
+    add_worker(9, 1, SLOT_WAITING)->pid = 0;
+    board->listeners[0] = (struct scoreboard_listener){
+        .used = 1, .pool = 0, .inode = 77, .backlog = 4096, .text = "127.0.0.1:80"};
+    board->listeners[1] =
+        (struct scoreboard_listener){.used = 1, .pool = 1, .text = "unix:/run/mail.sock"};
+    board->listeners_end = 2;
+}
+
+START_TEST(text_of_a_status)
+{
+    static const char expected[] =
+        "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
+        "last reload: 1970-01-01T00:00:01+00:00, refused: a.conf:3: no\n"
+        "\n"
+        "POOL  HANDLER  STATE     READY  SIZE  BUSY  IDLE  STARTING  RETIRING\n"
+        "web   echo     serving     2/4     4     1     1         1         2\n"
+        "mail  echo     degraded    0/2  2-20     0     0         0         0\n"
+        "\n"
+        "POOL  ACCEPTED  SERVED  ERRORS  REFUSED  RETIRED  DIED\n"
+        "web         15       8       0        6        6     0\n"
+        "mail         0       0       0        0        0     7\n"
+        "\n"
+        "pool mail: degraded for 12.0 s: can't chroot to /x: No such file or directory\n"
+        "\n"
+        "LISTENER             POOL  BACKLOG\n"
+        "127.0.0.1:80         web      4096\n"
+        "unix:/run/mail.sock  mail        0\n";
+    furnish();
+    scoreboard_note_reload(board, "a.conf:3: no");
+    board->reloaded = USEC_SECOND;
+    char *text = status_text(board, NOW);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+END_TEST
+
+START_TEST(text_of_a_status_of_nothing)
+{
+    char *text = status_text(board, NOW);
+    ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n\n");
+    free(text);
+}
+END_TEST
+
+/* No free seat, and no room for more: since the last one was taken. */
+START_TEST(a_full_pool)
+{
+    add_pool("web", POOL_SERVING, 2);
+    serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 1);
+    struct slot *last = add_worker(1, 0, SLOT_IDLE);
+    char *text = status_text(board, NOW);
+    ck_assert_ptr_nonnull(strstr(text, " serving "));
+    ck_assert_ptr_null(strstr(text, "full"));
+    free(text);
+    serve(last, "192.0.2.7", 2);
+    last->since = NOW - 300 * 1000;
+    text = status_text(board, NOW);
+    ck_assert_ptr_nonnull(strstr(text, "\npool web: full for 300 ms\n"));
+    free(text);
+}
+END_TEST
+
+static void die(int pid)
+{
+    struct death death = {
+        .when = 1795000000 * USEC_SECOND,
+        .pool = "web",
+        .pid = pid,
+        .generation = 3,
+        .status = SIGSEGV,
+        .age = 93 * USEC_SECOND + 100000,
+        .served = 382,
+        .cpu_user = 1230 * 1000,
+        .cpu_system = 20 * 1000,
+        .memory = 12897484,
+        .was_ready = 1,
+        .peer = {.family = AF_UNIX, .uid = 1000},
+        .why = "killed by signal 11 (Segmentation fault)",
+        .core = "none: limits { core = 0 }",
+        .last = "oh no",
+    };
+    deaths_write(board, &death);
+}
+
+START_TEST(text_of_deaths)
+{
+    static const char expected[] =
+        "2026-11-18T11:06:40+00:00 pool web: worker 9 killed by signal 11 (Segmentation fault)\n"
+        "  age 1m 33s, 382 served, generation 3\n"
+        "  CPU 1.2 s user and 20 ms system, memory 12.3 MiB at its peak\n"
+        "  core: none: limits { core = 0 }\n"
+        "  serving unix,uid=1000\n"
+        "  last words: oh no\n";
+    die(9);
+    char *text = deaths_text(board);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+END_TEST
+
+START_TEST(text_of_no_deaths)
+{
+    char *text = deaths_text(board);
+    ck_assert_str_eq(text, "no worker has died other than by being retired\n");
+    free(text);
+}
+END_TEST
+
+/* What a hostile worker may leave: a byte everywhere. */
+static const int bytes[] = {0x01, 0x0a, 0x1b, 0x22, 0x5c, 0x7f, 0x80, 0xc3, 0xed, 0xff};
+
+static void spoil(int byte)
+{
+    uint32_t ends[] = {board->pools_end, board->listeners_end, board->slots_end};
+    memset(board, byte, sizeof *board - sizeof board->slots - sizeof board->rates);
+    memset(board->slots, byte, 20 * sizeof *board->slots);
+    if (byte == 0xff)
+        return; /* else with ends that are right, for a look through the whole costs its memory */
+    board->pools_end = ends[0];
+    board->listeners_end = ends[1];
+    board->slots_end = ends[2];
+}
+
+static void check_plain(char *text)
+{
+    ck_assert_ptr_nonnull(text);
+    for (const char *at = text; *at; at++)
+        ck_assert((*at >= 0x20 || *at == '\n') && *at != 0x7f);
+    free(text);
+}
+
+START_TEST(hostile_text_is_plain)
+{
+    furnish();
+    die(1);
+    spoil(bytes[_i]);
+    check_plain(status_text(board, NOW));
+    check_plain(deaths_text(board));
+}
+END_TEST
+
+/* A reader has no more rights than to read. */
+START_TEST(reading_is_enough)
+{
+    furnish();
+    die(1);
+    const struct scoreboard *read = mmap(NULL, sizeof *read, PROT_READ, MAP_SHARED, fd, 0);
+    ck_assert_ptr_ne(read, MAP_FAILED);
+    check_plain(status_text(read, NOW));
+    check_plain(deaths_text(read));
+    free(status_json(read, NOW));
+    free(deaths_json(read));
+    munmap((void *)read, sizeof *read);
+}
+END_TEST
+
+#if HAVE_JANSSON
+
+#include <jansson.h>
+
+/* It is one line, and JSON as strict as jansson is. */
+static json_t *parse(char *text)
+{
+    json_error_t error;
+    ck_assert_ptr_nonnull(text);
+    ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+    json_t *document = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    ck_assert_msg(document != NULL, "%s: %s", error.text, text);
+    free(text);
+    return document;
+}
+
+static const char *printed(const json_t *object, const char *key)
+{
+    static char *text;
+    free(text);
+    text = json_dumps(json_object_get(object, key), JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    return text ? text : "missing";
+}
+
+static void check_keys(const json_t *object, const char *const (*expected)[2])
+{
+    for (int i = 0; expected[i][0]; i++)
+        ck_assert_msg(strcmp(printed(object, expected[i][0]), expected[i][1]) == 0, "%s is %s",
+                      expected[i][0], printed(object, expected[i][0]));
+}
+
+START_TEST(json_of_a_status)
+{
+    static const char *const head[][2] = {
+        {"version", "1"},    {"preforkd", "\"1.2.3\""}, {"pid", "4711"}, {"uptime", "90.0"},
+        {"generation", "3"}, {"upgrades", "0"},         {"deaths", "0"}, {NULL, NULL}};
+    static const char *const reloads[][2] = {
+        {"done", "1"}, {"refused", "1"}, {"refusal", "null"}, {NULL, NULL}};
+    static const char *const web[][2] = {
+        {"name", "\"web\""}, {"state", "\"serving\""}, {"seconds", "12.0"},
+        {"trouble", "null"}, {"ready", "2"},           {"busy", "1"},
+        {"idle", "1"},       {"starting", "1"},        {"retiring", "2"},
+        {"accepted", "15"},  {"served", "8"},          {"retirements", "6"},
+        {NULL, NULL}};
+    static const char *const worker[][2] = {
+        {"slot", "0"},      {"pid", "100"},  {"state", "\"busy\""},          {"retiring", "false"},
+        {"seconds", "2.5"}, {"age", "60.0"}, {"peer", "\"192.0.2.7:4321\""}, {"program", "null"},
+        {NULL, NULL}};
+    static const char *const listener[][2] = {
+        {"address", "\"127.0.0.1:80\""}, {"backlog", "4096"}, {"inode", "77"}, {NULL, NULL}};
+    furnish();
+    scoreboard_note_reload(board, "no");
+    scoreboard_note_reload(board, NULL);
+    json_t *document = parse(status_json(board, NOW));
+    check_keys(document, head);
+    check_keys(json_object_get(document, "reloads"), reloads);
+    json_t *pool = json_array_get(json_object_get(document, "pools"), 0);
+    check_keys(pool, web);
+    ck_assert_uint_eq(json_array_size(json_object_get(pool, "workers")), 5);
+    check_keys(json_array_get(json_object_get(pool, "workers"), 0), worker);
+    check_keys(json_array_get(json_object_get(pool, "listeners"), 0), listener);
+    pool = json_array_get(json_object_get(document, "pools"), 1);
+    ck_assert_str_eq(printed(pool, "waiting"), "1");
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(json_of_deaths)
+{
+    static const char *const death[][2] = {
+        {"number", "1"},        {"time", "\"2026-11-18T11:06:40+00:00\""},
+        {"pool", "\"web\""},    {"pid", "9"},
+        {"exit", "null"},       {"signal", "\"SEGV\""},
+        {"cause", "\"own\""},   {"core", "false"},
+        {"age", "93.1"},        {"served", "382"},
+        {"cpu_user", "1.23"},   {"cpu_system", "0.02"},
+        {"memory", "12897484"}, {"peer", "\"unix,uid=1000\""},
+        {"last", "\"oh no\""},  {"out_of_memory", "false"},
+        {"ready", "true"},      {NULL, NULL}};
+    for (int pid = 9; pid < 80; pid++)
+        die(pid);
+    json_t *document = parse(deaths_json(board));
+    ck_assert_str_eq(printed(document, "count"), "71");
+    json_t *deaths = json_object_get(document, "deaths");
+    ck_assert_uint_eq(json_array_size(deaths), SCOREBOARD_DEATHS);
+    ck_assert_str_eq(printed(json_array_get(deaths, 63), "pid"), "79");
+    json_decref(document);
+    memset(board->deaths, 0, sizeof board->deaths);
+    board->deaths_written = 0;
+    die(9);
+    document = parse(deaths_json(board));
+    check_keys(json_array_get(json_object_get(document, "deaths"), 0), death);
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(hostile_json_is_json)
+{
+    furnish();
+    die(1);
+    spoil(bytes[_i]);
+    json_decref(parse(status_json(board, NOW)));
+    json_decref(parse(deaths_json(board)));
+}
+END_TEST
+
+#endif
+
+int main(void)
+{
+    enum { BYTES = sizeof bytes / sizeof *bytes };
+    TCase *tcase = tcase_create("status");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, text_of_a_status);
+    tcase_add_test(tcase, text_of_a_status_of_nothing);
+    tcase_add_test(tcase, a_full_pool);
+    tcase_add_test(tcase, text_of_deaths);
+    tcase_add_test(tcase, text_of_no_deaths);
+    tcase_add_loop_test(tcase, hostile_text_is_plain, 0, BYTES);
+    tcase_add_test(tcase, reading_is_enough);
+#if HAVE_JANSSON
+    tcase_add_test(tcase, json_of_a_status);
+    tcase_add_test(tcase, json_of_deaths);
+    tcase_add_loop_test(tcase, hostile_json_is_json, 0, BYTES);
+#endif
+    tcase_set_timeout(tcase, 120);
+    return unit_run("status", tcase);
+}
