@@ -1,6 +1,8 @@
 #include "launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -36,6 +38,17 @@ static bool take_place(const struct launch *launch)
            (launch->directory < 0 || fchdir(launch->directory) == 0);
 }
 
+/* A script can't be run by a descriptor that is closed at exec: ENOENT says so (execveat(2)). */
+static void execute(const struct launch *launch)
+{
+    if (launch->program > 0) {
+        execveat(launch->program, "", launch->arguments, launch->environment, AT_EMPTY_PATH);
+        if (errno != ENOENT)
+            return;
+    }
+    execve(launch->path, launch->arguments, launch->environment);
+}
+
 /* A parent that died before it was our death's signal sends none: then we are somebody else's child.
  */
 static int child_main(void *argument)
@@ -51,11 +64,11 @@ static int child_main(void *argument)
         birth->error = errno;
         _exit(127);
     }
-    close_range(STDERR_FILENO + 1, ~0U, 0);
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     default_dispositions();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(launch->path, launch->arguments, launch->environment);
+    execute(launch);
     birth->error = errno;
     _exit(127);
 }

@@ -16,6 +16,9 @@
 
 struct launch {
     const char *path;       /* absolute, or relative to `directory` */
+    int program;            /* where it is not 0: a descriptor of what to run instead of what now
+                               has this path; of a script, `path` is run all the same, since its
+                               interpreter needs a name */
     char *const *arguments; /* argv, ended by NULL */
     char *const *environment;
     int directory;     /* the program's working directory; -1: ours */

@@ -86,6 +86,15 @@ static bool follows(const char *option, const struct pool_config *old,
            (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
 }
 
+/* Whether workers have it from their birth, although others would follow a change in place. */
+static bool is_kept(const struct handler_section *handler, const char *option)
+{
+    for (const char *const *name = handler->kept; name && *name; name++)
+        if (strcmp(*name, option) == 0)
+            return true;
+    return false;
+}
+
 /* From a fixed size to one that follows the load, or back: one difference, whatever options it
  * takes. */
 static bool compare_kinds_of_size(struct difference *difference, const struct pool_config *old,
@@ -109,9 +118,13 @@ static void compare_options(struct difference *difference, const struct pool_con
                             const struct pool_config *new)
 {
     bool other_kind = compare_kinds_of_size(difference, old, new);
-    for (const struct option_row *row = pool_rows; row->name; row++)
+    for (const struct option_row *row = pool_rows; row->name; row++) {
+        struct option_row here = *row;
+        if (is_kept(new->handler, row->name))
+            here.flags &= ~(unsigned)OPTION_LIVE;
         if (!(other_kind && sizes_has(row)) && !follows(row->name, old, new))
-            compare_row(difference, row, old, new);
+            compare_row(difference, &here, old, new);
+    }
 }
 
 /* The file that workers load may have been replaced at its path. */

@@ -67,6 +67,11 @@ struct origin {
                                  NULL: all stand in `file` */
 };
 
+/* A value of an option of the pool, as a file would have it. */
+struct option_default {
+    const char *name, *value;
+};
+
 /* A section that names a handler: what config must know of the handler. */
 struct handler_section {
     const char *name;
@@ -74,6 +79,12 @@ struct handler_section {
     size_t size;                   /* of its struct, made zeroed and filled by the rows */
     const char *const *refused;    /* names of pool options that it can't honour, ended by NULL;
                                       NULL: none */
+    const struct option_default *defaults; /* of pool options, where they are other ones with this
+                                              handler; ended by a NULL name; NULL: none */
+    const char *const
+        *kept; /* names of pool options that a change could give to workers in place, but
+                                not with this handler: they have it from their birth. Ended by NULL;
+                                NULL: none */
 };
 
 /* The index of a row by its option's name; -1 where there is none. */

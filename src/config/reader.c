@@ -183,6 +183,19 @@ static void check_refused(struct reader *reader, const struct place *place)
     }
 }
 
+/* Of the options that the file leaves open. */
+static void fill_defaults(const struct reader *reader, const struct place *place)
+{
+    const struct handler_section *handler = place->pool->handler;
+    const struct option_default *each = handler ? handler->defaults : NULL;
+    for (; each && each->name; each++) {
+        int index = option_find(pool_rows, each->name);
+        if (!place->lines[index])
+            option_read(&pool_rows[index], place->pool, &each->value, 1, &reader->config->faults,
+                        place->file, place->line);
+    }
+}
+
 static void check_handler(struct reader *reader, const struct place *place)
 {
     char known[256] = "";
@@ -327,6 +340,7 @@ static void check_statements(struct reader *reader, struct place *place, struct 
     if (place->kind == PLACE_POOL) {
         check_handler(reader, place);
         check_refused(reader, place);
+        fill_defaults(reader, place);
     }
 }
 

@@ -48,6 +48,30 @@ int conn_write(struct conn *conn, const void *data, size_t size)
     return 0;
 }
 
+ssize_t conn_read_now(struct conn *conn, void *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = recv(conn->fd, data, size, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    conn->in += (uint64_t)n;
+    return n;
+}
+
+ssize_t conn_write_now(struct conn *conn, const void *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = send(conn->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    conn->out += (uint64_t)n;
+    return n;
+}
+
 void conn_finish(struct conn *conn)
 {
     char unread[4096];

@@ -35,6 +35,11 @@ ssize_t conn_read(struct conn *conn, void *data, size_t size);
 /* Writes all of it. 0, -ETIMEDOUT where there was no room for idle_timeout, or -errno. */
 int conn_write(struct conn *conn, const void *data, size_t size);
 
+/* The same without waiting: -EAGAIN where nothing is there, or no room; of what is to be written
+ * perhaps a part. */
+ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
+ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
+
 /* Says that no more will come, and takes in what the peer still sends, for 2 s and 64 KiB at most:
  * closing a socket with unread bytes would reset it, and could take back what was just written
  * (RFC 1122, 4.2.2.13). */

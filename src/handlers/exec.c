@@ -9,6 +9,7 @@
 
 #include "../base/launch.h"
 #include "../base/log.h"
+#include "program.h"
 #include "ucspi.h"
 
 #include <errno.h>
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,22 +67,8 @@ static void exec_check(const char *pool, const void *config, const struct origin
                        struct faults *faults)
 {
     const struct exec_config *exec = config;
-    const char *program = exec->command.at[0];
-    int line = option_line(rows, origin, "command");
-    struct stat file;
-    if (program[0] != '/')
-        faults_add(faults, origin->file, line, "exec: the program \"%s\" must be an absolute path",
-                   program);
-    else if (stat(program, &file) != 0)
-        faults_add(faults, origin->file, line, "pool %s: exec: the program %s: %s", pool, program,
-                   strerror(errno));
-    else if (!S_ISREG(file.st_mode))
-        faults_add(faults, origin->file, line, "pool %s: exec: the program %s is no regular file",
-                   pool, program);
-    else if (faccessat(AT_FDCWD, program, X_OK, AT_EACCESS) != 0)
-        faults_add(faults, origin->file, line,
-                   "pool %s: exec: the pool's user can't execute the program %s: %s", pool, program,
-                   strerror(errno));
+    program_check(exec->command.at[0], pool, "exec", origin->file,
+                  option_line(rows, origin, "command"), faults);
 }
 
 /* A listener that is bound to one address tells that of its connections. */

@@ -29,6 +29,16 @@ struct service {
     int pause_msec;          /* set by serve: how long the worker should take no other connection */
     const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
+    unsigned seats;      /* how many connections the pool serves at once, at most */
+    int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */
+    int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
+    int log_level;       /* of a line about each request; -1: none */
+
+    /* For a handler that serves requests in turn on one connection. `renew`: none is in hand, or the
+     * next: its time counts from here. `crowded`: whether a connection without a request should be
+     * given up, because no seat is free, or the worker is told to finish. */
+    void (*renew)(struct service *service);
+    bool (*crowded)(struct service *service);
 };
 
 struct handler {
@@ -64,7 +74,7 @@ struct handler {
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
-    handler_chargen, handler_exec, handler_module;
+    handler_chargen, handler_exec, handler_module, handler_cgi;
 
 /* The sections of all handlers, ended by NULL. */
 extern const struct handler_section *const handler_sections[];

@@ -1,6 +1,5 @@
 #include "bell.h"
 
-#include <stdbool.h>
 #include <unistd.h>
 
 static bool is_free(const struct slot *slot)
@@ -22,6 +21,11 @@ static bool finds_free(const struct bell *bell, int wanted)
         at = bell->slots[at].next_seat;
     }
     return false;
+}
+
+bool bell_finds_seat(const struct bell *bell)
+{
+    return finds_free(bell, 1);
 }
 
 void bell_look(const struct bell *bell)

@@ -11,6 +11,8 @@
 
 #include "../shared/scoreboard.h"
 
+#include <stdbool.h>
+
 struct bell {
     const struct slot *slots; /* all of the scoreboard's */
     struct scoreboard_pool *pool;
@@ -21,6 +23,9 @@ struct bell {
 
 /* Counts free seats in the ring of the pool's slots, and rings where there are too few. */
 void bell_look(const struct bell *bell);
+
+/* Whether another worker of the pool has a free seat. */
+bool bell_finds_seat(const struct bell *bell);
 
 /* To be called after the slot says that its seat is taken. Of two workers who take the last seats
  * together, at least one sees, behind the fence, that the other's is taken too; and whoever comes

@@ -148,6 +148,22 @@ static void pause_awhile(struct lane *lane)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+static struct lane *lane_of(struct service *service)
+{
+    return (struct lane *)((char *)service - offsetof(struct lane, service));
+}
+
+void lane_renew(struct service *service)
+{
+    lane_of(service)->slot->since = clock_now();
+}
+
+bool lane_crowded(struct service *service)
+{
+    const struct lane *lane = lane_of(service);
+    return !lane_open(lane) || !bell_finds_seat(&lane->bell);
+}
+
 void lane_serve(struct lane *lane, struct conn *conn)
 {
     bool programs = lane->handler->runs_programs;

@@ -143,6 +143,12 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.listener_count = birth->listener_count;
     lane.service.mark = &pool->mark;
     lane.service.stopping = &lane.stopping;
+    lane.service.seats = (unsigned)(pool->workers ? pool->workers : pool->max_workers);
+    lane.service.idle_timeout = pool->idle_timeout;
+    lane.service.request_timeout = pool->request_timeout;
+    lane.service.log_level = lane.log_level;
+    lane.service.renew = lane_renew;
+    lane.service.crowded = lane_crowded;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)

@@ -1,0 +1,437 @@
+/*
+ * cgi - a FastCGI responder that runs CGI/1.1 programs: one for each request that a web server sends.
+ *
+ * The rooms: cgi_session takes the web server's records apart, cgi_script finds the program, cgi_env
+ * makes its environment, cgi_relay runs it. Here they are put together, and the log is told.
+ */
+#include "cgi_answer.h"
+#include "cgi_log.h"
+#include "cgi_relay.h"
+#include "cgi_script.h"
+#include "program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How often a connection at rest asks whether it should be given up. */
+#define REST_SLICE ((usec)250 * 1000)
+
+static const char *const stderr_choices[] = {"log", "server", NULL};
+
+static const struct option_row rows[] = {
+    {.name = "root",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct cgi_config, root),
+     .min = 1,
+     .max = PATH_MAX - 1},
+    {.name = "program",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct cgi_config, program),
+     .min = 1,
+     .max = PATH_MAX - 1},
+    {.name = "suffixes",
+     .type = OPTION_WORDS,
+     .offset = offsetof(struct cgi_config, suffixes),
+     .min = 1,
+     .max = 100},
+    {.name = "interpreter",
+     .type = OPTION_WORDS,
+     .offset = offsetof(struct cgi_config, interpreter),
+     .min = 1,
+     .max = 100},
+    {.name = "stderr",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct cgi_config, stderr_choice),
+     .choices = stderr_choices,
+     .fallback = "log"},
+    OPTION_END,
+};
+
+static const struct option_default defaults[] = {{"request_timeout", "60"}, {NULL, NULL}};
+
+/* What the worker keeps by itself, it has from its birth. */
+static const char *const kept[] = {"request_timeout", NULL};
+
+/* One for all requests of the process, which come one after the other. */
+static struct cgi_env env;
+static struct cgi_script script;
+static unsigned char spool[2 * CGI_INPUT]; /* see spool_body */
+
+/* --- the check ----------------------------------------------------------------------------- */
+
+struct checking {
+    const char *pool;
+    const struct cgi_config *config;
+    const struct origin *origin;
+    struct faults *faults;
+};
+
+#define FAULT(checking, option, ...)                                                               \
+    faults_add((checking)->faults, (checking)->origin->file,                                       \
+               option_line(rows, (checking)->origin, option), __VA_ARGS__)
+
+static void check_root(const struct checking *checking)
+{
+    const char *root = checking->config->root;
+    struct stat found;
+    if (root[0] != '/')
+        FAULT(checking, "root", "pool %s: cgi: root is an absolute path, not \"%s\"",
+              checking->pool, root);
+    else if (stat(root, &found) != 0)
+        FAULT(checking, "root", "pool %s: cgi: root %s: %s", checking->pool, root, strerror(errno));
+    else if (!S_ISDIR(found.st_mode))
+        FAULT(checking, "root", "pool %s: cgi: root %s is no directory", checking->pool, root);
+    else if (faccessat(AT_FDCWD, root, X_OK, AT_EACCESS) != 0)
+        FAULT(checking, "root", "pool %s: cgi: the pool's user can't enter root %s: %s",
+              checking->pool, root, strerror(errno));
+}
+
+static void check_interpreters(const struct checking *checking)
+{
+    const struct words *words = &checking->config->interpreter;
+    for (int i = 0; i < words->count; i++) {
+        const char *equals = strchr(words->at[i], '=');
+        if (!equals || equals == words->at[i])
+            FAULT(checking, "interpreter",
+                  "pool %s: cgi: interpreter takes SUFFIX=PROGRAM, not \"%s\"", checking->pool,
+                  words->at[i]);
+        else
+            program_check(equals + 1, checking->pool, "cgi", checking->origin->file,
+                          option_line(rows, checking->origin, "interpreter"), checking->faults);
+    }
+}
+
+/* What chooses among programs beneath a root has no meaning where there is one. */
+static void check_program(const struct checking *checking)
+{
+    static const char *const others[] = {"root", "suffixes", "interpreter", NULL};
+    for (const char *const *other = others; *other; other++)
+        if (option_is_set(rows, checking->origin, *other))
+            FAULT(checking, *other, "pool %s: cgi: with a program it takes no %s", checking->pool,
+                  *other);
+    program_check(checking->config->program, checking->pool, "cgi", checking->origin->file,
+                  option_line(rows, checking->origin, "program"), checking->faults);
+}
+
+static void cgi_check(const char *pool, const void *config, const struct origin *origin,
+                      struct faults *faults)
+{
+    const struct checking checking = {pool, config, origin, faults};
+    check_interpreters(&checking);
+    if (checking.config->program)
+        check_program(&checking);
+    else if (checking.config->root)
+        check_root(&checking);
+    else
+        faults_add(faults, origin->file, origin->line,
+                   "pool %s: cgi: it needs root, the directory of the programs, or program, a "
+                   "single one",
+                   pool);
+}
+
+/* --- waiting for the web server -------------------------------------------------------------- */
+
+static usec idle_span(const struct cgi_session *session)
+{
+    return session->service->idle_timeout * USEC_SECOND;
+}
+
+static usec request_deadline(const struct cgi_session *session)
+{
+    int seconds = session->service->request_timeout;
+    return seconds ? session->request.since + seconds * USEC_SECOND : USEC_NEVER;
+}
+
+/* Writes all output. 0, or -errno. */
+static int flush(struct cgi_session *session)
+{
+    int error;
+    while ((error = cgi_session_write(session)) == -EAGAIN) {
+        error = cgi_session_wait(session, POLLOUT, clock_now() + idle_span(session));
+        if (error && error != -EINTR)
+            return error;
+    }
+    return error;
+}
+
+/* Between two requests: a connection that is kept for later must not keep others waiting now. */
+static int await_next(struct cgi_session *session)
+{
+    struct service *service = session->service;
+    usec end = clock_now() + idle_span(session);
+    for (;;) {
+        if (service->crowded(service))
+            return -ECANCELED;
+        service->renew(service);
+        usec slice = clock_earlier(end, clock_now() + REST_SLICE);
+        int error = cgi_session_wait(session, POLLIN, slice);
+        if (error == 0 || (error == -ETIMEDOUT && slice == end))
+            return error;
+    }
+}
+
+static int await_input(struct cgi_session *session, bool resting)
+{
+    if (resting)
+        return await_next(session);
+    usec deadline = clock_now() + idle_span(session);
+    if (session->request.id)
+        deadline = clock_earlier(deadline, request_deadline(session));
+    int error = cgi_session_wait(session, POLLIN, deadline);
+    return error == -EINTR ? 0 : error;
+}
+
+/* Reads more, waiting for it. 0, or -errno; -ENODATA at the end of the stream. */
+static int read_more(struct cgi_session *session, bool resting)
+{
+    int error = flush(session);
+    if (error == 0 && !session->in_ended)
+        error = cgi_session_read(session);
+    while (error == -EAGAIN) {
+        error = await_input(session, resting);
+        if (error == 0)
+            error = cgi_session_read(session);
+    }
+    return error == 0 && session->in_ended ? -ENODATA : error;
+}
+
+/* Waits for the parameters of a request. 0, or -errno: there is none. `first` of its connection: it is
+ * in hand already. */
+static int await_request(struct cgi_session *session, bool first)
+{
+    struct cgi_body body;
+    bool resting = !first;
+    for (;;) {
+        int error = 0;
+        enum cgi_event event = cgi_session_take(session, &body);
+        if (resting && session->request.id) {
+            session->service->renew(session->service);
+            resting = false;
+        }
+        switch (event) {
+        case CGI_EVENT_PARAMS: return 0;
+        case CGI_EVENT_NONE: error = read_more(session, resting); break;
+        case CGI_EVENT_FULL: error = flush(session); break;
+        case CGI_EVENT_REFUSED: error = flush(session); return error ? error : -ENODATA;
+        case CGI_EVENT_ABORT:
+            cgi_session_put_end(session, 0);
+            session->request.id = 0;
+            break;
+        default: return -EPROTO;
+        }
+        if (error)
+            return error;
+    }
+}
+
+/* The length of a body that comes without one is found by taking it in, as far as there is room. 0, or
+ * -errno. */
+static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
+{
+    struct cgi_body body;
+    *spooled = (struct cgi_body){spool, 0};
+    while (!session->request.stdin_ended) {
+        int error = 0;
+        switch (cgi_session_take(session, &body)) {
+        case CGI_EVENT_BODY:
+            memcpy(spool + spooled->size, body.data, body.size);
+            spooled->size += body.size;
+            break;
+        case CGI_EVENT_NONE:
+            if (spooled->size > CGI_INPUT) /* what one more read brings would not fit */
+                return 0;
+            error = read_more(session, false);
+            break;
+        case CGI_EVENT_FULL: error = flush(session); break;
+        case CGI_EVENT_END: break;
+        default: return -ECONNABORTED;
+        }
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* --- a request --------------------------------------------------------------------------------- */
+
+/* An answer of our own. 0, or -errno. */
+static int answer(struct cgi_session *session, int status)
+{
+    cgi_answer_put_status(session, status);
+    cgi_session_put(session, FCGI_STDOUT, 0);
+    cgi_session_put_end(session, (uint32_t)status);
+    return flush(session);
+}
+
+static int refuse(struct cgi_session *session, const char *fault, int status, int error)
+{
+    cgi_log_refusal(session, &env, script.path, fault, status, error);
+    return answer(session, status);
+}
+
+/* execve(2) and clone(2), as HTTP has it. */
+static int status_of(int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM: return 403;
+    case EAGAIN:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE: return 503;
+    default: return 500;
+    }
+}
+
+static bool begins(const char *variable, const char *with)
+{
+    const char *value = cgi_env_get(&env, variable);
+    return value && strncmp(value, with, strlen(with)) == 0;
+}
+
+static int prepare_environment(struct cgi_session *session)
+{
+    size_t size = session->request.params_size;
+    script.path[0] = '\0';
+    cgi_env_begin(&env, session->service->environment);
+    if (size > CGI_PARAMS_MAX)
+        return 431;
+    return cgi_env_take(&env, cgi_session_params(), size) && cgi_env_complete(&env) ? 0 : 431;
+}
+
+/* What is known of the body before the program starts. 0, or -errno. */
+static int prepare_body(struct cgi_relay *relay)
+{
+    char length[32];
+    relay->body_most = cgi_env_length(&env);
+    relay->has_body = relay->body_most > 0;
+    if (relay->body_most >= 0)
+        return 0;
+    int error = spool_body(relay->session, &relay->body);
+    relay->has_body = relay->body.size > 0;
+    if (error || !relay->has_body || !relay->session->request.stdin_ended)
+        return error;
+    relay->body_most = (long long)relay->body.size;
+    snprintf(length, sizeof length, "%zu", relay->body.size);
+    return cgi_env_set(&env, "CONTENT_LENGTH", length) ? 0 : -E2BIG;
+}
+
+/* Whether the file is there tells what of it was not found. */
+static int refuse_start(struct cgi_session *session, int error)
+{
+    bool missing = error == ENOENT || error == ENOTDIR;
+    if (missing && access(script.path, F_OK) != 0)
+        return refuse(session, "is not there", 404, error);
+    if (missing)
+        return refuse(session, "can't be started: what should run it is not there", 500, error);
+    return refuse(session, "can't be started", status_of(error), error);
+}
+
+static int run(struct cgi_relay *relay, const struct service *service)
+{
+    const char *arguments[] = {script.path, NULL, NULL};
+    struct launch launch = {
+        .path = script.name,
+        .program = script.program,
+        .arguments = (char *const *)arguments,
+        .environment = env.list,
+        .directory = script.directory,
+        .group = service->program,
+    };
+    if (script.interpreter) {
+        launch.path = arguments[0] = script.interpreter;
+        launch.program = 0;
+        arguments[1] = script.name;
+    }
+    return cgi_relay_run(relay, &launch);
+}
+
+/* Serves the request in hand. 0 where the connection can take another, -ENODATA where it is to be
+ * closed, or -errno; -ECONNABORTED where nothing more can be said on it, which the log knows. */
+static int serve_request(struct cgi_session *session)
+{
+    const struct cgi_config *config = session->service->config;
+    struct cgi_relay relay = {
+        .session = session,
+        .errors_to_server = config->stderr_choice == CGI_STDERR_SERVER,
+        .deadline = request_deadline(session),
+    };
+    int status = prepare_environment(session);
+    if (status) {
+        int error = refuse(session, "was not looked for: too many parameters", status, 0);
+        return error ? error : -ENODATA;
+    }
+    status = cgi_script_open(&script, config, &env);
+    if (status)
+        return refuse(session, script.fault, status, script.error);
+    relay.head_only = begins("REQUEST_METHOD", "HEAD");
+    relay.body_first = begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie");
+    int error = prepare_body(&relay);
+    int started = error ? error : run(&relay, session->service);
+    cgi_script_close(&script);
+    if (error)
+        return error;
+    if (started < 0)
+        return refuse_start(session, -started);
+    cgi_log_end(&relay, &env, script.path);
+    if (relay.lost)
+        return -ECONNABORTED;
+    return relay.keep ? 0 : -ENODATA;
+}
+
+/* The answer is complete, but the body is still coming: closing now would reset the connection, and
+ * perhaps take the answer back. */
+static void drain(struct cgi_session *session)
+{
+    struct cgi_body body;
+    while (!session->request.stdin_ended) {
+        enum cgi_event event = cgi_session_take(session, &body);
+        if (event == CGI_EVENT_BROKEN ||
+            (event == CGI_EVENT_NONE && read_more(session, false) != 0))
+            return;
+        if (event == CGI_EVENT_FULL && flush(session) != 0)
+            return;
+    }
+    if (!fcgi_at_rest(&session->reader))
+        conn_finish(session->conn);
+}
+
+static int cgi_serve(struct service *service, struct conn *conn)
+{
+    struct cgi_session session;
+    bool first = true, keep = true;
+    cgi_session_begin(&session, service, conn);
+    while (keep) {
+        session.in_before = conn->in;
+        session.out_before = conn->out;
+        int error = await_request(&session, first);
+        if (error)
+            return error == -ENODATA || error == -ECANCELED ? 0 : error;
+        error = serve_request(&session);
+        if (error && error != -ENODATA)
+            return error == -ECONNABORTED ? 0 : error;
+        keep = error == 0 && session.request.keep && !service->crowded(service);
+        if (!keep)
+            drain(&session);
+        session.request.id = 0;
+        first = false;
+    }
+    return 0;
+}
+
+const struct handler handler_cgi = {
+    .section = {.name = "cgi",
+                .rows = rows,
+                .size = sizeof(struct cgi_config),
+                .defaults = defaults,
+                .kept = kept},
+    .runs_programs = true,
+    .patience = 10 * USEC_SECOND,
+    .check = cgi_check,
+    .serve = cgi_serve,
+};

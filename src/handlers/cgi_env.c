@@ -1,0 +1,209 @@
+#include "cgi_env.h"
+
+#include "../wire/fcgi.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t name_size(const char *variable)
+{
+    return strcspn(variable, "=");
+}
+
+/* Where the list has a variable of this name; -1 nowhere. */
+static int find(const struct cgi_env *env, const char *name, size_t size)
+{
+    for (int i = 0; i < env->count; i++)
+        if (strncmp(env->list[i], name, size) == 0 && env->list[i][size] == '=')
+            return i;
+    return -1;
+}
+
+/* Replaces an earlier one of its name, but none of the pool's. False: the list is full. */
+static bool put(struct cgi_env *env, char *variable)
+{
+    int at = find(env, variable, name_size(variable));
+    if (at >= 0 && at < env->fixed)
+        return true;
+    if (at < 0 && env->count == CGI_VARIABLES_MAX)
+        return false;
+    if (at < 0)
+        at = env->count++;
+    env->list[at] = variable;
+    env->list[env->count] = NULL;
+    return true;
+}
+
+void cgi_env_begin(struct cgi_env *env, char *const *pool)
+{
+    env->count = 0;
+    env->made_size = 0;
+    while (pool[env->count] && env->count < CGI_VARIABLES_MAX) {
+        env->list[env->count] = pool[env->count];
+        env->count++;
+    }
+    env->fixed = env->count;
+    env->list[env->count] = NULL;
+}
+
+/* --- what the web server sends ------------------------------------------------------------- */
+
+/* What would change how a program is loaded, or found, or what it runs first; where it would find us;
+ * and what a client can make look like the configuration of a proxy (httpoxy). A header can become
+ * none but those that begin with HTTP_; the rest keeps a careless configuration harmless. A star
+ * stands for any rest. */
+static const char *const refused[] = {
+    "HTTP_PROXY",
+    "HTTP_CONTENT_LENGTH",
+    "HTTP_CONTENT_TYPE",
+    "LD_*",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "MALLOC_*",
+    "LOCPATH",
+    "NLSPATH",
+    "PATH",
+    "IFS",
+    "ENV",
+    "BASH_ENV",
+    "BASH_FUNC_*",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "PS4",
+    "PYTHON*",
+    "PERL5*",
+    "PERLLIB",
+    "RUBYOPT",
+    "RUBYLIB",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NOTIFY_SOCKET",
+    "LISTEN_*",
+    "WATCHDOG_*",
+};
+
+static bool is_refused(const char *name, size_t size)
+{
+    for (unsigned i = 0; i < sizeof refused / sizeof *refused; i++) {
+        size_t length = strlen(refused[i]);
+        bool any_rest = refused[i][length - 1] == '*';
+        if (any_rest ? size >= length - 1 && memcmp(name, refused[i], length - 1) == 0
+                     : size == length && memcmp(name, refused[i], length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_name(const char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)name[i]) && name[i] != '_')
+            return false;
+    return size > 0 && !isdigit((unsigned char)name[0]);
+}
+
+/* "NAME=VALUE" is never longer than the pair with its lengths was: so it takes the pair's place. */
+static char *write_variable(char *to, const struct fcgi_pair *pair)
+{
+    memmove(to, pair->name, pair->name_size);
+    to[pair->name_size] = '=';
+    memmove(to + pair->name_size + 1, pair->value, pair->value_size);
+    to[pair->name_size + 1 + pair->value_size] = '\0';
+    return to;
+}
+
+bool cgi_env_take(struct cgi_env *env, char *params, size_t size)
+{
+    struct fcgi_pair pair;
+    struct fcgi_bytes bytes = {(unsigned char *)params, (unsigned char *)params + size};
+    for (;;) {
+        char *at = params + (bytes.at - (unsigned char *)params);
+        enum fcgi_pair_found found = fcgi_next_pair(&bytes, &pair);
+        if (found != FCGI_PAIR)
+            return found == FCGI_NO_PAIR;
+        const char *name = (const char *)pair.name;
+        if (!is_name(name, pair.name_size) || is_refused(name, pair.name_size) ||
+            memchr(pair.value, '\0', pair.value_size))
+            continue;
+        if (!put(env, write_variable(at, &pair)))
+            return false;
+    }
+}
+
+/* --- single variables ---------------------------------------------------------------------- */
+
+const char *cgi_env_get(const struct cgi_env *env, const char *name)
+{
+    size_t size = strlen(name);
+    int at = find(env, name, size);
+    return at < 0 ? NULL : env->list[at] + size + 1;
+}
+
+bool cgi_env_set(struct cgi_env *env, const char *name, const char *value)
+{
+    size_t name_length = strlen(name), value_length = strlen(value);
+    size_t room = sizeof env->made - env->made_size;
+    char *variable = env->made + env->made_size;
+    if (name_length + value_length + 2 > room)
+        return false;
+    memcpy(variable, name, name_length);
+    variable[name_length] = '=';
+    memcpy(variable + name_length + 1, value, value_length + 1);
+    env->made_size += name_length + value_length + 2;
+    return put(env, variable);
+}
+
+void cgi_env_unset(struct cgi_env *env, const char *name)
+{
+    int at = find(env, name, strlen(name));
+    if (at < env->fixed)
+        return;
+    env->list[at] = env->list[--env->count];
+    env->list[env->count] = NULL;
+}
+
+static bool is_empty(const struct cgi_env *env, const char *name)
+{
+    const char *value = cgi_env_get(env, name);
+    return !value || !*value;
+}
+
+/* A web server that has asked for the password itself need not tell it to the program (RFC 3875,
+ * 4.1.18). REMOTE_USER says nothing of it: nginx sets that to whatever name a client claims. */
+static void hide_password(struct cgi_env *env)
+{
+    if (!is_empty(env, "AUTH_TYPE"))
+        cgi_env_unset(env, "HTTP_AUTHORIZATION");
+}
+
+bool cgi_env_complete(struct cgi_env *env)
+{
+    static const char *const required[][2] = {
+        {"GATEWAY_INTERFACE", "CGI/1.1"}, {"QUERY_STRING", ""},
+        {"REQUEST_METHOD", "GET"},        {"SCRIPT_NAME", ""},
+        {"SERVER_NAME", "localhost"},     {"SERVER_PORT", "80"},
+        {"SERVER_PROTOCOL", "HTTP/1.0"},  {"SERVER_SOFTWARE", "preforkd"},
+        {"REMOTE_ADDR", "0.0.0.0"},
+    };
+    if (is_empty(env, "CONTENT_TYPE"))
+        cgi_env_unset(env, "CONTENT_TYPE");
+    if (is_empty(env, "PATH_INFO"))
+        cgi_env_unset(env, "PATH_TRANSLATED");
+    if (cgi_env_length(env) < 0)
+        cgi_env_unset(env, "CONTENT_LENGTH");
+    hide_password(env);
+    for (unsigned i = 0; i < sizeof required / sizeof *required; i++)
+        if (!cgi_env_get(env, required[i][0]) && !cgi_env_set(env, required[i][0], required[i][1]))
+            return false;
+    return true;
+}
+
+long long cgi_env_length(const struct cgi_env *env)
+{
+    enum { DIGITS_MAX = 18 }; /* all numbers of so many fit */
+    const char *text = cgi_env_get(env, "CONTENT_LENGTH");
+    size_t digits = text ? strspn(text, "0123456789") : 0;
+    return digits == 0 || digits > DIGITS_MAX || text[digits] ? -1 : strtoll(text, NULL, 10);
+}

@@ -1,0 +1,565 @@
+#include "cgi_relay.h"
+
+#include "../base/fd.h"
+#include "cgi_answer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+/* How long a program may take to end after TERM, before KILL. */
+#define GRACE_ABORTED ((usec)3 * USEC_SECOND)
+#define GRACE         ((usec)5 * USEC_SECOND)
+
+/* A program that closed its output usually ends at once: so long we wait for that, to tell both in
+ * one. */
+#define TAIL_DELAY ((usec)10 * 1000)
+
+enum { SOCKET, INPUT, OUTPUT, ERRORS, PROCESS, WATCHED };
+
+struct run {
+    struct cgi_relay *relay;
+    struct cgi_session *session;
+    pid_t pid;
+    int pidfd;
+    int input, output, errors; /* our ends of its pipes; -1: closed */
+    long long body_left;
+    long long output_left, errors_left; /* after its end: what is in the pipes. -1: unknown */
+    struct cgi_body body;               /* what it gets next */
+    struct cgi_answer answer;
+    bool stream_ended;              /* so did the end of its output, */
+    bool answered;                  /* so did the end of the request */
+    bool errors_sent, errors_ended; /* the same of its standard error */
+    bool lost;                      /* nobody reads the answer */
+    bool half_closed;               /* the web server's side, seen */
+    bool stopping;                  /* it was told to end */
+    bool exited;
+    usec kill_at, tail_at, idle_at; /* USEC_NEVER: not */
+};
+
+static void close_end(int *fd)
+{
+    fd_cleanup(fd);
+}
+
+/* --- the answer ---------------------------------------------------------------------------- */
+
+/* The ends of the streams, and of the request. */
+static void finish(struct run *run, uint32_t app_status)
+{
+    if (run->errors_sent && !run->errors_ended)
+        cgi_session_put(run->session, FCGI_STDERR, 0);
+    if (!run->stream_ended)
+        cgi_session_put(run->session, FCGI_STDOUT, 0);
+    cgi_session_put_end(run->session, app_status);
+    run->errors_ended = run->stream_ended = run->answered = true;
+}
+
+static void fail(struct run *run, int status)
+{
+    cgi_answer_put_status(run->session, status);
+    finish(run, (uint32_t)status);
+}
+
+/* Nobody is to take what went out for a whole answer: the connection ends without the request's. */
+static void cut(struct run *run)
+{
+    run->lost = true;
+    run->relay->keep = false;
+    shutdown(run->session->conn->fd, SHUT_RDWR);
+}
+
+/* --- ending it ----------------------------------------------------------------------------- */
+
+/* Its pipes are closed, so that it blocks on none of them. Its group is its own for as long as it is
+ * not reaped. */
+static void stop(struct run *run, enum cgi_outcome outcome, usec grace)
+{
+    if (run->stopping || run->exited)
+        return;
+    run->stopping = true;
+    run->relay->outcome = outcome;
+    run->body.size = 0;
+    close_end(&run->input);
+    close_end(&run->output);
+    close_end(&run->errors);
+    kill(-run->pid, SIGTERM);
+    run->kill_at = clock_now() + grace;
+}
+
+/* Whether the web server has all that it was promised: then its going away is no word about the
+ * program, which may have something left to do. */
+static bool is_complete(const struct run *run)
+{
+    return run->stream_ended ||
+           (run->answer.promised >= 0 && run->answer.sent >= run->answer.promised);
+}
+
+static void lose(struct run *run)
+{
+    run->lost = true;
+    run->relay->keep = false;
+    run->body.size = 0;
+    close_end(&run->input);
+    if (is_complete(run))
+        return;
+    if (run->exited)
+        run->relay->outcome = CGI_ABORTED;
+    stop(run, CGI_ABORTED, GRACE_ABORTED);
+}
+
+static void time_out(struct run *run)
+{
+    run->relay->deadline = USEC_NEVER;
+    if (run->stopping)
+        return;
+    stop(run, CGI_TIMED_OUT, GRACE);
+    run->relay->keep = false;
+    if (run->answer.begun && !run->stream_ended)
+        cut(run);
+    else if (!run->answer.begun)
+        fail(run, 504);
+}
+
+static void write_output(struct run *run)
+{
+    size_t before = run->session->out_at;
+    if (run->lost) /* of a program that may finish all the same */
+        run->session->out_at = run->session->out_end;
+    if (run->session->out_end == 0)
+        return;
+    int error = cgi_session_write(run->session);
+    if (error == 0 || run->session->out_at > before)
+        run->idle_at = USEC_NEVER;
+    if (error && error != -EAGAIN)
+        lose(run);
+}
+
+/* --- the program's output -------------------------------------------------------------------- */
+
+/* How much of a pipe may be read: all, or after the program's end what was left in it then. */
+static size_t readable(long long left, size_t room)
+{
+    return left >= 0 && (size_t)left < room ? (size_t)left : room;
+}
+
+/* Reads once; closes the end of the pipe where nothing more is to come. */
+static size_t read_pipe(int *fd, void *to, size_t room, long long *left)
+{
+    ssize_t n = read(*fd, to, readable(*left, room));
+    if (n < 0 && errno == EINTR)
+        return 0;
+    if (n > 0 && *left >= 0)
+        *left -= n;
+    if (n <= 0 || *left == 0)
+        close_end(fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void refuse_header(struct run *run, const char *fault)
+{
+    run->relay->fault = fault;
+    run->relay->keep = false;
+    fail(run, 500);
+    stop(run, CGI_BAD_ANSWER, GRACE);
+    run->relay->outcome = CGI_BAD_ANSWER;
+    close_end(&run->output);
+}
+
+static void forward_output(struct run *run)
+{
+    size_t room;
+    void *to = cgi_answer_room(&run->answer, &room);
+    size_t n = read_pipe(&run->output, to, room, &run->output_left);
+    const char *fault = cgi_answer_add(&run->answer, n);
+    if (fault)
+        refuse_header(run, fault);
+    else if (run->output < 0 && !run->exited)
+        run->tail_at = clock_now() + TAIL_DELAY;
+}
+
+/* nginx sends no more of a body once an answer has begun: a program that writes its header before it
+ * reads would wait for the rest in vain. */
+static bool holds_back(const struct run *run)
+{
+    return run->relay->body_first && run->input >= 0 && !run->session->request.stdin_ended &&
+           !run->exited && !cgi_answer_full(&run->answer);
+}
+
+/* Sends what was collected, from the header on. */
+static void forward_collected(struct run *run)
+{
+    while (cgi_answer_waits(&run->answer) && !run->answered && !cgi_session_pending(run->session)) {
+        if (!run->answer.begun && holds_back(run))
+            return;
+        cgi_answer_put(&run->answer);
+        write_output(run);
+    }
+}
+
+/* A stream that we had to end goes on in the log. */
+static void forward_errors(struct run *run)
+{
+    unsigned char *to = cgi_session_room(run->session);
+    size_t n = read_pipe(&run->errors, to, CGI_ERRORS, &run->errors_left);
+    if (n && run->errors_ended)
+        fd_write(STDERR_FILENO, to, n);
+    else if (n)
+        cgi_session_put(run->session, FCGI_STDERR, n);
+    run->errors_sent = run->errors_sent || n;
+}
+
+/* --- the request's body ---------------------------------------------------------------------- */
+
+/* What the program gets of a piece: no more than CONTENT_LENGTH says. */
+static void take_body(struct run *run, struct cgi_body body)
+{
+    if (run->input < 0)
+        return;
+    if (run->body_left >= 0 && (long long)body.size > run->body_left)
+        body.size = (size_t)run->body_left;
+    if (run->body_left > 0)
+        run->body_left -= (long long)body.size;
+    run->body = body;
+}
+
+/* A program need not read it all. */
+static void write_body(struct run *run)
+{
+    while (run->body.size) {
+        ssize_t n = write(run->input, run->body.data, run->body.size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0) {
+            run->body.size = 0;
+            close_end(&run->input);
+            return;
+        }
+        run->body.data += n;
+        run->body.size -= (size_t)n;
+    }
+    if (run->body_left == 0 || run->session->request.stdin_ended)
+        close_end(&run->input);
+}
+
+/* Takes what the web server sent, until there is nothing left or the program must read first. */
+static void take_input(struct run *run)
+{
+    struct cgi_body body;
+    write_body(run);
+    while (run->body.size == 0 && !run->lost) {
+        switch (cgi_session_take(run->session, &body)) {
+        case CGI_EVENT_BODY: take_body(run, body); break;
+        case CGI_EVENT_ABORT:
+            run->relay->deadline = USEC_NEVER;
+            stop(run, CGI_ABORTED, GRACE_ABORTED);
+            break;
+        case CGI_EVENT_BROKEN: lose(run); return;
+        case CGI_EVENT_NONE:
+        case CGI_EVENT_FULL: return;
+        default: break;
+        }
+        write_body(run);
+    }
+}
+
+static void read_input(struct run *run)
+{
+    int error = cgi_session_read(run->session);
+    if (error == -EAGAIN)
+        return;
+    run->idle_at = USEC_NEVER;
+    if (error || (run->session->in_ended && !run->session->request.stdin_ended))
+        lose(run);
+}
+
+/* --- the connection -------------------------------------------------------------------------- */
+
+/* A web server that closed its side may still want the answer, or be gone. A Unix socket tells; TCP
+ * does not before something was sent. So the end of a stream is sent that need not go on: whoever is
+ * gone answers with a reset. */
+static void probe(struct run *run)
+{
+    run->half_closed = true;
+    if (run->session->conn->peer.sa.sa_family == AF_UNIX || run->errors_ended || run->answered)
+        return;
+    cgi_session_put(run->session, FCGI_STDERR, 0);
+    run->errors_ended = true;
+}
+
+static bool wants_input(const struct run *run)
+{
+    return !run->lost && !run->session->in_ended && run->body.size == 0;
+}
+
+static short socket_events(const struct run *run)
+{
+    short events = run->half_closed ? 0 : POLLRDHUP;
+    if (wants_input(run))
+        events |= POLLIN;
+    if (cgi_session_pending(run->session))
+        events |= POLLOUT;
+    return events;
+}
+
+static void serve_socket(struct run *run, short events)
+{
+    if (events & (POLLHUP | POLLERR | POLLNVAL)) {
+        lose(run);
+        return;
+    }
+    if (events & POLLRDHUP && !run->half_closed)
+        probe(run);
+    if (events & POLLIN && wants_input(run))
+        read_input(run);
+}
+
+/* --- times ------------------------------------------------------------------------------------ */
+
+/* Whether it is the web server that we wait for. */
+static bool awaits_peer(const struct run *run)
+{
+    if (run->lost)
+        return false;
+    return cgi_session_pending(run->session) ||
+           (!run->session->request.stdin_ended && run->input >= 0 && wants_input(run));
+}
+
+static void set_idle(struct run *run, usec now)
+{
+    if (!awaits_peer(run))
+        run->idle_at = USEC_NEVER;
+    else if (run->idle_at == USEC_NEVER)
+        run->idle_at = now + run->session->service->idle_timeout * USEC_SECOND;
+}
+
+static int poll_timeout(const struct run *run, usec now)
+{
+    usec next = clock_earlier(run->exited ? USEC_NEVER : run->relay->deadline, run->kill_at);
+    next = clock_earlier(next, clock_earlier(run->tail_at, run->idle_at));
+    if (next == USEC_NEVER)
+        return -1;
+    usec left = (next - now) / 1000 + 1;
+    return left < 0 ? 0 : left < 1000000 ? (int)left : 1000000;
+}
+
+static void keep_times(struct run *run)
+{
+    usec now = clock_now();
+    if (!run->exited && now >= run->kill_at) {
+        kill(-run->pid, SIGKILL);
+        run->kill_at = USEC_NEVER;
+    }
+    if (!run->exited && now >= run->relay->deadline)
+        time_out(run);
+    if (now >= run->idle_at)
+        lose(run);
+    if (now >= run->tail_at) {
+        run->tail_at = USEC_NEVER;
+        if (run->answer.begun && !run->stream_ended && !run->lost) {
+            cgi_session_put(run->session, FCGI_STDOUT, 0);
+            run->stream_ended = true;
+        }
+    }
+}
+
+/* --- its end ---------------------------------------------------------------------------------- */
+
+static long long waiting_in(int fd)
+{
+    int size = 0;
+    return fd >= 0 && ioctl(fd, FIONREAD, &size) == 0 ? size : 0;
+}
+
+/* Whoever else has the pipes: what is in them now is the answer's rest. The group's number is free for
+ * others once the process is reaped. */
+static void reap(struct run *run)
+{
+    struct cgi_relay *relay = run->relay;
+    run->exited = true;
+    run->tail_at = run->kill_at = USEC_NEVER;
+    run->output_left = waiting_in(run->output);
+    run->errors_left = waiting_in(run->errors);
+    if (run->output_left == 0)
+        close_end(&run->output);
+    if (run->errors_left == 0)
+        close_end(&run->errors);
+    run->body.size = 0;
+    close_end(&run->input);
+    close_end(&run->pidfd);
+    if (run->stopping) /* what the program left behind is not wanted either */
+        kill(-run->pid, SIGKILL);
+    *run->session->service->program = 0;
+    while (wait4(run->pid, &relay->status, 0, &relay->usage) < 0 && errno == EINTR)
+        continue;
+}
+
+/* It has ended, and all that it wrote is on its way. */
+static void conclude(struct run *run)
+{
+    struct cgi_relay *relay = run->relay;
+    bool signaled = WIFSIGNALED(relay->status);
+    uint32_t app_status =
+        signaled ? 128 + (uint32_t)WTERMSIG(relay->status) : (uint32_t)WEXITSTATUS(relay->status);
+    if (run->lost || run->answered)
+        return;
+    if (relay->outcome == CGI_ABORTED || run->stream_ended) {
+        finish(run, app_status);
+    } else if (!run->answer.begun) {
+        relay->outcome = CGI_NO_ANSWER;
+        relay->fault = run->answer.size ? "has no complete header in its answer" : "wrote nothing";
+        fail(run, signaled ? 502 : 500);
+    } else if (signaled) {
+        relay->outcome = CGI_CUT;
+        cut(run);
+    } else {
+        finish(run, app_status);
+    }
+}
+
+static bool is_drained(const struct run *run)
+{
+    return run->exited && run->output < 0 && run->errors < 0 &&
+           (run->answered || !cgi_answer_waits(&run->answer));
+}
+
+/* --- the loop --------------------------------------------------------------------------------- */
+
+static void serve_pipes(struct run *run, const struct pollfd *watched)
+{
+    if (watched[INPUT].revents)
+        write_body(run);
+    if (run->errors >= 0 && watched[ERRORS].revents)
+        forward_errors(run);
+    if (run->output >= 0 && watched[OUTPUT].revents)
+        forward_output(run);
+    if (run->pidfd >= 0 && watched[PROCESS].revents)
+        reap(run);
+}
+
+/* Output is read only when the last is written, the body only when the program took it: so neither
+ * piles up. */
+static void await_events(struct run *run, struct pollfd *watched)
+{
+    bool idle = !cgi_session_pending(run->session);
+    bool takes =
+        run->answer.begun ? !cgi_answer_waits(&run->answer) : !cgi_answer_full(&run->answer);
+    usec now = clock_now();
+    set_idle(run, now);
+    watched[SOCKET] =
+        (struct pollfd){run->lost ? -1 : run->session->conn->fd, socket_events(run), 0};
+    watched[INPUT] = (struct pollfd){run->body.size ? run->input : -1, POLLOUT, 0};
+    watched[OUTPUT] = (struct pollfd){idle && takes ? run->output : -1, POLLIN, 0};
+    watched[ERRORS] = (struct pollfd){idle ? run->errors : -1, POLLIN, 0};
+    watched[PROCESS] = (struct pollfd){run->pidfd, POLLIN, 0};
+    if (poll(watched, WATCHED, poll_timeout(run, now)) < 0)
+        for (int i = 0; i < WATCHED; i++)
+            watched[i].revents = 0;
+}
+
+static void loop(struct run *run)
+{
+    struct pollfd watched[WATCHED];
+    for (;;) {
+        take_input(run);
+        forward_collected(run);
+        if (is_drained(run))
+            conclude(run);
+        write_output(run);
+        if (is_drained(run) && !cgi_session_pending(run->session))
+            return;
+        await_events(run, watched);
+        serve_pipes(run, watched);
+        if (!run->lost)
+            serve_socket(run, watched[SOCKET].revents);
+        keep_times(run);
+    }
+}
+
+/* --- its beginning ---------------------------------------------------------------------------- */
+
+struct pipes {
+    int input[2], output[2], errors[2];
+};
+
+static void close_pair(int pair[2])
+{
+    close_end(&pair[0]);
+    close_end(&pair[1]);
+}
+
+static int open_pipes(const struct cgi_relay *relay, struct pipes *pipes)
+{
+    if (pipe2(pipes->output, O_CLOEXEC) != 0 ||
+        (relay->has_body && (pipe2(pipes->input, O_CLOEXEC) != 0 ||
+                             fcntl(pipes->input[1], F_SETFL, O_NONBLOCK) != 0)) ||
+        (relay->errors_to_server && pipe2(pipes->errors, O_CLOEXEC) != 0))
+        return -errno;
+    return 0;
+}
+
+static int start(struct run *run, struct pipes *pipes, struct launch *launch)
+{
+    int error = open_pipes(run->relay, pipes);
+    if (error)
+        return error;
+    launch->input = run->relay->has_body ? pipes->input[0] : STDIN_FILENO;
+    launch->output = pipes->output[1];
+    launch->error = pipes->errors[1];
+    run->pid = launch_program(launch);
+    if (run->pid < 0)
+        return run->pid;
+    run->pidfd = pidfd_open(run->pid, 0);
+    if (run->pidfd < 0) {
+        error = -errno;
+        kill(-run->pid, SIGKILL);
+        *launch->group = 0;
+        waitpid(run->pid, NULL, 0);
+    }
+    return error;
+}
+
+int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
+{
+    struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
+    struct run run = {
+        .relay = relay,
+        .session = relay->session,
+        .body_left = relay->body_most,
+        .output_left = -1,
+        .errors_left = -1,
+        .answer = {.session = relay->session, .head_only = relay->head_only, .promised = -1},
+        .kill_at = USEC_NEVER,
+        .tail_at = USEC_NEVER,
+        .idle_at = USEC_NEVER,
+    };
+    relay->outcome = CGI_DONE;
+    relay->fault = NULL;
+    relay->keep = relay->session->request.keep;
+    int error = start(&run, &pipes, launch);
+    close_end(&pipes.input[0]);
+    close_end(&pipes.output[1]);
+    close_end(&pipes.errors[1]);
+    if (error < 0) {
+        close_pair(pipes.input);
+        close_pair(pipes.output);
+        close_pair(pipes.errors);
+        return error;
+    }
+    run.input = pipes.input[1];
+    run.output = pipes.output[0];
+    run.errors = pipes.errors[0];
+    take_body(&run, relay->body);
+    loop(&run);
+    relay->lost = run.lost;
+    relay->nph = run.answer.nph;
+    return 0;
+}

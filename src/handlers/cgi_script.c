@@ -1,0 +1,319 @@
+#include "cgi_script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A path that is looked for beneath the root, and what the walk up has cut from it. */
+struct walk {
+    char *path;          /* relative to the root; its own memory, which is cut in place */
+    char rest[PATH_MAX]; /* "/a/b": what stood behind the program; empty: nothing */
+};
+
+static int refuse(struct cgi_script *script, int status, const char *fault, int error)
+{
+    script->status = status;
+    script->fault = fault;
+    script->error = error;
+    return status;
+}
+
+/* What the kernel says, as HTTP has it. EXDEV: the way leads out of the root. */
+static int refuse_error(struct cgi_script *script, int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG: return refuse(script, 404, "is not there", error);
+    case EXDEV: return refuse(script, 403, "is outside of the root", 0);
+    case EACCES:
+    case EPERM:
+    case ELOOP: return refuse(script, 403, "can't be opened", error);
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return refuse(script, 503, "can't be opened", error);
+    default: return refuse(script, 500, "can't be opened", error);
+    }
+}
+
+/* --- opening beneath the root --------------------------------------------------------------- */
+
+/* Symbolic links are followed as long as they stay beneath the root. EAGAIN: somebody renamed
+ * something on the way, and the kernel can't tell whether it still is (openat2(2)). */
+static int open_beneath(int root, const char *path, unsigned long long flags)
+{
+    enum { TRIES = 10 };
+    struct open_how how = {
+        .flags = flags | O_PATH | O_CLOEXEC,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+    };
+    for (int i = 0; i < TRIES; i++) {
+        long fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+        if (fd >= 0 || errno != EAGAIN)
+            return fd >= 0 ? (int)fd : -errno;
+    }
+    return -EAGAIN;
+}
+
+/* Cuts the last component off, and puts it before the rest. False: it was the only one. */
+static bool step_up(struct walk *walk)
+{
+    char *slash = strrchr(walk->path, '/');
+    if (!slash || slash == walk->path)
+        return false;
+    size_t cut = strlen(slash), rest = strlen(walk->rest);
+    memmove(walk->rest + cut, walk->rest, rest + 1);
+    memcpy(walk->rest, slash, cut);
+    *slash = '\0';
+    return true;
+}
+
+/* Opens the longest prefix that is there: a descriptor, or -errno of the whole path. */
+static int open_longest(int root, struct walk *walk)
+{
+    int first = 0;
+    for (;;) {
+        int fd = open_beneath(root, walk->path, 0);
+        if (fd >= 0)
+            return fd;
+        if (first == 0)
+            first = fd;
+        if ((fd != -ENOENT && fd != -ENOTDIR && fd != -ENAMETOOLONG) || !step_up(walk))
+            return fd == -ENOENT || fd == -ENOTDIR ? first : fd;
+    }
+}
+
+static int open_directory(struct cgi_script *script, int root, const char *path)
+{
+    char directory[PATH_MAX] = ".";
+    const char *slash = strrchr(path, '/');
+    if (slash)
+        snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
+    script->directory = open_beneath(root, directory, O_DIRECTORY);
+    return script->directory < 0 ? refuse_error(script, -script->directory) : 0;
+}
+
+static int open_file(struct cgi_script *script, int root, struct walk *walk)
+{
+    struct stat file;
+    int fd = open_longest(root, walk);
+    if (fd < 0)
+        return refuse_error(script, -fd);
+    script->program = fd;
+    if (fstat(fd, &file) != 0)
+        return refuse_error(script, errno);
+    if (S_ISDIR(file.st_mode) && walk->rest[0])
+        return refuse(script, 404, "is not there", ENOENT);
+    return S_ISREG(file.st_mode) ? 0 : refuse(script, 403, "is no regular file", 0);
+}
+
+/* --- what the web server means --------------------------------------------------------------- */
+
+/* Apache puts "proxy:fcgi://host:port" before the path. */
+static const char *without_proxy(const char *path)
+{
+    const char *authority = strncmp(path, "proxy:", 6) == 0 ? strstr(path, "://") : NULL;
+    const char *slash = authority ? strchr(authority + 3, '/') : NULL;
+    return slash ? slash : path;
+}
+
+static bool has_dots(const char *path)
+{
+    for (const char *at = strstr(path, "/.."); at; at = strstr(at + 1, "/.."))
+        if (at[3] == '/' || at[3] == '\0')
+            return true;
+    return false;
+}
+
+/* Of two paths that may each have slashes too many: what stands behind the first in the second,
+ * without a slash before it; NULL: it doesn't begin with it. */
+static char *behind(const char *root, char *path)
+{
+    while (*root) {
+        if (*root == '/') {
+            if (*path != '/' && *path)
+                return NULL;
+            root += strspn(root, "/");
+            path += strspn(path, "/");
+        } else if (*root++ != *path++) {
+            return NULL;
+        }
+    }
+    if (*path && *path != '/' && path[-1] != '/')
+        return NULL;
+    return path + strspn(path, "/");
+}
+
+/* Writes the path that is asked for. The HTTP status of a refusal, or 0. */
+static int write_path(struct cgi_script *script, const struct cgi_env *env)
+{
+    const char *filename = cgi_env_get(env, "SCRIPT_FILENAME");
+    const char *root = cgi_env_get(env, "DOCUMENT_ROOT"), *name = cgi_env_get(env, "SCRIPT_NAME");
+    int length;
+    if (filename && *filename)
+        length = snprintf(script->path, sizeof script->path, "%s", without_proxy(filename));
+    else if (root && *root && name && *name)
+        length = snprintf(script->path, sizeof script->path, "%s%s%s", root,
+                          name[0] == '/' ? "" : "/", name);
+    else
+        return refuse(script, 500, "is not named: there is neither SCRIPT_FILENAME nor SCRIPT_NAME",
+                      0);
+    if (length >= (int)sizeof script->path)
+        return refuse(script, 404, "has a name that is too long", ENAMETOOLONG);
+    if (script->path[0] != '/')
+        return refuse(script, 403, "has no absolute path", 0);
+    return has_dots(script->path) ? refuse(script, 403, "has .. in its path", 0) : 0;
+}
+
+static bool ends_in(const char *name, const char *suffix, size_t size)
+{
+    size_t length = strlen(name);
+    return length >= size && memcmp(name + length - size, suffix, size) == 0;
+}
+
+const char *cgi_script_interpreter(const char *word, const char *name)
+{
+    const char *equals = strchr(word, '=');
+    return equals && ends_in(name, word, (size_t)(equals - word)) ? equals + 1 : NULL;
+}
+
+static int choose_interpreter(struct cgi_script *script, const struct cgi_config *config)
+{
+    bool fits = config->suffixes.count == 0;
+    for (int i = 0; i < config->suffixes.count && !fits; i++)
+        fits = ends_in(script->path, config->suffixes.at[i], strlen(config->suffixes.at[i]));
+    for (int i = 0; i < config->interpreter.count && !script->interpreter; i++)
+        script->interpreter = cgi_script_interpreter(config->interpreter.at[i], script->path);
+    return fits ? 0 : refuse(script, 403, "has none of the suffixes", 0);
+}
+
+/* --- what follows for the environment -------------------------------------------------------- */
+
+/* SCRIPT_NAME without the rest that is PATH_INFO now. */
+static bool shorten_name(struct cgi_env *env, const char *rest)
+{
+    char shorter[PATH_MAX];
+    const char *name = cgi_env_get(env, "SCRIPT_NAME");
+    size_t cut = strlen(rest);
+    if (!name || !ends_in(name, rest, cut) || strlen(name) - cut >= sizeof shorter)
+        return true;
+    snprintf(shorter, sizeof shorter, "%.*s", (int)(strlen(name) - cut), name);
+    return cgi_env_set(env, "SCRIPT_NAME", shorter);
+}
+
+static bool set_path_info(struct cgi_env *env, const char *rest)
+{
+    char translated[2 * PATH_MAX];
+    const char *root = cgi_env_get(env, "DOCUMENT_ROOT");
+    if (!rest[0])
+        return true;
+    if (!shorten_name(env, rest) || !cgi_env_set(env, "PATH_INFO", rest))
+        return false;
+    if (!root || !*root)
+        return true;
+    snprintf(translated, sizeof translated, "%.*s%s", PATH_MAX, root, rest);
+    return cgi_env_set(env, "PATH_TRANSLATED", translated);
+}
+
+/* php-cgi runs nothing unless it is told that a web server has asked for it. */
+static bool set_variables(const struct cgi_script *script, struct cgi_env *env, const char *rest)
+{
+    if (script->interpreter && !cgi_env_get(env, "REDIRECT_STATUS") &&
+        !cgi_env_set(env, "REDIRECT_STATUS", "200"))
+        return false;
+    return cgi_env_set(env, "SCRIPT_FILENAME", script->path) && set_path_info(env, rest);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+/* The file's path is cut to what was found, in the script's own path. */
+static int open_named(struct cgi_script *script, int root, const struct cgi_config *config,
+                      struct cgi_env *env)
+{
+    static struct walk walk;
+    static char name[PATH_MAX + 2];
+    walk.rest[0] = '\0';
+    walk.path = behind(config->root, script->path);
+    if (!walk.path)
+        return refuse(script, 403, "is outside of the root", 0);
+    if (!walk.path[0])
+        return refuse(script, 404, "is the root itself", 0);
+    int status = open_file(script, root, &walk);
+    if (status) {
+        strcat(walk.path, walk.rest); /* for the log: it was cut from there */
+        return status;
+    }
+    status = choose_interpreter(script, config);
+    if (status == 0)
+        status = open_directory(script, root, walk.path);
+    if (status)
+        return status;
+    const char *slash = strrchr(walk.path, '/');
+    snprintf(name, sizeof name, "./%s", slash ? slash + 1 : walk.path);
+    script->name = name;
+    return set_variables(script, env, walk.rest)
+               ? 0
+               : refuse(script, 500, "has too large an environment", 0);
+}
+
+static int open_beneath_root(struct cgi_script *script, const struct cgi_config *config,
+                             struct cgi_env *env)
+{
+    int status = write_path(script, env);
+    if (status)
+        return status;
+    int root = open(config->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return refuse(script, errno == EMFILE || errno == ENFILE ? 503 : 500,
+                      "can't be looked for: the root can't be opened", errno);
+    status = open_named(script, root, config, env);
+    close(root);
+    return status;
+}
+
+/* The configured one runs by its path, in its directory. */
+static int open_configured(struct cgi_script *script, const struct cgi_config *config,
+                           struct cgi_env *env)
+{
+    const char *slash = strrchr(config->program, '/');
+    size_t length = slash > config->program ? (size_t)(slash - config->program) : 1;
+    snprintf(script->path, sizeof script->path, "%.*s", (int)length, config->program);
+    script->directory = open(script->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int error = errno;
+    snprintf(script->path, sizeof script->path, "%s", config->program);
+    if (script->directory < 0)
+        return refuse_error(script, error);
+    script->name = config->program;
+    if (!cgi_env_get(env, "SCRIPT_FILENAME") &&
+        !cgi_env_set(env, "SCRIPT_FILENAME", config->program))
+        return refuse(script, 500, "has too large an environment", 0);
+    return 0;
+}
+
+int cgi_script_open(struct cgi_script *script, const struct cgi_config *config, struct cgi_env *env)
+{
+    script->path[0] = '\0';
+    script->name = script->interpreter = NULL;
+    script->program = 0;
+    script->directory = -1;
+    int status = config->program ? open_configured(script, config, env)
+                                 : open_beneath_root(script, config, env);
+    if (status)
+        cgi_script_close(script);
+    return status;
+}
+
+void cgi_script_close(struct cgi_script *script)
+{
+    if (script->program > 0)
+        close(script->program);
+    if (script->directory >= 0)
+        close(script->directory);
+    script->program = 0;
+    script->directory = -1;
+}
