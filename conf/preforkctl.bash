@@ -47,7 +47,7 @@ _preforkctl() {
     reload) choices=--dry-run ;;
     drain | restart | resume | scale)
         choices=$(_preforkctl_ask status |
-            awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 } rows { print $1 }')
+            awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 } rows && !seen[$1]++ { print $1 }')
         ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$current")
