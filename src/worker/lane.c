@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -141,6 +142,13 @@ static void pause_awhile(struct lane *lane)
     if (!lane->stopping)
         ppoll(NULL, 0, &span, &before);
     sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+unsigned lane_same_peer(const struct service *service)
+{
+    const char *at = (const char *)service - offsetof(struct lane, service);
+    const struct lane *lane = (const struct lane *)at;
+    return scoreboard_same_peer(lane->bell.slots, lane->bell.seat);
 }
 
 void lane_serve(struct lane *lane, struct conn *conn)

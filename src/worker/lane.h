@@ -33,6 +33,9 @@ struct lane {
 /* Serves what was accepted, to its end. */
 void lane_serve(struct lane *lane, struct conn *conn);
 
+/* Of the service that it lends: see handlers/handler.h. */
+unsigned lane_same_peer(const struct service *service);
+
 /* Whether another connection may be accepted. */
 static inline bool lane_open(const struct lane *lane)
 {

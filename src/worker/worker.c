@@ -142,6 +142,7 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.listener_count = birth->listener_count;
     lane.service.mark = &pool->mark;
     lane.service.stopping = &lane.stopping;
+    lane.service.same_peer = lane_same_peer;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
