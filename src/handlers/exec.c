@@ -126,12 +126,12 @@ static const struct addr *local_of(const struct conn *conn, struct addr *asked)
     return asked;
 }
 
-static char *const *environment_of(const struct conn *conn)
+static char *const *environment_of(const struct service *service, const struct conn *conn)
 {
     struct addr asked;
     const struct addr *local = local_of(conn, &asked);
     if (conn->peer.sa.sa_family != AF_UNIX)
-        return ucspi_tcp(ready.variables, &conn->peer, local, 1);
+        return ucspi_tcp(ready.variables, &conn->peer, local, service->same_peer(service));
     struct ucred peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
     socklen_t size = sizeof peer;
     if (!conn->proxied) /* else it would be the proxy's */
@@ -180,7 +180,7 @@ static int exec_serve(struct service *service, struct conn *conn)
 {
     const struct exec_config *exec = service->config;
     conn->counted = false;
-    ready.launch.environment = environment_of(conn);
+    ready.launch.environment = environment_of(service, conn);
     ready.launch.input = ready.launch.output = conn->fd;
     if (exec->errors == ERRORS_SOCKET)
         ready.launch.error = conn->fd;

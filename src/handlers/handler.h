@@ -26,6 +26,9 @@ struct service {
     _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
     const int *listeners;     /* that its connections come from */
     int listener_count;
+    /* How many connections the pool serves of the present one's address, this one included; slots
+     * are looked at for it. */
+    unsigned (*same_peer)(const struct service *service);
     int pause_msec;          /* set by serve: how long the worker should take no other connection */
     const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */

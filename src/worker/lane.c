@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -162,6 +163,13 @@ bool lane_crowded(struct service *service)
 {
     const struct lane *lane = lane_of(service);
     return !lane_open(lane) || !bell_finds_seat(&lane->bell);
+}
+
+unsigned lane_same_peer(const struct service *service)
+{
+    const char *at = (const char *)service - offsetof(struct lane, service);
+    const struct lane *lane = (const struct lane *)at;
+    return scoreboard_same_peer(lane->bell.slots, lane->bell.seat);
 }
 
 void lane_serve(struct lane *lane, struct conn *conn)

@@ -35,9 +35,10 @@ struct lane {
 /* Serves what was accepted, to its end, or turns it away. */
 void lane_serve(struct lane *lane, struct conn *conn);
 
-/* Of the service that it lends. */
+/* Of the service that it lends: see handlers/handler.h. */
 void lane_renew(struct service *service);
 bool lane_crowded(struct service *service);
+unsigned lane_same_peer(const struct service *service);
 
 /* Whether another connection may be accepted. The master's word stands in the slot, too: for a
  * worker that its handler made deaf to signals. */

@@ -149,6 +149,7 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.log_level = lane.log_level;
     lane.service.renew = lane_renew;
     lane.service.crowded = lane_crowded;
+    lane.service.same_peer = lane_same_peer;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)

@@ -223,6 +223,30 @@ class Told(daemon.Case):
         for host in ('127.0.0.1', '::1', '127.0.0.2'):
             self.assertEqual(*self.tcp(it, 'x', host))
 
+    def numbered(self, it, source='127.0.0.1'):
+        """A connection that goes on, and its number as the program has it."""
+        connection = socket.create_connection(it.address('x'), client.PATIENCE, (source, 0))
+        self.addCleanup(connection.close)
+        return connection, int(connection.makefile('rb').readline())
+
+    def test_number_of_connections_from_one_address(self):
+        it = self.start(shell('echo $TCPCONNNUM; cat', workers=6))
+        held = [self.numbered(it) for _ in range(4)]
+        self.assertEqual([number for _, number in held], [1, 2, 3, 4])
+        self.assertEqual(self.numbered(it, '127.0.0.2')[1], 1)
+        for connection, _ in held[:3]:
+            connection.shutdown(socket.SHUT_WR)
+            client.read_all(connection)
+            connection.close()
+        # The worker closes the connection a moment before its seat is free.
+        wait_until(lambda: self.next_number(it) == 2, 'one that is left')
+
+    def next_number(self, it):
+        connection, number = self.numbered(it)
+        connection.shutdown(socket.SHUT_WR)
+        client.read_all(connection)
+        return number
+
     def test_several_listeners(self):
         it = self.start_on('env', x=daemon.listen_tcp(), y=daemon.listen_tcp('127.0.0.2'))
         for _ in range(2):
@@ -490,6 +514,18 @@ class Ends(daemon.Case):
         self.assertLess(len(load.failures), 13)
         wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
                    'no program is left')
+
+    def test_client_that_goes_away_unnoticed(self):
+        """A program that doesn't look at its socket is ended by request_timeout, with its group."""
+        it = self.start(shell(self.FAMILY, 'request_timeout = 1'))
+        it.announce('request_timeout', 'killed by signal')
+        connection = it.connect('x')
+        pids = self.family(it, connection)
+        workers = it.workers()
+        client.reset(connection)
+        self.gone(pids)
+        it.wait_for_workers(1, without=workers)
+        it.wait_for_log(' warning: .*request_timeout')
 
     def test_client_that_goes_away(self):
         """The program notices by itself; its worker is free when it ends."""
