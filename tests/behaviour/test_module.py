@@ -375,7 +375,7 @@ class Evil(Case):
         it.announce('killed by signal')
         worker, = it.workers()
         it.kill(signal.SIGTERM, worker)
-        wait_until(lambda: not processes.alive(worker) or not it.log.find('stops'), 'stop')
+        it.wait_for_log('stops')
         it.kill(signal.SIGKILL, worker)
         it.wait_for_workers(1, without=[worker])
         it.kill(signal.SIGKILL, it.workers()[0])
