@@ -65,7 +65,7 @@ static void suffer(int number)
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, number);
-    signal(number, SIG_DFL);
+    sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     raise(number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
     /* Only one that stopped us comes back. */

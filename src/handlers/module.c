@@ -340,7 +340,7 @@ static void module_stop(struct service *service)
         return;
     sigemptyset(&alarms);
     sigaddset(&alarms, SIGALRM);
-    signal(SIGALRM, SIG_DFL);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     sigprocmask(SIG_UNBLOCK, &alarms, NULL);
     alarm(STOP_SECONDS);
     loaded.module.stop(&loaded.host, loaded.state);
