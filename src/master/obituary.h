@@ -23,6 +23,8 @@ struct obituary {
     int status; /* as waitpid(2) tells it */
     enum death_cause cause;
     bool ready;                /* whether it ever was */
+    bool program;              /* it had become one: what it served is not known */
+    int stop_signal;           /* by which a program is told to finish */
     uint64_t served;           /* connections, in this life */
     usec age;                  /* from its birth */
     usec cpu_user, cpu_system; /* with the programs that it waited for */

@@ -98,7 +98,8 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
 {
-    return listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
+    bool many = listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
+    return many && !handler_of(conf->handler)->become;
 }
 
 void pool_remove(struct pool *pool)
@@ -197,10 +198,29 @@ static struct worker *append(struct pool *pool, struct spawner *spawner, struct 
     return worker;
 }
 
+/* The lowest that no other worker of the generation has which is to stay: so a pool of N programs has
+ * 0 to N-1, and a program's successor has its number. */
+static int free_number(const struct pool *pool, unsigned generation)
+{
+    int count = 0, number = 0;
+    for (const struct worker *w = pool->workers; w; w = w->next)
+        count++;
+    bool *taken = calloc((size_t)count + 1, sizeof *taken);
+    for (const struct worker *w = pool->workers; taken && w; w = w->next)
+        if (w->generation == generation && w->role != ROLE_RETIRING && w->number < count)
+            taken[w->number] = true;
+    while (taken && taken[number])
+        number++;
+    free(taken);
+    return taken ? number : count;
+}
+
 static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
                                  const struct pool_config *conf, unsigned generation, bool polls)
 {
     struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
+    if (worker && spawn_becomes(worker))
+        worker->number = free_number(pool, generation);
     return append(pool, spawner, worker, polls);
 }
 
@@ -231,11 +251,19 @@ void pool_promote_canaries(struct pool *pool)
             w->role = ROLE_ACTIVE;
 }
 
+/* It may finish what it has in hand for as long as that takes; a program, of which nobody knows
+ * whether it has anything, for graceful_timeout. */
+static void retire(const struct pool *pool, struct worker *worker)
+{
+    usec grace = pool->conf->graceful_timeout * USEC_SECOND;
+    ending_retire(worker, spawn_becomes(worker) ? clock_now() + grace : USEC_NEVER);
+}
+
 void pool_dismiss_canaries(struct pool *pool)
 {
     for (struct worker *w = pool->workers; w; w = w->next)
         if (w->role == ROLE_CANARY)
-            ending_retire(w, USEC_NEVER);
+            retire(pool, w);
 }
 
 struct worker *pool_find(const struct pool *pool, pid_t pid)
@@ -308,8 +336,15 @@ static bool is_replaced(const struct pool *pool, const struct worker *worker,
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
 {
-    if (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
+    if (!o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
         snprintf(pool->trouble, sizeof pool->trouble, "%s", o->reason);
+    else if (!o->ready && o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == 0)
+        snprintf(pool->trouble, sizeof pool->trouble,
+                 "its program ended, with status 0, before it was ready: it must stay in the "
+                 "foreground");
+    else if (!o->ready && o->program)
+        snprintf(pool->trouble, sizeof pool->trouble, "its program %s before it was ready%s%s",
+                 WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);
     else if (!o->ready)
         snprintf(pool->trouble, sizeof pool->trouble, "worker %d died before it was ready",
                  (int)o->pid);
@@ -418,9 +453,11 @@ static int class_of(const struct worker *worker)
     return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
 }
 
-/* Of those that wait, the one that has waited longest. */
+/* Of those that wait, the one that has waited longest; of programs, which are numbered, the last. */
 static bool goes_before(const struct worker *a, const struct worker *b)
 {
+    if (spawn_becomes(a) && spawn_becomes(b))
+        return a->number > b->number;
     int class_a = class_of(a), class_b = class_of(b);
     return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
 }
@@ -444,15 +481,88 @@ static void shrink(struct pool *pool, int active, int surplus)
     if (going)
         qsort(going, (size_t)count, sizeof *going, compare_going);
     for (int i = 0; i < count && i < surplus; i++)
-        ending_retire(going[i], USEC_NEVER);
+        retire(pool, going[i]);
     free(going);
+}
+
+/* From one generation to the next. */
+
+static bool is_outdated(const struct pool *pool, const struct worker *worker)
+{
+    return worker->role == ROLE_ACTIVE && !is_current(pool, worker);
+}
+
+static int roll_at_once(const struct pool *pool)
+{
+    return handler_terms(pool->conf->handler, pool->conf->handler_config).roll_at_once;
+}
+
+/* How many workers of its generation the pool may have by now: all that it should, unless they come
+ * some at once. Those that had their try are no longer coming; the old that died don't come back. */
+static int allowed(const struct pool *pool, const struct census *census, int target)
+{
+    int some = census->settled + roll_at_once(pool), missing = target - census->outdated;
+    if (!roll_at_once(pool) || !census->outdated || some > target)
+        return target;
+    return some > missing ? some : missing;
 }
 
 static void retire_outdated(struct pool *pool)
 {
     for (struct worker *w = pool->workers; w; w = w->next)
-        if (w->role == ROLE_ACTIVE && !is_current(pool, w))
-            ending_retire(w, USEC_NEVER);
+        if (is_outdated(pool, w))
+            retire(pool, w);
+}
+
+/* Those with the lowest numbers, which the new ones have first. */
+static void retire_first(struct pool *pool, int count)
+{
+    for (; count > 0; count--) {
+        struct worker *first = NULL;
+        for (struct worker *w = pool->workers; w; w = w->next)
+            if (is_outdated(pool, w) && (!first || w->number <= first->number))
+                first = w;
+        if (first)
+            retire(pool, first);
+    }
+}
+
+/* The old go when all of the new had their try, and one at least is ready. Where they come some at
+ * once, an old one goes for each that is ready. */
+static void roll(struct pool *pool, const struct census *census, int target)
+{
+    if (census->settled >= target && (census->ready || !target))
+        retire_outdated(pool);
+    else if (roll_at_once(pool))
+        retire_first(pool, census->outdated + census->ready - target);
+}
+
+/* Programs: what they can't say for themselves. */
+
+/* Alive for so long, a program is taken for ready that does not say it. */
+#define READY_AFTER USEC_SECOND
+
+/* Returns when it wants to be looked at again. */
+static usec tend_program(struct worker *worker, usec now)
+{
+    if (!spawn_is_program(worker) || spawn_is_ready(worker))
+        return USEC_NEVER;
+    if (worker->role != ROLE_RETIRING)
+        worker->deadline = USEC_NEVER; /* to be alive for as long is sure to come, or not to */
+    usec since = worker->slot->since;  /* its word, from before */
+    usec due = (since > worker->born && since < now ? since : worker->born) + READY_AFTER;
+    if (due <= now)
+        spawn_set_ready(worker, now);
+    return due;
+}
+
+static usec tend_programs(struct pool *pool, usec now)
+{
+    usec next = USEC_NEVER;
+    for (struct worker *w = pool->workers; w; w = w->next)
+        if (spawn_becomes(w))
+            next = clock_earlier(next, tend_program(w, now));
+    return next;
 }
 
 /* One that serves; returns when it must be looked at again. */
@@ -555,15 +665,16 @@ static void show_size(struct pool *pool, struct scoreboard *board)
 usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     tend_dead(pool, spawner, now, births);
+    usec next = tend_programs(pool, now);
     show_size(pool, spawner->board);
     follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
-    int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
+    int due = allowed(pool, &census, target) - census.active;
+    int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
     shrink(pool, census.active, census.active - target);
-    if (census.settled >= target && (census.ready || !target))
-        retire_outdated(pool);
-    usec next = lines_rate_tell(&pool->rate, pool->name, now);
+    roll(pool, &census, target);
+    next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)
