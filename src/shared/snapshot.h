@@ -26,6 +26,7 @@ struct snapshot_worker {
     uint32_t generation;
     enum slot_state state; /* but never SLOT_FREE */
     bool retiring;         /* told to finish */
+    uint32_t slow;         /* its entry among the slow, plus 1; maybe none */
     usec since;            /* in this state */
     usec born;
     uint64_t accepted, served, errors;
@@ -48,7 +49,10 @@ struct snapshot_pool {
     int waiting;  /* dead ones, to be replaced after a delay */
 
     uint64_t accepted, served, errors, refused[REFUSALS];
+    uint64_t bytes_in, bytes_out; /* where known */
+    struct histogram service, wait;
     uint64_t retirements, deaths;
+    usec dead_user, dead_system; /* the processor time of workers that ended */
 };
 
 struct snapshot {
@@ -67,6 +71,14 @@ int snapshot_slots(const struct scoreboard *board); /* no slot from this number 
 int snapshot_listeners(const struct scoreboard *board);
 const char *snapshot_listener(const struct scoreboard *board, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)]);
+
+/* What was seen of a worker's request, where it takes too long. False where it doesn't, or was not
+ * looked at. */
+bool snapshot_slow(const struct scoreboard *board, const struct snapshot_worker *worker,
+                   struct slow *slow);
+
+/* "sleeping", of the letter of proc(5); NULL where it is none. */
+const char *snapshot_process_state(char letter);
 
 /* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty where it is none. */
 const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TEXT]);
