@@ -29,8 +29,8 @@ class AllAtOnce(gateway.Case):
     """A program stops its worker, which finds all that happened since then in one look."""
 
     def frozen(self, text, cgi=SERVER):
-        """A gateway whose worker stands still, and a connection on which it has a request. Its program
-        writes its pid into `said` when it begins with the text."""
+        """A gateway whose worker stands still, and a connection on which it has a request. Its
+        program writes its pid into `said` when it begins with the text."""
         it = self.gateway(cgi=cgi)
         os.chmod(it.directory, 0o777)
         self.program(it, 'program', f'kill -STOP $PPID; echo $$ > ../said; {text}')
@@ -79,12 +79,12 @@ class AllAtOnce(gateway.Case):
 
 class Interleaved(gateway.Case):
     def test_held_back_to_its_end(self):
-        """nginx must have sent the body first. The output that was kept for it meanwhile is ended once
-        it is out, whether or not the program is."""
+        """nginx must have sent the body first. The output that was kept for it meanwhile is ended
+        once it is out, whether or not the program is."""
         it = self.gateway()
         os.chmod(it.directory, 0o777)
-        self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said; echo Content-Type: a/b; echo;'
-                                    'head -c 900000 /dev/zero; exec >&-; cat > /dev/null;'
+        self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
+                                    'echo Content-Type: a/b; echo; head -c 900000 /dev/zero; exec >&-; cat > /dev/null;'
                                     'while [ ! -e ../go ]; do sleep 0.05; done')
         params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
         worker, = it.workers()
@@ -106,7 +106,7 @@ class Interleaved(gateway.Case):
             self.assertEqual(fastcgi.read_answer(connection).kinds, [fastcgi.END_REQUEST])
 
     def test_questions_in_the_middle_of_a_body(self):
-        """More of them in one read than there is room for answers: nothing behind them gets lost."""
+        """More of them in one read than there is room for answers: nothing behind is lost."""
         it = self.gateway()
         body = os.urandom(60000)
         params = self.params(it, 'cat', {'CONTENT_LENGTH': str(len(body))})
@@ -122,7 +122,8 @@ class Interleaved(gateway.Case):
     def test_questions_while_nobody_reads_the_answers(self):
         """The answers wait behind a full socket, and the body behind them."""
         it = self.gateway()
-        self.program(it, 'loud', 'echo Content-Type: a/b; echo; head -c 5000000 /dev/zero; exec cat')
+        self.program(it, 'loud', 'echo Content-Type: a/b; echo; head -c 5000000 /dev/zero;'
+                                 'exec cat')
         params = self.params(it, 'loud', {'CONTENT_LENGTH': '6'})
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head(params) + record(99, 0) * 200
