@@ -145,8 +145,9 @@ static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *
     histogram_add(&to->wait, &from->wait);
     to->retirements = from->retirements;
     to->deaths = from->deaths;
-    to->dead_user = from->cpu_user;
-    to->dead_system = from->cpu_system;
+    to->cpu_user = from->cpu_user;
+    to->cpu_system = from->cpu_system;
+    to->cpu_age = to->memory_age = -1;
 }
 
 static void count_worker(struct snapshot_pool *pool, const struct snapshot_worker *worker)
@@ -225,8 +226,9 @@ static void look_in_peace(const struct scoreboard *board, struct snapshot *snaps
     }
 }
 
-struct snapshot *snapshot_take(const struct scoreboard *board)
+struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures)
 {
+    (void)figures;
     int count = bounded(board->pools_end, SCOREBOARD_POOLS);
     struct snapshot *snapshot =
         calloc(1, sizeof *snapshot + (size_t)count * sizeof *snapshot->pools);

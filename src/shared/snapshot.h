@@ -14,6 +14,7 @@
 
 #include "../base/addr.h"
 #include "../base/text.h"
+#include "figures.h"
 #include "scoreboard.h"
 
 #include <stdbool.h>
@@ -52,7 +53,13 @@ struct snapshot_pool {
     uint64_t bytes_in, bytes_out; /* where known */
     struct histogram service, wait;
     uint64_t retirements, deaths;
-    usec dead_user, dead_system; /* the processor time of workers that ended */
+
+    /* Of the workers, the dead ones too, and of what they ran and waited for; and how long ago that
+     * was read of the one that was read first. Age -1: nothing is known. */
+    usec cpu_user, cpu_system, cpu_age;
+    /* Of the living, and of programs that they run: see figures. */
+    int64_t memory; /* bytes */
+    usec memory_age;
 };
 
 struct snapshot {
@@ -60,8 +67,9 @@ struct snapshot {
     struct snapshot_pool pools[];
 };
 
-/* Takes one; free() gives it back. NULL: no memory. */
-struct snapshot *snapshot_take(const struct scoreboard *board);
+/* Takes one, with what the figures tell of processes where there are any; free() gives it back. NULL:
+ * no memory. */
+struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures);
 
 /* Reads a slot. False where nobody has it. */
 bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker);

@@ -219,7 +219,7 @@ static json_t *daemon_object(const struct scoreboard *board, usec now)
 
 char *status_json(const struct scoreboard *board, const struct figures *figures, usec now)
 {
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, figures);
     struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
     if (!lists) {
         free(snapshot);

@@ -113,7 +113,7 @@ static bool print_listeners(FILE *out, const struct scoreboard *board,
 char *status_text(const struct scoreboard *board, const struct figures *figures, usec now)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, figures);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;
