@@ -75,7 +75,7 @@ static bool fell_short(const struct obituary *o)
     return o->program && !o->ready && o->cause == DEATH_OWN;
 }
 
-int obituary_level(const struct obituary *o)
+static int level_of_end(const struct obituary *o)
 {
     if (o->cause == DEATH_TIMEOUT)
         return LOG_WARNING;
@@ -91,6 +91,15 @@ int obituary_level(const struct obituary *o)
     case DEATH_STOPPED: return LOG_INFO;
     default: return LOG_NOTICE;
     }
+}
+
+/* A back-off that stays as it was is told once. */
+int obituary_level(const struct obituary *o)
+{
+    int level = level_of_end(o);
+    if (o->delay && !o->delay_grew)
+        return LOG_DEBUG;
+    return o->delay && level > LOG_WARNING ? LOG_WARNING : level;
 }
 
 bool obituary_is_expected(const struct obituary *o)
@@ -196,6 +205,26 @@ int obituary_print(const struct obituary *o, char *text, size_t size)
     add_successor(&line, o);
     add_keys(&line, o);
     return (int)line.length;
+}
+
+bool obituary_is_trouble(const struct obituary *o)
+{
+    return exited_as(o, WORKER_CANT_START) || !o->ready;
+}
+
+void obituary_tell_trouble(const struct obituary *o, char *text, size_t size)
+{
+    struct line line = {.text = text, .size = size};
+    if (exited_as(o, WORKER_CANT_START))
+        add(&line, "%s", o->reason);
+    else if (!o->program)
+        add(&line, "worker %d died before it was ready", (int)o->pid);
+    else if (fell_short(o) && exited_well(o))
+        add(&line, "its program ended, with status 0, before it was ready: it must stay in the "
+                   "foreground");
+    else
+        add(&line, "its program %s before it was ready%s%s",
+            WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);
 }
 
 static void record_how(const struct obituary *o, struct death *death)

@@ -36,6 +36,7 @@ struct obituary {
     const char *no_core;       /* why a signal that dumps core left none; NULL: it is not asked */
     pid_t replacement;         /* 0: none yet */
     usec delay;                /* until the replacement is tried, where there is to be one */
+    bool delay_grew;           /* it is longer than that of the death before */
     bool replaced;             /* whether there is to be one */
 };
 
@@ -50,6 +51,10 @@ int obituary_print(const struct obituary *obituary, char *text, size_t size);
 
 /* Whether its end was asked for: it retired, or was killed by a stop. */
 bool obituary_is_expected(const struct obituary *obituary);
+
+/* Whether it could not start, or was not ready when it died; and that as a sentence. */
+bool obituary_is_trouble(const struct obituary *obituary);
+void obituary_tell_trouble(const struct obituary *obituary, char *text, size_t size);
 
 /* Makes an entry of the ledger of it. */
 void obituary_record(const struct obituary *obituary, usec when, struct death *death);

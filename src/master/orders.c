@@ -122,7 +122,7 @@ static bool is_drained(struct master *master, struct request *request)
         if (!is_meant(p, request->pool))
             continue;
         found = true;
-        left = left || p->workers;
+        left = left || p->ring.first;
         if (!p->drained) {
             request_fail(request, "pool %s is no longer drained: somebody resumed or reloaded it",
                          p->name);
@@ -342,8 +342,12 @@ void orders_stop_now(struct master *master, struct request *request)
 void orders_status(struct master *master, struct request *request)
 {
     const struct scoreboard *board = master->realm.spawner.board;
-    request_give(request,
-                 request->json ? status_json(board, clock_now()) : status_text(board, clock_now()));
+    struct figures figures = {0};
+    usec now = clock_now();
+    figures_look(&figures, board, now);
+    request_give(request, request->json ? status_json(board, &figures, now)
+                                        : status_text(board, &figures, now));
+    figures_done(&figures);
 }
 
 void orders_deaths(struct master *master, struct request *request)

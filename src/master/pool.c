@@ -2,9 +2,11 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
-#include "../shared/deaths.h"
 #include "../shared/exitcode.h"
 #include "ending.h"
+#include "mourning.h"
+#include "roll.h"
+#include "speaker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -127,7 +129,7 @@ static void count_current(struct census *census, const struct worker *worker)
 struct census pool_census(const struct pool *pool)
 {
     struct census census = {0};
-    for (const struct worker *w = pool->workers; w; w = w->next) {
+    for (const struct worker *w = pool->ring.first; w; w = w->next) {
         if (w->role == ROLE_RETIRING) {
             census.retiring++;
             census.retiring_idle += w->pid && !spawn_is_busy(w);
@@ -159,60 +161,14 @@ bool pool_is_rolled(const struct pool *pool, const struct census *census)
     return census->settled >= pool_target(pool) && (census->outdated == 0 || failed);
 }
 
-/* The ring of slots is the list of workers, closed: whoever comes stands first, and the last points
- * to it. */
-static void enlist(struct pool *pool, struct spawner *spawner, struct worker *worker)
-{
-    uint32_t number = (uint32_t)spawn_number(spawner, worker);
-    worker->next = pool->workers;
-    worker->slot->next_seat =
-        pool->workers ? (uint32_t)spawn_number(spawner, pool->workers) : number;
-    pool->workers = worker;
-    if (!pool->last)
-        pool->last = worker;
-    pool->last->slot->next_seat = number;
-}
-
-/* `at` is what points to it: the pool, or the worker before it. */
-static void delist(struct pool *pool, struct worker **at)
-{
-    struct worker *worker = *at;
-    struct worker *before =
-        at == &pool->workers ? NULL : (struct worker *)((char *)at - offsetof(struct worker, next));
-    if (pool->last == worker)
-        pool->last = before;
-    if (before)
-        before->slot->next_seat = worker->slot->next_seat;
-    else if (pool->last)
-        pool->last->slot->next_seat = worker->slot->next_seat;
-    *at = worker->next;
-}
-
 static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
                              bool polls)
 {
     if (worker) {
         worker->polls = polls;
-        enlist(pool, spawner, worker);
+        ring_join(&pool->ring, spawner, worker);
     }
     return worker;
-}
-
-/* The lowest that no other worker of the generation has which is to stay: so a pool of N programs has
- * 0 to N-1, and a program's successor has its number. */
-static int free_number(const struct pool *pool, unsigned generation)
-{
-    int count = 0, number = 0;
-    for (const struct worker *w = pool->workers; w; w = w->next)
-        count++;
-    bool *taken = calloc((size_t)count + 1, sizeof *taken);
-    for (const struct worker *w = pool->workers; taken && w; w = w->next)
-        if (w->generation == generation && w->role != ROLE_RETIRING && w->number < count)
-            taken[w->number] = true;
-    while (taken && taken[number])
-        number++;
-    free(taken);
-    return taken ? number : count;
 }
 
 static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
@@ -220,7 +176,7 @@ static struct worker *add_worker(struct pool *pool, struct spawner *spawner, str
 {
     struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
     if (worker && spawn_becomes(worker))
-        worker->number = free_number(pool, generation);
+        worker->number = ring_free_number(&pool->ring, generation);
     return append(pool, spawner, worker, polls);
 }
 
@@ -246,7 +202,7 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
 
 void pool_promote_canaries(struct pool *pool)
 {
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             w->role = ROLE_ACTIVE;
 }
@@ -261,14 +217,14 @@ static void retire(const struct pool *pool, struct worker *worker)
 
 void pool_dismiss_canaries(struct pool *pool)
 {
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             retire(pool, w);
 }
 
 struct worker *pool_find(const struct pool *pool, pid_t pid)
 {
-    struct worker *worker = pool->workers;
+    struct worker *worker = pool->ring.first;
     while (worker && worker->pid != pid)
         worker = worker->next;
     return worker;
@@ -282,14 +238,14 @@ void pool_stop(struct pool *pool, usec now)
         return;
     }
     pool->removed = true;
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_retire(w, deadline);
 }
 
 void pool_stop_now(struct pool *pool, usec now)
 {
     pool->removed = true;
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_stop(w, now);
 }
 
@@ -336,39 +292,8 @@ static bool is_replaced(const struct pool *pool, const struct worker *worker,
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
 {
-    if (!o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
-        snprintf(pool->trouble, sizeof pool->trouble, "%s", o->reason);
-    else if (!o->ready && o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == 0)
-        snprintf(pool->trouble, sizeof pool->trouble,
-                 "its program ended, with status 0, before it was ready: it must stay in the "
-                 "foreground");
-    else if (!o->ready && o->program)
-        snprintf(pool->trouble, sizeof pool->trouble, "its program %s before it was ready%s%s",
-                 WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);
-    else if (!o->ready)
-        snprintf(pool->trouble, sizeof pool->trouble, "worker %d died before it was ready",
-                 (int)o->pid);
-}
-
-/* The delay that keeps coming back is told of once. */
-static int level_of(const struct obituary *o, bool grew)
-{
-    int level = obituary_level(o);
-    if (o->delay && !grew)
-        return LOG_DEBUG;
-    if (o->delay && level > LOG_WARNING)
-        return LOG_WARNING;
-    return level;
-}
-
-/* When its successor is due. */
-static void set_respawn(struct worker *worker, struct obituary *obituary, bool *grew, usec now)
-{
-    usec ready_for = worker->was_ready ? worker->died - worker->ready_at : -1;
-    bool accepted = spawn_has_accepted(worker);
-    obituary->replaced = true;
-    obituary->delay = backoff_death(&worker->backoff, accepted, ready_for, grew);
-    worker->respawn_at = now + obituary->delay;
+    if (obituary_is_trouble(o))
+        obituary_tell_trouble(o, pool->trouble, sizeof pool->trouble);
 }
 
 /* First the successor, then the words about the dead: but what those refer to is gone by then. */
@@ -382,44 +307,24 @@ static void replace(struct pool *pool, struct spawner *spawner, struct worker *w
     obituary->replacement = worker->pid;
 }
 
-/* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
- * for it. */
-static void record(struct scoreboard *board, int board_pool, const struct obituary *obituary)
-{
-    struct death death;
-    if (obituary_is_expected(obituary)) {
-        board->pools[board_pool].retirements++;
-        return;
-    }
-    board->pools[board_pool].deaths++;
-    obituary_record(obituary, clock_real(), &death);
-    deaths_write(board, &death);
-}
-
 static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
                   usec now)
 {
-    char text[LOG_LINE_MAX];
     struct obituary obituary;
-    bool grew = false;
-    lines_close(&worker->lines);
-    spawn_obituary(worker, &obituary);
-    record(spawner->board, worker->board_pool, &obituary);
-    worker->mourned = true;
+    mourning_begin(worker, spawner->board, &obituary);
     note_trouble(pool, &obituary);
     if (replaced)
-        set_respawn(worker, &obituary, &grew, now);
+        mourning_set_respawn(worker, &obituary, now);
     if (replaced && obituary.delay == 0)
         replace(pool, spawner, worker, &obituary, now);
-    obituary_print(&obituary, text, sizeof text);
-    log_event(level_of(&obituary, grew), "%s", text);
+    mourning_end(&obituary);
 }
 
 /* Each dead worker is mourned, and replaced or buried. */
 static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     struct census census = pool_census(pool);
-    struct worker **at = &pool->workers;
+    struct worker **at = &pool->ring.first;
     while (*at) {
         struct worker *worker = *at;
         bool replaced = is_replaced(pool, worker, &census);
@@ -429,7 +334,7 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
         }
         if (!worker->pid && worker->mourned && !replaced) {
             census.active -= is_current(pool, worker);
-            delist(pool, at);
+            ring_leave(&pool->ring, at);
             spawn_release(spawner, worker);
             continue;
         }
@@ -441,33 +346,6 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
     }
 }
 
-/* Who goes first: one that is not born, one that is not ready, an idle one, any. */
-enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY, GO_CLASSES };
-
-static int class_of(const struct worker *worker)
-{
-    if (!worker->pid)
-        return GO_UNBORN;
-    if (!spawn_is_ready(worker))
-        return GO_UNREADY;
-    return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
-}
-
-/* Of those that wait, the one that has waited longest; of programs, which are numbered, the last. */
-static bool goes_before(const struct worker *a, const struct worker *b)
-{
-    if (spawn_becomes(a) && spawn_becomes(b))
-        return a->number > b->number;
-    int class_a = class_of(a), class_b = class_of(b);
-    return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
-}
-
-static int compare_going(const void *a, const void *b)
-{
-    const struct worker *x = *(struct worker *const *)a, *y = *(struct worker *const *)b;
-    return goes_before(x, y) ? -1 : goes_before(y, x);
-}
-
 /* Out of memory, there is another day. */
 static void shrink(struct pool *pool, int active, int surplus)
 {
@@ -475,11 +353,11 @@ static void shrink(struct pool *pool, int active, int surplus)
         return;
     struct worker **going = calloc((size_t)active, sizeof *going);
     int count = 0;
-    for (struct worker *w = pool->workers; going && w; w = w->next)
+    for (struct worker *w = pool->ring.first; going && w; w = w->next)
         if (is_current(pool, w) && count < active)
             going[count++] = w;
     if (going)
-        qsort(going, (size_t)count, sizeof *going, compare_going);
+        ending_sort(going, count);
     for (int i = 0; i < count && i < surplus; i++)
         retire(pool, going[i]);
     free(going);
@@ -492,34 +370,16 @@ static bool is_outdated(const struct pool *pool, const struct worker *worker)
     return worker->role == ROLE_ACTIVE && !is_current(pool, worker);
 }
 
-static int roll_at_once(const struct pool *pool)
+/* All that there are; or, of programs, those with the lowest numbers, which the new ones have first.
+ */
+static void retire_outdated(struct pool *pool, int count, bool all)
 {
-    return handler_terms(pool->conf->handler, pool->conf->handler_config).roll_at_once;
-}
-
-/* How many workers of its generation the pool may have by now: all that it should, unless they come
- * some at once. Those that had their try are no longer coming; the old that died don't come back. */
-static int allowed(const struct pool *pool, const struct census *census, int target)
-{
-    int some = census->settled + roll_at_once(pool), missing = target - census->outdated;
-    if (!roll_at_once(pool) || !census->outdated || some > target)
-        return target;
-    return some > missing ? some : missing;
-}
-
-static void retire_outdated(struct pool *pool)
-{
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; all && w; w = w->next)
         if (is_outdated(pool, w))
             retire(pool, w);
-}
-
-/* Those with the lowest numbers, which the new ones have first. */
-static void retire_first(struct pool *pool, int count)
-{
-    for (; count > 0; count--) {
+    for (; !all && count > 0; count--) {
         struct worker *first = NULL;
-        for (struct worker *w = pool->workers; w; w = w->next)
+        for (struct worker *w = pool->ring.first; w; w = w->next)
             if (is_outdated(pool, w) && (!first || w->number <= first->number))
                 first = w;
         if (first)
@@ -527,41 +387,23 @@ static void retire_first(struct pool *pool, int count)
     }
 }
 
-/* The old go when all of the new had their try, and one at least is ready. Where they come some at
- * once, an old one goes for each that is ready. */
-static void roll(struct pool *pool, const struct census *census, int target)
+static struct roll roll_of(const struct pool *pool, const struct census *census, int target)
 {
-    if (census->settled >= target && (census->ready || !target))
-        retire_outdated(pool);
-    else if (roll_at_once(pool))
-        retire_first(pool, census->outdated + census->ready - target);
-}
-
-/* Programs: what they can't say for themselves. */
-
-/* Alive for so long, a program is taken for ready that does not say it. */
-#define READY_AFTER USEC_SECOND
-
-/* Returns when it wants to be looked at again. */
-static usec tend_program(struct worker *worker, usec now)
-{
-    if (!spawn_is_program(worker) || spawn_is_ready(worker))
-        return USEC_NEVER;
-    if (worker->role != ROLE_RETIRING)
-        worker->deadline = USEC_NEVER; /* to be alive for as long is sure to come, or not to */
-    usec since = worker->slot->since;  /* its word, from before */
-    usec due = (since > worker->born && since < now ? since : worker->born) + READY_AFTER;
-    if (due <= now)
-        spawn_set_ready(worker, now);
-    return due;
+    const struct pool_config *conf = pool->conf;
+    return (struct roll){
+        .ready = census->ready,
+        .settled = census->settled,
+        .outdated = census->outdated,
+        .target = target,
+        .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
+    };
 }
 
 static usec tend_programs(struct pool *pool, usec now)
 {
     usec next = USEC_NEVER;
-    for (struct worker *w = pool->workers; w; w = w->next)
-        if (spawn_becomes(w))
-            next = clock_earlier(next, tend_program(w, now));
+    for (struct worker *w = pool->ring.first; w; w = w->next)
+        next = clock_earlier(next, speaker_tend(w, now));
     return next;
 }
 
@@ -590,7 +432,7 @@ static usec tend_living(struct pool *pool, usec grace_until, usec now)
 {
     usec limit = request_limit(pool), next = USEC_NEVER;
     bool judged = now >= grace_until;
-    for (struct worker *w = pool->workers; w; w = w->next) {
+    for (struct worker *w = pool->ring.first; w; w = w->next) {
         if (limit)
             next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
         if (!w->pid)
@@ -670,10 +512,11 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
-    int due = allowed(pool, &census, target) - census.active;
+    struct roll roll = roll_of(pool, &census, target);
+    int due = roll_allowed(&roll) - census.active;
     int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
     shrink(pool, census.active, census.active - target);
-    roll(pool, &census, target);
+    retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
     next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
