@@ -409,7 +409,7 @@ class Abuse(daemon.Case):
             self.assertEqual(client.read_all(connection), b'')
         self.still_answers(it)
 
-    def test_an_answer_that_nobody_reads(self):
+    def test_a_client_that_stays_when_it_has_its_answer(self):
         """The worker waits for its client to close no longer than it must."""
         it = self.start('idle_timeout = 1\nrequest_timeout = 0\nlog_connections = yes')
         with client.connect(self.address) as connection:
