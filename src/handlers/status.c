@@ -38,6 +38,14 @@ static const char *const kept[] = {"request_timeout", NULL};
 #if HAVE_MICROHTTPD
 
 static const struct status_http *http;
+static struct figures figures;
+
+/* Whoever asks is told what is so now. */
+static const struct figures *look_again(const struct service *service)
+{
+    figures_look(&figures, service->board, clock_now());
+    return &figures;
+}
 
 /* --- the answers --------------------------------------------------------------------------- */
 
@@ -70,7 +78,7 @@ static void answer_json(const struct service *service, const struct status_quest
                         struct status_answer *answer)
 {
     (void)question;
-    char *text = status_json(service->board, clock_now());
+    char *text = status_json(service->board, look_again(service), clock_now());
     if (!text) {
         give_word(answer, HAVE_JANSSON ? 503 : 501,
                   HAVE_JANSSON ? "out of memory" : "this preforkd was built without jansson");
@@ -84,7 +92,7 @@ static void answer_metrics(const struct service *service, const struct status_qu
                            struct status_answer *answer)
 {
     enum metrics_format format = accept_metrics(question->accept);
-    char *text = metrics_text(service->board, clock_now(), format);
+    char *text = metrics_text(service->board, look_again(service), clock_now(), format);
     if (!text) {
         give_word(answer, 503, "out of memory");
         return;
@@ -114,7 +122,7 @@ static bool tell_ailments(FILE *out, const struct snapshot *snapshot, struct hea
 static char *look(const struct service *service, struct health *health, bool *unsure)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(service->board);
+    struct snapshot *snapshot = snapshot_take(service->board, look_again(service));
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;

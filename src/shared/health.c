@@ -12,11 +12,12 @@ bool health_serves(const struct snapshot_pool *pool)
     return strcmp(pool->handler, "status") != 0 && strcmp(pool->handler, "agent") != 0;
 }
 
-/* It was full, without a break, since the last seat was taken, or since we first saw it so: among
- * short connections the last one is always young. */
+/* Without anybody who waits there is no harm; where that can't be known, there may be. It was full
+ * without a break since the last seat was taken, or since we first saw it so: among short connections
+ * the last one is always young. */
 static enum ailment fullness(usec *full_since, const struct snapshot_pool *pool, usec now)
 {
-    if (pool->state != POOL_FULL || !health_serves(pool)) {
+    if (pool->state != POOL_FULL || pool->queued == 0 || !health_serves(pool)) {
         *full_since = 0;
         return AILS_NOTHING;
     }

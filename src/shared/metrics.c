@@ -17,6 +17,7 @@ struct report {
     FILE *out;
     enum metrics_format format;
     const struct scoreboard *board;
+    const struct figures *figures;
     const struct snapshot *snapshot;
     usec now;
 };
@@ -89,6 +90,8 @@ NUMBER(served_of, pool->served)
 NUMBER(errors_of, pool->errors)
 NUMBER(retirements_of, pool->retirements)
 NUMBER(deaths_of, pool->deaths)
+NUMBER(bytes_in_of, pool->bytes_in)
+NUMBER(bytes_out_of, pool->bytes_out)
 
 static const struct number numbers[] = {
     {"workers_target", GAUGE, target_of, "Workers that the pool should have now."},
@@ -98,6 +101,8 @@ static const struct number numbers[] = {
     {"connections_accepted", COUNTER, accepted_of, "Connections that workers accepted."},
     {"connections_served", COUNTER, served_of, "Connections that workers are done with."},
     {"accept_errors", COUNTER, errors_of, "Passing errors of accept()."},
+    {"received_bytes", COUNTER, bytes_in_of, "Bytes that clients sent, where known."},
+    {"sent_bytes", COUNTER, bytes_out_of, "Bytes that clients were sent, where known."},
     {"worker_retirements", COUNTER, retirements_of, "Workers that ended as they were told to."},
     {"worker_deaths", COUNTER, deaths_of, "Workers that ended in another way."},
 };
@@ -192,6 +197,115 @@ static void put_refusals(const struct report *report)
     }
 }
 
+/* --- times --------------------------------------------------------------------------------- */
+
+/* A bound, in seconds, as Prometheus writes it: "5e-05", "0.25", "1.0". */
+static const char *print_bound(char text[static 32], usec bound)
+{
+    snprintf(text, 32, "%g", clock_seconds(bound));
+    if (strspn(text, "0123456789") == strlen(text))
+        strcat(text, ".0");
+    return text;
+}
+
+static void put_histogram(const struct report *report, const char *name, const char *pool,
+                          const struct histogram *histogram)
+{
+    char bound[32];
+    uint64_t count = 0;
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++) {
+        bool last = i == HISTOGRAM_CLASSES - 1;
+        count += histogram->classes[i];
+        begin(report, name, "_bucket", pool, "le",
+              last ? "+Inf" : print_bound(bound, histogram_bounds[i]));
+        fprintf(report->out, "%" PRIu64 "\n", count);
+    }
+    begin(report, name, "_sum", pool, NULL, NULL);
+    put_seconds(report->out, (usec)histogram->sum);
+    begin(report, name, "_count", pool, NULL, NULL);
+    fprintf(report->out, "%" PRIu64 "\n", count);
+}
+
+static void put_times(const struct report *report)
+{
+    const struct snapshot *snapshot = report->snapshot;
+    open_family(report, "service_time_seconds", HISTOGRAM,
+                "How long connections, or requests where one has several, took to be served.");
+    for (int i = 0; i < snapshot->count; i++)
+        if (snapshot->pools[i].used)
+            put_histogram(report, "service_time_seconds", snapshot->pools[i].name,
+                          &snapshot->pools[i].service);
+    open_family(report, "queue_wait_seconds", HISTOGRAM,
+                "How long connections waited to be accepted, as a sample tells.");
+    for (int i = 0; i < snapshot->count; i++)
+        if (snapshot->pools[i].used)
+            put_histogram(report, "queue_wait_seconds", snapshot->pools[i].name,
+                          &snapshot->pools[i].wait);
+}
+
+/* --- of a listener ------------------------------------------------------------------------- */
+
+struct listener_name {
+    uint32_t pool;
+    char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
+};
+
+static bool read_listener(const struct report *report, int number, struct listener_name *name)
+{
+    const struct snapshot *snapshot = report->snapshot;
+    name->pool = report->board->listeners[number].pool;
+    return snapshot_listener(report->board, number, name->text) &&
+           name->pool < (uint32_t)snapshot->count && snapshot->pools[name->pool].used;
+}
+
+/* Several sockets with one address, which systemd may pass, are told of as one. The first of them
+ * stands for all; false for the others. */
+static bool sum_queues(const struct report *report, int number, const struct listener_name *name,
+                       struct queue *sum)
+{
+    struct listener_name other;
+    const struct scoreboard_listener *list = report->board->listeners;
+    *sum = (struct queue){0};
+    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+        if (list[i].pool != name->pool || !read_listener(report, i, &other) ||
+            strcmp(other.text, name->text) != 0)
+            continue;
+        if (i < number)
+            return false;
+        const struct queue *queue = queues_find(&report->figures->queues, list[i].inode);
+        sum->inode |= queue ? queue->inode : 0;
+        sum->depth += queue ? queue->depth : 0;
+        sum->room += queue ? queue->room : 0;
+    }
+    return true;
+}
+
+static void put_queues(const struct report *report, const char *name, const char *help,
+                       int (*of)(const struct queue *queue))
+{
+    struct listener_name listener;
+    struct queue queue;
+    open_family(report, name, GAUGE, help);
+    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+        if (!read_listener(report, i, &listener) || !sum_queues(report, i, &listener, &queue) ||
+            !queue.inode)
+            continue;
+        begin(report, name, "", report->snapshot->pools[listener.pool].name, "listener",
+              listener.text);
+        fprintf(report->out, "%d\n", of(&queue));
+    }
+}
+
+static int depth_of(const struct queue *queue)
+{
+    return queue->depth;
+}
+
+static int room_of(const struct queue *queue)
+{
+    return queue->room;
+}
+
 /* --- of the daemon ------------------------------------------------------------------------- */
 
 static void put_plain(const struct report *report, const char *name, enum kind kind,
@@ -248,21 +362,30 @@ static void put_report(const struct report *report)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         put_number(report, &numbers[i]);
     put_refusals(report);
+    put_times(report);
+    put_queues(report, "queue_depth", "Connections that wait at the listener to be accepted.",
+               depth_of);
+    put_queues(report, "queue_capacity", "How many connections can wait at the listener.", room_of);
     fputs("# EOF\n", report->out);
 }
 
-char *metrics_text(const struct scoreboard *board, usec now, enum metrics_format format)
+char *metrics_text(const struct scoreboard *board, const struct figures *figures, usec now,
+                   enum metrics_format format)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, figures);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;
     }
     for (int i = 0; i < snapshot->count; i++)
         snapshot->pools[i].used = is_shown(snapshot, i);
-    const struct report report = {
-        .out = text.out, .format = format, .board = board, .snapshot = snapshot, .now = now};
+    const struct report report = {.out = text.out,
+                                  .format = format,
+                                  .board = board,
+                                  .figures = figures,
+                                  .snapshot = snapshot,
+                                  .now = now};
     put_report(&report);
     free(snapshot);
     return text_close(&text, true);

@@ -9,6 +9,7 @@
 #ifndef PREFORKD_SHARED_METRICS_H
 #define PREFORKD_SHARED_METRICS_H
 
+#include "figures.h"
 #include "scoreboard.h"
 
 enum metrics_format {
@@ -17,6 +18,7 @@ enum metrics_format {
 };
 
 /* A text from malloc(), its last line "# EOF"; NULL where there is no memory. */
-char *metrics_text(const struct scoreboard *board, usec now, enum metrics_format format);
+char *metrics_text(const struct scoreboard *board, const struct figures *figures, usec now,
+                   enum metrics_format format);
 
 #endif
