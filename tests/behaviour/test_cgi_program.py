@@ -313,7 +313,7 @@ class Answers(gateway.Case):
                 os.kill(pid, signal.SIGKILL)
 
     def test_output_of_a_daemon_left_behind_does_not_go_on(self):
-        answer, _ = self.answered('yes & echo Content-Type: a/b; echo; echo $!')
+        answer, _ = self.answered('echo Content-Type: a/b; echo; yes & echo $!')
         self.assertTrue(answer.ended)
         os.kill(int(re.search(rb'(?m)^(\d+)$', answer.body)[1]), signal.SIGKILL)
 
