@@ -84,6 +84,14 @@ static int line_of_refusal(const struct pool_config *pool, const char *option)
                : option_line(pool_rows, &pool->origin, option);
 }
 
+/* What is loaded as we are, and then becoming who the pool says. */
+static int enter(const struct pool_config *pool, struct sandbox_refusal *refusal)
+{
+    const struct handler *handler = handler_of(pool->handler);
+    int error = handler->load ? handler->load(refusal->why, sizeof refusal->why) : 0;
+    return error ? error : sandbox_enter(pool, refusal);
+}
+
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
                                   struct report *report, pid_t parent)
 {
@@ -91,7 +99,7 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     check_become_child(parent);
     int error = isolate(config);
     if (error == 0)
-        error = sandbox_enter(pool, &refusal);
+        error = enter(pool, &refusal);
     die_with(parent); /* which becoming somebody else has cleared */
     if (error)
         faults_add(&report->faults, pool->origin.file, line_of_refusal(pool, refusal.option),
