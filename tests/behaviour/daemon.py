@@ -420,10 +420,13 @@ class Case(unittest.TestCase):
         """A daemon that serves."""
         return self.make(config, **arguments).launch().ready()
 
-    def run_preforkd(self, *arguments, timeout=PATIENCE, **more):
+    def run_preforkd(self, *arguments, **more):
         """Runs it to its end: for what doesn't serve."""
-        return subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=timeout, check=False, **more)
+        return self.run_program([BINARY, *arguments], **more)
+
+    def run_program(self, command, timeout=PATIENCE, **more):
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False, **more)
 
 
 def shell(script, options='', workers=1, section=''):
