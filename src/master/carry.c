@@ -45,7 +45,7 @@ static bool save_pool(const struct pool *pool, const struct spawner *spawner, st
     if (!saved)
         return false;
     pool_save(pool, saved);
-    for (const struct worker *w = pool->workers; w; w = w->next) {
+    for (const struct worker *w = pool->ring.first; w; w = w->next) {
         struct state_worker *worker = state_add(state, STATE_WORKER);
         if (!worker)
             return false;

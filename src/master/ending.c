@@ -3,6 +3,7 @@
 #include "../handlers/handler.h"
 
 #include <signal.h>
+#include <stdlib.h>
 
 /* Between QUIT, which lets a worker end its program, and KILL. */
 #define QUIT_PATIENCE USEC_SECOND
@@ -85,4 +86,34 @@ usec ending_step(struct worker *worker, usec now)
         tell_harder(worker, now);
     usec program = worker->overdue_program ? worker->program_deadline : USEC_NEVER;
     return clock_earlier(worker->deadline, program);
+}
+
+/* Who goes first. */
+enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY };
+
+static int class_of(const struct worker *worker)
+{
+    if (!worker->pid)
+        return GO_UNBORN;
+    if (!spawn_is_ready(worker))
+        return GO_UNREADY;
+    return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
+}
+
+/* Of those that wait, the one that has waited longest. */
+static bool goes_before(const struct worker *a, const struct worker *b)
+{
+    int class_a = class_of(a), class_b = class_of(b);
+    return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
+}
+
+static int compare_going(const void *a, const void *b)
+{
+    const struct worker *x = *(struct worker *const *)a, *y = *(struct worker *const *)b;
+    return goes_before(x, y) ? -1 : goes_before(y, x);
+}
+
+void ending_sort(struct worker **workers, int count)
+{
+    qsort(workers, (size_t)count, sizeof *workers, compare_going);
 }

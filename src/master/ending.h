@@ -11,6 +11,10 @@
 
 #include "spawn.h"
 
+/* Puts those first whom it hurts least to lose: one that is not born, one that is not ready, the one
+ * that has been idle longest. */
+void ending_sort(struct worker **workers, int count);
+
 /* Finish the connection in hand, if any, and go: by the deadline, where there is one. */
 void ending_retire(struct worker *worker, usec deadline);
 

@@ -243,7 +243,7 @@ static void watch_start(struct master *master, usec now)
 static bool anyone_left(const struct master *master)
 {
     for (const struct pool *p = master->realm.pools; p; p = p->next)
-        if (p->workers)
+        if (p->ring.first)
             return true;
     return false;
 }

@@ -52,7 +52,7 @@ static bool exited_well(const struct obituary *o)
     return WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_RETIRED;
 }
 
-int obituary_level(const struct obituary *o)
+static int level_of_end(const struct obituary *o)
 {
     if (o->cause == DEATH_TIMEOUT)
         return LOG_WARNING;
@@ -66,6 +66,15 @@ int obituary_level(const struct obituary *o)
     case DEATH_STOPPED: return LOG_INFO;
     default: return LOG_NOTICE;
     }
+}
+
+/* A back-off that stays as it was is told once. */
+int obituary_level(const struct obituary *o)
+{
+    int level = level_of_end(o);
+    if (o->delay && !o->delay_grew)
+        return LOG_DEBUG;
+    return o->delay && level > LOG_WARNING ? LOG_WARNING : level;
 }
 
 bool obituary_is_expected(const struct obituary *o)

@@ -34,6 +34,7 @@ struct obituary {
     const char *no_core;       /* why a signal that dumps core left none; NULL: it is not asked */
     pid_t replacement;         /* 0: none yet */
     usec delay;                /* until the replacement is tried, where there is to be one */
+    bool delay_grew;           /* it is longer than that of the death before */
     bool replaced;             /* whether there is to be one */
 };
 

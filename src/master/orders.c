@@ -122,7 +122,7 @@ static bool is_drained(struct master *master, struct request *request)
         if (!is_meant(p, request->pool))
             continue;
         found = true;
-        left = left || p->workers;
+        left = left || p->ring.first;
         if (!p->drained) {
             request_fail(request, "pool %s is no longer drained: somebody resumed or reloaded it",
                          p->name);

@@ -2,9 +2,9 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
-#include "../shared/deaths.h"
 #include "../shared/exitcode.h"
 #include "ending.h"
+#include "mourning.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -126,7 +126,7 @@ static void count_current(struct census *census, const struct worker *worker)
 struct census pool_census(const struct pool *pool)
 {
     struct census census = {0};
-    for (const struct worker *w = pool->workers; w; w = w->next) {
+    for (const struct worker *w = pool->ring.first; w; w = w->next) {
         if (w->role == ROLE_RETIRING) {
             census.retiring++;
             census.retiring_idle += w->pid && !spawn_is_busy(w);
@@ -158,41 +158,12 @@ bool pool_is_rolled(const struct pool *pool, const struct census *census)
     return census->settled >= pool_target(pool) && (census->outdated == 0 || failed);
 }
 
-/* The ring of slots is the list of workers, closed: whoever comes stands first, and the last points
- * to it. */
-static void enlist(struct pool *pool, struct spawner *spawner, struct worker *worker)
-{
-    uint32_t number = (uint32_t)spawn_number(spawner, worker);
-    worker->next = pool->workers;
-    worker->slot->next_seat =
-        pool->workers ? (uint32_t)spawn_number(spawner, pool->workers) : number;
-    pool->workers = worker;
-    if (!pool->last)
-        pool->last = worker;
-    pool->last->slot->next_seat = number;
-}
-
-/* `at` is what points to it: the pool, or the worker before it. */
-static void delist(struct pool *pool, struct worker **at)
-{
-    struct worker *worker = *at;
-    struct worker *before =
-        at == &pool->workers ? NULL : (struct worker *)((char *)at - offsetof(struct worker, next));
-    if (pool->last == worker)
-        pool->last = before;
-    if (before)
-        before->slot->next_seat = worker->slot->next_seat;
-    else if (pool->last)
-        pool->last->slot->next_seat = worker->slot->next_seat;
-    *at = worker->next;
-}
-
 static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
                              bool polls)
 {
     if (worker) {
         worker->polls = polls;
-        enlist(pool, spawner, worker);
+        ring_join(&pool->ring, spawner, worker);
     }
     return worker;
 }
@@ -226,21 +197,21 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
 
 void pool_promote_canaries(struct pool *pool)
 {
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             w->role = ROLE_ACTIVE;
 }
 
 void pool_dismiss_canaries(struct pool *pool)
 {
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             ending_retire(w, USEC_NEVER);
 }
 
 struct worker *pool_find(const struct pool *pool, pid_t pid)
 {
-    struct worker *worker = pool->workers;
+    struct worker *worker = pool->ring.first;
     while (worker && worker->pid != pid)
         worker = worker->next;
     return worker;
@@ -254,14 +225,14 @@ void pool_stop(struct pool *pool, usec now)
         return;
     }
     pool->removed = true;
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_retire(w, deadline);
 }
 
 void pool_stop_now(struct pool *pool, usec now)
 {
     pool->removed = true;
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_stop(w, now);
 }
 
@@ -315,27 +286,6 @@ static void note_trouble(struct pool *pool, const struct obituary *o)
                  (int)o->pid);
 }
 
-/* The delay that keeps coming back is told of once. */
-static int level_of(const struct obituary *o, bool grew)
-{
-    int level = obituary_level(o);
-    if (o->delay && !grew)
-        return LOG_DEBUG;
-    if (o->delay && level > LOG_WARNING)
-        return LOG_WARNING;
-    return level;
-}
-
-/* When its successor is due. */
-static void set_respawn(struct worker *worker, struct obituary *obituary, bool *grew, usec now)
-{
-    usec ready_for = worker->was_ready ? worker->died - worker->ready_at : -1;
-    bool accepted = spawn_has_accepted(worker);
-    obituary->replaced = true;
-    obituary->delay = backoff_death(&worker->backoff, accepted, ready_for, grew);
-    worker->respawn_at = now + obituary->delay;
-}
-
 /* First the successor, then the words about the dead: but what those refer to is gone by then. */
 static void replace(struct pool *pool, struct spawner *spawner, struct worker *worker,
                     struct obituary *obituary, usec now)
@@ -347,44 +297,24 @@ static void replace(struct pool *pool, struct spawner *spawner, struct worker *w
     obituary->replacement = worker->pid;
 }
 
-/* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
- * for it. */
-static void record(struct scoreboard *board, int board_pool, const struct obituary *obituary)
-{
-    struct death death;
-    if (obituary_is_expected(obituary)) {
-        board->pools[board_pool].retirements++;
-        return;
-    }
-    board->pools[board_pool].deaths++;
-    obituary_record(obituary, clock_real(), &death);
-    deaths_write(board, &death);
-}
-
 static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
                   usec now)
 {
-    char text[LOG_LINE_MAX];
     struct obituary obituary;
-    bool grew = false;
-    lines_close(&worker->lines);
-    spawn_obituary(worker, &obituary);
-    record(spawner->board, worker->board_pool, &obituary);
-    worker->mourned = true;
+    mourning_begin(worker, spawner->board, &obituary);
     note_trouble(pool, &obituary);
     if (replaced)
-        set_respawn(worker, &obituary, &grew, now);
+        mourning_set_respawn(worker, &obituary, now);
     if (replaced && obituary.delay == 0)
         replace(pool, spawner, worker, &obituary, now);
-    obituary_print(&obituary, text, sizeof text);
-    log_event(level_of(&obituary, grew), "%s", text);
+    mourning_end(&obituary);
 }
 
 /* Each dead worker is mourned, and replaced or buried. */
 static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     struct census census = pool_census(pool);
-    struct worker **at = &pool->workers;
+    struct worker **at = &pool->ring.first;
     while (*at) {
         struct worker *worker = *at;
         bool replaced = is_replaced(pool, worker, &census);
@@ -394,7 +324,7 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
         }
         if (!worker->pid && worker->mourned && !replaced) {
             census.active -= is_current(pool, worker);
-            delist(pool, at);
+            ring_leave(&pool->ring, at);
             spawn_release(spawner, worker);
             continue;
         }
@@ -406,31 +336,6 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
     }
 }
 
-/* Who goes first: one that is not born, one that is not ready, an idle one, any. */
-enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY, GO_CLASSES };
-
-static int class_of(const struct worker *worker)
-{
-    if (!worker->pid)
-        return GO_UNBORN;
-    if (!spawn_is_ready(worker))
-        return GO_UNREADY;
-    return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
-}
-
-/* Of those that wait, the one that has waited longest. */
-static bool goes_before(const struct worker *a, const struct worker *b)
-{
-    int class_a = class_of(a), class_b = class_of(b);
-    return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
-}
-
-static int compare_going(const void *a, const void *b)
-{
-    const struct worker *x = *(struct worker *const *)a, *y = *(struct worker *const *)b;
-    return goes_before(x, y) ? -1 : goes_before(y, x);
-}
-
 /* Out of memory, there is another day. */
 static void shrink(struct pool *pool, int active, int surplus)
 {
@@ -438,11 +343,11 @@ static void shrink(struct pool *pool, int active, int surplus)
         return;
     struct worker **going = calloc((size_t)active, sizeof *going);
     int count = 0;
-    for (struct worker *w = pool->workers; going && w; w = w->next)
+    for (struct worker *w = pool->ring.first; going && w; w = w->next)
         if (is_current(pool, w) && count < active)
             going[count++] = w;
     if (going)
-        qsort(going, (size_t)count, sizeof *going, compare_going);
+        ending_sort(going, count);
     for (int i = 0; i < count && i < surplus; i++)
         ending_retire(going[i], USEC_NEVER);
     free(going);
@@ -450,7 +355,7 @@ static void shrink(struct pool *pool, int active, int surplus)
 
 static void retire_outdated(struct pool *pool)
 {
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_ACTIVE && !is_current(pool, w))
             ending_retire(w, USEC_NEVER);
 }
@@ -480,7 +385,7 @@ static usec tend_living(struct pool *pool, usec grace_until, usec now)
 {
     usec limit = request_limit(pool), next = USEC_NEVER;
     bool judged = now >= grace_until;
-    for (struct worker *w = pool->workers; w; w = w->next) {
+    for (struct worker *w = pool->ring.first; w; w = w->next) {
         if (limit)
             next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
         if (!w->pid)

@@ -12,6 +12,7 @@
 
 #include "../base/log.h"
 #include "load.h"
+#include "ring.h"
 #include "spawn.h"
 #include "state.h"
 
@@ -44,8 +45,7 @@ struct pool {
     bool carried;  /* over from the program before: `conf` has just what its workers' ends need, and
                       no worker can be forked of it */
 
-    struct worker *workers; /* in the order of the ring of their slots */
-    struct worker *last;    /* of them */
+    struct ring ring; /* its workers */
     struct lines_rate rate;
     struct log_rate fork_failures, full_board;
     char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker could not start; empty: none */

@@ -23,7 +23,7 @@ void realm_sweep(struct realm *realm)
     struct pool **at = &realm->pools;
     while (*at) {
         struct pool *pool = *at;
-        if (!pool->removed || pool->workers) {
+        if (!pool->removed || pool->ring.first) {
             at = &pool->next;
             continue;
         }
@@ -36,7 +36,7 @@ int realm_room(const struct realm *realm)
 {
     int taken = 0;
     for (const struct pool *pool = realm->pools; pool; pool = pool->next)
-        for (const struct worker *worker = pool->workers; worker; worker = worker->next)
+        for (const struct worker *worker = pool->ring.first; worker; worker = worker->next)
             taken++;
     return SCOREBOARD_SLOTS - taken;
 }

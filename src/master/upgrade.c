@@ -337,7 +337,7 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 static bool is_quiet(const struct realm *realm)
 {
     for (const struct pool *p = realm->pools; p; p = p->next)
-        for (const struct worker *w = p->workers; w; w = w->next)
+        for (const struct worker *w = p->ring.first; w; w = w->next)
             if (!w->mourned)
                 return false;
     return true;
@@ -346,7 +346,7 @@ static bool is_quiet(const struct realm *realm)
 static void flush_lines(const struct realm *realm)
 {
     for (const struct pool *p = realm->pools; p; p = p->next)
-        for (struct worker *w = p->workers; w; w = w->next)
+        for (struct worker *w = p->ring.first; w; w = w->next)
             lines_flush(&w->lines);
 }
 

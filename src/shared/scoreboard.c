@@ -164,6 +164,6 @@ void scoreboard_note_reload(struct scoreboard *board, const char *refusal)
         board->reloads_refused++;
     else
         board->reloads++;
-    snprintf(board->reload_result, sizeof board->reload_result, "%s", refusal ? refusal : "");
+    snprintf(board->refusal, sizeof board->refusal, "%s", refusal ? refusal : "");
     board->reloaded = clock_real();
 }

@@ -178,8 +178,8 @@ struct scoreboard {
     char release[16]; /* version of the master's program */
     uint32_t generation;
     uint32_t reloads, reloads_refused, upgrades;
-    int64_t reloaded; /* usec since 1970: the last one, done or refused; 0 none */
-    char reload_result[SCOREBOARD_REASON]; /* of it, as a sentence; empty: done */
+    int64_t reloaded;                /* usec since 1970: the last one, done or refused; 0 none */
+    char refusal[SCOREBOARD_REASON]; /* why, as a sentence; empty: it was done */
     _Atomic uint64_t deaths_written;
 
     /* Where the tables end for those who look through them: to read a page is to make it. */

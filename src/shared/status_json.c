@@ -126,7 +126,7 @@ static json_t *reloads_object(const struct scoreboard *board)
     document_number(object, "done", board->reloads);
     document_number(object, "refused", board->reloads_refused);
     document_time(object, "last", board->reloaded);
-    document_field(object, "refusal", board->reload_result, sizeof board->reload_result);
+    document_field(object, "refusal", board->refusal, sizeof board->refusal);
     return object;
 }
 

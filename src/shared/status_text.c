@@ -11,7 +11,7 @@ static void print_daemon(FILE *out, const struct scoreboard *board, usec now)
     char release[TEXT_CLEAN(sizeof board->release)], result[TEXT_CLEAN(SCOREBOARD_REASON)];
     char span[UNITS_TEXT], when[UNITS_TEXT];
     text_clean(release, sizeof release, board->release, sizeof board->release);
-    text_clean(result, sizeof result, board->reload_result, sizeof board->reload_result);
+    text_clean(result, sizeof result, board->refusal, sizeof board->refusal);
     fprintf(out, "preforkd %s, pid %d, up %s, generation %u\n", release, (int)board->master,
             units_span(snapshot_span(board->started, now), span), board->generation);
     if (board->reloaded)

@@ -32,11 +32,16 @@ static const struct {
       .status = KILLED(SIGABRT),
       .no_core = "there is a reason",
       .replaced = true,
-      .delay = 200000},
-     LOG_NOTICE,
+      .delay = 200000,
+      .delay_grew = true},
+     LOG_WARNING,
      "pool web: worker 10 killed by signal 6 (Aborted, no core: there is a reason) after 0 "
      "requests; "
      "respawned in 0.2 s pool=web pid=10 signal=ABRT core=no served=0 age=2.5"},
+    {{.pid = 10, .status = EXITED(WORKER_CANT_START), .reason = "no", .replaced = true, .delay = 1},
+     LOG_DEBUG, /* a back-off that stays as it was */
+     "pool web: worker 10 can't start: no after 0 requests; respawned in 0.0 s pool=web pid=10 "
+     "exit=71 served=0 age=2.5"},
     {{.pid = 10, .status = KILLED(SIGKILL), .cause = DEATH_OVERDUE},
      LOG_WARNING,
      "pool web: worker 10 killed by signal 9 (Killed) by us, not done within graceful_timeout "

@@ -1,0 +1,24 @@
+/*
+ * ring - a pool's workers as a list of the master's and, closed, as the ring of their slots, which
+ * workers walk.
+ *
+ * Called by: pool.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_RING_H
+#define PREFORKD_MASTER_RING_H
+
+#include "spawn.h"
+
+struct ring {
+    struct worker *first; /* from it on by `next`; NULL: nobody */
+    struct worker *last;
+};
+
+/* Whoever comes stands first. */
+void ring_join(struct ring *ring, const struct spawner *spawner, struct worker *worker);
+
+/* `at` is what points to it: the ring's first, or the worker before it. */
+void ring_leave(struct ring *ring, struct worker **at);
+
+#endif
