@@ -295,6 +295,15 @@ class Daemon:
         self.install()
         return self
 
+    def with_failing_calls(self):
+        """Under failing_calls.c: FORK and ACCEPT in its directory make these fail as long as they
+        are there, CLOCK says by how many seconds the clocks are ahead. Returns itself."""
+        for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'LEAPING_CLOCK'):
+            self.environment[name] = self.path(name.partition('_')[2])
+        library = os.path.join(os.path.dirname(BINARY), '../tests/behaviour/libfailing_calls.so')
+        self.environment |= {'LD_PRELOAD': library, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}
+        return self
+
     def install(self):
         """Puts a new copy in the place of its own program, as a package does: by a rename."""
         shutil.copy2(BINARY, self.program + '.new')

@@ -14,22 +14,17 @@ from processes import wait_until
 ECHO = 'pool "echo" { listen = { "systemd:echo" } %s\necho {} }\n'
 LATE = r'warning: .*by us, its request took more than request_timeout'
 FULL = r'warning: pool echo: full for (\d+) s: '
-PRELOAD = os.path.join(os.path.dirname(daemon.BINARY),
-                       '../tests/behaviour/libfailing_calls.so')
 
 
 class Clock(daemon.Case):
     """As after a suspension with a clock that counted it, or a virtual machine that was paused."""
 
     def begin(self, config):
-        it = self.make(config)
-        it.environment |= {'LD_PRELOAD': PRELOAD, 'ASAN_OPTIONS': 'verify_asan_link_order=0',
-                           'LEAPING_CLOCK': it.path('ahead')}
-        return it.launch().ready()
+        return self.make(config).with_failing_calls().launch().ready()
 
     def leap(self, it, seconds):
         """The master's first round after it is past when this returns."""
-        it.put('ahead', str(seconds))
+        it.put('CLOCK', str(seconds))
         mark = it.mark()
         it.kill(signal.SIGUSR1)
         it.wait_for_log('pool=echo state=', mark)

@@ -14,8 +14,6 @@ from processes import wait_until
 
 ECHO = 'pool "echo" { listen = { "systemd:echo" } %s\necho {} }\n'
 FULL = r'warning: pool echo: full for .* pool=echo workers=(\d+) .*queue=(\d+)'
-PRELOAD = os.path.join(os.path.dirname(daemon.BINARY),
-                       '../tests/behaviour/libfailing_calls.so')
 
 
 def hold(it, count, name='echo'):
@@ -348,11 +346,7 @@ class Reloads(daemon.Case):
 
 class Faults(daemon.Case):
     def begin(self, config):
-        it = self.make(config)
-        for name in ('FORK', 'ACCEPT'):
-            it.environment[f'FAILING_{name}'] = it.path(name)
-        it.environment |= {'LD_PRELOAD': PRELOAD, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}
-        return it.launch().ready()
+        return self.make(config).with_failing_calls().launch().ready()
 
     def test_fork_fails_while_it_grows(self):
         it = self.begin(ECHO % 'min_workers = 2 max_workers = 32')
