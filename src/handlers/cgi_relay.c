@@ -33,7 +33,8 @@ struct run {
     long long output_left, errors_left; /* after its end: what is in the pipes. -1: unknown */
     struct cgi_body body;               /* what it gets next */
     struct cgi_answer answer;
-    bool stream_ended;              /* so did the end of its output, */
+    bool stream_due;                /* its output has ended, which may be told before its own end */
+    bool stream_ended;              /* the end of its output went out, */
     bool answered;                  /* so did the end of the request */
     bool errors_sent, errors_ended; /* the same of its standard error */
     bool lost;                      /* nobody reads the answer */
@@ -203,6 +204,16 @@ static void forward_collected(struct run *run)
     }
 }
 
+/* Of a program that goes on without it: behind all that was collected. */
+static void end_stream(struct run *run)
+{
+    if (!run->stream_due || run->stream_ended || run->lost || !run->answer.begun ||
+        cgi_answer_waits(&run->answer))
+        return;
+    cgi_session_put(run->session, FCGI_STDOUT, 0);
+    run->stream_ended = true;
+}
+
 /* A stream that we had to end goes on in the log. */
 static void forward_errors(struct run *run)
 {
@@ -263,8 +274,12 @@ static void take_input(struct run *run)
             stop(run, CGI_ABORTED, GRACE_ABORTED);
             break;
         case CGI_EVENT_BROKEN: lose(run); return;
-        case CGI_EVENT_NONE:
-        case CGI_EVENT_FULL: return;
+        case CGI_EVENT_NONE: return;
+        case CGI_EVENT_FULL:
+            write_output(run);
+            if (cgi_session_pending(run->session))
+                return;
+            break;
         default: break;
         }
         write_body(run);
@@ -297,7 +312,8 @@ static void probe(struct run *run)
 
 static bool wants_input(const struct run *run)
 {
-    return !run->lost && !run->session->in_ended && run->body.size == 0;
+    return !run->lost && !run->session->in_ended && run->body.size == 0 &&
+           cgi_session_taken(run->session);
 }
 
 static short socket_events(const struct run *run)
@@ -364,10 +380,7 @@ static void keep_times(struct run *run)
         lose(run);
     if (now >= run->tail_at) {
         run->tail_at = USEC_NEVER;
-        if (run->answer.begun && !run->stream_ended && !run->lost) {
-            cgi_session_put(run->session, FCGI_STDOUT, 0);
-            run->stream_ended = true;
-        }
+        run->stream_due = true;
     }
 }
 
@@ -465,12 +478,16 @@ static void await_events(struct run *run, struct pollfd *watched)
             watched[i].revents = 0;
 }
 
+/* Whatever can be done without an event is done before one is awaited: what still waits then, waits
+ * for the room that POLLOUT tells of. So what was collected is looked at behind the writing. */
 static void loop(struct run *run)
 {
     struct pollfd watched[WATCHED];
     for (;;) {
         take_input(run);
+        write_output(run);
         forward_collected(run);
+        end_stream(run);
         if (is_drained(run))
             conclude(run);
         write_output(run);

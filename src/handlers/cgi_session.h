@@ -67,6 +67,12 @@ void cgi_session_begin(struct cgi_session *session, struct service *service, str
  * nothing is told. */
 enum cgi_event cgi_session_take(struct cgi_session *session, struct cgi_body *body);
 
+/* Whether all that was read is taken. */
+static inline bool cgi_session_taken(const struct cgi_session *session)
+{
+    return session->in.at == session->in.end;
+}
+
 /* Reads once, where all is taken. 0, or -EAGAIN, or -errno; at the end of the stream 0 too, and
  * in_ended is set. */
 int cgi_session_read(struct cgi_session *session);

@@ -119,6 +119,17 @@ def read_answer(connection):
     return answer
 
 
+def parse(data):
+    """The answer in all that came on a connection."""
+    answer = Answer()
+    at = 0
+    while at < len(data):
+        kind, request, size, padding = struct.unpack_from('>xBHHBx', data, at)
+        answer.add(kind, request, data[at + 8:at + 8 + size])
+        at += 8 + size + padding
+    return answer
+
+
 def ask(address, params, body=b'', request=1):
     """One request on a connection of its own, which must end with it."""
     with client.connect(address) as connection:

@@ -1,0 +1,138 @@
+"""cgi between a program and a web server: what comes together, and what must not wait for more."""
+
+import contextlib
+import os
+import signal
+import time
+
+import client
+import daemon
+import fastcgi
+import gateway
+import processes
+from fastcgi import record
+from processes import wait_until
+
+SERVER = 'root = "@DIR@/cgi" stderr = "server"'
+BOTH = 'echo warn >&2; echo Content-Type: text/plain; echo; echo hello'
+
+
+def said(it, lines=1):
+    def read():
+        with contextlib.suppress(FileNotFoundError), open(it.path('said'), 'rb') as file:
+            text = file.read()
+            return text.split() if text.count(b'\n') == lines else None
+    return wait_until(read, f'{lines} lines that the program says')
+
+
+class AllAtOnce(gateway.Case):
+    """A program stops its worker, which finds all that happened since then in one look."""
+
+    def frozen(self, text, cgi=SERVER):
+        """A gateway whose worker stands still, and a connection on which it has a request. Its
+        program writes its pid into `said` when it begins with the text."""
+        it = self.gateway(cgi=cgi)
+        os.chmod(it.directory, 0o777)
+        self.program(it, 'program', f'kill -STOP $PPID; echo $$ > ../said; {text}')
+        connection = it.connect('x')
+        self.addCleanup(connection.close)
+        connection.sendall(fastcgi.whole(self.params(it, 'program')))
+        worker, = it.workers()
+        wait_until(lambda: processes.stat(worker)[0] == 'T', 'a worker that stands still')
+        return it, worker, connection
+
+    def finish(self, text, cgi=SERVER):
+        """The answer, where the program had ended before the worker looked."""
+        it, worker, connection = self.frozen(text, cgi)
+        pid = int(said(it)[0])
+        wait_until(lambda: not processes.alive(pid), 'the end of the program')
+        it.kill(signal.SIGCONT, worker)
+        return fastcgi.read_answer(connection)
+
+    def test_errors_an_answer_and_the_end(self):
+        answer = self.finish(BOTH)
+        self.assertEqual((answer.body, answer.stderr, answer.ended), (b'hello\n', b'warn\n', True))
+
+    def test_errors_and_the_end(self):
+        answer = self.finish('echo warn >&2; exit 3')
+        self.assertEqual((answer.status, answer.stderr, answer.ended), (500, b'warn\n', True))
+
+    def test_errors_a_bad_answer_and_the_end(self):
+        answer = self.finish('echo warn >&2; echo; echo nothing')
+        self.assertEqual((answer.status, answer.stderr, answer.ended), (500, b'warn\n', True))
+
+    def test_much_of_both(self):
+        answer = self.finish('head -c 65536 /dev/zero >&2; echo Content-Type: a/b; echo; '
+                             'head -c 40000 /dev/zero')
+        self.assertEqual((len(answer.body), len(answer.stderr)), (40000, 65536))
+
+    def test_an_answer_and_the_end(self):
+        answer = self.finish(BOTH, cgi='root = "@DIR@/cgi"')
+        self.assertEqual((answer.body, answer.ended), (b'hello\n', True))
+
+    def test_errors_and_an_answer_that_goes_on(self):
+        it, worker, connection = self.frozen(f'{BOTH}; echo both >> ../said; exec sleep 1000')
+        said(it, 2)
+        it.kill(signal.SIGCONT, worker)
+        self.assertEqual(gateway.read_body(connection, 6), b'hello\n')
+
+
+class Interleaved(gateway.Case):
+    def test_held_back_to_its_end(self):
+        """nginx must have sent the body first. The output that was kept for it meanwhile is ended
+        once it is out, whether or not the program is."""
+        it = self.gateway()
+        os.chmod(it.directory, 0o777)
+        self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
+                                    'echo Content-Type: a/b; echo; head -c 900000 /dev/zero; exec >&-; cat > /dev/null;'
+                                    'while [ ! -e ../go ]; do sleep 0.05; done')
+        params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
+        worker, = it.workers()
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.head(params))
+            pipe = said(it)[0].decode()
+            wait_until(lambda: pipe not in processes.descriptors(worker).values(),
+                       'a worker that has read it all')
+            closed = time.monotonic()
+            while time.monotonic() < closed + 0.02: # longer than it waits for the program's end
+                connection.sendall(record(fastcgi.GET_VALUES, 0))
+                fastcgi.read_record(connection)
+            connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
+            answer = fastcgi.Answer()
+            while (fastcgi.STDOUT, 1, b'') != (found := fastcgi.read_record(connection)):
+                answer.add(*found)
+            self.assertEqual(answer.body, bytes(900000))
+            it.put('go', '')
+            self.assertEqual(fastcgi.read_answer(connection).kinds, [fastcgi.END_REQUEST])
+
+    def test_questions_in_the_middle_of_a_body(self):
+        """More of them in one read than there is room for answers: nothing behind is lost."""
+        it = self.gateway()
+        body = os.urandom(60000)
+        params = self.params(it, 'cat', {'CONTENT_LENGTH': str(len(body))})
+        unknown = record(99, 0) * 3000
+        pieces = [record(fastcgi.STDIN, 1, body[at:at + 6000]) for at in range(0, len(body), 6000)]
+        with it.connect('x') as connection:
+            sent = client.exchange(connection, fastcgi.head(params) + unknown.join(pieces)
+                                   + unknown + record(fastcgi.STDIN, 1))
+        answer = fastcgi.parse(sent)
+        self.assertEqual(answer.body, body)
+        self.assertEqual(answer.kinds.count(fastcgi.UNKNOWN_TYPE), 3000 * len(pieces))
+
+    def test_questions_while_nobody_reads_the_answers(self):
+        """The answers wait behind a full socket, and the body behind them."""
+        it = self.gateway()
+        self.program(it, 'loud', 'echo Content-Type: a/b; echo; head -c 5000000 /dev/zero;'
+                                 'exec cat')
+        params = self.params(it, 'loud', {'CONTENT_LENGTH': '6'})
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.head(params) + record(99, 0) * 200
+                               + record(fastcgi.STDIN, 1, b'abc') + record(99, 0) * 200
+                               + fastcgi.stream(fastcgi.STDIN, 1, b'def'))
+            answer = fastcgi.read_answer(connection)
+        self.assertEqual(answer.body, bytes(5000000) + b'abcdef')
+        self.assertEqual(answer.kinds.count(fastcgi.UNKNOWN_TYPE), 400)
+
+
+if __name__ == '__main__':
+    daemon.main()
