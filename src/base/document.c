@@ -26,6 +26,19 @@ void document_seconds(json_t *object, const char *key, usec span)
     json_object_set_new(object, key, json_real((double)(span / 1000) / 1000));
 }
 
+void document_seconds_or_null(json_t *object, const char *key, usec span)
+{
+    if (span < 0)
+        json_object_set_new(object, key, json_null());
+    else
+        document_seconds(object, key, span);
+}
+
+void document_exact(json_t *object, const char *key, usec span)
+{
+    json_object_set_new(object, key, json_real(clock_seconds(span)));
+}
+
 void document_text(json_t *object, const char *key, const char *text)
 {
     json_object_set_new(object, key, text && text[0] ? json_string(text) : json_null());

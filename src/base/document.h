@@ -20,11 +20,13 @@
 void document_number(json_t *object, const char *key, long long number);
 void document_flag(json_t *object, const char *key, bool set);
 void document_seconds(json_t *object, const char *key, usec span);     /* to the millisecond */
+void document_exact(json_t *object, const char *key, usec span);       /* to the microsecond */
 void document_time(json_t *object, const char *key, usec real);        /* null: 0 */
 void document_text(json_t *object, const char *key, const char *text); /* null: empty or NULL */
 
-/* The same of something that may not be there: null where it is 0. */
+/* The same of something that may not be there: null where it is 0, or a span below. */
 void document_number_or_null(json_t *object, const char *key, long long number);
+void document_seconds_or_null(json_t *object, const char *key, usec span);
 
 /* And of a field of unknown content: see text_clean. At most DOCUMENT_FIELD bytes. */
 enum { DOCUMENT_FIELD = 512 };

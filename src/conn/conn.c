@@ -92,6 +92,17 @@ void conn_finish(struct conn *conn)
     }
 }
 
+int64_t conn_waited(const struct conn *conn)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    if (conn->peer.sa.sa_family == AF_UNIX ||
+        getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        size < offsetof(struct tcp_info, tcpi_last_data_recv) + sizeof info.tcpi_last_data_recv)
+        return -1;
+    return (int64_t)info.tcpi_last_data_recv * 1000;
+}
+
 /* States as <netinet/tcp.h> numbers them, which can't stand beside <linux/tcp.h>. */
 enum { TIME_WAIT = 6, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
 

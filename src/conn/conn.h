@@ -45,6 +45,11 @@ ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
  * (RFC 1122, 4.2.2.13). */
 void conn_finish(struct conn *conn);
 
+/* Asks the kernel how long a connection that was just accepted had been there: since the last that
+ * came of its client, be it data or the opening. In usec, to the kernel's tick, a few milliseconds;
+ * -1 where it doesn't know: TCP alone does. */
+int64_t conn_waited(const struct conn *conn);
+
 /* Asks the kernel what went in and out, where nobody has counted: of TCP alone it knows. */
 void conn_ask_counts(struct conn *conn);
 

@@ -413,6 +413,7 @@ static int cgi_serve(struct service *service, struct conn *conn)
         if (error)
             return error == -ENODATA || error == -ECANCELED ? 0 : error;
         error = serve_request(&session);
+        service->count_request(service, session.request.since);
         if (error && error != -ENODATA)
             return error == -ECONNABORTED ? 0 : error;
         keep = error == 0 && session.request.keep && !service->crowded(service);
@@ -430,6 +431,7 @@ const struct handler handler_cgi = {
                 .size = sizeof(struct cgi_config),
                 .defaults = defaults,
                 .kept = kept},
+    .counts_requests = true,
     .runs_programs = true,
     .patience = 10 * USEC_SECOND,
     .check = cgi_check,

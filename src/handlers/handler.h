@@ -38,15 +38,18 @@ struct service {
     int log_level;       /* of a line about each request; -1: none */
 
     /* For a handler that serves requests in turn on one connection. `renew`: none is in hand, or the
-     * next: its time counts from here. `crowded`: whether a connection without a request should be
-     * given up, because no seat is free, or the worker is told to finish. */
+     * next: its time counts from here. `count_request`: one that began then is done with; for those
+     * that count_requests. `crowded`: whether a connection without a request should be given up,
+     * because no seat is free, or the worker is told to finish. */
     void (*renew)(struct service *service);
+    void (*count_request)(struct service *service, usec began);
     bool (*crowded)(struct service *service);
 };
 
 struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
+    bool counts_requests; /* tells of each how long it took; else it is the connection's time */
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
     usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
                              keeps to request_timeout by itself */

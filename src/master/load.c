@@ -2,6 +2,8 @@
 
 #include "../shared/queue.h"
 
+#include <sys/stat.h>
+
 /* Between two tries to watch the listeners. */
 #define WATCH_PATIENCE (USEC_SECOND / 2)
 
@@ -18,10 +20,17 @@ static struct sizing_limits limits_of(const struct pool_config *conf)
 
 static int queue_of(const struct load_scene *scene)
 {
-    int all = 0, depth, room;
-    for (int i = 0; i < scene->listener_count; i++)
-        if (queue_read(scene->listeners[i]->fd, &depth, &room) == 0)
-            all += depth;
+    struct queues queues = {0};
+    int all = 0;
+    queues_ask(&queues);
+    for (int i = 0; i < scene->listener_count; i++) {
+        struct stat socket;
+        const struct queue *queue = fstat(scene->listeners[i]->fd, &socket) == 0
+                                        ? queues_find(&queues, socket.st_ino)
+                                        : NULL;
+        all += queue ? queue->depth : 0;
+    }
+    queues_free(&queues);
     return all;
 }
 

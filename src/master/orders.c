@@ -342,8 +342,12 @@ void orders_stop_now(struct master *master, struct request *request)
 void orders_status(struct master *master, struct request *request)
 {
     const struct scoreboard *board = master->realm.spawner.board;
-    request_give(request,
-                 request->json ? status_json(board, clock_now()) : status_text(board, clock_now()));
+    struct figures figures = {0};
+    usec now = clock_now();
+    figures_look(&figures, board, now);
+    request_give(request, request->json ? status_json(board, &figures, now)
+                                        : status_text(board, &figures, now));
+    figures_done(&figures);
 }
 
 void orders_deaths(struct master *master, struct request *request)

@@ -85,7 +85,7 @@ void publish_realm(struct publish *publish, const struct realm *realm, usec now)
 
 static void print_status(const struct scoreboard *board, char *text, size_t size)
 {
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, NULL);
     int retiring = 0;
     size_t at = 0;
     text[0] = '\0';
@@ -139,7 +139,7 @@ static void tell_pool(const struct snapshot_pool *pool)
 
 void publish_tell(const struct scoreboard *board)
 {
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, NULL);
     for (int i = 0; snapshot && i < snapshot->count; i++)
         if (snapshot->pools[i].used)
             tell_pool(&snapshot->pools[i]);

@@ -7,6 +7,7 @@
 #include "../base/document.h"
 #include "../base/proc.h"
 #include "deaths.h"
+#include "deaths_json.h"
 #include "snapshot.h"
 
 #include <stdlib.h>
@@ -54,18 +55,23 @@ static json_t *death_object(const struct death *death)
     return object;
 }
 
-char *deaths_json(const struct scoreboard *board)
+json_t *deaths_array(const struct scoreboard *board)
 {
     struct death *list = calloc(SCOREBOARD_DEATHS, sizeof *list);
-    json_t *array = json_array();
+    json_t *array = list ? json_array() : NULL;
     int count = list ? deaths_list(board, list) : 0;
     for (int i = 0; i < count; i++)
         json_array_append_new(array, death_object(&list[i]));
-    json_t *document = list ? json_object() : NULL;
+    free(list);
+    return array;
+}
+
+char *deaths_json(const struct scoreboard *board)
+{
+    json_t *document = json_object();
     document_number(document, "version", SCHEMA);
     document_number(document, "count", (long long)board->deaths_written);
-    json_object_set_new(document, "deaths", array);
-    free(list);
+    json_object_set_new(document, "deaths", deaths_array(board));
     return document_print(document);
 }
 

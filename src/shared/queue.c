@@ -1,101 +1,187 @@
 #include "queue.h"
 
 #include <errno.h>
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-/* Of a listening socket the two hold its backlog, and the most of it (tcp_get_info in the kernel). */
-static int read_tcp(int listener, int *depth, int *room)
-{
-    struct tcp_info info;
-    socklen_t size = sizeof info;
-    if (getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
-        return -errno;
-    *depth = (int)info.tcpi_unacked;
-    *room = (int)info.tcpi_sacked;
-    return 0;
-}
-
-struct question {
-    struct nlmsghdr header;
-    struct unix_diag_req request;
+enum {
+    ANSWER = 32 * 1024, /* the most that the kernel puts into one */
+    ANSWERS_MOST = 4096,
+    LISTENING = 1 << TCP_LISTEN, /* a Unix socket's state has the same number */
 };
 
-/* Asks for the socket by its inode, which is all that names one without a path. */
-static int ask_unix(int netlink, ino_t inode)
+static bool add(struct queues *queues, uint64_t inode, uint32_t depth, uint32_t room)
 {
-    struct question question = {
-        .header = {.nlmsg_len = sizeof question,
-                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-                   .nlmsg_flags = NLM_F_REQUEST},
-        .request = {.sdiag_family = AF_UNIX,
-                    .udiag_states = ~0U,
-                    .udiag_ino = (uint32_t)inode,
-                    .udiag_show = UDIAG_SHOW_RQLEN,
-                    .udiag_cookie = {~0U, ~0U}},
-    };
-    return send(netlink, &question, sizeof question, 0) == (ssize_t)sizeof question ? 0 : -errno;
+    if (queues->count == queues->room) {
+        int more = queues->room ? 2 * queues->room : 64;
+        struct queue *list = realloc(queues->list, (size_t)more * sizeof *list);
+        if (!list)
+            return false;
+        queues->list = list;
+        queues->room = more;
+    }
+    queues->list[queues->count++] = (struct queue){inode, (int)depth, (int)room};
+    return true;
 }
 
-static int take_answer(const struct nlmsghdr *answer, size_t size, int *depth, int *room)
+static bool take_tcp(struct queues *queues, const void *data, size_t size)
 {
-    if (!NLMSG_OK(answer, size))
-        return -EBADMSG;
-    if (answer->nlmsg_type == NLMSG_ERROR)
-        return ((const struct nlmsgerr *)NLMSG_DATA(answer))->error;
-    const char *at = (const char *)NLMSG_DATA(answer) + NLMSG_ALIGN(sizeof(struct unix_diag_msg));
-    const char *end = (const char *)answer + answer->nlmsg_len;
-    while (end - at >= (ssize_t)sizeof(struct nlattr)) {
-        struct nlattr attribute;
-        struct unix_diag_rqlen lengths;
-        memcpy(&attribute, at, sizeof attribute);
-        if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > end - at)
+    struct inet_diag_msg socket;
+    if (size < sizeof socket)
+        return true;
+    memcpy(&socket, data, sizeof socket);
+    return add(queues, socket.idiag_inode, socket.idiag_rqueue, socket.idiag_wqueue);
+}
+
+/* Its lengths are an attribute, behind the message proper. */
+static bool take_unix(struct queues *queues, const void *data, size_t size)
+{
+    struct unix_diag_msg socket;
+    struct unix_diag_rqlen lengths;
+    struct nlattr attribute;
+    if (size < sizeof socket)
+        return true;
+    memcpy(&socket, data, sizeof socket);
+    size_t at = NLMSG_ALIGN(sizeof socket);
+    while (at + sizeof attribute <= size) {
+        memcpy(&attribute, (const char *)data + at, sizeof attribute);
+        if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > size - at)
             break;
         if (attribute.nla_type == UNIX_DIAG_RQLEN &&
             attribute.nla_len >= NLA_HDRLEN + sizeof lengths) {
-            memcpy(&lengths, at + NLA_HDRLEN, sizeof lengths);
-            *depth = (int)lengths.udiag_rqueue;
-            *room = (int)lengths.udiag_wqueue;
-            return 0;
+            memcpy(&lengths, (const char *)data + at + NLA_HDRLEN, sizeof lengths);
+            return add(queues, socket.udiag_ino, lengths.udiag_rqueue, lengths.udiag_wqueue);
         }
         at += NLA_ALIGN(attribute.nla_len);
     }
-    return -ENODATA;
+    return true;
 }
 
-static int read_unix(int listener, int *depth, int *room)
+typedef bool take_socket(struct queues *queues, const void *data, size_t size);
+
+/* One of the messages that an answer has. 1 where more come, 0 behind the last, or -errno. */
+static int take_message(const struct nlmsghdr *message, take_socket *take, struct queues *queues)
 {
-    union {
-        struct nlmsghdr header;
-        char bytes[4096];
-    } answer;
-    struct stat stat_now;
-    if (fstat(listener, &stat_now) != 0)
+    if (message->nlmsg_type == NLMSG_DONE)
+        return 0;
+    if (message->nlmsg_type == NLMSG_ERROR)
+        return message->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr))
+                   ? ((const struct nlmsgerr *)NLMSG_DATA(message))->error
+                   : -EBADMSG;
+    size_t size = message->nlmsg_len - NLMSG_HDRLEN;
+    return take(queues, NLMSG_DATA(message), size) ? 1 : -ENOMEM;
+}
+
+static int take_answer(const char *answer, size_t size, take_socket *take, struct queues *queues)
+{
+    const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)answer;
+    int more = 1;
+    while (more > 0 && NLMSG_OK(message, size)) {
+        more = take_message(message, take, queues);
+        size_t step = NLMSG_ALIGN(message->nlmsg_len);
+        size = step < size ? size - step : 0;
+        message = (const struct nlmsghdr *)(const void *)((const char *)message + step);
+    }
+    return more;
+}
+
+static int dump(int netlink, const void *question, size_t size, take_socket *take,
+                struct queues *queues)
+{
+    if (send(netlink, question, size, 0) != (ssize_t)size)
         return -errno;
+    char *answer = malloc(ANSWER);
+    int more = answer ? 1 : -ENOMEM;
+    for (int i = 0; more > 0 && i < ANSWERS_MOST; i++) {
+        ssize_t n = recv(netlink, answer, ANSWER, MSG_DONTWAIT);
+        more = n < 0 ? -errno : take_answer(answer, (size_t)n, take, queues);
+    }
+    free(answer);
+    return more;
+}
+
+static int dump_tcp(int netlink, int family, struct queues *queues)
+{
+    struct {
+        struct nlmsghdr header;
+        struct inet_diag_req_v2 request;
+    } question = {
+        .header = {.nlmsg_len = sizeof question,
+                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+        .request = {.sdiag_family = (uint8_t)family,
+                    .sdiag_protocol = IPPROTO_TCP,
+                    .idiag_states = LISTENING},
+    };
+    return dump(netlink, &question, sizeof question, take_tcp, queues);
+}
+
+static int dump_unix(int netlink, struct queues *queues)
+{
+    struct {
+        struct nlmsghdr header;
+        struct unix_diag_req request;
+    } question = {
+        .header = {.nlmsg_len = sizeof question,
+                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+        .request = {.sdiag_family = AF_UNIX,
+                    .udiag_states = LISTENING,
+                    .udiag_show = UDIAG_SHOW_RQLEN},
+    };
+    return dump(netlink, &question, sizeof question, take_unix, queues);
+}
+
+static int by_inode(const void *a, const void *b)
+{
+    uint64_t first = ((const struct queue *)a)->inode, second = ((const struct queue *)b)->inode;
+    return (first > second) - (first < second);
+}
+
+/* Each kind has a socket of its own: what one left unread would be the next one's answer. */
+static int ask_kind(int family, struct queues *queues)
+{
     int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (netlink < 0)
         return -errno;
-    int error = ask_unix(netlink, stat_now.st_ino);
-    ssize_t n = error ? 0 : recv(netlink, &answer, sizeof answer, MSG_DONTWAIT);
-    if (n < 0)
-        error = -errno;
+    int error = family == AF_UNIX ? dump_unix(netlink, queues) : dump_tcp(netlink, family, queues);
     close(netlink);
-    return error ? error : take_answer(&answer.header, (size_t)n, depth, room);
+    return error;
 }
 
-int queue_read(int listener, int *depth, int *room)
+int queues_ask(struct queues *queues)
 {
-    int family = 0;
-    socklen_t size = sizeof family;
-    if (getsockopt(listener, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0)
-        return -errno;
-    return family == AF_UNIX ? read_unix(listener, depth, room) : read_tcp(listener, depth, room);
+    static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+    int first = 0;
+    queues->count = 0;
+    for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
+        int error = ask_kind(families[i], queues);
+        first = first ? first : error;
+    }
+    if (queues->count)
+        qsort(queues->list, (size_t)queues->count, sizeof *queues->list, by_inode);
+    return first;
+}
+
+const struct queue *queues_find(const struct queues *queues, uint64_t inode)
+{
+    struct queue wanted = {.inode = inode};
+    if (!queues->count || !inode)
+        return NULL;
+    return bsearch(&wanted, queues->list, (size_t)queues->count, sizeof wanted, by_inode);
+}
+
+void queues_free(struct queues *queues)
+{
+    free(queues->list);
+    *queues = (struct queues){0};
 }

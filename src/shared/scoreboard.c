@@ -92,15 +92,37 @@ void scoreboard_give(struct scoreboard *board, int number, int place)
 {
     struct slot *slot = &board->slots[number];
     struct scoreboard_pool *pool = &board->pools[place];
+    scoreboard_begin_move(board);
     pool->accepted += slot->accepted;
     pool->served += slot->served;
     pool->errors += slot->errors;
+    pool->bytes_in += slot->bytes_in;
+    pool->bytes_out += slot->bytes_out;
     for (int i = 0; i < REFUSALS; i++) {
         pool->refused[i] += slot->refused[i];
         slot->refused[i] = 0;
     }
-    slot->accepted = slot->served = slot->errors = 0;
+    histogram_add(&pool->service, &slot->service);
+    histogram_add(&pool->wait, &slot->wait);
+    histogram_clear(&slot->service);
+    histogram_clear(&slot->wait);
+    slot->accepted = slot->served = slot->errors = slot->bytes_in = slot->bytes_out = 0;
+    slot->slow = 0;
     slot->state = SLOT_FREE;
+    scoreboard_end_move(board);
+}
+
+/* Whatever a worker has written there, it is odd from here to the end, and another even number
+ * then. */
+void scoreboard_begin_move(struct scoreboard *board)
+{
+    atomic_store_explicit(&board->moves, board->moves | 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+void scoreboard_end_move(struct scoreboard *board)
+{
+    atomic_store_explicit(&board->moves, (board->moves | 1) + 1, memory_order_release);
 }
 
 int scoreboard_add_pool(struct scoreboard *board, const char *name)

@@ -17,6 +17,7 @@
 #define PREFORKD_SHARED_SCOREBOARD_H
 
 #include "../base/clock.h"
+#include "histogram.h"
 
 #include <stdalign.h>
 #include <stdatomic.h>
@@ -24,11 +25,14 @@
 #include <sys/types.h>
 
 enum {
-    SCOREBOARD_VERSION = 2,
+    SCOREBOARD_VERSION = 3,
     SCOREBOARD_SLOTS = 65536,
     SCOREBOARD_POOLS = 1024, /* those that are there and those whose last workers still finish */
     SCOREBOARD_LISTENERS = 4096, /* that reports name; a daemon may have more */
     SCOREBOARD_DEATHS = 64,      /* entries of the ledger */
+    SCOREBOARD_SLOW = 64,        /* requests that are looked into at a time */
+    SCOREBOARD_CHILDREN = 8,     /* of a process, that are told of there */
+    SCOREBOARD_COMMAND = 16,     /* the kernel's name of a process */
     SCOREBOARD_RATES = 65536,    /* sources whose rate is known; a power of two */
     SCOREBOARD_NAME = 40,
     SCOREBOARD_REASON = 160,
@@ -62,18 +66,24 @@ struct slot {
     /* Written by the worker alone, on the path of each connection; but `state` by the master while
      * no worker lives. */
     alignas(SCOREBOARD_LINE) _Atomic uint32_t state;
-    _Atomic uint32_t ready;    /* whether it is, once in a life */
-    _Atomic(pid_t) program;    /* the process group that it runs; 0 none */
-    _Atomic uint64_t accepted; /* connections taken */
-    _Atomic uint64_t served;   /* connections done with */
-    _Atomic uint64_t errors;   /* of accept(), transient ones */
-    _Atomic int64_t since;     /* usec: when it became busy, or idle */
+    _Atomic uint32_t ready;               /* whether it is, once in a life */
+    _Atomic(pid_t) program;               /* the process group that it runs; 0 none */
+    _Atomic uint64_t accepted;            /* connections taken */
+    _Atomic uint64_t served;              /* connections done with */
+    _Atomic int64_t since;                /* usec: when it became busy, or idle */
+    _Atomic uint64_t bytes_in, bytes_out; /* of connections done with, where known */
+    _Atomic uint64_t errors;              /* of accept(), transient ones */
 
     /* The same, of the connection in hand. */
     alignas(SCOREBOARD_LINE) struct slot_peer peer;
     _Atomic uint64_t source[2]; /* what max_per_source counts it under, and its limit */
     _Atomic uint64_t ticket;    /* its place among those of its source; these two: shared/sources */
     _Atomic uint32_t refused[REFUSALS];
+
+    /* The same: what connections, or requests where a handler takes several on one, took from when
+     * they were accepted to their end; and how long connections had waited until then. */
+    alignas(SCOREBOARD_LINE) struct histogram service;
+    struct histogram wait;
 
     /* Written by the master, but for the reason. */
     alignas(SCOREBOARD_LINE) _Atomic(pid_t) pid; /* 0: none lives */
@@ -84,6 +94,7 @@ struct slot {
     _Atomic uint32_t retiring;  /* told to finish: its seat is no free one */
     _Atomic uint32_t next_seat; /* the slot that comes after this one in the ring of its pool's
                                    slots; its own number where it is alone */
+    uint32_t slow;              /* its entry among the slow, plus 1; 0: none */
 
     char reason[SCOREBOARD_REASON]; /* by a worker that can't start, text: why */
 };
@@ -115,9 +126,12 @@ struct scoreboard_pool {
     char trouble[SCOREBOARD_REASON];                        /* why workers can't start; or empty */
     uint64_t retirements;                                   /* plain ends of workers */
     uint64_t deaths;                                        /* the others */
+    int64_t cpu_user, cpu_system; /* usec: of the dead, with what they ran and waited for */
 
     /* What was counted in slots that it gave back. */
     uint64_t accepted, served, errors, refused[REFUSALS];
+    uint64_t bytes_in, bytes_out;
+    struct histogram service, wait;
 
     /* The bell: set by the master while a free seat less would let the pool grow, cleared by
      * whoever rings. */
@@ -170,6 +184,30 @@ struct death {
     char last[128];               /* line of standard error; empty: none */
 };
 
+/* A process, as /proc shows it. */
+struct slow_process {
+    pid_t pid;
+    char command[SCOREBOARD_COMMAND];
+    char state; /* a letter, as in proc(5) */
+};
+
+/* What was seen of a request that takes longer than slow_threshold, when it was last looked at.
+ * Written by the master. */
+struct slow {
+    _Atomic uint64_t turn; /* odd: being written */
+    uint32_t slot;         /* whose it is; it is over where that one's `slow` or `since` differs */
+    int64_t since;         /* usec: when it began */
+    int64_t sampled;       /* usec: when it was looked at */
+    int32_t is_program;    /* of a program that the worker runs; else of the worker */
+    struct slow_process process;
+    int64_t cpu, wait; /* usec since it began: on a processor, and ready for one; -1 unknown */
+    char channel[64];  /* where in the kernel it sleeps; empty: it doesn't, or it isn't known */
+    char call[32];     /* the system call that it is in; the same */
+    char hidden[96];   /* why one of the two isn't shown; empty: it is */
+    int32_t child_count;
+    struct slow_process children[SCOREBOARD_CHILDREN];
+};
+
 struct scoreboard {
     uint32_t version;
     uint32_t slot_size;
@@ -186,9 +224,11 @@ struct scoreboard {
     uint32_t pools_end, listeners_end;
     _Atomic uint32_t slots_end; /* no slot from here on was ever taken */
     uint64_t seed;              /* of the places in `rates`, so that nobody can aim at one */
+    _Atomic uint32_t moves; /* odd: counts are on their way from a slot to its pool; see snapshot */
     alignas(4096) struct scoreboard_pool pools[SCOREBOARD_POOLS];
     alignas(4096) struct scoreboard_listener listeners[SCOREBOARD_LISTENERS];
     alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
+    alignas(4096) struct slow slow[SCOREBOARD_SLOW];
     alignas(4096) _Atomic uint64_t rates[SCOREBOARD_RATES]; /* see shared/sources */
     alignas(4096) struct slot slots[SCOREBOARD_SLOTS];
 };
@@ -205,6 +245,11 @@ struct slot *scoreboard_take(struct scoreboard *board, int slot, int pool);
 
 /* Gives it back; what it counted stays with the pool. */
 void scoreboard_give(struct scoreboard *board, int slot, int pool);
+
+/* What moves counts stands between these two: who reads the whole meanwhile reads it again, or a sum
+ * would go back for a moment. */
+void scoreboard_begin_move(struct scoreboard *board);
+void scoreboard_end_move(struct scoreboard *board);
 
 /* A place for a pool of this name, or -1 where there is none left; and back. */
 int scoreboard_add_pool(struct scoreboard *board, const char *name);

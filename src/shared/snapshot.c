@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum { LOOKS_MOST = 16 };
+
 static int bounded(uint32_t end, int most)
 {
     return end < (uint32_t)most ? (int)end : most;
@@ -72,6 +74,7 @@ bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot
         .generation = slot->generation,
         .state = pid > 0 ? state_of_living(slot) : SLOT_WAITING,
         .retiring = slot->retiring,
+        .slow = slot->slow,
         .since = slot->since > slot->born ? slot->since : slot->born,
         .born = slot->born,
         .accepted = slot->accepted,
@@ -81,6 +84,38 @@ bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot
     if (worker->state == SLOT_BUSY)
         worker->peer = slot->peer;
     return true;
+}
+
+bool snapshot_slow(const struct scoreboard *board, const struct snapshot_worker *worker,
+                   struct slow *slow)
+{
+    if (worker->state != SLOT_BUSY || worker->slow == 0 || worker->slow > SCOREBOARD_SLOW)
+        return false;
+    const struct slow *entry = &board->slow[worker->slow - 1];
+    uint64_t turn = atomic_load_explicit(&entry->turn, memory_order_acquire);
+    memcpy((void *)slow, (const void *)entry, sizeof *slow);
+    atomic_thread_fence(memory_order_acquire);
+    bool whole = turn % 2 == 0 && turn == atomic_load_explicit(&entry->turn, memory_order_relaxed);
+    if (!whole || slow->slot != (uint32_t)worker->slot || slow->since != worker->since)
+        return false;
+    if (slow->child_count < 0 || slow->child_count > SCOREBOARD_CHILDREN)
+        slow->child_count = 0;
+    return true;
+}
+
+const char *snapshot_process_state(char letter)
+{
+    switch (letter) {
+    case 'R': return "running";
+    case 'S': return "sleeping";
+    case 'D': return "disk sleep";
+    case 'T': return "stopped";
+    case 't': return "traced";
+    case 'Z': return "zombie";
+    case 'I': return "idle";
+    case 'X': return "dead";
+    default: return NULL;
+    }
 }
 
 static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *to)
@@ -104,8 +139,15 @@ static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *
     to->errors = from->errors;
     for (int i = 0; i < REFUSALS; i++)
         to->refused[i] = from->refused[i];
+    to->bytes_in = from->bytes_in;
+    to->bytes_out = from->bytes_out;
+    histogram_add(&to->service, &from->service);
+    histogram_add(&to->wait, &from->wait);
     to->retirements = from->retirements;
     to->deaths = from->deaths;
+    to->cpu_user = from->cpu_user;
+    to->cpu_system = from->cpu_system;
+    to->cpu_age = to->memory_age = -1;
 }
 
 static void count_worker(struct snapshot_pool *pool, const struct snapshot_worker *worker)
@@ -122,6 +164,15 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
         pool->starting++;
 }
 
+/* Of a slot that nobody has used yet, the pages need not be looked at. */
+static void add_work(struct snapshot_pool *pool, const struct slot *slot)
+{
+    pool->bytes_in += slot->bytes_in;
+    pool->bytes_out += slot->bytes_out;
+    histogram_add(&pool->service, &slot->service);
+    histogram_add(&pool->wait, &slot->wait);
+}
+
 static void add_slot(const struct scoreboard *board, int number, struct snapshot *snapshot)
 {
     struct snapshot_worker worker;
@@ -132,8 +183,11 @@ static void add_slot(const struct scoreboard *board, int number, struct snapshot
     pool->accepted += worker.accepted;
     pool->served += worker.served;
     pool->errors += worker.errors;
+    const struct slot *slot = &board->slots[number];
     for (int i = 0; i < REFUSALS; i++)
-        pool->refused[i] += board->slots[number].refused[i];
+        pool->refused[i] += slot->refused[i];
+    if (worker.accepted)
+        add_work(pool, slot);
     if (worker.state == SLOT_BUSY && worker.since > pool->busy_since)
         pool->busy_since = worker.since;
 }
@@ -149,19 +203,39 @@ static void judge_fullness(struct snapshot_pool *pool)
         pool->state_since = pool->busy_since;
 }
 
-struct snapshot *snapshot_take(const struct scoreboard *board)
+static void look(const struct scoreboard *board, struct snapshot *snapshot)
 {
-    int count = bounded(board->pools_end, SCOREBOARD_POOLS);
     int slots = snapshot_slots(board);
+    memset(snapshot->pools, 0, (size_t)snapshot->count * sizeof *snapshot->pools);
+    for (int i = 0; i < snapshot->count; i++)
+        copy_pool(&board->pools[i], &snapshot->pools[i]);
+    for (int i = 0; i < slots; i++)
+        add_slot(board, i, snapshot);
+}
+
+/* While counts move from a slot to its pool they could be seen in neither, and a sum would go back:
+ * then it is looked again. Not for ever, since any worker can write that they move. */
+static void look_in_peace(const struct scoreboard *board, struct snapshot *snapshot)
+{
+    for (int tries = 0; tries < LOOKS_MOST; tries++) {
+        uint32_t moves = atomic_load_explicit(&board->moves, memory_order_acquire);
+        look(board, snapshot);
+        atomic_thread_fence(memory_order_acquire);
+        if (moves % 2 == 0 && moves == atomic_load_explicit(&board->moves, memory_order_relaxed))
+            return;
+    }
+}
+
+struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures)
+{
+    (void)figures;
+    int count = bounded(board->pools_end, SCOREBOARD_POOLS);
     struct snapshot *snapshot =
         calloc(1, sizeof *snapshot + (size_t)count * sizeof *snapshot->pools);
     if (!snapshot)
         return NULL;
     snapshot->count = count;
-    for (int i = 0; i < count; i++)
-        copy_pool(&board->pools[i], &snapshot->pools[i]);
-    for (int i = 0; i < slots; i++)
-        add_slot(board, i, snapshot);
+    look_in_peace(board, snapshot);
     for (int i = 0; i < count; i++)
         judge_fullness(&snapshot->pools[i]);
     return snapshot;

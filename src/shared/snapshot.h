@@ -14,6 +14,7 @@
 
 #include "../base/addr.h"
 #include "../base/text.h"
+#include "figures.h"
 #include "scoreboard.h"
 
 #include <stdbool.h>
@@ -26,6 +27,7 @@ struct snapshot_worker {
     uint32_t generation;
     enum slot_state state; /* but never SLOT_FREE */
     bool retiring;         /* told to finish */
+    uint32_t slow;         /* its entry among the slow, plus 1; maybe none */
     usec since;            /* in this state */
     usec born;
     uint64_t accepted, served, errors;
@@ -48,7 +50,16 @@ struct snapshot_pool {
     int waiting;  /* dead ones, to be replaced after a delay */
 
     uint64_t accepted, served, errors, refused[REFUSALS];
+    uint64_t bytes_in, bytes_out; /* where known */
+    struct histogram service, wait;
     uint64_t retirements, deaths;
+
+    /* Of the workers, the dead ones too, and of what they ran and waited for; and how long ago that
+     * was read of the one that was read first. Age -1: nothing is known. */
+    usec cpu_user, cpu_system, cpu_age;
+    /* Of the living, and of programs that they run: see figures. */
+    int64_t memory; /* bytes */
+    usec memory_age;
 };
 
 struct snapshot {
@@ -56,8 +67,9 @@ struct snapshot {
     struct snapshot_pool pools[];
 };
 
-/* Takes one; free() gives it back. NULL: no memory. */
-struct snapshot *snapshot_take(const struct scoreboard *board);
+/* Takes one, with what the figures tell of processes where there are any; free() gives it back. NULL:
+ * no memory. */
+struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures);
 
 /* Reads a slot. False where nobody has it. */
 bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker);
@@ -67,6 +79,14 @@ int snapshot_slots(const struct scoreboard *board); /* no slot from this number 
 int snapshot_listeners(const struct scoreboard *board);
 const char *snapshot_listener(const struct scoreboard *board, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)]);
+
+/* What was seen of a worker's request, where it takes too long. False where it doesn't, or was not
+ * looked at. */
+bool snapshot_slow(const struct scoreboard *board, const struct snapshot_worker *worker,
+                   struct slow *slow);
+
+/* "sleeping", of the letter of proc(5); NULL where it is none. */
+const char *snapshot_process_state(char letter);
 
 /* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty where it is none. */
 const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TEXT]);

@@ -14,11 +14,12 @@
 #ifndef PREFORKD_SHARED_STATUS_H
 #define PREFORKD_SHARED_STATUS_H
 
+#include "figures.h"
 #include "scoreboard.h"
 
 /* The daemon, a line a pool, what is wrong with them, their listeners. */
-char *status_text(const struct scoreboard *board, usec now);
-char *status_json(const struct scoreboard *board, usec now);
+char *status_text(const struct scoreboard *board, const struct figures *figures, usec now);
+char *status_json(const struct scoreboard *board, const struct figures *figures, usec now);
 
 /* The ledger, the oldest death first. */
 char *deaths_text(const struct scoreboard *board);

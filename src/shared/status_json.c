@@ -5,6 +5,7 @@
 #if HAVE_JANSSON
 
 #include "../base/document.h"
+#include "deaths_json.h"
 #include "snapshot.h"
 
 #include <stdlib.h>
@@ -16,7 +17,66 @@ struct lists {
     json_t *workers, *listeners;
 };
 
-static json_t *worker_object(const struct snapshot_worker *worker, usec now)
+/* Pairs of a bound in seconds and how many took no longer; the last one is of all. */
+static json_t *histogram_object(const struct histogram *histogram)
+{
+    json_t *object = json_object(), *buckets = json_array();
+    uint64_t count = 0;
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++) {
+        bool last = i == HISTOGRAM_CLASSES - 1;
+        json_t *pair = json_array();
+        count += histogram->classes[i];
+        json_array_append_new(pair,
+                              last ? json_null() : json_real(clock_seconds(histogram_bounds[i])));
+        json_array_append_new(pair, json_integer((long long)count));
+        json_array_append_new(buckets, pair);
+    }
+    document_number(object, "count", (long long)count);
+    document_exact(object, "sum", (usec)histogram->sum);
+    json_object_set_new(object, "buckets", buckets);
+    return object;
+}
+
+static json_t *process_object(const struct slow_process *process)
+{
+    json_t *object = json_object();
+    document_number(object, "pid", process->pid);
+    document_field(object, "command", process->command, sizeof process->command);
+    document_text(object, "state", snapshot_process_state(process->state));
+    return object;
+}
+
+static void put_slow_process(json_t *object, const struct slow *slow)
+{
+    document_number_or_null(object, "program", slow->is_program ? slow->process.pid : 0);
+    document_field(object, "command", slow->process.command, sizeof slow->process.command);
+    document_text(object, "state", snapshot_process_state(slow->process.state));
+    document_field(object, "wchan", slow->channel, sizeof slow->channel);
+    document_field(object, "syscall", slow->call, sizeof slow->call);
+    document_seconds_or_null(object, "cpu", slow->cpu);
+    document_seconds_or_null(object, "wait", slow->wait);
+    document_field(object, "hidden", slow->hidden, sizeof slow->hidden);
+}
+
+/* What a request is at that takes too long; null: it doesn't. */
+static json_t *slow_object(const struct scoreboard *board, const struct snapshot_worker *worker,
+                           usec now)
+{
+    struct slow slow;
+    if (!snapshot_slow(board, worker, &slow))
+        return json_null();
+    json_t *object = json_object(), *children = json_array();
+    document_seconds(object, "seconds", snapshot_span(slow.since, now));
+    document_seconds(object, "sampled", snapshot_span(slow.sampled, now));
+    put_slow_process(object, &slow);
+    for (int i = 0; i < slow.child_count; i++)
+        json_array_append_new(children, process_object(&slow.children[i]));
+    json_object_set_new(object, "children", children);
+    return object;
+}
+
+static json_t *worker_object(const struct scoreboard *board, const struct snapshot_worker *worker,
+                             usec now)
 {
     char peer[ADDR_TEXT];
     json_t *object = json_object();
@@ -31,15 +91,21 @@ static json_t *worker_object(const struct snapshot_worker *worker, usec now)
     document_number(object, "served", (long long)worker->served);
     document_text(object, "peer", snapshot_peer(&worker->peer, peer));
     document_number_or_null(object, "program", worker->program);
+    document_text(object, "status", NULL);
+    json_object_set_new(object, "slow", slow_object(board, worker, now));
     return object;
 }
 
-static json_t *listener_object(const struct scoreboard_listener *listener, const char *text)
+static json_t *listener_object(const struct scoreboard_listener *listener, const char *text,
+                               const struct figures *figures)
 {
+    const struct queue *queue = figures ? queues_find(&figures->queues, listener->inode) : NULL;
     json_t *object = json_object();
     document_text(object, "address", text);
     document_number(object, "backlog", listener->backlog);
     document_number(object, "inode", (long long)listener->inode);
+    json_object_set_new(object, "queue", queue ? json_integer(queue->depth) : json_null());
+    json_object_set_new(object, "room", queue ? json_integer(queue->room) : json_null());
     return object;
 }
 
@@ -69,6 +135,12 @@ static void put_counts(json_t *object, const struct snapshot_pool *pool)
     json_object_set_new(object, "refused", refused);
     document_number(object, "retirements", (long long)pool->retirements);
     document_number(object, "deaths", (long long)pool->deaths);
+    document_number(object, "bytes_in", (long long)pool->bytes_in);
+    document_number(object, "bytes_out", (long long)pool->bytes_out);
+    json_object_set_new(object, "service_time", histogram_object(&pool->service));
+    json_object_set_new(object, "queue_wait", histogram_object(&pool->wait));
+    json_object_set_new(object, "cpu", json_null());
+    json_object_set_new(object, "memory", json_null());
 }
 
 static json_t *pool_object(const struct snapshot_pool *pool, usec now)
@@ -91,18 +163,18 @@ static void list_workers(const struct scoreboard *board, const struct snapshot *
     struct snapshot_worker worker;
     for (int i = 0; i < snapshot_slots(board); i++)
         if (snapshot_worker(board, i, &worker) && worker.pool < (uint32_t)snapshot->count)
-            json_array_append_new(lists[worker.pool].workers, worker_object(&worker, now));
+            json_array_append_new(lists[worker.pool].workers, worker_object(board, &worker, now));
 }
 
 static void list_listeners(const struct scoreboard *board, const struct snapshot *snapshot,
-                           struct lists *lists)
+                           const struct figures *figures, struct lists *lists)
 {
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
     for (int i = 0; i < snapshot_listeners(board); i++) {
         const struct scoreboard_listener *listener = &board->listeners[i];
         uint32_t pool = listener->pool;
         if (snapshot_listener(board, i, text) && pool < (uint32_t)snapshot->count)
-            json_array_append_new(lists[pool].listeners, listener_object(listener, text));
+            json_array_append_new(lists[pool].listeners, listener_object(listener, text, figures));
     }
 }
 
@@ -145,9 +217,9 @@ static json_t *daemon_object(const struct scoreboard *board, usec now)
     return object;
 }
 
-char *status_json(const struct scoreboard *board, usec now)
+char *status_json(const struct scoreboard *board, const struct figures *figures, usec now)
 {
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, figures);
     struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
     if (!lists) {
         free(snapshot);
@@ -156,9 +228,10 @@ char *status_json(const struct scoreboard *board, usec now)
     for (int i = 0; i < snapshot->count; i++)
         lists[i] = (struct lists){.workers = json_array(), .listeners = json_array()};
     list_workers(board, snapshot, lists, now);
-    list_listeners(board, snapshot, lists);
+    list_listeners(board, snapshot, figures, lists);
     json_t *document = daemon_object(board, now);
     json_object_set_new(document, "pools", pools_array(snapshot, lists, now));
+    json_object_set_new(document, "ledger", deaths_array(board));
     free(lists);
     free(snapshot);
     return document_print(document);
@@ -168,9 +241,10 @@ char *status_json(const struct scoreboard *board, usec now)
 
 #include <stddef.h>
 
-char *status_json(const struct scoreboard *board, usec now)
+char *status_json(const struct scoreboard *board, const struct figures *figures, usec now)
 {
     (void)board;
+    (void)figures;
     (void)now;
     return NULL;
 }

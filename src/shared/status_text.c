@@ -81,10 +81,21 @@ static void print_troubles(FILE *out, const struct snapshot *snapshot, usec now)
     }
 }
 
-static bool print_listeners(FILE *out, const struct scoreboard *board,
-                            const struct snapshot *snapshot)
+/* How many wait, and how many could. */
+static void add_queue(struct table *table, const struct scoreboard_listener *listener,
+                      const struct figures *figures)
 {
-    struct table table = {{"LISTENER", "POOL", ">BACKLOG"}};
+    const struct queue *queue = figures ? queues_find(&figures->queues, listener->inode) : NULL;
+    if (queue)
+        table_add(table, "%d/%d", queue->depth, queue->room);
+    else
+        table_add(table, "?/%d", listener->backlog);
+}
+
+static bool print_listeners(FILE *out, const struct scoreboard *board,
+                            const struct figures *figures, const struct snapshot *snapshot)
+{
+    struct table table = {{"LISTENER", "POOL", ">QUEUE"}};
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
     for (int i = 0; i < snapshot_listeners(board); i++) {
         uint32_t pool = board->listeners[i].pool;
@@ -92,18 +103,17 @@ static bool print_listeners(FILE *out, const struct scoreboard *board,
             continue;
         table_add(&table, "%s", text);
         table_add(&table, "%s", snapshot->pools[pool].name);
-        table_add(&table, "%d", board->listeners[i].backlog);
+        add_queue(&table, &board->listeners[i], figures);
     }
     if (table.count)
-        if (table.count)
-            fputc('\n', out);
+        fputc('\n', out);
     return table_print(&table, out);
 }
 
-char *status_text(const struct scoreboard *board, usec now)
+char *status_text(const struct scoreboard *board, const struct figures *figures, usec now)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(board);
+    struct snapshot *snapshot = snapshot_take(board, figures);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;
@@ -113,7 +123,7 @@ char *status_text(const struct scoreboard *board, usec now)
     bool whole = print_workers(text.out, snapshot);
     whole = print_counts(text.out, snapshot) && whole;
     print_troubles(text.out, snapshot, now);
-    whole = print_listeners(text.out, board, snapshot) && whole;
+    whole = print_listeners(text.out, board, figures, snapshot) && whole;
     free(snapshot);
     return text_close(&text, whole);
 }

@@ -15,13 +15,6 @@
 
 enum { TITLE_WORD = 4 };
 
-/* The slot has one writer: a plain load and store are enough, and cheaper than an atomic add. */
-static void count(_Atomic uint64_t *counter)
-{
-    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, now + 1, memory_order_relaxed);
-}
-
 /* Who it is, for whoever looks at the slot while it is busy, or after a death. */
 static void show_peer(struct slot_peer *peer, const struct addr *addr)
 {
@@ -38,32 +31,74 @@ static void show_peer(struct slot_peer *peer, const struct addr *addr)
 }
 
 /* The time before the state: whoever finds it busy must not take the time of something older. */
-static void show_state(struct lane *lane, enum slot_state state, const char *word)
+static void show_state(struct lane *lane, enum slot_state state, const char *word, usec now)
 {
-    atomic_store_explicit(&lane->slot->since, clock_now(), memory_order_relaxed);
+    atomic_store_explicit(&lane->slot->since, now, memory_order_relaxed);
     atomic_store_explicit(&lane->slot->state, state, memory_order_release);
     if (lane->title_word)
         memcpy(lane->title_word, word, TITLE_WORD);
 }
 
-static void enter(struct lane *lane, const struct conn *conn)
+/* Whether a connection stood in the queue is not to be seen without a system call, which only one
+ * in WAIT_SAMPLE pays, but for those that likely did, since then all workers are busy: where the
+ * one asked about before did; and where one that took long is followed at once by the next. No word
+ * of the pool's is needed for that, which somebody would have to count free seats for. */
+enum { WAIT_SAMPLE = 32 };
+#define TAKES_LONG (10 * USEC_SECOND / 1000)
+#define AT_ONCE    (USEC_SECOND / 1000)
+
+static bool likely_waited(const struct lane *lane, usec idle)
 {
-    count(&lane->slot->accepted);
-    show_peer(&lane->slot->peer, &conn->peer);
-    show_state(lane, SLOT_BUSY, "busy");
-    bell_seat_taken(&lane->bell);
+    return lane->waited || (lane->took >= TAKES_LONG && idle < AT_ONCE);
 }
 
-static void rest(struct lane *lane)
+/* One that is asked about in its turn stands for those before it that were not, so that the counts
+ * are those of all connections. */
+static void count_wait(struct lane *lane, const struct conn *conn, usec idle)
+{
+    uint64_t unknown = lane->slot->accepted - lane->wait_known;
+    uint64_t stands_for = unknown >= WAIT_SAMPLE ? unknown : likely_waited(lane, idle) ? 1 : 0;
+    if (!stands_for)
+        return;
+    usec wait = conn_waited(conn);
+    lane->wait_known += stands_for;
+    lane->waited = wait > 0;
+    if (wait >= 0)
+        histogram_count(&lane->slot->wait, wait, stands_for);
+}
+
+/* Returns when that was. */
+static usec enter(struct lane *lane, const struct conn *conn)
+{
+    usec now = clock_now(), idle = now - lane->slot->since;
+    histogram_grow(&lane->slot->accepted, 1);
+    show_peer(&lane->slot->peer, &conn->peer);
+    show_state(lane, SLOT_BUSY, "busy", now);
+    bell_seat_taken(&lane->bell);
+    count_wait(lane, conn, idle);
+    return now;
+}
+
+static void rest(struct lane *lane, usec now)
 {
     lane->slot->peer.family = 0;
-    show_state(lane, SLOT_IDLE, "idle");
+    show_state(lane, SLOT_IDLE, "idle", now);
 }
 
-static void leave(struct lane *lane)
+/* The two times that show when it was busy are those that tell for how long. */
+static void leave(struct lane *lane, const struct conn *conn, usec began)
 {
-    count(&lane->slot->served);
-    rest(lane);
+    struct slot *slot = lane->slot;
+    usec now = clock_now();
+    lane->took = now - began;
+    if (!lane->handler->counts_requests)
+        histogram_count(&slot->service, lane->took, 1);
+    if (conn->counted) {
+        histogram_grow(&slot->bytes_in, conn->in);
+        histogram_grow(&slot->bytes_out, conn->out);
+    }
+    histogram_grow(&slot->served, 1);
+    rest(lane, now);
     if (lane->left > 0)
         lane->left--;
 }
@@ -159,6 +194,11 @@ void lane_renew(struct service *service)
     lane_of(service)->slot->since = clock_now();
 }
 
+void lane_count_request(struct service *service, usec began)
+{
+    histogram_count(&lane_of(service)->slot->service, clock_now() - began, 1);
+}
+
 bool lane_crowded(struct service *service)
 {
     const struct lane *lane = lane_of(service);
@@ -175,27 +215,26 @@ unsigned lane_same_peer(const struct service *service)
 void lane_serve(struct lane *lane, struct conn *conn)
 {
     bool programs = lane->handler->runs_programs;
-    enter(lane, conn);
-    usec began = lane->slot->since;
+    usec began = enter(lane, conn);
     if (conn->peer.sa.sa_family == AF_UNIX && !programs)
         set_unix_timeouts(lane, conn->fd);
     if (lane->gate && !gate_admit(lane->gate, conn)) {
         close(conn->fd);
-        rest(lane);
+        rest(lane, clock_now());
         return;
     }
     if (conn->proxied)
         show_peer(&lane->slot->peer, &conn->peer);
     int error = lane->handler->serve(&lane->service, conn);
     bool told = lane->log_level >= 0 || (conn->has_status && conn->status != 0);
-    if (told)
+    if (!conn->counted)
         conn_ask_counts(conn);
     if (lane->gate)
         gate_leave(lane->gate); /* before the client can see the end, and come again */
     close(conn->fd);
     if (told)
         report(lane, conn, error, began);
-    leave(lane);
+    leave(lane, conn, began);
     if (lane->service.pause_msec)
         pause_awhile(lane);
 }

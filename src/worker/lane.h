@@ -25,10 +25,13 @@ struct lane {
     struct service service;
     struct slot *slot;
     struct bell bell;
-    struct gate *gate; /* who may come in; NULL: all may */
-    char *title_word;  /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
-    int log_level;     /* of the line that each connection gets; -1: none */
-    long long left;    /* connections until the worker is replaced; -1: no end */
+    struct gate *gate;   /* who may come in; NULL: all may */
+    char *title_word;    /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
+    int log_level;       /* of the line that each connection gets; -1: none */
+    long long left;      /* connections until the worker is replaced; -1: no end */
+    uint64_t wait_known; /* of slot->accepted, for how many the time that they waited was counted */
+    bool waited;         /* the last one that was asked about had waited */
+    usec took;           /* the last one, until it was done with */
     volatile sig_atomic_t stopping; /* set by TERM: finish the connection in hand, take no other */
 };
 
@@ -37,6 +40,7 @@ void lane_serve(struct lane *lane, struct conn *conn);
 
 /* Of the service that it lends: see handlers/handler.h. */
 void lane_renew(struct service *service);
+void lane_count_request(struct service *service, usec began);
 bool lane_crowded(struct service *service);
 unsigned lane_same_peer(const struct service *service);
 

@@ -135,6 +135,7 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.gate = gate_open(pool, birth->board, birth->slot);
     lane.title_word = show_title(birth);
     lane.log_level = log_wanted(level) ? level : -1;
+    lane.wait_known = birth->slot->accepted;
     lane.left = with_jitter(pool->max_requests, getpid());
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
@@ -148,6 +149,7 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.request_timeout = pool->request_timeout;
     lane.service.log_level = lane.log_level;
     lane.service.renew = lane_renew;
+    lane.service.count_request = lane_count_request;
     lane.service.crowded = lane_crowded;
     lane.service.same_peer = lane_same_peer;
 }

@@ -31,10 +31,12 @@ static int open_board(const char *pid)
 
 static char *report(const struct scoreboard *board, const char *word)
 {
+    static struct figures figures;
+    figures_look(&figures, board, clock_now());
     if (strcmp(word, "status") == 0)
-        return status_text(board, clock_now());
+        return status_text(board, &figures, clock_now());
     if (strcmp(word, "status-json") == 0)
-        return status_json(board, clock_now());
+        return status_json(board, &figures, clock_now());
     if (strcmp(word, "deaths") == 0)
         return deaths_text(board);
     return deaths_json(board);

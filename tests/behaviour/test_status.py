@@ -72,9 +72,9 @@ class Status(daemon.Case):
         self.assertEqual((passed['address'], passed['inode']), (f'{host}:{port}', inode))
         self.assertEqual(path['address'], 'unix:' + it.path('a'))
         other, = board.pool(it, 'b')['listeners']
-        self.assertEqual(other['backlog'], 77)
+        self.assertEqual((other['backlog'], other['queue'], other['room']), (77, 0, 77))
         text = board.text(it, 'status')
-        self.assertRegex(text, rf'(?m)^{host}:{port} +a +4096$')
+        self.assertRegex(text, rf'(?m)^{host}:{port} +a +0/4096$')
         it.reload('pool "a" { listen = { "systemd:a" } workers = 1 echo {} }')
         self.wait_for_pool(it, 'a', listeners=[passed])
         wait_until(lambda: len(board.status(it)['pools']) == 1, 'pool b is gone')

@@ -2,41 +2,66 @@
 #include "unit.h"
 
 #include <check.h>
-#include <errno.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+static struct queues queues;
+
+static void check_depth(int listener, int depth)
+{
+    struct stat file;
+    ck_assert_int_eq(fstat(listener, &file), 0);
+    ck_assert_int_eq(queues_ask(&queues), 0);
+    const struct queue *queue = queues_find(&queues, file.st_ino);
+    ck_assert_ptr_nonnull(queue);
+    ck_assert_int_eq(queue->depth, depth);
+    ck_assert_int_eq(queue->room, 17);
+}
 
 /* So many clients of a listener that nobody accepts from. */
 static void check_queue(int family, const struct sockaddr *address, socklen_t size)
 {
     struct sockaddr_storage bound;
     socklen_t length = sizeof bound;
-    int clients[5], depth = -1, room = -1;
+    int clients[5];
     int listener = socket(family, SOCK_STREAM, 0);
     ck_assert(bind(listener, address, size) == 0 && listen(listener, 17) == 0);
     ck_assert(getsockname(listener, (struct sockaddr *)&bound, &length) == 0);
     for (int i = 0; i < 5; i++) {
-        ck_assert_int_eq(queue_read(listener, &depth, &room), 0);
-        ck_assert_int_eq(depth, i);
-        ck_assert_int_eq(room, 17);
+        check_depth(listener, i);
         clients[i] = socket(family, SOCK_STREAM, 0);
         ck_assert(connect(clients[i], (struct sockaddr *)&bound, length) == 0);
     }
+    check_depth(listener, 5);
     int taken = accept(listener, NULL, NULL);
-    ck_assert(queue_read(listener, &depth, &room) == 0 && depth == 4);
+    check_depth(listener, 4);
     close(taken);
     for (int i = 0; i < 5; i++)
         close(clients[i]);
     close(listener);
+    queues_free(&queues);
 }
 
-START_TEST(of_tcp)
+START_TEST(of_ipv4)
 {
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     check_queue(AF_INET, (struct sockaddr *)&any, sizeof any);
+}
+END_TEST
+
+START_TEST(of_ipv6)
+{
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int there = socket(AF_INET6, SOCK_STREAM, 0);
+    bool can = there >= 0 && bind(there, (struct sockaddr *)&any, sizeof any) == 0;
+    close(there);
+    if (can)
+        check_queue(AF_INET6, (struct sockaddr *)&any, sizeof any);
 }
 END_TEST
 
@@ -47,23 +72,46 @@ START_TEST(of_a_unix_socket)
 }
 END_TEST
 
+/* More listeners than one answer of the kernel holds, each found by its own inode. */
+START_TEST(of_many)
+{
+    enum { MANY = 700 };
+    static int listeners[MANY];
+    struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+    struct stat file;
+    for (int i = 0; i < MANY; i++) {
+        listeners[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+        ck_assert(bind(listeners[i], (struct sockaddr *)&unnamed, sizeof(sa_family_t)) == 0);
+        ck_assert_int_eq(listen(listeners[i], i + 1), 0);
+    }
+    ck_assert_int_eq(queues_ask(&queues), 0);
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(fstat(listeners[i], &file), 0);
+        const struct queue *queue = queues_find(&queues, file.st_ino);
+        ck_assert(queue && queue->depth == 0 && queue->room == i + 1);
+        close(listeners[i]);
+    }
+    queues_free(&queues);
+}
+END_TEST
+
 START_TEST(of_nothing)
 {
-    int depth = 7, room = 8, pipes[2];
-    ck_assert(pipe(pipes) == 0);
-    ck_assert_int_eq(queue_read(-1, &depth, &room), -EBADF);
-    ck_assert_int_eq(queue_read(pipes[0], &depth, &room), -ENOTSOCK);
-    ck_assert(depth == 7 && room == 8);
-    close(pipes[0]);
-    close(pipes[1]);
+    ck_assert_ptr_null(queues_find(&queues, 1));
+    ck_assert_int_eq(queues_ask(&queues), 0);
+    ck_assert_ptr_null(queues_find(&queues, 0));
+    ck_assert_ptr_null(queues_find(&queues, UINT64_MAX));
+    queues_free(&queues);
 }
 END_TEST
 
 int main(void)
 {
     TCase *tests = tcase_create("queue");
-    tcase_add_test(tests, of_tcp);
+    tcase_add_test(tests, of_ipv4);
+    tcase_add_test(tests, of_ipv6);
     tcase_add_test(tests, of_a_unix_socket);
+    tcase_add_test(tests, of_many);
     tcase_add_test(tests, of_nothing);
     return unit_run("queue", tests);
 }

@@ -43,11 +43,24 @@ START_TEST(counts_outlive_their_slot)
     slot->accepted = 5;
     slot->served = 4;
     slot->pool = 0x7fffffff;
+    slot->bytes_in = 6;
+    slot->bytes_out = 7;
+    histogram_count(&slot->service, 1000, 1);
+    histogram_count(&slot->wait, 5000, 32);
+    uint32_t moves = board->moves;
     scoreboard_give(board, 0, pool);
     slot = scoreboard_take(board, 0, pool);
     ck_assert_uint_eq(slot->accepted, 0);
+    ck_assert_uint_eq(histogram_total(&slot->service), 0);
+    ck_assert_uint_eq(board->moves, moves + 2);
     slot->accepted = 2;
+    histogram_count(&slot->service, 1000, 1);
     scoreboard_give(board, 0, pool);
+    ck_assert_uint_eq(board->pools[pool].bytes_in, 6);
+    ck_assert_uint_eq(board->pools[pool].bytes_out, 7);
+    ck_assert_uint_eq(histogram_total(&board->pools[pool].service), 2);
+    ck_assert_uint_eq(board->pools[pool].service.sum, 2000);
+    ck_assert_uint_eq(board->pools[pool].wait.sum, 160000);
     ck_assert_uint_eq(board->pools[pool].accepted, 7);
     ck_assert_uint_eq(board->pools[pool].served, 4);
 }
@@ -82,6 +95,8 @@ START_TEST(slots_share_no_line)
 {
     ck_assert_uint_eq(sizeof(struct slot) % SCOREBOARD_LINE, 0);
     ck_assert_uint_eq(offsetof(struct slot, pid) % SCOREBOARD_LINE, 0);
+    ck_assert_uint_eq(offsetof(struct slot, service) % SCOREBOARD_LINE, 0);
+    ck_assert_uint_eq(offsetof(struct slot, peer), SCOREBOARD_LINE);
     ck_assert_uint_eq(offsetof(struct scoreboard, slots) % SCOREBOARD_LINE, 0);
 }
 END_TEST

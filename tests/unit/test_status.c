@@ -77,7 +77,15 @@ static void furnish(void)
     mail->max_workers = 20;
     strcpy(mail->trouble, "can't chroot to /x: No such file or directory");
     serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 4321);
-    add_worker(1, 0, SLOT_IDLE)->accepted = 5;
+    struct slot *idle = add_worker(1, 0, SLOT_IDLE);
+    idle->accepted = 5;
+    idle->bytes_in = 5;
+    idle->bytes_out = 7;
+    web->bytes_out = 63;
+    histogram_count(&idle->service, 50, 1);
+    histogram_count(&idle->service, 100, 1);
+    histogram_count(&web->service, 100, 1);
+    histogram_count(&web->service, 70 * USEC_SECOND, 1);
     add_worker(2, 0, SLOT_STARTING)->refused[REFUSED_DENIED] = 2;
     add_worker(3, 0, SLOT_IDLE)->retiring = 1;
     add_worker(5, 0, SLOT_BUSY)->generation = 2;
@@ -105,13 +113,13 @@ START_TEST(text_of_a_status)
         "\n"
         "pool mail: degraded for 12.0 s: can't chroot to /x: No such file or directory\n"
         "\n"
-        "LISTENER             POOL  BACKLOG\n"
-        "127.0.0.1:80         web      4096\n"
-        "unix:/run/mail.sock  mail        0\n";
+        "LISTENER             POOL   QUEUE\n"
+        "127.0.0.1:80         web   ?/4096\n"
+        "unix:/run/mail.sock  mail     ?/0\n";
     furnish();
     scoreboard_note_reload(board, "a.conf:3: no");
     board->reloaded = USEC_SECOND;
-    char *text = status_text(board, NOW);
+    char *text = status_text(board, NULL, NOW);
     ck_assert_str_eq(text, expected);
     free(text);
 }
@@ -119,7 +127,7 @@ END_TEST
 
 START_TEST(text_of_a_status_of_nothing)
 {
-    char *text = status_text(board, NOW);
+    char *text = status_text(board, NULL, NOW);
     ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n\n");
     free(text);
 }
@@ -131,13 +139,13 @@ START_TEST(a_full_pool)
     add_pool("web", POOL_SERVING, 2);
     serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 1);
     struct slot *last = add_worker(1, 0, SLOT_IDLE);
-    char *text = status_text(board, NOW);
+    char *text = status_text(board, NULL, NOW);
     ck_assert_ptr_nonnull(strstr(text, " serving "));
     ck_assert_ptr_null(strstr(text, "full"));
     free(text);
     serve(last, "192.0.2.7", 2);
     last->since = NOW - 300 * 1000;
-    text = status_text(board, NOW);
+    text = status_text(board, NULL, NOW);
     ck_assert_ptr_nonnull(strstr(text, "\npool web: full for 300 ms\n"));
     free(text);
 }
@@ -217,7 +225,7 @@ START_TEST(hostile_text_is_plain)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    check_plain(status_text(board, NOW));
+    check_plain(status_text(board, NULL, NOW));
     check_plain(deaths_text(board));
 }
 END_TEST
@@ -229,9 +237,9 @@ START_TEST(reading_is_enough)
     die(1);
     const struct scoreboard *read = mmap(NULL, sizeof *read, PROT_READ, MAP_SHARED, fd, 0);
     ck_assert_ptr_ne(read, MAP_FAILED);
-    check_plain(status_text(read, NOW));
+    check_plain(status_text(read, NULL, NOW));
     check_plain(deaths_text(read));
-    free(status_json(read, NOW));
+    free(status_json(read, NULL, NOW));
     free(deaths_json(read));
     munmap((void *)read, sizeof *read);
 }
@@ -271,30 +279,58 @@ static void check_keys(const json_t *object, const char *const (*expected)[2])
 START_TEST(json_of_a_status)
 {
     static const char *const head[][2] = {
-        {"version", "1"},    {"preforkd", "\"1.2.3\""}, {"pid", "4711"}, {"uptime", "90.0"},
-        {"generation", "3"}, {"upgrades", "0"},         {"deaths", "0"}, {NULL, NULL}};
+        {"version", "1"},   {"preforkd", "\"1.2.3\""}, {"pid", "4711"},
+        {"uptime", "90.0"}, {"generation", "3"},       {"upgrades", "0"},
+        {"deaths", "0"},    {"ledger", "[]"},          {NULL, NULL}};
     static const char *const reloads[][2] = {
         {"done", "1"}, {"refused", "1"}, {"refusal", "null"}, {NULL, NULL}};
-    static const char *const web[][2] = {
-        {"name", "\"web\""}, {"state", "\"serving\""}, {"seconds", "12.0"},
-        {"trouble", "null"}, {"ready", "2"},           {"busy", "1"},
-        {"idle", "1"},       {"starting", "1"},        {"retiring", "2"},
-        {"accepted", "15"},  {"served", "8"},          {"retirements", "6"},
+    static const char *const web[][2] = {{"name", "\"web\""}, {"state", "\"serving\""},
+                                         {"seconds", "12.0"}, {"trouble", "null"},
+                                         {"ready", "2"},      {"busy", "1"},
+                                         {"idle", "1"},       {"starting", "1"},
+                                         {"retiring", "2"},   {"accepted", "15"},
+                                         {"served", "8"},     {"retirements", "6"},
+                                         {"bytes_in", "5"},   {"bytes_out", "70"},
+                                         {"cpu", "null"},     {"memory", "null"},
+                                         {NULL, NULL}};
+    static const char *const wait[][2] = {{"count", "0"}, {"sum", "0.0"}, {NULL, NULL}};
+    static const char *const service[][2] = {
+        {"count", "4"},
+        {"sum", "70.00025"},
+        {"buckets",
+         "[[5e-5, 1], [0.0001, 3], [0.00025, 3], [0.0005, 3], [0.001, 3], [0.0025, 3], [0.005, "
+         "3], [0.01, 3], [0.025, 3], [0.05, 3], [0.1, 3], [0.25, 3], [0.5, 3], [1.0, 3], [2.5, 3], "
+         "[5.0, 3], [10.0, 3], [30.0, 3], [60.0, 3], [null, 4]]"},
         {NULL, NULL}};
-    static const char *const worker[][2] = {
-        {"slot", "0"},      {"pid", "100"},  {"state", "\"busy\""},          {"retiring", "false"},
-        {"seconds", "2.5"}, {"age", "60.0"}, {"peer", "\"192.0.2.7:4321\""}, {"program", "null"},
-        {NULL, NULL}};
-    static const char *const listener[][2] = {
-        {"address", "\"127.0.0.1:80\""}, {"backlog", "4096"}, {"inode", "77"}, {NULL, NULL}};
+    static const char *const worker[][2] = {{"slot", "0"},
+                                            {"pid", "100"},
+                                            {"state", "\"busy\""},
+                                            {"retiring", "false"},
+                                            {"seconds", "2.5"},
+                                            {"age", "60.0"},
+                                            {"peer", "\"192.0.2.7:4321\""},
+                                            {"program", "null"},
+                                            {"status", "null"},
+                                            {"slow", "null"},
+                                            {NULL, NULL}};
+    static const char *const listener[][2] = {{"address", "\"127.0.0.1:80\""},
+                                              {"backlog", "4096"},
+                                              {"inode", "77"},
+                                              {"queue", "3"},
+                                              {"room", "128"},
+                                              {NULL, NULL}};
+    static struct queue queue = {.inode = 77, .depth = 3, .room = 128};
+    static const struct figures figures = {.queues = {.list = &queue, .count = 1}};
     furnish();
     scoreboard_note_reload(board, "no");
     scoreboard_note_reload(board, NULL);
-    json_t *document = parse(status_json(board, NOW));
+    json_t *document = parse(status_json(board, &figures, NOW));
     check_keys(document, head);
     check_keys(json_object_get(document, "reloads"), reloads);
     json_t *pool = json_array_get(json_object_get(document, "pools"), 0);
     check_keys(pool, web);
+    check_keys(json_object_get(pool, "service_time"), service);
+    check_keys(json_object_get(pool, "queue_wait"), wait);
     ck_assert_uint_eq(json_array_size(json_object_get(pool, "workers")), 5);
     check_keys(json_array_get(json_object_get(pool, "workers"), 0), worker);
     check_keys(json_array_get(json_object_get(pool, "listeners"), 0), listener);
@@ -338,7 +374,7 @@ START_TEST(hostile_json_is_json)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    json_decref(parse(status_json(board, NOW)));
+    json_decref(parse(status_json(board, NULL, NOW)));
     json_decref(parse(deaths_json(board)));
 }
 END_TEST
