@@ -152,20 +152,21 @@ class Growth(daemon.Case):
         choose = random.Random(3)
         first = set(it.workers())
         held = hold(it, 40)
-        killed = 0
-        while killed < 10:
+        killed = []
+        while len(killed) < 10:
             workers = sorted(set(it.workers()) - first)
             if workers:
                 with contextlib.suppress(ProcessLookupError):  # the one before, reaped just now
-                    it.kill(signal.SIGKILL, choose.choice(workers))
-                    killed += 1
+                    it.kill(signal.SIGKILL, victim := choose.choice(workers))
+                    killed.append(victim)
         lost = 0
         for connection in held:
             try:
                 client.read_exactly(connection, 5)
             except (EOFError, ConnectionResetError):
                 lost += 1
-        self.assertLessEqual(lost, killed)
+        self.assertLessEqual(lost, len(killed))
+        wait_until(lambda: not any(map(processes.alive, killed)), 'those who were killed are gone')
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
 
 
