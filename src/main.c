@@ -58,8 +58,8 @@ static void print_usage(FILE *out)
 
 static void print_version(void)
 {
-    printf("preforkd %s\n%csystemd %cjansson\nhandlers:", PREFORKD_VERSION,
-           HAVE_SYSTEMD ? '+' : '-', HAVE_JANSSON ? '+' : '-');
+    printf("preforkd %s\n%csystemd %cjansson %cmicrohttpd\nhandlers:", PREFORKD_VERSION,
+           HAVE_SYSTEMD ? '+' : '-', HAVE_JANSSON ? '+' : '-', HAVE_MICROHTTPD ? '+' : '-');
     for (int i = 0; handler_sections[i]; i++)
         printf(" %s", handler_sections[i]->name);
     printf("\n");

@@ -226,9 +226,24 @@ static void look_in_peace(const struct scoreboard *board, struct snapshot *snaps
     }
 }
 
+static void add_queues(const struct scoreboard *board, const struct figures *figures,
+                       struct snapshot *snapshot)
+{
+    for (int i = 0; i < snapshot->count; i++)
+        snapshot->pools[i].queued = -1;
+    for (int i = 0; figures && i < snapshot_listeners(board); i++) {
+        const struct scoreboard_listener *listener = &board->listeners[i];
+        const struct queue *queue = queues_find(&figures->queues, listener->inode);
+        uint32_t place = listener->pool;
+        if (!listener->used || !queue || place >= (uint32_t)snapshot->count)
+            continue;
+        int *queued = &snapshot->pools[place].queued;
+        *queued = (*queued < 0 ? 0 : *queued) + queue->depth;
+    }
+}
+
 struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures)
 {
-    (void)figures;
     int count = bounded(board->pools_end, SCOREBOARD_POOLS);
     struct snapshot *snapshot =
         calloc(1, sizeof *snapshot + (size_t)count * sizeof *snapshot->pools);
@@ -236,6 +251,7 @@ struct snapshot *snapshot_take(const struct scoreboard *board, const struct figu
         return NULL;
     snapshot->count = count;
     look_in_peace(board, snapshot);
+    add_queues(board, figures, snapshot);
     for (int i = 0; i < count; i++)
         judge_fullness(&snapshot->pools[i]);
     return snapshot;
