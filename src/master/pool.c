@@ -320,9 +320,19 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
     mourning_end(&obituary);
 }
 
-/* Each dead worker is mourned, and replaced or buried. */
+static bool has_dead(const struct pool *pool)
+{
+    const struct worker *worker = pool->ring.first;
+    while (worker && worker->pid)
+        worker = worker->next;
+    return worker;
+}
+
+/* Each dead worker is mourned, and replaced or buried. Most rounds have none. */
 static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
+    if (!has_dead(pool))
+        return;
     struct census census = pool_census(pool);
     struct worker **at = &pool->ring.first;
     while (*at) {
@@ -516,7 +526,8 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     int due = roll_allowed(&roll) - census.active;
     int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
     shrink(pool, census.active, census.active - target);
-    retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
+    if (census.outdated)
+        retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
     next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
