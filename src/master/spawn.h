@@ -16,6 +16,7 @@
 #include "../shared/scoreboard.h"
 #include "backoff.h"
 #include "lines.h"
+#include "notify.h"
 #include "obituary.h"
 #include "state.h"
 
@@ -66,8 +67,9 @@ struct worker {
     usec program_deadline; /* and when it is killed */
 
     struct backoff backoff;
-    usec respawn_at;    /* of a dead one */
-    struct lines lines; /* keeps the pid of the dead */
+    usec respawn_at;       /* of a dead one */
+    struct lines lines;    /* keeps the pid of the dead */
+    struct notify *notify; /* of a living program that says when it is ready; else NULL */
 
     /* Its death, from when it is reaped until it is told in the log. */
     bool mourned;
