@@ -471,6 +471,7 @@ static struct load_scene scene_of(const struct pool *pool, const struct spawner 
         .loop = spawner->loop,
         .listeners = pool->listeners,
         .listener_count = pool->listener_count,
+        .blind = handler_of(pool->conf->handler)->become != NULL,
         .now = now,
     };
 }

@@ -673,6 +673,78 @@ class Rolls(Case):
         self.assertTrue(flags() & os.O_NONBLOCK)
 
 
+class Follows(Case):
+    """A size that follows the load, by nothing but the queue."""
+
+    def hold(self, it, count):
+        """Connections that are held, or wait to be."""
+        held = []
+        for _ in range(count):
+            connection = it.connect('x')
+            self.addCleanup(connection.close)
+            connection.sendall(b'hold\n')
+            held.append(connection)
+        return held
+
+    def grows_and_shrinks(self, options, least):
+        it = self.start(app(options, 'ready = "notify"', ['READY=1']))
+        wait_until(lambda: len(it.workers()) == least, f'{least} workers')
+        held = self.hold(it, 4)
+        for connection in held:
+            self.assertEqual(client.read_exactly(connection, 5), b'held\n')
+        self.assertEqual(len(set(it.workers())), len(it.workers()))
+        self.assertGreaterEqual(len(it.workers()), 4)
+        for connection in held:
+            connection.sendall(b'x')
+            self.assertEqual(client.read_all(connection), b'done\n')
+        wait_until(lambda: len(it.workers()) == least, f'{least} workers')
+        self.assertIn('0', self.ask(it, 'slot'))
+
+    def test_grows_and_shrinks(self):
+        self.grows_and_shrinks('min_workers = 1 max_workers = 8 spare_timeout = 1\n', 1)
+
+    def test_from_nobody(self):
+        self.grows_and_shrinks('min_workers = 0 max_workers = 8 spare_timeout = 1\n', 0)
+
+    def test_on_a_unix_socket(self):
+        it = self.make(app('min_workers = 1 max_workers = 3 spare_timeout = 1\n',
+                           'ready = "notify"', ['READY=1'], '"unix:@DIR@/x.sock"'))
+        it.launch().ready()
+        it.addresses['x'] = it.path('x.sock')
+        held = self.hold(it, 3)
+        for connection in held:
+            self.assertEqual(client.read_exactly(connection, 5), b'held\n')
+        it.wait_for_workers(3)
+
+    def test_full(self):
+        it = self.start(app('min_workers = 1 max_workers = 2 spare_timeout = 1\n',
+                            'ready = "notify"', ['READY=1']))
+        it.announce(': full for')
+        held = self.hold(it, 3)
+        it.wait_for_log(r' warning: pool x: full for \d+ s: all 2 workers are busy, connections that '
+                        'wait: 1 ')
+        for connection in held:
+            connection.sendall(b'x')
+        it.wait_for_log('pool x: no longer full')
+
+    def test_max_spare_is_refused(self):
+        it = self.make(app('max_workers = 9 max_spare = 2\n'))
+        done = self.run_preforkd('-t', '-c', it.file)
+        self.assertRegex(done.stderr, r':1: .*the handler app takes no max_spare\n')
+
+    def test_rests(self):
+        """Looking costs next to nothing, and a fixed pool is not looked at."""
+        it = self.start(app('workers = 2', 'ready = "notify"', ['READY=1']))
+        wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
+        before = processes.status(it.pid)['voluntary_ctxt_switches']
+        other = self.start(app('max_workers = 2\n', 'ready = "notify"', ['READY=1']))
+        looks = int(processes.status(other.pid)['voluntary_ctxt_switches'])
+        wait_until(lambda: int(processes.status(other.pid)['voluntary_ctxt_switches'])
+                   >= looks + 10, 'ten looks')
+        after = processes.status(it.pid)['voluntary_ctxt_switches']
+        self.assertLess(int(after) - int(before), 5)
+
+
 class Asking:
     """Clients that ask a server again and again; each answer must be whole."""
 
