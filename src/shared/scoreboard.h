@@ -112,7 +112,7 @@ enum pool_state {
 extern const char *const pool_state_words[POOL_STATES];
 
 /* A pool, for those who read the scoreboard and nothing else. Written by the master, but for the
- * last two lines. */
+ * last three fields. */
 struct scoreboard_pool {
     char name[SCOREBOARD_NAME];
     char handler[16];
@@ -136,6 +136,9 @@ struct scoreboard_pool {
     /* The bell: set by the master while a free seat less would let the pool grow, cleared by
      * whoever rings. */
     alignas(SCOREBOARD_LINE) _Atomic uint32_t armed;
+
+    /* The most processor time that any reporter has shown, usec; written by them. */
+    _Atomic int64_t shown_user, shown_system;
 
     /* Taken by workers, one an accepted connection, where max_per_source is set. */
     alignas(SCOREBOARD_LINE) _Atomic uint64_t tickets;
