@@ -58,8 +58,8 @@ static void print_usage(FILE *out)
 
 static void print_version(void)
 {
-    printf("preforkd %s\n%csystemd %cjansson\nhandlers:", PREFORKD_VERSION,
-           HAVE_SYSTEMD ? '+' : '-', HAVE_JANSSON ? '+' : '-');
+    printf("preforkd %s\n%csystemd %cjansson %cmicrohttpd\nhandlers:", PREFORKD_VERSION,
+           HAVE_SYSTEMD ? '+' : '-', HAVE_JANSSON ? '+' : '-', HAVE_MICROHTTPD ? '+' : '-');
     for (int i = 0; handler_sections[i]; i++)
         printf(" %s", handler_sections[i]->name);
     printf("\n");
@@ -93,9 +93,7 @@ static int parse_command_line(struct command_line *line, int argc, char **argv)
         default: print_usage(stderr); return EXIT_USAGE;
         }
     }
-    bool tests = line->test || line->dump;
-    if (optind == argc && !(line->test && line->dump) &&
-        !(tests && (line->daemon || line->pidfile)))
+    if (optind == argc && !(line->test && line->dump))
         return -1;
     if (optind < argc)
         fprintf(stderr, "preforkd: unexpected argument \"%s\"\n", argv[optind]);
@@ -169,6 +167,15 @@ static bool read_state(struct session *session, char *why, size_t size)
            upgrade_read(session->state_fd, &session->state, why, size) == 0;
 }
 
+/* A dump that a full disk cut short is none. */
+static bool is_printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    perror("preforkd: standard output");
+    return false;
+}
+
 static int test_config(struct session *session)
 {
     const struct command_line *line = session->line;
@@ -187,12 +194,13 @@ static int test_config(struct session *session)
     if (right && line->dump)
         config_dump(config, stdout);
     else if (right)
-        printf("%s: right, pools: %d\n", line->config, config->pool_count);
+        printf("%s: the configuration is right: %d pool%s\n", line->config, config->pool_count,
+               config->pool_count == 1 ? "" : "s");
     if (right && session->state_fd >= 0)
         printf(UPGRADE_UNDERSTOOD "\n");
     config_unref(config);
     state_free(&session->state);
-    return right ? EXIT_STOPPED : EXIT_CONFIG;
+    return !right ? EXIT_CONFIG : is_printed() ? EXIT_STOPPED : EXIT_START_FAILED;
 }
 
 /* The pools serve: whoever waits for that is told. */
@@ -220,9 +228,12 @@ static int open_pidfile(struct session *session)
     session->pidfile_fd = proc_pidfile_open(path);
     if (session->pidfile_fd >= 0)
         return 0;
-    if (session->pidfile_fd != -EWOULDBLOCK)
+    if (session->pidfile_fd == -EWOULDBLOCK)
+        log_err("can't start: another daemon holds the pid file %s", path);
+    else if (session->pidfile_fd == -EEXIST)
+        log_err("can't start: %s is there already, and is no pid file: it is left as it is", path);
+    else
         return start_failed(path, -session->pidfile_fd);
-    log_err("can't start: another daemon holds the pid file %s", path);
     return EXIT_START_FAILED;
 }
 

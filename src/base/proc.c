@@ -135,31 +135,60 @@ const char *proc_program(const char *called)
     return running_program(); /* found by PATH, or called by a name that is none */
 }
 
-int proc_pidfile_open(const char *path)
+static bool is_at(int fd, const char *path)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return -errno;
+    struct stat ours, there;
+    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+           ours.st_dev == there.st_dev;
+}
+
+/* Whether it holds a number, or nothing: not a file of somebody's, named by mistake. */
+static bool is_pidfile(int fd)
+{
+    char text[16];
+    struct stat stat;
+    ssize_t n = fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) ? read(fd, text, sizeof text) : -1;
+    if (n < 0 || n == (ssize_t)sizeof text)
+        return false;
+    for (ssize_t i = 0; i < n; i++)
+        if (!strchr("0123456789 \n", text[i]) || !text[i])
+            return false;
+    return true;
+}
+
+static int write_pid(int fd)
+{
     char text[16];
     int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    int error = 0;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || ftruncate(fd, 0) != 0)
-        error = -errno;
-    else
-        error = fd_write(fd, text, (size_t)length);
-    if (error == 0)
-        return fd;
-    close(fd);
+    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 ? fd_write(fd, text, (size_t)length)
+                                                                : -errno;
+}
+
+int proc_pidfile_open(const char *path)
+{
+    int error = -ESTALE;
+    for (int tries = 0; tries < 10 && error == -ESTALE; tries++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+        if (fd < 0)
+            return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+            error = -errno;
+        else if (!is_at(fd, path)) /* whoever held it has just removed it */
+            error = -ESTALE;
+        else
+            error = is_pidfile(fd) ? write_pid(fd) : -EEXIST;
+        if (error == 0)
+            return fd;
+        close(fd);
+    }
     return error;
 }
 
 void proc_pidfile_close(const char *path, int fd)
 {
-    struct stat ours, there;
     if (fd < 0)
         return;
-    if (fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_ino == there.st_ino &&
-        ours.st_dev == there.st_dev)
+    if (is_at(fd, path))
         unlink(path);
     close(fd);
 }

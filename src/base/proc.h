@@ -43,7 +43,7 @@ const char *proc_absolute(const char *path);
 const char *proc_program(const char *called);
 
 /* Writes our pid into a file, locked for as long as the descriptor is open. The descriptor, or
- * -errno: -EWOULDBLOCK where another process holds the lock. */
+ * -errno: -EWOULDBLOCK where another process holds the lock, -EEXIST where it is no pid file. */
 int proc_pidfile_open(const char *path);
 void proc_pidfile_close(const char *path, int fd);
 

@@ -26,6 +26,16 @@ static bool is_set(const struct ruling *ruling, const struct pool_config *pool, 
            option_is_set(global_rows, &ruling->config->origin, option);
 }
 
+/* The user of the default is missing for all pools that have none of their own: told at the first. */
+static bool is_first_without_user(const struct ruling *ruling, const struct pool_config *pool)
+{
+    int first = 0;
+    while (ruling->config->pools[first] != pool &&
+           is_set(ruling, ruling->config->pools[first], "user"))
+        first++;
+    return ruling->config->pools[first] == pool;
+}
+
 /* The user of a pool, its own or the global one. False: a fault is noted. */
 static bool find_user(const struct ruling *ruling, const struct pool_config *pool,
                       struct identity *found)
@@ -36,7 +46,7 @@ static bool find_user(const struct ruling *ruling, const struct pool_config *poo
         return true;
     if (pool->user)
         fault_user(ruling, pool, "user", word);
-    else if (ruling->whole && !is_set(ruling, pool, "user"))
+    else if (ruling->whole && !is_set(ruling, pool, "user") && is_first_without_user(ruling, pool))
         ruling_fault(ruling, pool, "user",
                      "there is no user \"%s\", the default; create it, or "
                      "set the option \"user\"",

@@ -316,6 +316,8 @@ static bool read_include(struct scan *scan, struct statement *statement, int dep
     statement->title = token_copy(scan);
     if (scan->token.type == TOKEN_STRING)
         unescape(scan, (char *)statement->title);
+    if (!statement->title[0])
+        return unexpected(scan, "the pattern of files to include");
     advance(scan);
     if (scan->token.type != TOKEN_RIGHT)
         return unexpected(scan, ") behind the pattern of include");
@@ -359,10 +361,13 @@ static bool read_statement(struct scan *scan, struct statement *statement, int d
     statement->begin = scan->used;
     put_token(scan);
     bool sound;
-    if (scan->token.type == TOKEN_LEFT && strcmp(statement->name, "include") == 0) {
+    bool include = strcmp(statement->name, "include") == 0;
+    if (include && scan->token.type == TOKEN_LEFT) {
         scan->used = statement->begin;
         scan->out_line = line;
         sound = read_include(scan, statement, depth);
+    } else if (include && is_text(&scan->token)) {
+        sound = unexpected(scan, "a pattern in brackets: include(\"PATTERN\")");
     } else {
         sound = read_body(scan, statement, depth);
     }

@@ -3,8 +3,9 @@
  *
  * A handler knows conn, wire and its own section of the configuration; never the pool, the worker
  * or the model that it serves in: what it needs of them comes in struct service.
- * Called by: main and master/check (sections, check), worker (start, stop), the lane (serve).
- * Runs in:   check in a short-lived child with the pool's user; start, serve, stop in a worker.
+ * Called by: main and master/check (sections, load, check), worker (load, start, stop), the lane
+ *            (serve).
+ * Runs in:   load and check in a short-lived child; load, start, serve, stop in a worker.
  */
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
@@ -13,6 +14,7 @@
 #include "../base/mark.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
+#include "../shared/scoreboard.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,7 +34,9 @@ struct service {
     int pause_msec;          /* set by serve: how long the worker should take no other connection */
     const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
-    unsigned seats;      /* how many connections the pool serves at once, at most */
+    struct shown_time *shown;       /* of the board, which alone may be written to; the same */
+    const struct scoreboard *board; /* of all pools, where the handler `reads_board`; else NULL */
+    unsigned seats;                 /* how many connections the pool serves at once, at most */
     int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */
     int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
     int log_level;       /* of a line about each request; -1: none */
@@ -54,6 +58,9 @@ struct handler {
     usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
                              keeps to request_timeout by itself */
     bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
+    bool reads_board; /* it tells of all pools: its worker can read the whole scoreboard, and can
+                             write no more of it than serving takes; and no drain of everything is
+                             meant for it, since that would silence it */
 
     /* The option at which a check is told that crashes or hangs. NULL: the section. */
     const char *checked_option;
@@ -61,6 +68,11 @@ struct handler {
     /* The path of a file that each worker loads at its birth, so that a reload replaces the workers
      * where it has changed. NULL: there is none. */
     const char *(*file)(const void *config);
+
+    /* Loads what of our own program lies in a shared object: before the worker, or the child that
+     * checks, becomes who its pool says, since a chroot doesn't have it. 0, or -errno with a sentence
+     * in `why`. NULL: nothing to load. */
+    int (*load)(char *why, size_t size);
 
     /* Looks whether the world has what the section needs: as the pool's user, in its chroot and
      * directory. NULL: nothing to look for. */
@@ -80,7 +92,7 @@ struct handler {
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
-    handler_chargen, handler_exec, handler_module, handler_cgi;
+    handler_chargen, handler_exec, handler_module, handler_cgi, handler_status, handler_agent;
 
 /* The sections of all handlers, ended by NULL. */
 extern const struct handler_section *const handler_sections[];

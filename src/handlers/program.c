@@ -11,8 +11,8 @@ void program_check(const char *path, const char *pool, const char *handler, cons
 {
     struct stat program;
     if (path[0] != '/')
-        faults_add(faults, file, line, "%s: the program \"%s\" must be an absolute path", handler,
-                   path);
+        faults_add(faults, file, line, "pool %s: %s: the program \"%s\" must be an absolute path",
+                   pool, handler, path);
     else if (stat(path, &program) != 0)
         faults_add(faults, file, line, "pool %s: %s: the program %s: %s", pool, handler, path,
                    strerror(errno));

@@ -77,6 +77,14 @@ static void look(const struct pool_config *pool, struct report *report)
         handler->check(pool->name, pool->handler_config, &pool->handler_origin, &report->faults);
 }
 
+/* What is loaded as we are, and then becoming who the pool says. */
+static int enter(const struct pool_config *pool, char *why, size_t size)
+{
+    const struct handler *handler = handler_of(pool->handler);
+    int error = handler->load ? handler->load(why, size) : 0;
+    return error ? error : sandbox_enter(pool, why, size);
+}
+
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
                                   struct report *report, pid_t parent)
 {
@@ -84,7 +92,7 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     check_become_child(parent);
     int error = isolate(config);
     if (error == 0)
-        error = sandbox_enter(pool, why, sizeof why);
+        error = enter(pool, why, sizeof why);
     die_with(parent); /* which becoming somebody else has cleared */
     if (error)
         faults_add(&report->faults, pool->origin.file, pool->origin.line, "pool %s: %s", pool->name,

@@ -95,7 +95,9 @@ int master_start(struct master *master, struct config *config)
     if (reload_first(&master->reload, &master->realm, config) != 0)
         return -1;
     master->phase = PHASE_STARTING;
-    master->start_deadline = clock_now() + longest_ready_timeout(config) + USEC_SECOND;
+    usec patience = longest_ready_timeout(config) + USEC_SECOND;
+    master->start_deadline = clock_now() + patience;
+    sysd_notify("EXTEND_TIMEOUT_USEC=%lld", (long long)(patience + STOP_MARGIN));
     for (const struct pool *p = master->realm.pools; p; p = p->next)
         for (int i = 0; i < p->listener_count; i++)
             log_notice("pool %s: listening on %s pool=%s listener=%s", p->name,

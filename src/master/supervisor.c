@@ -26,6 +26,12 @@ static const char *command_of(pid_t pid, char *name, size_t size)
     return name;
 }
 
+/* A terminal that we run in was resized: nobody asked for a drain. */
+static bool is_terminals(const struct signalfd_siginfo *info)
+{
+    return info->ssi_signo == SIGWINCH && info->ssi_code == SI_KERNEL;
+}
+
 /* Does what the signals that have come ask for. Whether a child's death was among them. */
 static bool obey(struct master *master)
 {
@@ -36,7 +42,7 @@ static bool obey(struct master *master)
         char name[32];
         const struct verb *verb = verbs_by_signal(number);
         deaths = deaths || number == SIGCHLD;
-        if (!verb || !verb->run)
+        if (!verb || !verb->run || is_terminals(&info))
             continue;
         log_notice("SIG%s from pid %d (%s) uid %d: %s", proc_signal_word(number), (int)info.ssi_pid,
                    info.ssi_pid ? command_of((pid_t)info.ssi_pid, name, sizeof name) : "the kernel",

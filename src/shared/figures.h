@@ -32,9 +32,9 @@ struct figures_process {
 
 struct figures {
     bool processes; /* are read: to be set before the first look */
-    /* Where the scoreboard may be written to: what is shown of processor time is noted there, so
-     * that no reporter shows less than another did before. Else NULL. */
-    struct scoreboard *noted;
+    /* The scoreboard's, where that may be written to: what is shown of processor time is noted
+     * there, so that no reporter shows less than another did before. Else NULL. */
+    struct shown_time *shown;
     usec looked_at;
     struct queues queues;
     struct figures_process *list; /* by slot */

@@ -112,7 +112,7 @@ enum pool_state {
 extern const char *const pool_state_words[POOL_STATES];
 
 /* A pool, for those who read the scoreboard and nothing else. Written by the master, but for the
- * last three fields. */
+ * last two lines. */
 struct scoreboard_pool {
     char name[SCOREBOARD_NAME];
     char handler[16];
@@ -136,9 +136,6 @@ struct scoreboard_pool {
     /* The bell: set by the master while a free seat less would let the pool grow, cleared by
      * whoever rings. */
     alignas(SCOREBOARD_LINE) _Atomic uint32_t armed;
-
-    /* The most processor time that any reporter has shown, usec; written by them. */
-    _Atomic int64_t shown_user, shown_system;
 
     /* Taken by workers, one an accepted connection, where max_per_source is set. */
     alignas(SCOREBOARD_LINE) _Atomic uint64_t tickets;
@@ -187,6 +184,12 @@ struct death {
     char last[128];               /* line of standard error; empty: none */
 };
 
+/* The most processor time of a pool that a reporter has shown, usec. Written by reporters, any of
+ * them. */
+struct shown_time {
+    _Atomic int64_t user, system;
+};
+
 /* A process, as /proc shows it. */
 struct slow_process {
     pid_t pid;
@@ -232,6 +235,7 @@ struct scoreboard {
     alignas(4096) struct scoreboard_listener listeners[SCOREBOARD_LISTENERS];
     alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
     alignas(4096) struct slow slow[SCOREBOARD_SLOW];
+    alignas(4096) struct shown_time shown[SCOREBOARD_POOLS];
     alignas(4096) _Atomic uint64_t rates[SCOREBOARD_RATES]; /* see shared/sources */
     alignas(4096) struct slot slots[SCOREBOARD_SLOTS];
 };

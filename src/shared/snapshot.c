@@ -260,10 +260,26 @@ static void raise_to(_Atomic int64_t *noted, usec *shown)
 }
 
 /* What one reporter has read lately, another has perhaps not. */
-static void note_time(struct scoreboard_pool *noted, struct snapshot_pool *pool)
+static void note_time(struct shown_time *shown, struct snapshot_pool *pool)
 {
-    raise_to(&noted->shown_user, &pool->cpu_user);
-    raise_to(&noted->shown_system, &pool->cpu_system);
+    raise_to(&shown->user, &pool->cpu_user);
+    raise_to(&shown->system, &pool->cpu_system);
+}
+
+static void add_queues(const struct scoreboard *board, const struct figures *figures,
+                       struct snapshot *snapshot)
+{
+    for (int i = 0; i < snapshot->count; i++)
+        snapshot->pools[i].queued = -1;
+    for (int i = 0; figures && i < snapshot_listeners(board); i++) {
+        const struct scoreboard_listener *listener = &board->listeners[i];
+        const struct queue *queue = queues_find(&figures->queues, listener->inode);
+        uint32_t place = listener->pool;
+        if (!listener->used || !queue || place >= (uint32_t)snapshot->count)
+            continue;
+        int *queued = &snapshot->pools[place].queued;
+        *queued = (*queued < 0 ? 0 : *queued) + queue->depth;
+    }
 }
 
 struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures)
@@ -275,10 +291,11 @@ struct snapshot *snapshot_take(const struct scoreboard *board, const struct figu
         return NULL;
     snapshot->count = count;
     look_in_peace(board, figures, snapshot);
+    add_queues(board, figures, snapshot);
     for (int i = 0; i < count; i++) {
         judge_fullness(&snapshot->pools[i]);
-        if (figures && figures->noted && snapshot->pools[i].age >= 0)
-            note_time(&figures->noted->pools[i], &snapshot->pools[i]);
+        if (figures && figures->shown && snapshot->pools[i].age >= 0)
+            note_time(&figures->shown[i], &snapshot->pools[i]);
     }
     return snapshot;
 }

@@ -49,6 +49,8 @@ struct snapshot_pool {
     int retiring; /* told to finish, or of an earlier generation */
     int waiting;  /* dead ones, to be replaced after a delay */
 
+    int queued; /* connections that wait at its listeners; -1: of none it is known */
+
     uint64_t accepted, served, errors, refused[REFUSALS];
     uint64_t bytes_in, bytes_out; /* where known */
     struct histogram service, wait;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -152,12 +153,38 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.count_request = lane_count_request;
     lane.service.crowded = lane_crowded;
     lane.service.same_peer = lane_same_peer;
+    lane.service.board = lane.handler->reads_board ? birth->board : NULL;
+    lane.service.shown = lane.handler->reads_board ? birth->board->shown : NULL;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
 {
     snprintf(birth->slot->reason, sizeof birth->slot->reason, "%s", why);
     _exit(WORKER_CANT_START);
+}
+
+/* Makes the pages on which a part of the scoreboard lies writable, or not. */
+static bool protect(const void *from, size_t size, int protection)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)from & ~(page - 1);
+    return mprotect((void *)begin, (uintptr_t)from + size - begin, protection) == 0;
+}
+
+/* Who speaks with strangers about all pools needs to write of none but its own: its slot, the words
+ * that its pool's workers share, what limits per source count by, and what it has shown. */
+static void shield_board(const struct worker_birth *birth)
+{
+    struct scoreboard *board = birth->board;
+    struct scoreboard_pool *pool = &board->pools[birth->board_pool];
+    bool done = protect(board, sizeof *board, PROT_READ) &&
+                protect(birth->slot, sizeof *birth->slot, PROT_READ | PROT_WRITE) &&
+                protect(pool, sizeof *pool, PROT_READ | PROT_WRITE) &&
+                protect(board->shown, sizeof board->shown, PROT_READ | PROT_WRITE);
+    if (done && lane.gate)
+        done = protect(board->rates, sizeof board->rates, PROT_READ | PROT_WRITE);
+    if (!done)
+        give_up(birth, "can't protect the scoreboard");
 }
 
 static void prepare_handler(const struct worker_birth *birth)
@@ -200,11 +227,15 @@ _Noreturn void worker_run(struct worker_birth *birth)
         log_configure(birth->log->ident, birth->log->facility, birth->log->level);
     keep_descriptors(birth);
     prepare_lane(birth);
+    if (lane.handler->load && lane.handler->load(why, sizeof why) != 0)
+        give_up(birth, why);
     if (sandbox_enter(birth->pool, why, sizeof why) != 0)
         give_up(birth, why);
     take_signals();
     die_with(birth->master);
     prepare_handler(birth);
+    if (lane.handler->reads_board)
+        shield_board(birth);
     say_ready(birth);
     int status = model_process_run(&model);
     if (lane.handler->stop)

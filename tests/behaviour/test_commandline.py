@@ -1,8 +1,14 @@
 """The command line, exit statuses, the pid file, detaching."""
 
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
+import struct
+import subprocess
+import termios
 
 import client
 import daemon
@@ -48,6 +54,23 @@ class Usage(daemon.Case):
         it = self.make(ECHO)
         self.assertEqual(self.run_preforkd('-t', '-c', it.file).returncode, 0)
         self.assertFalse(os.path.exists(it.path('echo')))
+
+    def test_check_goes_before_what_starts(self):
+        """It can be appended to the command line of a service."""
+        it = self.make(ECHO)
+        for option in ('-t', '-T'):
+            result = self.run_preforkd('-d', '-p', it.path('pid'), '-c', it.file, option)
+            self.assertEqual((result.returncode, result.stderr), (0, ''))
+            self.assertFalse(os.path.exists(it.path('pid')))
+
+    def test_what_cannot_be_printed_is_no_success(self):
+        it = self.make(ECHO)
+        for option in ('-t', '-T'):
+            with open('/dev/full', 'w', encoding='ascii') as full:
+                result = subprocess.run([daemon.BINARY, option, '-c', it.file], stdout=full,
+                                        stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(result.returncode, 3)
+            self.assertIn('No space left', result.stderr)
 
     def test_check_beside_a_running_daemon(self):
         it = self.start(ECHO)
@@ -167,6 +190,21 @@ class PidFile(daemon.Case):
         again.launch().ready()
         self.assertEqual(client.ask(it.path('echo'), b'x'), b'x')
 
+    def test_file_that_is_no_pid_file_is_left_alone(self):
+        """A slip of the finger costs nobody's data."""
+        it = self.make(ECHO)
+        for text in ('root:x:0:0\n', '1' * 16, '12 monkeys\n', '4711\0'):
+            it.put('precious', text)
+            result = self.run_preforkd('-c', it.file, '-p', it.path('precious'))
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertIn('precious', result.stderr)
+            with open(it.path('precious'), encoding='ascii') as file:
+                self.assertEqual(file.read(), text)
+        os.mkfifo(it.path('fifo'))
+        result = self.run_preforkd('-c', it.file, '-p', it.path('fifo'))
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertTrue(os.path.exists(it.path('fifo')))
+
     def test_pid_file_that_cannot_be(self):
         it = self.make(ECHO)
         result = self.run_preforkd('-c', it.file, '-p', it.path('no/such/directory'))
@@ -224,6 +262,35 @@ class Detached(daemon.Case):
         os.kill(master, signal.SIGTERM)
         self.assertEqual(processes.Child(master).wait(), 0)
         self.assertFalse(os.path.exists(it.path('pid')))
+
+
+class Terminal(daemon.Case):
+    """Started by hand: it speaks to the terminal, which gives no orders."""
+
+    def read_until(self, terminal, pattern):
+        said = b''
+        while not re.search(pattern, said):
+            self.assertTrue(select.select([terminal], [], [], processes.PATIENCE)[0], said)
+            said += os.read(terminal, 4096)
+        return said
+
+    def test_resized_terminal_drains_nothing(self):
+        it = self.make(ECHO)
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(daemon.BINARY, [daemon.BINARY, '-c', it.file])
+        self.addCleanup(os.close, terminal)
+        child = processes.Child(pid)
+        self.addCleanup(lambda: processes.alive(pid) and os.kill(pid, signal.SIGKILL))
+        self.read_until(terminal, rb'ready: every pool serves')
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('4H', 30, 90, 0, 0))
+        os.kill(pid, signal.SIGUSR1)
+        self.assertIn(b'state=serving', self.read_until(terminal, rb'state=\w+ '))
+        os.kill(pid, signal.SIGWINCH)
+        self.read_until(terminal, rb'draining')
+        os.write(terminal, b'\x03')  # Ctrl-C
+        self.read_until(terminal, rb'(?s)SIGINT from pid 0 \(the kernel\).*notice: stopped')
+        self.assertEqual(child.wait(), 0)
 
 
 class Root(daemon.Case):

@@ -88,6 +88,12 @@ BROKEN = {
     'missing include': ('include("/no/such/file.conf")\n' + GOOD, [(1, '/no/such/file.conf')]),
     'include of a directory': ('include("/etc")\n' + GOOD, [(1, '/etc')]),
     'include of a device': ('include("/dev/zero")\n' + GOOD, [(1, '/dev/zero')]),
+    'include of nothing': (GOOD + 'include("")\n', [(2, 'pattern')]),
+    'include without brackets': (GOOD + 'include "x.conf"\n', [(2, r'include\("PATTERN"\)')]),
+    'include as an option': (GOOD + 'include = "x.conf"\nfoolish = 1\n',
+                             [(2, r'include\("PATTERN"\)'), (3, 'foolish')]),
+    'program without a path': (POOL % '\nexec { command = { "date" } }',
+                               [(2, 'pool p: exec: the program "date"')]),
     'include of itself': ('include("@DIR@/preforkd.conf")\n' + GOOD, [(1, 'preforkd.conf')]),
 }
 

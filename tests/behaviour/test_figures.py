@@ -1,4 +1,4 @@
-"""The figures in the scoreboard: what is counted, that it never goes back, queues, slow requests."""
+"""The figures: what is counted, that it never goes back, who waits, what is slow."""
 
 import contextlib
 import os

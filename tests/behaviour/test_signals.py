@@ -174,6 +174,12 @@ class Systemd(daemon.Case):
         self.assertEqual(len(it.workers()), 4)
         it.notices.wait(r'(?m)^STATUS=.*\b4\b')
 
+    def test_starting_asks_for_the_time_it_may_take(self):
+        it = self.start(ECHO % (1, 'ready_timeout = 200'))
+        extended = it.notices.find(r'^EXTEND_TIMEOUT_USEC=(\d+)$')
+        self.assertEqual(len(extended), 1)
+        self.assertGreater(int(extended[0][1]), 200 * 1000000)
+
     def test_reload(self):
         it = self.start(ECHO % (1, ''))
         it.reload()
@@ -197,7 +203,7 @@ class Systemd(daemon.Case):
         it.kill(signal.SIGTERM)
         text = it.notices.wait(r'(?m)^STOPPING=1$').string
         extended = re.search(r'(?m)^EXTEND_TIMEOUT_USEC=(\d+)$',
-                             it.notices.wait(r'EXTEND_TIMEOUT_USEC').string)
+                             it.notices.wait(r'STOPPING=1\nEXTEND_TIMEOUT_USEC').string)
         self.assertGreaterEqual(int(extended[1]), 200 * 1000000, text)
         held.close()
         self.assertEqual(it.exited(), 0)

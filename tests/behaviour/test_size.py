@@ -302,10 +302,11 @@ class Reloads(daemon.Case):
         it.wait_for_workers(4)
 
     def test_replacing_a_pool_that_has_grown(self):
-        it = self.start(ECHO % 'min_workers = 2 max_workers = 64')
+        options = 'min_workers = 2 max_workers = 64 spare_timeout = 1'
+        it = self.start(ECHO % options)
         held = it.occupy('echo', 20)
         old = it.workers()
-        it.reload(ECHO % 'min_workers = 2 max_workers = 64 max_requests = 1000')
+        it.reload(ECHO % f'{options} max_requests = 1000')
         for connection in held:
             self.assertEqual(client.echo(connection, b'goes on'), b'goes on')
         more = hold(it, 20)

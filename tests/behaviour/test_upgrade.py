@@ -190,7 +190,7 @@ class Upgrade(Case):
             mark = it.mark()
             it.kill(signal.SIGUSR2)
             it.wait_for_log(wording.TAKEN_OVER, mark)
-            victim = it.workers('echo')[0]
+            victim = wait_until(lambda: it.workers('echo'), 'a worker with its own title')[0]
             with contextlib.suppress(ProcessLookupError):
                 it.kill(signal.SIGKILL, victim)
             it.wait_for_log(wording.UPGRADED, mark)

@@ -11,6 +11,8 @@
 static inline int unit_run(const char *name, TCase *tests)
 {
     Suite *suite = suite_create(name);
+    tcase_set_timeout(tests,
+                      120); /* Check's own 4 s are not much on a machine that has other work */
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

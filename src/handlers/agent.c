@@ -1,0 +1,83 @@
+/*
+ * agent - HAProxy's agent-check: a line that says how much more the pools can take.
+ *
+ * HAProxy connects, reads up to a newline, and closes. What it may send before, agent-send, is not
+ * waited for: it may come without any end.
+ */
+#include "../shared/health.h"
+#include "handler.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A pool's name and its trouble, with every byte escaped. */
+enum { LINE_MAX_BYTES = 1024 };
+
+static const struct option_row no_rows[] = {OPTION_END};
+
+/* What is known of all pools that serve. */
+struct sum {
+    long long seats, free;
+    int pools, drained;
+    const struct snapshot_pool *degraded; /* the first one */
+};
+
+/* A pool that may still grow has the seats that it doesn't have yet. */
+static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
+{
+    int room = snapshot_is_dynamic(pool) ? pool->max_workers - pool->target : 0;
+    if (!pool->used || pool->state == POOL_REMOVED || !health_serves(pool))
+        return;
+    sum->pools++;
+    sum->drained += pool->state == POOL_DRAINED;
+    if (pool->state == POOL_DEGRADED && !sum->degraded)
+        sum->degraded = pool;
+    if (pool->state == POOL_DRAINED)
+        return;
+    sum->seats += pool->max_workers;
+    sum->free += pool->idle + (room > 0 ? room : 0);
+}
+
+/* Never 0: HAProxy would take that for a drain, and nobody has asked for one. */
+static int share(const struct sum *sum)
+{
+    long long percent = sum->seats > 0 ? sum->free * 100 / sum->seats : 100;
+    return percent < 1 ? 1 : percent > 100 ? 100 : (int)percent;
+}
+
+static void write_line(const struct sum *sum, char *line, size_t size)
+{
+    const struct snapshot_pool *pool = sum->degraded;
+    if (pool)
+        snprintf(line, size, "down #pool %s is degraded%s%s\n", pool->name,
+                 pool->trouble[0] ? ": " : "", pool->trouble);
+    else if (sum->pools && sum->drained == sum->pools)
+        snprintf(line, size, "up drain\n");
+    else
+        snprintf(line, size, "up ready %d%%\n", share(sum));
+}
+
+static int agent_serve(struct service *service, struct conn *conn)
+{
+    char line[LINE_MAX_BYTES];
+    struct sum sum = {0};
+    struct snapshot *snapshot = snapshot_take(service->board, NULL);
+    if (!snapshot)
+        return -ENOMEM;
+    for (int i = 0; i < snapshot->count; i++)
+        add_pool(&sum, &snapshot->pools[i]);
+    write_line(&sum, line, sizeof line);
+    free(snapshot);
+    int error = conn_write(conn, line, strlen(line));
+    if (error == 0)
+        conn_finish(conn);
+    return error;
+}
+
+const struct handler handler_agent = {
+    .section = {.name = "agent", .rows = no_rows},
+    .reads_board = true,
+    .serve = agent_serve,
+};

@@ -1,0 +1,166 @@
+#include "status_http.h"
+
+#include "status_page.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    REQUEST_BYTES = 16 * 1024, /* For a request's line and headers, and those of the answer. */
+    STEPS_AFTER_END = 100, /* that libmicrohttpd may take to notice that a socket was shut down */
+};
+
+/* Nothing that isn't in the document itself: a name that somebody put into the status stays text. */
+static const char no_resources[] = "default-src 'none'; base-uri 'none'; form-action 'none'; "
+                                   "frame-ancestors 'none'";
+
+static const struct {
+    const char *name, *value;
+} common_headers[] = {
+    {"Connection", "close"}, /* nobody holds a worker that sends nothing */
+    {"Cache-Control", "no-store"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"X-Frame-Options", "DENY"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+};
+
+static const struct status_call *call; /* that is being served */
+static bool asked, closed, timed_out;
+
+static void put_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    if (value)
+        MHD_add_response_header(response, name, value);
+}
+
+static struct MHD_Response *response_of(const struct status_answer *answer)
+{
+    if (answer->body)
+        return MHD_create_response_from_buffer_with_free_callback(answer->size,
+                                                                  (void *)answer->body, free);
+    return MHD_create_response_from_buffer(status_page_size, (void *)status_page,
+                                           MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result send_answer(struct MHD_Connection *connection,
+                                   const struct status_answer *answer)
+{
+    struct MHD_Response *response = response_of(answer);
+    if (!response)
+        return MHD_NO;
+    for (size_t i = 0; i < sizeof common_headers / sizeof *common_headers; i++)
+        put_header(response, common_headers[i].name, common_headers[i].value);
+    put_header(response, "Content-Type", answer->type);
+    put_header(response, "Content-Security-Policy",
+               answer->body ? no_resources : status_page_policy);
+    put_header(response, "Allow", answer->allow);
+    put_header(response, "Vary", answer->varies);
+    enum MHD_Result result = MHD_queue_response(connection, (unsigned)answer->code, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* Comes with the headers, before any body, which is never read: so nobody can keep us waiting for
+ * one. */
+static enum MHD_Result take_request(void *owner, struct MHD_Connection *connection,
+                                    const char *target, const char *method, const char *version,
+                                    const char *body, size_t *body_size, void **request)
+{
+    struct status_answer answer = {0};
+    const struct status_question question = {
+        .method = method,
+        .target = target,
+        .accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept"),
+    };
+    (void)owner, (void)version, (void)body, (void)body_size, (void)request;
+    asked = true;
+    call->answer(call->owner, &question, &answer);
+    return send_answer(connection, &answer);
+}
+
+static void note_end(void *owner, struct MHD_Connection *connection, void **request,
+                     enum MHD_RequestTerminationCode code)
+{
+    (void)owner, (void)connection, (void)request;
+    timed_out = timed_out || code == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED;
+}
+
+static void note_close(void *owner, struct MHD_Connection *connection, void **socket,
+                       enum MHD_ConnectionNotificationCode code)
+{
+    (void)owner, (void)connection, (void)socket;
+    closed = closed || code == MHD_CONNECTION_NOTIFY_CLOSED;
+}
+
+/* A path is compared as it was sent, and decoded by whoever compares it: libmicrohttpd would cut it at
+ * an encoded NUL. */
+static size_t leave_encoded(void *owner, struct MHD_Connection *connection, char *text)
+{
+    (void)owner, (void)connection;
+    return strlen(text);
+}
+
+static struct MHD_Daemon *start_server(unsigned idle)
+{
+    return MHD_start_daemon(MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL, 0, NULL, NULL, take_request,
+                            NULL, MHD_OPTION_CONNECTION_TIMEOUT, idle,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+                            leave_encoded, NULL, MHD_OPTION_NOTIFY_COMPLETED, note_end, NULL,
+                            MHD_OPTION_NOTIFY_CONNECTION, note_close, NULL, MHD_OPTION_END);
+}
+
+/* libmicrohttpd closes a connection that it is given. So it gets a descriptor of its own, and ours
+ * stays, to be closed in order. */
+static int lend_connection(struct MHD_Daemon *server)
+{
+    int fd = fcntl(call->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    errno = 0;
+    if (MHD_add_connection(server, fd, call->peer, call->peer_length) == MHD_YES)
+        return 0;
+    return errno ? -errno : -EPROTO;
+}
+
+/* A client that has ended its side in the middle of a request: libmicrohttpd waits for the rest. */
+static bool has_given_up(void)
+{
+    char byte;
+    return !asked && recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void run(struct MHD_Daemon *server)
+{
+    usec left = 1;
+    while (!closed && (left = call->deadline - clock_now()) > 0 && !has_given_up()) {
+        usec msec = left / 1000 + 1;
+        MHD_run_wait(server, (int32_t)(msec < INT32_MAX ? msec : INT32_MAX));
+    }
+    timed_out = timed_out || (!closed && left <= 0);
+}
+
+/* A server a connection: so nothing is left of one that was given up, however far it came. */
+static int http_serve(const struct status_call *to_serve)
+{
+    call = to_serve;
+    asked = closed = timed_out = false;
+    struct MHD_Daemon *server = start_server(call->idle);
+    if (!server)
+        return errno ? -errno : -ENOMEM;
+    int error = lend_connection(server);
+    if (error == 0)
+        run(server);
+    MHD_stop_daemon(server);
+    return timed_out ? -ETIMEDOUT : error;
+}
+
+const struct status_http preforkd_status_http __attribute__((visibility("default"))) = {
+    .abi = STATUS_HTTP_ABI,
+    .serve = http_serve,
+};

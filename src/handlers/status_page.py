@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""status_page.py PAGE.html: the page as C, with the policy that its own scripts and styles need.
+
+They are inside the page, and are let run by their hashes: whatever else gets into it is not.
+"""
+
+import base64
+import hashlib
+import re
+import sys
+
+WIDTH = 24
+
+
+def hashes(page, element):
+    bodies = re.findall(rb'<%s\b[^>]*>(.*?)</%s>' % (element, element), page, re.S)
+    found = [base64.b64encode(hashlib.sha256(body).digest()).decode() for body in bodies]
+    return ' '.join(f"'sha256-{digest}'" for digest in found) or "'none'"
+
+
+def policy(page):
+    return '; '.join([
+        "default-src 'none'",
+        f'script-src {hashes(page, b"script")}',
+        f'style-src {hashes(page, b"style")}',
+        "connect-src 'self'",
+        'img-src data:',
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ])
+
+
+def main():
+    with open(sys.argv[1], 'rb') as file:
+        page = file.read()
+    markup = re.sub(rb'<(script|style)\b.*?</\1>', b'', page, flags=re.S)
+    for attribute in re.findall(rb'\s(?:on\w+|style)\s*=', markup):
+        sys.exit(f'{sys.argv[1]}: {attribute.decode().strip()} has no effect under the policy')
+    print('#include "handlers/status_page.h"\n')
+    print(f'const char status_page_policy[] = "{policy(page)}";')
+    print(f'const size_t status_page_size = {len(page)};')
+    print('const char status_page[] = {')
+    for at in range(0, len(page), WIDTH):
+        print('    ' + ','.join(f'(char){byte}' if byte > 127 else str(byte)
+                                for byte in page[at:at + WIDTH]) + ',')
+    print('};')
+
+
+main()

@@ -1,0 +1,38 @@
+#include "health.h"
+
+#include <string.h>
+
+const char *const ailment_words[AILMENTS] = {
+    [AILS_NOTHING] = "serving", [AILS_MAYBE_FULL] = "serving", [AILS_FULL] = "full",
+    [AILS_DRAINED] = "drained", [AILS_DEGRADED] = "degraded",
+};
+
+bool health_serves(const struct snapshot_pool *pool)
+{
+    return strcmp(pool->handler, "status") != 0 && strcmp(pool->handler, "agent") != 0;
+}
+
+/* Without anybody who waits there is no harm; where that can't be known, there may be. It was full
+ * without a break since the last seat was taken, or since we first saw it so: among short connections
+ * the last one is always young. */
+static enum ailment fullness(usec *full_since, const struct snapshot_pool *pool, usec now)
+{
+    if (pool->state != POOL_FULL || pool->queued == 0 || !health_serves(pool)) {
+        *full_since = 0;
+        return AILS_NOTHING;
+    }
+    if (*full_since == 0)
+        *full_since = pool->state_since < now ? pool->state_since : now;
+    return now - *full_since >= USEC_SECOND ? AILS_FULL : AILS_MAYBE_FULL;
+}
+
+enum ailment health_of(struct health *health, int place, const struct snapshot_pool *pool, usec now)
+{
+    if (!pool->used)
+        return AILS_NOTHING;
+    switch (pool->state) {
+    case POOL_DEGRADED: return AILS_DEGRADED;
+    case POOL_DRAINED: return AILS_DRAINED;
+    default: return fullness(&health->full_since[place], pool, now);
+    }
+}

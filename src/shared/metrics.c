@@ -1,0 +1,438 @@
+#include "metrics.h"
+
+#include "../base/text.h"
+#include "snapshot.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { GAUGE, COUNTER, HISTOGRAM };
+
+static const char *const kind_words[] = {
+    [GAUGE] = "gauge", [COUNTER] = "counter", [HISTOGRAM] = "histogram"};
+
+/* A report in the making. */
+struct report {
+    FILE *out;
+    enum metrics_format format;
+    const struct scoreboard *board;
+    const struct figures *figures;
+    const struct snapshot *snapshot;
+    usec now;
+};
+
+/* A counter's samples end in _total; in OpenMetrics its family has the name without that. */
+static void open_family(const struct report *report, const char *name, enum kind kind,
+                        const char *help)
+{
+    const char *end = kind == COUNTER && report->format == METRICS_TEXT ? "_total" : "";
+    fprintf(report->out, "# HELP preforkd_%s%s %s\n# TYPE preforkd_%s%s %s\n", name, end, help,
+            name, end, kind_words[kind]);
+}
+
+static void put_quoted(FILE *out, const char *text)
+{
+    putc_unlocked('"', out);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            putc_unlocked('\\', out);
+        putc_unlocked(*text, out);
+    }
+    putc_unlocked('"', out);
+}
+
+/* A sample's name and its labels, up to its value: of the pool, and one more where it has a name. */
+static void begin(const struct report *report, const char *name, const char *end, const char *pool,
+                  const char *label, const char *value)
+{
+    FILE *out = report->out;
+    fprintf(out, "preforkd_%s%s{pool=", name, end);
+    put_quoted(out, pool);
+    if (label) {
+        fprintf(out, ",%s=", label);
+        put_quoted(out, value);
+    }
+    fputs("} ", out);
+}
+
+static void put_seconds(FILE *out, usec span)
+{
+    fprintf(out, "%" PRId64 ".%06d\n", span / USEC_SECOND, (int)(span % USEC_SECOND));
+}
+
+/* --- of a pool, a number each -------------------------------------------------------------- */
+
+struct number {
+    const char *name;
+    enum kind kind;
+    uint64_t (*of)(const struct snapshot_pool *pool);
+    const char *help;
+};
+
+static uint64_t as_count(int number)
+{
+    return number > 0 ? (uint64_t)number : 0;
+}
+
+#define NUMBER(name, expression)                                                                   \
+    static uint64_t name(const struct snapshot_pool *pool)                                         \
+    {                                                                                              \
+        return expression;                                                                         \
+    }
+
+NUMBER(target_of, as_count(pool->target))
+NUMBER(least_of, as_count(pool->min_workers))
+NUMBER(most_of, as_count(pool->max_workers))
+NUMBER(generation_of, pool->generation)
+NUMBER(accepted_of, pool->accepted)
+NUMBER(served_of, pool->served)
+NUMBER(errors_of, pool->errors)
+NUMBER(retirements_of, pool->retirements)
+NUMBER(deaths_of, pool->deaths)
+NUMBER(bytes_in_of, pool->bytes_in)
+NUMBER(bytes_out_of, pool->bytes_out)
+
+static const struct number numbers[] = {
+    {"workers_target", GAUGE, target_of, "Workers that the pool should have now."},
+    {"workers_min", GAUGE, least_of, "Workers that the pool has at least."},
+    {"workers_max", GAUGE, most_of, "Workers that the pool has at most."},
+    {"pool_generation", GAUGE, generation_of, "Generation of the pool's configuration."},
+    {"connections_accepted", COUNTER, accepted_of, "Connections that workers accepted."},
+    {"connections_served", COUNTER, served_of, "Connections that workers are done with."},
+    {"accept_errors", COUNTER, errors_of, "Passing errors of accept()."},
+    {"received_bytes", COUNTER, bytes_in_of, "Bytes that clients sent, where known."},
+    {"sent_bytes", COUNTER, bytes_out_of, "Bytes that clients were sent, where known."},
+    {"worker_retirements", COUNTER, retirements_of, "Workers that ended as they were told to."},
+    {"worker_deaths", COUNTER, deaths_of, "Workers that ended in another way."},
+};
+
+/* A pool that a reload removed may have the name of one that a later one added: while its last
+ * workers finish, it is left out. */
+static bool is_shown(const struct snapshot *snapshot, int place)
+{
+    const struct snapshot_pool *pool = &snapshot->pools[place];
+    if (!pool->used)
+        return false;
+    for (int i = 0; i < snapshot->count; i++) {
+        const struct snapshot_pool *other = &snapshot->pools[i];
+        bool comes_first = pool->state == POOL_REMOVED ? other->state != POOL_REMOVED || i < place
+                                                       : other->state != POOL_REMOVED && i < place;
+        if (i != place && other->used && comes_first && strcmp(other->name, pool->name) == 0)
+            return false;
+    }
+    return true;
+}
+
+static void put_number(const struct report *report, const struct number *number)
+{
+    open_family(report, number->name, number->kind, number->help);
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used)
+            continue;
+        begin(report, number->name, number->kind == COUNTER ? "_total" : "", pool->name, NULL,
+              NULL);
+        fprintf(report->out, "%" PRIu64 "\n", number->of(pool));
+    }
+}
+
+/* --- of a pool, several -------------------------------------------------------------------- */
+
+static void put_info(const struct report *report)
+{
+    open_family(report, "pool_info", GAUGE, "Always 1; the label names the pool's handler.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used)
+            continue;
+        begin(report, "pool_info", "", pool->name, "handler", pool->handler);
+        fputs("1\n", report->out);
+    }
+}
+
+static void put_states(const struct report *report)
+{
+    open_family(report, "pool_state", GAUGE, "1 for the state that the pool is in.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        for (int state = 0; pool->used && state < POOL_STATES; state++) {
+            begin(report, "pool_state", "", pool->name, "state", pool_state_words[state]);
+            fputs((int)pool->state == state ? "1\n" : "0\n", report->out);
+        }
+    }
+}
+
+static void put_workers(const struct report *report)
+{
+    open_family(report, "workers", GAUGE,
+                "Workers by what they do; waiting: died, and are not yet "
+                "replaced.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        const struct {
+            const char *word;
+            int count;
+        } kinds[] = {
+            {"idle", pool->idle},         {"busy", pool->busy},       {"starting", pool->starting},
+            {"retiring", pool->retiring}, {"waiting", pool->waiting},
+        };
+        for (size_t k = 0; pool->used && k < sizeof kinds / sizeof *kinds; k++) {
+            begin(report, "workers", "", pool->name, "state", kinds[k].word);
+            fprintf(report->out, "%d\n", kinds[k].count);
+        }
+    }
+}
+
+static void put_refusals(const struct report *report)
+{
+    open_family(report, "connections_refused", COUNTER, "Connections that were closed unserved.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        for (int reason = 0; pool->used && reason < REFUSALS; reason++) {
+            begin(report, "connections_refused", "_total", pool->name, "reason",
+                  refusal_words[reason]);
+            fprintf(report->out, "%" PRIu64 "\n", pool->refused[reason]);
+        }
+    }
+}
+
+/* --- times --------------------------------------------------------------------------------- */
+
+/* A bound, in seconds, as Prometheus writes it: "5e-05", "0.25", "1.0". */
+static const char *print_bound(char text[static 32], usec bound)
+{
+    snprintf(text, 32, "%g", clock_seconds(bound));
+    if (strspn(text, "0123456789") == strlen(text))
+        strcat(text, ".0");
+    return text;
+}
+
+static void put_histogram(const struct report *report, const char *name, const char *pool,
+                          const struct histogram *histogram)
+{
+    char bound[32];
+    uint64_t count = 0;
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++) {
+        bool last = i == HISTOGRAM_CLASSES - 1;
+        count += histogram->classes[i];
+        begin(report, name, "_bucket", pool, "le",
+              last ? "+Inf" : print_bound(bound, histogram_bounds[i]));
+        fprintf(report->out, "%" PRIu64 "\n", count);
+    }
+    begin(report, name, "_sum", pool, NULL, NULL);
+    put_seconds(report->out, (usec)histogram->sum);
+    begin(report, name, "_count", pool, NULL, NULL);
+    fprintf(report->out, "%" PRIu64 "\n", count);
+}
+
+static void put_times(const struct report *report)
+{
+    const struct snapshot *snapshot = report->snapshot;
+    open_family(report, "service_time_seconds", HISTOGRAM,
+                "How long connections, or requests where one has several, took to be served.");
+    for (int i = 0; i < snapshot->count; i++)
+        if (snapshot->pools[i].used)
+            put_histogram(report, "service_time_seconds", snapshot->pools[i].name,
+                          &snapshot->pools[i].service);
+    open_family(report, "queue_wait_seconds", HISTOGRAM,
+                "How long connections waited to be accepted, as a sample tells.");
+    for (int i = 0; i < snapshot->count; i++)
+        if (snapshot->pools[i].used)
+            put_histogram(report, "queue_wait_seconds", snapshot->pools[i].name,
+                          &snapshot->pools[i].wait);
+}
+
+/* --- of processes -------------------------------------------------------------------------- */
+
+static void put_processor_time(const struct report *report)
+{
+    open_family(report, "cpu_seconds", COUNTER,
+                "Processor time of workers and of what they ran, the dead ones' too.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used || pool->age < 0)
+            continue;
+        begin(report, "cpu_seconds", "_total", pool->name, "mode", "user");
+        put_seconds(report->out, pool->cpu_user);
+        begin(report, "cpu_seconds", "_total", pool->name, "mode", "system");
+        put_seconds(report->out, pool->cpu_system);
+    }
+}
+
+static void put_memory(const struct report *report)
+{
+    open_family(report, "memory_bytes", GAUGE,
+                "Memory of workers and of the programs that they run, as read in turns.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used || pool->age < 0)
+            continue;
+        begin(report, "memory_bytes", "", pool->name, NULL, NULL);
+        fprintf(report->out, "%" PRId64 "\n", pool->memory);
+    }
+}
+
+static void put_ages(const struct report *report)
+{
+    open_family(report, "process_age_seconds", GAUGE,
+                "How long ago the process was read whose figures are the oldest.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used || pool->age < 0)
+            continue;
+        begin(report, "process_age_seconds", "", pool->name, NULL, NULL);
+        put_seconds(report->out, pool->age);
+    }
+}
+
+/* --- of a listener ------------------------------------------------------------------------- */
+
+struct listener_name {
+    uint32_t pool;
+    char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
+};
+
+static bool read_listener(const struct report *report, int number, struct listener_name *name)
+{
+    const struct snapshot *snapshot = report->snapshot;
+    name->pool = report->board->listeners[number].pool;
+    return snapshot_listener(report->board, number, name->text) &&
+           name->pool < (uint32_t)snapshot->count && snapshot->pools[name->pool].used;
+}
+
+/* Several sockets with one address, which systemd may pass, are told of as one. The first of them
+ * stands for all; false for the others. */
+static bool sum_queues(const struct report *report, int number, const struct listener_name *name,
+                       struct queue *sum)
+{
+    struct listener_name other;
+    const struct scoreboard_listener *list = report->board->listeners;
+    *sum = (struct queue){0};
+    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+        if (list[i].pool != name->pool || !read_listener(report, i, &other) ||
+            strcmp(other.text, name->text) != 0)
+            continue;
+        if (i < number)
+            return false;
+        const struct queue *queue = queues_find(&report->figures->queues, list[i].inode);
+        sum->inode |= queue ? queue->inode : 0;
+        sum->depth += queue ? queue->depth : 0;
+        sum->room += queue ? queue->room : 0;
+    }
+    return true;
+}
+
+static void put_queues(const struct report *report, const char *name, const char *help,
+                       int (*of)(const struct queue *queue))
+{
+    struct listener_name listener;
+    struct queue queue;
+    open_family(report, name, GAUGE, help);
+    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+        if (!read_listener(report, i, &listener) || !sum_queues(report, i, &listener, &queue) ||
+            !queue.inode)
+            continue;
+        begin(report, name, "", report->snapshot->pools[listener.pool].name, "listener",
+              listener.text);
+        fprintf(report->out, "%d\n", of(&queue));
+    }
+}
+
+static int depth_of(const struct queue *queue)
+{
+    return queue->depth;
+}
+
+static int room_of(const struct queue *queue)
+{
+    return queue->room;
+}
+
+/* --- of the daemon ------------------------------------------------------------------------- */
+
+static void put_plain(const struct report *report, const char *name, enum kind kind,
+                      const char *help, uint64_t value)
+{
+    open_family(report, name, kind, help);
+    fprintf(report->out, "preforkd_%s%s %" PRIu64 "\n", name, kind == COUNTER ? "_total" : "",
+            value);
+}
+
+static void put_build(const struct report *report)
+{
+    const struct scoreboard *board = report->board;
+    char release[TEXT_CLEAN(sizeof board->release)];
+    text_clean(release, sizeof release, board->release, sizeof board->release);
+    open_family(report, "build_info", GAUGE, "Always 1; the label tells the version that runs.");
+    fputs("preforkd_build_info{version=", report->out);
+    put_quoted(report->out, release);
+    fputs("} 1\n", report->out);
+}
+
+static void put_reloads(const struct report *report)
+{
+    const struct scoreboard *board = report->board;
+    open_family(report, "reloads", COUNTER, "Reloads of the configuration, by their result.");
+    fprintf(report->out,
+            "preforkd_reloads_total{result=\"done\"} %u\n"
+            "preforkd_reloads_total{result=\"refused\"} %u\n",
+            board->reloads, board->reloads_refused);
+    put_plain(report, "last_reload_successful", GAUGE,
+              "0 where the last reload was refused, 1 else.", !board->refusal[0]);
+    open_family(report, "last_reload_timestamp_seconds", GAUGE,
+                "When the last reload ended, done or refused; 0: there was none.");
+    fputs("preforkd_last_reload_timestamp_seconds ", report->out);
+    put_seconds(report->out, board->reloaded > 0 ? board->reloaded : 0);
+}
+
+static void put_daemon(const struct report *report)
+{
+    const struct scoreboard *board = report->board;
+    put_build(report);
+    put_plain(report, "generation", GAUGE, "Generation of the configuration in force.",
+              board->generation);
+    put_reloads(report);
+    put_plain(report, "upgrades", COUNTER, "Upgrades of the program in place.", board->upgrades);
+}
+
+static void put_report(const struct report *report)
+{
+    put_daemon(report);
+    put_info(report);
+    put_states(report);
+    put_workers(report);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        put_number(report, &numbers[i]);
+    put_refusals(report);
+    put_times(report);
+    put_processor_time(report);
+    put_memory(report);
+    put_ages(report);
+    put_queues(report, "queue_depth", "Connections that wait at the listener to be accepted.",
+               depth_of);
+    put_queues(report, "queue_capacity", "How many connections can wait at the listener.", room_of);
+    fputs("# EOF\n", report->out);
+}
+
+char *metrics_text(const struct scoreboard *board, const struct figures *figures, usec now,
+                   enum metrics_format format)
+{
+    struct text text;
+    struct snapshot *snapshot = snapshot_take(board, figures);
+    if (!snapshot || !text_open(&text)) {
+        free(snapshot);
+        return NULL;
+    }
+    for (int i = 0; i < snapshot->count; i++)
+        snapshot->pools[i].used = is_shown(snapshot, i);
+    const struct report report = {.out = text.out,
+                                  .format = format,
+                                  .board = board,
+                                  .figures = figures,
+                                  .snapshot = snapshot,
+                                  .now = now};
+    put_report(&report);
+    free(snapshot);
+    return text_close(&text, true);
+}

@@ -1,0 +1,24 @@
+/*
+ * metrics - what the scoreboard says, for Prometheus.
+ *
+ * Owns:      the metrics' names, which are in preforkd-handlers(7) and stay as they are.
+ * Knows not: HTTP.
+ * Called by: the handler status.
+ * Runs in:   any process that has the scoreboard mapped, be it for reading alone; see status.h.
+ */
+#ifndef PREFORKD_SHARED_METRICS_H
+#define PREFORKD_SHARED_METRICS_H
+
+#include "figures.h"
+#include "scoreboard.h"
+
+enum metrics_format {
+    METRICS_TEXT, /* Prometheus' text format 0.0.4 */
+    METRICS_OPEN, /* OpenMetrics 1.0 */
+};
+
+/* A text from malloc(), its last line "# EOF"; NULL where there is no memory. */
+char *metrics_text(const struct scoreboard *board, const struct figures *figures, usec now,
+                   enum metrics_format format);
+
+#endif
