@@ -215,7 +215,7 @@ static void say_ready(const struct worker_birth *birth)
 
 _Noreturn void worker_run(struct worker_birth *birth)
 {
-    char why[SCOREBOARD_REASON];
+    struct sandbox_refusal refusal;
     model = (struct process_model){
         .lane = &lane,
         .listeners = birth->listeners,
@@ -227,10 +227,10 @@ _Noreturn void worker_run(struct worker_birth *birth)
         log_configure(birth->log->ident, birth->log->facility, birth->log->level);
     keep_descriptors(birth);
     prepare_lane(birth);
-    if (lane.handler->load && lane.handler->load(why, sizeof why) != 0)
-        give_up(birth, why);
-    if (sandbox_enter(birth->pool, why, sizeof why) != 0)
-        give_up(birth, why);
+    if (lane.handler->load && lane.handler->load(refusal.why, sizeof refusal.why) != 0)
+        give_up(birth, refusal.why);
+    if (sandbox_enter(birth->pool, &refusal) != 0)
+        give_up(birth, refusal.why);
     take_signals();
     die_with(birth->master);
     prepare_handler(birth);

@@ -1,13 +1,16 @@
 """cgi and its programs: which one a request means, and what becomes of the bad ones."""
 
+import itertools
 import os
 import re
+import shutil
 import signal
 
 import daemon
 import fastcgi
 import gateway
 import processes
+from processes import wait_until
 
 HELLO = 'echo Content-Type: text/plain; echo; echo hello'
 
@@ -125,6 +128,36 @@ class Which(gateway.Case):
         it = self.gateway(cgi='root = "/usr/bin"')
         answer = self.ask_path(it, '/usr/bin/true')
         self.assertEqual((answer.status, answer.app_status), (500, 500))
+
+    def looked_at(self, it, path, change):
+        """What comes of a request when something changes after its program was found: without a
+        length, the body is taken in before the program starts."""
+        worker, = it.workers()
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.head({'SCRIPT_FILENAME': path}))
+            wait_until(lambda: path in processes.descriptors(worker).values(), 'an opened program')
+            change()
+            connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'Content-Type: a/b\n\nold\n'))
+            return fastcgi.read_answer(connection)
+
+    def test_the_file_that_was_looked_at_runs(self):
+        it = self.gateway()
+        path, other = it.path('cgi/compiled'), it.path('cgi/other')
+        shutil.copy('/bin/cat', path)
+        shutil.copy('/bin/true', other)
+        answer = self.looked_at(it, path, lambda: os.rename(other, path))
+        self.assertEqual(answer.body, b'old\n')
+        self.assert_status(fastcgi.ask(it.address('x'), {'SCRIPT_FILENAME': path}), 500)
+
+    def test_the_directory_that_was_looked_at_has_the_script(self):
+        it = self.gateway()
+        path = self.program(it, 'below/script', 'exec cat')
+
+        def change():
+            os.rename(it.path('cgi/below'), it.path('cgi/moved'))
+            self.program(it, 'below/script', HELLO)
+        self.assertEqual(self.looked_at(it, path, change).body, b'old\n')
+        self.assertEqual(fastcgi.ask(it.address('x'), {'SCRIPT_FILENAME': path}).body, b'hello\n')
 
     def test_wrong_sections(self):
         cases = {
@@ -269,17 +302,18 @@ class Answers(gateway.Case):
         self.assertEqual(it.workers(), workers)
 
     def test_leaves_a_daemon_with_its_output(self):
-        for output in ('2>&2', '>&1', ''):
-            with self.subTest(output=output):
+        for output, errors in itertools.product(('2>&2', '>&1', ''), ('log', 'server')):
+            with self.subTest(output=output, errors=errors):
                 answer, _ = self.answered(f'sleep 1000 {output} & echo Content-Type: a/b; echo; '
-                                          'echo $!')
+                                          'echo $!',
+                                          cgi=f'root = "@DIR@/cgi" stderr = "{errors}"')
                 self.assertTrue(answer.ended)
                 pid = int(answer.body)
                 self.assertTrue(processes.alive(pid))
                 os.kill(pid, signal.SIGKILL)
 
     def test_output_of_a_daemon_left_behind_does_not_go_on(self):
-        answer, _ = self.answered('yes & echo Content-Type: a/b; echo; echo $!')
+        answer, _ = self.answered('echo Content-Type: a/b; echo; yes & echo $!')
         self.assertTrue(answer.ended)
         os.kill(int(re.search(rb'(?m)^(\d+)$', answer.body)[1]), signal.SIGKILL)
 

@@ -84,7 +84,7 @@ class Interleaved(gateway.Case):
         it = self.gateway()
         os.chmod(it.directory, 0o777)
         self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
-                                    'echo Content-Type: a/b; echo; head -c 900000 /dev/zero; '
+                                    'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
                                     'exec >&-; cat > /dev/null;'
                                     'while [ ! -e ../go ]; do sleep 0.05; done')
         params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})

@@ -1,6 +1,8 @@
 """HUP: what changed changes, what stayed stays, and no connection is lost."""
 
+import grp
 import os
+import pwd
 import re
 import signal
 
@@ -127,6 +129,18 @@ class Reload(daemon.Case):
         self.assertEqual(os.stat(it.path('s')).st_mode & 0o777, 0o666)
         self.assertEqual((it.workers(), os.stat(it.path('s')).st_ino), (workers, inode))
 
+    @daemon.needs_root
+    def test_owner_changes_in_place(self):
+        config = ('pool "echo" { listen = { "unix:@DIR@/s" } workers = 2 echo {}\n'
+                  'socket_user = "%s" socket_group = "%s" }\n')
+        it = self.start(config % ('daemon', 'games'))
+        workers, inode = it.workers(), os.stat(it.path('s')).st_ino
+        it.reload(config % ('games', 'daemon'))
+        seen = os.stat(it.path('s'))
+        self.assertEqual((seen.st_uid, seen.st_gid), (pwd.getpwnam('games').pw_uid,
+                                                      grp.getgrnam('daemon').gr_gid))
+        self.assertEqual((it.workers(), seen.st_ino), (workers, inode))
+
     def test_log_level(self):
         it = self.start('log { level = "info" }\n' + ECHO % (1, ''))
         old = it.workers()
@@ -195,6 +209,23 @@ class Refused(daemon.Case):
         os.mkdir(it.path('closed'), 0o700)
         it.announce('closed', wording.BACKOFF, 'ready')
         self.refuse(it, ECHO % (2, 'directory = "@DIR@/closed"'), 'closed|ready')
+
+    @daemon.needs_root
+    def test_nothing_of_a_refused_one_is_done(self):
+        """Neither what takes effect in place, nor pools that would be right for themselves."""
+        config = ('pool "s" { listen = { "unix:@DIR@/s" } workers = 1 echo {}\n'
+                  'socket_mode = %s backlog = %s }\n')
+        it = self.start(ECHO % (2, '') + config % ('0600', '7'))
+        before, workers = os.stat(it.path('s')), it.workers()
+        os.mkdir(it.path('closed'), 0o700)
+        it.announce('closed', wording.BACKOFF, 'ready')
+        self.refuse(it, ECHO % (2, 'directory = "@DIR@/closed"') + config % ('0666', '9') +
+                    'pool "new" { listen = { "unix:@DIR@/new" } workers = 1 echo {} }\n',
+                    'closed|ready')
+        after = os.stat(it.path('s'))
+        self.assertEqual((after.st_mode, after.st_ino), (before.st_mode, before.st_ino))
+        self.assertEqual(it.workers(), workers)
+        self.assertFalse(os.path.exists(it.path('new')))
 
     def settle(self, it, anonymous, space):
         """What the last reload held is freed just after it was told of."""

@@ -5,6 +5,7 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import resource
@@ -57,6 +58,20 @@ def load_run(options, port, seconds):
     if done.returncode != 0:
         raise run.BenchError(f"{' '.join(command)}: {done.stdout.decode()}")
     return json.loads(done.stdout)
+
+
+def interval(values):
+    """Between what the median of all that could have been measured lies, in 95 of 100 cases: the
+    sign test's, which asks nothing of the values. All of them where they are too few for it."""
+    values = sorted(values)
+    count, tail, cut = len(values), 0.0, 0
+    while cut < count // 2:
+        tail += math.comb(count, cut) / 2 ** count
+        if tail > 0.025:
+            break
+        cut += 1
+    at = max(cut - 1, 0)
+    return values[at], values[count - 1 - at]
 
 
 def report(rows):

@@ -1,7 +1,8 @@
 /* A closed loop of FastCGI clients in one process, each: connect to a Unix socket, send one request for
- * a program, read the answer to the end of the stream, begin again.
+ * a program, read the answer to the end of the stream, begin again. With -w, of a web server's clients,
+ * who ask for a path by HTTP/1.0.
  *
- * usage: fcgi SOCKET PROGRAM CLIENTS SECONDS
+ * usage: fcgi [-w] SOCKET PROGRAM CLIENTS SECONDS
  *
  * Prints what was served and what failed: "requests=N failed=N seconds=S". */
 #include "../../src/wire/fcgi.h"
@@ -79,6 +80,12 @@ static void make_request(const char *program)
     request_size = (size_t)(end - request);
 }
 
+static void make_web_request(const char *path)
+{
+    request_size = (size_t)snprintf((char *)request, sizeof request,
+                                    "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
+}
+
 static int begin(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -107,15 +114,21 @@ int main(int argc, char **argv)
     static struct pollfd clients[CLIENTS_MAX];
     static size_t got[CLIENTS_MAX];
     static int good[CLIENTS_MAX];
+    bool web = argc > 1 && strcmp(argv[1], "-w") == 0;
+    argv += web;
+    argc -= web;
     int count = argc == 5 ? atoi(argv[3]) : 0;
     unsigned long served = 0, failed = 0;
     if (count < 1 || count > CLIENTS_MAX || strlen(argv[1]) >= sizeof server.sun_path ||
         strlen(argv[2]) > 127) {
-        fprintf(stderr, "usage: fcgi SOCKET PROGRAM CLIENTS SECONDS\n");
+        fprintf(stderr, "usage: fcgi [-w] SOCKET PROGRAM CLIENTS SECONDS\n");
         return EXIT_FAILURE;
     }
     strcpy(server.sun_path, argv[1]);
-    make_request(argv[2]);
+    if (web)
+        make_web_request(argv[2]);
+    else
+        make_request(argv[2]);
     double began = now(), until = began + atof(argv[4]);
     for (int i = 0; i < count; i++)
         clients[i] = (struct pollfd){.fd = begin(), .events = POLLIN};

@@ -16,7 +16,12 @@ import unittest
 
 from machine import Machine, Unable, enclose
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'behaviour'))
+import fastcgi  # noqa: E402
+
 CONF = '/etc/preforkd/preforkd.conf'
+HANDLERS = os.path.join(HERE, '..', '..', 'man', 'preforkd-handlers.7')
 DROP_INS = '/etc/systemd/system/preforkd.service.d'
 SOCKET_UNIT = '/etc/systemd/system/preforkd-web.socket'
 PORT = 7007  # of the installed configuration
@@ -386,6 +391,36 @@ class Story(unittest.TestCase):
         self.assertRegex(limits, r'(?m)^Max open files +64 +64 ')
         self.assertEqual(self.machine.run('ps', '-o', 'ni=', '-p', str(worker)).strip(), '-5')
         self.assertEqual(self.machine.run('readlink', f'/proc/{worker}/root').strip(), '/srv')
+
+    @unittest.skipUnless(os.path.exists('/lib/systemd/system/fcgiwrap.socket'), 'no fcgiwrap here')
+    def test_fcgiwrap_is_replaced_in_the_manuals_steps(self):
+        """The web server's side stays: the same socket, of the same owner."""
+        with open(HANDLERS, encoding='utf-8') as page:
+            steps = page.read().partition('.Sh FROM FCGIWRAP')[2]
+        pool = re.search(r'(?s)\.Bd -literal\n(.*?)\.Ed', steps)[1]
+        stop, start = re.findall(r'(?m)^\.Dl (.*)$', steps)[:2]
+        place = f'/proc/{self.machine.leader}/root/run/fcgiwrap.socket'
+        params = {'SCRIPT_FILENAME': '/usr/lib/rig/cgi', 'REQUEST_METHOD': 'GET'}
+        self.machine.write('/usr/lib/rig/cgi', '#!/bin/sh\necho Content-Type: text/plain\necho\n'
+                           'cut -d" " -f4 /proc/$PPID/stat | xargs -I{} cat /proc/{}/comm\nid -un',
+                           0o755)
+        self.systemctl('enable', '--now', 'fcgiwrap.socket')
+        self.addCleanup(self.machine.attempt, 'systemctl', 'disable', '--now', 'fcgiwrap.socket')
+        before, owner = fastcgi.ask(place, params), os.stat(place)
+        self.assertEqual(before.body.split()[-1:], [b'www-data'], before.stdout)
+        self.systemctl('start', 'preforkd')
+        self.machine.write('/etc/preforkd/pools.d/cgi.conf', pool)
+        self.addCleanup(self.machine.remove, '/etc/preforkd/pools.d/cgi.conf')
+        for step in (stop, start):
+            self.machine.run('sh', '-c', step)
+        after, owner_then = fastcgi.ask(place, params), os.stat(place)
+        self.assertEqual(after.body, b'preforkd\nwww-data\n')
+        for name in ('st_uid', 'st_gid', 'st_mode'):
+            self.assertEqual(getattr(owner, name), getattr(owner_then, name), name)
+        self.assertEqual(self.machine.attempt('systemctl', 'is-active', 'fcgiwrap.service',
+                                              'fcgiwrap.socket')[1], 'inactive\ninactive\n')
+        self.systemctl('restart', 'preforkd')
+        self.assertEqual(fastcgi.ask(place, params).body, after.body)
 
     def systemctl(self, *arguments):
         """Runs systemctl, which must succeed."""
