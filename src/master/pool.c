@@ -311,9 +311,19 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
     mourning_end(&obituary);
 }
 
-/* Each dead worker is mourned, and replaced or buried. */
+static bool has_dead(const struct pool *pool)
+{
+    const struct worker *worker = pool->ring.first;
+    while (worker && worker->pid)
+        worker = worker->next;
+    return worker;
+}
+
+/* Each dead worker is mourned, and replaced or buried. Most rounds have none. */
 static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
+    if (!has_dead(pool))
+        return;
     struct census census = pool_census(pool);
     struct worker **at = &pool->ring.first;
     while (*at) {
@@ -470,7 +480,7 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     int target = pool_target(pool);
     int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
     shrink(pool, census.active, census.active - target);
-    if (census.settled >= target && (census.ready || !target))
+    if (census.outdated && census.settled >= target && (census.ready || !target))
         retire_outdated(pool);
     usec next = lines_rate_tell(&pool->rate, pool->name, now);
     next = clock_earlier(next, tend_living(pool, spawner, now));
