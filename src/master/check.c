@@ -77,26 +77,33 @@ static void look(const struct pool_config *pool, struct report *report)
         handler->check(pool->name, pool->handler_config, &pool->handler_origin, &report->faults);
 }
 
+static int line_of_refusal(const struct pool_config *pool, const char *option)
+{
+    return option_is_set(limit_rows, &pool->limits_origin, option)
+               ? option_line(limit_rows, &pool->limits_origin, option)
+               : option_line(pool_rows, &pool->origin, option);
+}
+
 /* What is loaded as we are, and then becoming who the pool says. */
-static int enter(const struct pool_config *pool, char *why, size_t size)
+static int enter(const struct pool_config *pool, struct sandbox_refusal *refusal)
 {
     const struct handler *handler = handler_of(pool->handler);
-    int error = handler->load ? handler->load(why, size) : 0;
-    return error ? error : sandbox_enter(pool, why, size);
+    int error = handler->load ? handler->load(refusal->why, sizeof refusal->why) : 0;
+    return error ? error : sandbox_enter(pool, refusal);
 }
 
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
                                   struct report *report, pid_t parent)
 {
-    char why[256] = "out of memory";
+    struct sandbox_refusal refusal = {.option = "", .why = "out of memory"};
     check_become_child(parent);
     int error = isolate(config);
     if (error == 0)
-        error = enter(pool, why, sizeof why);
+        error = enter(pool, &refusal);
     die_with(parent); /* which becoming somebody else has cleared */
     if (error)
-        faults_add(&report->faults, pool->origin.file, pool->origin.line, "pool %s: %s", pool->name,
-                   why);
+        faults_add(&report->faults, pool->origin.file, line_of_refusal(pool, refusal.option),
+                   "pool %s: %s", pool->name, refusal.why);
     else
         look(pool, report);
     report->finished = true;

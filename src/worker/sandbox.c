@@ -20,14 +20,16 @@ static const struct {
     [LIMIT_CPU] = {RLIMIT_CPU, "cpu"},
 };
 
-static int failed(char *why, size_t size, const char *step, const char *what)
+static int failed(struct sandbox_refusal *refusal, const char *option, const char *step,
+                  const char *what)
 {
     int error = errno;
-    snprintf(why, size, "%s %s: %s", step, what, strerror(error));
+    refusal->option = option;
+    snprintf(refusal->why, sizeof refusal->why, "%s %s: %s", step, what, strerror(error));
     return -error;
 }
 
-static int set_limits(const struct limits_config *config, char *why, size_t size)
+static int set_limits(const struct limits_config *config, struct sandbox_refusal *refusal)
 {
     proc_restore_nofile();
     for (int kind = 0; kind < LIMIT_KINDS; kind++) {
@@ -37,32 +39,32 @@ static int set_limits(const struct limits_config *config, char *why, size_t size
         rlim_t most = value == OPTION_UNLIMITED ? RLIM_INFINITY : (rlim_t)value;
         struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
         if (setrlimit((__rlimit_resource_t)limits[kind].resource, &limit) != 0)
-            return failed(why, size, "can't set the limit", limits[kind].name);
+            return failed(refusal, limits[kind].name, "can't set the limit", limits[kind].name);
     }
     return 0;
 }
 
-static int change_root(const struct pool_config *pool, char *why, size_t size)
+static int change_root(const struct pool_config *pool, struct sandbox_refusal *refusal)
 {
     if (pool->chroot && (chroot(pool->chroot) != 0 || chdir("/") != 0))
-        return failed(why, size, "can't chroot to", pool->chroot);
+        return failed(refusal, "chroot", "can't chroot to", pool->chroot);
     return 0;
 }
 
 /* Groups before the user, who may not change them any more; then nobody may become root again. */
-static int drop_root(const struct identity *who, char *why, size_t size)
+static int drop_root(const struct identity *who, struct sandbox_refusal *refusal)
 {
     if (geteuid() != 0)
         return 0;
     if (setgroups((size_t)who->group_count, who->groups) != 0)
-        return failed(why, size, "can't set the groups of", who->user);
+        return failed(refusal, "user", "can't set the groups of", who->user);
     if (setresgid(who->gid, who->gid, who->gid) != 0)
-        return failed(why, size, "can't become the group", who->group);
+        return failed(refusal, "group", "can't become the group", who->group);
     if (setresuid(who->uid, who->uid, who->uid) != 0)
-        return failed(why, size, "can't become the user", who->user);
+        return failed(refusal, "user", "can't become the user", who->user);
     if (who->uid != 0 && setuid(0) == 0) {
         errno = EPERM;
-        return failed(why, size, "could become root again after", who->user);
+        return failed(refusal, "user", "could become root again after", who->user);
     }
     return 0;
 }
@@ -76,21 +78,21 @@ static void allow_core(const struct limits_config *config)
         prctl(PR_SET_DUMPABLE, 1);
 }
 
-int sandbox_enter(const struct pool_config *pool, char *why, size_t size)
+int sandbox_enter(const struct pool_config *pool, struct sandbox_refusal *refusal)
 {
-    int error = set_limits(&pool->limits, why, size);
+    int error = set_limits(&pool->limits, refusal);
     if (error)
         return error;
     if (pool->nice && setpriority(PRIO_PROCESS, 0, pool->nice) != 0)
-        return failed(why, size, "can't set the niceness", "");
+        return failed(refusal, "nice", "can't set", "nice");
     umask((mode_t)pool->umask);
-    error = change_root(pool, why, size);
+    error = change_root(pool, refusal);
     if (error == 0)
-        error = drop_root(&pool->identity, why, size);
+        error = drop_root(&pool->identity, refusal);
     if (error)
         return error;
     if (chdir(pool->directory) != 0)
-        return failed(why, size, "can't change to the directory", pool->directory);
+        return failed(refusal, "directory", "can't change to the directory", pool->directory);
     allow_core(&pool->limits);
     return 0;
 }

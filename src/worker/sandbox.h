@@ -11,7 +11,13 @@
 
 #include "../config/config.h"
 
-/* 0; or -errno with a sentence that says which step failed and why. */
-int sandbox_enter(const struct pool_config *pool, char *why, size_t size);
+/* What could not be had. */
+struct sandbox_refusal {
+    const char *option; /* of the pool, or of its limits */
+    char why[256];      /* a sentence: which step failed, and why */
+};
+
+/* 0; or -errno, with a refusal. */
+int sandbox_enter(const struct pool_config *pool, struct sandbox_refusal *refusal);
 
 #endif

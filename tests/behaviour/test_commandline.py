@@ -284,6 +284,7 @@ class Terminal(daemon.Case):
         self.addCleanup(lambda: processes.alive(pid) and os.kill(pid, signal.SIGKILL))
         self.read_until(terminal, rb'ready: every pool serves')
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('4H', 30, 90, 0, 0))
+        wait_until(lambda: int(processes.status(pid)['ShdPnd'], 16) == 0, 'the signal is taken')
         os.kill(pid, signal.SIGUSR1)
         self.assertIn(b'state=serving', self.read_until(terminal, rb'state=\w+ '))
         os.kill(pid, signal.SIGWINCH)

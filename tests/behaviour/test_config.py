@@ -227,6 +227,27 @@ class Broken(daemon.Case):
                               check=False)
 
     @daemon.needs_root
+    def test_what_its_user_may_not_have(self):
+        """Told where it is asked for, not where the pool begins."""
+        it = self.make(POOL % 'echo {}\nuser = "nobody"\ndirectory = "@DIR@/closed"')
+        os.mkdir(it.path('closed'), 0o700)
+        result = self.run_preforkd('-t', '-c', it.file)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r'preforkd\.conf:3: pool p: .*/closed: Permission denied')
+
+    @daemon.needs_root
+    def test_limits_that_cannot_be_had(self):
+        """Nobody may raise what he started with."""
+        it = self.make(POOL % 'echo {}\nlimits {\ncore = 0\nnofile = 4096\n}')
+        copy = shutil.copy(daemon.BINARY, it.path('preforkd'))
+        result = subprocess.run(['/bin/sh', '-c', 'ulimit -n 1024; exec "$@"', 'sh', copy,
+                                 '-t', '-c', it.file],
+                                user='nobody', group='nogroup', extra_groups=[], text=True,
+                                capture_output=True, timeout=daemon.PATIENCE, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r'preforkd\.conf:4: pool p: .*nofile')
+
+    @daemon.needs_root
     def test_program_that_its_user_may_not_run(self):
         it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 1\n'
                        'exec { command = { "@DIR@/program" } } }\n')
