@@ -54,7 +54,7 @@ static void write_line(const struct sum *sum, char *line, size_t size)
         snprintf(line, size, "down #pool %s is degraded%s%s\n", pool->name,
                  pool->trouble[0] ? ": " : "", pool->trouble);
     else if (sum->pools && sum->drained == sum->pools)
-        snprintf(line, size, "up drain\n");
+        snprintf(line, size, "drain\n");
     else
         snprintf(line, size, "up ready %d%%\n", share(sum));
 }

@@ -2,6 +2,7 @@
 
 #include "../base/log.h"
 #include "../config/near.h"
+#include "../handlers/handler.h"
 #include "../shared/status.h"
 
 #include "build-config.h"
@@ -115,11 +116,18 @@ void orders_restart(struct master *master, struct request *request)
 
 /* Drain and resume. */
 
+/* A drain of everything leaves those alone that tell of it: a balancer that heard nothing more would go
+ * on sending. Drained by its name, such a pool is silent. */
+static bool is_to_drain(const struct pool *pool, const char *name)
+{
+    return is_meant(pool, name) && (name[0] || !handler_of(pool->conf->handler)->reads_board);
+}
+
 static bool is_drained(struct master *master, struct request *request)
 {
-    bool left = false, found = false;
+    bool left = false, found = !request->pool[0];
     for (const struct pool *p = master->realm.pools; p; p = p->next) {
-        if (!is_meant(p, request->pool))
+        if (!is_to_drain(p, request->pool))
             continue;
         found = true;
         left = left || p->ring.first;
@@ -146,7 +154,7 @@ void orders_drain(struct master *master, struct request *request)
     if (!name[0])
         log_notice("draining: the sockets stay, nothing is accepted until a reload");
     for (struct pool *p = master->realm.pools; p; p = p->next) {
-        if (!is_meant(p, name) || p->drained)
+        if (!is_to_drain(p, name) || p->drained)
             continue;
         p->drained = true;
         if (name[0])

@@ -27,6 +27,7 @@ struct listener_options plan_listener_options(const struct pool_config *conf, bo
         .keepalive = conf->keepalive,
         .idle_timeout = handler_of(conf->handler)->runs_programs ? 0 : conf->idle_timeout,
         .nonblocking = polls,
+        .lent = handler_of(conf->handler)->become != NULL,
     };
 }
 
@@ -34,7 +35,7 @@ struct listener_options plan_control_options(const struct config *config)
 {
     bool shared = config->control_gid != IDENTITY_NO_GROUP;
     return (struct listener_options){
-        .backlog = 128,
+        .backlog = 1024, /* all who ask at once may wait, however slow we are just then */
         .mode = shared ? 0660 : 0600,
         .uid = geteuid(),
         .gid = shared ? config->control_gid : getegid(),

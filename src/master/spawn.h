@@ -11,6 +11,7 @@
 
 #include "../base/loop.h"
 #include "../config/config.h"
+#include "../handlers/handler.h"
 #include "../shared/listener.h"
 #include "../shared/scoreboard.h"
 #include "backoff.h"
@@ -29,7 +30,10 @@ struct spawner {
                                writing would cost each of them a page of their own */
     int bell;               /* an eventfd that workers ring when they are ready */
     pid_t master;
-    int lowest_free;  /* no slot below it is free */
+    int lowest_free;                       /* no slot below it is free */
+    uint32_t slow_owners[SCOREBOARD_SLOW]; /* who has which entry of the slow: a slot, plus 1 */
+    usec slow_second;                      /* since when lines about them were counted, */
+    int slow_lines;                        /* and how many there were */
     usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
 };
 
@@ -48,7 +52,9 @@ struct worker {
     struct config *config; /* counted: that under which it was forked, or is to be */
     const struct pool_config *conf;
     unsigned generation;
-    bool polls; /* waits in epoll, as all of its generation do */
+    bool polls;         /* waits in epoll, as all of its generation do */
+    struct terms terms; /* on which it becomes a program, if it does */
+    int number;         /* among those of its pool and generation that do so, from 0 on */
 
     pid_t pid; /* 0: dead, or not born yet */
     usec born;
@@ -62,6 +68,13 @@ struct worker {
     pid_t overdue_program; /* the process group that was told to end; 0: none */
     usec program_deadline; /* and when it is killed */
 
+    /* Its request, where that is slow: see master/slow. */
+    int slow;                 /* the entry, plus 1; 0: none */
+    usec slow_since;          /* when the one began that was looked into */
+    usec slow_told;           /* the same of the one that was told of */
+    usec slow_next;           /* when to look again */
+    usec slow_cpu, slow_wait; /* what had been used before */
+
     struct backoff backoff;
     usec respawn_at;    /* of a dead one */
     struct lines lines; /* keeps the pid of the dead */
@@ -74,6 +87,7 @@ struct worker {
     usec cpu_user, cpu_system;
     int64_t memory;        /* peak, bytes */
     bool out_of_memory;    /* the kernel killed it for that */
+    bool was_program;      /* it had become one */
     struct slot_peer peer; /* in hand; family 0: none */
 };
 
@@ -101,11 +115,22 @@ void spawn_release(struct spawner *spawner, struct worker *worker);
 int spawn_fork(const struct spawner *spawner, struct worker *worker,
                struct listener *const *listeners, int listener_count, struct lines_rate *rate);
 
+/* Whether it becomes a program, which it may have done already, and whether it has. */
+static inline bool spawn_becomes(const struct worker *worker)
+{
+    return worker->terms.stop_signal != 0;
+}
+bool spawn_is_program(const struct worker *worker);
+
+/* Of a program, which can't say so in its slot. */
+void spawn_set_ready(struct worker *worker, usec now);
+
 /* It is to be no free seat any more, whatever it is doing. */
 void spawn_set_retiring(struct worker *worker);
 
-/* Notes that wait4(2) reported it; ends what it left running. */
-void spawn_reaped(struct worker *worker, int status, const struct rusage *usage, usec now);
+/* Notes that wait4(2) reported it; ends what it left running. What it used stays with its pool. */
+void spawn_reaped(const struct spawner *spawner, struct worker *worker, int status,
+                  const struct rusage *usage, usec now);
 
 /* Sends a signal to a live one, and notes when a harder one is due. */
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);

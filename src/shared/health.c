@@ -12,17 +12,25 @@ bool health_serves(const struct snapshot_pool *pool)
     return strcmp(pool->handler, "status") != 0 && strcmp(pool->handler, "agent") != 0;
 }
 
-/* Without anybody who waits there is no harm; where that can't be known, there may be. It was full
- * without a break since the last seat was taken, or since we first saw it so: among short connections
- * the last one is always young. */
+/* Whether no seat is free but those that somebody in the queue is about to take. Where the queue
+ * can't be known, there may be somebody. */
+static bool is_taken(const struct snapshot_pool *pool)
+{
+    int free = pool->queued > pool->idle ? 0 : pool->idle - (pool->queued > 0 ? pool->queued : 0);
+    return pool->queued != 0 && free == 0 && pool->max_workers > 0 &&
+           pool->busy + pool->idle >= pool->max_workers;
+}
+
+/* It was full without a break since the last seat was taken, or since we first saw it so: among short
+ * connections the last one is always young. */
 static enum ailment fullness(usec *full_since, const struct snapshot_pool *pool, usec now)
 {
-    if (pool->state != POOL_FULL || pool->queued == 0 || !health_serves(pool)) {
+    if (!is_taken(pool) || !health_serves(pool)) {
         *full_since = 0;
         return AILS_NOTHING;
     }
     if (*full_since == 0)
-        *full_since = pool->state_since < now ? pool->state_since : now;
+        *full_since = pool->state == POOL_FULL && pool->state_since < now ? pool->state_since : now;
     return now - *full_since >= USEC_SECOND ? AILS_FULL : AILS_MAYBE_FULL;
 }
 

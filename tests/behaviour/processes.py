@@ -7,6 +7,7 @@ import time
 
 PATIENCE = 60  # seconds that an event may take before a test gives up on it
 PR_SET_CHILD_SUBREAPER = 36
+OURS = set()  # pids of children of the test itself, which no daemon has left behind
 
 
 def become_subreaper():
@@ -37,6 +38,8 @@ def stat(pid):
         with open(f'/proc/{pid}/stat', 'rb') as file:
             fields = file.read().rpartition(b')')[2].split()
     except (FileNotFoundError, ProcessLookupError):
+        return None
+    if not fields:  # it went while it was read
         return None
     return (fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
@@ -124,7 +127,7 @@ def reap_strays(known):
     """Collects the orphans that came to us and are dead; returns those alive."""
     left = []
     for pid in children(os.getpid(), zombies=True):
-        if pid in known:
+        if pid in known or pid in OURS:
             continue
         try:
             if os.waitpid(pid, os.WNOHANG)[0] == 0:
