@@ -34,7 +34,7 @@ struct listener_options plan_control_options(const struct config *config)
 {
     bool shared = config->control_gid != IDENTITY_NO_GROUP;
     return (struct listener_options){
-        .backlog = 128,
+        .backlog = 1024, /* all who ask at once may wait, however slow we are just then */
         .mode = shared ? 0660 : 0600,
         .uid = geteuid(),
         .gid = shared ? config->control_gid : getegid(),

@@ -5,6 +5,7 @@
 #include "../shared/exitcode.h"
 #include "ending.h"
 #include "mourning.h"
+#include "slow.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -310,9 +311,19 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
     mourning_end(&obituary);
 }
 
-/* Each dead worker is mourned, and replaced or buried. */
+static bool has_dead(const struct pool *pool)
+{
+    const struct worker *worker = pool->ring.first;
+    while (worker && worker->pid)
+        worker = worker->next;
+    return worker;
+}
+
+/* Each dead worker is mourned, and replaced or buried. Most rounds have none. */
 static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
+    if (!has_dead(pool))
+        return;
     struct census census = pool_census(pool);
     struct worker **at = &pool->ring.first;
     while (*at) {
@@ -381,13 +392,16 @@ static usec request_limit(const struct pool *pool)
 
 /* Looks after each worker; returns when that must be done again. Before grace_until nobody is judged
  * late, since it may be us who were. */
-static usec tend_living(struct pool *pool, usec grace_until, usec now)
+static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
 {
-    usec limit = request_limit(pool), next = USEC_NEVER;
+    usec limit = request_limit(pool), next = USEC_NEVER, grace_until = spawner->grace_until;
+    usec slow = pool->conf->slow_threshold * USEC_SECOND;
     bool judged = now >= grace_until;
     for (struct worker *w = pool->ring.first; w; w = w->next) {
         if (limit)
             next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
+        if (slow)
+            next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
             next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
         else if (spawn_is_ready(w) && w->role != ROLE_RETIRING)
@@ -466,10 +480,10 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     int target = pool_target(pool);
     int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
     shrink(pool, census.active, census.active - target);
-    if (census.settled >= target && (census.ready || !target))
+    if (census.outdated && census.settled >= target && (census.ready || !target))
         retire_outdated(pool);
     usec next = lines_rate_tell(&pool->rate, pool->name, now);
-    next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
+    next = clock_earlier(next, tend_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)
         return now;

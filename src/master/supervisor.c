@@ -79,26 +79,27 @@ static void obey_words(struct master *master)
 #define LEAP  (2 * USEC_SECOND)
 #define GRACE (2 * USEC_SECOND)
 
-static void await(struct master *master, usec deadline)
+/* `looked`: when this round's look at the clock was, for it may have been after that that we were
+ * stopped. */
+static void await(struct master *master, usec deadline, usec looked)
 {
-    usec began = clock_now();
     loop_wait(&master->loop, deadline);
-    usec now = clock_now(), due = deadline > began ? deadline : began;
+    usec now = clock_now(), due = deadline > looked ? deadline : looked;
     if (now > due && now - due > LEAP)
         master->realm.spawner.grace_until = now + GRACE;
 }
 
 int supervisor_run(struct master *master)
 {
-    usec next = 0;
+    usec next = 0, now = clock_now();
     while (master->phase != PHASE_ENDED) {
-        await(master, next);
+        await(master, next, now);
         /* A death after the signals were taken is pending again, and wakes the next round. Without
          * one nobody is asked: waitpid() looks at each of ten thousand children. */
         if (obey(master))
             master_reap(master);
         obey_words(master);
-        usec now = clock_now();
+        now = clock_now();
         next = master_step(master, now);
         next = clock_earlier(next, control_step(&master->control, orders_settled, master, now));
         next = clock_earlier(next, master_announce(master, now));

@@ -295,6 +295,15 @@ class Daemon:
         self.install()
         return self
 
+    def with_failing_calls(self):
+        """Under failing_calls.c: FORK and ACCEPT in its directory make these fail as long as they
+        are there, CLOCK says by how many seconds the clocks are ahead. Returns itself."""
+        for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'LEAPING_CLOCK'):
+            self.environment[name] = self.path(name.partition('_')[2])
+        library = os.path.join(os.path.dirname(BINARY), '../tests/behaviour/libfailing_calls.so')
+        self.environment |= {'LD_PRELOAD': library, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}
+        return self
+
     def install(self):
         """Puts a new copy in the place of its own program, as a package does: by a rename."""
         shutil.copy2(BINARY, self.program + '.new')
@@ -420,10 +429,13 @@ class Case(unittest.TestCase):
         """A daemon that serves."""
         return self.make(config, **arguments).launch().ready()
 
-    def run_preforkd(self, *arguments, timeout=PATIENCE, **more):
+    def run_preforkd(self, *arguments, **more):
         """Runs it to its end: for what doesn't serve."""
-        return subprocess.run([BINARY, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=timeout, check=False, **more)
+        return self.run_program([BINARY, *arguments], **more)
+
+    def run_program(self, command, timeout=PATIENCE, **more):
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False, **more)
 
 
 def shell(script, options='', workers=1, section=''):

@@ -38,6 +38,8 @@ def stat(pid):
             fields = file.read().rpartition(b')')[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    if not fields:  # it went while it was read
+        return None
     return (fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
 

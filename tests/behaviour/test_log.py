@@ -148,13 +148,19 @@ class Syslog(daemon.Case):
               'touch "$1/dev/$f" && mount --bind /dev/$f "$1/dev/$f" || exit 99; done && '
               'mount --rbind "$1/dev" /dev && shift && exec "$@"')
 
-    def launch(self, it, more=()):
-        os.mkdir(it.path('dev'), 0o755)
+    UNIX = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 2 echo {} }\n'
+
+    def make_socket(self, it):
         heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(heard.close)
         heard.bind(it.path('dev/log'))
         os.chmod(it.path('dev/log'), 0o666)
         heard.settimeout(client.PATIENCE)
+        return heard
+
+    def launch(self, it, more=()):
+        os.mkdir(it.path('dev'), 0o755)
+        heard = self.make_socket(it)
         command = ['unshare', '-m', 'sh', '-c', self.SCRIPT, 'sh', it.directory,
                    daemon.BINARY, '-c', it.file, *more]
         return heard, command
@@ -163,16 +169,81 @@ class Syslog(daemon.Case):
         return subprocess.run(['unshare', '-m', 'true'], capture_output=True,
                               check=False).returncode == 0
 
-    @daemon.needs_root
-    def test_lines_go_to_dev_log(self):
+    def begin(self, config):
+        """One that logs to our /dev/log; (it, the socket there, its process, its command)."""
         if not self.possible():
             self.skipTest('no mount name spaces here')
-        it = self.make('log { facility = "local3" ident = "other" }\n'
-                       'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 1 echo {} }\n')
+        it = self.make(config)
         heard, command = self.launch(it)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
+        return it, heard, process, command
+
+    def end(self, process):
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=client.PATIENCE)
+        self.assertEqual((process.returncode, said), (0, ''))
+
+    @staticmethod
+    def hear(heard, pattern):
+        """Takes lines until one matches, and returns that."""
+        while True:
+            line = heard.recv(65536).decode()
+            if re.search(pattern, line):
+                return line
+
+    @daemon.needs_root
+    def test_one_that_takes_nothing(self):
+        """Its queue is full: lines are lost, and counted, and nobody waits for it."""
+        it, heard, process, _ = self.begin(self.UNIX)
+        self.hear(heard, wording.READY)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+            filler.connect(it.path('dev/log'))
+            filler.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    filler.send(b'<15>filler')
+        for _ in range(20):
+            worker = processes.children(process.pid)[0]
+            os.kill(worker, signal.SIGTERM)
+            wait_until(lambda: not processes.alive(worker), 'it is gone')
+            process.send_signal(signal.SIGUSR1)
+            self.assertEqual(client.ask(it.path('echo'), b'still'), b'still')
+        self.assertEqual(self.hear(heard, 'filler')[:4], '<15>')
+        self.hear_again(heard, process)
+        self.end(process)
+
+    def hear_again(self, heard, process):
+        """What was lost is told with the first line that arrives."""
+        heard.setblocking(False)
+        try:
+            while True:
+                heard.recv(65536)
+        except BlockingIOError:
+            heard.settimeout(client.PATIENCE)
+        process.send_signal(signal.SIGUSR1)
+        line = self.hear(heard, 'did not take')
+        self.assertGreater(int(wording.field(line, 'lost')), 0)
+        self.hear(heard, 'pool=echo state=serving')
+
+    @daemon.needs_root
+    def test_one_that_goes_and_comes_back(self):
+        it, heard, process, _ = self.begin(self.UNIX)
+        self.hear(heard, wording.READY)
+        heard.close()
+        os.unlink(it.path('dev/log'))
+        for _ in range(3):
+            process.send_signal(signal.SIGUSR1)
+            self.assertEqual(client.ask(it.path('echo'), b'still'), b'still')
+        wait_until(lambda: processes.sleeps(process.pid), 'a master at rest')
+        self.hear_again(self.make_socket(it), process)
+        self.end(process)
+
+    @daemon.needs_root
+    def test_lines_go_to_dev_log(self):
+        it, heard, process, command = self.begin('log { facility = "local3" ident = "other" }\n'
+                                                 + self.UNIX.replace('2', '1'))
         lines = []
         while not any(re.search(wording.READY, line) for line in lines):
             lines.append(heard.recv(65536).decode())

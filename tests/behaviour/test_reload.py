@@ -4,14 +4,18 @@ import grp
 import os
 import pwd
 import re
+import shutil
 import signal
 
 import client
+import control
 import daemon
 import processes
 import wording
+from control import Caller
 from processes import wait_until
 
+EVIL = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so')
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
 
 
@@ -301,6 +305,101 @@ class Load(daemon.Case):
                 it.reload(config % ('077', '022')[number % 2])
                 it.wait_for_workers(4, without=workers)
         self.assertEqual(a.failures + b.failures, [])
+
+
+class Meanwhile(daemon.Case):
+    """What comes while a reload is under way: a canary that does not become ready keeps it so."""
+    CONFIG = ('control = "@DIR@/control"\n'
+              'pool "m" { listen = { "systemd:m" } workers = 2\n'
+              'module { path = "@DIR@/m.so" %s } }\n' + ECHO)
+
+    def begin(self):
+        """A daemon in a reload; and its canary."""
+        it = self.make(self.CONFIG % ('', 2, ''), environment={'ASAN_OPTIONS': 'detect_leaks=0'})
+        it.own_program()
+        shutil.copy(EVIL, it.path('m.so'))
+        os.chmod(it.path('m.so'), 0o755)
+        it.launch().ready()
+        it.announce(wording.REFUSED, wording.FAULT, 'killed by signal 9', 'err: reload: ')
+        it.same_descriptors = True
+        self.old = it.workers()
+        it.write(self.CONFIG % ('args = { "start=hang" }', 2, 'umask = 077'))
+        it.kill(signal.SIGHUP)
+        wait_until(lambda: len(it.workers('m')) == 3 and len(it.workers('echo')) == 3,
+                   'two canaries')
+        it.write(self.CONFIG % ('', 2, 'umask = 027'))
+        canary, = set(it.workers('m')) - set(self.old)
+        return it, canary
+
+    def asked(self, it, *words):
+        """Somebody who has asked, which the master has taken note of."""
+        mark = it.mark()
+        caller = Caller(it.path('control'), *words)
+        it.wait_for_log(f'preforkctl {words[0]}', mark)
+        return caller
+
+    def test_nothing_changes_before_every_pool_has_its_canary(self):
+        it, canary = self.begin()
+        self.assertLessEqual(set(self.old), set(it.workers()))
+        for name in ('m', 'echo'):
+            for _ in range(5):
+                self.assertEqual(client.ask(it.address(name), b'x'), b'x')
+        mark = it.mark()
+        it.kill(signal.SIGKILL, canary)
+        it.wait_for_log(wording.REFUSED, mark)
+        wait_until(lambda: it.workers() == self.old, 'the workers of before and no other')
+
+    def test_reloads_become_one_more(self):
+        it, canary = self.begin()
+        callers = []
+        for _ in range(5):
+            mark = it.mark()
+            it.kill(signal.SIGHUP)
+            it.wait_for_log('SIGHUP from', mark)
+            callers.append(self.asked(it, 'reload'))
+        it.kill(signal.SIGKILL, canary)
+        for caller in callers:
+            answer = caller.answer()
+            self.assertEqual(answer.status, 0, answer)
+            self.assertIn('umask 022 to 027', answer.out)
+        self.assertEqual(control.ask(it, 'ping').status, 0)
+        self.assertEqual(len(it.log.find('notice: reloading ')), 2)
+
+    def test_an_upgrade_waits_for_it(self):
+        it, canary = self.begin()
+        caller = self.asked(it, 'upgrade')
+        self.assertTrue(caller.waits())
+        self.assertEqual(it.log.find('hands over'), [])
+        it.kill(signal.SIGKILL, canary)
+        self.assertRegex(caller.answer().out, '^upgraded')
+        it.wait_for_workers(4, without=self.old)
+
+    def test_other_orders(self):
+        """A size counts at once; a drain is done when the canary is gone too, or the reload is."""
+        it, canary = self.begin()
+        self.assertEqual(control.ask(it, 'scale', 'm', '4').status, 0)
+        drain = self.asked(it, 'drain', 'echo')
+        wait_until(lambda: len(it.workers('echo')) == 1, 'its canary is left')
+        restart, rehearsal = self.asked(it, 'restart', 'm'), self.asked(it, 'reload', '--dry-run')
+        self.assertTrue(drain.waits() and restart.waits() and rehearsal.waits())
+        it.kill(signal.SIGKILL, canary)
+        self.assertEqual(drain.answer().status, 0)
+        self.assertEqual(restart.answer().status, 0)
+        self.assertIn('pool echo: replaced', rehearsal.answer().out)
+        it.wait_for_workers(4, without=self.old)
+        self.assertEqual(it.workers('echo'), [])
+        self.assertEqual(control.ask(it, 'reload').status, 0)
+        it.wait_for_workers(4)
+
+    def test_stop_and_callers(self):
+        it, _ = self.begin()
+        callers = [self.asked(it, 'reload'), self.asked(it, 'restart')]
+        it.announce(wording.OVERDUE)
+        it.kill(signal.SIGQUIT)
+        for caller in callers:
+            answer = caller.answer()
+            self.assertEqual((answer.status, answer.err), (1, 'the daemon is stopping\n'))
+        self.assertEqual(it.exited(), 0)
 
 
 class Included(daemon.Case):

@@ -174,18 +174,17 @@ class Obituaries(daemon.Case):
 
 class Backoff(daemon.Case):
     def test_worker_that_dies_at_once(self):
-        """Killed whenever it appears, for some seconds: after 0, 0, 0.1, 0.3, 0.7, 1.5, 3.1 s."""
+        """Killed whenever it appears: after 0, 0, 0.1, 0.3, 0.7, 1.5 s, at the earliest."""
         it = self.start(ECHO % (1, ''))
         it.announce(wording.BACKOFF, 'killed by signal 9')
         killed = set()
         busy = processes.cpu_seconds(it.pid)
-        until = time.monotonic() + 3
-        while time.monotonic() < until:
+        since = time.monotonic()
+        while len(killed) < 6:
             for pid in set(it.workers()) - killed:
                 it.kill(signal.SIGKILL, pid)
                 killed.add(pid)
-        self.assertLessEqual(len(killed), 8)
-        self.assertGreaterEqual(len(killed), 4)
+        self.assertGreater(time.monotonic() - since, 1.4)
         self.assertLess(processes.cpu_seconds(it.pid) - busy, 1)
         it.wait_for_log(wording.BACKOFF)
         it.wait_for_workers(1, without=killed)
@@ -217,14 +216,12 @@ class Backoff(daemon.Case):
         """A death after an accepted connection is replaced at once, however young."""
         it = self.start(ECHO % (2, ''))
         it.announce('killed by signal 9')
-        since = time.monotonic()
         for _ in range(40):
             held, = it.occupy('echo', 1)
             victim, = [pid for pid in it.workers() if ', busy' in processes.title(pid)]
             it.kill(signal.SIGKILL, victim)
             held.close()
             it.wait_for_workers(2, without=[victim])
-        self.assertLess(time.monotonic() - since, 20)
         self.assertEqual(it.log.find(wording.BACKOFF), [])
 
     @daemon.needs_root

@@ -1,6 +1,5 @@
 """request_timeout: a request that takes too long ends, with all that it runs; nobody else does."""
 
-import re
 import signal
 import time
 
@@ -145,27 +144,6 @@ class Inside(daemon.Case):
             it.reload('pool "c" { listen = { "systemd:c" } workers = 1 request_timeout = 1\n'
                       'chargen {} umask = 077 }\n')
             it.wait_for_log(LATE + rf'.*pid={worker}\b')
-
-
-class Leaps(daemon.Case):
-    def test_master_that_was_stopped_kills_nobody_at_once(self):
-        """As far as it knows, all were: those that could not do their work meanwhile get time."""
-        it = self.start('pool "c" { listen = { "systemd:c" } workers = 1 request_timeout = 2\n'
-                        'echo {} }\n')
-        it.announce(LATE)
-        held, = it.occupy('c', 1)
-        worker, = it.workers()
-        it.kill(signal.SIGSTOP)
-        wait_until(lambda: processes.stat(it.pid)[0] == 'T', 'it is stopped')
-        time.sleep(6)  # of real time: the leap itself
-        it.kill(signal.SIGCONT)
-        it.kill(signal.SIGUSR1)
-        it.wait_for_log('pool=c state=')  # the end of its first round is past
-        self.assertEqual(client.echo(held, b'still'), b'still')
-        held.close()
-        self.assertEqual(client.ask(it.address('c'), b'x'), b'x')
-        self.assertEqual(it.workers(), [worker])
-        self.assertFalse([line for line in it.log.lines if re.search(LATE, line)])
 
 
 if __name__ == '__main__':

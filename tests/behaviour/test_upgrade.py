@@ -510,6 +510,8 @@ class Together(Case):
             it.kill(signal.SIGWINCH)
             it.wait_for_log('SIGWINCH from', mark)
             it.wait_for_log(wording.UPGRADED, mark)
+        it.reload()  # it may be drained now, or not: that depends on which came first
+        it.wait_for_workers(2)
 
     def test_a_killed_master_leaves_nobody(self):
         it = self.begin(ECHO % (3, ''))

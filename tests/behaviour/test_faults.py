@@ -1,0 +1,109 @@
+"""What the world may do to the daemon: its clock leaps, its disk is full. The pools go on."""
+
+import os
+import re
+import signal
+import time
+
+import client
+import daemon
+import processes
+import wording
+from processes import wait_until
+
+ECHO = 'pool "echo" { listen = { "systemd:echo" } %s\necho {} }\n'
+LATE = r'warning: .*by us, its request took more than request_timeout'
+FULL = r'warning: pool echo: full for (\d+) s: '
+
+
+class Clock(daemon.Case):
+    """As after a suspension with a clock that counted it, or a virtual machine that was paused."""
+
+    def begin(self, config):
+        return self.make(config).with_failing_calls().launch().ready()
+
+    def leap(self, it, seconds):
+        """The master's first round after it is past when this returns."""
+        it.put('CLOCK', str(seconds))
+        mark = it.mark()
+        it.kill(signal.SIGUSR1)
+        it.wait_for_log('pool=echo state=', mark)
+
+    def test_who_was_in_time_before_it_gets_time(self):
+        for seconds in range(3600, 20 * 3600, 3600):
+            it = self.begin(ECHO % 'workers = 2 request_timeout = 60')
+            it.announce(LATE)
+            workers = it.workers()
+            held, late = it.occupy('echo', 2)
+            began = time.monotonic()
+            self.leap(it, seconds)
+            self.assertEqual(client.echo(held, b'still'), b'still')
+            held.close()
+            wait_until(lambda: it.workers('echo, idle'), 'it is idle again')
+            if time.monotonic() - began < 1.5:  # else this machine was too slow to use the grace
+                break
+            it.stop(signal.SIGQUIT)
+        line = it.wait_for_log(LATE).string
+        self.assertIn(int(wording.field(line, 'pid')), workers)
+        kept, = set(workers) & set(it.wait_for_workers(2))
+        self.assertNotEqual(kept, int(wording.field(line, 'pid')))
+        self.assertEqual(len(it.log.find(LATE)), 1)
+        late.close()
+
+    def test_idle_workers_stay(self):
+        it = self.begin(ECHO % 'workers = 3 request_timeout = 1 ready_timeout = 1')
+        workers = it.workers()
+        for seconds in (10, 3600, 1000000):
+            self.leap(it, seconds)
+            self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
+        self.assertEqual(it.workers(), workers)
+
+    def test_a_full_pool_is_told_once_a_minute(self):
+        it = self.begin(ECHO % 'max_workers = 2')
+        it.announce(FULL)
+        held = it.occupy('echo', 2)
+        it.wait_for_log(FULL)
+        self.leap(it, 50)
+        self.assertEqual(len(it.log.find(FULL)), 1)
+        for minute in (1, 2, 3):
+            mark = it.mark()
+            self.leap(it, minute * 61)
+            self.assertGreaterEqual(int(it.wait_for_log(FULL, mark)[1]), minute * 60)
+        self.assertEqual(len(it.log.find(FULL)), 4)
+        for connection in held:
+            connection.close()
+        it.wait_for_log('no longer full')
+
+
+class Disk(daemon.Case):
+    def test_a_log_that_can_not_be_written(self):
+        """Standard error is a file on a disk that is full."""
+        it = self.make(ECHO % 'workers = 2')
+        it.program = it.put('preforkd', f'#!/bin/sh\nexec {daemon.BINARY} "$@" 2>/dev/full\n',
+                            mode=0o755)
+        it.launch().ready()
+        for _ in range(3):
+            for pid in it.wait_for_workers(2):
+                self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+                it.kill(signal.SIGTERM, pid)
+                wait_until(lambda: not processes.alive(pid), 'it is gone')
+            it.kill(signal.SIGUSR1)
+        it.wait_for_workers(2)
+        self.assertEqual(it.log.lines, [])
+
+    @daemon.needs_root
+    def test_a_pid_file_that_can_not_be_written(self):
+        it = self.make(ECHO.replace('systemd:echo', 'unix:@DIR@/echo') % 'workers = 2')
+        os.mkdir(it.path('disk'))
+        script = ('mount -t tmpfs -o size=4k none "$1" && '
+                  '{ head -c 4096 /dev/zero >"$1/full"; shift; exec "$@"; }')
+        result = self.run_program(['unshare', '-m', 'sh', '-c', script, 'sh', it.path('disk'),
+                                   daemon.BINARY, '-c', it.file, '-e', '-p',
+                                   it.path('disk/pid')])
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertRegex(result.stderr, re.escape(it.path('disk/pid')) + r'.*No space left')
+        self.assertFalse(os.path.exists(it.path('echo')))
+
+
+if __name__ == '__main__':
+    daemon.main()
