@@ -287,7 +287,8 @@ class Metrics(daemon.Case):
         it = self.start(STATUS % (1, '') + daemon.shell('read x', 'slow_threshold = 1'))
         with it.connect('x'):
             it.announce('slow')
-            wait_until(lambda: self.samples()['preforkd_workers_slow{pool="x"}'] == '1', 'a slow one')
+            name = 'preforkd_workers_slow{pool="x"}'
+            wait_until(lambda: self.samples()[name] == '1', 'a slow one')
 
     def test_a_pool_added_under_the_name_of_one_that_still_finishes(self):
         """No sample comes twice: Prometheus would refuse all of them."""
