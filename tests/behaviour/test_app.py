@@ -721,8 +721,8 @@ class Follows(Case):
                             'ready = "notify"', ['READY=1']))
         it.announce(': full for')
         held = self.hold(it, 3)
-        it.wait_for_log(r' warning: pool x: full for \d+ s: all 2 workers are busy, connections that '
-                        'wait: 1 ')
+        it.wait_for_log(r' warning: pool x: full for \d+ s: all 2 workers are busy, connections '
+                        'that wait: 1 ')
         for connection in held:
             connection.sendall(b'x')
         it.wait_for_log('pool x: no longer full')
