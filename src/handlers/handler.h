@@ -20,6 +20,8 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+struct listener;
+
 /* What a worker lends to its handler, from the worker's birth to its end. */
 struct service {
     const char *pool;         /* its name, for the log */
@@ -40,6 +42,13 @@ struct service {
     int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
     int log_level;       /* of a line about each request; -1: none */
 
+    /* For a handler that becomes a program. */
+    struct listener *const *sockets; /* what the listeners are; as many */
+    unsigned generation;
+    int number;         /* among the workers of its pool and generation, from 0 on */
+    const char *notify; /* an address for NOTIFY_SOCKET; NULL: none */
+    usec watchdog;      /* how often it may be asked to say there that it is alive */
+
     /* For a handler that serves requests in turn on one connection. `renew`: none is in hand, or the
      * next: its time counts from here. `count_request`: one that began then is done with; for those
      * that count_requests. `crowded`: whether a connection without a request should be given up,
@@ -47,6 +56,14 @@ struct service {
     void (*renew)(struct service *service);
     void (*count_request)(struct service *service, usec began);
     bool (*crowded)(struct service *service);
+};
+
+/* What the master must know of a program that a worker becomes: none of our code is left in it, to
+ * write into its slot or to obey. */
+struct terms {
+    int stop_signal;  /* by which it is told to finish; 0: the worker stays what it is */
+    bool notifies;    /* it says when it is ready; else it is once it has lived for a second */
+    int roll_at_once; /* how many are replaced together; 0: all */
 };
 
 struct handler {
@@ -88,10 +105,17 @@ struct handler {
 
     /* At the worker's orderly end, after its last connection. NULL: nothing to do. */
     void (*stop)(struct service *service);
+
+    /* Instead of serving: the worker becomes a program, which accepts by itself. On which terms; and
+     * how, as the last thing that the worker does: it returns only where it could not, with a
+     * sentence in `why`. It finds every signal blocked. NULL, both: the worker serves. */
+    void (*terms)(const void *config, struct terms *terms);
+    void (*become)(struct service *service, char *why, size_t size);
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
-    handler_chargen, handler_exec, handler_module, handler_cgi, handler_status, handler_agent;
+    handler_chargen, handler_exec, handler_module, handler_cgi, handler_app, handler_status,
+    handler_agent;
 
 /* The sections of all handlers, ended by NULL. */
 extern const struct handler_section *const handler_sections[];
@@ -99,6 +123,15 @@ extern const struct handler_section *const handler_sections[];
 static inline const struct handler *handler_of(const struct handler_section *section)
 {
     return (const struct handler *)section;
+}
+
+/* The terms of a section; zeroed where its workers serve. */
+static inline struct terms handler_terms(const struct handler_section *section, const void *config)
+{
+    struct terms terms = {0};
+    if (handler_of(section)->terms)
+        handler_of(section)->terms(config, &terms);
+    return terms;
 }
 
 #endif

@@ -22,6 +22,7 @@ static bool save_listener(const struct listener *listener, struct state *state,
         .origin = facts.origin,
         .port = facts.port,
         .any_family = facts.any_family,
+        .lent = facts.lent,
         .device = (long long)facts.device,
         .inode = (long long)facts.inode,
     };
@@ -111,6 +112,7 @@ static struct listener *adopt_listener(const struct state_listener *saved)
         .passed_name = saved->name[0] ? saved->name : NULL,
         .port = (unsigned)saved->port,
         .any_family = saved->any_family,
+        .lent = saved->lent,
         .device = (dev_t)saved->device,
         .inode = (ino_t)saved->inode,
     };

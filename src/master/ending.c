@@ -11,6 +11,17 @@
 /* Between TERM and KILL for a program whose request takes too long. */
 #define PROGRAM_PATIENCE (5 * USEC_SECOND)
 
+/* A program is told once, since many take a second signal for another order; only its time may grow
+ * shorter. */
+static void tell_program(struct worker *worker, bool told, usec deadline)
+{
+    deadline = told ? clock_earlier(deadline, worker->deadline) : deadline;
+    if (told)
+        worker->deadline = deadline;
+    else
+        spawn_tell(worker, worker->terms.stop_signal, SIGKILL, deadline);
+}
+
 void ending_retire(struct worker *worker, usec deadline)
 {
     bool told = worker->role == ROLE_RETIRING;
@@ -21,7 +32,9 @@ void ending_retire(struct worker *worker, usec deadline)
     spawn_set_retiring(worker);
     if (worker->cause == DEATH_OWN)
         worker->cause = DEATH_RETIRED;
-    if (!told || deadline != USEC_NEVER)
+    if (spawn_becomes(worker))
+        tell_program(worker, told, deadline);
+    else if (!told || deadline != USEC_NEVER)
         spawn_tell(worker, SIGTERM, SIGQUIT, deadline);
 }
 
@@ -29,7 +42,10 @@ void ending_stop(struct worker *worker, usec now)
 {
     spawn_set_retiring(worker);
     worker->cause = DEATH_STOPPED;
-    spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
+    if (spawn_becomes(worker)) /* QUIT may mean anything to it */
+        spawn_tell(worker, SIGKILL, 0, USEC_NEVER);
+    else
+        spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
 }
 
 /* Its program is told, and it ends with that; where it runs none, the request is its own doing, and
@@ -100,9 +116,11 @@ static int class_of(const struct worker *worker)
     return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
 }
 
-/* Of those that wait, the one that has waited longest. */
+/* Of those that wait, the one that has waited longest; of programs, which are numbered, the last. */
 static bool goes_before(const struct worker *a, const struct worker *b)
 {
+    if (spawn_becomes(a) && spawn_becomes(b))
+        return a->number > b->number;
     int class_a = class_of(a), class_b = class_of(b);
     return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
 }

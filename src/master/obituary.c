@@ -47,18 +47,43 @@ bool obituary_signal_dumps(int number)
     }
 }
 
+/* A program that is told to finish may leave it to the signal, or say as a shell does that it came by
+ * that. */
+static bool obeyed(const struct obituary *o)
+{
+    if (!o->program || o->cause != DEATH_RETIRED)
+        return false;
+    if (WIFSIGNALED(o->status))
+        return WTERMSIG(o->status) == o->stop_signal;
+    return WEXITSTATUS(o->status) == 128 + o->stop_signal;
+}
+
 static bool exited_well(const struct obituary *o)
 {
-    return WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_RETIRED;
+    return (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_RETIRED) || obeyed(o);
+}
+
+/* Whether its exit status is one of ours: a program's own may be any. */
+static bool exited_as(const struct obituary *o, int code)
+{
+    return !o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == code;
+}
+
+/* A program that ended too soon, however well. */
+static bool fell_short(const struct obituary *o)
+{
+    return o->program && !o->ready && o->cause == DEATH_OWN;
 }
 
 static int level_of_end(const struct obituary *o)
 {
     if (o->cause == DEATH_TIMEOUT)
         return LOG_WARNING;
+    if (fell_short(o))
+        return LOG_NOTICE;
     if (exited_well(o))
         return LOG_INFO;
-    if (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
+    if (exited_as(o, WORKER_CANT_START))
         return LOG_ERR;
     switch (o->cause) {
     case DEATH_NOT_READY:
@@ -79,7 +104,8 @@ int obituary_level(const struct obituary *o)
 
 bool obituary_is_expected(const struct obituary *o)
 {
-    return (exited_well(o) && o->cause != DEATH_TIMEOUT) || o->cause == DEATH_STOPPED;
+    bool well = exited_well(o) && o->cause != DEATH_TIMEOUT && !fell_short(o);
+    return well || o->cause == DEATH_STOPPED;
 }
 
 static void add_core(struct line *line, const struct obituary *o)
@@ -95,11 +121,11 @@ static void add_exit(struct line *line, const struct obituary *o)
     int code = WEXITSTATUS(o->status);
     if (code == WORKER_RETIRED)
         add(line, "ended");
-    else if (code == WORKER_CANT_START)
+    else if (exited_as(o, WORKER_CANT_START))
         add(line, "can't start: %s", o->reason);
-    else if (code == WORKER_LISTENER)
+    else if (exited_as(o, WORKER_LISTENER))
         add(line, "gave up its listener: %s", o->reason);
-    else if (code == WORKER_ENDED)
+    else if (exited_as(o, WORKER_ENDED))
         add(line, "ended at once");
     else
         add(line, "exited with status %d", code);
@@ -117,7 +143,7 @@ static void add_how(struct line *line, const struct obituary *o, bool with_core)
         add_exit(line, o);
     } else {
         int number = WTERMSIG(o->status);
-        add(line, "killed by signal %d (%s", number, strsignal(number));
+        add(line, "%s by signal %d (%s", obeyed(o) ? "ended" : "killed", number, strsignal(number));
         if (o->out_of_memory)
             add(line, ", out of memory");
         if (with_core)
@@ -126,6 +152,18 @@ static void add_how(struct line *line, const struct obituary *o, bool with_core)
     }
     if (o->cause < sizeof causes / sizeof *causes && causes[o->cause])
         add(line, "%s", causes[o->cause]);
+}
+
+/* How much there was of it; where it was too little, what the reason may be. */
+static void add_life(struct line *line, const struct obituary *o)
+{
+    if (!o->program)
+        add(line, " after %llu request%s", (unsigned long long)o->served,
+            o->served == 1 ? "" : "s");
+    else
+        add(line, " after %.1f s", clock_seconds(o->age));
+    if (fell_short(o) && exited_well(o))
+        add(line, ", before it was ready: it must not go into the background");
 }
 
 static void add_successor(struct line *line, const struct obituary *o)
@@ -145,7 +183,9 @@ static void add_keys(struct line *line, const struct obituary *o)
             WCOREDUMP(o->status) ? "yes" : "no");
     else
         add(line, " exit=%d", WEXITSTATUS(o->status));
-    add(line, " served=%llu age=%.1f", (unsigned long long)o->served, clock_seconds(o->age));
+    if (!o->program)
+        add(line, " served=%llu", (unsigned long long)o->served);
+    add(line, " age=%.1f", clock_seconds(o->age));
     if (o->replacement)
         add(line, " new=%d", (int)o->replacement);
     if (o->out_of_memory)
@@ -161,10 +201,30 @@ int obituary_print(const struct obituary *o, char *text, size_t size)
     struct line line = {.text = text, .size = size};
     add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
     add_how(&line, o, /* with_core: */ true);
-    add(&line, " after %llu request%s", (unsigned long long)o->served, o->served == 1 ? "" : "s");
+    add_life(&line, o);
     add_successor(&line, o);
     add_keys(&line, o);
     return (int)line.length;
+}
+
+bool obituary_is_trouble(const struct obituary *o)
+{
+    return exited_as(o, WORKER_CANT_START) || !o->ready;
+}
+
+void obituary_tell_trouble(const struct obituary *o, char *text, size_t size)
+{
+    struct line line = {.text = text, .size = size};
+    if (exited_as(o, WORKER_CANT_START))
+        add(&line, "%s", o->reason);
+    else if (!o->program)
+        add(&line, "worker %d died before it was ready", (int)o->pid);
+    else if (fell_short(o) && exited_well(o))
+        add(&line, "its program ended, with status 0, before it was ready: it must stay in the "
+                   "foreground");
+    else
+        add(&line, "its program %s before it was ready%s%s",
+            WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);
 }
 
 static void record_how(const struct obituary *o, struct death *death)

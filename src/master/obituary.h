@@ -23,6 +23,8 @@ struct obituary {
     int status; /* as waitpid(2) tells it */
     enum death_cause cause;
     bool ready;                /* whether it ever was */
+    bool program;              /* it had become one: what it served is not known */
+    int stop_signal;           /* by which a program is told to finish */
     uint64_t served;           /* connections, in this life */
     usec age;                  /* from its birth */
     usec cpu_user, cpu_system; /* with the programs that it waited for */
@@ -49,6 +51,10 @@ int obituary_print(const struct obituary *obituary, char *text, size_t size);
 
 /* Whether its end was asked for: it retired, or was killed by a stop. */
 bool obituary_is_expected(const struct obituary *obituary);
+
+/* Whether it could not start, or was not ready when it died; and that as a sentence. */
+bool obituary_is_trouble(const struct obituary *obituary);
+void obituary_tell_trouble(const struct obituary *obituary, char *text, size_t size);
 
 /* Makes an entry of the ledger of it. */
 void obituary_record(const struct obituary *obituary, usec when, struct death *death);

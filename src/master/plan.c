@@ -27,6 +27,7 @@ struct listener_options plan_listener_options(const struct pool_config *conf, bo
         .keepalive = conf->keepalive,
         .idle_timeout = handler_of(conf->handler)->runs_programs ? 0 : conf->idle_timeout,
         .nonblocking = polls,
+        .lent = handler_of(conf->handler)->become != NULL,
     };
 }
 

@@ -5,6 +5,8 @@
 #include "../shared/exitcode.h"
 #include "ending.h"
 #include "mourning.h"
+#include "roll.h"
+#include "speaker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -98,7 +100,8 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
 {
-    return listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
+    bool many = listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
+    return many && !handler_of(conf->handler)->become;
 }
 
 void pool_remove(struct pool *pool)
@@ -172,6 +175,8 @@ static struct worker *add_worker(struct pool *pool, struct spawner *spawner, str
                                  const struct pool_config *conf, unsigned generation, bool polls)
 {
     struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
+    if (worker && spawn_becomes(worker))
+        worker->number = ring_free_number(&pool->ring, generation);
     return append(pool, spawner, worker, polls);
 }
 
@@ -202,11 +207,19 @@ void pool_promote_canaries(struct pool *pool)
             w->role = ROLE_ACTIVE;
 }
 
+/* It may finish what it has in hand for as long as that takes; a program, of which nobody knows
+ * whether it has anything, for graceful_timeout. */
+static void retire(const struct pool *pool, struct worker *worker)
+{
+    usec grace = pool->conf->graceful_timeout * USEC_SECOND;
+    ending_retire(worker, spawn_becomes(worker) ? clock_now() + grace : USEC_NEVER);
+}
+
 void pool_dismiss_canaries(struct pool *pool)
 {
     for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
-            ending_retire(w, USEC_NEVER);
+            retire(pool, w);
 }
 
 struct worker *pool_find(const struct pool *pool, pid_t pid)
@@ -279,11 +292,8 @@ static bool is_replaced(const struct pool *pool, const struct worker *worker,
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
 {
-    if (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_CANT_START)
-        snprintf(pool->trouble, sizeof pool->trouble, "%s", o->reason);
-    else if (!o->ready)
-        snprintf(pool->trouble, sizeof pool->trouble, "worker %d died before it was ready",
-                 (int)o->pid);
+    if (obituary_is_trouble(o))
+        obituary_tell_trouble(o, pool->trouble, sizeof pool->trouble);
 }
 
 /* First the successor, then the words about the dead: but what those refer to is gone by then. */
@@ -359,15 +369,52 @@ static void shrink(struct pool *pool, int active, int surplus)
     if (going)
         ending_sort(going, count);
     for (int i = 0; i < count && i < surplus; i++)
-        ending_retire(going[i], USEC_NEVER);
+        retire(pool, going[i]);
     free(going);
 }
 
-static void retire_outdated(struct pool *pool)
+/* From one generation to the next. */
+
+static bool is_outdated(const struct pool *pool, const struct worker *worker)
 {
+    return worker->role == ROLE_ACTIVE && !is_current(pool, worker);
+}
+
+/* All that there are; or, of programs, those with the lowest numbers, which the new ones have first.
+ */
+static void retire_outdated(struct pool *pool, int count, bool all)
+{
+    for (struct worker *w = pool->ring.first; all && w; w = w->next)
+        if (is_outdated(pool, w))
+            retire(pool, w);
+    for (; !all && count > 0; count--) {
+        struct worker *first = NULL;
+        for (struct worker *w = pool->ring.first; w; w = w->next)
+            if (is_outdated(pool, w) && (!first || w->number <= first->number))
+                first = w;
+        if (first)
+            retire(pool, first);
+    }
+}
+
+static struct roll roll_of(const struct pool *pool, const struct census *census, int target)
+{
+    const struct pool_config *conf = pool->conf;
+    return (struct roll){
+        .ready = census->ready,
+        .settled = census->settled,
+        .outdated = census->outdated,
+        .target = target,
+        .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
+    };
+}
+
+static usec tend_programs(struct pool *pool, usec now)
+{
+    usec next = USEC_NEVER;
     for (struct worker *w = pool->ring.first; w; w = w->next)
-        if (w->role == ROLE_ACTIVE && !is_current(pool, w))
-            ending_retire(w, USEC_NEVER);
+        next = clock_earlier(next, speaker_tend(w, now));
+    return next;
 }
 
 /* One that serves; returns when it must be looked at again. */
@@ -470,15 +517,18 @@ static void show_size(struct pool *pool, struct scoreboard *board)
 usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     tend_dead(pool, spawner, now, births);
+    usec next = tend_programs(pool, now);
     show_size(pool, spawner->board);
     follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
     int target = pool_target(pool);
-    int missing = pool->carried ? 0 : grow(pool, spawner, now, target - census.active, births);
+    struct roll roll = roll_of(pool, &census, target);
+    int due = roll_allowed(&roll) - census.active;
+    int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
     shrink(pool, census.active, census.active - target);
-    if (census.outdated && census.settled >= target && (census.ready || !target))
-        retire_outdated(pool);
-    usec next = lines_rate_tell(&pool->rate, pool->name, now);
+    if (census.outdated)
+        retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
+    next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)

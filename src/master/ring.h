@@ -21,4 +21,8 @@ void ring_join(struct ring *ring, const struct spawner *spawner, struct worker *
 /* `at` is what points to it: the ring's first, or the worker before it. */
 void ring_leave(struct ring *ring, struct worker **at);
 
+/* The lowest number that no other worker of the generation has which is to stay: so N programs have 0
+ * to N-1, and a program's successor has its number. */
+int ring_free_number(const struct ring *ring, unsigned generation);
+
 #endif

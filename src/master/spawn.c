@@ -47,6 +47,7 @@ struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct con
         .config = config,
         .conf = conf,
         .generation = generation,
+        .terms = handler_terms(conf->handler, conf->handler_config),
         .deadline = USEC_NEVER,
         .lines.watch.fd = -1,
         .mourned = true,
@@ -74,6 +75,7 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .overdue_program = worker->overdue_program,
         .program_deadline = worker->program_deadline,
         .error_fd = worker->lines.watch.fd,
+        .stop_signal = worker->terms.stop_signal,
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
     };
@@ -93,6 +95,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .config = config,
         .conf = conf,
         .generation = (unsigned)saved->generation,
+        .terms.stop_signal = (int)saved->stop_signal,
         .pid = (pid_t)saved->pid,
         .born = saved->born,
         .ready_at = saved->ready_at,
@@ -160,6 +163,10 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
     birth->bell = spawner->bell;
     birth->polls = worker->polls;
     birth->listener_count = count;
+    birth->sockets = listeners;
+    birth->number = worker->number;
+    birth->notify = NULL;
+    birth->watchdog = 0;
     /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
     char *end = stpcpy(birth->title, WORKER_TITLE_BEGIN);
     end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
@@ -218,10 +225,23 @@ void spawn_set_retiring(struct worker *worker)
     worker->slot->retiring = 1;
 }
 
+bool spawn_is_program(const struct worker *worker)
+{
+    return spawn_becomes(worker) && worker->pid && worker->slot->program == worker->pid;
+}
+
+void spawn_set_ready(struct worker *worker, usec now)
+{
+    worker->slot->since = now;
+    worker->slot->state = SLOT_IDLE;
+    worker->slot->ready = true;
+}
+
 /* What it was at, and what it took. Whom it served is its own word: text for people, no more. */
 static void note_life(struct worker *worker, const struct rusage *usage)
 {
     bool busy = worker->slot->state == SLOT_BUSY;
+    worker->was_program = spawn_is_program(worker);
     worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
     worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
@@ -299,6 +319,8 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
         .peer = worker->peer,
         .reason = slot->reason,
         .last = worker->lines.last,
+        .program = worker->was_program,
+        .stop_signal = worker->terms.stop_signal,
         .no_core = asks_core ? core_reason(worker) : NULL,
     };
 }

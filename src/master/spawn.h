@@ -11,6 +11,7 @@
 
 #include "../base/loop.h"
 #include "../config/config.h"
+#include "../handlers/handler.h"
 #include "../shared/listener.h"
 #include "../shared/scoreboard.h"
 #include "backoff.h"
@@ -48,7 +49,9 @@ struct worker {
     struct config *config; /* counted: that under which it was forked, or is to be */
     const struct pool_config *conf;
     unsigned generation;
-    bool polls; /* waits in epoll, as all of its generation do */
+    bool polls;         /* waits in epoll, as all of its generation do */
+    struct terms terms; /* on which it becomes a program, if it does */
+    int number;         /* among those of its pool and generation that do so, from 0 on */
 
     pid_t pid; /* 0: dead, or not born yet */
     usec born;
@@ -74,6 +77,7 @@ struct worker {
     usec cpu_user, cpu_system;
     int64_t memory;        /* peak, bytes */
     bool out_of_memory;    /* the kernel killed it for that */
+    bool was_program;      /* it had become one */
     struct slot_peer peer; /* in hand; family 0: none */
 };
 
@@ -100,6 +104,16 @@ void spawn_release(struct spawner *spawner, struct worker *worker);
 /* Forks it. 0 or -errno. */
 int spawn_fork(const struct spawner *spawner, struct worker *worker,
                struct listener *const *listeners, int listener_count, struct lines_rate *rate);
+
+/* Whether it becomes a program, which it may have done already, and whether it has. */
+static inline bool spawn_becomes(const struct worker *worker)
+{
+    return worker->terms.stop_signal != 0;
+}
+bool spawn_is_program(const struct worker *worker);
+
+/* Of a program, which can't say so in its slot. */
+void spawn_set_ready(struct worker *worker, usec now);
 
 /* It is to be no free seat any more, whatever it is doing. */
 void spawn_set_retiring(struct worker *worker);

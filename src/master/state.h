@@ -45,6 +45,7 @@ struct state_listener {
     long long origin;        /* enum listener_origin */
     long long port;          /* that was asked for, 0 for any */
     long long any_family;    /* *:PORT */
+    long long lent;          /* to programs */
     long long device, inode; /* of the path that we made; 0: none */
     char name[STATE_TEXT];   /* of one that was passed */
 };
@@ -66,7 +67,8 @@ struct state_worker {
     long long accepted, served; /* of its slot, at its birth */
     long long cause, next_signal, deadline;
     long long overdue_program, program_deadline;
-    long long error_fd; /* its standard error's reading end; -1: closed */
+    long long error_fd;    /* its standard error's reading end; -1: closed */
+    long long stop_signal; /* of one that becomes a program, or 0 */
     long long uid, core;
     char last[STATE_TEXT]; /* line of its standard error */
 };

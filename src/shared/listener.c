@@ -190,6 +190,7 @@ struct listener *listener_revive(int fd, const struct listener_facts *facts, cha
         .fd = fd,
         .passed_name = copy,
         .any_family = facts->any_family,
+        .lent = facts->lent,
         .device = facts->device,
         .inode = facts->inode,
     };
@@ -214,6 +215,7 @@ struct listener_facts listener_facts(const struct listener *listener)
         .passed_name = listener->passed_name,
         .port = addr_port(&listener->asked),
         .any_family = listener->any_family,
+        .lent = listener->lent,
         .device = listener->device,
         .inode = listener->inode,
     };
@@ -278,8 +280,8 @@ static void apply_tcp(struct listener *listener, const struct listener_options *
 
 void listener_prepare(struct listener *listener, const struct listener_options *options)
 {
-    if (options->nonblocking)
-        fd_set_nonblocking(listener->fd, true);
+    if (options->nonblocking || (options->lent && !listener->lent))
+        fd_set_nonblocking(listener->fd, options->nonblocking);
     if (!options->idle_timeout && listener->bound.sa.sa_family != AF_UNIX)
         set_timeouts(listener, 0);
 }
@@ -288,9 +290,12 @@ void listener_apply(struct listener *listener, const struct listener_options *op
 {
     if (listener->bound.sa.sa_family != AF_UNIX)
         apply_tcp(listener, options);
-    int error = fd_set_nonblocking(listener->fd, options->nonblocking);
+    int error = options->lent && listener->lent
+                    ? 0
+                    : fd_set_nonblocking(listener->fd, options->nonblocking);
     if (error)
         log_warning("%s: can't set how it blocks: %s", listener->text, strerror(-error));
+    listener->lent = options->lent;
     if (listener->origin == LISTENER_ACTIVATED)
         return;
     if (listen(listener->fd, options->backlog) != 0)

@@ -26,6 +26,7 @@ struct listener_facts {
     const char *passed_name; /* NULL: none */
     unsigned port;           /* that was asked for */
     bool any_family;
+    bool lent;    /* to programs: see struct listener */
     dev_t device; /* of a path that we made; inode 0: none */
     ino_t inode;
 };
@@ -40,8 +41,9 @@ struct listener {
     struct addr bound; /* where it really listens */
     dev_t device;      /* of a path that we made */
     ino_t inode;
-    bool wanted;          /* by the configuration that is being prepared */
-    bool stored;          /* systemd has it too */
+    bool wanted; /* by the configuration that is being prepared */
+    bool stored; /* systemd has it too */
+    bool lent;   /* programs accept by it: whether it blocks is theirs to say from then on */
     char text[ADDR_TEXT]; /* `bound`, printed */
 };
 
@@ -55,6 +57,7 @@ struct listener_options {
     int idle_timeout; /* seconds that a connection inherits; 0: none, for handlers whose programs
                          would inherit it */
     bool nonblocking; /* the pool polls several listeners */
+    bool lent;        /* to programs, which get it as it is made: blocking */
 };
 
 /* Opens, binds and listens. 0, or -errno with a sentence in `why`. */
@@ -85,7 +88,8 @@ bool listener_is_reachable(const struct listener *listener);
 void listener_apply(struct listener *listener, const struct listener_options *options);
 
 /* Sets of the options what workers of a coming generation need before they may accept, and what
- * does no harm to those that are there: not blocking, and no timeout. */
+ * does no harm to those that are there: no timeout; not blocking, or, where it is about to be lent,
+ * blocking, which workers of ours can bear. */
 void listener_prepare(struct listener *listener, const struct listener_options *options);
 
 /* The one of a list that has this descriptor; NULL: none. */

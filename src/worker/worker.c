@@ -94,9 +94,9 @@ static void keep_descriptors(struct worker_birth *birth)
 
 /* After the user is dropped, which would clear it; a master that died before it sends no signal,
  * but is nobody's parent any more. */
-static void die_with(pid_t master)
+static void die_with(pid_t master, int number)
 {
-    prctl(PR_SET_PDEATHSIG, SIGQUIT);
+    prctl(PR_SET_PDEATHSIG, number);
     if (getppid() != master)
         _exit(WORKER_ENDED);
 }
@@ -153,6 +153,11 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.count_request = lane_count_request;
     lane.service.crowded = lane_crowded;
     lane.service.same_peer = lane_same_peer;
+    lane.service.sockets = birth->sockets;
+    lane.service.generation = birth->slot->generation;
+    lane.service.number = birth->number;
+    lane.service.notify = birth->notify;
+    lane.service.watchdog = birth->watchdog;
     lane.service.board = lane.handler->reads_board ? birth->board : NULL;
 }
 
@@ -201,14 +206,38 @@ static void prepare_handler(const struct worker_birth *birth)
     take_signals(); /* whatever it did to them */
 }
 
-static void say_ready(const struct worker_birth *birth)
+static void ring(const struct worker_birth *birth)
 {
     uint64_t one = 1;
+    if (write(birth->bell, &one, sizeof one) < 0)
+        give_up(birth, "can't tell the master that it is ready");
+}
+
+static void say_ready(const struct worker_birth *birth)
+{
     birth->slot->since = clock_now();
     birth->slot->ready = true;
     birth->slot->state = SLOT_IDLE;
-    if (write(birth->bell, &one, sizeof one) < 0)
-        give_up(birth, "can't tell the master that it is ready");
+    ring(birth);
+}
+
+/* It leads a group of its own from here on, which is in the slot, so that the master can end all of
+ * it; and its time begins, by which it may be ready. Its death signal is KILL: the one that a program
+ * can't fail to obey. Signals are blocked as they were at birth, so that none is lost to a handler of
+ * ours. */
+static _Noreturn void become_program(const struct worker_birth *birth)
+{
+    char why[SCOREBOARD_REASON];
+    ignore_none();
+    die_with(birth->master, SIGKILL);
+    prepare_handler(birth);
+    setpgid(0, 0);
+    birth->slot->since = clock_now();
+    birth->slot->program = getpid();
+    ring(birth);
+    lane.handler->become(&lane.service, why, sizeof why);
+    birth->slot->program = 0;
+    give_up(birth, why);
 }
 
 _Noreturn void worker_run(struct worker_birth *birth)
@@ -229,8 +258,10 @@ _Noreturn void worker_run(struct worker_birth *birth)
         give_up(birth, refusal.why);
     if (sandbox_enter(birth->pool, &refusal) != 0)
         give_up(birth, refusal.why);
+    if (lane.handler->become)
+        become_program(birth);
     take_signals();
-    die_with(birth->master);
+    die_with(birth->master, SIGQUIT);
     prepare_handler(birth);
     if (lane.handler->reads_board)
         shield_board(birth);

@@ -20,6 +20,8 @@ enum {
 #define WORKER_TITLE_BEGIN "preforkd: pool "
 #define WORKER_TITLE_END   ", idle"
 
+struct listener;
+
 /* What the master hands to a child at its birth. */
 struct worker_birth {
     const struct pool_config *pool;
@@ -35,6 +37,10 @@ struct worker_birth {
     bool
         polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
     int board_pool;
+    struct listener *const *sockets; /* of which the listeners are the descriptors */
+    int number;                      /* what follows is of a handler that becomes a program: see */
+    const char *notify;              /* struct service */
+    usec watchdog;
     int bell;     /* an eventfd: rung once the worker is ready, and as worker/bell has it */
     int error_fd; /* becomes its standard error */
 };

@@ -1,0 +1,175 @@
+/*
+ * app - the worker becomes a program, which inherits the listeners and accepts by itself: inetd's
+ * wait, spawn-fcgi, and what every server can do that knows LISTEN_FDS.
+ *
+ * Nothing of us is in its way then: no lane, no slot, no code. What the master must know of it, it
+ * learns from outside.
+ */
+#include "handler.h"
+
+#include "../shared/listener.h"
+#include "app_env.h"
+#include "program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { READY_EXEC };
+static const char *const ready_words[] = {[READY_EXEC] = "exec", NULL};
+
+/* What programs take for "finish, and go"; in the same order. */
+static const char *const signal_words[] = {"TERM", "INT",  "QUIT",  "HUP",
+                                           "USR1", "USR2", "WINCH", NULL};
+static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH};
+
+_Static_assert(sizeof signals / sizeof *signals + 1 == sizeof signal_words / sizeof *signal_words,
+               "each word has its signal");
+
+struct app_config {
+    struct words command;
+    int ready;
+    int stop_signal; /* an index of `signals` */
+    int roll_at_once;
+};
+
+static const struct option_row rows[] = {
+    {.name = "command",
+     .type = OPTION_WORDS,
+     .offset = offsetof(struct app_config, command),
+     .min = 1,
+     .max = 1000,
+     .flags = OPTION_REQUIRED},
+    {.name = "ready",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct app_config, ready),
+     .choices = ready_words,
+     .fallback = "exec"},
+    {.name = "stop_signal",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct app_config, stop_signal),
+     .choices = signal_words,
+     .fallback = "TERM"},
+    {.name = "roll_at_once",
+     .type = OPTION_NUMBER,
+     .offset = offsetof(struct app_config, roll_at_once),
+     .min = 1,
+     .max = POOL_WORKERS_MAX,
+     .fallback = "1",
+     .flags = OPTION_LIVE},
+    OPTION_END,
+};
+
+/* What is about a connection, or about who is busy: nobody but the program knows of either. */
+static const char *const refused[] = {"allow",           "deny",
+                                      "max_per_source",  "rate_per_source",
+                                      "proxy_protocol",  "proxy_from",
+                                      "max_requests",    "proxy_timeout",
+                                      "request_timeout", "idle_timeout",
+                                      "log_connections", "max_spare",
+                                      "slow_threshold",  NULL};
+
+static void app_check(const char *pool, const void *config, const struct origin *origin,
+                      struct faults *faults)
+{
+    const struct app_config *app = config;
+    program_check(app->command.at[0], pool, "app", origin->file,
+                  option_line(rows, origin, "command"), faults);
+}
+
+static void app_terms(const void *config, struct terms *terms)
+{
+    const struct app_config *app = config;
+    *terms = (struct terms){
+        .stop_signal = signals[app->stop_signal],
+        .roll_at_once = app->roll_at_once,
+    };
+}
+
+static char **environment_of(const struct service *service)
+{
+    struct app_socket *sockets = calloc((size_t)service->listener_count, sizeof *sockets);
+    if (!sockets)
+        return NULL;
+    for (int i = 0; i < service->listener_count; i++) {
+        const struct listener *listener = service->sockets[i];
+        const char *text = listener->text;
+        bool path = strncmp(text, "unix:", 5) == 0;
+        sockets[i] = (struct app_socket){
+            .name = listener->passed_name ? listener->passed_name : service->pool,
+            .address = path ? text + 5 : text,
+        };
+    }
+    return app_environment(service->environment, &(struct app_facts){
+                                                     .pid = getpid(),
+                                                     .master = getppid(),
+                                                     .generation = service->generation,
+                                                     .number = service->number,
+                                                     .sockets = sockets,
+                                                     .socket_count = service->listener_count,
+                                                     .notify = service->notify,
+                                                     .watchdog = service->watchdog,
+                                                 });
+}
+
+/* The listeners stand anywhere: those in the way of the places that they are to have, step aside
+ * first. 0 or -errno. */
+static int place_listeners(const struct service *service)
+{
+    int count = service->listener_count, end = APP_FIRST_FD + count;
+    int *from = calloc((size_t)count, sizeof *from);
+    if (!from)
+        return -ENOMEM;
+    for (int i = 0; i < count; i++) {
+        int fd = service->listeners[i];
+        from[i] = fd < end ? fcntl(fd, F_DUPFD_CLOEXEC, end) : fd;
+        if (from[i] < 0)
+            return -errno;
+    }
+    for (int i = 0; i < count; i++)
+        if (dup2(from[i], APP_FIRST_FD + i) < 0)
+            return -errno;
+    return dup2(from[0], STDIN_FILENO) < 0 ? -errno : 0;
+}
+
+/* Standard output and error are the pipe that the master reads into the log; what else is open closes
+ * as the program begins. */
+static int place_descriptors(const struct service *service)
+{
+    int error = place_listeners(service);
+    if (error)
+        return error;
+    if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        return -errno;
+    close_range((unsigned)(APP_FIRST_FD + service->listener_count), ~0U, CLOSE_RANGE_CLOEXEC);
+    return 0;
+}
+
+static void app_become(struct service *service, char *why, size_t size)
+{
+    const struct app_config *app = service->config;
+    const char *path = app->command.at[0];
+    sigset_t none;
+    char **environment = environment_of(service);
+    int error = environment ? place_descriptors(service) : -ENOMEM;
+    if (error) {
+        snprintf(why, size, "can't prepare for %s: %s", path, strerror(-error));
+        return;
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL); /* who was told to end meanwhile, ends here */
+    execve(path, (char *const *)app->command.at, environment);
+    snprintf(why, size, "can't start %s: %s", path, strerror(errno));
+}
+
+const struct handler handler_app = {
+    .section = {.name = "app", .rows = rows, .size = sizeof(struct app_config), .refused = refused},
+    .runs_programs = true,
+    .check = app_check,
+    .terms = app_terms,
+    .become = app_become,
+};

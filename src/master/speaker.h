@@ -1,0 +1,17 @@
+/*
+ * speaker - the master speaks for a worker that became a program: that can't write into its slot.
+ *
+ * Owns:      when such a worker is taken for ready.
+ * Knows not: how many there should be.
+ * Called by: pool.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_SPEAKER_H
+#define PREFORKD_MASTER_SPEAKER_H
+
+#include "spawn.h"
+
+/* Looks at it, if it is such a one. Returns when to look again. */
+usec speaker_tend(struct worker *worker, usec now);
+
+#endif

@@ -1,0 +1,465 @@
+"""Programs that are workers: they inherit the listeners, and accept by themselves."""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import unittest
+
+import client
+import control
+import daemon
+import processes
+import wording
+from processes import wait_until
+from test_exec import signals
+
+SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'server.py')
+PYTHON = shutil.which('python3', path='/usr/bin:/bin') or '/usr/bin/python3'
+SECTION = f'app {{ command = {{ "{PYTHON}", "-I", "@DIR@/server.py" ARGUMENTS }} MORE }}'
+
+
+def app(options='workers = 1', section='', arguments=(), listen='"systemd:x"'):
+    """A pool `x` of the server; options of the pool, and of its handler's section."""
+    words = ''.join(f', "{word}"' for word in arguments)
+    text = SECTION.replace('ARGUMENTS', words).replace('MORE', section)
+    return f'pool "x" {{ listen = {{ {listen} }} {options}\n{text} }}\n'
+
+
+def run(command, options='workers = 1', section=''):
+    """A pool `x` of another command."""
+    words = ', '.join('"{}"'.format(word.replace('\\', '\\\\').replace('"', '\\"'))
+                      for word in command)
+    return (f'pool "x" {{ listen = {{ "systemd:x" }} {options}\n'
+            f'app {{ command = {{ {words} }} {section} }} }}\n')
+
+
+class Case(daemon.Case):
+    def make(self, config, **arguments):
+        it = super().make(config, **arguments)
+        shutil.copyfile(SERVER, it.path('server.py'))
+        return it
+
+    def ask(self, it, words, name='x'):
+        with it.connect(name) as connection:
+            connection.sendall(words.encode() + b'\n')
+            return client.read_all(connection).decode().rstrip('\n')
+
+    def ask_some(self, it, words, count):
+        """`count` different answers, of as many programs."""
+        found = set()
+
+        def enough():
+            found.add(self.ask(it, words))
+            return len(found) == count
+        wait_until(enough, lambda: f'{count} answers; there are {found}')
+        return sorted(found)
+
+    def facts(self, it, name='x'):
+        return json.loads(self.ask(it, 'facts', name))
+
+
+class Begins(Case):
+    """What a program finds as it begins."""
+
+    def test_the_worker_is_the_program(self):
+        it = self.start(app())
+        it.same_descriptors = True
+        worker, = it.workers()
+        facts = self.facts(it)
+        self.assertEqual((facts['pid'], facts['group'], facts['parent']), (worker, worker, it.pid))
+        self.assertEqual(processes.descendants(it.pid), [worker])
+        self.assertNotEqual(processes.stat(it.pid)[2], worker)
+
+    def test_descriptors(self):
+        """The first listener as 0, all from 3 on; the log as 1 and 2; no other."""
+        listeners = {name: daemon.listen_tcp() for name in ('x', 'y', 'z')}
+        it = self.start(app(listen='"systemd:y", "systemd:x", "systemd:z"'), listeners=listeners)
+        held = self.facts(it)['descriptors']
+        self.assertEqual(sorted(held), ['0', '1', '2', '3', '4', '5'], held)
+        self.assertEqual(held['0'], held['3'])
+        self.assertEqual(held['1'], held['2'])
+        self.assertTrue(held['1'].startswith('pipe:'), held)
+        self.assertEqual(len({held['3'], held['4'], held['5']}), 3)
+        self.assertEqual(self.facts(it, 'z')['pid'], self.facts(it, 'y')['pid'])
+
+    def test_more_listeners_than_low_numbers(self):
+        names = [f'n{number}' for number in range(40)]
+        listen = ', '.join(f'"systemd:{name}"' for name in names)
+        it = self.start(app(listen=listen))
+        facts = self.facts(it, 'n0')
+        environment = facts['environment']
+        self.assertEqual(environment['LISTEN_FDNAMES'], ':'.join(names))
+        ports = dict(pair.rsplit('=', 1)[::-1]
+                     for pair in environment['SERVER_STARTER_PORT'].split(';'))
+        for number, name in enumerate(names):
+            host, port = it.address(name)
+            self.assertEqual(ports[str(3 + number)], f'{host}:{port}')
+            self.assertEqual(self.facts(it, name)['pid'], facts['pid'])
+
+    def test_signals_are_as_new(self):
+        it = self.make(app())
+        old = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        try:
+            it.launch()
+        finally:
+            signal.signal(signal.SIGUSR1, old)
+        it.ready()
+        shown = ''.join(f'{name}:\t{value}\n' for name, value in self.facts(it)['status'].items())
+        for name in ('SigBlk', 'SigPnd'):
+            self.assertEqual(signals(shown, name), set(), name)
+        self.assertLessEqual(signals(shown, 'SigIgn'), {signal.SIGPIPE, signal.SIGXFSZ})  # Python's
+
+    def test_environment(self):
+        it = self.start(app('workers = 1 environment = { "A=b c", "EINHORN_FDS=none" }'),
+                        environment={'TZ': 'UTC', 'LANG': 'C.UTF-8', 'SECRET': 'x', 'A': 'wrong'})
+        host, port = it.address('x')
+        user = pwd.getpwnam(daemon.USER) if daemon.ROOT else pwd.getpwuid(os.getuid())
+        worker = str(it.workers()[0])
+        found = self.facts(it)['environment']
+        found.pop('LC_CTYPE', None)  # Python's own
+        path = found.pop('PATH')
+        self.assertIn('/bin', path)
+        self.assertEqual(found, {
+            'A': 'b c', 'TZ': 'UTC', 'LANG': 'C.UTF-8', 'HOME': user.pw_dir, 'USER': user.pw_name,
+            'LOGNAME': user.pw_name, 'LISTEN_FDS': '1', 'LISTEN_PID': worker,
+            'LISTEN_FDNAMES': 'x', 'SERVER_STARTER_PORT': f'{host}:{port}=3',
+            'SERVER_STARTER_GENERATION': '1', 'EINHORN_MASTER_PID': str(it.pid),
+            'EINHORN_FD_COUNT': '1', 'EINHORN_FDS': 'none', 'EINHORN_FD_0': '3',
+            'PREFORKD_SLOT': '0'})
+
+    def test_names_of_sockets_of_our_own(self):
+        it = self.start(app(listen='"unix:@DIR@/x.sock", "systemd:y"'))
+        found = self.facts(it, 'y')['environment']
+        host, port = it.address('y')
+        self.assertEqual(found['LISTEN_FDNAMES'], 'x:y')
+        self.assertEqual(found['SERVER_STARTER_PORT'],
+                         f'{it.path("x.sock")}=3;{host}:{port}=4')
+        self.assertEqual((found['EINHORN_FDS'], found['EINHORN_FD_1']), ('3 4', '4'))
+        with client.connect(it.path('x.sock')) as connection:
+            connection.sendall(b'pid\n')
+            self.assertEqual(int(client.read_all(connection)), it.workers()[0])
+
+    def test_listener_is_as_made(self):
+        """It blocks, and hands no time-out on, whatever pool had it before."""
+        script = ('import socket,struct; s = socket.socket(fileno=0)\n'
+                  'while True:\n'
+                  '  c = s.accept()[0]\n'
+                  '  c.sendall(repr([[struct.unpack("ll", t.getsockopt(socket.SOL_SOCKET, o, 16)) '
+                  'for o in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)] for t in (s, c)] '
+                  '+ [s.getblocking()]).encode()); c.close()')
+        right = b'[[(0, 0), (0, 0)], [(0, 0), (0, 0)], True]'
+        it = self.start(run([PYTHON, '-I', '-c', script]))
+        self.assertEqual(client.ask(it.address('x')), right)
+        it = self.start('pool "x" { listen = { "systemd:x" } min_workers = 1 max_workers = 200\n'
+                        'idle_timeout = 1 echo {} }')
+        it.reload(run([PYTHON, '-I', '-c', script]))
+        wait_until(lambda: client.ask(it.address('x')) == right, 'a listener as it was made')
+
+    def test_output_goes_to_the_log_by_line(self):
+        it = self.start(app())
+        worker, = it.workers()
+        self.ask(it, 'say hello there')
+        it.wait_for_log(rf' notice: pool x: worker {worker}: hello there pool=x pid={worker}')
+        self.ask(it, 'complain oh no')
+        it.wait_for_log(rf' notice: pool x: worker {worker}: oh no pool=x')
+
+    @daemon.needs_root
+    def test_user_directory_and_limits(self):
+        it = self.start(app('workers = 1 user = "daemon" umask = 027 limits { nofile = 77 }\n'
+                            'directory = "/usr"'))
+        shown = self.facts(it)['status']
+        self.assertEqual(shown['Uid'].split(), [str(pwd.getpwnam('daemon').pw_uid)] * 4)
+        self.assertEqual(shown['Umask'], '0027')
+        worker, = it.workers()
+        self.assertEqual(os.readlink(f'/proc/{worker}/cwd'), '/usr')
+        with open(f'/proc/{worker}/limits', encoding='ascii') as file:
+            self.assertRegex(file.read(), r'Max open files +77 +77')
+
+    def test_numbers_are_stable(self):
+        """0 to N-1, and the successor has the dead one's."""
+        it = self.start(app('workers = 4'))
+        self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
+        for _ in range(3):
+            before = it.workers()
+            slot = self.ask(it, 'slot')
+            victim = int(self.ask(it, 'pid'))
+            it.announce('killed by signal 9')
+            os.kill(victim, signal.SIGKILL)
+            it.wait_for_workers(4, without=[victim])
+            self.assertEqual(len(set(it.workers()) & set(before)), 3, slot)
+            self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
+
+    def test_numbers_after_a_resize_and_a_reload(self):
+        it = self.start(app('workers = 4'))
+        it.reload(app('workers = 2'))
+        it.wait_for_workers(2)
+        self.assertEqual(self.ask_some(it, 'slot', 2), ['0', '1'])
+        it.reload(app('workers = 3'))
+        it.wait_for_workers(3)
+        self.assertEqual(self.ask_some(it, 'slot', 3), ['0', '1', '2'])
+        old = it.workers()
+        it.reload(app('workers = 3 nice = 1'))
+        it.wait_for_workers(3, without=old)
+        self.assertEqual(self.ask_some(it, 'slot', 3), ['0', '1', '2'])
+        found = self.facts(it)['environment']
+        self.assertEqual(found['SERVER_STARTER_GENERATION'], '4')
+
+
+class Checked(Case):
+    """What -t says."""
+
+    def refused(self, config, pattern):
+        it = self.make(config)
+        done = self.run_preforkd('-t', '-c', it.file)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, pattern)
+        return done.stderr
+
+    def test_options_of_connections(self):
+        options = {'allow': '{ "127.0.0.1" }', 'deny': '{ "127.0.0.1" }', 'max_per_source': '1',
+                   'rate_per_source': '1', 'proxy_protocol': '"on"',
+                   'proxy_from': '{ "127.0.0.1" }', 'max_requests': '1', 'request_timeout': '1',
+                   'idle_timeout': '1', 'log_connections': 'true', 'proxy_timeout': '4'}
+        for name, value in options.items():
+            self.refused(app(f'workers = 1\n{name} = {value}'),
+                         rf':2: .*the handler app takes no {name}\n')
+
+    def test_defaults_are_no_fault_and_dumped(self):
+        it = self.make(app())
+        done = self.run_preforkd('-T', '-c', it.file)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        for line in (r'ready += "exec"', r'stop_signal += "TERM"', r'roll_at_once += 1'):
+            self.assertRegex(done.stdout, line)
+        self.assertNotRegex(done.stdout, r'allow|request_timeout|log_connections')
+
+    def test_program(self):
+        self.refused('pool "x" { listen = { "systemd:x" } workers = 1 app {} }',
+                     'the option "command" is missing')
+        self.refused(run(['server']), 'app: the program "server" must be an absolute path')
+        self.refused(run(['/nowhere/server']),
+                     'pool x: app: the program /nowhere/server: No such file')
+        self.refused(run(['/etc']), 'app: the program /etc is no regular file')
+        self.refused(run(['/etc/passwd']),
+                     "app: the pool's user can't execute the program /etc/passwd: Perm")
+
+    def test_words(self):
+        self.refused(app(section='ready = "soon"'), r'ready takes exec.*, not "soon"')
+        self.refused(app(section='stop_signal = "KILL"'), r'stop_signal takes .*TERM.*"KILL"')
+        self.refused(app(section='roll_at_once = 0'), r'roll_at_once')
+
+    def test_version_names_it(self):
+        self.assertRegex(self.run_preforkd('-V').stdout, r'\bapp\b')
+
+
+class Ends(Case):
+    """How a program is made to end, and what becomes of those that end by themselves."""
+
+    def hold(self, it):
+        """A connection that the program has in hand."""
+        connection = it.connect('x')
+        self.addCleanup(connection.close)
+        connection.sendall(b'hold\n')
+        self.assertEqual(client.read_exactly(connection, 5), b'held\n')
+        return connection
+
+    def test_stop_is_the_stop_signal(self):
+        it = self.start(app('workers = 3'))
+        self.ask_some(it, 'pid', 3)
+        workers = it.workers()
+        it.stop()
+        for pid in workers:
+            it.wait_for_log(rf' info: pool x: worker {pid} ended after [\d.]+ s '
+                            rf'pool=x pid={pid} exit=0 age=')
+
+    def test_program_that_leaves_it_to_the_signal(self):
+        it = self.start(run(['/bin/sleep', '1000'], 'workers = 2'))
+        worker = it.workers()[0]
+        it.stop()
+        it.wait_for_log(rf' info: pool x: worker {worker} ended by signal 15 \(Terminated\) after '
+                        rf'[\d.]+ s pool=x pid={worker} signal=TERM core=no age=')
+
+    def test_other_stop_signal(self):
+        script = ('import signal,sys,time\n'
+                  'signal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
+                  'signal.signal(signal.SIGUSR2, lambda *_: sys.exit(0))\n'
+                  'print("waiting", flush=True)\n'
+                  'while True: time.sleep(1000)')
+        it = self.start(run([PYTHON, '-I', '-c', script], section='stop_signal = "USR2"'))
+        worker, = it.workers()
+        it.wait_for_log('waiting')
+        it.stop()
+        it.wait_for_log(rf' info: pool x: worker {worker} ended after')
+
+    def test_one_that_does_not_obey_is_killed(self):
+        """By graceful_timeout after the signal, with its group."""
+        it = self.start(app('workers = 2 graceful_timeout = 1'))
+        it.announce(wording.OVERDUE, 'killed by signal')
+        child = int(self.ask(it, 'fork'))
+        self.hold(it)
+        it.stop()
+        it.wait_for_log(' warning: pool x: worker .* by us, not done within graceful_timeout')
+        wait_until(lambda: not processes.alive(child), 'the end of its child')
+
+    def test_retired_one_is_killed_in_time(self):
+        """A resize does not wait for ever for a program, since nobody knows what it has in hand."""
+        it = self.start(app('workers = 2 graceful_timeout = 1'))
+        it.announce(wording.OVERDUE, 'killed by signal')
+        held = [self.hold(it) for _ in range(2)]
+        it.reload(app('workers = 1 graceful_timeout = 1'))
+        it.wait_for_workers(1)
+        it.wait_for_log(' warning: pool x: worker .* by us, not done within graceful_timeout')
+        self.assertEqual(len(held), 2)
+
+    def test_connection_in_hand_is_finished(self):
+        it = self.start(app())
+        connection = self.hold(it)
+        it.kill(signal.SIGTERM)
+        it.wait_for_log(wording.STOPPING)
+        connection.sendall(b'x')
+        self.assertEqual(client.read_all(connection), b'done\n')
+        self.assertEqual(it.exited(), 0)
+
+    def test_stop_now_kills(self):
+        for number in (signal.SIGQUIT, signal.SIGTERM):
+            it = self.start(app('workers = 2'))
+            it.announce('killed by signal 9', 'by us')
+            child = int(self.ask(it, 'fork'))
+            self.hold(it)
+            it.kill(number)
+            it.wait_for_log(wording.STOPPING)
+            it.kill(number)
+            self.assertEqual(it.exited(), 0)
+            wait_until(lambda: not processes.alive(child), 'the end of its child')
+
+    def test_what_it_leaves_behind_is_killed(self):
+        it = self.start(app())
+        it.announce('killed by signal')
+        worker, = it.workers()
+        child = int(self.ask(it, 'fork'))
+        os.kill(worker, signal.SIGKILL)
+        it.wait_for_workers(1, without=[worker])
+        wait_until(lambda: not processes.alive(child), 'the end of its child')
+
+    def test_it_dies_with_the_master(self):
+        it = self.start(run([PYTHON, '-I', '-c', 'import signal,time\n'
+                             'for n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\n'
+                             'print("deaf", flush=True)\n'
+                             'while True: time.sleep(1000)'], 'workers = 3'))
+        wait_until(lambda: len(it.log.find('deaf')) == 3, 'three deaf ones')
+        workers = it.workers()
+        it.kill(signal.SIGKILL)
+        self.assertEqual(it.exited(), -signal.SIGKILL)
+        wait_until(lambda: not processes.reap_strays(set()), 'nothing is left', timeout=20)
+        self.assertFalse([pid for pid in workers if processes.alive(pid)])
+
+    def test_status_of_its_own(self):
+        """71 to 73 are ours in other pools; of a program they mean nothing."""
+        it = self.start(app())
+        for code in (3, 71, 72, 73):
+            worker = int(self.ask(it, 'pid'))
+            self.ask(it, f'exit {code}')
+            it.wait_for_log(rf' (notice|warning): pool x: worker {worker} exited with status '
+                            f'{code} after')
+            it.wait_for_workers(1, without=[worker])
+            wait_until(lambda: self.ask(it, 'pid') != str(worker), 'its successor')
+            it.announce(wording.BACKOFF)  # where it was not ready for a second
+
+
+class Fails(Case):
+    """Programs that go wrong."""
+
+    def start_fails(self, config, pattern):
+        it = self.make(config)
+        it.announce('err: ', 'warning: ', 'killed by signal')
+        it.launch()
+        self.assertEqual(it.exited(), 3)
+        it.wait_for_log(pattern)
+        return it
+
+    def test_ends_at_once(self):
+        it = self.start_fails(run(['/bin/sh', '-c', 'echo no such thing >&2; exit 7']),
+                              'no worker becomes ready: its program exited before it was ready: '
+                              'no such thing')
+        it.wait_for_log(r' exited with status 7 after 0\.\d s')
+
+    def test_goes_into_the_background(self):
+        it = self.start_fails(run(['/bin/sh', '-c', 'sleep 1000 & exit 0']),
+                              'no worker becomes ready: its program ended, with status 0, before '
+                              'it was ready: it must stay in the foreground')
+        it.wait_for_log(r' notice: pool x: worker \d+ ended after 0\.\d s, before it was ready: it '
+                        'must not go into the background')
+
+    def test_can_not_be_executed(self):
+        it = self.make(run(['@DIR@/program']))
+        it.put('program', '#!/nowhere/sh\n', mode=0o755)
+        it.announce('err: ', 'warning: ')
+        it.launch()
+        self.assertEqual(it.exited(), 3)
+        it.wait_for_log(rf"err: .*worker \d+ can't start: can't start {it.path('program')}: "
+                        'No such file or directory')
+
+    def test_reload_to_one_that_fails(self):
+        """The canary is the first to know; the old go on."""
+        it = self.start(app('workers = 3'))
+        old = it.workers()
+        it.announce('err: ', 'can\'t start')
+        lines = it.reload(run(['/bin/sh', '-c', 'echo not today >&2; exit 1'], 'workers = 3'),
+                          refused=True)
+        self.assertTrue(any('did not become ready' in line and 'not today' in line
+                            for line in lines), lines)
+        self.assertEqual(it.workers(), old)
+        self.assertIn(int(self.ask(it, 'pid')), old)
+        path = it.put('program', '#!/nowhere/sh\n', mode=0o755)
+        lines = it.reload(run([path], 'workers = 3'), refused=True)
+        self.assertTrue(any(f"can't start {path}: No such file" in line for line in lines), lines)
+        self.assertEqual(it.workers(), old)
+
+    def test_degraded_while_it_fails(self):
+        """It serves, then something that it needs is gone."""
+        it = self.make(run(['@DIR@/program'], 'workers = 2'))
+        it.put('program', '#!/bin/sh\nexec sleep 1000\n', mode=0o755)
+        it.launch().ready()
+        it.announce(wording.BACKOFF, 'killed by signal')
+        it.put('program', '#!/bin/sh\nexit 1\n', mode=0o755)
+        victim = it.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        it.wait_for_log(wording.BACKOFF)
+        it.kill(signal.SIGUSR1)
+        it.wait_for_log(r'pool x: degraded, 1 of 2 workers ready')
+        it.put('program', '#!/bin/sh\nexec sleep 1000\n', mode=0o755)
+        it.wait_for_workers(2, without=[victim])
+
+    def test_one_that_closes_its_listener(self):
+        """Costs nobody but itself."""
+        it = self.start(run(['/bin/sh', '-c', 'exec 0<&- 3<&-; exec sleep 1000'])
+                        + 'pool "echo" { listen = { "systemd:echo" } workers = 1 echo {} }\n')
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+        with it.connect('x'):  # which nobody refuses
+            pass
+        self.assertEqual(len(it.workers()), 2)
+
+    def test_one_that_sets_it_nonblocking(self):
+        """An echo worker that gets the address, while the flag is set again and again, sleeps."""
+        script = ('import os,signal,time\n'
+                  'signal.signal(15, signal.SIG_IGN)\n'
+                  'while True: os.set_blocking(0, False); time.sleep(0.001)')
+        it = self.start(run([PYTHON, '-I', '-c', script], 'workers = 1 graceful_timeout = 600'))
+        it.announce(wording.OVERDUE, 'killed by signal')
+        old, = it.workers()
+        it.reload('pool "x" { listen = { "systemd:x" } workers = 1 echo {} }')
+        new, = it.workers('x')
+        self.assertTrue(processes.alive(old))
+        for _ in range(20):
+            self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
+        before, began = processes.cpu_seconds(new), processes.cpu_seconds(old)
+        wait_until(lambda: processes.cpu_seconds(old) > began + 0.02, 'some time')
+        self.assertLess(processes.cpu_seconds(new) - before, 0.05)
+        os.kill(old, signal.SIGKILL)
+
+
+if __name__ == '__main__':
+    daemon.main()
