@@ -243,6 +243,49 @@ static void put_times(const struct report *report)
                           &snapshot->pools[i].wait);
 }
 
+/* --- of processes -------------------------------------------------------------------------- */
+
+static void put_processor_time(const struct report *report)
+{
+    open_family(report, "cpu_seconds", COUNTER,
+                "Processor time of workers and of what they ran, the dead ones' too.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used || pool->age < 0)
+            continue;
+        begin(report, "cpu_seconds", "_total", pool->name, "mode", "user");
+        put_seconds(report->out, pool->cpu_user);
+        begin(report, "cpu_seconds", "_total", pool->name, "mode", "system");
+        put_seconds(report->out, pool->cpu_system);
+    }
+}
+
+static void put_memory(const struct report *report)
+{
+    open_family(report, "memory_bytes", GAUGE,
+                "Memory of workers and of the programs that they run, as read in turns.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used || pool->age < 0)
+            continue;
+        begin(report, "memory_bytes", "", pool->name, NULL, NULL);
+        fprintf(report->out, "%" PRId64 "\n", pool->memory);
+    }
+}
+
+static void put_ages(const struct report *report)
+{
+    open_family(report, "process_age_seconds", GAUGE,
+                "How long ago the process was read whose figures are the oldest.");
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used || pool->age < 0)
+            continue;
+        begin(report, "process_age_seconds", "", pool->name, NULL, NULL);
+        put_seconds(report->out, pool->age);
+    }
+}
+
 /* --- of a listener ------------------------------------------------------------------------- */
 
 struct listener_name {
@@ -363,6 +406,9 @@ static void put_report(const struct report *report)
         put_number(report, &numbers[i]);
     put_refusals(report);
     put_times(report);
+    put_processor_time(report);
+    put_memory(report);
+    put_ages(report);
     put_queues(report, "queue_depth", "Connections that wait at the listener to be accepted.",
                depth_of);
     put_queues(report, "queue_capacity", "How many connections can wait at the listener.", room_of);

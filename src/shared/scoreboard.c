@@ -132,6 +132,8 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
         if (pool->used)
             continue;
         *pool = (struct scoreboard_pool){.state_since = clock_now()};
+        if (board->shown[i].user || board->shown[i].system)
+            board->shown[i] = (struct shown_time){0};
         snprintf(pool->name, sizeof pool->name, "%s", name);
         pool->used = 1;
         if (board->pools_end <= (uint32_t)i)

@@ -56,12 +56,12 @@ struct snapshot_pool {
     struct histogram service, wait;
     uint64_t retirements, deaths;
 
-    /* Of the workers, the dead ones too, and of what they ran and waited for; and how long ago that
-     * was read of the one that was read first. Age -1: nothing is known. */
-    usec cpu_user, cpu_system, cpu_age;
-    /* Of the living, and of programs that they run: see figures. */
+    usec dead_user, dead_system; /* processor time of workers that ended, and of what they ran */
+    /* The same of all workers; the memory of the living, and of programs that they run: see figures.
+     * Both as old as what was read longest ago; -1: not read, or not all of it is shown to us. */
+    usec cpu_user, cpu_system;
     int64_t memory; /* bytes */
-    usec memory_age;
+    usec age;
 };
 
 struct snapshot {
