@@ -73,7 +73,7 @@ const struct option_row pool_rows[] = {
     POOL(max_requests, OPTION_NUMBER, RANGE(0, 1000000000), .fallback = "0"),
     POOL(request_timeout, OPTION_SECONDS, RANGE(0, SECONDS_MAX), .fallback = "0",
          .flags = OPTION_LIVE),
-    POOL(slow_threshold, OPTION_SECONDS, RANGE(0, SECONDS_MAX)),
+    POOL(slow_threshold, OPTION_SECONDS, RANGE(0, SECONDS_MAX), .flags = OPTION_LIVE),
     POOL(graceful_timeout, OPTION_SECONDS, RANGE(0, SECONDS_MAX), .flags = OPTION_LIVE),
     POOL(idle_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "60"),
     POOL(ready_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "30",

@@ -36,6 +36,7 @@ struct service {
     int pause_msec;          /* set by serve: how long the worker should take no other connection */
     const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
+    struct shown_time *shown;       /* of the board, which alone may be written to; the same */
     const struct scoreboard *board; /* of all pools, where the handler `reads_board`; else NULL */
     unsigned seats;                 /* how many connections the pool serves at once, at most */
     int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */

@@ -38,11 +38,12 @@ static const char *const kept[] = {"request_timeout", NULL};
 #if HAVE_MICROHTTPD
 
 static const struct status_http *http;
-static struct figures figures;
+static struct figures figures = {.processes = true};
 
 /* Whoever asks is told what is so now. */
 static const struct figures *look_again(const struct service *service)
 {
+    figures.shown = service->shown;
     figures_look(&figures, service->board, clock_now());
     return &figures;
 }

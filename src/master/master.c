@@ -189,7 +189,7 @@ static void reap_one(struct master *master, pid_t pid, int status, const struct 
             bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
             bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
             worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
-            spawn_reaped(worker, status, usage, now);
+            spawn_reaped(&master->realm.spawner, worker, status, usage, now);
             return;
         }
     }

@@ -6,6 +6,7 @@
 #include "ending.h"
 #include "mourning.h"
 #include "roll.h"
+#include "slow.h"
 #include "speaker.h"
 
 #include <errno.h>
@@ -438,13 +439,16 @@ static usec request_limit(const struct pool *pool)
 
 /* Looks after each worker; returns when that must be done again. Before grace_until nobody is judged
  * late, since it may be us who were. */
-static usec tend_living(struct pool *pool, usec grace_until, usec now)
+static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
 {
-    usec limit = request_limit(pool), next = USEC_NEVER;
+    usec limit = request_limit(pool), next = USEC_NEVER, grace_until = spawner->grace_until;
+    usec slow = pool->conf->slow_threshold * USEC_SECOND;
     bool judged = now >= grace_until;
     for (struct worker *w = pool->ring.first; w; w = w->next) {
         if (limit)
             next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
+        if (slow)
+            next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
             next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
         else if (spawn_is_ready(w) && w->role != ROLE_RETIRING)
@@ -529,7 +533,7 @@ usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births
     if (census.outdated)
         retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
     next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
-    next = clock_earlier(next, tend_living(pool, spawner->grace_until, now));
+    next = clock_earlier(next, tend_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)
         return now;

@@ -82,6 +82,13 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
     snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
 }
 
+/* The program before has told of the request that it showed as slow. */
+static usec told_of(const struct scoreboard *board, const struct slot *slot)
+{
+    uint32_t entry = slot->slow;
+    return entry && entry <= SCOREBOARD_SLOW ? board->slow[entry - 1].since : 0;
+}
+
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct config *config, const struct pool_config *conf,
                            struct lines_rate *rate)
@@ -109,6 +116,8 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .program_deadline = saved->program_deadline,
         .mourned = true,
     };
+    worker->slow_told = told_of(spawner->board, worker->slot);
+    worker->slot->slow = 0;
     config_ref(config);
     lines_adopt(&worker->lines, spawner->loop, conf->name, rate, (int)saved->error_fd);
     worker->lines.pid = worker->pid;
@@ -248,7 +257,22 @@ static void note_life(struct worker *worker, const struct rusage *usage)
     worker->memory = usage->ru_maxrss * 1024;
 }
 
-void spawn_reaped(struct worker *worker, int status, const struct rusage *usage, usec now)
+/* Whoever reads meanwhile must not add what the process used to what the dead ones did, nor miss
+ * it. */
+static void settle(struct scoreboard *board, struct worker *worker)
+{
+    struct scoreboard_pool *pool = &board->pools[worker->board_pool];
+    scoreboard_begin_move(board);
+    pool->cpu_user += worker->cpu_user;
+    pool->cpu_system += worker->cpu_system;
+    worker->slot->pid = worker->pid = 0;
+    worker->slot->slow = 0;
+    worker->slow = 0;
+    scoreboard_end_move(board);
+}
+
+void spawn_reaped(const struct spawner *spawner, struct worker *worker, int status,
+                  const struct rusage *usage, usec now)
 {
     worker->status = status;
     worker->died = now;
@@ -263,7 +287,7 @@ void spawn_reaped(struct worker *worker, int status, const struct rusage *usage,
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     sources_forget(worker->slot);
     worker->slot->state = SLOT_WAITING;
-    worker->slot->pid = worker->pid = 0;
+    settle(spawner->board, worker);
 }
 
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline)

@@ -30,7 +30,10 @@ struct spawner {
                                writing would cost each of them a page of their own */
     int bell;               /* an eventfd that workers ring when they are ready */
     pid_t master;
-    int lowest_free;  /* no slot below it is free */
+    int lowest_free;                       /* no slot below it is free */
+    uint32_t slow_owners[SCOREBOARD_SLOW]; /* who has which entry of the slow: a slot, plus 1 */
+    usec slow_second;                      /* since when lines about them were counted, */
+    int slow_lines;                        /* and how many there were */
     usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
 };
 
@@ -64,6 +67,13 @@ struct worker {
     usec deadline;
     pid_t overdue_program; /* the process group that was told to end; 0: none */
     usec program_deadline; /* and when it is killed */
+
+    /* Its request, where that is slow: see master/slow. */
+    int slow;                 /* the entry, plus 1; 0: none */
+    usec slow_since;          /* when the one began that was looked into */
+    usec slow_told;           /* the same of the one that was told of */
+    usec slow_next;           /* when to look again */
+    usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
     usec respawn_at;    /* of a dead one */
@@ -118,8 +128,9 @@ void spawn_set_ready(struct worker *worker, usec now);
 /* It is to be no free seat any more, whatever it is doing. */
 void spawn_set_retiring(struct worker *worker);
 
-/* Notes that wait4(2) reported it; ends what it left running. */
-void spawn_reaped(struct worker *worker, int status, const struct rusage *usage, usec now);
+/* Notes that wait4(2) reported it; ends what it left running. What it used stays with its pool. */
+void spawn_reaped(const struct spawner *spawner, struct worker *worker, int status,
+                  const struct rusage *usage, usec now);
 
 /* Sends a signal to a live one, and notes when a harder one is due. */
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);

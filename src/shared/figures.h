@@ -1,11 +1,15 @@
 /*
  * figures - what a reporter asks the kernel, beside what stands in the scoreboard: how many
- * connections wait at each listener.
+ * connections wait at each listener; what processor time and memory each worker has taken.
  *
  * Owns:      what was last heard. Each reporter has its own.
- * Knows not: how it is shown.
- * Called by: those who make reports.
- * Runs in:   any process that has the scoreboard mapped, be it for reading alone.
+ * Knows not: pools, and how it is shown.
+ * Called by: those who make reports; snapshot, which adds it up.
+ * Runs in:   any process that has the scoreboard mapped, be it for reading alone. Processes are for
+ *            those alone that may take their time: the master isn't one.
+ *
+ * To look at ten thousand processes takes half a second. So they are read in turns, some at each
+ * look, and each has its age.
  */
 #ifndef PREFORKD_SHARED_FIGURES_H
 #define PREFORKD_SHARED_FIGURES_H
@@ -13,12 +17,38 @@
 #include "queue.h"
 #include "scoreboard.h"
 
+#include <stdbool.h>
+
+enum { FIGURES_A_LOOK = 256 }; /* processes, and as many as 5 ms are enough for */
+
+/* A worker, and the program that it runs. */
+struct figures_process {
+    pid_t pid;
+    usec born;         /* of the worker: who has its pid later was born later */
+    usec read_at;      /* 0: not yet; -1: it isn't shown to us */
+    usec user, system; /* processor time, with that of what it ran and waited for */
+    int64_t memory;    /* bytes: pages that no file backs and that aren't shared by intention */
+};
+
 struct figures {
+    bool processes; /* are read: to be set before the first look */
+    /* The scoreboard's, where that may be written to: what is shown of processor time is noted
+     * there, so that no reporter shows less than another did before. Else NULL. */
+    struct shown_time *shown;
+    usec looked_at;
     struct queues queues;
+    struct figures_process *list; /* by slot */
+    int room;
+    int next; /* the slot to begin with */
 };
 
 /* Asks again. */
 void figures_look(struct figures *figures, const struct scoreboard *board, usec now);
 void figures_done(struct figures *figures);
+
+/* What is known of the worker that is now in a slot; NULL: nothing yet, but that it had used nothing
+ * when it was born. */
+const struct figures_process *figures_process(const struct figures *figures,
+                                              const struct scoreboard *board, int slot);
 
 #endif

@@ -65,6 +65,7 @@ struct scoreboard *scoreboard_open(int *fd)
     board->slot_size = sizeof(struct slot);
     board->master = getpid();
     board->started = clock_now();
+    board->started_at = clock_real();
     if (getrandom(&board->seed, sizeof board->seed, GRND_NONBLOCK) < 0)
         board->seed = (uint64_t)board->started; /* so early after boot that there is none yet */
     *fd = memory;
@@ -132,6 +133,8 @@ int scoreboard_add_pool(struct scoreboard *board, const char *name)
         if (pool->used)
             continue;
         *pool = (struct scoreboard_pool){.state_since = clock_now()};
+        if (board->shown[i].user || board->shown[i].system)
+            board->shown[i] = (struct shown_time){0};
         snprintf(pool->name, sizeof pool->name, "%s", name);
         pool->used = 1;
         if (board->pools_end <= (uint32_t)i)

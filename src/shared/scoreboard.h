@@ -184,6 +184,12 @@ struct death {
     char last[128];               /* line of standard error; empty: none */
 };
 
+/* The most processor time of a pool that a reporter has shown, usec. Written by reporters, any of
+ * them. */
+struct shown_time {
+    _Atomic int64_t user, system;
+};
+
 /* A process, as /proc shows it. */
 struct slow_process {
     pid_t pid;
@@ -212,8 +218,9 @@ struct scoreboard {
     uint32_t version;
     uint32_t slot_size;
     _Atomic(pid_t) master;
-    int64_t started;  /* usec; when the first master did */
-    char release[16]; /* version of the master's program */
+    int64_t started;    /* usec; when the first master did */
+    int64_t started_at; /* the same since 1970 */
+    char release[16];   /* version of the master's program */
     uint32_t generation;
     uint32_t reloads, reloads_refused, upgrades;
     int64_t reloaded;                /* usec since 1970: the last one, done or refused; 0 none */
@@ -229,6 +236,7 @@ struct scoreboard {
     alignas(4096) struct scoreboard_listener listeners[SCOREBOARD_LISTENERS];
     alignas(4096) struct death deaths[SCOREBOARD_DEATHS];
     alignas(4096) struct slow slow[SCOREBOARD_SLOW];
+    alignas(4096) struct shown_time shown[SCOREBOARD_POOLS];
     alignas(4096) _Atomic uint64_t rates[SCOREBOARD_RATES]; /* see shared/sources */
     alignas(4096) struct slot slots[SCOREBOARD_SLOTS];
 };

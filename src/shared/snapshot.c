@@ -145,9 +145,8 @@ static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *
     histogram_add(&to->wait, &from->wait);
     to->retirements = from->retirements;
     to->deaths = from->deaths;
-    to->cpu_user = from->cpu_user;
-    to->cpu_system = from->cpu_system;
-    to->cpu_age = to->memory_age = -1;
+    to->dead_user = to->cpu_user = from->cpu_user;
+    to->dead_system = to->cpu_system = from->cpu_system;
 }
 
 static void count_worker(struct snapshot_pool *pool, const struct snapshot_worker *worker)
@@ -173,13 +172,33 @@ static void add_work(struct snapshot_pool *pool, const struct slot *slot)
     histogram_add(&pool->wait, &slot->wait);
 }
 
-static void add_slot(const struct scoreboard *board, int number, struct snapshot *snapshot)
+/* What was read of its process. One that wasn't yet had used nothing when it was born. */
+static void add_process(struct snapshot_pool *pool, const struct figures_process *process,
+                        usec born, usec now)
+{
+    usec age = snapshot_span(process ? process->read_at : born, now);
+    bool hidden = process && process->read_at < 0;
+    if (process) {
+        pool->cpu_user += process->user;
+        pool->cpu_system += process->system;
+        pool->memory += process->memory;
+    }
+    if (hidden)
+        pool->age = -1;
+    else if (pool->age >= 0 && age > pool->age)
+        pool->age = age;
+}
+
+static void add_slot(const struct scoreboard *board, const struct figures *figures, int number,
+                     struct snapshot *snapshot)
 {
     struct snapshot_worker worker;
+    struct slow slow;
     if (!snapshot_worker(board, number, &worker) || worker.pool >= (uint32_t)snapshot->count)
         return;
     struct snapshot_pool *pool = &snapshot->pools[worker.pool];
     count_worker(pool, &worker);
+    pool->slow += snapshot_slow(board, &worker, &slow);
     pool->accepted += worker.accepted;
     pool->served += worker.served;
     pool->errors += worker.errors;
@@ -188,6 +207,8 @@ static void add_slot(const struct scoreboard *board, int number, struct snapshot
         pool->refused[i] += slot->refused[i];
     if (worker.accepted)
         add_work(pool, slot);
+    if (figures && worker.pid)
+        add_process(pool, figures_process(figures, board, number), worker.born, figures->looked_at);
     if (worker.state == SLOT_BUSY && worker.since > pool->busy_since)
         pool->busy_since = worker.since;
 }
@@ -203,27 +224,48 @@ static void judge_fullness(struct snapshot_pool *pool)
         pool->state_since = pool->busy_since;
 }
 
-static void look(const struct scoreboard *board, struct snapshot *snapshot)
+static void look(const struct scoreboard *board, const struct figures *figures,
+                 struct snapshot *snapshot)
 {
     int slots = snapshot_slots(board);
     memset(snapshot->pools, 0, (size_t)snapshot->count * sizeof *snapshot->pools);
     for (int i = 0; i < snapshot->count; i++)
         copy_pool(&board->pools[i], &snapshot->pools[i]);
+    for (int i = 0; i < snapshot->count && (!figures || !figures->processes); i++)
+        snapshot->pools[i].age = -1;
     for (int i = 0; i < slots; i++)
-        add_slot(board, i, snapshot);
+        add_slot(board, figures, i, snapshot);
 }
 
 /* While counts move from a slot to its pool they could be seen in neither, and a sum would go back:
  * then it is looked again. Not for ever, since any worker can write that they move. */
-static void look_in_peace(const struct scoreboard *board, struct snapshot *snapshot)
+static void look_in_peace(const struct scoreboard *board, const struct figures *figures,
+                          struct snapshot *snapshot)
 {
     for (int tries = 0; tries < LOOKS_MOST; tries++) {
         uint32_t moves = atomic_load_explicit(&board->moves, memory_order_acquire);
-        look(board, snapshot);
+        look(board, figures, snapshot);
         atomic_thread_fence(memory_order_acquire);
         if (moves % 2 == 0 && moves == atomic_load_explicit(&board->moves, memory_order_relaxed))
             return;
     }
+}
+
+/* The more of the two, in both. Reporters may do that at the same time. */
+static void raise_to(_Atomic int64_t *noted, usec *shown)
+{
+    int64_t before = *noted;
+    while (before < *shown && !atomic_compare_exchange_weak(noted, &before, *shown))
+        continue;
+    if (before > *shown)
+        *shown = before;
+}
+
+/* What one reporter has read lately, another has perhaps not. */
+static void note_time(struct shown_time *shown, struct snapshot_pool *pool)
+{
+    raise_to(&shown->user, &pool->cpu_user);
+    raise_to(&shown->system, &pool->cpu_system);
 }
 
 static void add_queues(const struct scoreboard *board, const struct figures *figures,
@@ -250,9 +292,12 @@ struct snapshot *snapshot_take(const struct scoreboard *board, const struct figu
     if (!snapshot)
         return NULL;
     snapshot->count = count;
-    look_in_peace(board, snapshot);
+    look_in_peace(board, figures, snapshot);
     add_queues(board, figures, snapshot);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         judge_fullness(&snapshot->pools[i]);
+        if (figures && figures->shown && snapshot->pools[i].age >= 0)
+            note_time(&figures->shown[i], &snapshot->pools[i]);
+    }
     return snapshot;
 }

@@ -49,6 +49,7 @@ struct snapshot_pool {
     int retiring; /* told to finish, or of an earlier generation */
     int waiting;  /* dead ones, to be replaced after a delay */
 
+    int slow;   /* of the busy: their request takes longer than slow_threshold */
     int queued; /* connections that wait at its listeners; -1: of none it is known */
 
     uint64_t accepted, served, errors, refused[REFUSALS];
@@ -56,12 +57,12 @@ struct snapshot_pool {
     struct histogram service, wait;
     uint64_t retirements, deaths;
 
-    /* Of the workers, the dead ones too, and of what they ran and waited for; and how long ago that
-     * was read of the one that was read first. Age -1: nothing is known. */
-    usec cpu_user, cpu_system, cpu_age;
-    /* Of the living, and of programs that they run: see figures. */
+    usec dead_user, dead_system; /* processor time of workers that ended, and of what they ran */
+    /* The same of all workers; the memory of the living, and of programs that they run: see figures.
+     * Both as old as what was read longest ago; -1: not read, or not all of it is shown to us. */
+    usec cpu_user, cpu_system;
     int64_t memory; /* bytes */
-    usec memory_age;
+    usec age;
 };
 
 struct snapshot {

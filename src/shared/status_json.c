@@ -124,6 +124,24 @@ static void put_size(json_t *object, const struct snapshot_pool *pool)
     document_number(object, "waiting", pool->waiting);
 }
 
+/* Null where the age is unknown. */
+static json_t *cpu_object(usec user, usec system, usec age)
+{
+    json_t *object = age >= 0 ? json_object() : json_null();
+    document_exact(object, "user", user);
+    document_exact(object, "system", system);
+    document_seconds(object, "age", age);
+    return object;
+}
+
+static json_t *memory_object(const struct snapshot_pool *pool)
+{
+    json_t *object = pool->age >= 0 ? json_object() : json_null();
+    document_number(object, "bytes", pool->memory);
+    document_seconds(object, "age", pool->age);
+    return object;
+}
+
 static void put_counts(json_t *object, const struct snapshot_pool *pool)
 {
     json_t *refused = json_object();
@@ -139,8 +157,9 @@ static void put_counts(json_t *object, const struct snapshot_pool *pool)
     document_number(object, "bytes_out", (long long)pool->bytes_out);
     json_object_set_new(object, "service_time", histogram_object(&pool->service));
     json_object_set_new(object, "queue_wait", histogram_object(&pool->wait));
-    json_object_set_new(object, "cpu", json_null());
-    json_object_set_new(object, "memory", json_null());
+    json_object_set_new(object, "cpu", cpu_object(pool->cpu_user, pool->cpu_system, pool->age));
+    json_object_set_new(object, "memory", memory_object(pool));
+    json_object_set_new(object, "cpu_ended", cpu_object(pool->dead_user, pool->dead_system, 0));
 }
 
 static json_t *pool_object(const struct snapshot_pool *pool, usec now)

@@ -44,7 +44,7 @@ static void show_state(struct lane *lane, enum slot_state state, const char *wor
  * one asked about before did; and where one that took long is followed at once by the next. No word
  * of the pool's is needed for that, which somebody would have to count free seats for. */
 enum { WAIT_SAMPLE = 32 };
-#define TAKES_LONG (10 * USEC_SECOND / 1000)
+#define TAKES_LONG (USEC_SECOND / 10)
 #define AT_ONCE    (USEC_SECOND / 1000)
 
 static bool likely_waited(const struct lane *lane, usec idle)

@@ -159,6 +159,7 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.notify = birth->notify;
     lane.service.watchdog = birth->watchdog;
     lane.service.board = lane.handler->reads_board ? birth->board : NULL;
+    lane.service.shown = lane.handler->reads_board ? birth->board->shown : NULL;
 }
 
 static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
@@ -176,14 +177,15 @@ static bool protect(const void *from, size_t size, int protection)
 }
 
 /* Who speaks with strangers about all pools needs to write of none but its own: its slot, the words
- * that its pool's workers share, and what limits per source count by. */
+ * that its pool's workers share, what limits per source count by, and what it has shown. */
 static void shield_board(const struct worker_birth *birth)
 {
     struct scoreboard *board = birth->board;
     struct scoreboard_pool *pool = &board->pools[birth->board_pool];
     bool done = protect(board, sizeof *board, PROT_READ) &&
                 protect(birth->slot, sizeof *birth->slot, PROT_READ | PROT_WRITE) &&
-                protect(pool, sizeof *pool, PROT_READ | PROT_WRITE);
+                protect(pool, sizeof *pool, PROT_READ | PROT_WRITE) &&
+                protect(board->shown, sizeof board->shown, PROT_READ | PROT_WRITE);
     if (done && lane.gate)
         done = protect(board->rates, sizeof board->rates, PROT_READ | PROT_WRITE);
     if (!done)

@@ -31,7 +31,7 @@ static int open_board(const char *pid)
 
 static char *report(const struct scoreboard *board, const char *word)
 {
-    static struct figures figures;
+    static struct figures figures = {.processes = true};
     figures_look(&figures, board, clock_now());
     if (strcmp(word, "status") == 0)
         return status_text(board, &figures, clock_now());

@@ -114,7 +114,7 @@ static const struct {
     {"max_workers = 9 min_workers = 0 echo {}", "workers = 9 echo {} backlog = 7", POOL_RESIZED,
      "0...9 to 9 and 1 more"},
     {ONE, ONE "request_timeout = 5", POOL_ADJUSTED, "request_timeout 0 to 5"},
-    {ONE, ONE "slow_threshold = 5", POOL_REPLACED, "slow_threshold 0 to 5"},
+    {ONE, ONE "slow_threshold = 5", POOL_ADJUSTED, "slow_threshold 0 to 5"},
     {ONE, ONE "socket_mode = 0600", POOL_ADJUSTED, "socket_mode 0660 to 0600"},
     {ONE, ONE "graceful_timeout = 7", POOL_ADJUSTED, "graceful_timeout 30 to 7"},
     {ONE, ONE "keepalive = 0 ready_timeout = 1", POOL_ADJUSTED, "keepalive 60 to 0 and 1 more"},

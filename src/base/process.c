@@ -1,0 +1,142 @@
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Reads such a file, of which the first bytes are all that is wanted. Its length, or -errno. */
+static int read_file(pid_t pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, text, size - 1);
+    int error = n < 0 ? -errno : 0;
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return error ? error : (int)n;
+}
+
+static usec from_ticks(unsigned long long ticks)
+{
+    static long a_second;
+    if (!a_second)
+        a_second = sysconf(_SC_CLK_TCK);
+    return (usec)(ticks * (unsigned long long)USEC_SECOND / (unsigned long long)a_second);
+}
+
+/* Its name, in brackets, may have any character in it, brackets too. */
+static const char *take_command(const char *text, char command[static PROCESS_COMMAND])
+{
+    const char *begin = strchr(text, '('), *end = strrchr(text, ')');
+    if (!begin || !end || end < begin)
+        return NULL;
+    size_t length = (size_t)(end - begin - 1);
+    if (length > PROCESS_COMMAND - 1)
+        length = PROCESS_COMMAND - 1;
+    memcpy(command, begin + 1, length);
+    command[length] = '\0';
+    return end + 1;
+}
+
+int process_stat(pid_t pid, struct process_stat *stat)
+{
+    char text[1024];
+    struct process_stat found = {0};
+    int parent, length = read_file(pid, "stat", text, sizeof text);
+    unsigned long long user, system, children_user, children_system;
+    if (length < 0)
+        return length == -ENOENT ? -ESRCH : length;
+    const char *rest = take_command(text, found.command);
+    if (!rest ||
+        sscanf(rest, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", &found.state,
+               &parent, &user, &system, &children_user, &children_system) != 6)
+        return -EBADMSG;
+    found.parent = parent;
+    found.user = from_ticks(user);
+    found.system = from_ticks(system);
+    found.children_user = from_ticks(children_user);
+    found.children_system = from_ticks(children_system);
+    *stat = found;
+    return 0;
+}
+
+int process_memory(pid_t pid, int64_t *bytes)
+{
+    char text[128];
+    unsigned long long resident, shared;
+    int length = read_file(pid, "statm", text, sizeof text);
+    if (length < 0)
+        return length;
+    if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2)
+        return -EBADMSG;
+    *bytes = (int64_t)(resident > shared ? resident - shared : 0) * sysconf(_SC_PAGESIZE);
+    return 0;
+}
+
+int process_schedule(pid_t pid, usec *running, usec *waiting)
+{
+    char text[128];
+    unsigned long long on, ready;
+    int length = read_file(pid, "schedstat", text, sizeof text);
+    if (length < 0)
+        return length;
+    if (sscanf(text, "%llu %llu", &on, &ready) != 2)
+        return -EBADMSG;
+    *running = (usec)(on / 1000);
+    *waiting = (usec)(ready / 1000);
+    return 0;
+}
+
+int process_channel(pid_t pid, char *text, size_t size)
+{
+    int length = read_file(pid, "wchan", text, size);
+    if (length < 0)
+        return length;
+    if (strcmp(text, "0") == 0)
+        text[0] = '\0';
+    return 0;
+}
+
+/* "running", or the number and then what the registers hold; -1 where it is in the kernel for
+ * something else. */
+int process_call(pid_t pid, int *number)
+{
+    char text[256], *end;
+    int length = read_file(pid, "syscall", text, sizeof text);
+    if (length < 0)
+        return length;
+    long found = strtol(text, &end, 10);
+    *number = end == text || found < 0 ? -1 : (int)found;
+    return 0;
+}
+
+const char *process_call_name(int number)
+{
+    static const char *const names[] = {
+#include "calls.h"
+    };
+    return number >= 0 && number < (int)(sizeof names / sizeof *names) ? names[number] : NULL;
+}
+
+int process_children(pid_t pid, pid_t *list, int most)
+{
+    char name[48], text[2048], *at = text, *end;
+    int count = 0;
+    snprintf(name, sizeof name, "task/%d/children", (int)pid);
+    int length = read_file(pid, name, text, sizeof text);
+    if (length < 0)
+        return length;
+    for (; count < most; at = end) {
+        long child = strtol(at, &end, 10);
+        if (end == at || *end != ' ') /* the last one may be cut off */
+            break;
+        list[count++] = (pid_t)child;
+    }
+    return count;
+}

@@ -1,0 +1,56 @@
+/*
+ * process - what /proc tells of a process.
+ *
+ * Owns:      the form of those files.
+ * Knows not: whose process it is, why somebody asks.
+ * Called by: figures (processor time and memory of workers), master/slow (what one is at).
+ * Runs in:   the master, status workers.
+ *
+ * Nothing here waits for the process that is asked about. cmdline, environ, maps and smaps do: they
+ * take the lock of its memory, which one that hangs in the kernel may hold for as long as it hangs.
+ * So it is known by its name of 15 characters in `stat`, and its memory by `statm`.
+ */
+#ifndef PREFORKD_BASE_PROCESS_H
+#define PREFORKD_BASE_PROCESS_H
+
+#include "clock.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { PROCESS_COMMAND = 16 };
+
+struct process_stat {
+    char command[PROCESS_COMMAND];
+    char state; /* a letter, as in proc(5) */
+    pid_t parent;
+    usec user, system; /* its processor time, */
+    usec children_user,
+        children_system; /* and that of those it has waited for; in ticks of 10 ms */
+};
+
+/* 0, or -errno: outputs are untouched then. -ESRCH: there is none, or it can't be seen. */
+int process_stat(pid_t pid, struct process_stat *stat);
+
+/* Its pages in memory that are no file's and not shared by intention, in bytes. What it has from its
+ * parent, unchanged, counts here, though both share it: only smaps knows that. */
+int process_memory(pid_t pid, int64_t *bytes);
+
+/* Its first thread's time on a processor, and ready for one: exact. */
+int process_schedule(pid_t pid, usec *running, usec *waiting);
+
+/* Where in the kernel it sleeps: a function's name; empty where it doesn't. -EACCES: not shown to
+ * us. */
+int process_channel(pid_t pid, char *text, size_t size);
+
+/* The number of the system call that it is in; -1 where it is in none. -EACCES: not shown to us. */
+int process_call(pid_t pid, int *number);
+
+/* The name of a system call; NULL where we know none. */
+const char *process_call_name(int number);
+
+/* Its children, `most` at most: how many, or -errno: -ENOENT where the kernel keeps no such list. */
+int process_children(pid_t pid, pid_t *list, int most);
+
+#endif
