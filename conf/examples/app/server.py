@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""An HTTP server by Python's own library. Descriptor 3 is the listener; told to stop, it finishes the
-request in hand."""
+"""An HTTP server by Python's own library. Descriptor 3 is the listener; told to stop, it finishes
+the request in hand."""
 
 import http.server
 import os
