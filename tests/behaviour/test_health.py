@@ -62,8 +62,8 @@ class Health(Case):
         self.wait_for(it, 200, r'^ok\n$')
 
     def test_full_of_short_connections(self):
-        """None takes as long as a second, so that at no look a seat was taken for long; and yet none
-        is free."""
+        """None takes as long as a second, so that at no look a seat was taken for long; and yet
+        none is free."""
         it = self.start(STATUS % 1 + daemon.shell('sleep 0.2'))
         crowd = [it.connect('x') for _ in range(30)]
         for connection in crowd:
