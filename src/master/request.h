@@ -25,7 +25,7 @@ struct request {
     struct message_request words; /* point into the client's memory */
     bool json;
     bool coloured; /* it goes to a terminal that shows colours */
-    pid_t pid; /* of who asks; 0: not to be seen from here */
+    pid_t pid;     /* of who asks; 0: not to be seen from here */
     uid_t uid;
 
     struct scroll said, failed; /* for standard output, and for standard error */
