@@ -187,6 +187,24 @@ static void print_slow(const struct report *report)
     }
 }
 
+/* A line for each program that says how it is. */
+static void print_statuses(const struct report *report)
+{
+    const struct snapshot *snapshot = report->snapshot;
+    struct snapshot_worker worker;
+    char status[TEXT_CLEAN(SCOREBOARD_REASON)];
+    bool first = true;
+    for (int i = 0; i < snapshot_slots(report->board); i++) {
+        if (!snapshot_worker(report->board, i, &worker) ||
+            worker.pool >= (uint32_t)snapshot->count ||
+            !snapshot_status(report->board, &worker, status))
+            continue;
+        fprintf(report->out, "%spool %s: worker %d: %s\n", first ? "\n" : "",
+                snapshot->pools[worker.pool].name, (int)worker.pid, status);
+        first = false;
+    }
+}
+
 /* How many wait, and how many could. */
 static void add_queue(const struct report *report, struct table *table,
                       const struct scoreboard_listener *listener)
@@ -233,6 +251,7 @@ char *status_text(const struct scoreboard *board, const struct figures *figures,
     whole = print_times(&report) && whole;
     print_troubles(&report);
     print_slow(&report);
+    print_statuses(&report);
     whole = print_listeners(&report) && whole;
     free(snapshot);
     return text_close(&text, whole);
