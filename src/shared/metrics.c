@@ -56,8 +56,10 @@ static void begin(const struct report *report, const char *name, const char *end
     fputs("} ", out);
 }
 
+/* A time that somebody spoiled is none. */
 static void put_seconds(FILE *out, usec span)
 {
+    span = span < 0 ? 0 : span;
     fprintf(out, "%" PRId64 ".%06d\n", span / USEC_SECOND, (int)(span % USEC_SECOND));
 }
 
@@ -90,6 +92,7 @@ NUMBER(served_of, pool->served)
 NUMBER(errors_of, pool->errors)
 NUMBER(retirements_of, pool->retirements)
 NUMBER(deaths_of, pool->deaths)
+NUMBER(slow_of, as_count(pool->slow))
 NUMBER(bytes_in_of, pool->bytes_in)
 NUMBER(bytes_out_of, pool->bytes_out)
 
@@ -97,6 +100,7 @@ static const struct number numbers[] = {
     {"workers_target", GAUGE, target_of, "Workers that the pool should have now."},
     {"workers_min", GAUGE, least_of, "Workers that the pool has at least."},
     {"workers_max", GAUGE, most_of, "Workers that the pool has at most."},
+    {"workers_slow", GAUGE, slow_of, "Workers whose request takes longer than slow_threshold."},
     {"pool_generation", GAUGE, generation_of, "Generation of the pool's configuration."},
     {"connections_accepted", COUNTER, accepted_of, "Connections that workers accepted."},
     {"connections_served", COUNTER, served_of, "Connections that workers are done with."},
@@ -252,7 +256,7 @@ static void put_processor_time(const struct report *report)
     for (int i = 0; i < report->snapshot->count; i++) {
         const struct snapshot_pool *pool = &report->snapshot->pools[i];
         if (!pool->used || pool->age < 0)
-            continue;
+            continue; /* a sum of a part would go back */
         begin(report, "cpu_seconds", "_total", pool->name, "mode", "user");
         put_seconds(report->out, pool->cpu_user);
         begin(report, "cpu_seconds", "_total", pool->name, "mode", "system");
@@ -383,13 +387,16 @@ static void put_reloads(const struct report *report)
     open_family(report, "last_reload_timestamp_seconds", GAUGE,
                 "When the last reload ended, done or refused; 0: there was none.");
     fputs("preforkd_last_reload_timestamp_seconds ", report->out);
-    put_seconds(report->out, board->reloaded > 0 ? board->reloaded : 0);
+    put_seconds(report->out, board->reloaded);
 }
 
 static void put_daemon(const struct report *report)
 {
     const struct scoreboard *board = report->board;
     put_build(report);
+    open_family(report, "start_time_seconds", GAUGE, "When the daemon was started.");
+    fputs("preforkd_start_time_seconds ", report->out);
+    put_seconds(report->out, board->started_at);
     put_plain(report, "generation", GAUGE, "Generation of the configuration in force.",
               board->generation);
     put_reloads(report);

@@ -65,6 +65,7 @@ struct scoreboard *scoreboard_open(int *fd)
     board->slot_size = sizeof(struct slot);
     board->master = getpid();
     board->started = clock_now();
+    board->started_at = clock_real();
     if (getrandom(&board->seed, sizeof board->seed, GRND_NONBLOCK) < 0)
         board->seed = (uint64_t)board->started; /* so early after boot that there is none yet */
     *fd = memory;

@@ -218,8 +218,9 @@ struct scoreboard {
     uint32_t version;
     uint32_t slot_size;
     _Atomic(pid_t) master;
-    int64_t started;  /* usec; when the first master did */
-    char release[16]; /* version of the master's program */
+    int64_t started;    /* usec; when the first master did */
+    int64_t started_at; /* the same since 1970 */
+    char release[16];   /* version of the master's program */
     uint32_t generation;
     uint32_t reloads, reloads_refused, upgrades;
     int64_t reloaded;                /* usec since 1970: the last one, done or refused; 0 none */

@@ -193,10 +193,12 @@ static void add_slot(const struct scoreboard *board, const struct figures *figur
                      struct snapshot *snapshot)
 {
     struct snapshot_worker worker;
+    struct slow slow;
     if (!snapshot_worker(board, number, &worker) || worker.pool >= (uint32_t)snapshot->count)
         return;
     struct snapshot_pool *pool = &snapshot->pools[worker.pool];
     count_worker(pool, &worker);
+    pool->slow += snapshot_slow(board, &worker, &slow);
     pool->accepted += worker.accepted;
     pool->served += worker.served;
     pool->errors += worker.errors;

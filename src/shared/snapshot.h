@@ -49,6 +49,7 @@ struct snapshot_pool {
     int retiring; /* told to finish, or of an earlier generation */
     int waiting;  /* dead ones, to be replaced after a delay */
 
+    int slow;   /* of the busy: their request takes longer than slow_threshold */
     int queued; /* connections that wait at its listeners; -1: of none it is known */
 
     uint64_t accepted, served, errors, refused[REFUSALS];

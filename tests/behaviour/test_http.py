@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import board
 import client
 import daemon
 import processes
 import web
+import wording
 from processes import wait_until
 
 STATUS = 'pool "status" { listen = { "systemd:status" } workers = %d\n%s\nstatus {} }\n'
@@ -259,6 +261,34 @@ class Metrics(daemon.Case):
                 'preforkd_generation': 1}.items():
             self.assertEqual(float(samples[name]), value, name)
         held.close()
+
+    def test_names_are_those_of_the_manual(self):
+        self.start()
+        families = set(re.findall(r'(?m)^# TYPE (\w+) ', self.get().text))
+        manual = os.path.join(os.path.dirname(__file__), '../../man/preforkd-handlers.7')
+        with open(manual, encoding='utf-8') as file:
+            self.assertEqual(set(re.findall(r'\bpreforkd_\w+', file.read())), families)
+
+    def test_times_of_the_daemon(self):
+        before = time.time()
+        it = self.start()
+        name = 'preforkd_start_time_seconds'
+        started = float(self.samples()[name])
+        self.assertGreaterEqual(started, before - 1)
+        self.assertLessEqual(started, time.time())
+        it.announce(wording.REFUSED, wording.FAULT)
+        it.reload('nonsense', refused=True)
+        samples = self.samples()
+        self.assertEqual(float(samples[name]), started)
+        self.assertEqual(samples['preforkd_last_reload_successful'], '0')
+        self.assertGreaterEqual(float(samples['preforkd_last_reload_timestamp_seconds']), started)
+
+    def test_slow(self):
+        it = self.start(STATUS % (1, '') + daemon.shell('read x', 'slow_threshold = 1'))
+        with it.connect('x'):
+            it.announce('slow')
+            name = 'preforkd_workers_slow{pool="x"}'
+            wait_until(lambda: self.samples()[name] == '1', 'a slow one')
 
     def test_a_pool_added_under_the_name_of_one_that_still_finishes(self):
         """No sample comes twice: Prometheus would refuse all of them."""
