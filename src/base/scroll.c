@@ -101,7 +101,7 @@ static void add_quoted(struct scroll *scroll, const char *at, size_t length)
 void scroll_add_quoted(struct scroll *scroll, const char *bytes, size_t size)
 {
     scroll_add(scroll, "\"", 1);
-    for (size_t i = 0; i < size;) {
+    for (size_t i = 0; i < size && !scroll->cut;) {
         size_t length = sequence((const unsigned char *)bytes + i, size - i);
         add_quoted(scroll, bytes + i, length);
         i += length ? length : 1;

@@ -294,6 +294,13 @@ static bool begins(const char *variable, const char *with)
     return value && strncmp(value, with, strlen(with)) == 0;
 }
 
+/* These send nothing more of a body once an answer has begun, or read none before they have sent it. */
+static bool sends_body_first(void)
+{
+    return begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie") ||
+           begins("SERVER_SOFTWARE", "Caddy");
+}
+
 static int prepare_environment(struct cgi_session *session)
 {
     size_t size = session->request.params_size;
@@ -370,7 +377,7 @@ static int serve_request(struct cgi_session *session)
     if (status)
         return refuse(session, script.fault, status, script.error);
     relay.head_only = begins("REQUEST_METHOD", "HEAD");
-    relay.body_first = begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie");
+    relay.body_first = sends_body_first();
     int error = prepare_body(&relay);
     int started = error ? error : run(&relay, session->service);
     cgi_script_close(&script);

@@ -2,13 +2,16 @@
 
 #include "cgi_header.h"
 
+#include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
-/* The longest header is a record's content. The rest is for what is held back. */
-enum { HEADER_MAX = CGI_OUTPUT, HELD_MAX = 1024 * 1024 };
+/* The longest header is a record's content. The rest is for what is held back, which is much for few
+ * requests: the memory for it is given back after each of those. */
+enum { HEADER_MAX = CGI_OUTPUT, HELD_MAX = 8 * 1024 * 1024, HELD_KEPT = 256 * 1024 };
 
-static char held[HELD_MAX];
+static alignas(4096) char held[HELD_MAX];
 
 void *cgi_answer_room(struct cgi_answer *answer, size_t *room)
 {
@@ -18,6 +21,12 @@ void *cgi_answer_room(struct cgi_answer *answer, size_t *room)
     }
     *room = sizeof held - answer->size;
     return held + answer->size;
+}
+
+void cgi_answer_done(const struct cgi_answer *answer)
+{
+    if (answer->size > HELD_KEPT)
+        madvise(held + HELD_KEPT, sizeof held - HELD_KEPT, MADV_DONTNEED);
 }
 
 bool cgi_answer_full(const struct cgi_answer *answer)

@@ -42,6 +42,9 @@ bool cgi_answer_full(const struct cgi_answer *answer);
 /* Puts the next record of what was collected into the output, which must be empty of such. */
 void cgi_answer_put(struct cgi_answer *answer);
 
+/* The request is over: nothing of what was collected is wanted any more. */
+void cgi_answer_done(const struct cgi_answer *answer);
+
 /* Puts an answer that tells no more than a status into the output. */
 void cgi_answer_put_status(struct cgi_session *session, int status);
 

@@ -185,8 +185,8 @@ static void forward_output(struct run *run)
         run->tail_at = clock_now() + TAIL_DELAY;
 }
 
-/* nginx sends no more of a body once an answer has begun: a program that writes its header before it
- * reads would wait for the rest in vain. */
+/* nginx sends no more of a body once an answer has begun, and Caddy reads none before: a program that
+ * writes before it reads would wait for the rest in vain. */
 static bool holds_back(const struct run *run)
 {
     return run->relay->body_first && run->input >= 0 && !run->session->request.stdin_ended &&
@@ -576,6 +576,7 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
     run.errors = pipes.errors[0];
     take_body(&run, relay->body);
     loop(&run);
+    cgi_answer_done(&run.answer);
     relay->lost = run.lost;
     relay->nph = run.answer.nph;
     return 0;

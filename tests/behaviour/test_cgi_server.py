@@ -18,6 +18,7 @@ SCRIPTS = {
     'hello': 'echo Content-Type: text/plain; echo; echo "hello $PATH_INFO $QUERY_STRING"',
     'env': 'echo Content-Type: text/plain; echo; env',
     'sum': 'echo Content-Type: text/plain; echo; sha256sum',
+    'loud': 'echo Content-Type: text/plain; echo; head -c 1048576 /dev/zero; sha256sum',
     'lines': 'echo Content-Type: text/plain; echo; n=0; while [ $n -lt 5 ]; do echo $n; n=$((n+1));'
              'until [ -e $SCRIPT_FILENAME.$n ]; do sleep 0.02; done; done',
     'sleeper': 'echo Content-Type: text/plain; echo; echo $$; exec sleep 1000',
@@ -139,6 +140,14 @@ class Server(daemon.Case):
         self.assertEqual(answer.text.split()[0].decode(),
                          hashlib.sha256(b''.join(pieces)).hexdigest())
 
+    def check_writes_before_it_reads(self):
+        """As much as fcgiwrap's users do, who wait for ever then."""
+        body = os.urandom(1 << 20)
+        answer = self.get('/cgi-bin/loud', 'POST', body)
+        self.assertEqual(answer.text[:1 << 20], bytes(1 << 20))
+        self.assertEqual(answer.text[1 << 20:].split()[0].decode(),
+                         hashlib.sha256(body).hexdigest())
+
     def check_streaming(self):
         """Each line arrives before the script may write the next."""
         connection = self.connect()
@@ -194,6 +203,7 @@ class Nginx(Server):
         self.serve()
         self.check_scripts()
         self.check_chunked()
+        self.check_writes_before_it_reads()
         self.check_streaming()
         self.check_php()
 
@@ -204,6 +214,7 @@ class Nginx(Server):
         self.serve()
         self.check_scripts()
         self.check_chunked()
+        self.check_writes_before_it_reads()
         self.check_streaming()
 
     def test_git_and_cgit(self):
@@ -260,6 +271,7 @@ class Lighttpd(Server):
         self.serve()
         self.check_scripts()
         self.check_chunked()
+        self.check_writes_before_it_reads()
         self.check_streaming()
         self.check_php()
 
@@ -285,6 +297,7 @@ class Apache(Server):
         self.serve()
         self.check_scripts()
         self.check_chunked()
+        self.check_writes_before_it_reads()
         self.check_streaming()
         self.check_php()
 
@@ -305,6 +318,7 @@ class Caddy(Server):
     def test_scripts(self):
         self.serve()
         self.check_scripts()
+        self.check_writes_before_it_reads()
         self.check_streaming()
         self.check_php()
 

@@ -306,20 +306,22 @@ class HAProxy(Proxy):
         return address
 
     def test_the_program_sees_the_clients_address(self):
-        it = self.start(PEER % ('', 'exec { command = { "/bin/sh", "-c", "read x; echo $x" } }'))
+        it = self.start(PEER % ('', 'exec { command = { "/bin/sh", "-c", '
+                               '"read x; echo $x $TCPREMOTEIP $TCPREMOTEPORT $TCPLOCALIP" } }'))
         for options in ('send-proxy', 'send-proxy-v2',
                         'send-proxy-v2 proxy-v2-options crc32c,unique-id'):
             front = self.front(it, options)
             with socket.socket() as connection:
                 connection.settimeout(client.PATIENCE)
                 connection.bind(('127.0.0.9', 0))
-                own = '%s:%d' % connection.getsockname()
+                own = connection.getsockname()
                 mark = it.mark()
                 connection.connect(front)
                 connection.sendall(b'hello\n')
-                self.assertEqual(client.read_all(connection), b'hello\n', options)
+                self.assertEqual(client.read_all(connection).decode().split(),
+                                 ['hello', own[0], str(own[1]), '127.0.0.1'], options)
             ended = it.wait_for_log(r' info: pool peer: connection from ', mark)
-            self.assertRegex(ended.string, rf'peer=127\.0\.0\.9:{own.partition(":")[2]}\b')
+            self.assertRegex(ended.string, rf'peer=127\.0\.0\.9:{own[1]}\b')
 
     def test_its_health_checks_are_served(self):
         it = self.start(ECHO % '')

@@ -93,6 +93,7 @@ END_TEST
 START_TEST(too_long)
 {
     static char megabyte[1024 * 1024];
+    memset(megabyte, 'x', sizeof megabyte);
     for (int json = 0; json < 2; json++) {
         struct request request = asked((unsigned)json, "x", NULL);
         for (int i = 0; i < 16; i++)
