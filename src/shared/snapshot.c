@@ -23,6 +23,15 @@ int snapshot_listeners(const struct scoreboard *board)
     return bounded(board->listeners_end, SCOREBOARD_LISTENERS);
 }
 
+const char *snapshot_status(const struct scoreboard *board, const struct snapshot_worker *worker,
+                            char text[static TEXT_CLEAN(SCOREBOARD_REASON)])
+{
+    const struct slot *slot = &board->slots[worker->slot];
+    if (worker->pid <= 0 || worker->program != worker->pid || !slot->reason[0])
+        return NULL;
+    return text_clean(text, TEXT_CLEAN(SCOREBOARD_REASON), slot->reason, SCOREBOARD_REASON);
+}
+
 const char *snapshot_listener(const struct scoreboard *board, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)])
 {

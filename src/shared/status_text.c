@@ -81,6 +81,23 @@ static void print_troubles(FILE *out, const struct snapshot *snapshot, usec now)
     }
 }
 
+/* A line for each program that says how it is. */
+static void print_statuses(FILE *out, const struct scoreboard *board,
+                           const struct snapshot *snapshot)
+{
+    struct snapshot_worker worker;
+    char status[TEXT_CLEAN(SCOREBOARD_REASON)];
+    bool first = true;
+    for (int i = 0; i < snapshot_slots(board); i++) {
+        if (!snapshot_worker(board, i, &worker) || worker.pool >= (uint32_t)snapshot->count ||
+            !snapshot_status(board, &worker, status))
+            continue;
+        fprintf(out, "%spool %s: worker %d: %s\n", first ? "\n" : "",
+                snapshot->pools[worker.pool].name, (int)worker.pid, status);
+        first = false;
+    }
+}
+
 /* How many wait, and how many could. */
 static void add_queue(struct table *table, const struct scoreboard_listener *listener,
                       const struct figures *figures)
@@ -123,6 +140,7 @@ char *status_text(const struct scoreboard *board, const struct figures *figures,
     bool whole = print_workers(text.out, snapshot);
     whole = print_counts(text.out, snapshot) && whole;
     print_troubles(text.out, snapshot, now);
+    print_statuses(text.out, board, snapshot);
     whole = print_listeners(text.out, board, figures, snapshot) && whole;
     free(snapshot);
     return text_close(&text, whole);
