@@ -166,6 +166,7 @@ static struct worker *append(struct pool *pool, struct spawner *spawner, struct 
                              bool polls)
 {
     if (worker) {
+        pool->programs = pool->programs || spawn_becomes(worker);
         worker->polls = polls;
         ring_join(&pool->ring, spawner, worker);
     }
@@ -413,7 +414,7 @@ static struct roll roll_of(const struct pool *pool, const struct census *census,
 static usec tend_programs(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
-    for (struct worker *w = pool->ring.first; w; w = w->next)
+    for (struct worker *w = pool->programs ? pool->ring.first : NULL; w; w = w->next)
         next = clock_earlier(next, speaker_tend(w, grace_until, now));
     return next;
 }
