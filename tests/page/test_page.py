@@ -113,12 +113,12 @@ class Case(daemon.Case):
         return self.browser.run(script, *arguments)
 
     def text(self, selector):
-        return self.run_in('return document.querySelector(arguments[0])?.textContent ?? ""',
+        return self.run_in('return document.querySelector(arguments[0])?.textContent.trim() ?? ""',
                            selector)
 
     def texts(self, selector):
         return self.run_in('return [...document.querySelectorAll(arguments[0])].filter(one => '
-                           'one.checkVisibility()).map(one => one.textContent)', selector)
+                           'one.checkVisibility()).map(one => one.textContent.trim())', selector)
 
     def names(self):
         return self.texts('.pool [data-name]')
