@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool make_room(struct table *table)
 {
@@ -16,25 +17,60 @@ static bool make_room(struct table *table)
     return true;
 }
 
-void table_add(struct table *table, const char *format, ...)
+static void add(struct table *table, enum paint paint, const char *format, va_list args)
 {
-    char *cell;
-    va_list args;
-    va_start(args, format);
-    bool made = make_room(table) && vasprintf(&cell, format, args) >= 0;
-    va_end(args);
-    if (made)
+    char *plain, *cell;
+    if (!make_room(table) || vasprintf(&plain, format, args) < 0) {
+        table->failed = true;
+        return;
+    }
+    paint = table->coloured ? paint : PAINT_NONE;
+    if (asprintf(&cell, "%s%s%s", paint_begin(paint), plain, paint_end(paint)) >= 0)
         table->cells[table->count++] = cell;
     else
         table->failed = true;
+    free(plain);
 }
 
-/* On a terminal: the bytes of a character beyond its first take no room. */
+void table_add(struct table *table, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add(table, PAINT_NONE, format, args);
+    va_end(args);
+}
+
+void table_paint(struct table *table, enum paint paint, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add(table, paint, format, args);
+    va_end(args);
+}
+
+void table_bar(struct table *table, int part, int whole, enum paint paint)
+{
+    enum { WIDTH = 10 };
+    static const char full[] = "##########", empty[] = "----------";
+    int taken = whole > 0 ? (int)((long long)part * WIDTH / whole) : 0;
+    if (taken < 1 && part > 0)
+        taken = 1;
+    if (taken > WIDTH - 1 && part < whole)
+        taken = WIDTH - 1;
+    taken = taken < 0 ? 0 : taken > WIDTH ? WIDTH : taken;
+    table_paint(table, paint, "[%.*s%.*s]", taken, full, WIDTH - taken, empty);
+}
+
+/* On a terminal: the bytes of a character beyond its first take no room, and colours don't. */
 static int width_of(const char *text)
 {
     int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
+    size_t left = strlen(text), step;
+    for (; left; text += step, left -= step) {
+        size_t colour = paint_length(text, left);
+        width += !colour && ((unsigned char)*text & 0xc0) != 0x80;
+        step = colour ? colour : 1;
+    }
     return width;
 }
 
@@ -52,10 +88,11 @@ static int measure(const struct table *table, int widths[static TABLE_COLUMNS])
     return columns;
 }
 
-static void print_cell(FILE *out, const char *text, int width, bool right, bool last)
+static void print_cell(FILE *out, const char *text, enum paint paint, int width, bool right,
+                       bool last)
 {
     int blank = width - width_of(text);
-    fprintf(out, "%*s%s", right ? blank : 0, "", text);
+    fprintf(out, "%*s%s%s%s", right ? blank : 0, "", paint_begin(paint), text, paint_end(paint));
     if (last)
         fputc('\n', out);
     else
@@ -68,11 +105,13 @@ bool table_print(struct table *table, FILE *out)
     int columns = measure(table, widths);
     for (int i = 0; table->count && i < columns; i++) {
         bool right = table->heads[i][0] == '>';
-        print_cell(out, table->heads[i] + right, widths[i], right, i == columns - 1);
+        print_cell(out, table->heads[i] + right, table->coloured ? PAINT_HEAD : PAINT_NONE,
+                   widths[i], right, i == columns - 1);
     }
     for (int i = 0; i < table->count; i++) {
         int at = i % columns;
-        print_cell(out, table->cells[i], widths[at], table->heads[at][0] == '>', at == columns - 1);
+        print_cell(out, table->cells[i], PAINT_NONE, widths[at], table->heads[at][0] == '>',
+                   at == columns - 1);
         free(table->cells[i]);
     }
     free(table->cells);

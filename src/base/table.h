@@ -7,6 +7,8 @@
 #ifndef PREFORKD_BASE_TABLE_H
 #define PREFORKD_BASE_TABLE_H
 
+#include "paint.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -18,10 +20,19 @@ struct table {
     char **cells;                     /* row by row */
     int count, room;
     bool failed; /* memory was wanting */
+    bool coloured;
 };
 
 /* Adds a cell: rows fill from left to right. */
 void table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same, in a colour where the table is coloured. */
+void table_paint(struct table *table, enum paint paint, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A bar, ten wide: how much of a whole is taken. Nothing is empty, all is full, and whatever is
+ * between the two looks so. */
+void table_bar(struct table *table, int part, int whole, enum paint paint);
 
 /* Prints the table, or nothing where it has no row, and gives back its cells. Whether nothing was
  * lost. */

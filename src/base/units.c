@@ -16,8 +16,10 @@ const char *units_span(usec span, char text[static UNITS_TEXT])
         snprintf(text, UNITS_TEXT, "%lldm %llds", minutes, seconds % 60);
     else if (span >= USEC_SECOND) /* tenths cut, as all else is: never "60.0 s" */
         snprintf(text, UNITS_TEXT, "%lld.%lld s", seconds, (long long)(span / 100000 % 10));
-    else
+    else if (span >= 1000 || span == 0)
         snprintf(text, UNITS_TEXT, "%lld ms", (long long)(span / 1000));
+    else
+        snprintf(text, UNITS_TEXT, "%lld us", (long long)span);
     return text;
 }
 

@@ -11,7 +11,7 @@
 
 enum { UNITS_TEXT = 48 };
 
-/* Writes a duration: "3d 4h", "4h 5m", "5m 6s", "12.3 s", "85 ms". */
+/* Writes a duration: "3d 4h", "4h 5m", "5m 6s", "12.3 s", "85 ms", "40 us". */
 const char *units_span(usec span, char text[static UNITS_TEXT]);
 
 /* Writes a time of the wall clock, of the place where we are: "2026-11-22T18:30:05+01:00"; "?"

@@ -81,6 +81,7 @@ struct handler_section {
                                       NULL: none */
     const struct option_default *defaults; /* of pool options, where they are other ones with this
                                               handler; ended by a NULL name; NULL: none */
+    int descriptors; /* that the master may hold for each worker, beside a pipe */
     const char *const
         *kept; /* names of pool options that a change could give to workers in place, but
                                 not with this handler: they have it from their birth. Ended by NULL;

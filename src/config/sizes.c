@@ -107,22 +107,25 @@ void sizes_apply_sum(const struct ruling *ruling)
 {
     struct rlimit limit;
     bool bounded = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
-    long long before = 0;
+    long long before = 0, files_before = SPARE_DESCRIPTORS;
     for (int i = 0; i < ruling->config->pool_count; i++) {
         const struct pool_config *pool = ruling->config->pools[i];
         int its = pool_config_most(pool);
         long long workers = before + its;
-        long long files = workers + SPARE_DESCRIPTORS;
+        long long files = files_before + its;
+        if (pool->handler)
+            files += (long long)its * pool->handler->descriptors;
         if (workers > POOL_WORKERS_MAX && before <= POOL_WORKERS_MAX)
             ruling_fault(ruling, pool, size_option(pool),
                          "with its %d there are %lld workers in all; at most %d are possible", its,
                          workers, POOL_WORKERS_MAX);
         else if (bounded && files > (long long)limit.rlim_max &&
-                 before + SPARE_DESCRIPTORS <= (long long)limit.rlim_max)
+                 files_before <= (long long)limit.rlim_max)
             ruling_fault(ruling, pool, size_option(pool),
                          "%lld workers need %lld open files, but the hard limit is %lld: raise "
                          "LimitNOFILE= of the unit (ulimit -Hn)",
                          workers, files, (long long)limit.rlim_max);
         before = workers;
+        files_before = files;
     }
 }

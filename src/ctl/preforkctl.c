@@ -12,7 +12,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,14 +87,22 @@ static int ask(const char *path, const struct message_request *request)
     return status;
 }
 
+/* See https://no-color.org. */
+static bool wants_colours(void)
+{
+    const char *none = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(none && none[0]) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
 static int watch(const char *path, const struct message_request *request)
 {
     const char *where;
     struct message_request status = {.count = 1, .words = {"status"}};
-    if (request->count > 1 || request->flags) {
+    if (request->count > 1 || request->flags & MESSAGE_JSON) {
         fputs("preforkctl: top takes no arguments\n", stderr);
         return MESSAGE_USAGE;
     }
+    status.flags = request->flags;
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return ask(path, &status);
     int error = top_run(path, &status, &where);
@@ -125,6 +135,8 @@ static int parse(struct message_request *request, const char **path, int argc, c
         print_usage(stderr);
         return MESSAGE_USAGE;
     }
+    if (wants_colours())
+        request->flags |= MESSAGE_COLOUR;
     while (optind < argc)
         request->words[request->count++] = argv[optind++];
     return -1;

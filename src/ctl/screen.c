@@ -1,5 +1,7 @@
 #include "screen.h"
 
+#include "../base/paint.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -52,26 +54,39 @@ void screen_leave(void)
     tcsetattr(STDIN_FILENO, TCSADRAIN, &found);
 }
 
-/* Bytes of the line that so many columns have room for: a character is one, whatever its bytes. */
+/* Bytes of the line that so many columns have room for: a character is one, whatever its bytes, and
+ * a colour is none. */
 static size_t cut(const char *line, size_t length, unsigned columns)
 {
     unsigned used = 0;
-    for (size_t i = 0; i < length; i++) {
-        bool begins = ((unsigned char)line[i] & 0xc0) != 0x80;
+    size_t i = 0;
+    while (i < length) {
+        size_t colour = paint_length(line + i, length - i);
+        bool begins = !colour && ((unsigned char)line[i] & 0xc0) != 0x80;
         if (begins && used++ == columns)
             return i;
+        i += colour ? colour : 1;
     }
     return length;
 }
 
-/* What would move the cursor, or worse, is shown as a question mark. */
+/* What would move the cursor, or worse, is shown as a question mark. Colours come, and end with the
+ * line. */
 static void add_line(FILE *out, const char *line, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
+    size_t i = 0;
+    bool coloured = false;
+    while (i < length) {
+        size_t colour = paint_length(line + i, length - i);
         unsigned char c = (unsigned char)line[i];
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
+        if (colour)
+            fwrite(line + i, 1, colour, out);
+        else
+            fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
+        coloured = coloured || colour;
+        i += colour ? colour : 1;
     }
-    fputs("\033[K", out);
+    fputs(coloured ? "\033[0m\033[K" : "\033[K", out);
 }
 
 static void add_lines(FILE *out, const char *text, size_t size, const struct winsize *window)

@@ -19,8 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { READY_EXEC };
-static const char *const ready_words[] = {[READY_EXEC] = "exec", NULL};
+enum { READY_EXEC, READY_NOTIFY };
+static const char *const ready_words[] = {[READY_EXEC] = "exec", [READY_NOTIFY] = "notify", NULL};
 
 /* What programs take for "finish, and go"; in the same order. */
 static const char *const signal_words[] = {"TERM", "INT",  "QUIT",  "HUP",
@@ -86,6 +86,7 @@ static void app_terms(const void *config, struct terms *terms)
     const struct app_config *app = config;
     *terms = (struct terms){
         .stop_signal = signals[app->stop_signal],
+        .notifies = app->ready == READY_NOTIFY,
         .roll_at_once = app->roll_at_once,
     };
 }

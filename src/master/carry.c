@@ -88,9 +88,12 @@ void carry_inherit(const struct state *state, bool wanted)
         fd_set_inherited((int)listener->fd, wanted);
     for (int i = 0; (caller = state_at(state, STATE_CALLER, i)); i++)
         fd_set_inherited((int)caller->fd, wanted);
-    for (int i = 0; (worker = state_at(state, STATE_WORKER, i)); i++)
+    for (int i = 0; (worker = state_at(state, STATE_WORKER, i)); i++) {
         if (worker->error_fd >= 0)
             fd_set_inherited((int)worker->error_fd, wanted);
+        if (worker->notify_fd > STDERR_FILENO)
+            fd_set_inherited((int)worker->notify_fd, wanted);
+    }
 }
 
 /* Adopting. */

@@ -134,6 +134,22 @@ static void accept_client(void *owner)
     rewatch(control);
 }
 
+static bool is_left_behind(const struct client *client)
+{
+    return client->state == CLIENT_WAITING && !client->request.carried;
+}
+
+void control_part(struct control *control)
+{
+    for (int i = 0; i < CONTROL_CLIENTS; i++) {
+        struct client *client = &control->clients[i];
+        if (!is_left_behind(client))
+            continue;
+        request_fail(&client->request, "an upgrade came in between, and ended this");
+        client_answer(client);
+    }
+}
+
 bool control_save(const struct control *control, struct state *state)
 {
     for (int i = 0; i < CONTROL_CLIENTS; i++) {

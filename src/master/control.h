@@ -33,6 +33,10 @@ void control_close(struct control *control);
 /* Accepts from this socket (-1: none) from now on, whose owner it does not become. */
 void control_listen(struct control *control, int socket, gid_t group);
 
+/* A program is about to replace us: those who wait for something else than that are told, and not
+ * just cut off. */
+void control_part(struct control *control);
+
 /* Who waits for a program that replaces us; and there, where `wait` tells when the answer is
  * complete. */
 bool control_save(const struct control *control, struct state *state);

@@ -27,6 +27,10 @@ void ending_retire(struct worker *worker, usec deadline)
     bool told = worker->role == ROLE_RETIRING;
     if (told && worker->cause == DEATH_TIMEOUT) /* its end is nearer */
         return;
+    if (worker->cause == DEATH_WATCHDOG) {
+        spawn_set_retiring(worker);
+        return;
+    }
     if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
         deadline = clock_earlier(deadline, worker->deadline);
     spawn_set_retiring(worker);
@@ -36,6 +40,12 @@ void ending_retire(struct worker *worker, usec deadline)
         tell_program(worker, told, deadline);
     else if (!told || deadline != USEC_NEVER)
         spawn_tell(worker, SIGTERM, SIGQUIT, deadline);
+}
+
+void ending_abort(struct worker *worker, usec now)
+{
+    worker->cause = DEATH_WATCHDOG;
+    spawn_tell(worker, SIGABRT, SIGKILL, now + PROGRAM_PATIENCE);
 }
 
 void ending_stop(struct worker *worker, usec now)

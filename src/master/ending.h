@@ -18,6 +18,9 @@ void ending_sort(struct worker **workers, int count);
 /* Finish the connection in hand, if any, and go: by the deadline, where there is one. */
 void ending_retire(struct worker *worker, usec deadline);
 
+/* It hangs: it is to leave a core behind, where it may. */
+void ending_abort(struct worker *worker, usec now);
+
 /* Go now. */
 void ending_stop(struct worker *worker, usec now);
 

@@ -2,6 +2,7 @@
 
 #include "../shared/queue.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 
 /* Between two tries to watch the listeners. */
@@ -54,8 +55,38 @@ static void tell_full(struct load *load, const struct load_scene *scene)
     load->said_full = true;
 }
 
+/* Most of the time nobody waits, which is told more cheaply than how many do. */
+static bool anyone_waits(const struct load_scene *scene)
+{
+    for (int i = 0; i < scene->listener_count; i++) {
+        struct pollfd input = {.fd = scene->listeners[i]->fd, .events = POLLIN};
+        if (poll(&input, 1, 0) == 1)
+            return true;
+    }
+    return false;
+}
+
+static void step_blind(struct load *load, const struct load_scene *scene, int ready)
+{
+    struct sizing_limits limits = limits_of(scene->conf);
+    if (load->looked_at && scene->now - load->looked_at < SIZING_LOOK_SHORT / 2 && ready)
+        return; /* somebody else's affair woke us */
+    load->looked_at = scene->now;
+    struct sizing_blind facts = {
+        .ready = ready,
+        .queue = anyone_waits(scene) ? queue_of(scene) : 0,
+        .now = scene->now,
+    };
+    load->orders = sizing_step_blind(&load->sizing, &limits, &facts);
+    tell_full(load, scene);
+}
+
 void load_step(struct load *load, const struct load_scene *scene, int ready, int idle)
 {
+    if (scene->blind) {
+        step_blind(load, scene, ready);
+        return;
+    }
     struct sizing_limits limits = limits_of(scene->conf);
     struct sizing_facts facts = {
         .ready = ready,

@@ -17,6 +17,7 @@ struct load {
     struct sizing sizing;
     struct sizing_orders orders; /* of the last step */
     struct doorbell doorbell;
+    usec looked_at; /* blind: at the queue */
     struct log_rate full;
     bool said_full;
 };
@@ -28,6 +29,7 @@ struct load_scene {
     struct loop *loop;
     struct listener *const *listeners;
     int listener_count;
+    bool blind; /* its workers are programs: who of them is idle, nobody knows */
     usec now;
 };
 

@@ -87,6 +87,7 @@ static int level_of_end(const struct obituary *o)
         return LOG_ERR;
     switch (o->cause) {
     case DEATH_NOT_READY:
+    case DEATH_WATCHDOG:
     case DEATH_OVERDUE: return LOG_WARNING;
     case DEATH_STOPPED: return LOG_INFO;
     default: return LOG_NOTICE;
@@ -137,6 +138,7 @@ static void add_how(struct line *line, const struct obituary *o, bool with_core)
         [DEATH_NOT_READY] = " by us, not ready within ready_timeout",
         [DEATH_OVERDUE] = " by us, not done within graceful_timeout",
         [DEATH_STOPPED] = " by us, told to stop at once",
+        [DEATH_WATCHDOG] = " by us, it no longer said that it is alive",
         [DEATH_TIMEOUT] = " by us, its request took more than request_timeout",
     };
     if (WIFEXITED(o->status)) {

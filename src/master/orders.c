@@ -351,10 +351,11 @@ void orders_status(struct master *master, struct request *request)
 {
     const struct scoreboard *board = master->realm.spawner.board;
     struct figures figures = {0};
+    enum status_form form = request->coloured ? STATUS_COLOURED : STATUS_PLAIN;
     usec now = clock_now();
     figures_look(&figures, board, now);
     request_give(request, request->json ? status_json(board, &figures, now)
-                                        : status_text(board, &figures, now));
+                                        : status_text(board, &figures, form, now));
     figures_done(&figures);
 }
 

@@ -410,11 +410,11 @@ static struct roll roll_of(const struct pool *pool, const struct census *census,
     };
 }
 
-static usec tend_programs(struct pool *pool, usec now)
+static usec tend_programs(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
     for (struct worker *w = pool->ring.first; w; w = w->next)
-        next = clock_earlier(next, speaker_tend(w, now));
+        next = clock_earlier(next, speaker_tend(w, grace_until, now));
     return next;
 }
 
@@ -451,7 +451,7 @@ static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
             next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
             next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
-        else if (spawn_is_ready(w) && w->role != ROLE_RETIRING)
+        else if (spawn_is_ready(w) && w->role != ROLE_RETIRING && w->cause == DEATH_OWN)
             next = clock_earlier(next, tend_ready(w, now));
         else
             next = clock_earlier(next, judged ? ending_step(w, now) : grace_until);
@@ -475,6 +475,7 @@ static struct load_scene scene_of(const struct pool *pool, const struct spawner 
         .loop = spawner->loop,
         .listeners = pool->listeners,
         .listener_count = pool->listener_count,
+        .blind = handler_of(pool->conf->handler)->become != NULL,
         .now = now,
     };
 }
@@ -521,7 +522,7 @@ static void show_size(struct pool *pool, struct scoreboard *board)
 usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     tend_dead(pool, spawner, now, births);
-    usec next = tend_programs(pool, now);
+    usec next = tend_programs(pool, spawner->grace_until, now);
     show_size(pool, spawner->board);
     follow_load(pool, spawner, now);
     struct census census = pool_census(pool);

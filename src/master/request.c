@@ -12,7 +12,10 @@ enum { SENTENCE_MAX = 1024, FRAMES_SIZE = 3 * MESSAGE_HEAD + 1 };
 void request_init(struct request *request, const struct message_request *words, pid_t pid,
                   uid_t uid)
 {
-    *request = (struct request){.pid = pid, .uid = uid, .json = words->flags & MESSAGE_JSON};
+    *request = (struct request){.pid = pid,
+                                .uid = uid,
+                                .json = words->flags & MESSAGE_JSON,
+                                .coloured = words->flags & MESSAGE_COLOUR};
     for (int i = 0; i < words->count; i++)
         if (strcmp(words->words[i], "--json") == 0)
             request->json = true;

@@ -24,7 +24,8 @@ typedef bool request_wait_fn(struct master *master, struct request *request);
 struct request {
     struct message_request words; /* point into the client's memory */
     bool json;
-    pid_t pid; /* of who asks; 0: not to be seen from here */
+    bool coloured; /* it goes to a terminal that shows colours */
+    pid_t pid;     /* of who asks; 0: not to be seen from here */
     uid_t uid;
 
     struct scroll said, failed; /* for standard output, and for standard error */

@@ -125,3 +125,55 @@ struct sizing_orders sizing_step(struct sizing *sizing, const struct sizing_limi
         .look = next_look(sizing, limits, facts),
     };
 }
+
+/* One that waits at a single look may be about to be accepted; not where there are more of them than
+ * workers. */
+static bool has_waited(struct sizing *sizing, const struct sizing_blind *facts)
+{
+    if (facts->queue <= 0)
+        sizing->queued_since = 0;
+    else if (!sizing->queued_since)
+        sizing->queued_since = facts->now;
+    if (!sizing->queued_since)
+        return false;
+    return facts->queue > facts->ready || facts->now - sizing->queued_since >= SIZING_LOOK_SHORT;
+}
+
+/* A quarter of what need not be there, after each time that nobody had to wait. */
+static void try_fewer(struct sizing *sizing, const struct sizing_limits *limits,
+                      const struct sizing_blind *facts)
+{
+    int over = sizing->goal - greater(limits->min_workers, limits->min_spare);
+    if (facts->queue > 0 || over <= 0 || sizing->goal > facts->ready) {
+        sizing->empty_since = 0;
+        return;
+    }
+    if (!sizing->empty_since)
+        sizing->empty_since = facts->now;
+    if (facts->now - sizing->empty_since < limits->spare_timeout)
+        return;
+    sizing->goal -= greater(over / 4, 1);
+    sizing->batch = 0;
+    sizing->empty_since = facts->now;
+}
+
+struct sizing_orders sizing_step_blind(struct sizing *sizing, const struct sizing_limits *limits,
+                                       const struct sizing_blind *facts)
+{
+    bool waits = has_waited(sizing, facts);
+    struct sizing_facts seen = {
+        .ready = facts->ready,
+        .idle = waits ? 0 : greater(limits->min_spare, 1),
+        .waiting = waits,
+        .now = facts->now,
+    };
+    sizing->goal = smaller(greater(sizing->goal, limits->min_workers), limits->max_workers);
+    grow(sizing, limits, &seen);
+    try_fewer(sizing, limits, facts);
+    note_full(sizing, limits, &seen);
+    bool nobody = sizing->goal == 0 && facts->ready == 0;
+    return (struct sizing_orders){
+        .watch = nobody,
+        .look = nobody ? USEC_NEVER : facts->now + SIZING_LOOK_SHORT,
+    };
+}

@@ -25,6 +25,13 @@ struct sizing_limits {
     usec spare_timeout;
 };
 
+/* As counted, where nobody knows who is idle. */
+struct sizing_blind {
+    int ready;
+    int queue; /* connections that wait */
+    usec now;
+};
+
 /* As counted. */
 struct sizing_facts {
     int ready;    /* workers that are */
@@ -48,6 +55,8 @@ struct sizing {
 
     struct sizing_surplus beyond_max, beyond_min;
     usec full_since; /* at max_workers, all of them busy; 0: not */
+
+    usec queued_since, empty_since; /* blind: as it was at each look since; 0: it was not */
 };
 
 struct sizing_orders {
@@ -59,6 +68,11 @@ struct sizing_orders {
 /* Sets the goal. */
 struct sizing_orders sizing_step(struct sizing *sizing, const struct sizing_limits *limits,
                                  const struct sizing_facts *facts);
+
+/* The same, by nothing but the queue: while connections wait, nobody is idle, and while none does, so
+ * many are as ought to be. So it tries, now and then, whether fewer are enough; and looks often. */
+struct sizing_orders sizing_step_blind(struct sizing *sizing, const struct sizing_limits *limits,
+                                       const struct sizing_blind *facts);
 
 /* Whether as many seats are free as there should be, at least one: the bell's measure. */
 bool sizing_has_spare(const struct sizing_limits *limits, int idle);

@@ -4,6 +4,7 @@
 #include "../base/process.h"
 #include "../base/text.h"
 #include "../handlers/handler.h"
+#include "../shared/slow_text.h"
 #include "../shared/snapshot.h"
 
 #include <errno.h>
@@ -150,30 +151,16 @@ static void show(struct scoreboard *board, struct worker *worker, const struct s
 
 /* Telling. */
 
-/* "sleeping in do_wait (wait4)". */
-static void print_place(FILE *out, const struct slow *slow)
-{
-    const char *state = snapshot_process_state(slow->process.state);
-    fprintf(out, "%s", state ? state : "gone");
-    if (slow->channel[0])
-        fprintf(out, " in %.*s", (int)sizeof slow->channel, slow->channel);
-    if (slow->call[0])
-        fprintf(out, " (%.*s)", (int)sizeof slow->call, slow->call);
-    if (slow->cpu >= 0)
-        fprintf(out, ", %.2f s of CPU", clock_seconds(slow->cpu));
-}
-
 static void print_line(FILE *out, const struct worker *worker, const struct slow *slow, usec now)
 {
     const char *pool = worker->conf->name;
     struct slot_peer peer = worker->slot->peer;
-    char who[ADDR_TEXT], command[TEXT_CLEAN(SCOREBOARD_COMMAND)];
+    char who[ADDR_TEXT];
     double seconds = clock_seconds(now - slow->since);
     snapshot_peer(&peer, who);
-    text_clean(command, sizeof command, slow->process.command, sizeof slow->process.command);
-    fprintf(out, "pool %s: a request is slow, after %.1f s: worker %d serves %s: %s %d is ", pool,
-            seconds, (int)worker->pid, who[0] ? who : "?", command, (int)slow->process.pid);
-    print_place(out, slow);
+    fprintf(out, "pool %s: a request is slow, after %.1f s: worker %d serves %s: ", pool, seconds,
+            (int)worker->pid, who[0] ? who : "?");
+    slow_text(out, slow);
     fprintf(out,
             " pool=%s pid=%d peer=%s seconds=%.1f process=%d state=%c wchan=%s syscall=%s "
             "children=%d",

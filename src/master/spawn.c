@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -76,10 +77,30 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .program_deadline = worker->program_deadline,
         .error_fd = worker->lines.watch.fd,
         .stop_signal = worker->terms.stop_signal,
+        .notify_fd = worker->notify ? worker->notify->watch.fd : -1,
+        .watchdog = worker->notify ? worker->notify->watchdog : 0,
+        .alive_at = worker->notify ? worker->notify->alive_at : 0,
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
     };
     snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
+}
+
+/* Without it, what the program says is lost, and it is never judged by it. */
+static void adopt_notify(const struct spawner *spawner, struct worker *worker,
+                         const struct state_worker *saved)
+{
+    if (saved->notify_fd < STDERR_FILENO + 1)
+        return;
+    worker->notify = notify_adopt(spawner->loop, (int)saved->notify_fd, (uid_t)saved->uid,
+                                  worker->slot->reason, sizeof worker->slot->reason);
+    if (!worker->notify) {
+        close((int)saved->notify_fd);
+        return;
+    }
+    worker->notify->pid = worker->pid;
+    worker->notify->watchdog = saved->watchdog;
+    worker->notify->alive_at = saved->alive_at;
 }
 
 /* The program before has told of the request that it showed as slow. */
@@ -109,7 +130,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .accepted_before = (uint64_t)saved->accepted,
         .served_before = (uint64_t)saved->served,
         .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
-        .cause = saved->cause <= DEATH_TIMEOUT ? (enum death_cause)saved->cause : DEATH_OWN,
+        .cause = saved->cause < DEATH_CAUSES ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
         .overdue_program = (pid_t)saved->overdue_program,
@@ -119,16 +140,24 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     worker->slow_told = told_of(spawner->board, worker->slot);
     worker->slot->slow = 0;
     config_ref(config);
+    adopt_notify(spawner, worker, saved);
     lines_adopt(&worker->lines, spawner->loop, conf->name, rate, (int)saved->error_fd);
     worker->lines.pid = worker->pid;
     snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
     return worker;
 }
 
+static void close_notify(struct worker *worker)
+{
+    notify_close(worker->notify);
+    worker->notify = NULL;
+}
+
 void spawn_release(struct spawner *spawner, struct worker *worker)
 {
     int number = spawn_number(spawner, worker);
     lines_close(&worker->lines);
+    close_notify(worker);
     scoreboard_give(spawner->board, number, worker->board_pool);
     config_unref(worker->config);
     worker->slot = NULL;
@@ -174,8 +203,8 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
     birth->listener_count = count;
     birth->sockets = listeners;
     birth->number = worker->number;
-    birth->notify = NULL;
-    birth->watchdog = 0;
+    birth->notify = worker->notify ? worker->notify->address : NULL;
+    birth->watchdog = worker->notify ? worker->notify->watchdog : 0;
     /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
     char *end = stpcpy(birth->title, WORKER_TITLE_BEGIN);
     end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
@@ -184,13 +213,45 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
         birth->listeners[i] = listeners[i]->fd;
 }
 
+/* Whoever is told by the pool's environment, is taken at its word. */
+static usec watchdog_of(const struct pool_config *conf)
+{
+    static const char name[] = "WATCHDOG_USEC=";
+    usec told = 0;
+    for (int i = 0; i < conf->environment.count; i++) {
+        const char *variable = conf->environment.at[i];
+        if (strncmp(variable, name, sizeof name - 1) == 0)
+            told = strtoll(variable + sizeof name - 1, NULL, 10);
+    }
+    return told > 0 ? told : conf->ready_timeout * USEC_SECOND;
+}
+
+/* What is heard of it: its standard error, whose writing end this returns; and its notices. Or
+ * -errno. */
+static int open_ears(const struct spawner *spawner, struct worker *worker, struct lines_rate *rate)
+{
+    int error_fd = lines_open(&worker->lines, spawner->loop, worker->conf->name, rate);
+    if (error_fd < 0 || !worker->terms.notifies)
+        return error_fd;
+    worker->notify = notify_open(spawner->loop, worker->conf->identity.uid, worker->slot->reason,
+                                 sizeof worker->slot->reason);
+    if (!worker->notify) {
+        int error = -errno;
+        lines_close(&worker->lines);
+        close(error_fd);
+        return error;
+    }
+    worker->notify->watchdog = watchdog_of(worker->conf);
+    return error_fd;
+}
+
 int spawn_fork(const struct spawner *spawner, struct worker *worker,
                struct listener *const *listeners, int listener_count, struct lines_rate *rate)
 {
     struct worker_birth birth; /* on the page of stack that fork() writes to anyway */
     usec now = clock_now();
     lines_close(&worker->lines); /* of the life before */
-    int error_fd = lines_open(&worker->lines, spawner->loop, worker->conf->name, rate);
+    int error_fd = open_ears(spawner, worker, rate);
     if (error_fd < 0)
         return error_fd;
     begin_life(worker, now);
@@ -202,6 +263,10 @@ int spawn_fork(const struct spawner *spawner, struct worker *worker,
     int error = pid < 0 ? -errno : 0;
     close(error_fd);
     worker->pid = worker->lines.pid = error ? 0 : pid;
+    if (worker->notify)
+        worker->notify->pid = pid;
+    if (error)
+        close_notify(worker);
     worker->slot->pid = worker->pid;
     worker->next_signal = error ? 0 : SIGKILL;
     worker->deadline = error ? USEC_NEVER : now + worker->conf->ready_timeout * USEC_SECOND;
@@ -283,6 +348,7 @@ void spawn_reaped(const struct spawner *spawner, struct worker *worker, int stat
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
     note_life(worker, usage);
+    close_notify(worker);
     end_program(worker);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     sources_forget(worker->slot);

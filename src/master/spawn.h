@@ -16,6 +16,7 @@
 #include "../shared/scoreboard.h"
 #include "backoff.h"
 #include "lines.h"
+#include "notify.h"
 #include "obituary.h"
 #include "state.h"
 
@@ -76,8 +77,9 @@ struct worker {
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
-    usec respawn_at;    /* of a dead one */
-    struct lines lines; /* keeps the pid of the dead */
+    usec respawn_at;       /* of a dead one */
+    struct lines lines;    /* keeps the pid of the dead */
+    struct notify *notify; /* of a living program that says when it is ready; else NULL */
 
     /* Its death, from when it is reaped until it is told in the log. */
     bool mourned;

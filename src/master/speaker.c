@@ -1,5 +1,7 @@
 #include "speaker.h"
 
+#include "ending.h"
+
 /* Alive for so long, a program is taken for ready that does not say it. */
 #define READY_AFTER USEC_SECOND
 
@@ -16,9 +18,34 @@ static usec await_age(struct worker *worker, usec now)
     return USEC_NEVER;
 }
 
-usec speaker_tend(struct worker *worker, usec now)
+static usec await_ready(struct worker *worker, usec now)
 {
-    if (!spawn_is_program(worker) || spawn_is_ready(worker))
+    if (!worker->notify)
+        return await_age(worker, now);
+    if (worker->notify->ready)
+        spawn_set_ready(worker, now);
+    return USEC_NEVER;
+}
+
+/* One that gave signs of life has to go on with it, at least until it is told to go. */
+static usec await_sign(struct worker *worker, usec grace_until, usec now)
+{
+    const struct notify *notify = worker->notify;
+    if (!notify || worker->role == ROLE_RETIRING || worker->cause != DEATH_OWN)
         return USEC_NEVER;
-    return await_age(worker, now);
+    bool watched = notify->alive_at && notify->watchdog < USEC_NEVER - notify->alive_at;
+    usec due = watched ? notify->alive_at + notify->watchdog : USEC_NEVER;
+    if (now >= due && now < grace_until)
+        return grace_until;
+    if (now < due && !notify->hung)
+        return due;
+    ending_abort(worker, now);
+    return USEC_NEVER;
+}
+
+usec speaker_tend(struct worker *worker, usec grace_until, usec now)
+{
+    if (!spawn_is_program(worker))
+        return USEC_NEVER;
+    return spawn_is_ready(worker) ? await_sign(worker, grace_until, now) : await_ready(worker, now);
 }

@@ -1,7 +1,7 @@
 /*
  * speaker - the master speaks for a worker that became a program: that can't write into its slot.
  *
- * Owns:      when such a worker is taken for ready.
+ * Owns:      when such a worker is taken for ready, and when for hung.
  * Knows not: how many there should be.
  * Called by: pool.
  * Runs in:   the master.
@@ -11,7 +11,7 @@
 
 #include "spawn.h"
 
-/* Looks at it, if it is such a one. Returns when to look again. */
-usec speaker_tend(struct worker *worker, usec now);
+/* Looks at it, if it is such a one. Returns when to look again. Before grace_until nobody is late. */
+usec speaker_tend(struct worker *worker, usec grace_until, usec now);
 
 #endif

@@ -68,7 +68,9 @@ struct state_worker {
     long long cause, next_signal, deadline;
     long long overdue_program, program_deadline;
     long long error_fd;    /* its standard error's reading end; -1: closed */
-    long long stop_signal; /* of one that becomes a program, or 0 */
+    long long stop_signal; /* of one that becomes a program, or 0; as are all of these: */
+    long long notify_fd;   /* where it says how it is; -1: nowhere */
+    long long watchdog, alive_at;
     long long uid, core;
     char last[STATE_TEXT]; /* line of its standard error */
 };

@@ -27,7 +27,7 @@ enum { STATUS_NO_PROGRAM = 127 };
 extern char **environ;
 
 void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd,
-                  const struct control *control)
+                  struct control *control)
 {
     *upgrade = (struct upgrade){.self = *self,
                                 .board_fd = board_fd,
@@ -373,6 +373,7 @@ static void hand_over(struct upgrade *upgrade, const struct realm *realm)
     char why[200];
     struct state state = {0};
     flush_lines(realm);
+    control_part(upgrade->control);
     int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
     log_notice("upgrade: preforkd %s hands over to %s", PREFORKD_VERSION, upgrade->self.program);
     int error = state_fd < 0 ? state_fd : execute(upgrade, &state, state_fd);

@@ -48,15 +48,15 @@ struct upgrade {
     usec deadline; /* of the trial; of the next reload, when arriving */
     usec began;
     int board_fd;
-    const struct control *control; /* whose callers may be carried */
-    char refusal[4600];            /* lines: why the last one was refused; empty: it was not */
+    struct control *control; /* whose callers may be carried */
+    char refusal[4600];      /* lines: why the last one was refused; empty: it was not */
     struct upgrade_stream out, err;
     char from[STATE_NAME]; /* version of the program before, when arriving */
     bool told;             /* that the reload after the arrival was refused */
 };
 
 void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd,
-                  const struct control *control);
+                  struct control *control);
 
 /* The verb. */
 void upgrade_begin(struct upgrade *upgrade);

@@ -28,8 +28,9 @@ const char *const pool_state_words[POOL_STATES] = {
 };
 
 const char *const death_cause_words[DEATH_CAUSES] = {
-    [DEATH_OWN] = "own",         [DEATH_RETIRED] = "retired", [DEATH_NOT_READY] = "not ready",
-    [DEATH_OVERDUE] = "overdue", [DEATH_STOPPED] = "stopped", [DEATH_TIMEOUT] = "timeout",
+    [DEATH_OWN] = "own",           [DEATH_RETIRED] = "retired", [DEATH_NOT_READY] = "not ready",
+    [DEATH_OVERDUE] = "overdue",   [DEATH_STOPPED] = "stopped", [DEATH_TIMEOUT] = "timeout",
+    [DEATH_WATCHDOG] = "watchdog",
 };
 static struct scoreboard *map(int fd)
 {

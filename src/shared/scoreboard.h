@@ -96,7 +96,8 @@ struct slot {
                                    slots; its own number where it is alone */
     uint32_t slow;              /* its entry among the slow, plus 1; 0: none */
 
-    char reason[SCOREBOARD_REASON]; /* by a worker that can't start, text: why */
+    char reason[SCOREBOARD_REASON]; /* text, by a worker that can't start: why; of one that became a
+                                       program, by the master: what that says of itself */
 };
 
 enum pool_state {
@@ -158,6 +159,7 @@ enum death_cause {
     DEATH_OVERDUE,   /* killed by us: not done within graceful_timeout */
     DEATH_STOPPED,   /* killed by us: stopped at once */
     DEATH_TIMEOUT,   /* ended by us: its request took more than request_timeout */
+    DEATH_WATCHDOG,  /* killed by us: no longer said that it is alive */
     DEATH_CAUSES,
 };
 extern const char *const death_cause_words[DEATH_CAUSES];

@@ -23,6 +23,15 @@ int snapshot_listeners(const struct scoreboard *board)
     return bounded(board->listeners_end, SCOREBOARD_LISTENERS);
 }
 
+const char *snapshot_status(const struct scoreboard *board, const struct snapshot_worker *worker,
+                            char text[static TEXT_CLEAN(SCOREBOARD_REASON)])
+{
+    const struct slot *slot = &board->slots[worker->slot];
+    if (worker->pid <= 0 || worker->program != worker->pid || !slot->reason[0])
+        return NULL;
+    return text_clean(text, TEXT_CLEAN(SCOREBOARD_REASON), slot->reason, SCOREBOARD_REASON);
+}
+
 const char *snapshot_listener(const struct scoreboard *board, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)])
 {
@@ -60,11 +69,17 @@ static enum slot_state state_of_living(const struct slot *slot)
     return slot->ready ? SLOT_IDLE : SLOT_STARTING;
 }
 
+/* One that was forked has no pid until the master has written that, whatever it does already. */
+static enum slot_state state_of_unborn(const struct slot *slot)
+{
+    return slot->state == SLOT_WAITING ? SLOT_WAITING : SLOT_STARTING;
+}
+
 bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker)
 {
     const struct slot *slot = &board->slots[number];
     pid_t pid = slot->pid;
-    if (pid <= 0 && slot->state != SLOT_WAITING)
+    if (pid <= 0 && slot->state == SLOT_FREE)
         return false;
     *worker = (struct snapshot_worker){
         .slot = number,
@@ -72,7 +87,7 @@ bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot
         .pid = pid > 0 ? pid : 0,
         .program = slot->program,
         .generation = slot->generation,
-        .state = pid > 0 ? state_of_living(slot) : SLOT_WAITING,
+        .state = pid > 0 ? state_of_living(slot) : state_of_unborn(slot),
         .retiring = slot->retiring,
         .slow = slot->slow,
         .since = slot->since > slot->born ? slot->since : slot->born,

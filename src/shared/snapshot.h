@@ -78,6 +78,10 @@ struct snapshot *snapshot_take(const struct scoreboard *board, const struct figu
 bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker);
 int snapshot_slots(const struct scoreboard *board); /* no slot from this number on is taken */
 
+/* What a worker that became a program says of itself; NULL: nothing, or it is none. */
+const char *snapshot_status(const struct scoreboard *board, const struct snapshot_worker *worker,
+                            char text[static TEXT_CLEAN(SCOREBOARD_REASON)]);
+
 /* How many listeners there may be; the one of a number, its text cleaned. NULL: none. */
 int snapshot_listeners(const struct scoreboard *board);
 const char *snapshot_listener(const struct scoreboard *board, int number,

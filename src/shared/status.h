@@ -17,8 +17,11 @@
 #include "figures.h"
 #include "scoreboard.h"
 
+enum status_form { STATUS_PLAIN, STATUS_COLOURED };
+
 /* The daemon, a line a pool, what is wrong with them, their listeners. */
-char *status_text(const struct scoreboard *board, const struct figures *figures, usec now);
+char *status_text(const struct scoreboard *board, const struct figures *figures,
+                  enum status_form form, usec now);
 char *status_json(const struct scoreboard *board, const struct figures *figures, usec now);
 
 /* The ledger, the oldest death first. */

@@ -78,7 +78,7 @@ static json_t *slow_object(const struct scoreboard *board, const struct snapshot
 static json_t *worker_object(const struct scoreboard *board, const struct snapshot_worker *worker,
                              usec now)
 {
-    char peer[ADDR_TEXT];
+    char peer[ADDR_TEXT], status[TEXT_CLEAN(SCOREBOARD_REASON)];
     json_t *object = json_object();
     document_number(object, "slot", worker->slot);
     document_number_or_null(object, "pid", worker->pid);
@@ -91,7 +91,7 @@ static json_t *worker_object(const struct scoreboard *board, const struct snapsh
     document_number(object, "served", (long long)worker->served);
     document_text(object, "peer", snapshot_peer(&worker->peer, peer));
     document_number_or_null(object, "program", worker->program);
-    document_text(object, "status", NULL);
+    document_text(object, "status", snapshot_status(board, worker, status));
     json_object_set_new(object, "slow", slow_object(board, worker, now));
     return object;
 }

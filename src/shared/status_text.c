@@ -2,6 +2,7 @@
 
 #include "../base/table.h"
 #include "../base/units.h"
+#include "slow_text.h"
 #include "snapshot.h"
 
 #include <stdlib.h>
@@ -19,98 +20,223 @@ static void print_daemon(FILE *out, const struct scoreboard *board, usec now)
                 result[0] ? "refused: " : "done", result);
 }
 
-static bool print_workers(FILE *out, const struct snapshot *snapshot)
+/* What all tables are made of. */
+struct report {
+    FILE *out;
+    const struct scoreboard *board;
+    const struct figures *figures;
+    const struct snapshot *snapshot;
+    bool coloured;
+    usec now;
+};
+
+/* A line's colour, and nothing where there are none. */
+static enum paint paint_of(const struct report *report, enum paint paint)
 {
-    struct table table = {{"POOL", "HANDLER", "STATE", ">READY", ">SIZE", ">BUSY", ">IDLE",
-                           ">STARTING", ">RETIRING"}};
-    for (int i = 0; i < snapshot->count; i++) {
-        const struct snapshot_pool *pool = &snapshot->pools[i];
-        if (!pool->used)
-            continue;
-        table_add(&table, "%s", pool->name);
-        table_add(&table, "%s", pool->handler);
-        table_add(&table, "%s", pool_state_words[pool->state]);
-        table_add(&table, "%d/%d", snapshot_ready(pool), pool->target);
-        if (snapshot_is_dynamic(pool))
-            table_add(&table, "%d-%d", pool->min_workers, pool->max_workers);
-        else
-            table_add(&table, "%d", pool->max_workers);
-        table_add(&table, "%d", pool->busy);
-        table_add(&table, "%d", pool->idle);
-        table_add(&table, "%d", pool->starting);
-        table_add(&table, "%d", pool->retiring);
-    }
-    return table_print(&table, out);
+    return report->coloured ? paint : PAINT_NONE;
 }
 
-static bool print_counts(FILE *out, const struct snapshot *snapshot)
+static enum paint state_paint(enum pool_state state)
+{
+    switch (state) {
+    case POOL_SERVING: return PAINT_GOOD;
+    case POOL_DEGRADED:
+    case POOL_FULL: return PAINT_BAD;
+    default: return PAINT_ODD;
+    }
+}
+
+/* Prints what was added, and a line between it and what stands above. */
+static bool print_table(const struct report *report, struct table *table)
+{
+    if (table->count)
+        fputc('\n', report->out);
+    return table_print(table, report->out);
+}
+
+static void add_pool(struct table *table, const struct snapshot_pool *pool)
+{
+    table_add(table, "%s", pool->name);
+    table_add(table, "%s", pool->handler);
+    table_paint(table, state_paint(pool->state), "%s", pool_state_words[pool->state]);
+    table_bar(table, pool->busy, pool->max_workers,
+              pool->state == POOL_FULL ? PAINT_BAD : PAINT_GOOD);
+    table_add(table, "%d", pool->busy);
+    table_add(table, "%d", pool->idle);
+    table_add(table, "%d/%d", snapshot_ready(pool), pool->target);
+    if (snapshot_is_dynamic(pool))
+        table_add(table, "%d-%d", pool->min_workers, pool->max_workers);
+    else
+        table_add(table, "%d", pool->max_workers);
+    table_add(table, "%d", pool->starting);
+    table_add(table, "%d", pool->retiring);
+}
+
+static bool print_workers(const struct report *report)
+{
+    struct table table = {.heads = {"POOL", "HANDLER", "STATE", "SEATS", ">BUSY", ">IDLE", ">READY",
+                                    ">SIZE", ">START", ">RETIRE"},
+                          .coloured = report->coloured};
+    for (int i = 0; i < report->snapshot->count; i++)
+        if (report->snapshot->pools[i].used)
+            add_pool(&table, &report->snapshot->pools[i]);
+    return print_table(report, &table);
+}
+
+static bool print_counts(const struct report *report)
 {
     struct table table = {
-        {"POOL", ">ACCEPTED", ">SERVED", ">ERRORS", ">REFUSED", ">RETIRED", ">DIED"}};
-    for (int i = 0; i < snapshot->count; i++) {
-        const struct snapshot_pool *pool = &snapshot->pools[i];
+        .heads = {"POOL", ">ACCEPTED", ">SERVED", ">ERRORS", ">REFUSED", ">RETIRED", ">DIED"},
+        .coloured = report->coloured};
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
         if (!pool->used)
             continue;
         table_add(&table, "%s", pool->name);
         table_add(&table, "%llu", (unsigned long long)pool->accepted);
         table_add(&table, "%llu", (unsigned long long)pool->served);
         table_add(&table, "%llu", (unsigned long long)pool->errors);
-        table_add(&table, "%llu", (unsigned long long)snapshot_refused(pool));
+        table_paint(&table, snapshot_refused(pool) ? PAINT_ODD : PAINT_NONE, "%llu",
+                    (unsigned long long)snapshot_refused(pool));
         table_add(&table, "%llu", (unsigned long long)pool->retirements);
-        table_add(&table, "%llu", (unsigned long long)pool->deaths);
+        table_paint(&table, pool->deaths ? PAINT_BAD : PAINT_NONE, "%llu",
+                    (unsigned long long)pool->deaths);
     }
-    if (table.count)
-        fputc('\n', out);
-    return table_print(&table, out);
+    return print_table(report, &table);
+}
+
+/* What so many of a thousand took at most; "-" where nothing was counted. */
+static void add_quantile(struct table *table, const struct histogram *histogram,
+                         unsigned thousandths)
+{
+    char span[UNITS_TEXT];
+    bool any = histogram_total(histogram) > 0;
+    table_add(table, "%s",
+              any ? units_span(histogram_quantile(histogram, thousandths), span) : "-");
+}
+
+static bool print_times(const struct report *report)
+{
+    char text[UNITS_TEXT];
+    struct table table = {
+        .heads = {"POOL", ">P50", ">P99", ">WAIT P99", ">IN", ">OUT", ">DEAD'S CPU"},
+        .coloured = report->coloured};
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        if (!pool->used)
+            continue;
+        table_add(&table, "%s", pool->name);
+        add_quantile(&table, &pool->service, 500);
+        add_quantile(&table, &pool->service, 990);
+        add_quantile(&table, &pool->wait, 990);
+        table_add(&table, "%s", units_size((int64_t)pool->bytes_in, text));
+        table_add(&table, "%s", units_size((int64_t)pool->bytes_out, text));
+        table_add(&table, "%s", units_span(pool->dead_user + pool->dead_system, text));
+    }
+    return print_table(report, &table);
 }
 
 /* A line for each pool that doesn't simply serve. */
-static void print_troubles(FILE *out, const struct snapshot *snapshot, usec now)
+static void print_troubles(const struct report *report)
 {
     bool first = true;
-    for (int i = 0; i < snapshot->count; i++) {
-        const struct snapshot_pool *pool = &snapshot->pools[i];
+    for (int i = 0; i < report->snapshot->count; i++) {
+        const struct snapshot_pool *pool = &report->snapshot->pools[i];
+        enum paint paint = paint_of(report, state_paint(pool->state));
         char span[UNITS_TEXT];
         if (!pool->used || pool->state == POOL_SERVING)
             continue;
-        fprintf(out, "%spool %s: %s for %s%s%s\n", first ? "\n" : "", pool->name,
-                pool_state_words[pool->state],
-                units_span(snapshot_span(pool->state_since, now), span),
-                pool->trouble[0] ? ": " : "", pool->trouble);
+        fprintf(report->out, "%s%spool %s: %s for %s%s%s%s\n", first ? "\n" : "",
+                paint_begin(paint), pool->name, pool_state_words[pool->state],
+                units_span(snapshot_span(pool->state_since, report->now), span),
+                pool->trouble[0] ? ": " : "", pool->trouble, paint_end(paint));
+        first = false;
+    }
+}
+
+static void print_slow_one(const struct report *report, const struct snapshot_worker *worker,
+                           const struct slow *slow)
+{
+    char span[UNITS_TEXT], peer[ADDR_TEXT], why[TEXT_CLEAN(sizeof slow->hidden)];
+    enum paint paint = paint_of(report, PAINT_ODD);
+    snapshot_peer(&worker->peer, peer);
+    text_clean(why, sizeof why, slow->hidden, sizeof slow->hidden);
+    fprintf(report->out, "%spool %s: worker %d is slow, for %s, serving %s%s\n  ",
+            paint_begin(paint), report->snapshot->pools[worker->pool].name, (int)worker->pid,
+            units_span(snapshot_span(slow->since, report->now), span), peer[0] ? peer : "?",
+            paint_end(paint));
+    slow_text(report->out, slow);
+    fprintf(report->out, "%s%s\n", why[0] ? "; " : "", why);
+}
+
+/* Two lines for each request that is slow. */
+static void print_slow(const struct report *report)
+{
+    bool first = true;
+    for (int i = 0; i < snapshot_slots(report->board); i++) {
+        struct snapshot_worker worker;
+        struct slow slow;
+        if (!snapshot_worker(report->board, i, &worker) ||
+            worker.pool >= (uint32_t)report->snapshot->count ||
+            !snapshot_slow(report->board, &worker, &slow))
+            continue;
+        if (first)
+            fputc('\n', report->out);
+        print_slow_one(report, &worker, &slow);
+        first = false;
+    }
+}
+
+/* A line for each program that says how it is. */
+static void print_statuses(const struct report *report)
+{
+    const struct snapshot *snapshot = report->snapshot;
+    struct snapshot_worker worker;
+    char status[TEXT_CLEAN(SCOREBOARD_REASON)];
+    bool first = true;
+    for (int i = 0; i < snapshot_slots(report->board); i++) {
+        if (!snapshot_worker(report->board, i, &worker) ||
+            worker.pool >= (uint32_t)snapshot->count ||
+            !snapshot_status(report->board, &worker, status))
+            continue;
+        fprintf(report->out, "%spool %s: worker %d: %s\n", first ? "\n" : "",
+                snapshot->pools[worker.pool].name, (int)worker.pid, status);
         first = false;
     }
 }
 
 /* How many wait, and how many could. */
-static void add_queue(struct table *table, const struct scoreboard_listener *listener,
-                      const struct figures *figures)
+static void add_queue(const struct report *report, struct table *table,
+                      const struct scoreboard_listener *listener)
 {
-    const struct queue *queue = figures ? queues_find(&figures->queues, listener->inode) : NULL;
+    const struct queue *queue =
+        report->figures ? queues_find(&report->figures->queues, listener->inode) : NULL;
+    table_bar(table, queue ? queue->depth : 0, queue ? queue->room : 0,
+              queue && queue->depth ? PAINT_ODD : PAINT_NONE);
     if (queue)
         table_add(table, "%d/%d", queue->depth, queue->room);
     else
         table_add(table, "?/%d", listener->backlog);
 }
 
-static bool print_listeners(FILE *out, const struct scoreboard *board,
-                            const struct figures *figures, const struct snapshot *snapshot)
+static bool print_listeners(const struct report *report)
 {
-    struct table table = {{"LISTENER", "POOL", ">QUEUE"}};
+    struct table table = {.heads = {"LISTENER", "POOL", "QUEUE", ">WAITING"},
+                          .coloured = report->coloured};
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
-    for (int i = 0; i < snapshot_listeners(board); i++) {
-        uint32_t pool = board->listeners[i].pool;
-        if (!snapshot_listener(board, i, text) || pool >= (uint32_t)snapshot->count)
+    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+        uint32_t pool = report->board->listeners[i].pool;
+        if (!snapshot_listener(report->board, i, text) || pool >= (uint32_t)report->snapshot->count)
             continue;
         table_add(&table, "%s", text);
-        table_add(&table, "%s", snapshot->pools[pool].name);
-        add_queue(&table, &board->listeners[i], figures);
+        table_add(&table, "%s", report->snapshot->pools[pool].name);
+        add_queue(report, &table, &report->board->listeners[i]);
     }
-    if (table.count)
-        fputc('\n', out);
-    return table_print(&table, out);
+    return print_table(report, &table);
 }
 
-char *status_text(const struct scoreboard *board, const struct figures *figures, usec now)
+char *status_text(const struct scoreboard *board, const struct figures *figures,
+                  enum status_form form, usec now)
 {
     struct text text;
     struct snapshot *snapshot = snapshot_take(board, figures);
@@ -118,12 +244,15 @@ char *status_text(const struct scoreboard *board, const struct figures *figures,
         free(snapshot);
         return NULL;
     }
+    struct report report = {text.out, board, figures, snapshot, form == STATUS_COLOURED, now};
     print_daemon(text.out, board, now);
-    fputc('\n', text.out);
-    bool whole = print_workers(text.out, snapshot);
-    whole = print_counts(text.out, snapshot) && whole;
-    print_troubles(text.out, snapshot, now);
-    whole = print_listeners(text.out, board, figures, snapshot) && whole;
+    bool whole = print_workers(&report);
+    whole = print_counts(&report) && whole;
+    whole = print_times(&report) && whole;
+    print_troubles(&report);
+    print_slow(&report);
+    print_statuses(&report);
+    whole = print_listeners(&report) && whole;
     free(snapshot);
     return text_close(&text, whole);
 }

@@ -40,7 +40,7 @@ int message_read_request(struct message_request *request, const void *bytes, siz
     uint32_t length = read_length(at);
     if (length <= FLAGS_SIZE || length > MESSAGE_REQUEST_MAX - LENGTH_SIZE)
         return -EPROTO;
-    if (size >= REQUEST_HEAD && at[LENGTH_SIZE] & ~MESSAGE_JSON)
+    if (size >= REQUEST_HEAD && at[LENGTH_SIZE] & ~(MESSAGE_JSON | MESSAGE_COLOUR))
         return -EPROTO;
     if (size < LENGTH_SIZE + length)
         return 0;

@@ -5,7 +5,8 @@
  *
  * The request is
  *     4 bytes   the number of bytes that follow, network order
- *     1 byte    flags: MESSAGE_JSON, the answer is wanted as JSON; no other bit may be set
+ *     1 byte    flags: MESSAGE_JSON, the answer is wanted as JSON; MESSAGE_COLOUR, it goes to a
+ *               terminal that shows colours; no other bit may be set
  *     words     each ended by a NUL: the command and its arguments, 1 to MESSAGE_WORDS of them
  * and has MESSAGE_REQUEST_MAX bytes at most, all counted. What comes behind it is not read.
  *
@@ -33,7 +34,7 @@ enum {
     MESSAGE_HEAD = 5, /* bytes of a frame before its own */
 };
 
-enum message_flag { MESSAGE_JSON = 1 };
+enum message_flag { MESSAGE_JSON = 1, MESSAGE_COLOUR = 2 };
 
 enum message_type { MESSAGE_OUT = 'o', MESSAGE_ERR = 'e', MESSAGE_EXIT = 'x' };
 

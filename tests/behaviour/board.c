@@ -34,7 +34,7 @@ static char *report(const struct scoreboard *board, const char *word)
     static struct figures figures = {.processes = true};
     figures_look(&figures, board, clock_now());
     if (strcmp(word, "status") == 0)
-        return status_text(board, &figures, clock_now());
+        return status_text(board, &figures, STATUS_PLAIN, clock_now());
     if (strcmp(word, "status-json") == 0)
         return status_json(board, &figures, clock_now());
     if (strcmp(word, "deaths") == 0)

@@ -59,6 +59,9 @@ def serve(connection, words):
         print(rest, file=sys.stderr, flush=True)
     if word == 'notify':
         notify(rest.replace('\\n', '\n'))
+    if word == 'watchdog':
+        notify('WATCHDOG=1')
+        return str(os.getpid())
     if word == 'exit':
         os._exit(int(rest))
     if word == 'kill':
@@ -105,7 +108,7 @@ def main():
         listener.setblocking(False)
         selector.register(listener, selectors.EVENT_READ, listener)
     for text in sys.argv[1:]:
-        notify(text)
+        notify(text.replace('\\n', '\n'))
     while not STOPPING:
         for key, _ in selector.select():
             if key.data and not STOPPING:

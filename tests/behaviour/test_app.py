@@ -7,7 +7,8 @@ import re
 import shutil
 import signal
 import socket
-import unittest
+import threading
+import time
 
 import client
 import control
@@ -367,6 +368,412 @@ class Ends(Case):
             it.wait_for_workers(1, without=[worker])
             wait_until(lambda: self.ask(it, 'pid') != str(worker), 'its successor')
             it.announce(wording.BACKOFF)  # where it was not ready for a second
+
+
+class Notifies(Case):
+    """Programs that say how they are."""
+
+    CONFIG = 'workers = 1\n'
+
+    def start_notified(self, *words, options=CONFIG, **more):
+        return self.start(app(options, 'ready = "notify"', words), **more)
+
+    def status(self, it):
+        """What the first worker says of itself."""
+        done = control.run(it, '--json', 'status')
+        return json.loads(done.stdout)['pools'][0]['workers'][0]['status']
+
+    def test_ready_when_it_says_so(self):
+        script = ('import os,socket,sys,time\n'
+                  'print("begun", flush=True)\n'
+                  'while not os.path.exists("@DIR@/go"): time.sleep(0.01)\n'
+                  's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+                  's.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  'time.sleep(1000)')
+        it = self.make('')
+        it.write(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
+        it.launch()
+        it.wait_for_log('begun')
+        self.assertFalse(it.log.find(wording.READY))
+        it.put('go', '')
+        it.ready()
+
+    def test_what_it_is_told(self):
+        it = self.start_notified('READY=1', options='workers = 2 ready_timeout = 20\n')
+        found = self.facts(it)
+        environment = found['environment']
+        self.assertRegex(environment['NOTIFY_SOCKET'], r'^@[0-9a-f]+$')
+        self.assertEqual(environment['WATCHDOG_PID'], str(found['pid']))
+        self.assertEqual(environment['WATCHDOG_USEC'], '20000000')
+        self.assertEqual(sorted(found['descriptors']), ['0', '1', '2', '3'])
+
+    def test_each_has_a_socket_of_its_own(self):
+        it = self.start_notified('READY=1', options='workers = 4\n')
+        found = set()
+
+        def all_seen():
+            found.add(self.facts(it)['environment']['NOTIFY_SOCKET'])
+            return len(found) == 4
+        wait_until(all_seen, 'four addresses')
+
+    def test_not_ready_in_time(self):
+        it = self.make(app('workers = 1 ready_timeout = 1', 'ready = "notify"', ['STATUS=soon']))
+        it.announce('err: ', 'warning: ', 'killed by signal')
+        it.launch()
+        self.assertEqual(it.exited(), 3)
+        it.wait_for_log(r'warning: pool x: worker .* by us, not ready within ready_timeout')
+
+    def test_reload_to_one_that_is_never_ready(self):
+        it = self.start_notified('READY=1')
+        old = it.workers()
+        it.announce('err: ', 'warning: ', 'killed by signal')
+        it.reload(app('workers = 1 ready_timeout = 1', 'ready = "notify"'), refused=True)
+        self.assertEqual(it.workers(), old)
+        self.assertEqual(self.ask(it, 'pid'), str(old[0]))
+
+    def test_status(self):
+        it = self.make('control = "@DIR@/control"\n'
+                       + app('workers = 1', 'ready = "notify"', ['STATUS=warm\nREADY=1'.replace(
+                           '\n', '\\n')]))
+        it.launch().ready()
+        worker, = it.workers()
+        self.assertEqual(self.status(it), 'warm')
+        self.ask(it, 'notify STATUS=7 of 9 \u2603')
+        wait_until(lambda: self.status(it) == '7 of 9 \u2603', 'the new status')
+        self.assertIn(f'pool x: worker {worker}: 7 of 9 \u2603\n', control.run(it, 'status').stdout)
+        self.ask(it, 'notify RELOADING=1\\nX_ELSE=\\nSTOPPING=1\\nMAINPID=1\\nREADY=1\\n\\n=')
+        self.ask(it, 'notify STATUS=')
+        wait_until(lambda: self.status(it) is None, 'no status')
+        self.assertEqual(it.workers(), [worker])
+
+    def test_status_before_ready(self):
+        """Said in datagrams of their own, and the last line has no end."""
+        it = self.start_notified('STATUS=a', 'STATUS=b', 'READY=1')
+        self.assertEqual(self.ask(it, 'pid'), str(it.workers()[0]))
+
+    def test_strangers_are_not_heard(self):
+        it = self.make('control = "@DIR@/control"\n'
+                       + app('workers = 1', 'ready = "notify"', ['READY=1']))
+        it.launch().ready()
+        address = self.facts(it)['environment']['NOTIFY_SOCKET']
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b'STATUS=mine', '\0' + address[1:])
+            stranger.sendto(b'WATCHDOG=trigger', '\0' + address[1:])
+        self.ask(it, 'notify X=1')
+        self.ask(it, 'notify STATUS=own')
+        wait_until(lambda: self.status(it) == 'own', 'the word of its own')
+        self.assertEqual(len(it.workers()), 1)
+
+    def test_descriptors_are_not_kept(self):
+        it = self.start_notified('READY=1')
+        it.same_descriptors = True
+        address = self.facts(it)['environment']['NOTIFY_SOCKET']
+        reader, writer = os.pipe()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.connect('\0' + address[1:])
+            for _ in range(5):
+                socket.send_fds(stranger, [b'FDSTORE=1'], [writer] * 20)
+        os.close(writer)
+        self.assertEqual(os.read(reader, 1), b'')  # every copy is closed
+        os.close(reader)
+
+    def test_watchdog(self):
+        """One that stops saying that it is alive is killed, and replaced."""
+        it = self.start_notified('READY=1', options='workers = 2\n'
+                                 'environment = { "WATCHDOG_USEC=300000" }\n')
+        it.announce('by us, it no longer said')
+        before = it.workers()
+        said = int(self.ask(it, 'watchdog'))
+        self.assertEqual(self.facts(it)['environment']['WATCHDOG_USEC'], '300000')
+        it.wait_for_log(rf' warning: pool x: worker {said} killed by signal 6 \(Aborted.*\) by us, '
+                        'it no longer said that it is alive after')
+        it.wait_for_workers(2, without=[said])
+        self.assertEqual(len(set(before) & set(it.workers())), 1)  # who never said it, stays
+
+    def test_watchdog_trigger(self):
+        it = self.start_notified('READY=1')
+        it.announce('by us, it no longer said', wording.BACKOFF)
+        worker, = it.workers()
+        self.ask(it, 'notify WATCHDOG=trigger')
+        it.wait_for_log(rf' warning: pool x: worker {worker} killed by signal 6')
+        it.wait_for_workers(1, without=[worker])
+
+    def test_watchdog_that_does_not_mind_an_abort(self):
+        script = ('import os,signal,socket,time\n'
+                  'signal.signal(6, signal.SIG_IGN)\n'
+                  's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+                  's.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  's.send(b"READY=1\\nWATCHDOG_USEC=200000\\nWATCHDOG=1")\n'
+                  'while True: time.sleep(1000)')
+        it = self.start(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
+        it.announce('by us, it no longer said', wording.BACKOFF)
+        worker, = it.workers()
+        it.wait_for_log(rf' warning: pool x: worker {worker} killed by signal 9 \(Killed\) by us, '
+                        'it no longer said')
+
+    @daemon.needs_root
+    def test_from_another_root(self):
+        """The address needs no path."""
+        it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 chroot = "@DIR@/root"\n'
+                       'app { command = { "/busybox", "sh", "-c", "exec /notifies" } '
+                       'ready = "notify" } }')
+        os.makedirs(it.path('root'))
+        shutil.copy2('/bin/busybox', it.path('root/busybox'))
+        program = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/notifies')
+        shutil.copy2(program, it.path('root/notifies'))
+        it.launch().ready()
+
+
+class Rolls(Case):
+    """One generation gives way to the next, and nobody fails."""
+
+    def load(self, it, seconds_of_patience=60):
+        """Asks as fast as it can from some threads until it is told to stop; what failed."""
+        return Asking(it.address('x'), 6, seconds_of_patience)
+
+    def test_restart_loses_nothing(self):
+        it = self.make('control = "@DIR@/control"\n'
+                       + app('workers = 6', 'ready = "notify"', ['READY=1']))
+        it.launch().ready()
+        old = it.workers()
+        with self.load(it) as asking:
+            wait_until(lambda: asking.served > 50, 'a running load')
+            done = control.run(it, 'restart', 'x')
+            self.assertEqual(done.returncode, 0, done.stderr)
+            it.wait_for_workers(6, without=old)
+            served = asking.served
+            wait_until(lambda: asking.served > served + 50, 'the load after it')
+        self.assertEqual(asking.failed, [])
+
+    def test_restart_ends_all_of_the_old(self):
+        for at_once in (1, 3):
+            it = self.make('control = "@DIR@/control"\n'
+                           + app('workers = 6', f'roll_at_once = {at_once} ready = "notify"',
+                                 ['READY=1']))
+            it.launch().ready()
+            self.ask_some(it, 'pid', 6)
+            done = control.run(it, 'restart')
+            self.assertEqual(done.returncode, 0, done.stderr)
+            ends = [line for line in it.log.lines if re.search(r'worker \d+ ended', line)]
+            self.assertEqual(len(ends), 6, ends)
+
+    def test_waits_for_each_to_be_ready(self):
+        """New ones that wait for a word: never more of them than may come at once."""
+        it = self.make('')
+        script = ('import os,signal,socket,sys,time\n'
+                  'signal.signal(15, lambda *_: os._exit(0))\n'
+                  'n = int(os.environ["SERVER_STARTER_GENERATION"])\n'
+                  'name = "@DIR@/go%d.%s" % (n, os.environ["PREFORKD_SLOT"])\n'
+                  'print("begun", n, flush=True)\n'
+                  'while n > 1 and not os.path.exists(name): time.sleep(0.01)\n'
+                  's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+                  's.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  'while True: time.sleep(1000)')
+        config = run([PYTHON, '-I', '-c', script], 'workers = 4 umask = UMASK',
+                     'ready = "notify" roll_at_once = 2')
+        it.write(config.replace('UMASK', '022'))
+        it.launch().ready()
+        old = it.workers()
+        it.write(config.replace('UMASK', '027'))
+        it.kill(signal.SIGHUP)
+        it.wait_for_log('begun 2')  # the canary
+        it.put('go2.0', '')
+        wait_until(lambda: len(it.log.find('begun 2')) == 3, 'two more')
+        wait_until(lambda: len(set(it.workers()) & set(old)) == 3, 'one of the old is gone')
+        self.assertEqual(len(it.workers()), 6)
+        it.put('go2.1', '')
+        wait_until(lambda: len(it.log.find('begun 2')) == 4, 'one more')
+        wait_until(lambda: len(set(it.workers()) & set(old)) == 2, 'two of the old are gone')
+        self.assertEqual(len(it.workers()), 6)
+        it.put('go2.2', '')
+        it.put('go2.3', '')
+        it.wait_for_log(wording.RELOADED)
+        it.wait_for_workers(4, without=old)
+
+    def test_resizes_by_signals_and_words(self):
+        it = self.make('control = "@DIR@/control"\n' + app('workers = 2'))
+        it.launch().ready()
+        it.kill(signal.SIGTTIN)
+        it.wait_for_workers(3)
+        it.kill(signal.SIGTTOU)
+        it.wait_for_workers(2)
+        self.assertEqual(control.run(it, 'scale', 'x', '4').returncode, 0)
+        it.wait_for_workers(4)
+        self.assertEqual(control.run(it, 'drain', 'x').returncode, 0)
+        self.assertEqual(it.workers(), [])
+        with it.connect('x') as connection:  # who comes meanwhile, waits
+            connection.sendall(b'slot\n')
+            self.assertEqual(control.run(it, 'resume', 'x').returncode, 0)
+            self.assertIn(client.read_all(connection), {b'0\n', b'1\n', b'2\n', b'3\n'})
+
+    def test_upgrade_loses_nothing(self):
+        it = self.make(app('workers = 4', 'ready = "notify"', ['READY=1'])).own_program()
+        it.launch().ready()
+        old = it.workers()
+        with self.load(it) as asking:
+            wait_until(lambda: asking.served > 50, 'a running load')
+            it.install()
+            it.upgrade()
+            it.wait_for_workers(4, without=old)
+        self.assertEqual(asking.failed, [])
+        self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
+
+    def test_upgrade_to_a_configuration_that_fails(self):
+        """The old program's workers go on under the new one, which hears what they say, and ends
+        them by their own signal."""
+        script = ('import os,signal,socket,sys,time\n'
+                  'signal.signal(15, signal.SIG_IGN)\n'
+                  'signal.signal(12, lambda *_: os._exit(0))\n'
+                  's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+                  's.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  's.send(b"READY=1")\n'
+                  'for n in range(1000000):\n'
+                  '  s.send(b"STATUS=%d" % n)\n'
+                  '  time.sleep(0.01)')
+        it = self.make('').own_program()
+        config = ('control = "@DIR@/control"\n'
+                  + run(['@DIR@/program', '-I', '-c', script], 'workers = 2',
+                        'ready = "notify" stop_signal = "USR2"'))
+        it.write(config)
+        os.symlink(PYTHON, it.path('program'))
+        it.launch().ready()
+        old = it.workers()
+        os.unlink(it.path('program'))
+        it.put('program', '#!/bin/sh\nexit 1\n', mode=0o755)
+        it.announce('err: ', wording.BACKOFF)
+        it.install()
+        it.kill(signal.SIGUSR2)
+        it.wait_for_log(wording.REFUSED)
+        self.assertEqual(it.workers(), old)
+        first = self.status_of(it)
+        wait_until(lambda: self.status_of(it) != first, 'what they say')
+        os.unlink(it.path('program'))
+        os.symlink(PYTHON, it.path('program'))
+        it.reload()
+        it.wait_for_workers(2, without=old)
+        it.wait_for_log(rf' info: pool x: worker {old[0]} ended after')
+
+    def status_of(self, it):
+        done = control.run(it, '--json', 'status')
+        return json.loads(done.stdout)['pools'][0]['workers'][0]['status']
+
+    def test_nonblocking_stays(self):
+        """A reload leaves the flag that the programs have set: they would block in accept()."""
+        it = self.start(app('workers = 1') + 'pool "y" { listen = { "systemd:y" } workers = 1\n'
+                        'nice = 1 echo {} }\n')
+        worker, = set(it.workers()) - set(it.workers('y'))
+        self.ask(it, 'pid')
+
+        def flags():
+            with open(f'/proc/{worker}/fdinfo/3', encoding='ascii') as file:
+                return int(re.search(r'flags:\s+(\d+)', file.read())[1], 8)
+        self.assertTrue(flags() & os.O_NONBLOCK)
+        it.reload(app('workers = 1') + 'pool "y" { listen = { "systemd:y" } workers = 1\n'
+                  'nice = 2 echo {} }\n')
+        self.assertTrue(flags() & os.O_NONBLOCK)
+
+
+class Follows(Case):
+    """A size that follows the load, by nothing but the queue."""
+
+    def hold(self, it, count):
+        """Connections that are held, or wait to be."""
+        held = []
+        for _ in range(count):
+            connection = it.connect('x')
+            self.addCleanup(connection.close)
+            connection.sendall(b'hold\n')
+            held.append(connection)
+        return held
+
+    def grows_and_shrinks(self, options, least):
+        it = self.start(app(options, 'ready = "notify"', ['READY=1']))
+        wait_until(lambda: len(it.workers()) == least, f'{least} workers')
+        held = self.hold(it, 4)
+        for connection in held:
+            self.assertEqual(client.read_exactly(connection, 5), b'held\n')
+        self.assertGreaterEqual(len(it.workers()), 4)
+        for connection in held:
+            connection.sendall(b'x')
+            self.assertEqual(client.read_all(connection), b'done\n')
+        wait_until(lambda: len(it.workers()) == least, f'{least} workers')
+        self.assertIn('0', self.ask(it, 'slot'))
+
+    def test_grows_and_shrinks(self):
+        self.grows_and_shrinks('min_workers = 1 max_workers = 8 spare_timeout = 1\n', 1)
+
+    def test_from_nobody(self):
+        self.grows_and_shrinks('min_workers = 0 max_workers = 8 spare_timeout = 1\n', 0)
+
+    def test_on_a_unix_socket(self):
+        it = self.make(app('min_workers = 1 max_workers = 3 spare_timeout = 1\n',
+                           'ready = "notify"', ['READY=1'], '"unix:@DIR@/x.sock"'))
+        it.launch().ready()
+        it.addresses['x'] = it.path('x.sock')
+        held = self.hold(it, 3)
+        for connection in held:
+            self.assertEqual(client.read_exactly(connection, 5), b'held\n')
+        it.wait_for_workers(3)
+
+    def test_full(self):
+        it = self.start(app('min_workers = 1 max_workers = 2 spare_timeout = 1\n',
+                            'ready = "notify"', ['READY=1']))
+        it.announce(': full for')
+        held = self.hold(it, 3)
+        it.wait_for_log(r' warning: pool x: full for \d+ s: all 2 workers are busy, connections '
+                        'that wait: 1 ')
+        for connection in held:
+            connection.sendall(b'x')
+        it.wait_for_log('pool x: no longer full')
+
+    def test_max_spare_is_refused(self):
+        it = self.make(app('max_workers = 9 max_spare = 2\n'))
+        done = self.run_preforkd('-t', '-c', it.file)
+        self.assertRegex(done.stderr, r':1: .*the handler app takes no max_spare\n')
+
+    def test_rests(self):
+        """Looking costs next to nothing, and a fixed pool is not looked at."""
+        it = self.start(app('workers = 2', 'ready = "notify"', ['READY=1']))
+        wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
+        before = processes.status(it.pid)['voluntary_ctxt_switches']
+        other = self.start(app('max_workers = 2\n', 'ready = "notify"', ['READY=1']))
+        looks = int(processes.status(other.pid)['voluntary_ctxt_switches'])
+        wait_until(lambda: int(processes.status(other.pid)['voluntary_ctxt_switches'])
+                   >= looks + 10, 'ten looks')
+        after = processes.status(it.pid)['voluntary_ctxt_switches']
+        self.assertLess(int(after) - int(before), 5)
+
+
+class Asking:
+    """Clients that ask a server again and again; each answer must be whole."""
+
+    def __init__(self, address, clients, patience):
+        self.address, self.patience = address, patience
+        self.served, self.failed, self.over = 0, [], False
+        self.threads = [threading.Thread(target=self.ask, daemon=True) for _ in range(clients)]
+
+    def ask(self):
+        until = time.monotonic() + self.patience
+        while not self.over and time.monotonic() < until:
+            try:
+                with client.connect(self.address) as connection:
+                    connection.sendall(b'pid\n')
+                    answer = client.read_all(connection)
+                if not re.fullmatch(rb'\d+\n', answer):
+                    raise OSError(f'the answer was {answer}')
+                self.served += 1
+            except OSError as error:
+                self.failed.append(error)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        for thread in self.threads:
+            thread.join()
 
 
 class Fails(Case):

@@ -244,6 +244,19 @@ class Upgrade(Case):
         self.assertRegex(answer.err, r' -t exited with status 1\n$')
         self.assertRegex(self.asked(it, 'ping').out, r'generation 1 ')
 
+    def test_who_waits_for_something_else_is_told(self):
+        it = self.serve()
+        it.same_descriptors = True
+        held, = it.occupy('echo', 1)
+        drain = Caller(it.path('control'), 'drain')
+        it.wait_for_log('draining')
+        self.asked(it, 'upgrade')
+        answer = drain.answer()
+        self.assertEqual((answer.status, answer.out), (1, ''))
+        self.assertRegex(answer.err, 'an upgrade came in between')
+        held.close()
+        it.wait_for_workers(2)
+
 
 class DryRun(Case):
     OLD = ('pool "kept" { listen = { "systemd:kept" } workers = 1 echo {} }\n'

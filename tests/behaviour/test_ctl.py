@@ -192,7 +192,7 @@ class Peer(daemon.Case):
 class Terminal:
     """preforkctl in a terminal of its own, whose bytes a thread collects."""
 
-    def __init__(self, case, it, rows=24, columns=80):
+    def __init__(self, case, it, rows=24, columns=80, command='top', **environment):
         self.master, slave = pty.openpty()
         case.addCleanup(os.close, self.master)
         self.resize(rows, columns)
@@ -217,10 +217,12 @@ class Terminal:
             code = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
             os._exit(code if code >= 0 else 128 - code)
         self.process = subprocess.Popen(
-            [daemon.CONTROL_BINARY, '-s', it.path('control'), 'top'], stdin=slave, stdout=slave,
-            stderr=slave, preexec_fn=become_foreground)
+            [daemon.CONTROL_BINARY, '-s', it.path('control'), command], stdin=slave, stdout=slave,
+            stderr=slave, preexec_fn=become_foreground,
+            env=os.environ | {'TERM': 'xterm', 'NO_COLOR': '1'} | environment)
         case.addCleanup(self.end)
-        self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
+        if command == 'top':
+            self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
         threading.Thread(target=self._collect, daemon=True).start()
 
     def _collect(self):
@@ -330,6 +332,25 @@ class Top(daemon.Case):
                    'a picture of the new size')
         terminal.type(b'q')
         self.assertEqual(terminal.process.wait(PATIENCE), 0)
+
+    def test_colours(self):
+        """In a terminal alone, and unless NO_COLOR is set or it is a dumb one."""
+        it = self.serve()
+        for more, coloured in (({'NO_COLOR': ''}, True), ({}, False),
+                               ({'NO_COLOR': '', 'TERM': 'dumb'}, False)):
+            for command in ('status', 'top'):
+                with self.subTest(command=command, **more):
+                    terminal = Terminal(self, it, command=command, **more)
+                    terminal.wait(rb'LISTENER')
+                    terminal.wait(rb'serving')
+                    self.assertEqual(b'\033[32mserving\033[0m' in terminal.bytes, coloured)
+                    self.assertEqual(b'\033[1mPOOL' in terminal.bytes, coloured)
+
+    def test_colours_take_no_room(self):
+        it = self.serve()
+        terminal = Terminal(self, it, columns=40, NO_COLOR='')
+        plain = [re.sub(r'\033\[\d*m', '', line) for line in terminal.frame()]
+        self.assertEqual(max(map(len, plain)), 40)
 
     def test_outlives_the_daemon(self):
         it = self.serve()

@@ -251,7 +251,7 @@ class Queues(Case):
             self.assertEqual(self.seen_by_ss('-t', f'{host}:{port}'), [(5, 4096)])
             self.assertEqual(self.seen_by_ss('-x', it.path('s')), [(5, 77)])
         text = board.text(it, 'status')
-        self.assertRegex(text, r'(?m)^127\.0\.0\.1:\d+ +tcp +5/4096\b')
+        self.assertRegex(text, r'(?m)^127\.0\.0\.1:\d+ +tcp +\[#-+\] +5/4096$')
 
     def waiting(self, it):
         """A connection is in the queue when its handshake is done, which is not our business."""

@@ -43,6 +43,7 @@ class Store(daemon.Case):
         return f'socket:[{os.fstat(it.stored[name].fileno()).st_ino}]'
 
     def bound(self, it):
+        it.wait_for_log(wording.READY)  # READY=1 may be here before the lines of the log
         match = it.log.find(r'listening on 127\.0\.0\.1:(\d+) ')[-1]
         return '127.0.0.1', int(match[1])
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 
+import board
 import client
 import daemon
 import processes
@@ -49,6 +50,7 @@ class Upgrade(Case):
         sockets, workers = listening(it.pid), it.workers()
         program = os.stat(f'/proc/{it.pid}/exe').st_ino
         path = os.stat(it.path('two')).st_ino
+        it.wait_for_log(wording.READY)
         bound = it.log.find(r'listening on (\S+?):(\d+) ')[-2:]
         it.install()
         lines = '\n'.join(it.upgrade())
@@ -99,6 +101,32 @@ class Upgrade(Case):
         wait_until(lambda: self.counted(it) == (8, 8), 'all counted')
         it.upgrade()
         self.assertEqual(self.counted(it), (8, 8))
+        it.wait_for_workers(2)
+
+    def test_the_ledger_goes_on(self):
+        """What was in it stays; who was born before and dies after is told of as ever."""
+        it = self.begin(ECHO % (2, ''))
+        it.announce('killed by signal (9|6)')
+        client.ask(it.address('echo'), b'x')
+        held, = it.occupy('echo', 1)
+        idle, = wait_until(lambda: it.workers('echo, idle'), 'one that is idle again')
+        busy, = set(it.workers()) - {idle}
+        it.kill(signal.SIGKILL, idle)
+        wait_until(lambda: len(board.deaths(it)) == 1, 'an entry')
+        before = board.deaths(it)
+        it.wait_for_workers(2, without=[idle])
+        it.upgrade()
+        self.assertEqual(board.deaths(it), before)
+        peer = '%s:%d' % held.getsockname()
+        it.kill(signal.SIGABRT, busy)
+        first, second = wait_until(lambda: board.deaths(it)[1:] and board.deaths(it),
+                                   'another entry')
+        self.assertEqual([first], before)
+        self.assertEqual((second['number'], second['pid'], second['signal'], second['generation'],
+                          second['peer'], second['ready']), (2, busy, 'ABRT', 1, peer, True))
+        self.assertGreater(second['memory'], 0)
+        held.close()
+        self.assertEqual(board.pool(it, 'echo')['deaths'], 2)
         it.wait_for_workers(2)
 
     def test_lines_of_old_workers_are_logged(self):

@@ -245,6 +245,91 @@ START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
 }
 END_TEST
 
+/* The same, where the queue is all that is seen. */
+struct glimpse {
+    usec at;
+    int ready, queue;
+    int goal; /* expected, as is all below */
+    bool watch, full;
+};
+
+static void check_glimpses(const struct sizing_limits *limits, struct sizing sizing,
+                           const struct glimpse *glimpses, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct glimpse *g = &glimpses[i];
+        struct sizing_blind facts = {g->ready, g->queue, T0 + g->at};
+        struct sizing_orders orders = sizing_step_blind(&sizing, limits, &facts);
+        ck_assert_msg(sizing.goal == g->goal, "glimpse %d: goal %d", i, sizing.goal);
+        ck_assert_msg(orders.watch == g->watch, "glimpse %d: watch %d", i, orders.watch);
+        ck_assert_msg((sizing.full_since != 0) == g->full, "glimpse %d: full", i);
+        ck_assert(!orders.arm);
+        ck_assert_int_eq(orders.look, g->watch ? USEC_NEVER : facts.now + 100 * MSEC);
+    }
+}
+
+#define CHECK_GLIMPSES(limits, goal_at_first, glimpses)                                            \
+    check_glimpses(&(limits), (struct sizing){.goal = goal_at_first}, glimpses, LENGTH(glimpses))
+
+START_TEST(grows_when_connections_have_waited)
+{
+    static const struct glimpse looks[] = {
+        {0, 4, 0, 4, false, false},
+        {100 * MSEC, 4, 1, 4, false, false}, /* about to be accepted */
+        {200 * MSEC, 4, 0, 4, false, false},
+        {300 * MSEC, 4, 2, 4, false, false},
+        {400 * MSEC, 4, 2, 5, false, false}, /* no longer */
+        {500 * MSEC, 4, 9, 5, false, false}, /* one comes */
+        {600 * MSEC, 5, 9, 7, false, false}, /* and wasn't enough */
+        {700 * MSEC, 7, 9, 11, false, false},
+        {800 * MSEC, 11, 0, 11, false, false},
+    };
+    static const struct glimpse burst[] = {{0, 4, 5, 5, false, false}};
+    CHECK_GLIMPSES(usual, 4, looks);
+    CHECK_GLIMPSES(usual, 4, burst);
+}
+END_TEST
+
+START_TEST(tries_fewer_when_nobody_had_to_wait)
+{
+    static const struct sizing_limits limits = {2, 20, 1, 4, 10 * SEC};
+    static const struct glimpse looks[] = {
+        {0, 20, 0, 20, false, false},        {9 * SEC, 20, 0, 20, false, false},
+        {10 * SEC, 20, 0, 16, false, false}, /* a quarter of 18 */
+        {19 * SEC, 16, 0, 16, false, false}, {20 * SEC, 16, 0, 13, false, false},
+        {25 * SEC, 13, 1, 13, false, false}, /* somebody had to */
+        {26 * SEC, 13, 0, 13, false, false}, {35 * SEC, 13, 0, 13, false, false},
+        {36 * SEC, 13, 0, 11, false, false}, {46 * SEC, 11, 0, 9, false, false},
+        {56 * SEC, 9, 0, 8, false, false},   {66 * SEC, 8, 0, 7, false, false},
+        {76 * SEC, 7, 0, 6, false, false},   {86 * SEC, 6, 0, 5, false, false},
+        {96 * SEC, 5, 0, 4, false, false},   {106 * SEC, 4, 0, 3, false, false},
+        {116 * SEC, 3, 0, 2, false, false},  {300 * SEC, 2, 0, 2, false, false},
+    };
+    CHECK_GLIMPSES(limits, 20, looks);
+}
+END_TEST
+
+START_TEST(blind_the_first_comes_with_the_first_connection)
+{
+    static const struct glimpse looks[] = {
+        {0, 0, 0, 0, true, false},        {SEC, 0, 1, 1, false, false},
+        {2 * SEC, 0, 1, 1, false, false}, /* on its way */
+        {3 * SEC, 1, 0, 1, false, false}, {13 * SEC, 1, 0, 0, false, false},
+        {14 * SEC, 0, 0, 0, true, false},
+    };
+    CHECK_GLIMPSES(on_demand, 0, looks);
+}
+END_TEST
+
+START_TEST(blind_is_full_at_the_most_while_some_wait)
+{
+    static const struct sizing_limits limits = {1, 4, 1, 4, 10 * SEC};
+    static const struct glimpse looks[] = {
+        {0, 4, 5, 4, false, true}, {SEC, 4, 1, 4, false, true}, {2 * SEC, 4, 0, 4, false, false}};
+    CHECK_GLIMPSES(limits, 4, looks);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("sizing");
@@ -259,6 +344,10 @@ int main(void)
     tcase_add_test(tests, the_first_worker_comes_with_the_first_connection);
     tcase_add_test(tests, is_full_only_at_the_most_and_without_a_free_seat);
     tcase_add_test(tests, new_limits_are_kept_to_at_once);
+    tcase_add_test(tests, grows_when_connections_have_waited);
+    tcase_add_test(tests, tries_fewer_when_nobody_had_to_wait);
+    tcase_add_test(tests, blind_the_first_comes_with_the_first_connection);
+    tcase_add_test(tests, blind_is_full_at_the_most_while_some_wait);
     tcase_add_test(tests, any_story_keeps_its_bounds_and_comes_to_rest);
     return unit_run("sizing", tests);
 }

@@ -1,4 +1,6 @@
+#include "../../src/base/paint.h"
 #include "../../src/shared/deaths.h"
+#include "../../src/shared/snapshot.h"
 #include "../../src/shared/status.h"
 #include "unit.h"
 
@@ -64,6 +66,26 @@ static void serve(struct slot *slot, const char *ip, int port)
     inet_pton(AF_INET, ip, slot->peer.ip);
 }
 
+/* What the master has seen of a worker's request. */
+static void look_at(struct slot *slot)
+{
+    board->slow[5] = (struct slow){
+        .slot = (uint32_t)(slot - board->slots),
+        .since = slot->since,
+        .sampled = NOW - USEC_SECOND / 2,
+        .is_program = 1,
+        .process = {.pid = 77, .command = "a\033b", .state = 'D'},
+        .cpu = USEC_SECOND / 4,
+        .wait = -1,
+        .channel = "do_wait",
+        .call = "wait4",
+        .hidden = "secret",
+        .child_count = 2,
+        .children = {{78, "c", 'S'}, {79, "d", 'R'}},
+    };
+    slot->slow = 6;
+}
+
 /* A pool with a worker of every kind, and one that can't start any. */
 static void furnish(void)
 {
@@ -77,6 +99,7 @@ static void furnish(void)
     mail->max_workers = 20;
     strcpy(mail->trouble, "can't chroot to /x: No such file or directory");
     serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 4321);
+    look_at(&board->slots[0]);
     struct slot *idle = add_worker(1, 0, SLOT_IDLE);
     idle->accepted = 5;
     idle->bytes_in = 5;
@@ -85,6 +108,8 @@ static void furnish(void)
     histogram_count(&idle->service, 50, 1);
     histogram_count(&idle->service, 100, 1);
     histogram_count(&web->service, 100, 1);
+    web->cpu_user = USEC_SECOND;
+    web->cpu_system = USEC_SECOND / 2;
     histogram_count(&web->service, 70 * USEC_SECOND, 1);
     add_worker(2, 0, SLOT_STARTING)->refused[REFUSED_DENIED] = 2;
     add_worker(3, 0, SLOT_IDLE)->retiring = 1;
@@ -103,23 +128,30 @@ START_TEST(text_of_a_status)
         "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
         "last reload: 1970-01-01T00:00:01+00:00, refused: a.conf:3: no\n"
         "\n"
-        "POOL  HANDLER  STATE     READY  SIZE  BUSY  IDLE  STARTING  RETIRING\n"
-        "web   echo     serving     2/4     4     1     1         1         2\n"
-        "mail  echo     degraded    0/2  2-20     0     0         0         0\n"
+        "POOL  HANDLER  STATE     SEATS         BUSY  IDLE  READY  SIZE  START  RETIRE\n"
+        "web   echo     serving   [##--------]     1     1    2/4     4      1       2\n"
+        "mail  echo     degraded  [----------]     0     0    0/2  2-20      0       0\n"
         "\n"
         "POOL  ACCEPTED  SERVED  ERRORS  REFUSED  RETIRED  DIED\n"
         "web         15       8       0        6        6     0\n"
         "mail         0       0       0        0        0     7\n"
         "\n"
+        "POOL    P50    P99  WAIT P99   IN   OUT  DEAD'S CPU\n"
+        "web   75 us  1m 0s         -  5 B  70 B       1.5 s\n"
+        "mail      -      -         -  0 B   0 B        0 ms\n"
+        "\n"
         "pool mail: degraded for 12.0 s: can't chroot to /x: No such file or directory\n"
         "\n"
-        "LISTENER             POOL   QUEUE\n"
-        "127.0.0.1:80         web   ?/4096\n"
-        "unix:/run/mail.sock  mail     ?/0\n";
+        "pool web: worker 100 is slow, for 2.5 s, serving 192.0.2.7:4321\n"
+        "  a\\x1bb 77 is disk sleep in do_wait (wait4), 0.25 s of CPU, children: c, d; secret\n"
+        "\n"
+        "LISTENER             POOL  QUEUE         WAITING\n"
+        "127.0.0.1:80         web   [----------]   ?/4096\n"
+        "unix:/run/mail.sock  mail  [----------]      ?/0\n";
     furnish();
     scoreboard_note_reload(board, "a.conf:3: no");
     board->reloaded = USEC_SECOND;
-    char *text = status_text(board, NULL, NOW);
+    char *text = status_text(board, NULL, STATUS_PLAIN, NOW);
     ck_assert_str_eq(text, expected);
     free(text);
 }
@@ -127,9 +159,109 @@ END_TEST
 
 START_TEST(text_of_a_status_of_nothing)
 {
-    char *text = status_text(board, NULL, NOW);
-    ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n\n");
+    char *text = status_text(board, NULL, STATUS_PLAIN, NOW);
+    ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n");
     free(text);
+}
+END_TEST
+
+/* What a coloured one has more are the escape sequences. */
+START_TEST(colours_change_nothing_else)
+{
+    furnish();
+    char *plain = status_text(board, NULL, STATUS_PLAIN, NOW);
+    char *coloured = status_text(board, NULL, STATUS_COLOURED, NOW);
+    size_t colours = 0;
+    char *to = coloured;
+    for (const char *from = coloured; *from;) {
+        size_t length = paint_length(from, strlen(from));
+        colours += length > 0;
+        if (length)
+            from += length;
+        else
+            *to++ = *from++;
+    }
+    *to = '\0';
+    ck_assert_uint_gt(colours, 20);
+    ck_assert_str_eq(coloured, plain);
+    free(plain);
+    free(coloured);
+}
+END_TEST
+
+/* Another request, a worker that is idle, an entry that is being written or another's, one that there
+ * can't be: nothing is slow. */
+START_TEST(who_is_not_slow)
+{
+    struct snapshot_worker worker;
+    struct slow slow;
+    furnish();
+    struct slot *slot = &board->slots[0];
+    for (int i = 0; i < 6; i++) {
+        serve(slot, "192.0.2.7", 4321);
+        look_at(slot);
+        board->slow[5].turn = 2;
+        switch (i) {
+        case 1: slot->since++; break;
+        case 2: slot->state = SLOT_IDLE; break;
+        case 3: board->slow[5].turn = 3; break;
+        case 4: board->slow[5].slot = 1; break;
+        case 5: slot->slow = SCOREBOARD_SLOW + 1; break;
+        }
+        ck_assert(snapshot_worker(board, 0, &worker));
+        ck_assert_int_eq(snapshot_slow(board, &worker, &slow), i == 0);
+    }
+}
+END_TEST
+
+/* Between a fork and the master's note of the pid, and whatever the child does meanwhile: what the
+ * slot has counted is in the sum. */
+START_TEST(counts_while_a_worker_is_born)
+{
+    static const enum slot_state states[] = {SLOT_WAITING, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY};
+    add_pool("web", POOL_SERVING, 1);
+    struct slot *slot = add_worker(0, 0, SLOT_IDLE);
+    slot->accepted = 5;
+    slot->pid = 0;
+    for (unsigned i = 0; i < sizeof states / sizeof *states; i++) {
+        slot->state = states[i];
+        struct snapshot *snapshot = snapshot_take(board, NULL);
+        ck_assert_uint_eq(snapshot->pools[0].accepted, 5);
+        ck_assert_int_eq(snapshot->pools[0].starting, i > 0);
+        free(snapshot);
+    }
+}
+END_TEST
+
+/* The living's and the dead's; of one that wasn't read yet, nothing since its birth; of one that is
+ * hidden, nothing is known. And no reporter shows less than another before. */
+START_TEST(processor_time)
+{
+    struct figures_process list[2] = {
+        {100, NOW - 60 * USEC_SECOND, NOW - 2 * USEC_SECOND, 3000, 400, 4096}, {0}};
+    struct figures figures = {
+        .processes = true, .shown = board->shown, .looked_at = NOW, .list = list, .room = 2};
+    struct scoreboard_pool *pool = add_pool("web", POOL_SERVING, 2);
+    pool->cpu_user = 10000;
+    add_worker(0, 0, SLOT_IDLE);
+    struct snapshot *snapshot = snapshot_take(board, &figures);
+    ck_assert_int_eq(snapshot->pools[0].cpu_user, 13000);
+    ck_assert_int_eq(snapshot->pools[0].cpu_system, 400);
+    ck_assert_int_eq(snapshot->pools[0].memory, 4096);
+    ck_assert_int_eq(snapshot->pools[0].age, 2 * USEC_SECOND);
+    free(snapshot);
+    add_worker(1, 0, SLOT_IDLE);
+    list[0].pid = 99; /* that was another one, in the same slot */
+    snapshot = snapshot_take(board, &figures);
+    ck_assert_int_eq(snapshot->pools[0].cpu_user, 13000);
+    ck_assert_int_eq(snapshot->pools[0].memory, 0);
+    ck_assert_int_eq(snapshot->pools[0].age, 60 * USEC_SECOND);
+    free(snapshot);
+    list[0].pid = 100;
+    list[0].read_at = -1;
+    snapshot = snapshot_take(board, &figures);
+    ck_assert_int_eq(snapshot->pools[0].age, -1);
+    free(snapshot);
 }
 END_TEST
 
@@ -139,13 +271,13 @@ START_TEST(a_full_pool)
     add_pool("web", POOL_SERVING, 2);
     serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 1);
     struct slot *last = add_worker(1, 0, SLOT_IDLE);
-    char *text = status_text(board, NULL, NOW);
+    char *text = status_text(board, NULL, STATUS_PLAIN, NOW);
     ck_assert_ptr_nonnull(strstr(text, " serving "));
     ck_assert_ptr_null(strstr(text, "full"));
     free(text);
     serve(last, "192.0.2.7", 2);
     last->since = NOW - 300 * 1000;
-    text = status_text(board, NULL, NOW);
+    text = status_text(board, NULL, STATUS_PLAIN, NOW);
     ck_assert_ptr_nonnull(strstr(text, "\npool web: full for 300 ms\n"));
     free(text);
 }
@@ -225,7 +357,7 @@ START_TEST(hostile_text_is_plain)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    check_plain(status_text(board, NULL, NOW));
+    check_plain(status_text(board, NULL, STATUS_PLAIN, NOW));
     check_plain(deaths_text(board));
 }
 END_TEST
@@ -237,7 +369,7 @@ START_TEST(reading_is_enough)
     die(1);
     const struct scoreboard *read = mmap(NULL, sizeof *read, PROT_READ, MAP_SHARED, fd, 0);
     ck_assert_ptr_ne(read, MAP_FAILED);
-    check_plain(status_text(read, NULL, NOW));
+    check_plain(status_text(read, NULL, STATUS_PLAIN, NOW));
     check_plain(deaths_text(read));
     free(status_json(read, NULL, NOW));
     free(deaths_json(read));
@@ -302,17 +434,24 @@ START_TEST(json_of_a_status)
          "3], [0.01, 3], [0.025, 3], [0.05, 3], [0.1, 3], [0.25, 3], [0.5, 3], [1.0, 3], [2.5, 3], "
          "[5.0, 3], [10.0, 3], [30.0, 3], [60.0, 3], [null, 4]]"},
         {NULL, NULL}};
-    static const char *const worker[][2] = {{"slot", "0"},
-                                            {"pid", "100"},
-                                            {"state", "\"busy\""},
-                                            {"retiring", "false"},
-                                            {"seconds", "2.5"},
-                                            {"age", "60.0"},
-                                            {"peer", "\"192.0.2.7:4321\""},
-                                            {"program", "null"},
-                                            {"status", "null"},
-                                            {"slow", "null"},
-                                            {NULL, NULL}};
+    static const char *const worker[][2] = {
+        {"slot", "0"},      {"pid", "100"},  {"state", "\"busy\""},          {"retiring", "false"},
+        {"seconds", "2.5"}, {"age", "60.0"}, {"peer", "\"192.0.2.7:4321\""}, {"program", "null"},
+        {"status", "null"}, {NULL, NULL}};
+    static const char *const slow[][2] = {
+        {"seconds", "2.5"},
+        {"sampled", "0.5"},
+        {"program", "77"},
+        {"command", "\"a\\\\x1bb\""},
+        {"state", "\"disk sleep\""},
+        {"wchan", "\"do_wait\""},
+        {"syscall", "\"wait4\""},
+        {"cpu", "0.25"},
+        {"wait", "null"},
+        {"hidden", "\"secret\""},
+        {"children", "[{\"pid\": 78, \"command\": \"c\", \"state\": \"sleeping\"}, {\"pid\": 79, "
+                     "\"command\": \"d\", \"state\": \"running\"}]"},
+        {NULL, NULL}};
     static const char *const listener[][2] = {{"address", "\"127.0.0.1:80\""},
                                               {"backlog", "4096"},
                                               {"inode", "77"},
@@ -332,7 +471,10 @@ START_TEST(json_of_a_status)
     check_keys(json_object_get(pool, "service_time"), service);
     check_keys(json_object_get(pool, "queue_wait"), wait);
     ck_assert_uint_eq(json_array_size(json_object_get(pool, "workers")), 5);
-    check_keys(json_array_get(json_object_get(pool, "workers"), 0), worker);
+    json_t *first = json_array_get(json_object_get(pool, "workers"), 0);
+    check_keys(first, worker);
+    check_keys(json_object_get(first, "slow"), slow);
+    ck_assert_str_eq(printed(json_array_get(json_object_get(pool, "workers"), 1), "slow"), "null");
     check_keys(json_array_get(json_object_get(pool, "listeners"), 0), listener);
     pool = json_array_get(json_object_get(document, "pools"), 1);
     ck_assert_str_eq(printed(pool, "waiting"), "1");
@@ -389,6 +531,10 @@ int main(void)
     tcase_add_test(tcase, text_of_a_status);
     tcase_add_test(tcase, text_of_a_status_of_nothing);
     tcase_add_test(tcase, a_full_pool);
+    tcase_add_test(tcase, colours_change_nothing_else);
+    tcase_add_test(tcase, who_is_not_slow);
+    tcase_add_test(tcase, counts_while_a_worker_is_born);
+    tcase_add_test(tcase, processor_time);
     tcase_add_test(tcase, text_of_deaths);
     tcase_add_test(tcase, text_of_no_deaths);
     tcase_add_loop_test(tcase, hostile_text_is_plain, 0, BYTES);

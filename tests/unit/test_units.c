@@ -14,6 +14,9 @@ static const struct {
 } spans[] = {
     {0, "0 ms"},
     {-5, "0 ms"},
+    {1, "1 us"},
+    {MSEC - 1, "999 us"},
+    {MSEC, "1 ms"},
     {85 * MSEC + 999, "85 ms"},
     {USEC_SECOND - 1, "999 ms"},
     {USEC_SECOND, "1.0 s"},

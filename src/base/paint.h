@@ -1,0 +1,38 @@
+/*
+ * paint - colours of a terminal, where they are wanted.
+ *
+ * Owns:      which colour means what, and their escape sequences: "\033[", digits, "m".
+ * Called by: table, the reports of shared/.
+ * Runs in:   any process.
+ */
+#ifndef PREFORKD_BASE_PAINT_H
+#define PREFORKD_BASE_PAINT_H
+
+#include <stddef.h>
+
+enum paint { PAINT_NONE, PAINT_HEAD, PAINT_GOOD, PAINT_ODD, PAINT_BAD, PAINTS };
+
+/* What comes before a text of this colour, and what behind it; both empty for PAINT_NONE. */
+static inline const char *paint_begin(enum paint paint)
+{
+    static const char *const begins[PAINTS] = {"", "\033[1m", "\033[32m", "\033[33m", "\033[31m"};
+    return begins[paint];
+}
+
+static inline const char *paint_end(enum paint paint)
+{
+    return paint == PAINT_NONE ? "" : "\033[0m";
+}
+
+/* Bytes of such a sequence, where one begins here; else 0. */
+static inline size_t paint_length(const char *at, size_t most)
+{
+    size_t length = 2;
+    if (most < 3 || at[0] != '\033' || at[1] != '[')
+        return 0;
+    while (length < most && at[length] >= '0' && at[length] <= '9')
+        length++;
+    return length < most && at[length] == 'm' ? length + 1 : 0;
+}
+
+#endif

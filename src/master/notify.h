@@ -1,0 +1,45 @@
+/*
+ * notify - where a program says of itself that it is ready, alive, and how it is: a socket of each
+ * worker's own, whose address it gets as NOTIFY_SOCKET.
+ *
+ * The address is an abstract one, so that a program reaches it from any root directory; anybody else
+ * reaches it too, and is not heard: only the worker's process and those of its group are.
+ * Knows not: what follows from it (speaker).
+ * Called by: spawn, speaker.
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_NOTIFY_H
+#define PREFORKD_MASTER_NOTIFY_H
+
+#include "../base/loop.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { NOTIFY_ADDRESS = 16 };
+
+struct notify {
+    struct loop_watch watch; /* its fd is the socket */
+    struct loop *loop;
+    char address[NOTIFY_ADDRESS]; /* "@0001f" */
+    pid_t pid;                    /* whose process group is heard */
+    uid_t uid;
+    char *status; /* where STATUS= goes, `room` bytes */
+    size_t room;
+
+    bool ready, hung;
+    usec watchdog; /* between two signs of life */
+    usec alive_at; /* the last one; 0: it never gave any */
+};
+
+/* Opens one, for who is heard once `pid` is set. NULL with errno set. */
+struct notify *notify_open(struct loop *loop, uid_t uid, char *status, size_t room);
+
+/* Goes on with a socket that the program before had. NULL with errno set: the descriptor stays the
+ * caller's then. */
+struct notify *notify_adopt(struct loop *loop, int fd, uid_t uid, char *status, size_t room);
+
+/* NULL is let pass. */
+void notify_close(struct notify *notify);
+
+#endif
