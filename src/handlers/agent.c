@@ -34,8 +34,8 @@ static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
     sum->drained += pool->state == POOL_DRAINED;
     if (pool->state == POOL_DEGRADED && !sum->degraded)
         sum->degraded = pool;
-    if (pool->state == POOL_DRAINED)
-        return;
+    if (pool->state == POOL_DRAINED || strcmp(pool->handler, "app") == 0)
+        return; /* who accepts by itself is busy unseen */
     sum->seats += pool->max_workers;
     sum->free += pool->idle + (room > 0 ? room : 0);
 }

@@ -58,12 +58,12 @@ static void give_text(struct status_answer *answer, int code, char *text)
     answer->size = text ? strlen(text) : 0;
 }
 
-/* A sentence and a newline; without memory for it there is no body either. */
+/* A sentence and a newline; without memory for it the code alone. */
 static void give_word(struct status_answer *answer, int code, const char *word)
 {
     char *text = NULL;
     if (asprintf(&text, "%s\n", word) < 0)
-        text = calloc(1, 1);
+        text = NULL;
     give_text(answer, code, text);
 }
 
@@ -72,6 +72,7 @@ static void answer_page(const struct service *service, const struct status_quest
 {
     (void)service, (void)question;
     answer->code = 200;
+    answer->is_page = true;
     answer->type = "text/html; charset=utf-8";
 }
 
@@ -122,8 +123,10 @@ static bool tell_ailments(FILE *out, const struct snapshot *snapshot, struct hea
 /* What ails the pools, as a text from malloc(), empty where nothing does. NULL: no memory. */
 static char *look(const struct service *service, struct health *health, bool *unsure)
 {
+    static struct figures queues; /* processes are none of its business */
     struct text text;
-    struct snapshot *snapshot = snapshot_take(service->board, look_again(service));
+    figures_look(&queues, service->board, clock_now());
+    struct snapshot *snapshot = snapshot_take(service->board, &queues);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;

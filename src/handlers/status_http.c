@@ -9,10 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    REQUEST_BYTES = 16 * 1024, /* For a request's line and headers, and those of the answer. */
-    STEPS_AFTER_END = 100, /* that libmicrohttpd may take to notice that a socket was shut down */
-};
+/* For a request's line and headers, and those of the answer. */
+enum { REQUEST_BYTES = 16 * 1024 };
 
 /* Nothing that isn't in the document itself: a name that somebody put into the status stays text. */
 static const char no_resources[] = "default-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -38,13 +36,17 @@ static void put_header(struct MHD_Response *response, const char *name, const ch
         MHD_add_response_header(response, name, value);
 }
 
+/* Takes over the body. */
 static struct MHD_Response *response_of(const struct status_answer *answer)
 {
-    if (answer->body)
-        return MHD_create_response_from_buffer_with_free_callback(answer->size,
-                                                                  (void *)answer->body, free);
-    return MHD_create_response_from_buffer(status_page_size, (void *)status_page,
-                                           MHD_RESPMEM_PERSISTENT);
+    if (answer->is_page)
+        return MHD_create_response_from_buffer(status_page_size, (void *)status_page,
+                                               MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback(answer->size, answer->body, free);
+    if (!response)
+        free(answer->body);
+    return response;
 }
 
 static enum MHD_Result send_answer(struct MHD_Connection *connection,
@@ -57,7 +59,7 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection,
         put_header(response, common_headers[i].name, common_headers[i].value);
     put_header(response, "Content-Type", answer->type);
     put_header(response, "Content-Security-Policy",
-               answer->body ? no_resources : status_page_policy);
+               answer->is_page ? status_page_policy : no_resources);
     put_header(response, "Allow", answer->allow);
     put_header(response, "Vary", answer->varies);
     enum MHD_Result result = MHD_queue_response(connection, (unsigned)answer->code, response);

@@ -15,6 +15,7 @@
 
 #include "../base/clock.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -31,8 +32,9 @@ struct status_question {
 struct status_answer {
     int code;
     const char *type;   /* Content-Type */
-    const char *body;   /* from malloc(), and given back once it is sent; NULL: the page */
-    size_t size;        /* of the body, without the NUL behind it */
+    bool is_page;       /* the body is the page; else */
+    char *body;         /* from malloc(), and given back once it is sent; NULL: none */
+    size_t size;        /* of that, without the NUL behind it */
     const char *allow;  /* the methods that there are, of a 405; else NULL */
     const char *varies; /* the header of the request that it depends on; NULL: on none */
 };

@@ -1,7 +1,7 @@
 /*
  * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
- * there, accept4() with EMFILE while $FAILING_ACCEPT is, and the clocks are ahead by as many seconds
- * as stand in the file $LEAPING_CLOCK.
+ * there, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
+ * $FAILING_IPV6 is, and the clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -40,6 +40,15 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *length, int flags)
         return real(fd, addr, length, flags);
     errno = EMFILE;
     return -1;
+}
+
+int socket(int domain, int type, int protocol)
+{
+    if (domain == AF_INET6 && fails("FAILING_IPV6")) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    return (int)syscall(SYS_socket, domain, type, protocol);
 }
 
 static long leap(void)

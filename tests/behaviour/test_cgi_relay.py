@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import random
 import signal
+import threading
 import time
 
 import client
@@ -133,6 +135,132 @@ class Interleaved(gateway.Case):
             answer = fastcgi.read_answer(connection)
         self.assertEqual(answer.body, bytes(5000000) + b'abcdef')
         self.assertEqual(answer.kinds.count(fastcgi.UNKNOWN_TYPE), 400)
+
+
+# Does what QUERY_STRING says, word by word: o, e N bytes of output, of errors; r N bytes of the
+# body, R all; s N milliseconds; c closes a descriptor; f a child that holds the pipes so long; x
+# ends.
+SCRIPTED = r'''#!/usr/bin/perl
+use POSIX ();
+$SIG{PIPE} = 'IGNORE';
+sub put {
+    my ($fd, $data) = @_;
+    while (length $data) {
+        my $n = POSIX::write($fd, $data, length $data);
+        defined $n ? substr($data, 0, $n, '') : return;
+    }
+}
+sub take {
+    my $left = shift;
+    while ($left > 0) {
+        my $n = POSIX::read(0, my $data, $left < 65536 ? $left : 65536);
+        $n + 0 > 0 ? $left -= $n : return;
+    }
+}
+for my $word (split /[.]/, $ENV{QUERY_STRING}) {
+    my ($what, $n) = $word =~ /^(.)(\d*)$/;
+    put(1, "Content-Type: a/b\n\n") if $what eq 'h';
+    put(1, 'o' x $n) if $what eq 'o';
+    put(2, 'e' x $n) if $what eq 'e';
+    take($n) if $what eq 'r';
+    take(9 ** 15) if $what eq 'R';
+    select(undef, undef, undef, $n / 1000) if $what eq 's';
+    POSIX::close($n) if $what eq 'c';
+    if ($what eq 'f' && fork() == 0) { select(undef, undef, undef, $n / 1000); last }
+    POSIX::_exit($n) if $what eq 'x';
+}
+POSIX::_exit(0);
+'''
+
+
+class AnyOrder(gateway.Case):
+    """Whatever a program and a web server do, and when: all of it arrives, and then its end."""
+
+    REQUESTS, CLIENTS = 20, 6
+    SIZES = (0, 1, 1000, 4096, 65000, 65536, 70000, 200000)
+
+    def words(self, choose):
+        """What a program does; and how much of both it says, for all who listen."""
+        kinds = ['o', 'o', 'o', 'e', 'e', 's', 'r', 'R', 'c', 'f']
+        before = [(kind, choose.choice((1, 100, 5000, 70000)) if kind == 'e' else 3)
+                  for kind in choose.choices(['e', 's', 'r'], k=choose.randrange(3))]
+        behind = []
+        for kind in choose.choices(kinds, k=choose.randrange(8)):
+            behind.append((kind, choose.randrange(3) if kind == 'c' else
+                           choose.choice(self.SIZES) if kind in 'oer' else choose.randrange(100)))
+        said = {'o': 0, 'e': 0}
+        closed = set()
+        for kind, size in before + behind:
+            if kind == 'c':
+                closed.add(size)
+            elif kind in said and {'o': 1, 'e': 2}[kind] not in closed:
+                said[kind] += size
+        words = before + [('h', 0)] + behind + [('x', choose.randrange(3))]
+        return words, said
+
+    def records(self, choose, params, request):
+        body = choose.choice((0, 5, 4096, 70000, 1000000))
+        params['CONTENT_LENGTH'] = str(body)
+        yield (fastcgi.begin(request, keep=choose.random() < 0.3)
+               + fastcgi.stream(fastcgi.PARAMS, request, fastcgi.pairs(params),
+                                choose.choice((65535, 50)), choose.choice((0, 3))))
+        while body:
+            size = min(body, choose.choice((1, 8000) if body < 20000 else (8000, 65535)))
+            yield record(fastcgi.STDIN, request, bytes(size), choose.choice((0, 5)))
+            body -= size
+            if choose.random() < 0.3:
+                yield record(99, 0) * choose.choice((1, 50, 2000))
+        yield record(fastcgi.STDIN, request)
+
+    def ask_any(self, it, choose):
+        """One request; None, or what went wrong with it."""
+        pool = choose.choice(('log', 'server'))
+        request = choose.choice((1, 77, 65535))
+        words, said = self.words(choose)
+        text = '.'.join(f'{kind}{size}' for kind, size in words)
+        params = {'SCRIPT_FILENAME': it.path('cgi/scripted'), 'QUERY_STRING': text,
+                  'SERVER_SOFTWARE': choose.choice(('test', 'nginx/1'))}
+        records = list(self.records(choose, params, request))
+        with it.connect(pool) as connection:
+            def send():
+                with contextlib.suppress(OSError): # of an answer that needs no more of the body
+                    for piece in records:
+                        connection.sendall(piece)
+            sender = threading.Thread(target=send, daemon=True)
+            sender.start()
+            answer = fastcgi.read_answer(connection)
+            sender.join(client.PATIENCE)
+        found = (answer.ended, answer.app_status, len(answer.stdout), len(answer.stderr))
+        right = (True, words[-1][1], len('Content-Type: a/b\n\n') + said['o'],
+                 said['e'] if pool == 'server' else 0)
+        return None if found == right else f'{pool} {text} {params}: {found}, not {right}'
+
+    def test_any_order(self):
+        it = self.make(''.join(
+            f'pool "{pool}" {{ listen = {{ "unix:@DIR@/{pool}" }} workers = 3\n'
+            f'cgi {{ root = "@DIR@/cgi" stderr = "{pool}" }} }}\n' for pool in ('log', 'server')))
+        it.put('cgi/scripted', SCRIPTED, 0o755)
+        it.addresses |= {pool: it.path(pool) for pool in ('log', 'server')}
+        it.launch().ready()
+        wrong = []
+
+        def ask_many(number):
+            choose = random.Random(number)
+            for _ in range(self.REQUESTS):
+                try:
+                    problem = self.ask_any(it, choose)
+                except OSError as error:
+                    problem = repr(error)
+                if problem:
+                    wrong.append(problem)
+                    return
+        clients = [threading.Thread(target=ask_many, args=(number,))
+                   for number in range(self.CLIENTS)]
+        for each in clients:
+            each.start()
+        for each in clients:
+            each.join()
+        self.assertEqual(wrong, [])
 
 
 if __name__ == '__main__':

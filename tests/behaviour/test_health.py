@@ -18,20 +18,23 @@ from processes import wait_until
 STATUS = 'pool "status" { listen = { "systemd:status" } workers = %d\nstatus {} }\n'
 AGENT = 'pool "agent" { listen = { "systemd:agent" } workers = 1\nagent {} }\n'
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
+IN = 'directory = "@DIR@/in"'
 CONTROL = 'control = "@DIR@/control"\n'
 
 
 class Case(daemon.Case):
-    def wait_degraded(self, it):
-        it.announce('killed by signal', 'early')
-        for _ in range(20):
-            for pid in it.workers('echo'):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if board.pool(it, 'echo')['state'] == 'degraded':
-                return
-            it.wait_for_workers(1, pool='echo')
-        self.fail(board.status(it))
+    def degrade(self, it):
+        """No worker of echo can start any more: its directory is gone."""
+        it.announce('killed by signal 9', "can't start", wording.BACKOFF)
+        os.rmdir(it.path('in'))
+        for pid in it.workers('echo'):
+            it.kill(signal.SIGKILL, pid)
+        wait_until(lambda: board.pool(it, 'echo')['state'] == 'degraded', 'degraded')
+
+    def make(self, config, **arguments):
+        it = super().make(config, **arguments)
+        os.mkdir(it.path('in'))
+        return it
 
 
 class Health(Case):
@@ -93,9 +96,9 @@ class Health(Case):
         self.assertEqual(answers, [(200, 'ok\n')] * 8)
 
     def test_degraded(self):
-        it = self.start(STATUS % 1 + ECHO % (1, ''))
-        self.wait_degraded(it)
-        self.wait_for(it, 503, r'^pool echo: degraded')
+        it = self.start(STATUS % 1 + ECHO % (1, IN))
+        self.degrade(it)
+        self.wait_for(it, 503, r"^pool echo: degraded: can't change to the directory .*\n$")
 
     def test_drained(self):
         it = self.start(CONTROL + STATUS % 1 + ECHO % (1, ''))
@@ -204,9 +207,9 @@ class Agent(Case):
         self.wait_for(it, r'^up ready 1%\n$')
 
     def test_degraded(self):
-        it = self.start(AGENT + ECHO % (1, ''))
-        self.wait_degraded(it)
-        self.wait_for(it, r'^down #pool echo is degraded.*\n$')
+        it = self.start(AGENT + ECHO % (1, IN))
+        self.degrade(it)
+        self.wait_for(it, r"^down #pool echo is degraded: can't change to the directory .*\n$")
 
     def test_a_client_that_writes_without_end(self):
         """agent-send may come, and nobody waits for it."""
@@ -229,10 +232,10 @@ class Agent(Case):
         proxy.wait_for(status='DRAIN (agent)')
         self.assertEqual(control.ask(it, 'resume').status, 0)
         proxy.wait_for(weight=100, status='UP')
-        it.reload(CONTROL + AGENT + ECHO % (1, ''))
-        self.wait_degraded(it)
+        it.reload(CONTROL + AGENT + ECHO % (1, IN))
+        self.degrade(it)
         proxy.wait_for(status='DOWN (agent)')
-        it.announce(wording.REFUSED)
+        os.mkdir(it.path('in'))
         wait_until(lambda: board.pool(it, 'echo')['state'] == 'serving', 'healed')
         proxy.wait_for(status='UP')
 

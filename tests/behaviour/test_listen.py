@@ -82,6 +82,18 @@ class Tcp(daemon.Case):
         if has_ipv6():
             self.assertEqual(client.ask(('::1', port), b'x'), b'x')
 
+    def test_wildcard_without_ipv6_is_ipv4(self):
+        """A kernel that has no IPv6 listens all the same, and a reload knows the socket again."""
+        it = self.make(pool('"*:0"')).with_failing_calls()
+        it.put('IPV6', '')
+        it.launch().ready()
+        (table, port), = before = listening_ports(it.pid)
+        self.assertEqual(table, 'tcp')
+        self.assertEqual(client.ask(('127.0.0.1', port), b'x'), b'x')
+        it.reload(pool('"*:0"', workers=3))
+        self.assertEqual(listening_ports(it.pid), before)
+        self.assertEqual(client.ask(('127.0.0.1', port), b'x'), b'x')
+
     def test_peer_of_a_mapped_address(self):
         it = self.start(pool('"*:0"', 'log_connections = true'))
         client.ask(('127.0.0.1', self.port(it)), b'x')

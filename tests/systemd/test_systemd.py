@@ -154,6 +154,24 @@ class Story(unittest.TestCase):
         status, said = self.machine.attempt('runuser', '-u', 'nobody', 'preforkctl', 'ping')
         self.assertEqual(status, 1, said)
 
+    @unittest.skipUnless(shutil.which('curl'), 'no curl here')
+    def test_status_tells_all_there_is_under_the_unit(self):
+        """Its shared object is found where it was installed, and queues are shown to it."""
+        self.machine.write(CONF, ECHO + f'pool "status" {{ listen = {{ "127.0.0.1:{OTHER_PORT}", '
+                           '"unix:/run/preforkd/status" } workers = 2 chroot = "/var/empty"\n'
+                           'status {} }\n')
+        self.machine.run('mkdir', '-p', '/var/empty')
+        self.systemctl('start', 'preforkd')
+        web = ('curl', '-sSf', '--noproxy', '*')
+        ask = ('--unix-socket', '/run/preforkd/status')
+        self.assertEqual(self.machine.run(*web, *ask, 'http://x/healthz'), 'ok\n')
+        self.assertIn('<!DOCTYPE html>', self.machine.run(*web, f'http://127.0.0.1:{OTHER_PORT}/'))
+        metrics = self.machine.run(*web, *ask, 'http://x/metrics')
+        for pool, listener in (('status', 'unix:/run/preforkd/status'),
+                               ('echo', f'127.0.0.1:{PORT}')):
+            self.assertIn(f'preforkd_queue_depth{{pool="{pool}",listener="{listener}"}} 0\n',
+                          metrics)
+
     def test_preforkctl_stops_it(self):
         self.systemctl('start', 'preforkd')
         self.machine.run('preforkctl', 'stop')
