@@ -136,12 +136,12 @@ static void refuse(struct reload *reload, struct realm *realm)
 {
     struct faults *faults = faults_of(reload);
     struct reload_result *result = result_of(reload, reload->job.number);
+    record(reload, realm, faults); /* first: who reads of it may look at once */
     if (reload->job.kind != JOB_REHEARSAL)
         log_refusal(reload, realm, faults);
     scroll_done(&result->said);
     note_faults(result, faults);
     result->refused = true;
-    record(reload, realm, faults);
     commit_undo(realm, &reload->plans);
     config_unref(reload->config);
     finish(reload);

@@ -508,8 +508,8 @@ class Notifies(Case):
         it = self.start(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
         it.announce('by us, it no longer said', wording.BACKOFF)
         worker, = it.workers()
-        it.wait_for_log(rf' warning: pool x: worker {worker} killed by signal 9 \(Killed\) by us, it '
-                        'no longer said')
+        it.wait_for_log(rf' warning: pool x: worker {worker} killed by signal 9 \(Killed\) by us, '
+                        'it no longer said')
 
     @daemon.needs_root
     def test_from_another_root(self):

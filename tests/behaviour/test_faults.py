@@ -23,7 +23,9 @@ class Clock(daemon.Case):
         return self.make(config).with_failing_calls().launch().ready()
 
     def leap(self, it, seconds):
-        """The master's first round after it is past when this returns."""
+        """The master's first round after it is past when this returns. It comes between rounds: in
+        one of them the clock says now this, now that."""
+        wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
         it.put('CLOCK', str(seconds))
         mark = it.mark()
         it.kill(signal.SIGUSR1)

@@ -109,9 +109,8 @@ class Upgrade(Case):
         it.announce('killed by signal (9|6)')
         client.ask(it.address('echo'), b'x')
         held, = it.occupy('echo', 1)
-        busy, = (worker['pid'] for worker in board.pool(it, 'echo')['workers']
-                 if worker['state'] == 'busy')
-        idle, = set(it.workers()) - {busy}
+        idle, = wait_until(lambda: it.workers('echo, idle'), 'one that is idle again')
+        busy, = set(it.workers()) - {idle}
         it.kill(signal.SIGKILL, idle)
         wait_until(lambda: len(board.deaths(it)) == 1, 'an entry')
         before = board.deaths(it)
