@@ -17,8 +17,10 @@ static bool make_room(struct table *table)
     return true;
 }
 
-static __attribute__((format(printf, 3, 0))) void add(struct table *table, enum paint paint,
-                                                      const char *format, va_list args)
+static void add(struct table *table, enum paint paint, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void add(struct table *table, enum paint paint, const char *format, va_list args)
 {
     char *plain, *cell;
     if (!make_room(table) || vasprintf(&plain, format, args) < 0) {
