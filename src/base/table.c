@@ -18,6 +18,9 @@ static bool make_room(struct table *table)
 }
 
 static void add(struct table *table, enum paint paint, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void add(struct table *table, enum paint paint, const char *format, va_list args)
 {
     char *plain, *cell;
     if (!make_room(table) || vasprintf(&plain, format, args) < 0) {
