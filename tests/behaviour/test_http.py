@@ -296,6 +296,21 @@ class Metrics(daemon.Case):
         self.assertEqual(float(samples[name]), started)
         self.assertGreaterEqual(float(samples['preforkd_last_reload_timestamp_seconds']), started)
 
+    def test_counters_go_on_over_an_upgrade(self):
+        it = self.make(BOTH).own_program()
+        it.launch().ready()
+        self.get = lambda: web.get(it.address('status'), '/metrics')
+        accepted = 'preforkd_connections_accepted_total{pool="echo"}'
+        for _ in range(3):
+            client.ask(it.address('echo'), b'x')
+        before = self.samples()
+        it.upgrade()
+        wait_until(lambda: self.samples()['preforkd_upgrades_total'] == '1', 'it is counted')
+        after = self.samples()
+        for name in (accepted, 'preforkd_start_time_seconds'):
+            self.assertEqual(after[name], before[name])
+        self.assertEqual(after[accepted], '3')
+
     def test_slow(self):
         it = self.start(STATUS % (1, '') + daemon.shell('read x', 'slow_threshold = 1'))
         with it.connect('x'):

@@ -113,12 +113,12 @@ class Case(daemon.Case):
         return self.browser.run(script, *arguments)
 
     def text(self, selector):
-        return self.run_in('return document.querySelector(arguments[0])?.textContent ?? ""',
+        return self.run_in('return document.querySelector(arguments[0])?.textContent.trim() ?? ""',
                            selector)
 
     def texts(self, selector):
         return self.run_in('return [...document.querySelectorAll(arguments[0])].filter(one => '
-                           'one.checkVisibility()).map(one => one.textContent)', selector)
+                           'one.checkVisibility()).map(one => one.textContent.trim())', selector)
 
     def names(self):
         return self.texts('.pool [data-name]')
@@ -217,7 +217,8 @@ class Daemon(Case):
         self.wait(lambda: self.text('#link').startswith('No answer since '),
                   lambda: self.text('#link'))
         self.assertIn('No answer since', self.text('#say'))
-        self.assertEqual(self.names(), ['status', 'echo'])
+        # Its last answer may have come when the other pool had stopped.
+        self.assertIn('status', self.names())
         self.assertTrue(self.run_in('return document.body.classList.contains("stale")'))
         again = self.start(STATUS % self.port + ECHO % 4)
         self.wait(lambda: self.text('#link').startswith('live'), lambda: self.text('#link'))

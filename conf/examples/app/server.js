@@ -1,0 +1,11 @@
+// An HTTP server by Node's own library. Descriptor 3 is the listener; told to stop, it finishes the
+// requests in hand.
+const http = require('http');
+
+const server = http.createServer((request, response) => {
+  response.writeHead(200, { 'Content-Type': 'text/plain', Connection: 'close' });
+  response.end('hello from Node\n');
+});
+
+server.listen({ fd: 3 });
+process.on('SIGTERM', () => server.close(() => process.exit(0)));

@@ -1,0 +1,102 @@
+"""The programs of conf/examples/app behind nginx: only paths and ports are changed."""
+
+import http.client
+import os
+import shutil
+import threading
+
+import control
+import daemon
+import processes
+import test_cgi_server
+from processes import wait_until
+
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'conf', 'examples',
+                        'app')
+
+ANSWERS = {'/hello.php': b'hello from PHP\n', '/perl/': b'hello from Perl\n',
+           '/wsgi/': b'hello from gunicorn\n', '/python/': b'hello from Python\n',
+           '/node/': b'hello from Node\n'}
+
+
+class Programs(test_cgi_server.Server):
+    program = 'nginx'
+
+    def setUp(self):
+        for program in ('php-cgi', 'gunicorn', 'node', 'perl'):
+            if not os.access('/usr/bin/' + program, os.X_OK):
+                self.skipTest(f'there is no {program} here')
+        super().setUp()
+
+    def example(self, name):
+        with open(os.path.join(EXAMPLES, name), encoding='utf-8') as file:
+            text = file.read()
+        for old, new in (('/run/preforkd', '@DIR@'), ('/srv/app', '@DIR@/app'),
+                         ('/var/www/html', '@DIR@/html')):
+            text = text.replace(old, new)
+        return self.it.expand(text)
+
+    def serve_programs(self):
+        self.it = self.make('')
+        pools = '\n'.join(line for line in self.example('app.conf').split('\n')
+                          if not line.strip().startswith(('user ', 'socket_group ')))
+        self.it.write('control = "@DIR@/control"\n' + pools)
+        os.makedirs(self.it.path('app'))
+        os.chmod(self.it.path('app'), 0o755)
+        for name in ('hello.pl', 'hello.py', 'server.py', 'server.js'):
+            shutil.copyfile(os.path.join(EXAMPLES, name), self.it.path(f'app/{name}'))
+            os.chmod(self.it.path(f'app/{name}'), 0o644)
+        self.it.put('html/hello.php', '<?php echo "hello from PHP\\n";')
+        self.it.launch().ready()
+        self.port = daemon.reserve_port(self)
+        test_cgi_server.Nginx.start_server(self)
+        wait_until(lambda: self.ask('/node/') == b'hello from Node\n', 'nginx to answer')
+
+    def ask(self, path):
+        """The answer's text; its status where that is not 200."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=processes.PATIENCE)
+        try:
+            connection.request('GET', path)
+            answer = connection.getresponse()
+            text = answer.read()
+            return text if answer.status == 200 else answer.status
+        except OSError as error:
+            return str(error)
+        finally:
+            connection.close()
+
+    def test_each_answers(self):
+        self.serve_programs()
+        for path, right in ANSWERS.items():
+            for _ in range(10):
+                self.assertEqual(self.ask(path), right, path)
+
+    def test_a_restart_loses_nothing(self):
+        """Each of them finishes what it has in hand."""
+        self.serve_programs()
+        over, wrong, served = threading.Event(), [], dict.fromkeys(ANSWERS, 0)
+
+        def load(path):
+            while not over.is_set():
+                answer = self.ask(path)
+                served[path] += 1
+                if answer != ANSWERS[path]:
+                    wrong.append((path, answer))
+        threads = [threading.Thread(target=load, args=(path,)) for path in ANSWERS for _ in 'ab']
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: min(served.values()) > 20, lambda: f'a load on each: {served}')
+            done = control.run(self.it, 'restart')
+            self.assertEqual(done.returncode, 0, done.stderr)
+            then = dict(served)
+            wait_until(lambda: all(served[path] > then[path] + 20 for path in served), 'more load')
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+
+
+if __name__ == '__main__':
+    daemon.main()
