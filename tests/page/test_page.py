@@ -203,6 +203,20 @@ class Daemon(Case):
         self.wait(lambda: '<b id=bold>' in self.text('#ledger .last'), 'its last words')
         self.assertFalse(self.run_in('return window.hit || document.querySelector("img, #bold")'))
 
+    def test_slow(self):
+        it = self.page('slow_threshold = 1\n', daemon.shell('read line; sleep 1000'))
+        it.announce('slow|killed|told to stop')
+        held = it.connect('x')
+        held.sendall(b'x\n')
+        legend = self.card('x', '.legend')
+        self.wait(lambda: '1 slow' in self.text(legend), lambda: self.text(legend))
+        self.assertRegex(self.text(self.card('x', '.held')),
+                         r'slow: sh \d+, sleeping, .*children: sleep \d+ sleeping')
+        self.assertIn('x: full, all 1 busy, 1 slow', self.text('#look'))
+        held.close()
+        it.kill(3)
+        it.exited()
+
     def test_reload_is_told(self):
         it = self.page(ECHO % 1)
         it.announce(wording.REFUSED, wording.FAULT)

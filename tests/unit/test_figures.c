@@ -1,0 +1,123 @@
+#include "../../src/shared/figures.h"
+#include "unit.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MANY = FIGURES_A_LOOK + 50 };
+
+static struct scoreboard *board;
+static int fd;
+static pid_t child;
+static struct figures figures;
+
+static void set_up(void)
+{
+    board = scoreboard_open(&fd);
+    ck_assert_ptr_nonnull(board);
+    child = fork();
+    while (child == 0)
+        pause();
+    figures = (struct figures){.processes = true};
+}
+
+static void tear_down(void)
+{
+    figures_done(&figures);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    scoreboard_close(board, fd);
+}
+
+static void add(int slot, pid_t pid)
+{
+    scoreboard_take(board, slot, 0)->pid = pid;
+    board->slots[slot].born = slot + 1;
+}
+
+START_TEST(all_are_read_in_turns)
+{
+    int known = 0, looks = 0;
+    for (int i = 0; i < MANY; i++)
+        add(2 * i, child); /* every other slot is free */
+    while (known < MANY && ++looks < 10 * MANY) {
+        int before = known;
+        known = 0;
+        figures_look(&figures, board, 1000 + looks);
+        for (int i = 0; i < MANY; i++)
+            known += figures_process(&figures, board, 2 * i) != NULL;
+        ck_assert_int_le(known, before + FIGURES_A_LOOK);
+        ck_assert_int_gt(known, before);
+    }
+    ck_assert_int_gt(looks, 1);
+    const struct figures_process *last = figures_process(&figures, board, 2 * (MANY - 1));
+    ck_assert_int_eq(last->read_at, 1000 + looks);
+    ck_assert_int_gt(last->memory, 0);
+    ck_assert_ptr_null(figures_process(&figures, board, 1));
+    ck_assert_ptr_null(figures_process(&figures, board, 2 * MANY));
+}
+END_TEST
+
+START_TEST(a_successor_is_another)
+{
+    add(0, child);
+    figures_look(&figures, board, 1);
+    ck_assert_ptr_nonnull(figures_process(&figures, board, 0));
+    board->slots[0].born++;
+    ck_assert_ptr_null(figures_process(&figures, board, 0));
+    figures_look(&figures, board, 2);
+    ck_assert_ptr_nonnull(figures_process(&figures, board, 0));
+}
+END_TEST
+
+/* What /proc doesn't show is hidden, not 0; a number that is none is nobody's. */
+START_TEST(who_is_not_shown)
+{
+    add(0, 1 << 30);
+    add(1, -1);
+    add(2, 1);
+    figures_look(&figures, board, 5);
+    ck_assert_int_eq(figures_process(&figures, board, 0)->read_at, -1);
+    ck_assert_ptr_null(figures_process(&figures, board, 1));
+    ck_assert_ptr_null(figures_process(&figures, board, 2));
+}
+END_TEST
+
+/* A program is a child of its worker's, whatever that says. */
+START_TEST(whose_program)
+{
+    add(0, getpid());
+    figures_look(&figures, board, 1);
+    int64_t alone = figures_process(&figures, board, 0)->memory;
+    board->slots[0].program = getppid();
+    figures_look(&figures, board, 2);
+    ck_assert_int_lt(llabs(figures_process(&figures, board, 0)->memory - alone), 1024 * 1024);
+    board->slots[0].program = child;
+    figures_look(&figures, board, 3);
+    ck_assert_int_gt(figures_process(&figures, board, 0)->memory, alone);
+}
+END_TEST
+
+START_TEST(not_asked_for)
+{
+    figures.processes = false;
+    add(0, child);
+    figures_look(&figures, board, 1);
+    ck_assert_ptr_null(figures_process(&figures, board, 0));
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("figures");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, all_are_read_in_turns);
+    tcase_add_test(tests, a_successor_is_another);
+    tcase_add_test(tests, who_is_not_shown);
+    tcase_add_test(tests, whose_program);
+    tcase_add_test(tests, not_asked_for);
+    return unit_run("figures", tests);
+}
