@@ -5,7 +5,7 @@
  * second. A first early death is replaced at once; each further one in a row waits, 100 ms first,
  * doubling to 10 s. "Served" would be no measure: whoever can crash a worker could then starve the
  * pool.
- * Called by: pool.
+ * Called by: mourning, keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_BACKOFF_H

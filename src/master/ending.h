@@ -3,7 +3,7 @@
  *
  * Owns:      the role and the cause of one that has to go, and what it is sent when.
  * Knows not: why it has to go, or who replaces it.
- * Called by: pool.
+ * Called by: pool, keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_ENDING_H

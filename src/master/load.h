@@ -3,7 +3,7 @@
  *
  * Owns:      the state of sizing, the doorbell, and the words about a pool that is full.
  * Knows not: workers; it is told how many there are.
- * Called by: pool.
+ * Called by: keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_LOAD_H

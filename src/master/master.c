@@ -5,6 +5,7 @@
 #include "../base/sysd.h"
 #include "../config/identity.h"
 #include "../shared/exitcode.h"
+#include "keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -255,7 +256,7 @@ usec master_step(struct master *master, usec now)
     int births = BIRTHS_A_ROUND;
     usec next = USEC_NEVER;
     for (struct pool *p = master->realm.pools; p; p = p->next)
-        next = clock_earlier(next, pool_step(p, &master->realm.spawner, now, &births));
+        next = clock_earlier(next, keeper_step(p, &master->realm.spawner, now, &births));
     if (master->phase == PHASE_STARTING) {
         watch_start(master, now);
         next = clock_earlier(next, master->start_deadline);

@@ -2,9 +2,9 @@
  * mourning - what is done about a death, but for the successor itself: it is noted, its successor's
  * hour is set, and it is told.
  *
- * Knows not: whether there is to be a successor, and how one is made (pool): that comes in between,
+ * Knows not: whether there is to be a successor, and how one is made (keeper): that comes in between,
  *            because it is in a hurry, and words are not.
- * Called by: pool.
+ * Called by: keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_MOURNING_H

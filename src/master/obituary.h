@@ -2,7 +2,7 @@
  * obituary - how a worker ended, as a line of the log and as an entry of the ledger. Pure: facts in,
  * text out.
  *
- * Called by: pool.
+ * Called by: mourning, keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_OBITUARY_H

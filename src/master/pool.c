@@ -2,23 +2,12 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
-#include "../shared/exitcode.h"
 #include "ending.h"
-#include "mourning.h"
-#include "roll.h"
-#include "slow.h"
-#include "speaker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-
-/* After a fork that failed. */
-#define FORK_PATIENCE (USEC_SECOND / 2)
 
 static struct pool *make(int place, struct config *config, const struct pool_config *conf,
                          unsigned generation)
@@ -111,7 +100,7 @@ void pool_remove(struct pool *pool)
     pool->removed = true;
 }
 
-static bool is_current(const struct pool *pool, const struct worker *worker)
+bool pool_is_current(const struct pool *pool, const struct worker *worker)
 {
     return worker->role == ROLE_ACTIVE && worker->generation == pool->generation;
 }
@@ -137,7 +126,7 @@ struct census pool_census(const struct pool *pool)
         } else if (w->role == ROLE_CANARY) {
             census.canaries++;
             census.canaries_ready += spawn_is_ready(w);
-        } else if (is_current(pool, w)) {
+        } else if (pool_is_current(pool, w)) {
             count_current(&census, w);
         } else {
             census.outdated++;
@@ -181,6 +170,11 @@ static struct worker *add_worker(struct pool *pool, struct spawner *spawner, str
     return append(pool, spawner, worker, polls);
 }
 
+struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner)
+{
+    return add_worker(pool, spawner, pool->config, pool->conf, pool->generation, pool->polls);
+}
+
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf)
 {
@@ -208,9 +202,7 @@ void pool_promote_canaries(struct pool *pool)
             w->role = ROLE_ACTIVE;
 }
 
-/* It may finish what it has in hand for as long as that takes; a program, of which nobody knows
- * whether it has anything, for graceful_timeout. */
-static void retire(const struct pool *pool, struct worker *worker)
+void pool_retire(const struct pool *pool, struct worker *worker)
 {
     usec grace = pool->conf->graceful_timeout * USEC_SECOND;
     ending_retire(worker, spawn_becomes(worker) ? clock_now() + grace : USEC_NEVER);
@@ -220,7 +212,7 @@ void pool_dismiss_canaries(struct pool *pool)
 {
     for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
-            retire(pool, w);
+            pool_retire(pool, w);
 }
 
 struct worker *pool_find(const struct pool *pool, pid_t pid)
@@ -248,295 +240,4 @@ void pool_stop_now(struct pool *pool, usec now)
     pool->removed = true;
     for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_stop(w, now);
-}
-
-/* Births. */
-
-static void try_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
-{
-    unsigned missed;
-    int error = spawn_fork(spawner, worker, pool->listeners, pool->listener_count, &pool->rate);
-    worker->respawn_at = error ? now + FORK_PATIENCE : 0;
-    if (error && log_rate_ok(&pool->fork_failures, 60 * USEC_SECOND, &missed))
-        log_err("pool %s: can't fork a worker: %s; trying again pool=%s errno=%d missed=%u",
-                pool->name, strerror(-error), pool->name, -error, missed);
-}
-
-/* Returns how many are missing still. */
-static int grow(struct pool *pool, struct spawner *spawner, usec now, int missing, int *births)
-{
-    unsigned missed;
-    for (; missing > 0 && *births > 0; missing--, (*births)--) {
-        struct worker *worker =
-            add_worker(pool, spawner, pool->config, pool->conf, pool->generation, pool->polls);
-        if (worker) {
-            try_fork(pool, spawner, worker, now);
-            continue;
-        }
-        if (log_rate_ok(&pool->full_board, 60 * USEC_SECOND, &missed))
-            log_err("pool %s: no room for another worker, the scoreboard holds %d pool=%s "
-                    "missed=%u",
-                    pool->name, SCOREBOARD_SLOTS, pool->name, missed);
-        return missing;
-    }
-    return missing;
-}
-
-/* Deaths. */
-
-/* Whether a dead one is to have a successor in its slot. */
-static bool is_replaced(const struct pool *pool, const struct worker *worker,
-                        const struct census *census)
-{
-    return is_current(pool, worker) && census->active <= pool_target(pool) && !pool->carried;
-}
-
-static void note_trouble(struct pool *pool, const struct obituary *o)
-{
-    if (obituary_is_trouble(o))
-        obituary_tell_trouble(o, pool->trouble, sizeof pool->trouble);
-}
-
-/* First the successor, then the words about the dead: but what those refer to is gone by then. */
-static void replace(struct pool *pool, struct spawner *spawner, struct worker *worker,
-                    struct obituary *obituary, usec now)
-{
-    static char last[LINES_LAST], reason[SCOREBOARD_REASON];
-    obituary->last = memcpy(last, worker->lines.last, sizeof last);
-    obituary->reason = memcpy(reason, worker->slot->reason, sizeof reason);
-    try_fork(pool, spawner, worker, now);
-    obituary->replacement = worker->pid;
-}
-
-static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
-                  usec now)
-{
-    struct obituary obituary;
-    mourning_begin(worker, spawner->board, &obituary);
-    note_trouble(pool, &obituary);
-    if (replaced)
-        mourning_set_respawn(worker, &obituary, now);
-    if (replaced && obituary.delay == 0)
-        replace(pool, spawner, worker, &obituary, now);
-    mourning_end(&obituary);
-}
-
-static bool has_dead(const struct pool *pool)
-{
-    const struct worker *worker = pool->ring.first;
-    while (worker && worker->pid)
-        worker = worker->next;
-    return worker;
-}
-
-/* Each dead worker is mourned, and replaced or buried. Most rounds have none. */
-static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *births)
-{
-    if (!has_dead(pool))
-        return;
-    struct census census = pool_census(pool);
-    struct worker **at = &pool->ring.first;
-    while (*at) {
-        struct worker *worker = *at;
-        bool replaced = is_replaced(pool, worker, &census);
-        if (!worker->pid && !worker->mourned && *births > 0) {
-            *births -= replaced;
-            mourn(pool, spawner, worker, replaced, now);
-        }
-        if (!worker->pid && worker->mourned && !replaced) {
-            census.active -= is_current(pool, worker);
-            ring_leave(&pool->ring, at);
-            spawn_release(spawner, worker);
-            continue;
-        }
-        if (!worker->pid && worker->mourned && now >= worker->respawn_at && *births > 0) {
-            (*births)--;
-            try_fork(pool, spawner, worker, now);
-        }
-        at = &worker->next;
-    }
-}
-
-/* Out of memory, there is another day. */
-static void shrink(struct pool *pool, int active, int surplus)
-{
-    if (surplus <= 0)
-        return;
-    struct worker **going = calloc((size_t)active, sizeof *going);
-    int count = 0;
-    for (struct worker *w = pool->ring.first; going && w; w = w->next)
-        if (is_current(pool, w) && count < active)
-            going[count++] = w;
-    if (going)
-        ending_sort(going, count);
-    for (int i = 0; i < count && i < surplus; i++)
-        retire(pool, going[i]);
-    free(going);
-}
-
-/* From one generation to the next. */
-
-static bool is_outdated(const struct pool *pool, const struct worker *worker)
-{
-    return worker->role == ROLE_ACTIVE && !is_current(pool, worker);
-}
-
-/* All that there are; or, of programs, those with the lowest numbers, which the new ones have first.
- */
-static void retire_outdated(struct pool *pool, int count, bool all)
-{
-    for (struct worker *w = pool->ring.first; all && w; w = w->next)
-        if (is_outdated(pool, w))
-            retire(pool, w);
-    for (; !all && count > 0; count--) {
-        struct worker *first = NULL;
-        for (struct worker *w = pool->ring.first; w; w = w->next)
-            if (is_outdated(pool, w) && (!first || w->number <= first->number))
-                first = w;
-        if (first)
-            retire(pool, first);
-    }
-}
-
-static struct roll roll_of(const struct pool *pool, const struct census *census, int target)
-{
-    const struct pool_config *conf = pool->conf;
-    return (struct roll){
-        .ready = census->ready,
-        .settled = census->settled,
-        .outdated = census->outdated,
-        .target = target,
-        .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
-    };
-}
-
-static usec tend_programs(struct pool *pool, usec grace_until, usec now)
-{
-    usec next = USEC_NEVER;
-    for (struct worker *w = pool->ring.first; w; w = w->next)
-        next = clock_earlier(next, speaker_tend(w, grace_until, now));
-    return next;
-}
-
-/* One that serves; returns when it must be looked at again. */
-static usec tend_ready(struct worker *worker, usec now)
-{
-    worker->deadline = USEC_NEVER; /* that of getting ready is over */
-    if (!worker->ready_at)
-        worker->ready_at = now;
-    if (!worker->backoff.degraded)
-        return USEC_NEVER;
-    backoff_alive(&worker->backoff, spawn_has_accepted(worker), now - worker->ready_at);
-    return worker->backoff.degraded ? worker->ready_at + BACKOFF_HEALED : USEC_NEVER;
-}
-
-/* The longest that a request may take; 0: for ever. */
-static usec request_limit(const struct pool *pool)
-{
-    usec limit = pool->conf->request_timeout * USEC_SECOND;
-    return limit ? limit + handler_of(pool->conf->handler)->patience : 0;
-}
-
-/* Looks after each worker; returns when that must be done again. Before grace_until nobody is judged
- * late, since it may be us who were. */
-static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
-{
-    usec limit = request_limit(pool), next = USEC_NEVER, grace_until = spawner->grace_until;
-    usec slow = pool->conf->slow_threshold * USEC_SECOND;
-    bool judged = now >= grace_until;
-    for (struct worker *w = pool->ring.first; w; w = w->next) {
-        if (limit)
-            next = clock_earlier(next, judged ? ending_watch(w, limit, now) : grace_until);
-        if (slow)
-            next = clock_earlier(next, slow_watch(w, spawner, slow, now));
-        if (!w->pid)
-            next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
-        else if (spawn_is_ready(w) && w->role != ROLE_RETIRING && w->cause == DEATH_OWN)
-            next = clock_earlier(next, tend_ready(w, now));
-        else
-            next = clock_earlier(next, judged ? ending_step(w, now) : grace_until);
-    }
-    return next;
-}
-
-/* A size that follows the load. */
-
-static bool follows_load(const struct pool *pool)
-{
-    return pool_config_is_dynamic(pool->conf) && !pool->removed && !pool->drained &&
-           !pool->on_trial;
-}
-
-static struct load_scene scene_of(const struct pool *pool, const struct spawner *spawner, usec now)
-{
-    return (struct load_scene){
-        .conf = pool->conf,
-        .place = &spawner->board->pools[pool->board_pool],
-        .loop = spawner->loop,
-        .listeners = pool->listeners,
-        .listener_count = pool->listener_count,
-        .blind = handler_of(pool->conf->handler)->become != NULL,
-        .now = now,
-    };
-}
-
-static void follow_load(struct pool *pool, const struct spawner *spawner, usec now)
-{
-    if (!follows_load(pool))
-        return;
-    struct load_scene scene = scene_of(pool, spawner, now);
-    struct census census = pool_census(pool);
-    load_step(&pool->load, &scene, census.ready, census.ready - census.busy);
-}
-
-/* Sees to it that the master is woken when the size must change. Returns when it wants to look
- * again. */
-static usec await_load(struct pool *pool, const struct spawner *spawner, usec now)
-{
-    struct load_scene scene = scene_of(pool, spawner, now);
-    if (!follows_load(pool)) {
-        load_stop(&pool->load, scene.place);
-        return USEC_NEVER;
-    }
-    usec next = load_await(&pool->load, &scene);
-    struct census census = pool_census(pool); /* what happened before it was armed */
-    return load_is_missed(&pool->load, &scene, census.ready - census.busy) ? now : next;
-}
-
-/* What workers and others read of it; written when it changes alone, since workers have it in their
- * caches. */
-static void show_size(struct pool *pool, struct scoreboard *board)
-{
-    const struct pool_config *conf = pool->conf;
-    struct scoreboard_pool *shown = &board->pools[pool->board_pool];
-    if (pool->shown == conf)
-        return;
-    bool dynamic = pool_config_is_dynamic(conf);
-    shown->min_workers = dynamic ? conf->min_workers : conf->workers;
-    shown->max_workers = pool_config_most(conf);
-    shown->min_spare = conf->min_spare;
-    shown->max_spare = conf->max_spare;
-    pool->shown = conf;
-}
-
-usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
-{
-    tend_dead(pool, spawner, now, births);
-    usec next = tend_programs(pool, spawner->grace_until, now);
-    show_size(pool, spawner->board);
-    follow_load(pool, spawner, now);
-    struct census census = pool_census(pool);
-    int target = pool_target(pool);
-    struct roll roll = roll_of(pool, &census, target);
-    int due = roll_allowed(&roll) - census.active;
-    int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
-    shrink(pool, census.active, census.active - target);
-    if (census.outdated)
-        retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
-    next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
-    next = clock_earlier(next, tend_living(pool, spawner, now));
-    next = clock_earlier(next, await_load(pool, spawner, now));
-    if (*births == 0)
-        return now;
-    return missing > 0 ? clock_earlier(next, now + FORK_PATIENCE) : next;
 }

@@ -3,8 +3,8 @@
  *
  * Owns:      its workers, and which configuration and generation they are of.
  * Knows not: other pools, reloads, signals. It is told its size and its configuration by those
- *            above, and looks at the present state at every step: a lost event changes nothing.
- * Called by: reload, master.
+ *            above, and keeper makes it so.
+ * Called by: reload, keeper, master.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_POOL_H
@@ -111,10 +111,15 @@ void pool_dismiss_canaries(struct pool *pool);
 /* Whom a pid belongs to; NULL: nobody here. */
 struct worker *pool_find(const struct pool *pool, pid_t pid);
 
-/* Buries the dead, forks, retires, kills the overdue: as the present state asks for. Forks at most
- * *births workers, and takes those that it forks off it. Returns when it wants to be called again.
- */
-usec pool_step(struct pool *pool, struct spawner *spawner, usec now, int *births);
+/* Whether a worker is of the generation in force, and goes on. */
+bool pool_is_current(const struct pool *pool, const struct worker *worker);
+
+/* Takes a slot for one more of these, not yet born. NULL where there is no slot left. */
+struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner);
+
+/* It may finish what it has in hand for as long as that takes; a program, of which nobody knows
+ * whether it has anything, for graceful_timeout. */
+void pool_retire(const struct pool *pool, struct worker *worker);
 
 /* Retires all for good. Those not done within the pool's graceful_timeout are ended. */
 void pool_stop(struct pool *pool, usec now);

@@ -2,7 +2,7 @@
  * ring - a pool's workers as a list of the master's and, closed, as the ring of their slots, which
  * workers walk.
  *
- * Called by: pool.
+ * Called by: pool, keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_RING_H

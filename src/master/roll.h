@@ -4,7 +4,7 @@
  *
  * Either all of the new come together, and when each had its try, and one at least is ready, the old
  * go; or some at once come, and for each that is ready an old one goes.
- * Called by: pool.
+ * Called by: keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_ROLL_H

@@ -3,7 +3,7 @@
  *
  * Owns:      struct worker, the master's half of a slot: pid, role, pipe, what it was told.
  * Knows not: how many there should be (pool), who asked (reload, verbs).
- * Called by: pool.
+ * Called by: pool, keeper.
  * Runs in:   the master; the child that it forks goes into worker_run.
  */
 #ifndef PREFORKD_MASTER_SPAWN_H

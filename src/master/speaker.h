@@ -3,7 +3,7 @@
  *
  * Owns:      when such a worker is taken for ready, and when for hung.
  * Knows not: how many there should be.
- * Called by: pool.
+ * Called by: keeper.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_SPEAKER_H

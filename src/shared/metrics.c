@@ -63,14 +63,24 @@ static void put_seconds(FILE *out, usec span)
     fprintf(out, "%" PRId64 ".%06d\n", span / USEC_SECOND, (int)(span % USEC_SECOND));
 }
 
-/* --- of a pool, a number each -------------------------------------------------------------- */
+/* --- of a pool ----------------------------------------------------------------------------- */
 
-struct number {
+/* What is told of each pool. */
+struct family {
     const char *name;
     enum kind kind;
-    uint64_t (*of)(const struct snapshot_pool *pool);
+    void (*put)(const struct report *report, const struct family *family,
+                const struct snapshot_pool *pool);
     const char *help;
+    uint64_t (*of)(const struct snapshot_pool *pool); /* for put_number */
 };
+
+/* A sample up to its value. */
+static void open_sample(const struct report *report, const struct family *family,
+                        const struct snapshot_pool *pool, const char *label, const char *value)
+{
+    begin(report, family->name, family->kind == COUNTER ? "_total" : "", pool->name, label, value);
+}
 
 static uint64_t as_count(int number)
 {
@@ -96,112 +106,53 @@ NUMBER(slow_of, as_count(pool->slow))
 NUMBER(bytes_in_of, pool->bytes_in)
 NUMBER(bytes_out_of, pool->bytes_out)
 
-static const struct number numbers[] = {
-    {"workers_target", GAUGE, target_of, "Workers that the pool should have now."},
-    {"workers_min", GAUGE, least_of, "Workers that the pool has at least."},
-    {"workers_max", GAUGE, most_of, "Workers that the pool has at most."},
-    {"workers_slow", GAUGE, slow_of, "Workers whose request takes longer than slow_threshold."},
-    {"pool_generation", GAUGE, generation_of, "Generation of the pool's configuration."},
-    {"connections_accepted", COUNTER, accepted_of, "Connections that workers accepted."},
-    {"connections_served", COUNTER, served_of, "Connections that workers are done with."},
-    {"accept_errors", COUNTER, errors_of, "Passing errors of accept()."},
-    {"received_bytes", COUNTER, bytes_in_of, "Bytes that clients sent, where known."},
-    {"sent_bytes", COUNTER, bytes_out_of, "Bytes that clients were sent, where known."},
-    {"worker_retirements", COUNTER, retirements_of, "Workers that ended as they were told to."},
-    {"worker_deaths", COUNTER, deaths_of, "Workers that ended in another way."},
-};
-
-/* A pool that a reload removed may have the name of one that a later one added: while its last
- * workers finish, it is left out. */
-static bool is_shown(const struct snapshot *snapshot, int place)
+static void put_number(const struct report *report, const struct family *family,
+                       const struct snapshot_pool *pool)
 {
-    const struct snapshot_pool *pool = &snapshot->pools[place];
-    if (!pool->used)
-        return false;
-    for (int i = 0; i < snapshot->count; i++) {
-        const struct snapshot_pool *other = &snapshot->pools[i];
-        bool comes_first = pool->state == POOL_REMOVED ? other->state != POOL_REMOVED || i < place
-                                                       : other->state != POOL_REMOVED && i < place;
-        if (i != place && other->used && comes_first && strcmp(other->name, pool->name) == 0)
-            return false;
-    }
-    return true;
+    open_sample(report, family, pool, NULL, NULL);
+    fprintf(report->out, "%" PRIu64 "\n", family->of(pool));
 }
 
-static void put_number(const struct report *report, const struct number *number)
+static void put_info(const struct report *report, const struct family *family,
+                     const struct snapshot_pool *pool)
 {
-    open_family(report, number->name, number->kind, number->help);
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used)
-            continue;
-        begin(report, number->name, number->kind == COUNTER ? "_total" : "", pool->name, NULL,
-              NULL);
-        fprintf(report->out, "%" PRIu64 "\n", number->of(pool));
+    open_sample(report, family, pool, "handler", pool->handler);
+    fputs("1\n", report->out);
+}
+
+static void put_states(const struct report *report, const struct family *family,
+                       const struct snapshot_pool *pool)
+{
+    for (int state = 0; state < POOL_STATES; state++) {
+        open_sample(report, family, pool, "state", pool_state_words[state]);
+        fputs((int)pool->state == state ? "1\n" : "0\n", report->out);
     }
 }
 
-/* --- of a pool, several -------------------------------------------------------------------- */
-
-static void put_info(const struct report *report)
+static void put_workers(const struct report *report, const struct family *family,
+                        const struct snapshot_pool *pool)
 {
-    open_family(report, "pool_info", GAUGE, "Always 1; the label names the pool's handler.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used)
-            continue;
-        begin(report, "pool_info", "", pool->name, "handler", pool->handler);
-        fputs("1\n", report->out);
+    const struct {
+        const char *word;
+        int count;
+    } kinds[] = {
+        {"idle", pool->idle},         {"busy", pool->busy},       {"starting", pool->starting},
+        {"retiring", pool->retiring}, {"waiting", pool->waiting},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        open_sample(report, family, pool, "state", kinds[i].word);
+        fprintf(report->out, "%d\n", kinds[i].count);
     }
 }
 
-static void put_states(const struct report *report)
+static void put_refusals(const struct report *report, const struct family *family,
+                         const struct snapshot_pool *pool)
 {
-    open_family(report, "pool_state", GAUGE, "1 for the state that the pool is in.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        for (int state = 0; pool->used && state < POOL_STATES; state++) {
-            begin(report, "pool_state", "", pool->name, "state", pool_state_words[state]);
-            fputs((int)pool->state == state ? "1\n" : "0\n", report->out);
-        }
+    for (int reason = 0; reason < REFUSALS; reason++) {
+        open_sample(report, family, pool, "reason", refusal_words[reason]);
+        fprintf(report->out, "%" PRIu64 "\n", pool->refused[reason]);
     }
 }
-
-static void put_workers(const struct report *report)
-{
-    open_family(report, "workers", GAUGE,
-                "Workers by what they do; waiting: died, and are not yet "
-                "replaced.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        const struct {
-            const char *word;
-            int count;
-        } kinds[] = {
-            {"idle", pool->idle},         {"busy", pool->busy},       {"starting", pool->starting},
-            {"retiring", pool->retiring}, {"waiting", pool->waiting},
-        };
-        for (size_t k = 0; pool->used && k < sizeof kinds / sizeof *kinds; k++) {
-            begin(report, "workers", "", pool->name, "state", kinds[k].word);
-            fprintf(report->out, "%d\n", kinds[k].count);
-        }
-    }
-}
-
-static void put_refusals(const struct report *report)
-{
-    open_family(report, "connections_refused", COUNTER, "Connections that were closed unserved.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        for (int reason = 0; pool->used && reason < REFUSALS; reason++) {
-            begin(report, "connections_refused", "_total", pool->name, "reason",
-                  refusal_words[reason]);
-            fprintf(report->out, "%" PRIu64 "\n", pool->refused[reason]);
-        }
-    }
-}
-
-/* --- times --------------------------------------------------------------------------------- */
 
 /* A bound, in seconds, as Prometheus writes it: "5e-05", "0.25", "1.0". */
 static const char *print_bound(char text[static 32], usec bound)
@@ -230,64 +181,106 @@ static void put_histogram(const struct report *report, const char *name, const c
     fprintf(report->out, "%" PRIu64 "\n", count);
 }
 
-static void put_times(const struct report *report)
+static void put_service(const struct report *report, const struct family *family,
+                        const struct snapshot_pool *pool)
 {
-    const struct snapshot *snapshot = report->snapshot;
-    open_family(report, "service_time_seconds", HISTOGRAM,
-                "How long connections, or requests where one has several, took to be served.");
-    for (int i = 0; i < snapshot->count; i++)
-        if (snapshot->pools[i].used)
-            put_histogram(report, "service_time_seconds", snapshot->pools[i].name,
-                          &snapshot->pools[i].service);
-    open_family(report, "queue_wait_seconds", HISTOGRAM,
-                "How long connections waited to be accepted, as a sample tells.");
-    for (int i = 0; i < snapshot->count; i++)
-        if (snapshot->pools[i].used)
-            put_histogram(report, "queue_wait_seconds", snapshot->pools[i].name,
-                          &snapshot->pools[i].wait);
+    put_histogram(report, family->name, pool->name, &pool->service);
 }
 
-/* --- of processes -------------------------------------------------------------------------- */
-
-static void put_processor_time(const struct report *report)
+static void put_wait(const struct report *report, const struct family *family,
+                     const struct snapshot_pool *pool)
 {
-    open_family(report, "cpu_seconds", COUNTER,
-                "Processor time of workers and of what they ran, the dead ones' too.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used || pool->age < 0)
-            continue; /* a sum of a part would go back */
-        begin(report, "cpu_seconds", "_total", pool->name, "mode", "user");
-        put_seconds(report->out, pool->cpu_user);
-        begin(report, "cpu_seconds", "_total", pool->name, "mode", "system");
-        put_seconds(report->out, pool->cpu_system);
-    }
+    put_histogram(report, family->name, pool->name, &pool->wait);
 }
 
-static void put_memory(const struct report *report)
+/* Of processes that weren't all read there are no samples: a sum of a part would go back. */
+static void put_processor_time(const struct report *report, const struct family *family,
+                               const struct snapshot_pool *pool)
 {
-    open_family(report, "memory_bytes", GAUGE,
-                "Memory of workers and of the programs that they run, as read in turns.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used || pool->age < 0)
-            continue;
-        begin(report, "memory_bytes", "", pool->name, NULL, NULL);
-        fprintf(report->out, "%" PRId64 "\n", pool->memory);
-    }
+    if (pool->age < 0)
+        return;
+    open_sample(report, family, pool, "mode", "user");
+    put_seconds(report->out, pool->cpu_user);
+    open_sample(report, family, pool, "mode", "system");
+    put_seconds(report->out, pool->cpu_system);
 }
 
-static void put_ages(const struct report *report)
+static void put_memory(const struct report *report, const struct family *family,
+                       const struct snapshot_pool *pool)
 {
-    open_family(report, "process_age_seconds", GAUGE,
-                "How long ago the process was read whose figures are the oldest.");
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used || pool->age < 0)
-            continue;
-        begin(report, "process_age_seconds", "", pool->name, NULL, NULL);
-        put_seconds(report->out, pool->age);
+    if (pool->age < 0)
+        return;
+    open_sample(report, family, pool, NULL, NULL);
+    fprintf(report->out, "%" PRId64 "\n", pool->memory);
+}
+
+static void put_age(const struct report *report, const struct family *family,
+                    const struct snapshot_pool *pool)
+{
+    if (pool->age < 0)
+        return;
+    open_sample(report, family, pool, NULL, NULL);
+    put_seconds(report->out, pool->age);
+}
+
+static const struct family families[] = {
+    {"pool_info", GAUGE, put_info, "Always 1; the label names the pool's handler."},
+    {"pool_state", GAUGE, put_states, "1 for the state that the pool is in."},
+    {"workers", GAUGE, put_workers,
+     "Workers by what they do; waiting: died, and are not yet replaced."},
+    {"workers_target", GAUGE, put_number, "Workers that the pool should have now.", target_of},
+    {"workers_min", GAUGE, put_number, "Workers that the pool has at least.", least_of},
+    {"workers_max", GAUGE, put_number, "Workers that the pool has at most.", most_of},
+    {"workers_slow", GAUGE, put_number, "Workers whose request takes longer than slow_threshold.",
+     slow_of},
+    {"pool_generation", GAUGE, put_number, "Generation of the pool's configuration.",
+     generation_of},
+    {"connections_accepted", COUNTER, put_number, "Connections that workers accepted.",
+     accepted_of},
+    {"connections_served", COUNTER, put_number, "Connections that workers are done with.",
+     served_of},
+    {"accept_errors", COUNTER, put_number, "Passing errors of accept().", errors_of},
+    {"received_bytes", COUNTER, put_number, "Bytes that clients sent, where known.", bytes_in_of},
+    {"sent_bytes", COUNTER, put_number, "Bytes that clients were sent, where known.", bytes_out_of},
+    {"worker_retirements", COUNTER, put_number, "Workers that ended as they were told to.",
+     retirements_of},
+    {"worker_deaths", COUNTER, put_number, "Workers that ended in another way.", deaths_of},
+    {"connections_refused", COUNTER, put_refusals, "Connections that were closed unserved."},
+    {"service_time_seconds", HISTOGRAM, put_service,
+     "How long connections, or requests where one has several, took to be served."},
+    {"queue_wait_seconds", HISTOGRAM, put_wait,
+     "How long connections waited to be accepted, as a sample tells."},
+    {"cpu_seconds", COUNTER, put_processor_time,
+     "Processor time of workers and of what they ran, the dead ones' too."},
+    {"memory_bytes", GAUGE, put_memory,
+     "Memory of workers and of the programs that they run, as read in turns."},
+    {"process_age_seconds", GAUGE, put_age,
+     "How long ago the process was read whose figures are the oldest."},
+};
+
+/* A pool that a reload removed may have the name of one that a later one added: while its last
+ * workers finish, it is left out. */
+static bool is_shown(const struct snapshot *snapshot, int place)
+{
+    const struct snapshot_pool *pool = &snapshot->pools[place];
+    if (!pool->used)
+        return false;
+    for (int i = 0; i < snapshot->count; i++) {
+        const struct snapshot_pool *other = &snapshot->pools[i];
+        bool comes_first = pool->state == POOL_REMOVED ? other->state != POOL_REMOVED || i < place
+                                                       : other->state != POOL_REMOVED && i < place;
+        if (i != place && other->used && comes_first && strcmp(other->name, pool->name) == 0)
+            return false;
     }
+    return true;
+}
+
+static void put_family(const struct report *report, const struct family *family)
+{
+    open_family(report, family->name, family->kind, family->help);
+    for (int i = 0; i < report->snapshot->count; i++)
+        if (report->snapshot->pools[i].used)
+            family->put(report, family, &report->snapshot->pools[i]);
 }
 
 /* --- of a listener ------------------------------------------------------------------------- */
@@ -406,16 +399,8 @@ static void put_daemon(const struct report *report)
 static void put_report(const struct report *report)
 {
     put_daemon(report);
-    put_info(report);
-    put_states(report);
-    put_workers(report);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        put_number(report, &numbers[i]);
-    put_refusals(report);
-    put_times(report);
-    put_processor_time(report);
-    put_memory(report);
-    put_ages(report);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        put_family(report, &families[i]);
     put_queues(report, "queue_depth", "Connections that wait at the listener to be accepted.",
                depth_of);
     put_queues(report, "queue_capacity", "How many connections can wait at the listener.", room_of);
