@@ -150,7 +150,8 @@ class Daemon(Case):
         self.assertIn(self.text('#release'), self.run_preforkd('-V').stdout)
         self.assertIn('Last reloadnone', facts)
         self.assertEqual(self.text('#look'), '2 pools, none in trouble')
-        self.assertIn('1 busy', self.text(self.card('status', '.legend')))
+        legend = self.card('status', '.legend')  # one is busy with the question itself
+        self.wait(lambda: '1 busy' in self.text(legend), lambda: self.text(legend))
         self.assertIn(it.address('echo')[0], self.text(self.card('echo', '[data-listeners]')))
         asked = self.run_in('return performance.getEntriesByType("resource").map(one => one.name)')
         self.assertEqual(set(asked), {f'http://127.0.0.1:{self.port}/status.json'})
