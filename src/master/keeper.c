@@ -175,7 +175,7 @@ static struct roll roll_of(const struct pool *pool, const struct census *census,
 static usec tend_programs(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
-    for (struct worker *w = pool->ring.first; w; w = w->next)
+    for (struct worker *w = pool->programs ? pool->ring.first : NULL; w; w = w->next)
         next = clock_earlier(next, speaker_tend(w, grace_until, now));
     return next;
 }

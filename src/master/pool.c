@@ -155,6 +155,7 @@ static struct worker *append(struct pool *pool, struct spawner *spawner, struct 
                              bool polls)
 {
     if (worker) {
+        pool->programs = pool->programs || spawn_becomes(worker);
         worker->polls = polls;
         ring_join(&pool->ring, spawner, worker);
     }

@@ -34,6 +34,8 @@ struct pool {
     struct listener **listeners;
     int listener_count;
 
+    bool programs; /* some of its workers become programs, or once did */
+
     bool polls; /* how its generation waits; a resize alone changes nothing in it */
 
     struct load load; /* where its size follows it */

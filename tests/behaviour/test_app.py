@@ -554,8 +554,7 @@ class Rolls(Case):
             self.ask_some(it, 'pid', 6)
             done = control.run(it, 'restart')
             self.assertEqual(done.returncode, 0, done.stderr)
-            ends = [line for line in it.log.lines if re.search(r'worker \d+ ended', line)]
-            self.assertEqual(len(ends), 6, ends)
+            wait_until(lambda: len(it.log.find(r'worker \d+ ended')) == 6, 'the end of all six')
 
     def test_waits_for_each_to_be_ready(self):
         """New ones that wait for a word: never more of them than may come at once."""
