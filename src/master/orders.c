@@ -294,17 +294,31 @@ void orders_fewer(struct master *master, struct request *request)
 
 /* Upgrade. */
 
-static bool is_upgraded(struct master *master, struct request *request)
+static void tell_upgrade(const struct master *master, struct request *request)
 {
     const struct upgrade *upgrade = &master->upgrade;
-    if (!upgrade_is_over(upgrade))
-        return false;
     if (upgrade->refusal[0])
         request_fail(request, "%.*s", (int)strlen(upgrade->refusal) - 1, upgrade->refusal);
     else
         request_say(request, "upgraded: preforkd %s, generation %u", PREFORKD_VERSION,
                     master->realm.generation);
-    return true;
+}
+
+static bool is_upgraded(struct master *master, struct request *request)
+{
+    bool over = upgrade_is_over(&master->upgrade);
+    if (over)
+        tell_upgrade(master, request);
+    return over;
+}
+
+/* Who asked the program before us: the next upgrade, which somebody may want already, is not theirs. */
+static bool has_arrived(struct master *master, struct request *request)
+{
+    bool arrived = upgrade_has_arrived(&master->upgrade);
+    if (arrived)
+        tell_upgrade(master, request);
+    return arrived;
 }
 
 void orders_upgrade(struct master *master, struct request *request)
@@ -319,7 +333,7 @@ void orders_upgrade(struct master *master, struct request *request)
 
 void orders_adopt_callers(struct master *master, const struct state *state)
 {
-    control_adopt(&master->control, state, is_upgraded);
+    control_adopt(&master->control, state, has_arrived);
 }
 
 /* The end. */

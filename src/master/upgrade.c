@@ -440,6 +440,11 @@ bool upgrade_is_over(const struct upgrade *upgrade)
     return (upgrade->phase == UPGRADE_NONE && !upgrade->wanted) || upgrade->told;
 }
 
+bool upgrade_has_arrived(const struct upgrade *upgrade)
+{
+    return upgrade->phase != UPGRADE_ARRIVING || upgrade->told;
+}
+
 void upgrade_begin(struct upgrade *upgrade)
 {
     if (upgrade->wanted || upgrade->phase == UPGRADE_TRYING || upgrade->phase == UPGRADE_PASSED)

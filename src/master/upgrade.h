@@ -64,6 +64,9 @@ void upgrade_begin(struct upgrade *upgrade);
 /* Whether the last one has come to its end, good or bad. */
 bool upgrade_is_over(const struct upgrade *upgrade);
 
+/* The same of the one that made this program the master, whatever was asked for since. */
+bool upgrade_has_arrived(const struct upgrade *upgrade);
+
 /* A child that is no worker ended. True where it was the trial. */
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
 

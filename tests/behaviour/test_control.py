@@ -235,6 +235,17 @@ class Upgrade(Case):
         for answer in answers:
             self.assertTrue(json.loads(answer.out)['ok'], answer.out)
 
+    def test_the_next_is_asked_for_before_this_one_is_over(self):
+        it = self.serve('pool "app" {\n    listen = { "127.0.0.1:0" }\n    workers = 1\n'
+                        '    app { command = { "/bin/sleep", "1000" } }\n}\n')  # ready after 1 s
+        first = Caller(it.path('control'), 'upgrade')
+        it.wait_for_log('takes over from')
+        second = Caller(it.path('control'), 'upgrade')
+        for caller, generation in (first, 2), (second, 3):
+            answer = caller.answer()
+            self.assertEqual(answer.status, 0, answer)
+            self.assertIn(f'generation {generation}', answer.out)
+
     def test_refused(self):
         it = self.serve()
         it.announce('upgrade')
