@@ -2,16 +2,13 @@
 
 #include "../base/fd.h"
 #include "cgi_answer.h"
+#include "cgi_process.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* How long a program may take to end after TERM, before KILL. */
 #define GRACE_ABORTED ((usec)3 * USEC_SECOND)
@@ -26,12 +23,9 @@ enum { SOCKET, INPUT, OUTPUT, ERRORS, PROCESS, WATCHED };
 struct run {
     struct cgi_relay *relay;
     struct cgi_session *session;
-    pid_t pid;
-    int pidfd;
-    int input, output, errors; /* our ends of its pipes; -1: closed */
+    struct cgi_process process;
     long long body_left;
-    long long output_left, errors_left; /* after its end: what is in the pipes. -1: unknown */
-    struct cgi_body body;               /* what it gets next */
+    struct cgi_body body; /* what it gets next */
     struct cgi_answer answer;
     bool stream_due;                /* its output has ended, which may be told before its own end */
     bool stream_ended;              /* the end of its output went out, */
@@ -43,11 +37,6 @@ struct run {
     bool exited;
     usec kill_at, tail_at, idle_at; /* USEC_NEVER: not */
 };
-
-static void close_end(int *fd)
-{
-    fd_cleanup(fd);
-}
 
 /* --- the answer ---------------------------------------------------------------------------- */
 
@@ -87,10 +76,8 @@ static void stop(struct run *run, enum cgi_outcome outcome, usec grace)
     run->stopping = true;
     run->relay->outcome = outcome;
     run->body.size = 0;
-    close_end(&run->input);
-    close_end(&run->output);
-    close_end(&run->errors);
-    kill(-run->pid, SIGTERM);
+    cgi_process_close_pipes(&run->process);
+    kill(-run->process.pid, SIGTERM);
     run->kill_at = clock_now() + grace;
 }
 
@@ -107,7 +94,7 @@ static void lose(struct run *run)
     run->lost = true;
     run->relay->keep = false;
     run->body.size = 0;
-    close_end(&run->input);
+    fd_cleanup(&run->process.input);
     if (is_complete(run))
         return;
     if (run->exited)
@@ -144,25 +131,6 @@ static void write_output(struct run *run)
 
 /* --- the program's output -------------------------------------------------------------------- */
 
-/* How much of a pipe may be read: all, or after the program's end what was left in it then. */
-static size_t readable(long long left, size_t room)
-{
-    return left >= 0 && (size_t)left < room ? (size_t)left : room;
-}
-
-/* Reads once; closes the end of the pipe where nothing more is to come. */
-static size_t read_pipe(int *fd, void *to, size_t room, long long *left)
-{
-    ssize_t n = read(*fd, to, readable(*left, room));
-    if (n < 0 && errno == EINTR)
-        return 0;
-    if (n > 0 && *left >= 0)
-        *left -= n;
-    if (n <= 0 || *left == 0)
-        close_end(fd);
-    return n > 0 ? (size_t)n : 0;
-}
-
 static void refuse_header(struct run *run, const char *fault)
 {
     run->relay->fault = fault;
@@ -170,18 +138,18 @@ static void refuse_header(struct run *run, const char *fault)
     fail(run, 500);
     stop(run, CGI_BAD_ANSWER, GRACE);
     run->relay->outcome = CGI_BAD_ANSWER;
-    close_end(&run->output);
+    fd_cleanup(&run->process.output);
 }
 
 static void forward_output(struct run *run)
 {
     size_t room;
     void *to = cgi_answer_room(&run->answer, &room);
-    size_t n = read_pipe(&run->output, to, room, &run->output_left);
+    size_t n = cgi_process_read_output(&run->process, to, room);
     const char *fault = cgi_answer_add(&run->answer, n);
     if (fault)
         refuse_header(run, fault);
-    else if (run->output < 0 && !run->exited)
+    else if (run->process.output < 0 && !run->exited)
         run->tail_at = clock_now() + TAIL_DELAY;
 }
 
@@ -189,8 +157,8 @@ static void forward_output(struct run *run)
  * writes before it reads would wait for the rest in vain. */
 static bool holds_back(const struct run *run)
 {
-    return run->relay->body_first && run->input >= 0 && !run->session->request.stdin_ended &&
-           !run->exited && !cgi_answer_full(&run->answer);
+    return run->relay->body_first && run->process.input >= 0 &&
+           !run->session->request.stdin_ended && !run->exited && !cgi_answer_full(&run->answer);
 }
 
 /* Sends what was collected, from the header on. */
@@ -218,7 +186,7 @@ static void end_stream(struct run *run)
 static void forward_errors(struct run *run)
 {
     unsigned char *to = cgi_session_room(run->session);
-    size_t n = read_pipe(&run->errors, to, CGI_ERRORS, &run->errors_left);
+    size_t n = cgi_process_read_errors(&run->process, to, CGI_ERRORS);
     if (n && run->errors_ended)
         fd_write(STDERR_FILENO, to, n);
     else if (n)
@@ -231,7 +199,7 @@ static void forward_errors(struct run *run)
 /* What the program gets of a piece: no more than CONTENT_LENGTH says. */
 static void take_body(struct run *run, struct cgi_body body)
 {
-    if (run->input < 0)
+    if (run->process.input < 0)
         return;
     if (run->body_left >= 0 && (long long)body.size > run->body_left)
         body.size = (size_t)run->body_left;
@@ -244,21 +212,21 @@ static void take_body(struct run *run, struct cgi_body body)
 static void write_body(struct run *run)
 {
     while (run->body.size) {
-        ssize_t n = write(run->input, run->body.data, run->body.size);
+        ssize_t n = write(run->process.input, run->body.data, run->body.size);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             return;
         if (n < 0) {
             run->body.size = 0;
-            close_end(&run->input);
+            fd_cleanup(&run->process.input);
             return;
         }
         run->body.data += n;
         run->body.size -= (size_t)n;
     }
     if (run->body_left == 0 || run->session->request.stdin_ended)
-        close_end(&run->input);
+        fd_cleanup(&run->process.input);
 }
 
 /* Takes what the web server sent, until there is nothing left or the program must read first. */
@@ -346,7 +314,7 @@ static bool awaits_peer(const struct run *run)
     if (run->lost)
         return false;
     return cgi_session_pending(run->session) ||
-           (!run->session->request.stdin_ended && run->input >= 0 && wants_input(run));
+           (!run->session->request.stdin_ended && run->process.input >= 0 && wants_input(run));
 }
 
 static void set_idle(struct run *run, usec now)
@@ -371,7 +339,7 @@ static void keep_times(struct run *run)
 {
     usec now = clock_now();
     if (!run->exited && now >= run->kill_at) {
-        kill(-run->pid, SIGKILL);
+        kill(-run->process.pid, SIGKILL);
         run->kill_at = USEC_NEVER;
     }
     if (!run->exited && now >= run->relay->deadline)
@@ -386,33 +354,18 @@ static void keep_times(struct run *run)
 
 /* --- its end ---------------------------------------------------------------------------------- */
 
-static long long waiting_in(int fd)
-{
-    int size = 0;
-    return fd >= 0 && ioctl(fd, FIONREAD, &size) == 0 ? size : 0;
-}
-
-/* Whoever else has the pipes: what is in them now is the answer's rest. The group's number is free for
- * others once the process is reaped. */
+/* The group's number is free for others once the process is reaped. */
 static void reap(struct run *run)
 {
     struct cgi_relay *relay = run->relay;
     run->exited = true;
     run->tail_at = run->kill_at = USEC_NEVER;
-    run->output_left = waiting_in(run->output);
-    run->errors_left = waiting_in(run->errors);
-    if (run->output_left == 0)
-        close_end(&run->output);
-    if (run->errors_left == 0)
-        close_end(&run->errors);
     run->body.size = 0;
-    close_end(&run->input);
-    close_end(&run->pidfd);
+    cgi_process_ended(&run->process);
     if (run->stopping) /* what the program left behind is not wanted either */
-        kill(-run->pid, SIGKILL);
+        kill(-run->process.pid, SIGKILL);
     *run->session->service->program = 0;
-    while (wait4(run->pid, &relay->status, 0, &relay->usage) < 0 && errno == EINTR)
-        continue;
+    relay->status = cgi_process_reap(&run->process, &relay->usage);
 }
 
 /* It has ended, and all that it wrote is on its way. */
@@ -440,7 +393,7 @@ static void conclude(struct run *run)
 
 static bool is_drained(const struct run *run)
 {
-    return run->exited && run->output < 0 && run->errors < 0 &&
+    return run->exited && run->process.output < 0 && run->process.errors < 0 &&
            (run->answered || !cgi_answer_waits(&run->answer));
 }
 
@@ -450,11 +403,11 @@ static void serve_pipes(struct run *run, const struct pollfd *watched)
 {
     if (watched[INPUT].revents)
         write_body(run);
-    if (run->errors >= 0 && watched[ERRORS].revents)
+    if (run->process.errors >= 0 && watched[ERRORS].revents)
         forward_errors(run);
-    if (run->output >= 0 && watched[OUTPUT].revents)
+    if (run->process.output >= 0 && watched[OUTPUT].revents)
         forward_output(run);
-    if (run->pidfd >= 0 && watched[PROCESS].revents)
+    if (run->process.pidfd >= 0 && watched[PROCESS].revents)
         reap(run);
 }
 
@@ -469,10 +422,10 @@ static void await_events(struct run *run, struct pollfd *watched)
     set_idle(run, now);
     watched[SOCKET] =
         (struct pollfd){run->lost ? -1 : run->session->conn->fd, socket_events(run), 0};
-    watched[INPUT] = (struct pollfd){run->body.size ? run->input : -1, POLLOUT, 0};
-    watched[OUTPUT] = (struct pollfd){idle && takes ? run->output : -1, POLLIN, 0};
-    watched[ERRORS] = (struct pollfd){idle ? run->errors : -1, POLLIN, 0};
-    watched[PROCESS] = (struct pollfd){run->pidfd, POLLIN, 0};
+    watched[INPUT] = (struct pollfd){run->body.size ? run->process.input : -1, POLLOUT, 0};
+    watched[OUTPUT] = (struct pollfd){idle && takes ? run->process.output : -1, POLLIN, 0};
+    watched[ERRORS] = (struct pollfd){idle ? run->process.errors : -1, POLLIN, 0};
+    watched[PROCESS] = (struct pollfd){run->process.pidfd, POLLIN, 0};
     if (poll(watched, WATCHED, poll_timeout(run, now)) < 0)
         for (int i = 0; i < WATCHED; i++)
             watched[i].revents = 0;
@@ -501,58 +454,12 @@ static void loop(struct run *run)
     }
 }
 
-/* --- its beginning ---------------------------------------------------------------------------- */
-
-struct pipes {
-    int input[2], output[2], errors[2];
-};
-
-static void close_pair(int pair[2])
-{
-    close_end(&pair[0]);
-    close_end(&pair[1]);
-}
-
-static int open_pipes(const struct cgi_relay *relay, struct pipes *pipes)
-{
-    if (pipe2(pipes->output, O_CLOEXEC) != 0 ||
-        (relay->has_body && (pipe2(pipes->input, O_CLOEXEC) != 0 ||
-                             fcntl(pipes->input[1], F_SETFL, O_NONBLOCK) != 0)) ||
-        (relay->errors_to_server && pipe2(pipes->errors, O_CLOEXEC) != 0))
-        return -errno;
-    return 0;
-}
-
-static int start(struct run *run, struct pipes *pipes, struct launch *launch)
-{
-    int error = open_pipes(run->relay, pipes);
-    if (error)
-        return error;
-    launch->input = run->relay->has_body ? pipes->input[0] : STDIN_FILENO;
-    launch->output = pipes->output[1];
-    launch->error = pipes->errors[1];
-    run->pid = launch_program(launch);
-    if (run->pid < 0)
-        return run->pid;
-    run->pidfd = pidfd_open(run->pid, 0);
-    if (run->pidfd < 0) {
-        error = -errno;
-        kill(-run->pid, SIGKILL);
-        *launch->group = 0;
-        waitpid(run->pid, NULL, 0);
-    }
-    return error;
-}
-
 int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
 {
-    struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
     struct run run = {
         .relay = relay,
         .session = relay->session,
         .body_left = relay->body_most,
-        .output_left = -1,
-        .errors_left = -1,
         .answer = {.session = relay->session, .head_only = relay->head_only, .promised = -1},
         .kill_at = USEC_NEVER,
         .tail_at = USEC_NEVER,
@@ -561,19 +468,9 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
     relay->outcome = CGI_DONE;
     relay->fault = NULL;
     relay->keep = relay->session->request.keep;
-    int error = start(&run, &pipes, launch);
-    close_end(&pipes.input[0]);
-    close_end(&pipes.output[1]);
-    close_end(&pipes.errors[1]);
-    if (error < 0) {
-        close_pair(pipes.input);
-        close_pair(pipes.output);
-        close_pair(pipes.errors);
+    int error = cgi_process_start(&run.process, launch, relay->has_body, relay->errors_to_server);
+    if (error)
         return error;
-    }
-    run.input = pipes.input[1];
-    run.output = pipes.output[0];
-    run.errors = pipes.errors[0];
     take_body(&run, relay->body);
     loop(&run);
     cgi_answer_done(&run.answer);

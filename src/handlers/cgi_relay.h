@@ -1,7 +1,7 @@
 /*
  * cgi_relay - a program's run: the body to it, its answer back, both at once, until it has ended.
  *
- * Owns:      the pipes, the process, its times; the decision what its end means to the web server.
+ * Owns:      its times; the decision what its end means to the web server.
  * Knows not: which program it is, and how that was found.
  * Called by: cgi.
  * Runs in:   a worker. No thread: one poll(2) over the connection, the pipes and the process.

@@ -1,0 +1,140 @@
+#include "cgi_process.h"
+
+#include "../base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --- its beginning ---------------------------------------------------------------------------- */
+
+/* Of each pair the first is for reading. */
+struct pipes {
+    int input[2], output[2], errors[2];
+};
+
+static void close_pair(int pair[2])
+{
+    fd_cleanup(&pair[0]);
+    fd_cleanup(&pair[1]);
+}
+
+static int open_pipes(struct pipes *pipes, bool has_input, bool has_errors)
+{
+    if (pipe2(pipes->output, O_CLOEXEC) != 0 ||
+        (has_input && (pipe2(pipes->input, O_CLOEXEC) != 0 ||
+                       fcntl(pipes->input[1], F_SETFL, O_NONBLOCK) != 0)) ||
+        (has_errors && pipe2(pipes->errors, O_CLOEXEC) != 0))
+        return -errno;
+    return 0;
+}
+
+static int start(struct cgi_process *process, const struct pipes *pipes, struct launch *launch)
+{
+    launch->input = pipes->input[0] >= 0 ? pipes->input[0] : STDIN_FILENO;
+    launch->output = pipes->output[1];
+    launch->error = pipes->errors[1];
+    process->pid = launch_program(launch);
+    if (process->pid < 0)
+        return process->pid;
+    process->pidfd = pidfd_open(process->pid, 0);
+    if (process->pidfd >= 0)
+        return 0;
+    int error = -errno;
+    kill(-process->pid, SIGKILL);
+    *launch->group = 0;
+    waitpid(process->pid, NULL, 0);
+    return error;
+}
+
+int cgi_process_start(struct cgi_process *process, struct launch *launch, bool has_input,
+                      bool has_errors)
+{
+    struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
+    int error = open_pipes(&pipes, has_input, has_errors);
+    if (error == 0)
+        error = start(process, &pipes, launch);
+    if (error) {
+        close_pair(pipes.input);
+        close_pair(pipes.output);
+        close_pair(pipes.errors);
+        return error;
+    }
+    fd_cleanup(&pipes.input[0]);
+    fd_cleanup(&pipes.output[1]);
+    fd_cleanup(&pipes.errors[1]);
+    process->input = pipes.input[1];
+    process->output = pipes.output[0];
+    process->errors = pipes.errors[0];
+    process->output_left = process->errors_left = -1;
+    return 0;
+}
+
+/* --- its pipes -------------------------------------------------------------------------------- */
+
+/* How much of a pipe may be read: all, or after the program's end what was left in it then. */
+static size_t readable(long long left, size_t room)
+{
+    return left >= 0 && (size_t)left < room ? (size_t)left : room;
+}
+
+static size_t read_pipe(int *fd, void *to, size_t room, long long *left)
+{
+    ssize_t n = read(*fd, to, readable(*left, room));
+    if (n < 0 && errno == EINTR)
+        return 0;
+    if (n > 0 && *left >= 0)
+        *left -= n;
+    if (n <= 0 || *left == 0)
+        fd_cleanup(fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room)
+{
+    return read_pipe(&process->output, to, room, &process->output_left);
+}
+
+size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room)
+{
+    return read_pipe(&process->errors, to, room, &process->errors_left);
+}
+
+void cgi_process_close_pipes(struct cgi_process *process)
+{
+    fd_cleanup(&process->input);
+    fd_cleanup(&process->output);
+    fd_cleanup(&process->errors);
+}
+
+/* --- its end ---------------------------------------------------------------------------------- */
+
+static long long note_left(int *fd)
+{
+    int size = 0;
+    if (*fd < 0 || ioctl(*fd, FIONREAD, &size) != 0)
+        size = 0;
+    if (size == 0)
+        fd_cleanup(fd);
+    return size;
+}
+
+void cgi_process_ended(struct cgi_process *process)
+{
+    process->output_left = note_left(&process->output);
+    process->errors_left = note_left(&process->errors);
+    fd_cleanup(&process->input);
+}
+
+int cgi_process_reap(struct cgi_process *process, struct rusage *usage)
+{
+    int status = 0;
+    fd_cleanup(&process->pidfd);
+    while (wait4(process->pid, &status, 0, usage) < 0 && errno == EINTR)
+        continue;
+    return status;
+}

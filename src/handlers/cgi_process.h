@@ -1,0 +1,45 @@
+/*
+ * cgi_process - a program that runs for a request, and the pipes to it and from it.
+ *
+ * Owns:      its start, its reaping, our ends of its pipes.
+ * Knows not: FastCGI, times, what its end means.
+ * Called by: cgi_relay.
+ * Runs in:   a worker.
+ */
+#ifndef PREFORKD_HANDLERS_CGI_PROCESS_H
+#define PREFORKD_HANDLERS_CGI_PROCESS_H
+
+#include "../base/launch.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/resource.h>
+
+struct cgi_process {
+    pid_t pid;                          /* also its group's, which is its own until it is reaped */
+    int pidfd;                          /* readable when it has ended; -1: reaped */
+    int input, output, errors;          /* our ends of its pipes; -1: closed, or never open */
+    long long output_left, errors_left; /* after its end: bytes in the pipes. -1: unknown */
+};
+
+/* Starts it with a pipe for its output, and for its input and its standard error where they are
+ * wanted; fills in the launch's descriptors. 0; or -errno: nothing of it is left then. */
+int cgi_process_start(struct cgi_process *process, struct launch *launch, bool has_input,
+                      bool has_errors);
+
+/* Read once from one of its pipes. 0: nothing now; the end of the pipe is closed where nothing more
+ * is to come. */
+size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room);
+size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room);
+
+/* Closes all pipes, so that it blocks on none of them. */
+void cgi_process_close_pipes(struct cgi_process *process);
+
+/* Notes what its pipes hold, whoever else has them, since that is the answer's rest; then its input
+ * is closed. It must have ended, and still be there to be reaped. */
+void cgi_process_ended(struct cgi_process *process);
+
+/* Its status as waitpid(2) tells it, and what it took. */
+int cgi_process_reap(struct cgi_process *process, struct rusage *usage);
+
+#endif
