@@ -66,30 +66,35 @@ int process_stat(pid_t pid, struct process_stat *stat)
     return 0;
 }
 
-int process_memory(pid_t pid, int64_t *bytes)
+/* Both files that we read so begin with three numbers. */
+static int read_three(pid_t pid, const char *file, unsigned long long numbers[static 3])
 {
     char text[128];
-    unsigned long long resident, shared;
-    int length = read_file(pid, "statm", text, sizeof text);
+    int length = read_file(pid, file, text, sizeof text);
     if (length < 0)
         return length;
-    if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2)
-        return -EBADMSG;
-    *bytes = (int64_t)(resident > shared ? resident - shared : 0) * sysconf(_SC_PAGESIZE);
-    return 0;
+    return sscanf(text, "%llu %llu %llu", &numbers[0], &numbers[1], &numbers[2]) == 3 ? 0
+                                                                                      : -EBADMSG;
+}
+
+int process_memory(pid_t pid, int64_t *bytes)
+{
+    unsigned long long pages[3]; /* all, resident, shared: proc(5), statm */
+    int error = read_three(pid, "statm", pages);
+    if (error == 0)
+        *bytes = (int64_t)(pages[1] > pages[2] ? pages[1] - pages[2] : 0) * sysconf(_SC_PAGESIZE);
+    return error;
 }
 
 int process_schedule(pid_t pid, usec *running, usec *waiting)
 {
-    char text[128];
-    unsigned long long on, ready;
-    int length = read_file(pid, "schedstat", text, sizeof text);
-    if (length < 0)
-        return length;
-    if (sscanf(text, "%llu %llu", &on, &ready) != 2)
-        return -EBADMSG;
-    *running = (usec)(on / 1000);
-    *waiting = (usec)(ready / 1000);
+    unsigned long long
+        times[3]; /* ns on a processor, ns waiting for one, turns: proc(5), schedstat */
+    int error = read_three(pid, "schedstat", times);
+    if (error)
+        return error;
+    *running = (usec)(times[0] / 1000);
+    *waiting = (usec)(times[1] / 1000);
     return 0;
 }
 
