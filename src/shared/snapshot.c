@@ -133,6 +133,15 @@ const char *snapshot_process_state(char letter)
     }
 }
 
+/* A time that may be added to others, whatever a hostile worker made of it. */
+static usec bounded_time(usec time)
+{
+    static const usec most = INT64_MAX / 4;
+    if (time < 0)
+        return 0;
+    return time < most ? time : most;
+}
+
 static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *to)
 {
     to->used = from->used;
@@ -160,8 +169,8 @@ static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *
     histogram_add(&to->wait, &from->wait);
     to->retirements = from->retirements;
     to->deaths = from->deaths;
-    to->dead_user = to->cpu_user = from->cpu_user;
-    to->dead_system = to->cpu_system = from->cpu_system;
+    to->dead_user = to->cpu_user = bounded_time(from->cpu_user);
+    to->dead_system = to->cpu_system = bounded_time(from->cpu_system);
 }
 
 static void count_worker(struct snapshot_pool *pool, const struct snapshot_worker *worker)
@@ -273,7 +282,7 @@ static void raise_to(_Atomic int64_t *noted, usec *shown)
     while (before < *shown && !atomic_compare_exchange_weak(noted, &before, *shown))
         continue;
     if (before > *shown)
-        *shown = before;
+        *shown = bounded_time(before);
 }
 
 /* What one reporter has read lately, another has perhaps not. */

@@ -221,6 +221,7 @@ class Terminal:
             stderr=slave, preexec_fn=become_foreground,
             env=os.environ | {'TERM': 'xterm', 'NO_COLOR': '1'} | environment)
         case.addCleanup(self.end)
+        self.pid = None  # of what ends by itself
         if command == 'top':
             self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
         threading.Thread(target=self._collect, daemon=True).start()
@@ -266,10 +267,10 @@ class Terminal:
         return [line.removesuffix('\033[K') for line in text.removesuffix('\033[J').split('\n')]
 
     def end(self):
-        if self.process.poll() is None:
+        if self.pid and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.signal(signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(PATIENCE)
 
 
 class Top(daemon.Case):

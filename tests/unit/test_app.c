@@ -10,13 +10,21 @@ static char home[] = "HOME=/", set[] = "EINHORN_FDS=mine", prefix[] = "LISTEN=x"
 static const struct app_socket sockets[] = {
     {"web", "127.0.0.1:80"}, {"web", "[::]:8080"}, {"admin", "/run/a b.sock"}};
 
-static void same(char *const *list, const char *const *right)
+/* What a program gets on top of a base; gives it back. */
+static void same(char *const *base, const struct app_facts *facts, const char *const *right)
 {
+    char **list = app_environment(base, facts);
     int i = 0;
     ck_assert_ptr_nonnull(list);
     for (; right[i]; i++)
         ck_assert_str_eq(list[i] ? list[i] : "nothing", right[i]);
     ck_assert_ptr_null(list[i]);
+    int inherited = 0;
+    while (base[inherited])
+        inherited++;
+    while (i > inherited)
+        free(list[--i]);
+    free(list);
 }
 
 START_TEST(speaks_three_dialects)
@@ -28,7 +36,7 @@ START_TEST(speaks_three_dialects)
                               .number = 2,
                               .sockets = sockets,
                               .socket_count = 3};
-    same(app_environment(base, &facts),
+    same(base, &facts,
          (const char *const[]){"HOME=/", "LISTEN_FDS=3", "LISTEN_PID=4711",
                                "LISTEN_FDNAMES=web:web:admin",
                                "SERVER_STARTER_PORT=127.0.0.1:80=3;[::]:8080=4;/run/a b.sock=5",
@@ -47,7 +55,7 @@ START_TEST(tells_where_to_speak)
                               .socket_count = 1,
                               .notify = "@0001f",
                               .watchdog = 30000000};
-    same(app_environment(base, &facts),
+    same(base, &facts,
          (const char *const[]){"LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=web",
                                "NOTIFY_SOCKET=@0001f", "WATCHDOG_PID=1", "WATCHDOG_USEC=30000000",
                                "SERVER_STARTER_PORT=127.0.0.1:80=3", "SERVER_STARTER_GENERATION=0",
@@ -61,7 +69,7 @@ START_TEST(base_has_precedence)
 {
     char *const base[] = {set, prefix, NULL};
     struct app_facts facts = {.pid = 1, .master = 2, .sockets = sockets, .socket_count = 1};
-    same(app_environment(base, &facts),
+    same(base, &facts,
          (const char *const[]){"EINHORN_FDS=mine", "LISTEN=x", "LISTEN_FDS=1", "LISTEN_PID=1",
                                "LISTEN_FDNAMES=web", "SERVER_STARTER_PORT=127.0.0.1:80=3",
                                "SERVER_STARTER_GENERATION=0", "EINHORN_MASTER_PID=2",
