@@ -432,7 +432,9 @@ static void await_events(struct run *run, struct pollfd *watched)
 }
 
 /* Whatever can be done without an event is done before one is awaited: what still waits then, waits
- * for the room that POLLOUT tells of. So what was collected is looked at behind the writing. */
+ * for the room that POLLOUT tells of. So what was collected is looked at behind the writing, and
+ * nothing is written behind that look but where nothing is left: or room that came in between would
+ * be used up, and nobody told of it. */
 static void loop(struct run *run)
 {
     struct pollfd watched[WATCHED];
@@ -443,7 +445,8 @@ static void loop(struct run *run)
         end_stream(run);
         if (is_drained(run))
             conclude(run);
-        write_output(run);
+        if (!cgi_answer_waits(&run->answer))
+            write_output(run);
         if (is_drained(run) && !cgi_session_pending(run->session))
             return;
         await_events(run, watched);

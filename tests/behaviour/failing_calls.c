@@ -1,7 +1,8 @@
 /*
  * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
  * there, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
- * $FAILING_IPV6 is, and the clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK.
+ * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and the
+ * clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -49,6 +50,16 @@ int socket(int domain, int type, int protocol)
         return -1;
     }
     return (int)syscall(SYS_socket, domain, type, protocol);
+}
+
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    static bool was_full;
+    was_full = flags & MSG_DONTWAIT && !was_full && fails("FAILING_SEND");
+    if (!was_full)
+        return syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
+    errno = EAGAIN;
+    return -1;
 }
 
 static long leap(void)

@@ -80,6 +80,21 @@ class AllAtOnce(gateway.Case):
 
 
 class Interleaved(gateway.Case):
+    def test_room_that_comes_in_between(self):
+        """A write that finds no room, and the next one does: what was kept goes on all the same."""
+        it = self.make_gateway().with_failing_calls().launch().ready()
+        os.chmod(it.directory, 0o777)
+        self.program(it, 'program', 'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
+                                    'echo written > ../said; exec cat > /dev/null')
+        params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.head(params))
+            said(it)  # the worker has all but what the pipe holds
+            it.put('SEND', '')
+            connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
+            answer = fastcgi.read_answer(connection)
+        self.assertEqual((answer.body, answer.ended), (bytes(900000), True))
+
     def test_held_back_to_its_end(self):
         """nginx must have sent the body first. The output that was kept for it meanwhile is ended
         once it is out, whether or not the program is."""
