@@ -242,13 +242,13 @@ static struct load_scene scene_of(const struct pool *pool, const struct spawner 
     };
 }
 
-static void follow_load(struct pool *pool, const struct spawner *spawner, usec now)
+static void follow_load(struct pool *pool, const struct spawner *spawner,
+                        const struct census *census, usec now)
 {
     if (!follows_load(pool))
         return;
     struct load_scene scene = scene_of(pool, spawner, now);
-    struct census census = pool_census(pool);
-    load_step(&pool->load, &scene, census.ready, census.ready - census.busy);
+    load_step(&pool->load, &scene, census->ready, census->ready - census->busy);
 }
 
 /* Sees to it that the master is woken when the size must change. Returns when it wants to look
@@ -286,8 +286,8 @@ usec keeper_step(struct pool *pool, struct spawner *spawner, usec now, int *birt
     tend_dead(pool, spawner, now, births);
     usec next = tend_programs(pool, spawner->grace_until, now);
     show_size(pool, spawner->board);
-    follow_load(pool, spawner, now);
     struct census census = pool_census(pool);
+    follow_load(pool, spawner, &census, now);
     int target = pool_target(pool);
     struct roll roll = roll_of(pool, &census, target);
     int due = roll_allowed(&roll) - census.active;

@@ -72,15 +72,35 @@ static void add_pool(struct table *table, const struct snapshot_pool *pool)
     table_add(table, "%d", pool->retiring);
 }
 
+/* A table with a row a pool. */
+static bool print_pools(const struct report *report, struct table *table,
+                        void (*add)(struct table *table, const struct snapshot_pool *pool))
+{
+    for (int i = 0; i < report->snapshot->count; i++)
+        if (report->snapshot->pools[i].used)
+            add(table, &report->snapshot->pools[i]);
+    return print_table(report, table);
+}
+
 static bool print_workers(const struct report *report)
 {
     struct table table = {.heads = {"POOL", "HANDLER", "STATE", "SEATS", ">BUSY", ">IDLE", ">READY",
                                     ">SIZE", ">START", ">RETIRE"},
                           .coloured = report->coloured};
-    for (int i = 0; i < report->snapshot->count; i++)
-        if (report->snapshot->pools[i].used)
-            add_pool(&table, &report->snapshot->pools[i]);
-    return print_table(report, &table);
+    return print_pools(report, &table, add_pool);
+}
+
+static void add_counts(struct table *table, const struct snapshot_pool *pool)
+{
+    table_add(table, "%s", pool->name);
+    table_add(table, "%llu", (unsigned long long)pool->accepted);
+    table_add(table, "%llu", (unsigned long long)pool->served);
+    table_add(table, "%llu", (unsigned long long)pool->errors);
+    table_paint(table, snapshot_refused(pool) ? PAINT_ODD : PAINT_NONE, "%llu",
+                (unsigned long long)snapshot_refused(pool));
+    table_add(table, "%llu", (unsigned long long)pool->retirements);
+    table_paint(table, pool->deaths ? PAINT_BAD : PAINT_NONE, "%llu",
+                (unsigned long long)pool->deaths);
 }
 
 static bool print_counts(const struct report *report)
@@ -88,21 +108,7 @@ static bool print_counts(const struct report *report)
     struct table table = {
         .heads = {"POOL", ">ACCEPTED", ">SERVED", ">ERRORS", ">REFUSED", ">RETIRED", ">DIED"},
         .coloured = report->coloured};
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used)
-            continue;
-        table_add(&table, "%s", pool->name);
-        table_add(&table, "%llu", (unsigned long long)pool->accepted);
-        table_add(&table, "%llu", (unsigned long long)pool->served);
-        table_add(&table, "%llu", (unsigned long long)pool->errors);
-        table_paint(&table, snapshot_refused(pool) ? PAINT_ODD : PAINT_NONE, "%llu",
-                    (unsigned long long)snapshot_refused(pool));
-        table_add(&table, "%llu", (unsigned long long)pool->retirements);
-        table_paint(&table, pool->deaths ? PAINT_BAD : PAINT_NONE, "%llu",
-                    (unsigned long long)pool->deaths);
-    }
-    return print_table(report, &table);
+    return print_pools(report, &table, add_counts);
 }
 
 /* What so many of a thousand took at most; "-" where nothing was counted. */
@@ -115,25 +121,24 @@ static void add_quantile(struct table *table, const struct histogram *histogram,
               any ? units_span(histogram_quantile(histogram, thousandths), span) : "-");
 }
 
-static bool print_times(const struct report *report)
+static void add_times(struct table *table, const struct snapshot_pool *pool)
 {
     char text[UNITS_TEXT];
+    table_add(table, "%s", pool->name);
+    add_quantile(table, &pool->service, 500);
+    add_quantile(table, &pool->service, 990);
+    add_quantile(table, &pool->wait, 990);
+    table_add(table, "%s", units_size((int64_t)pool->bytes_in, text));
+    table_add(table, "%s", units_size((int64_t)pool->bytes_out, text));
+    table_add(table, "%s", units_span(pool->dead_user + pool->dead_system, text));
+}
+
+static bool print_times(const struct report *report)
+{
     struct table table = {
         .heads = {"POOL", ">P50", ">P99", ">WAIT P99", ">IN", ">OUT", ">DEAD'S CPU"},
         .coloured = report->coloured};
-    for (int i = 0; i < report->snapshot->count; i++) {
-        const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        if (!pool->used)
-            continue;
-        table_add(&table, "%s", pool->name);
-        add_quantile(&table, &pool->service, 500);
-        add_quantile(&table, &pool->service, 990);
-        add_quantile(&table, &pool->wait, 990);
-        table_add(&table, "%s", units_size((int64_t)pool->bytes_in, text));
-        table_add(&table, "%s", units_size((int64_t)pool->bytes_out, text));
-        table_add(&table, "%s", units_span(pool->dead_user + pool->dead_system, text));
-    }
-    return print_table(report, &table);
+    return print_pools(report, &table, add_times);
 }
 
 /* A line for each pool that doesn't simply serve. */
