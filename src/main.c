@@ -7,6 +7,7 @@
 #include "base/sysd.h"
 #include "handlers/handler.h"
 #include "master/check.h"
+#include "master/inherited.h"
 #include "master/orders.h"
 #include "master/supervisor.h"
 #include "master/verbs.h"
@@ -40,6 +41,7 @@ struct session {
     int pidfile_fd; /* -1: none */
     int state_fd;   /* of the program that we replace; -1: of none */
     struct state state;
+    struct inherited inherited; /* where the state can't be gone on with */
 };
 
 static void print_usage(FILE *out)
@@ -184,6 +186,12 @@ static int test_config(struct session *session)
         fprintf(stderr, "preforkd: " UNREADABLE ": %s\n", why);
         return EXIT_START_FAILED;
     }
+    int error = session->state_fd < 0 ? 0 : master_try(&session->state, line->config);
+    if (error) {
+        fprintf(stderr, "preforkd: can't go on with what the program before has: %s\n",
+                strerror(-error));
+        return EXIT_START_FAILED;
+    }
     struct config *config = config_new();
     if (!config) {
         perror("preforkd");
@@ -247,15 +255,6 @@ static int supervise(struct master *master, struct config *config)
     return EXIT_START_FAILED;
 }
 
-static int take_over(struct master *master, struct state *state)
-{
-    int error = master_resume(master, state);
-    if (!error)
-        orders_adopt_callers(master, state);
-    state_free(state);
-    return error ? start_failed("what the program before left", -error) : supervisor_run(master);
-}
-
 /* What we give to the program that replaces us, some day. */
 static struct upgrade_self tell_self(const struct session *session)
 {
@@ -279,24 +278,37 @@ static struct upgrade_self tell_self(const struct session *session)
                                  .pidfile_fd = session->pidfile_fd};
 }
 
-/* With a configuration; or without one, where a state says what to go on with. */
-static int run_master(struct session *session, struct config *config)
+static struct master *open_master(const struct session *session)
 {
     struct master *master = arena_unforked(sizeof *master);
     struct upgrade_self self = tell_self(session);
-    struct state *state = config ? NULL : &session->state;
     sigset_t signals;
     verbs_signals(&signals);
-    int error = master ? master_open(master, &signals, &self, state) : -ENOMEM;
-    if (error) {
+    int error = master ? master_open(master, &signals, &self) : -ENOMEM;
+    if (error)
+        start_failed("the supervisor", -error);
+    return error ? NULL : master;
+}
+
+static void close_master(struct master *master)
+{
+    master_close(master);
+    munmap(master, sizeof *master);
+}
+
+static int run_master(struct session *session, struct config *config)
+{
+    struct master *master = open_master(session);
+    if (!master) {
         config_unref(config);
-        return start_failed("the supervisor", -error);
+        return EXIT_START_FAILED;
     }
     master->serving = serving;
     master->owner = session;
-    int status = state ? take_over(master, state) : supervise(master, config);
-    master_close(master);
-    munmap(master, sizeof *master);
+    struct inherited *inherited = &session->inherited;
+    master_inherit(master, inherited->listeners, inherited->control);
+    int status = supervise(master, config);
+    close_master(master);
     return status;
 }
 
@@ -337,25 +349,60 @@ static int serve(struct session *session)
     return run_master(session, config);
 }
 
+/* What a program that replaces another has in hand, where it can't go on with the state: its
+ * descriptors, and the workers of before, which are told to finish. Everything else begins anew. */
+static int start_over(struct session *session, const char *why)
+{
+    const struct command_line *line = session->line;
+    log_err("upgrade: can't go on with what the program before has: %s; starting anew on its "
+            "listeners, its workers finish",
+            why);
+    inherited_take(&session->inherited, line->pidfile);
+    session->pidfile_fd = session->inherited.pidfile_fd;
+    inherited_retire_children();
+    struct config *config = config_new();
+    if (!config)
+        return start_failed("the configuration", errno);
+    if (!check_config(config, line->config)) {
+        log_faults(&config->faults);
+        config_unref(config);
+        return EXIT_CONFIG;
+    }
+    inherited_find_control(&session->inherited, config->control);
+    log_configure(config->log.ident, config->log.facility, config->log.level);
+    return run_master(session, config);
+}
+
 /* The same for the program that replaces another: all that was opened, bound and locked is there. */
 static int replace(struct session *session)
 {
     char why[200];
-    if (!read_state(session, why, sizeof why)) {
-        log_err("can't start: " UNREADABLE ": %s", why);
-        return EXIT_START_FAILED;
-    }
-    close(session->state_fd);
-    const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
-    session->pidfile_fd = (int)before->pidfile_fd;
     sysd_open();
     proc_raise_nofile();
-    proc_set_first_nofile((rlim_t)before->nofile);
     show_title(session->line);
     if (session->line->daemon)
         log_leave_stderr();
+    if (!read_state(session, why, sizeof why))
+        return start_over(session, why);
+    close(session->state_fd);
+    const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
+    session->pidfile_fd = (int)before->pidfile_fd;
+    proc_set_first_nofile((rlim_t)before->nofile);
     log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level);
-    return run_master(session, NULL);
+    struct master *master = open_master(session);
+    if (!master)
+        return start_over(session, "the supervisor can't be opened");
+    master->serving = serving;
+    master->owner = session;
+    int error = master_resume(master, &session->state);
+    if (error)
+        return start_over(session,
+                          strerror(-error)); /* what it had adopted by then is left behind */
+    orders_adopt_callers(master, &session->state);
+    state_free(&session->state);
+    int status = supervisor_run(master);
+    close_master(master);
+    return status;
 }
 
 static int run(struct session *session)

@@ -79,51 +79,17 @@ pid_t launch_program(const struct launch *launch)
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid =
-        clone(child_main, child_stack + sizeof child_stack,
-              CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD, &birth, launch->group);
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD;
+    if (launch->shown)
+        flags |= CLONE_CHILD_SETTID; /* our memory is the child's */
+    pid_t pid = clone(child_main, child_stack + sizeof child_stack, flags, &birth, launch->group,
+                      NULL, launch->shown);
     int error = pid < 0 ? errno : birth.error;
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (error == 0)
         return pid;
-    *launch->group = 0;
+    launch_forget(launch);
     if (pid > 0)
         waitpid(pid, NULL, 0);
     return -error;
-}
-
-struct killing {
-    uid_t uid;
-    pid_t group;
-    int number;
-};
-
-/* Bare system calls: those of libc would change the user of all our threads (nptl(7)), in the
- * memory that we share. */
-static int kill_main(void *argument)
-{
-    const struct killing *killing = argument;
-    uid_t uid = killing->uid;
-    if (syscall(SYS_setresuid, uid, uid, uid) == 0)
-        kill(-killing->group, killing->number);
-    _exit(0);
-}
-
-void launch_kill_group(uid_t uid, pid_t group, int number)
-{
-    struct killing killing = {.uid = uid, .group = group, .number = number};
-    sigset_t all, before;
-    if (kill(-group, 0) != 0 && errno == ESRCH)
-        return; /* most often nobody is left, and a successor is waited for: no process just for that */
-    if (geteuid() != 0 || uid == 0) {
-        kill(-group, number);
-        return;
-    }
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = clone(kill_main, child_stack + sizeof child_stack, CLONE_VM | CLONE_VFORK | SIGCHLD,
-                      &killing);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
 }

@@ -25,9 +25,9 @@ struct launch {
     int input, output; /* become descriptors 0 and 1, */
     int error;         /* and 2; -1: it stays ours. Nothing else is handed on. None is below 3. */
     /* Where the program's process group, which it leads, is written before it runs, by the kernel:
-     * so that whoever looks there can end all that it started. Zero again is the caller's to
-     * write. */
-    _Atomic(pid_t) *group;
+     * so that whoever looks there can end all that it started. The first is the caller's own; the
+     * second, or NULL, is where others look. Zero again is the caller's to write. */
+    _Atomic(pid_t) *group, *shown;
     pid_t caller; /* getpid(), from who asked already; 0: not yet */
 };
 
@@ -36,8 +36,11 @@ struct launch {
  * caller must do its part: ignore no signal, and catch none but TERM and QUIT. */
 pid_t launch_program(const struct launch *launch);
 
-/* Sends a signal to a process group, as this user: whom that user may not kill is not hit. For a master
- * that runs as root, and has the group's number from somebody that it need not believe. */
-void launch_kill_group(uid_t uid, pid_t group, int number);
+static inline void launch_forget(const struct launch *launch)
+{
+    *launch->group = 0;
+    if (launch->shown)
+        *launch->shown = 0;
+}
 
 #endif

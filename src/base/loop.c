@@ -30,10 +30,20 @@ void loop_close(struct loop *loop)
     loop->signal_fd = loop->epoll_fd = -1;
 }
 
+static int add(struct loop *loop, struct loop_watch *watch, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) == 0 ? 0 : -errno;
+}
+
 int loop_add(struct loop *loop, struct loop_watch *watch)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = watch};
-    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) == 0 ? 0 : -errno;
+    return add(loop, watch, EPOLLIN);
+}
+
+int loop_add_edge(struct loop *loop, struct loop_watch *watch)
+{
+    return add(loop, watch, EPOLLIN | EPOLLET);
 }
 
 void loop_change(struct loop *loop, struct loop_watch *watch, enum loop_interest interest)

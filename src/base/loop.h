@@ -39,6 +39,10 @@ void loop_close(struct loop *loop);
 
 int loop_add(struct loop *loop, struct loop_watch *watch); /* 0 or -errno */
 
+/* The same, to be told once of each thing that comes, whether or not it is read: for a descriptor
+ * that others share, who could keep it readable or empty it. 0 or -errno. */
+int loop_add_edge(struct loop *loop, struct loop_watch *watch);
+
 /* What a watch is told of: at first that there is something to read. That the other end has hung up
  * is told in any case. */
 enum loop_interest { LOOP_INPUT, LOOP_ROOM_FOR_OUTPUT, LOOP_HANGUP };

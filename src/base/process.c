@@ -1,7 +1,9 @@
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,16 +50,20 @@ int process_stat(pid_t pid, struct process_stat *stat)
 {
     char text[1024];
     struct process_stat found = {0};
-    int parent, length = read_file(pid, "stat", text, sizeof text);
+    int parent, group, session, threads, length = read_file(pid, "stat", text, sizeof text);
     unsigned long long user, system, children_user, children_system;
     if (length < 0)
         return length == -ENOENT ? -ESRCH : length;
     const char *rest = take_command(text, found.command);
     if (!rest ||
-        sscanf(rest, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", &found.state,
-               &parent, &user, &system, &children_user, &children_system) != 6)
+        sscanf(rest, " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu %*d %*d %d",
+               &found.state, &parent, &group, &session, &user, &system, &children_user,
+               &children_system, &threads) != 9)
         return -EBADMSG;
     found.parent = parent;
+    found.group = group;
+    found.session = session;
+    found.threads = threads;
     found.user = from_ticks(user);
     found.system = from_ticks(system);
     found.children_user = from_ticks(children_user);
@@ -144,4 +150,28 @@ int process_children(pid_t pid, pid_t *list, int most)
         list[count++] = (pid_t)child;
     }
     return count;
+}
+
+/* A zombie has ended already, but one whose first thread alone has. */
+static bool is_in(pid_t pid, pid_t group, struct process_stat *stat)
+{
+    return process_stat(pid, stat) == 0 && stat->group == group &&
+           ((stat->state != 'Z' && stat->state != 'X') || stat->threads > 1);
+}
+
+pid_t process_find_in_group(pid_t group, struct process_stat *stat)
+{
+    struct dirent *entry;
+    pid_t found = 0;
+    if (is_in(group, group, stat)) /* most often the leader lives */
+        return group;
+    DIR *folder = opendir("/proc");
+    while (folder && !found && (entry = readdir(folder))) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && is_in(pid, group, stat))
+            found = pid;
+    }
+    if (folder)
+        closedir(folder);
+    return found;
 }

@@ -24,7 +24,8 @@ enum { PROCESS_COMMAND = 16 };
 struct process_stat {
     char command[PROCESS_COMMAND];
     char state; /* a letter, as in proc(5) */
-    pid_t parent;
+    pid_t parent, group, session;
+    int threads;
     usec user, system; /* its processor time, */
     usec children_user,
         children_system; /* and that of those it has waited for; in ticks of 10 ms */
@@ -52,5 +53,9 @@ const char *process_call_name(int number);
 
 /* Its children, `most` at most: how many, or -errno: -ENOENT where the kernel keeps no such list. */
 int process_children(pid_t pid, pid_t *list, int most);
+
+/* A living member of a process group, with what is known of it; 0: there is none, or none that is
+ * shown to us. Looks at every process, where the group's leader is gone. */
+pid_t process_find_in_group(pid_t group, struct process_stat *stat);
 
 #endif

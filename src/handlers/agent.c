@@ -63,7 +63,7 @@ static int agent_serve(struct service *service, struct conn *conn)
 {
     char line[LINE_MAX_BYTES];
     struct sum sum = {0};
-    struct snapshot *snapshot = snapshot_take(service->board, NULL);
+    struct snapshot *snapshot = snapshot_take(service->view, NULL);
     if (!snapshot)
         return -ENOMEM;
     for (int i = 0; i < snapshot->count; i++)

@@ -170,6 +170,7 @@ static void app_become(struct service *service, char *why, size_t size)
 const struct handler handler_app = {
     .section = {.name = "app", .rows = rows, .size = sizeof(struct app_config), .refused = refused},
     .runs_programs = true,
+    .leads_session = true,
     .check = app_check,
     .terms = app_terms,
     .become = app_become,

@@ -349,6 +349,7 @@ static int run(struct cgi_relay *relay, const struct service *service)
         .environment = env.list,
         .directory = script.directory,
         .group = service->program,
+        .shown = service->shown,
     };
     if (script.interpreter) {
         launch.path = arguments[0] = script.interpreter;
@@ -440,6 +441,7 @@ const struct handler handler_cgi = {
                 .kept = kept},
     .counts_requests = true,
     .runs_programs = true,
+    .leads_session = true,
     .patience = 10 * USEC_SECOND,
     .check = cgi_check,
     .serve = cgi_serve,

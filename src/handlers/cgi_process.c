@@ -46,7 +46,7 @@ static int start(struct cgi_process *process, const struct pipes *pipes, struct 
         return 0;
     int error = -errno;
     kill(-process->pid, SIGKILL);
-    *launch->group = 0;
+    launch_forget(launch);
     waitpid(process->pid, NULL, 0);
     return error;
 }

@@ -364,7 +364,7 @@ static void reap(struct run *run)
     cgi_process_ended(&run->process);
     if (run->stopping) /* what the program left behind is not wanted either */
         kill(-run->process.pid, SIGKILL);
-    *run->session->service->program = 0;
+    service_end_program(run->session->service);
     relay->status = cgi_process_reap(&run->process, &relay->usage);
 }
 

@@ -98,6 +98,7 @@ static int exec_start(struct service *service, char *why, size_t size)
         .directory = -1,
         .error = -1,
         .group = service->program,
+        .shown = service->shown,
         .caller = getpid(),
     };
     ready.chance = (unsigned)ready.launch.caller;
@@ -146,7 +147,7 @@ static void await_program(struct service *service, struct conn *conn, pid_t pid)
     siginfo_t info;
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
         continue;
-    *service->program = 0;
+    service_end_program(service);
     conn->has_status = waitpid(pid, &conn->status, 0) == pid;
 }
 
@@ -200,6 +201,7 @@ const struct handler handler_exec = {
                 .size = sizeof(struct exec_config),
                 .refused = refused},
     .runs_programs = true,
+    .leads_session = true,
     .check = exec_check,
     .start = exec_start,
     .serve = exec_serve,

@@ -14,7 +14,7 @@
 #include "../base/mark.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
-#include "../shared/scoreboard.h"
+#include "../shared/overview.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,7 +27,9 @@ struct service {
     const char *pool;         /* its name, for the log */
     const void *config;       /* the handler's section, as its rows filled it */
     char *const *environment; /* of programs, ended by NULL; NULL for a handler that runs none */
-    _Atomic(pid_t) *program;  /* where the process group of a running program is written, else 0 */
+    _Atomic(pid_t) *program;  /* the process group of a running program, else 0: for this worker's
+                                 own use, and */
+    _Atomic(pid_t) *shown;    /* the same in the slot, for the master: see launch.h */
     const int *listeners;     /* that its connections come from */
     int listener_count;
     /* How many connections the pool serves of the present one's address, this one included; slots
@@ -36,8 +38,8 @@ struct service {
     int pause_msec;          /* set by serve: how long the worker should take no other connection */
     const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
-    struct shown_time *shown;       /* of the board, which alone may be written to; the same */
-    const struct scoreboard *board; /* of all pools, where the handler `reads_board`; else NULL */
+    const struct view *view;        /* of all pools, where the handler `reads_board`; else NULL */
+    struct shown_time *shown_times; /* of the own scoreboard, which can be written to; the same */
     unsigned seats;                 /* how many connections the pool serves at once, at most */
     int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */
     int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
@@ -67,17 +69,27 @@ struct terms {
     int roll_at_once; /* how many are replaced together; 0: all */
 };
 
+/* What ran for the present connection has ended, and was not waited for yet: from here on its group's
+ * number may be another's. */
+static inline void service_end_program(struct service *service)
+{
+    *service->program = 0;
+    *service->shown = 0;
+}
+
 struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
     bool counts_requests; /* tells of each how long it took; else it is the connection's time */
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
+    bool leads_session;   /* its workers run what isn't ours, each in a session of its own: so it
+                             can be proven whose process that is */
     usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
                              keeps to request_timeout by itself */
     bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
-    bool reads_board; /* it tells of all pools: its worker can read the whole scoreboard, and can
-                             write no more of it than serving takes; and no drain of everything is
-                             meant for it, since that would silence it */
+    bool reads_board;     /* it tells of all pools: its worker can read the overview and every
+                         scoreboard; and no drain of everything is meant for it, since that would
+                         silence it */
 
     /* The option at which a check is told that crashes or hangs. NULL: the section. */
     const char *checked_option;

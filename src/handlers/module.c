@@ -348,6 +348,7 @@ static void module_stop(struct service *service)
 
 const struct handler handler_module = {
     .section = {.name = "module", .rows = rows, .size = sizeof(struct module_config)},
+    .leads_session = true,
     .has_environment = true,
     .checked_option = "path",
     .file = module_file,

@@ -1,7 +1,7 @@
 /*
  * status - the pools' state over HTTP: a page, JSON, metrics, health.
  *
- * What is told comes from the scoreboard alone, whatever the other pools do; how it is said over HTTP
+ * What is told comes from shared memory alone, whatever the other pools do; how it is said over HTTP
  * is the business of status_http, a shared object that its workers alone load. Each connection gets
  * one answer and is closed, so that two workers serve many who look.
  */
@@ -43,8 +43,8 @@ static struct figures figures = {.processes = true};
 /* Whoever asks is told what is so now. */
 static const struct figures *look_again(const struct service *service)
 {
-    figures.shown = service->shown;
-    figures_look(&figures, service->board, clock_now());
+    figures.shown = service->shown_times;
+    figures_look(&figures, service->view, clock_now());
     return &figures;
 }
 
@@ -80,7 +80,7 @@ static void answer_json(const struct service *service, const struct status_quest
                         struct status_answer *answer)
 {
     (void)question;
-    char *text = status_json(service->board, look_again(service), clock_now());
+    char *text = status_json(service->view, look_again(service), clock_now());
     if (!text) {
         give_word(answer, HAVE_JANSSON ? 503 : 501,
                   HAVE_JANSSON ? "out of memory" : "this preforkd was built without jansson");
@@ -94,7 +94,7 @@ static void answer_metrics(const struct service *service, const struct status_qu
                            struct status_answer *answer)
 {
     enum metrics_format format = accept_metrics(question->accept);
-    char *text = metrics_text(service->board, look_again(service), clock_now(), format);
+    char *text = metrics_text(service->view, look_again(service), clock_now(), format);
     if (!text) {
         give_word(answer, 503, "out of memory");
         return;
@@ -125,8 +125,8 @@ static char *look(const struct service *service, struct health *health, bool *un
 {
     static struct figures queues; /* processes are none of its business */
     struct text text;
-    figures_look(&queues, service->board, clock_now());
-    struct snapshot *snapshot = snapshot_take(service->board, &queues);
+    figures_look(&queues, service->view, clock_now());
+    struct snapshot *snapshot = snapshot_take(service->view, &queues);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;

@@ -1,11 +1,14 @@
 #include "carry.h"
 
 #include "../base/fd.h"
+#include "../base/log.h"
 #include "../base/sysd.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
+#include "../shared/deaths.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Saving. */
@@ -40,19 +43,215 @@ static bool save_socket(const struct sysd_socket *passed, struct state *state)
     return true;
 }
 
+/* A list of numbers as text: "3,0,17". */
+static void print_numbers(char text[static STATE_NUMBERS], const _Atomic uint64_t *numbers,
+                          int count)
+{
+    int at = 0;
+    for (int i = 0; i < count && at < STATE_NUMBERS; i++)
+        at += snprintf(text + at, (size_t)(STATE_NUMBERS - at), "%s%llu", i ? "," : "",
+                       (unsigned long long)numbers[i]);
+}
+
+static void read_numbers(const char *text, _Atomic uint64_t *numbers, int count)
+{
+    char *end;
+    for (int i = 0; i < count && *text; i++) {
+        numbers[i] = strtoull(text, &end, 10);
+        text = *end == ',' ? end + 1 : "";
+    }
+}
+
+/* As text, a histogram is its sum, and then its classes. */
+static void print_histogram(char text[static STATE_NUMBERS], const struct histogram *histogram)
+{
+    _Atomic uint64_t all[HISTOGRAM_CLASSES + 1];
+    all[0] = histogram->sum;
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
+        all[i + 1] = histogram->classes[i];
+    print_numbers(text, all, HISTOGRAM_CLASSES + 1);
+}
+
+static void read_histogram(const char *text, struct histogram *histogram)
+{
+    _Atomic uint64_t all[HISTOGRAM_CLASSES + 1] = {0};
+    read_numbers(text, all, HISTOGRAM_CLASSES + 1);
+    histogram->sum = all[0];
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
+        histogram->classes[i] = all[i + 1];
+}
+
+static void print_counts(struct state_counts *saved, const struct slot_counts *counts)
+{
+    _Atomic uint64_t refused[REFUSALS];
+    for (int i = 0; i < REFUSALS; i++)
+        refused[i] = counts->refused[i];
+    saved->accepted = (long long)counts->accepted;
+    saved->served = (long long)counts->served;
+    saved->errors = (long long)counts->errors;
+    saved->bytes_in = (long long)counts->bytes_in;
+    saved->bytes_out = (long long)counts->bytes_out;
+    print_numbers(saved->refused, refused, REFUSALS);
+    print_histogram(saved->service, &counts->service);
+    print_histogram(saved->wait, &counts->wait);
+}
+
+static void read_counts(const struct state_counts *saved, struct slot_counts *counts)
+{
+    _Atomic uint64_t refused[REFUSALS] = {0};
+    *counts = (struct slot_counts){
+        .accepted = (uint64_t)saved->accepted,
+        .served = (uint64_t)saved->served,
+        .errors = (uint64_t)saved->errors,
+        .bytes_in = (uint64_t)saved->bytes_in,
+        .bytes_out = (uint64_t)saved->bytes_out,
+    };
+    read_numbers(saved->refused, refused, REFUSALS);
+    for (int i = 0; i < REFUSALS; i++)
+        counts->refused[i] = refused[i];
+    read_histogram(saved->service, &counts->service);
+    read_histogram(saved->wait, &counts->wait);
+}
+
+/* What was counted so far by the workers that have a slot in a scoreboard. */
+static struct slot_counts counts_of(const struct pool *pool, const struct board *board, usec age)
+{
+    struct slot_counts sum = {0}, counts;
+    for (const struct worker *w = pool->ring.first; w; w = w->next) {
+        if (w->board != board)
+            continue;
+        slot_read(w->slot, &counts);
+        if (slot_counts_possible(&counts, age))
+            overview_add_counts(&sum, &counts);
+    }
+    return sum;
+}
+
+static bool save_totals(const struct pool *pool, const struct overview *overview,
+                        struct state *state)
+{
+    const struct overview_pool *shown = &overview->pools[pool->resources.place];
+    struct state_counts *saved = state_add(state, STATE_COUNTS);
+    if (!saved)
+        return false;
+    saved->place = pool->resources.place;
+    saved->retirements = (long long)shown->retirements;
+    saved->deaths = (long long)shown->deaths;
+    saved->cpu_user = shown->cpu_user;
+    saved->cpu_system = shown->cpu_system;
+    print_counts(saved, &shown->counts);
+    return true;
+}
+
+static bool save_board(const struct pool *pool, const struct board *board, usec age,
+                       struct state *state)
+{
+    struct state_board *saved = state_add(state, STATE_BOARD);
+    struct state_counts *counts = saved ? state_add(state, STATE_COUNTS) : NULL;
+    if (!counts)
+        return false;
+    *saved = (struct state_board){
+        .place = pool->resources.place,
+        .generation = board->generation,
+        .fd = board->fd,
+        .wakeup_fd = board->wakeup.fd,
+        .layout = scoreboard_layout(),
+    };
+    counts->place = saved->place;
+    counts->generation = saved->generation;
+    const struct slot_counts sum = counts_of(pool, board, age);
+    print_counts(counts, &sum);
+    return true;
+}
+
+static bool save_groups(const struct pool *pool, struct state *state)
+{
+    for (const struct group *g = pool->resources.groups.first; g; g = g->next) {
+        struct state_group *saved = state_add(state, STATE_GROUP);
+        if (!saved)
+            return false;
+        *saved = (struct state_group){
+            .place = pool->resources.place,
+            .session = g->session,
+            .number = g->number,
+            .since = g->since,
+            .deadline = g->deadline,
+        };
+    }
+    return true;
+}
+
 static bool save_pool(const struct pool *pool, const struct spawner *spawner, struct state *state)
 {
+    const struct overview *overview = spawner->boards.overview;
+    usec age = clock_now() - overview->started;
     struct state_pool *saved = state_add(state, STATE_POOL);
     if (!saved)
         return false;
     pool_save(pool, saved);
-    for (const struct worker *w = pool->ring.first; w; w = w->next) {
+    bool whole = save_totals(pool, overview, state) && save_groups(pool, state);
+    for (const struct board *b = pool->resources.boards; whole && b; b = b->next)
+        whole = save_board(pool, b, age, state);
+    for (const struct worker *w = pool->ring.first; whole && w; w = w->next) {
         struct state_worker *worker = state_add(state, STATE_WORKER);
-        if (!worker)
-            return false;
-        spawn_save(spawner, w, worker);
+        whole = worker;
+        if (worker)
+            spawn_save(spawner, w, worker);
     }
-    return true;
+    return whole;
+}
+
+static void print_bytes(char *text, const void *from, size_t size)
+{
+    const unsigned char *at = from;
+    for (size_t i = 0; i < size; i++)
+        sprintf(text + 2 * i, "%02x", at[i]);
+}
+
+static void read_bytes(const char *text, void *to, size_t size)
+{
+    unsigned char *at = to;
+    unsigned byte;
+    for (size_t i = 0; i < size && sscanf(text + 2 * i, "%2x", &byte) == 1; i++)
+        at[i] = (unsigned char)byte;
+}
+
+_Static_assert(2 * sizeof(struct slot_peer) < STATE_NAME, "a peer has room");
+
+static bool save_deaths(const struct overview *overview, struct state *state)
+{
+    struct death *list = calloc(SCOREBOARD_DEATHS, sizeof *list);
+    int count = list ? deaths_list(overview, list) : 0;
+    bool whole = list;
+    for (int i = 0; whole && i < count; i++) {
+        const struct death *death = &list[i];
+        struct state_death *saved = state_add(state, STATE_DEATH);
+        whole = saved;
+        if (!saved)
+            break;
+        *saved = (struct state_death){
+            .number = (long long)death->number,
+            .when = death->when,
+            .pid = death->pid,
+            .generation = death->generation,
+            .status = death->status,
+            .cause = death->cause,
+            .age = death->age,
+            .served = (long long)death->served,
+            .cpu_user = death->cpu_user,
+            .cpu_system = death->cpu_system,
+            .memory = death->memory,
+            .was_ready = death->was_ready,
+            .out_of_memory = death->out_of_memory,
+        };
+        snprintf(saved->pool, sizeof saved->pool, "%s", death->pool);
+        snprintf(saved->why, sizeof saved->why, "%s", death->why);
+        snprintf(saved->core, sizeof saved->core, "%s", death->core);
+        snprintf(saved->last, sizeof saved->last, "%s", death->last);
+        print_bytes(saved->peer, &death->peer, sizeof death->peer);
+    }
+    free(list);
+    return whole;
 }
 
 int carry_save(const struct realm *realm, struct state *state)
@@ -66,6 +265,7 @@ int carry_save(const struct realm *realm, struct state *state)
         saved = save_listener(realm->control, state, STATE_CONTROL);
     for (const struct pool *p = realm->pools; saved && p; p = p->next)
         saved = save_pool(p, &realm->spawner, state);
+    saved = saved && save_deaths(realm->spawner.boards.overview, state);
     return saved ? 0 : -ENOMEM;
 }
 
@@ -76,8 +276,17 @@ void carry_inherit(const struct state *state, bool wanted)
     const struct state_listener *listener;
     const struct state_worker *worker;
     const struct state_caller *caller;
-    fd_set_inherited((int)daemon->board_fd, wanted);
-    fd_set_inherited((int)daemon->bell_fd, wanted);
+    const struct state_board *board;
+    const struct state_pool *pool;
+    for (int i = 0; (board = state_at(state, STATE_BOARD, i)); i++) {
+        if (board->fd >= 0)
+            fd_set_inherited((int)board->fd, wanted);
+        if (board->wakeup_fd >= 0)
+            fd_set_inherited((int)board->wakeup_fd, wanted);
+    }
+    for (int i = 0; (pool = state_at(state, STATE_POOL, i)); i++)
+        if (pool->limits_fd >= 0)
+            fd_set_inherited((int)pool->limits_fd, wanted);
     if (daemon->pidfile_fd >= 0)
         fd_set_inherited((int)daemon->pidfile_fd, wanted);
     for (int i = 0; (socket = state_at(state, STATE_SOCKET, i)); i++)
@@ -186,11 +395,81 @@ static int adopt_pools(struct realm *realm, const struct state *state, struct co
     for (int i = 0; (saved = state_at(state, STATE_POOL, i)); i++) {
         if (saved->place >= SCOREBOARD_POOLS || pools[saved->place])
             return -EINVAL;
-        *end = pool_adopt(saved, config, make_conf(config, saved));
+        *end = pool_adopt(&realm->spawner, saved, config, make_conf(config, saved));
         if (!*end)
             return -ENOMEM;
         pools[saved->place] = *end;
         end = &(*end)->next;
+    }
+    return 0;
+}
+
+static struct pool *pool_at(struct pool *const pools[static SCOREBOARD_POOLS], long long place)
+{
+    return place < SCOREBOARD_POOLS ? pools[place] : NULL;
+}
+
+/* A scoreboard that can't be gone on with is one in which the old workers count unseen from now on. */
+static int adopt_boards(struct realm *realm, const struct state *state,
+                        struct pool *const pools[static SCOREBOARD_POOLS])
+{
+    const struct state_board *saved;
+    int others = 0;
+    for (int i = 0; (saved = state_at(state, STATE_BOARD, i)); i++) {
+        struct pool *pool = pool_at(pools, saved->place);
+        if (!pool)
+            return -EINVAL;
+        struct resources *resources = &pool->resources;
+        struct board *board = board_adopt(
+            &realm->spawner.boards, (unsigned)saved->generation, &resources->changed,
+            (int)saved->fd, (int)saved->wakeup_fd, saved->layout == scoreboard_layout());
+        if (!board)
+            return -errno;
+        others += board->fd < 0;
+        board->next = resources->boards;
+        resources->boards = board;
+    }
+    if (others)
+        log_notice("upgrade: %d scoreboard%s of the program before %s laid out otherwise: what its "
+                   "workers do is not shown until they are done",
+                   others, others == 1 ? "" : "s", others == 1 ? "is" : "are");
+    return 0;
+}
+
+/* Those of a scoreboard that we go on with are in it. */
+static int adopt_counts(struct realm *realm, const struct state *state,
+                        struct pool *const pools[static SCOREBOARD_POOLS])
+{
+    const struct state_counts *saved;
+    for (int i = 0; (saved = state_at(state, STATE_COUNTS, i)); i++) {
+        struct pool *pool = pool_at(pools, saved->place);
+        if (!pool)
+            return -EINVAL;
+        const struct board *board = pool->resources.boards;
+        while (board && board->generation != saved->generation)
+            board = board->next;
+        if (saved->generation && board && board->fd >= 0)
+            continue;
+        struct overview_pool *shown = &realm->spawner.boards.overview->pools[pool->resources.place];
+        struct slot_counts counts;
+        read_counts(saved, &counts);
+        overview_add_counts(&shown->counts, &counts);
+        shown->retirements += (uint64_t)saved->retirements;
+        shown->deaths += (uint64_t)saved->deaths;
+        shown->cpu_user += saved->cpu_user;
+        shown->cpu_system += saved->cpu_system;
+    }
+    return 0;
+}
+
+static int adopt_groups(const struct state *state,
+                        struct pool *const pools[static SCOREBOARD_POOLS])
+{
+    const struct state_group *saved;
+    for (int i = 0; (saved = state_at(state, STATE_GROUP, i)); i++) {
+        struct pool *pool = pool_at(pools, saved->place);
+        if (!pool || !groups_adopt(&pool->resources.groups, saved))
+            return pool ? -ENOMEM : -EINVAL;
     }
     return 0;
 }
@@ -201,7 +480,7 @@ static int adopt_workers(struct realm *realm, const struct state *state, struct 
     const struct state_worker *saved;
     const struct pool_config *conf = NULL;
     for (int i = 0; (saved = state_at(state, STATE_WORKER, i)); i++) {
-        struct pool *pool = saved->place < SCOREBOARD_POOLS ? pools[saved->place] : NULL;
+        struct pool *pool = pool_at(pools, saved->place);
         if (!pool)
             return -EINVAL;
         bool same = conf && conf->name == pool->conf->name;
@@ -210,6 +489,46 @@ static int adopt_workers(struct realm *realm, const struct state *state, struct 
             return -EINVAL;
     }
     return 0;
+}
+
+static void adopt_deaths(struct overview *overview, const struct state *state)
+{
+    const struct state_death *saved;
+    for (int i = 0; (saved = state_at(state, STATE_DEATH, i)); i++) {
+        struct death death = {
+            .when = saved->when,
+            .pid = (pid_t)saved->pid,
+            .generation = (uint32_t)saved->generation,
+            .status = (int32_t)saved->status,
+            .cause = (int32_t)saved->cause,
+            .age = saved->age,
+            .served = (uint64_t)saved->served,
+            .cpu_user = saved->cpu_user,
+            .cpu_system = saved->cpu_system,
+            .memory = saved->memory,
+            .was_ready = (uint32_t)saved->was_ready,
+            .out_of_memory = (uint32_t)saved->out_of_memory,
+        };
+        snprintf(death.pool, sizeof death.pool, "%.*s", SCOREBOARD_NAME - 1, saved->pool);
+        snprintf(death.why, sizeof death.why, "%.*s", SCOREBOARD_REASON - 1, saved->why);
+        snprintf(death.core, sizeof death.core, "%.*s", SCOREBOARD_REASON - 1, saved->core);
+        snprintf(death.last, sizeof death.last, "%.*s", (int)sizeof death.last - 1, saved->last);
+        read_bytes(saved->peer, &death.peer, sizeof death.peer);
+        overview->deaths_written = (uint64_t)saved->number - 1;
+        deaths_write(overview, &death);
+    }
+}
+
+static void adopt_history(struct overview *overview, const struct state_daemon *daemon)
+{
+    overview->started = daemon->started;
+    overview->started_at = daemon->started_at;
+    overview->reloads = (uint32_t)daemon->reloads;
+    overview->reloads_refused = (uint32_t)daemon->reloads_refused;
+    overview->upgrades = (uint32_t)daemon->upgrades;
+    overview->reloaded = daemon->reloaded;
+    snprintf(overview->refusal, sizeof overview->refusal, "%.*s", SCOREBOARD_REASON - 1,
+             daemon->refusal);
 }
 
 static struct config *make_config(const struct state *state, const char *file)
@@ -236,8 +555,16 @@ int carry_adopt(struct realm *realm, const struct state *state, const char *file
     realm->generation = (unsigned)daemon->generation;
     adopt_listeners(realm, state);
     int error = adopt_sockets(state);
+    adopt_history(realm->spawner.boards.overview, daemon);
+    adopt_deaths(realm->spawner.boards.overview, state);
     if (!error)
         error = adopt_pools(realm, state, realm->config, pools);
+    if (!error)
+        error = adopt_boards(realm, state, pools);
+    if (!error)
+        error = adopt_counts(realm, state, pools);
+    if (!error)
+        error = adopt_groups(state, pools);
     if (!error)
         error = adopt_workers(realm, state, realm->config, pools);
     carry_inherit(state, false);

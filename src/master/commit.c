@@ -40,7 +40,7 @@ int commit_add_pools(struct realm *realm, struct plans *plans, unsigned generati
         plan->pool = pool_new(&realm->spawner, plans->config, plan->conf, generation);
         if (!plan->pool) {
             faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
-                       "pool %s: no room for it in the scoreboard", plan->conf->name);
+                       "pool %s: no room for another pool", plan->conf->name);
             return -1;
         }
         plan->pool->on_trial = true;
@@ -105,7 +105,7 @@ static void put_in_force(struct plan *plan, struct config *config, unsigned gene
 static void renew(const struct plan *plan, unsigned generation)
 {
     plan->pool->generation = generation;
-    pool_promote_canaries(plan->pool);
+    pool_promote_canaries(plan->pool); /* which is looked at in this round */
 }
 
 static void retire_unplanned(struct realm *realm, const struct plans *plans)
@@ -175,7 +175,7 @@ void commit_undo(struct realm *realm, struct plans *plans)
             continue;
         pool_dismiss_canaries(plan->pool);
         if (plan->kind == PLAN_ADDED)
-            plan->pool->removed = true;
+            pool_remove(plan->pool);
         else
             apply_listeners(plan->pool);
     }

@@ -4,26 +4,29 @@
 #include <poll.h>
 #include <stdlib.h>
 
-void doorbell_arm(struct scoreboard_pool *pool)
+void doorbell_arm(struct scoreboard *board)
 {
-    atomic_store_explicit(&pool->armed, 1, memory_order_relaxed);
+    if (!board)
+        return;
+    atomic_store_explicit(&board->armed, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* the other half stands in worker/bell */
 }
 
-void doorbell_disarm(struct scoreboard_pool *pool)
+void doorbell_disarm(struct scoreboard *board)
 {
-    if (atomic_load_explicit(&pool->armed, memory_order_relaxed))
-        atomic_store_explicit(&pool->armed, 0, memory_order_relaxed);
+    if (board && atomic_load_explicit(&board->armed, memory_order_relaxed))
+        atomic_store_explicit(&board->armed, 0, memory_order_relaxed);
 }
 
-/* To be awake is all: the pool looks for itself. */
+/* The pool looks for itself. */
 static void wake(void *owner)
 {
-    (void)owner;
+    bool *changed = owner;
+    *changed = true;
 }
 
 int doorbell_watch(struct doorbell *bell, struct loop *loop, struct listener *const *listeners,
-                   int count)
+                   int count, bool *changed)
 {
     if (bell->watches)
         return 0;
@@ -33,7 +36,8 @@ int doorbell_watch(struct doorbell *bell, struct loop *loop, struct listener *co
     bell->loop = loop;
     for (bell->count = 0; bell->count < count; bell->count++) {
         struct loop_watch *watch = &bell->watches[bell->count];
-        *watch = (struct loop_watch){.fd = listeners[bell->count]->fd, .ready = wake};
+        *watch =
+            (struct loop_watch){.fd = listeners[bell->count]->fd, .ready = wake, .owner = changed};
         int error = loop_add(loop, watch);
         if (error) {
             doorbell_unwatch(bell);

@@ -21,13 +21,13 @@ struct doorbell {
 };
 
 /* Whoever takes a seat from now on looks whether it has to ring. What happened before is for the
- * caller to look at, again, after this. */
-void doorbell_arm(struct scoreboard_pool *pool);
-void doorbell_disarm(struct scoreboard_pool *pool);
+ * caller to look at, again, after this. NULL, where no worker was born yet, is let pass. */
+void doorbell_arm(struct scoreboard *board);
+void doorbell_disarm(struct scoreboard *board);
 
-/* Wakes the loop while a connection waits at one of them. 0 or -errno: nothing is watched then. */
+/* Wakes the loop, and sets *changed, while a connection waits at one of them. 0 or -errno: nothing is watched then. */
 int doorbell_watch(struct doorbell *bell, struct loop *loop, struct listener *const *listeners,
-                   int count);
+                   int count, bool *changed);
 void doorbell_unwatch(struct doorbell *bell);
 
 /* Whether a connection waits at one that is watched. */

@@ -59,19 +59,17 @@ void ending_stop(struct worker *worker, usec now)
 }
 
 /* Its program is told, and it ends with that; where it runs none, the request is its own doing, and
- * it can't be asked to leave off. */
+ * it can't be asked to leave off. Which group the program is, the worker says: if that is none of its
+ * session's, it runs none. */
 static void end_overdue(struct worker *worker, pid_t program, usec now)
 {
+    struct groups *groups = &worker->resources->groups;
     spawn_set_retiring(worker);
     worker->cause = DEATH_TIMEOUT;
-    if (program <= 0) {
+    if (groups_end(groups, worker->pid, program, SIGTERM, now + PROGRAM_PATIENCE, now) != GROUP_OWN)
         spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
-        return;
-    }
-    worker->overdue_program = program;
-    spawn_tell(worker, SIGTERM, SIGQUIT, now + PROGRAM_PATIENCE + QUIT_PATIENCE);
-    spawn_tell_program(worker, program, SIGTERM);
-    worker->program_deadline = now + PROGRAM_PATIENCE;
+    else
+        spawn_tell(worker, SIGTERM, SIGQUIT, now + PROGRAM_PATIENCE + QUIT_PATIENCE);
 }
 
 usec ending_watch(struct worker *worker, usec limit, usec now)
@@ -80,12 +78,12 @@ usec ending_watch(struct worker *worker, usec limit, usec now)
     const struct slot *slot = worker->slot;
     uint64_t number = slot->accepted;
     pid_t program = handler_of(worker->conf->handler)->runs_programs ? slot->program : 0;
-    usec due = slot->since + limit;
+    usec due = spawn_since(worker, now) + limit;
     if (going || !spawn_is_ready(worker) || !spawn_is_busy(worker))
         return now + limit;
     if (due > now)
-        return clock_earlier(due, now + limit); /* its word: it may name any time */
-    if (slot->accepted != number)               /* the next request already, which is not late */
+        return due;
+    if (slot->accepted != number) /* the next request already, which is not late */
         return now;
     end_overdue(worker, program, now);
     return now;
@@ -104,18 +102,23 @@ static void tell_harder(struct worker *worker, usec now)
 
 usec ending_step(struct worker *worker, usec now)
 {
-    if (worker->overdue_program && now >= worker->program_deadline) {
-        spawn_tell_program(worker, worker->overdue_program, SIGKILL);
-        worker->overdue_program = 0;
-    }
     if (now >= worker->deadline && worker->next_signal)
         tell_harder(worker, now);
-    usec program = worker->overdue_program ? worker->program_deadline : USEC_NEVER;
-    return clock_earlier(worker->deadline, program);
+    return worker->deadline;
 }
 
 /* Who goes first. */
 enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY };
+
+/* What is compared, copied once: workers go on meanwhile, and an order that changes while it is made
+ * is none. */
+struct going {
+    struct worker *worker;
+    int class;
+    int number;
+    bool program;
+    usec since;
+};
 
 static int class_of(const struct worker *worker)
 {
@@ -127,21 +130,35 @@ static int class_of(const struct worker *worker)
 }
 
 /* Of those that wait, the one that has waited longest; of programs, which are numbered, the last. */
-static bool goes_before(const struct worker *a, const struct worker *b)
+static bool goes_before(const struct going *a, const struct going *b)
 {
-    if (spawn_becomes(a) && spawn_becomes(b))
+    if (a->program && b->program)
         return a->number > b->number;
-    int class_a = class_of(a), class_b = class_of(b);
-    return class_a != class_b ? class_a < class_b : a->slot->since < b->slot->since;
+    return a->class != b->class ? a->class < b->class : a->since < b->since;
 }
 
 static int compare_going(const void *a, const void *b)
 {
-    const struct worker *x = *(struct worker *const *)a, *y = *(struct worker *const *)b;
+    const struct going *x = a, *y = b;
     return goes_before(x, y) ? -1 : goes_before(y, x);
 }
 
+/* Without memory for it they stay as they are. */
 void ending_sort(struct worker **workers, int count)
 {
-    qsort(workers, (size_t)count, sizeof *workers, compare_going);
+    struct going *going = calloc((size_t)count, sizeof *going);
+    usec now = clock_now();
+    for (int i = 0; going && i < count; i++)
+        going[i] = (struct going){
+            .worker = workers[i],
+            .class = class_of(workers[i]),
+            .number = workers[i]->number,
+            .program = spawn_becomes(workers[i]),
+            .since = spawn_since(workers[i], now),
+        };
+    if (going)
+        qsort(going, (size_t)count, sizeof *going, compare_going);
+    for (int i = 0; going && i < count; i++)
+        workers[i] = going[i].worker;
+    free(going);
 }

@@ -7,6 +7,7 @@
 #include "slow.h"
 #include "speaker.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@
 static void try_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
 {
     unsigned missed;
-    int error = spawn_fork(spawner, worker, pool->listeners, pool->listener_count, &pool->rate);
+    int error = spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
     worker->respawn_at = error ? now + FORK_PATIENCE : 0;
     if (error && log_rate_ok(&pool->fork_failures, 60 * USEC_SECOND, &missed))
         log_err("pool %s: can't fork a worker: %s; trying again pool=%s errno=%d missed=%u",
@@ -35,10 +36,11 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
             try_fork(pool, spawner, worker, now);
             continue;
         }
-        if (log_rate_ok(&pool->full_board, 60 * USEC_SECOND, &missed))
-            log_err("pool %s: no room for another worker, the scoreboard holds %d pool=%s "
+        int error = errno;
+        if (log_rate_ok(&pool->no_seat, 60 * USEC_SECOND, &missed))
+            log_err("pool %s: no room for another worker (there is room for %d): %s pool=%s "
                     "missed=%u",
-                    pool->name, SCOREBOARD_SLOTS, pool->name, missed);
+                    pool->name, SCOREBOARD_SLOTS, strerror(error), pool->name, missed);
         return missing;
     }
     return missing;
@@ -74,7 +76,7 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
                   usec now)
 {
     struct obituary obituary;
-    mourning_begin(worker, spawner->board, &obituary);
+    mourning_begin(worker, spawner->boards.overview, &obituary);
     note_trouble(pool, &obituary);
     if (replaced)
         mourning_set_respawn(worker, &obituary, now);
@@ -107,7 +109,7 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
         }
         if (!worker->pid && worker->mourned && !replaced) {
             census.active -= pool_is_current(pool, worker);
-            ring_leave(&pool->ring, at);
+            ring_leave(at);
             spawn_release(spawner, worker);
             continue;
         }
@@ -229,11 +231,13 @@ static bool follows_load(const struct pool *pool)
            !pool->on_trial;
 }
 
-static struct load_scene scene_of(const struct pool *pool, const struct spawner *spawner, usec now)
+static struct load_scene scene_of(struct pool *pool, const struct spawner *spawner, usec now)
 {
+    const struct board *board = pool_board(pool);
     return (struct load_scene){
         .conf = pool->conf,
-        .place = &spawner->board->pools[pool->board_pool],
+        .board = board ? board->map : NULL,
+        .changed = &pool->resources.changed,
         .loop = spawner->loop,
         .listeners = pool->listeners,
         .listener_count = pool->listener_count,
@@ -257,7 +261,7 @@ static usec await_load(struct pool *pool, const struct spawner *spawner, usec no
 {
     struct load_scene scene = scene_of(pool, spawner, now);
     if (!follows_load(pool)) {
-        load_stop(&pool->load, scene.place);
+        load_stop(&pool->load, scene.board);
         return USEC_NEVER;
     }
     usec next = load_await(&pool->load, &scene);
@@ -265,12 +269,14 @@ static usec await_load(struct pool *pool, const struct spawner *spawner, usec no
     return load_is_missed(&pool->load, &scene, census.ready - census.busy) ? now : next;
 }
 
-/* What workers and others read of it; written when it changes alone, since workers have it in their
- * caches. */
-static void show_size(struct pool *pool, struct scoreboard *board)
+/* Written when it changes alone, since workers have it in their caches. */
+static void show_size(struct pool *pool, struct overview *overview)
 {
     const struct pool_config *conf = pool->conf;
-    struct scoreboard_pool *shown = &board->pools[pool->board_pool];
+    struct overview_pool *shown = &overview->pools[pool->resources.place];
+    struct board *board = pool_board(pool);
+    if (board && board->map->min_spare != (uint32_t)conf->min_spare)
+        board->map->min_spare = (uint32_t)conf->min_spare;
     if (pool->shown == conf)
         return;
     bool dynamic = pool_config_is_dynamic(conf);
@@ -283,19 +289,24 @@ static void show_size(struct pool *pool, struct scoreboard *board)
 
 usec keeper_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
+    pool->resources.changed = false;
+    usec next = groups_step(&pool->resources.groups, pool->name, now);
     tend_dead(pool, spawner, now, births);
-    usec next = tend_programs(pool, spawner->grace_until, now);
-    show_size(pool, spawner->board);
+    resources_sweep(&pool->resources);
+    next = clock_earlier(next, tend_programs(pool, spawner->grace_until, now));
+    show_size(pool, spawner->boards.overview);
     struct census census = pool_census(pool);
     follow_load(pool, spawner, &census, now);
-    int target = pool_target(pool);
+    /* What can't be ended keeps its seat. */
+    int target = pool_target(pool) - pool->resources.groups.stuck;
+    target = target > 0 ? target : 0;
     struct roll roll = roll_of(pool, &census, target);
     int due = roll_allowed(&roll) - census.active;
     int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
     shrink(pool, census.active, census.active - target);
     if (census.outdated)
         retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
-    next = clock_earlier(next, lines_rate_tell(&pool->rate, pool->name, now));
+    next = clock_earlier(next, lines_rate_tell(&pool->resources.rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     if (*births == 0)

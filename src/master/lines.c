@@ -32,13 +32,15 @@ static bool may_say(struct lines_rate *rate, const char *pool)
     usec now = clock_now();
     if (now >= rate->window + USEC_SECOND) {
         lines_rate_tell(rate, pool, now);
-        *rate = (struct lines_rate){.window = now};
+        rate->window = now;
+        rate->said = 0;
     }
     if (rate->said < LINES_A_SECOND) {
         rate->said++;
         return true;
     }
-    rate->missed++;
+    if (rate->missed++ == 0 && rate->changed)
+        *rate->changed = true;
     return false;
 }
 

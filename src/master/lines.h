@@ -26,6 +26,7 @@ enum {
 struct lines_rate {
     usec window; /* when the second began */
     unsigned said, missed;
+    bool *changed; /* set when the first line is left out: that is to be told; NULL: by nobody */
 };
 
 struct lines {

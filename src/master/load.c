@@ -104,8 +104,8 @@ static usec watch(struct load *load, const struct load_scene *scene)
         doorbell_unwatch(&load->doorbell);
         return USEC_NEVER;
     }
-    int error =
-        doorbell_watch(&load->doorbell, scene->loop, scene->listeners, scene->listener_count);
+    int error = doorbell_watch(&load->doorbell, scene->loop, scene->listeners,
+                               scene->listener_count, scene->changed);
     return error ? scene->now + WATCH_PATIENCE : USEC_NEVER;
 }
 
@@ -113,9 +113,9 @@ usec load_await(struct load *load, const struct load_scene *scene)
 {
     usec next = clock_earlier(load->orders.look, watch(load, scene));
     if (load->orders.arm)
-        doorbell_arm(scene->place);
+        doorbell_arm(scene->board);
     else
-        doorbell_disarm(scene->place);
+        doorbell_disarm(scene->board);
     return next;
 }
 
@@ -125,8 +125,8 @@ bool load_is_missed(const struct load *load, const struct load_scene *scene, int
     return load->orders.arm && !sizing_has_spare(&limits, idle);
 }
 
-void load_stop(struct load *load, struct scoreboard_pool *place)
+void load_stop(struct load *load, struct scoreboard *board)
 {
     doorbell_unwatch(&load->doorbell);
-    doorbell_disarm(place);
+    doorbell_disarm(board);
 }

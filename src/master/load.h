@@ -25,7 +25,8 @@ struct load {
 /* A pool at one look. */
 struct load_scene {
     const struct pool_config *conf;
-    struct scoreboard_pool *place;
+    struct scoreboard *board; /* of its generation */
+    bool *changed;            /* set when it must be looked at */
     struct loop *loop;
     struct listener *const *listeners;
     int listener_count;
@@ -44,6 +45,6 @@ usec load_await(struct load *load, const struct load_scene *scene);
 bool load_is_missed(const struct load *load, const struct load_scene *scene, int idle);
 
 /* Its size follows no load any more, or not now. */
-void load_stop(struct load *load, struct scoreboard_pool *place);
+void load_stop(struct load *load, struct scoreboard *board);
 
 #endif

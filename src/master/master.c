@@ -1,6 +1,6 @@
 #include "master.h"
 
-#include "../base/fd.h"
+#include "../base/arena.h"
 #include "../base/log.h"
 #include "../base/sysd.h"
 #include "../config/identity.h"
@@ -8,10 +8,8 @@
 #include "keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,53 +20,37 @@ enum { BIRTHS_A_ROUND = 64 };
 /* What a stop takes beyond the longest graceful_timeout: QUIT, KILL, and the reaping. */
 #define STOP_MARGIN (5 * USEC_SECOND)
 
-static void bell_rung(void *owner)
+int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self)
 {
-    struct master *master = owner;
-    uint64_t rings;
-    while (read(master->bell.fd, &rings, sizeof rings) < 0 && errno == EINTR)
-        continue;
-}
-
-/* What workers share with us: made, or found where the program before left it. 0 or -errno. */
-static int open_shared(struct master *master, const struct state *state)
-{
-    struct spawner *spawner = &master->realm.spawner;
-    if (state) {
-        const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
-        master->bell.fd = (int)daemon->bell_fd;
-        master->board_fd = (int)daemon->board_fd;
-        spawner->board = scoreboard_adopt(master->board_fd);
-    } else {
-        master->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        spawner->board = scoreboard_open(&master->board_fd);
-    }
-    return master->bell.fd < 0 || !spawner->board ? -errno : 0;
-}
-
-int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self,
-                const struct state *state)
-{
-    *master = (struct master){.bell.fd = -1, .board_fd = -1, .control.socket = -1};
+    *master = (struct master){.control.socket = -1};
     int error = loop_open(&master->loop, signals);
-    if (error)
-        return error;
-    struct spawner *spawner = &master->realm.spawner;
-    master->bell.ready = bell_rung;
-    master->bell.owner = master;
-    error = open_shared(master, state);
     if (!error)
-        error = spawn_open(spawner);
+        error = spawn_open(&master->realm.spawner, &master->loop);
     if (!error)
         error = control_open(&master->control, &master->loop);
     if (error)
         return error;
-    spawner->loop = &master->loop;
-    spawner->bell = master->bell.fd;
-    spawner->master = getpid();
-    upgrade_init(&master->upgrade, self, master->board_fd, &master->control);
+    master->realm.spawner.master = getpid();
+    upgrade_init(&master->upgrade, self, &master->control);
     oom_open(&master->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
-    return loop_add(&master->loop, &master->bell);
+    return 0;
+}
+
+int master_try(const struct state *state, const char *file)
+{
+    struct master *master = arena_unforked(sizeof *master);
+    sigset_t none;
+    sigemptyset(&none);
+    int error = master ? loop_open(&master->loop, &none) : -ENOMEM;
+    if (!error)
+        error = spawn_open(&master->realm.spawner, &master->loop);
+    return error ? error : carry_adopt(&master->realm, state, file);
+}
+
+void master_inherit(struct master *master, struct listener *listeners, struct listener *control)
+{
+    master->realm.listeners = listeners;
+    master->realm.control = control;
 }
 
 static usec longest_ready_timeout(const struct config *config)
@@ -127,9 +109,6 @@ void master_close(struct master *master)
     reload_close(&master->reload);
     config_unref(master->realm.config);
     spawn_close(&master->realm.spawner);
-    if (master->realm.spawner.board)
-        scoreboard_close(master->realm.spawner.board, master->board_fd);
-    fd_cleanup(&master->bell.fd);
     loop_close(&master->loop);
 }
 
@@ -183,16 +162,15 @@ void master_stop_now(struct master *master)
 
 static void reap_one(struct master *master, pid_t pid, int status, const struct rusage *usage)
 {
+    struct spawner *spawner = &master->realm.spawner;
+    struct worker *worker = spawn_find(spawner, pid);
     usec now = clock_now();
-    for (struct pool *p = master->realm.pools; p; p = p->next) {
-        struct worker *worker = pool_find(p, pid);
-        if (worker) {
-            bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
-            bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-            worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
-            spawn_reaped(&master->realm.spawner, worker, status, usage, now);
-            return;
-        }
+    if (worker) {
+        bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
+        bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+        worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
+        spawn_reaped(spawner, worker, status, usage, now);
+        return;
     }
     if (!reload_reaped(&master->reload, &master->realm, pid, status) &&
         !upgrade_reaped(&master->upgrade, pid, status))
@@ -238,25 +216,38 @@ static void watch_start(struct master *master, usec now)
     log_errors_to_stderr(false);
     log_notice("ready: every pool serves pools=%d generation=%u", master->realm.config->pool_count,
                master->realm.generation);
-    publish_realm(&master->publish, &master->realm, now);
-    publish_ready(&master->publish, master->realm.spawner.board, now);
+    publish_realm(&master->publish, &master->realm);
+    publish_ready(&master->publish, &master->realm, now);
     master->serving(master->owner);
 }
 
 static bool anyone_left(const struct master *master)
 {
     for (const struct pool *p = master->realm.pools; p; p = p->next)
-        if (p->ring.first)
+        if (!pool_is_empty(p))
             return true;
     return false;
 }
 
-usec master_step(struct master *master, usec now)
+/* Those pools to which something happened, or whose time has come. Each of the others costs a look at
+ * two words. */
+static usec step_pools(struct master *master, usec now)
 {
     int births = BIRTHS_A_ROUND;
     usec next = USEC_NEVER;
-    for (struct pool *p = master->realm.pools; p; p = p->next)
-        next = clock_earlier(next, keeper_step(p, &master->realm.spawner, now, &births));
+    for (struct pool *p = master->realm.pools; p; p = p->next) {
+        if (p->resources.changed || now >= p->due) {
+            p->due = keeper_step(p, &master->realm.spawner, now, &births);
+            publish_pool(&master->publish, &master->realm, p, now);
+        }
+        next = clock_earlier(next, p->resources.changed ? now : p->due);
+    }
+    return next;
+}
+
+usec master_step(struct master *master, usec now)
+{
+    usec next = step_pools(master, now);
     if (master->phase == PHASE_STARTING) {
         watch_start(master, now);
         next = clock_earlier(next, master->start_deadline);
@@ -266,6 +257,9 @@ usec master_step(struct master *master, usec now)
                              upgrade_step(&master->upgrade, &master->realm, &master->reload, now));
     }
     const struct realm *realm = &master->realm;
+    for (const struct pool *p = realm->pools; p; p = p->next)
+        if (p->resources.changed) /* by what was done since it was looked at */
+            next = now;
     control_listen(&master->control, realm->control ? realm->control->fd : -1,
                    realm->config->control_gid);
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
@@ -279,8 +273,8 @@ usec master_step(struct master *master, usec now)
 usec master_announce(struct master *master, usec now)
 {
     usec period = sysd_watchdog_period();
-    publish_realm(&master->publish, &master->realm, now);
-    usec next = publish_status(&master->publish, master->realm.spawner.board, now);
+    publish_realm(&master->publish, &master->realm);
+    usec next = publish_status(&master->publish, &master->realm, now);
     if (period && now >= master->watchdog_at) {
         sysd_notify("WATCHDOG=1");
         master->watchdog_at = now + period;

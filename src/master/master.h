@@ -2,7 +2,7 @@
  * master - the one process that opens the sockets, forks, supervises: its state, and how that goes
  * on by itself.
  *
- * Owns:      the realm, the reload, the control socket, the scoreboard, the phase of its life.
+ * Owns:      the realm, the reload, the control socket, the overview, the phase of its life.
  * Knows not: what it is told to do (orders), when it is called (supervisor).
  * Called by: main, orders, supervisor.
  * Runs in:   the master.
@@ -24,8 +24,6 @@ enum master_phase {
 
 struct master {
     struct loop loop;
-    struct loop_watch bell; /* an eventfd: workers ring it when they are ready */
-    int board_fd;
     struct realm realm;
     struct reload reload;
     struct upgrade upgrade;
@@ -41,14 +39,18 @@ struct master {
     usec watchdog_at;
 };
 
-/* Takes the signals, makes the scoreboard; or goes on with that of a state, where it is not NULL.
- * `self` is copied. 0 or -errno. */
-int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self,
-                const struct state *state);
+/* Takes the signals, makes the overview. `self` is copied. 0 or -errno. */
+int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self);
 
 /* Opens the listeners of a checked configuration, which it takes over, and makes the pools. 0; or
  * -1 with the faults noted in it. */
 int master_start(struct master *master, struct config *config);
+
+/* Before it starts: these sockets are open already, from a program that we replaced; taken over. */
+void master_inherit(struct master *master, struct listener *listeners, struct listener *control);
+
+/* In a trial: does what master_resume does, without being the master. 0 or -errno. */
+int master_try(const struct state *state, const char *file);
 
 /* Goes on from a state in its place: what it says is in force at once, and the configuration is read
  * then. 0 or -errno. */

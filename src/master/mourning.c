@@ -5,23 +5,23 @@
 
 /* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
  * for it. */
-static void record(struct scoreboard *board, int board_pool, const struct obituary *obituary)
+static void record(struct overview *overview, int place, const struct obituary *obituary)
 {
     struct death death;
     if (obituary_is_expected(obituary)) {
-        board->pools[board_pool].retirements++;
+        overview->pools[place].retirements++;
         return;
     }
-    board->pools[board_pool].deaths++;
+    overview->pools[place].deaths++;
     obituary_record(obituary, clock_real(), &death);
-    deaths_write(board, &death);
+    deaths_write(overview, &death);
 }
 
-void mourning_begin(struct worker *worker, struct scoreboard *board, struct obituary *obituary)
+void mourning_begin(struct worker *worker, struct overview *overview, struct obituary *obituary)
 {
     lines_close(&worker->lines);
     spawn_obituary(worker, obituary);
-    record(board, worker->board_pool, obituary);
+    record(overview, worker->resources->place, obituary);
     worker->mourned = true;
 }
 

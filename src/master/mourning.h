@@ -14,7 +14,7 @@
 #include "spawn.h"
 
 /* Takes the facts, and puts them into the ledger. */
-void mourning_begin(struct worker *worker, struct scoreboard *board, struct obituary *obituary);
+void mourning_begin(struct worker *worker, struct overview *overview, struct obituary *obituary);
 
 /* It is to have a successor, at an hour that depends on how it lived. */
 void mourning_set_respawn(struct worker *worker, struct obituary *obituary, usec now);

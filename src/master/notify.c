@@ -62,6 +62,8 @@ static struct ucred take_sender(struct msghdr *message)
 
 static void heed(struct notify *notify, const struct notice *notice)
 {
+    if (notify->changed)
+        *notify->changed = true;
     notify->ready = notify->ready || notice->ready;
     notify->hung = notify->hung || notice->hung;
     if (notice->watchdog)

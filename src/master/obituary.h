@@ -9,7 +9,7 @@
 #define PREFORKD_MASTER_OBITUARY_H
 
 #include "../base/clock.h"
-#include "../shared/scoreboard.h"
+#include "../shared/overview.h"
 
 #include <stdbool.h>
 #include <stddef.h>

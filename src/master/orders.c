@@ -130,7 +130,7 @@ static bool is_drained(struct master *master, struct request *request)
         if (!is_to_drain(p, request->pool))
             continue;
         found = true;
-        left = left || p->ring.first;
+        left = left || !pool_is_empty(p);
         if (!p->drained) {
             request_fail(request, "pool %s is no longer drained: somebody resumed or reloaded it",
                          p->name);
@@ -157,6 +157,7 @@ void orders_drain(struct master *master, struct request *request)
         if (!is_to_drain(p, name) || p->drained)
             continue;
         p->drained = true;
+        pool_touch(p);
         if (name[0])
             log_notice("pool %s: draining: the sockets stay, nothing is accepted until it is "
                        "resumed, or a reload pool=%s",
@@ -209,6 +210,7 @@ void orders_resume(struct master *master, struct request *request)
         if (!is_meant(p, pools_of(request)) || !p->drained)
             continue;
         p->drained = false;
+        pool_touch(p);
         log_notice("pool %s: resumed pool=%s", p->name, p->name);
     }
     request_wait(request, is_resumed);
@@ -241,6 +243,7 @@ static bool is_possible(const struct master *master, const struct pool *pool, lo
 static void resize(struct pool *pool, int wanted)
 {
     pool->extra = wanted - pool->conf->workers;
+    pool_touch(pool);
     log_notice("pool %s: resized to %d workers, until the next reload pool=%s workers=%d",
                pool->name, wanted, pool->name, wanted);
 }
@@ -363,20 +366,20 @@ void orders_stop_now(struct master *master, struct request *request)
 
 void orders_status(struct master *master, struct request *request)
 {
-    const struct scoreboard *board = master->realm.spawner.board;
+    const struct view view = boards_view(&master->realm.spawner.boards);
     struct figures figures = {0};
     enum status_form form = request->coloured ? STATUS_COLOURED : STATUS_PLAIN;
     usec now = clock_now();
-    figures_look(&figures, board, now);
-    request_give(request, request->json ? status_json(board, &figures, now)
-                                        : status_text(board, &figures, form, now));
+    figures_look(&figures, &view, now);
+    request_give(request, request->json ? status_json(&view, &figures, now)
+                                        : status_text(&view, &figures, form, now));
     figures_done(&figures);
 }
 
 void orders_deaths(struct master *master, struct request *request)
 {
-    const struct scoreboard *board = master->realm.spawner.board;
-    request_give(request, request->json ? deaths_json(board) : deaths_text(board));
+    const struct overview *overview = master->realm.spawner.boards.overview;
+    request_give(request, request->json ? deaths_json(overview) : deaths_text(overview));
 }
 
 void orders_ping(struct master *master, struct request *request)
@@ -394,8 +397,7 @@ void orders_ping(struct master *master, struct request *request)
 void orders_tell(struct master *master, struct request *request)
 {
     (void)request;
-    publish_realm(&master->publish, &master->realm, clock_now());
-    publish_tell(master->realm.spawner.board);
+    publish_tell(&master->realm);
 }
 
 bool orders_settled(struct master *master, struct request *request)

@@ -325,7 +325,7 @@ int plans_fit(const struct plans *plans, const struct realm *realm)
     if (births <= room)
         return 0;
     faults_add(plans->faults, plans->config->file, 0,
-               "%d new workers, and the scoreboard has room for %d: wait until old ones are done "
+               "%d new workers, and there is room for %d: wait until old ones are done "
                "with their connections",
                births, room);
     return -1;

@@ -50,7 +50,7 @@ int plans_make(struct plans *plans, const struct realm *realm);
 /* Of a plan that changes nothing: has a pool's workers replaced all the same. */
 void plans_renew(struct plans *plans, const struct pool *pool);
 
-/* Whether the scoreboard has room for all that it makes of workers. 0; or -1 with the fault noted. */
+/* Whether there is room for all that it makes of workers. 0; or -1 with the fault noted. */
 int plans_fit(const struct plans *plans, const struct realm *realm);
 
 /* Tells it, a line a pool and a listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static struct pool *make(int place, struct config *config, const struct pool_config *conf,
                          unsigned generation)
@@ -16,7 +17,7 @@ static struct pool *make(int place, struct config *config, const struct pool_con
     if (!pool)
         return NULL;
     snprintf(pool->name, sizeof pool->name, "%s", conf->name);
-    pool->board_pool = place;
+    resources_init(&pool->resources, place);
     pool->config = config;
     pool->conf = conf;
     pool->generation = generation;
@@ -27,30 +28,47 @@ static struct pool *make(int place, struct config *config, const struct pool_con
 struct pool *pool_new(struct spawner *spawner, struct config *config,
                       const struct pool_config *conf, unsigned generation)
 {
-    return make(scoreboard_add_pool(spawner->board, conf->name), config, conf, generation);
+    return make(overview_add_pool(spawner->boards.overview, conf->name), config, conf, generation);
 }
 
 void pool_save(const struct pool *pool, struct state_pool *saved)
 {
     *saved = (struct state_pool){
-        .place = pool->board_pool,
+        .place = pool->resources.place,
         .generation = pool->generation,
         .workers = pool_target(pool),
         .graceful_timeout = pool->conf->graceful_timeout,
         .request_timeout = pool->conf->request_timeout,
         .drained = pool->drained,
         .removed = pool->removed,
+        .limits_fd = pool->resources.limits_fd,
+        .limits_layout = limits_layout(),
     };
     snprintf(saved->name, sizeof saved->name, "%s", pool->name);
     snprintf(saved->handler, sizeof saved->handler, "%s", pool->conf->handler->name);
 }
 
-struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
-                        const struct pool_config *conf)
+/* Limits that are laid out otherwise are made anew, with nothing held. */
+static void adopt_limits(struct resources *resources, const struct state_pool *saved)
 {
-    struct pool *pool = make((int)saved->place, config, conf, (unsigned)saved->generation);
+    int fd = (int)saved->limits_fd;
+    if (fd <= STDERR_FILENO)
+        return;
+    resources->limits = saved->limits_layout == limits_layout() ? limits_map(fd) : NULL;
+    if (resources->limits)
+        resources->limits_fd = fd;
+    else
+        close(fd);
+}
+
+struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
+                        struct config *config, const struct pool_config *conf)
+{
+    int place = overview_add_pool(spawner->boards.overview, saved->name);
+    struct pool *pool = make(place, config, conf, (unsigned)saved->generation);
     if (!pool)
         return NULL;
+    adopt_limits(&pool->resources, saved);
     pool->drained = saved->drained;
     pool->removed = saved->removed;
     pool->carried = true;
@@ -60,7 +78,8 @@ struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
 void pool_free(struct spawner *spawner, struct pool *pool)
 {
     doorbell_unwatch(&pool->load.doorbell);
-    scoreboard_remove_pool(spawner->board, pool->board_pool);
+    overview_remove_pool(spawner->boards.overview, pool->resources.place);
+    resources_free(&pool->resources);
     config_unref(pool->config);
     free(pool->listeners);
     munmap(pool, sizeof *pool);
@@ -86,6 +105,7 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
     pool->drained = false;
     pool->on_trial = false;
     pool->carried = false;
+    pool_touch(pool);
 }
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
@@ -98,6 +118,7 @@ void pool_remove(struct pool *pool)
 {
     doorbell_unwatch(&pool->load.doorbell);
     pool->removed = true;
+    pool_touch(pool);
 }
 
 bool pool_is_current(const struct pool *pool, const struct worker *worker)
@@ -114,6 +135,22 @@ static void count_current(struct census *census, const struct worker *worker)
         return;
     census->ready++;
     census->busy += spawn_is_busy(worker);
+}
+
+struct board *pool_board(const struct pool *pool)
+{
+    struct board *board = pool->resources.boards;
+    while (board && board->generation != pool->generation)
+        board = board->next;
+    return board;
+}
+
+bool pool_is_empty(const struct pool *pool)
+{
+    const struct group *group = pool->resources.groups.first;
+    while (group && group->stuck)
+        group = group->next;
+    return !pool->ring.first && !group;
 }
 
 struct census pool_census(const struct pool *pool)
@@ -151,13 +188,12 @@ bool pool_is_rolled(const struct pool *pool, const struct census *census)
     return census->settled >= pool_target(pool) && (census->outdated == 0 || failed);
 }
 
-static struct worker *append(struct pool *pool, struct spawner *spawner, struct worker *worker,
-                             bool polls)
+static struct worker *append(struct pool *pool, struct worker *worker, bool polls)
 {
     if (worker) {
         pool->programs = pool->programs || spawn_becomes(worker);
         worker->polls = polls;
-        ring_join(&pool->ring, spawner, worker);
+        ring_join(&pool->ring, worker);
     }
     return worker;
 }
@@ -165,10 +201,10 @@ static struct worker *append(struct pool *pool, struct spawner *spawner, struct 
 static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
                                  const struct pool_config *conf, unsigned generation, bool polls)
 {
-    struct worker *worker = spawn_prepare(spawner, pool->board_pool, config, conf, generation);
+    struct worker *worker = spawn_prepare(spawner, &pool->resources, config, conf, generation);
     if (worker && spawn_becomes(worker))
         worker->number = ring_free_number(&pool->ring, generation);
-    return append(pool, spawner, worker, polls);
+    return append(pool, worker, polls);
 }
 
 struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner)
@@ -179,8 +215,11 @@ struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner)
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf)
 {
-    struct worker *worker = spawn_adopt(spawner, saved, config, conf, &pool->rate);
-    return append(pool, spawner, worker, pool->polls) != NULL;
+    struct board *board =
+        resources_board(&pool->resources, &spawner->boards, (unsigned)saved->generation);
+    struct worker *worker =
+        board ? spawn_adopt(spawner, saved, &pool->resources, board, config, conf) : NULL;
+    return append(pool, worker, pool->polls) != NULL;
 }
 
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
@@ -190,10 +229,11 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
     struct worker *worker =
         add_worker(pool, spawner, config, conf, generation, pool_polls(conf, count));
     if (!worker)
-        return -ENOMEM;
+        return -errno;
     worker->role = ROLE_CANARY;
     pool->trouble[0] = '\0';
-    return spawn_fork(spawner, worker, listeners, count, &pool->rate);
+    pool_touch(pool);
+    return spawn_fork(spawner, worker, listeners, count);
 }
 
 void pool_promote_canaries(struct pool *pool)
@@ -201,6 +241,7 @@ void pool_promote_canaries(struct pool *pool)
     for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             w->role = ROLE_ACTIVE;
+    pool_touch(pool);
 }
 
 void pool_retire(const struct pool *pool, struct worker *worker)
@@ -214,14 +255,7 @@ void pool_dismiss_canaries(struct pool *pool)
     for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             pool_retire(pool, w);
-}
-
-struct worker *pool_find(const struct pool *pool, pid_t pid)
-{
-    struct worker *worker = pool->ring.first;
-    while (worker && worker->pid != pid)
-        worker = worker->next;
-    return worker;
+    pool_touch(pool);
 }
 
 void pool_stop(struct pool *pool, usec now)
@@ -232,6 +266,7 @@ void pool_stop(struct pool *pool, usec now)
         return;
     }
     pool->removed = true;
+    pool_touch(pool);
     for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_retire(w, deadline);
 }
@@ -239,6 +274,8 @@ void pool_stop(struct pool *pool, usec now)
 void pool_stop_now(struct pool *pool, usec now)
 {
     pool->removed = true;
+    pool_touch(pool);
+    groups_kill(&pool->resources.groups, now);
     for (struct worker *w = pool->ring.first; w; w = w->next)
         ending_stop(w, now);
 }

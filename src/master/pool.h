@@ -25,11 +25,12 @@ enum {
 struct pool {
     struct pool *next;
     char name[POOL_NAME_MAX + 1];
-    int board_pool; /* its place in the scoreboard */
+    struct resources resources; /* that its workers share */
+    usec due;                   /* when it must be looked at, whatever happens */
 
     struct config *config; /* counted: that in which `conf` lies */
     const struct pool_config *conf;
-    const struct pool_config *shown; /* whose size stands in the scoreboard */
+    const struct pool_config *shown; /* whose size is shown */
     unsigned generation;             /* workers of an earlier one are outdated */
     struct listener **listeners;
     int listener_count;
@@ -40,6 +41,8 @@ struct pool {
 
     struct load load; /* where its size follows it */
 
+    int ready, retiring; /* workers, when it was last looked at */
+
     int extra;     /* workers more than configured, by TTIN and TTOU; may be negative */
     bool on_trial; /* a new pool whose canary is not ready yet: no worker but that */
     bool drained;  /* by WINCH: no worker, the sockets stay */
@@ -48,8 +51,7 @@ struct pool {
                       no worker can be forked of it */
 
     struct ring ring; /* its workers */
-    struct lines_rate rate;
-    struct log_rate fork_failures, full_board;
+    struct log_rate fork_failures, no_seat;
     char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker could not start; empty: none */
 };
 
@@ -73,12 +75,19 @@ struct pool *pool_new(struct spawner *spawner, struct config *config,
 /* For the program that replaces us, and in it: what `pool_save` said makes a pool again, without
  * its workers, of a configuration that says as much. */
 void pool_save(const struct pool *pool, struct state_pool *saved);
-struct pool *pool_adopt(const struct state_pool *saved, struct config *config,
-                        const struct pool_config *conf);
+struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
+                        struct config *config, const struct pool_config *conf);
 
-/* Takes one of its workers over, under a `conf` of its own. False where it can't be. */
+/* Takes one of its workers over, under a `conf` of its own. False where it can't be: then the pool has
+ * no scoreboard of its generation, or no memory is left. */
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf);
+
+/* Something happened to it: it is looked at in this round. */
+static inline void pool_touch(struct pool *pool)
+{
+    pool->resources.changed = true;
+}
 
 /* It must have no worker. */
 void pool_free(struct spawner *spawner, struct pool *pool);
@@ -89,6 +98,13 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
                     unsigned generation, struct listener **listeners, int count);
 
 struct census pool_census(const struct pool *pool);
+
+/* The scoreboard of the generation in force; NULL: none of its workers was born yet. */
+struct board *pool_board(const struct pool *pool);
+
+/* Whether nothing is left of it: no worker, and no process that one left and that can be ended. */
+bool pool_is_empty(const struct pool *pool);
+
 /* Whether workers of this configuration wait in epoll. */
 bool pool_polls(const struct pool_config *conf, int listener_count);
 
@@ -109,9 +125,6 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
 /* The canary's generation is in force: it is a worker like others. Or it never will be. */
 void pool_promote_canaries(struct pool *pool);
 void pool_dismiss_canaries(struct pool *pool);
-
-/* Whom a pid belongs to; NULL: nobody here. */
-struct worker *pool_find(const struct pool *pool, pid_t pid);
 
 /* Whether a worker is of the generation in force, and goes on. */
 bool pool_is_current(const struct pool *pool, const struct worker *worker);

@@ -22,8 +22,9 @@ static enum pool_state state_of(const struct pool *pool, const struct census *ce
     return census->ready < pool_target(pool) ? POOL_STARTING : POOL_SERVING;
 }
 
-static void publish_pool(const struct pool *pool, struct scoreboard_pool *out, usec now)
+void publish_pool(struct publish *publish, const struct realm *realm, struct pool *pool, usec now)
 {
+    struct overview_pool *out = &realm->spawner.boards.overview->pools[pool->resources.place];
     struct census census = pool_census(pool);
     enum pool_state state = state_of(pool, &census);
     bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
@@ -40,16 +41,19 @@ static void publish_pool(const struct pool *pool, struct scoreboard_pool *out, u
     out->target = pool_target(pool);
     if (pool->conf->workers > 0) /* a fixed size */
         out->min_workers = out->max_workers = pool->conf->workers + pool->extra;
+    pool->ready = census.ready;
+    pool->retiring = census.retiring + census.outdated;
+    publish->changed = true;
 }
 
 /* Returns where the list ends. */
-static int publish_listeners_of(const struct pool *pool, struct scoreboard *board, int at)
+static int publish_listeners_of(const struct pool *pool, struct overview *overview, int at)
 {
     for (int i = 0; i < pool->listener_count && at < SCOREBOARD_LISTENERS; i++, at++) {
         const struct listener *listener = pool->listeners[i];
-        struct scoreboard_listener *out = &board->listeners[at];
+        struct overview_listener *out = &overview->listeners[at];
         struct stat socket;
-        out->pool = (uint32_t)pool->board_pool;
+        out->pool = (uint32_t)pool->resources.place;
         out->inode = fstat(listener->fd, &socket) == 0 ? socket.st_ino : 0;
         out->backlog = pool->conf->backlog;
         snprintf(out->text, sizeof out->text, "%s", listener->text);
@@ -61,62 +65,61 @@ static int publish_listeners_of(const struct pool *pool, struct scoreboard *boar
 /* A removed pool's are closed, and in a stop everybody's. */
 static void publish_listeners(const struct realm *realm)
 {
-    struct scoreboard *board = realm->spawner.board;
+    struct overview *overview = realm->spawner.boards.overview;
     int at = 0;
     for (const struct pool *pool = realm->pools; pool && realm->listeners; pool = pool->next)
         if (!pool->removed && !pool->on_trial)
-            at = publish_listeners_of(pool, board, at);
-    for (uint32_t i = (uint32_t)at; i < board->listeners_end && i < SCOREBOARD_LISTENERS; i++)
-        board->listeners[i].used = 0;
-    board->listeners_end = (uint32_t)at;
+            at = publish_listeners_of(pool, overview, at);
+    for (uint32_t i = (uint32_t)at; i < overview->listeners_end; i++)
+        overview->listeners[i].used = 0;
+    overview->listeners_end = (uint32_t)at;
 }
 
-void publish_realm(struct publish *publish, const struct realm *realm, usec now)
+void publish_realm(struct publish *publish, const struct realm *realm)
 {
-    struct scoreboard *board = realm->spawner.board;
-    for (const struct pool *pool = realm->pools; pool; pool = pool->next)
-        publish_pool(pool, &board->pools[pool->board_pool], now);
-    if (publish->generation == realm->generation && (realm->listeners || !board->listeners_end))
+    struct overview *overview = realm->spawner.boards.overview;
+    if (publish->generation == realm->generation && (realm->listeners || !overview->listeners_end))
         return;
     publish_listeners(realm);
-    snprintf(board->release, sizeof board->release, "%s", PREFORKD_VERSION);
-    board->generation = publish->generation = realm->generation;
+    snprintf(overview->release, sizeof overview->release, "%s", PREFORKD_VERSION);
+    overview->generation = publish->generation = realm->generation;
 }
 
-static void print_status(const struct scoreboard *board, char *text, size_t size)
+static void print_status(const struct realm *realm, char *text, size_t size)
 {
-    struct snapshot *snapshot = snapshot_take(board, NULL);
+    const struct overview *overview = realm->spawner.boards.overview;
     int retiring = 0;
     size_t at = 0;
     text[0] = '\0';
-    for (int i = 0; snapshot && i < snapshot->count; i++) {
-        const struct snapshot_pool *pool = &snapshot->pools[i];
-        retiring += pool->used ? pool->retiring : 0;
-        if (!pool->used || pool->state == POOL_REMOVED || at >= size)
+    for (const struct pool *pool = realm->pools; pool; pool = pool->next) {
+        retiring += pool->retiring;
+        if (pool->removed || at >= size)
             continue;
+        bool degraded = overview->pools[pool->resources.place].state == POOL_DEGRADED;
         at += (size_t)snprintf(text + at, size - at, "%s%s %d/%d%s", at ? ", " : "", pool->name,
-                               snapshot_ready(pool), pool->target,
-                               pool->state == POOL_DEGRADED ? " degraded" : "");
+                               pool->ready, pool_target(pool), degraded ? " degraded" : "");
     }
-    if (snapshot && at < size)
+    if (at < size)
         snprintf(text + at, size - at, " workers ready, %d retiring", retiring);
-    free(snapshot);
 }
 
-void publish_ready(struct publish *publish, const struct scoreboard *board, usec now)
+void publish_ready(struct publish *publish, const struct realm *realm, usec now)
 {
-    print_status(board, publish->said, sizeof publish->said);
+    print_status(realm, publish->said, sizeof publish->said);
     publish->looked_at = now;
     sysd_notify("READY=1\nSTATUS=%s", publish->said);
 }
 
-usec publish_status(struct publish *publish, const struct scoreboard *board, usec now)
+usec publish_status(struct publish *publish, const struct realm *realm, usec now)
 {
     char text[sizeof publish->said];
+    if (!publish->changed)
+        return USEC_NEVER;
     if (now < publish->looked_at + USEC_SECOND)
         return publish->looked_at + USEC_SECOND;
-    print_status(board, text, sizeof text);
+    print_status(realm, text, sizeof text);
     publish->looked_at = now;
+    publish->changed = false;
     if (strcmp(text, publish->said) == 0)
         return USEC_NEVER;
     memcpy(publish->said, text, sizeof text);
@@ -137,9 +140,10 @@ static void tell_pool(const struct snapshot_pool *pool)
                accepted, served);
 }
 
-void publish_tell(const struct scoreboard *board)
+void publish_tell(struct realm *realm)
 {
-    struct snapshot *snapshot = snapshot_take(board, NULL);
+    const struct view view = boards_view(&realm->spawner.boards);
+    struct snapshot *snapshot = snapshot_take(&view, NULL);
     for (int i = 0; snapshot && i < snapshot->count; i++)
         if (snapshot->pools[i].used)
             tell_pool(&snapshot->pools[i]);

@@ -23,7 +23,7 @@ void realm_sweep(struct realm *realm)
     struct pool **at = &realm->pools;
     while (*at) {
         struct pool *pool = *at;
-        if (!pool->removed || pool->ring.first) {
+        if (!pool->removed || !pool_is_empty(pool)) {
             at = &pool->next;
             continue;
         }

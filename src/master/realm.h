@@ -29,7 +29,7 @@ void realm_append(struct realm *realm, struct pool *pool);
 /* Frees removed pools whose last worker is gone. */
 void realm_sweep(struct realm *realm);
 
-/* How many more workers the scoreboard has room for. */
+/* How many more workers there is room for. */
 int realm_room(const struct realm *realm);
 
 /* Closes the pools' sockets: the daemon stops. The control socket stays till the end. */

@@ -25,7 +25,11 @@ static const char *const job_words[] = {
 int reload_first(struct reload *reload, struct realm *realm, struct config *config)
 {
     *reload = (struct reload){.plans = {.config = config, .faults = &config->faults}};
-    realm->listeners = store_take(config);
+    struct listener **end =
+        &realm->listeners; /* behind those that we have from the program before */
+    while (*end)
+        end = &(*end)->next;
+    *end = store_take(config);
     if (plans_make(&reload->plans, realm) != 0 || commit_add_pools(realm, &reload->plans, 1) != 0) {
         plans_abandon(&reload->plans, realm);
         return -1;
@@ -98,7 +102,7 @@ static void tell_line(void *owner, bool changes, const char *line)
         scroll_print(&result_of(reload, reload->job.number)->said, "%s\n", line);
 }
 
-/* What stands in the scoreboard for those who ask later. */
+/* What stands in the overview for those who ask later. */
 static void record(const struct reload *reload, const struct realm *realm,
                    const struct faults *faults)
 {
@@ -106,7 +110,7 @@ static void record(const struct reload *reload, const struct realm *realm,
     if (faults && faults->first)
         snprintf(why, sizeof why, "%s: %s", fault_place(faults->first, place), faults->first->text);
     if (reload->job.kind == JOB_RELOAD)
-        scoreboard_note_reload(realm->spawner.board, faults ? why : NULL);
+        overview_note_reload(realm->spawner.boards.overview, faults ? why : NULL);
 }
 
 /* Its ends. */

@@ -1,6 +1,5 @@
 /*
- * ring - a pool's workers as a list of the master's and, closed, as the ring of their slots, which
- * workers walk.
+ * ring - a pool's workers, in a list.
  *
  * Called by: pool, keeper.
  * Runs in:   the master.
@@ -11,15 +10,14 @@
 #include "spawn.h"
 
 struct ring {
-    struct worker *first; /* from it on by `next`; NULL: nobody */
-    struct worker *last;
+    struct worker *first; /* from it on by `next`; NULL: there is none */
 };
 
-/* Whoever comes stands first. */
-void ring_join(struct ring *ring, const struct spawner *spawner, struct worker *worker);
+/* The latest stands first. */
+void ring_join(struct ring *ring, struct worker *worker);
 
-/* `at` is what points to it: the ring's first, or the worker before it. */
-void ring_leave(struct ring *ring, struct worker **at);
+/* `at` is what points to it: the list's first, or the worker before it. */
+void ring_leave(struct worker **at);
 
 /* The lowest number that no other worker of the generation has which is to stay: so N programs have 0
  * to N-1, and a program's successor has its number. */

@@ -18,10 +18,9 @@
 /* In the log, a second; what can't be told now is told at the next look. */
 enum { LINES_MOST = 20 };
 
-_Static_assert((int)PROCESS_COMMAND == (int)SCOREBOARD_COMMAND,
-               "a name has room in the scoreboard");
+_Static_assert((int)PROCESS_COMMAND == (int)SCOREBOARD_COMMAND, "a name has room in the overview");
 
-/* Entries. Whose one is, is for the master alone to say: workers can write what is shown. */
+/* Entries. Whose one is, is kept beside them. */
 
 static bool is_taken(const struct spawner *spawner, int entry)
 {
@@ -46,7 +45,7 @@ static void give_entry(struct worker *worker)
     if (!worker->slow)
         return;
     worker->slow = 0;
-    worker->slot->slow = 0;
+    worker->shown->slow = 0;
 }
 
 /* Looking. */
@@ -137,16 +136,16 @@ static void find_children(struct slow *slow)
     }
 }
 
-static void show(struct scoreboard *board, struct worker *worker, const struct slow *slow)
+static void show(struct overview *overview, struct worker *worker, const struct slow *slow)
 {
-    struct slow *entry = &board->slow[worker->slow - 1];
+    struct slow *entry = &overview->slow[worker->slow - 1];
     size_t behind = sizeof entry->turn;
     uint64_t turn = entry->turn | 1;
     atomic_store_explicit(&entry->turn, turn, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     memcpy((char *)entry + behind, (const char *)slow + behind, sizeof *entry - behind);
     atomic_store_explicit(&entry->turn, turn + 1, memory_order_release);
-    worker->slot->slow = (uint32_t)worker->slow;
+    worker->shown->slow = (uint32_t)worker->slow;
 }
 
 /* Telling. */
@@ -205,17 +204,17 @@ static void look(struct worker *worker, struct spawner *spawner, usec since, use
     measure(worker, &slow, &stat, first);
     locate(&slow);
     find_children(&slow);
-    if (worker->slot->since != since) /* it is over: this was the next one's */
+    if (spawn_since(worker, now) != since) /* it is over: this was the next one's */
         return;
-    show(spawner->board, worker, &slow);
+    show(spawner->boards.overview, worker, &slow);
     tell(worker, spawner, &slow, now);
 }
 
 usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, usec now)
 {
-    usec since = worker->slot->since;
+    usec since = spawn_since(worker, now);
     bool busy = spawn_is_ready(worker) && spawn_is_busy(worker);
-    usec lasts = busy ? snapshot_span(since, now) : 0; /* its word: it may name any time */
+    usec lasts = busy ? snapshot_span(since, now) : 0;
     if (lasts < threshold) {
         give_entry(worker);
         return now + threshold - lasts;

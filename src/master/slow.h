@@ -2,7 +2,7 @@
  * slow - what a request that takes longer than slow_threshold is at, seen from outside: for any
  * language, and without its help.
  *
- * Owns:      the entries of the slow in the scoreboard. There are few: while all are taken, further
+ * Owns:      the entries of the slow in the overview. There are few: while all are taken, further
  *            slow requests are not looked into.
  * Knows not: request_timeout, and what is done about a late one (ending).
  * Called by: keeper.

@@ -2,11 +2,11 @@
 
 #include "../base/arena.h"
 #include "../base/fd.h"
-#include "../base/launch.h"
+#include "../base/log.h"
 #include "../shared/exitcode.h"
-#include "../shared/sources.h"
 #include "../worker/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,34 +17,98 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TABLE_SIZE = SCOREBOARD_SLOTS * sizeof(struct worker) };
+enum {
+    TABLE_SIZE = SCOREBOARD_SLOTS * sizeof(struct worker),
+    PIDS = 1 << 22, /* the most that there can be (proc(5), pid_max) */
+    PIDS_SIZE = PIDS * sizeof(uint32_t),
+};
 
-int spawn_open(struct spawner *spawner)
+int spawn_open(struct spawner *spawner, struct loop *loop)
 {
     worker_prepare();
+    spawner->loop = loop;
+    int error = boards_open(&spawner->boards, loop);
+    if (error)
+        return error;
     spawner->workers = arena_unforked(TABLE_SIZE);
-    return spawner->workers ? 0 : -errno;
+    spawner->by_pid = spawner->workers ? arena_unforked(PIDS_SIZE) : NULL;
+    return spawner->by_pid ? 0 : -errno;
 }
 
 void spawn_close(struct spawner *spawner)
 {
     if (spawner->workers)
         munmap(spawner->workers, TABLE_SIZE);
+    if (spawner->by_pid)
+        munmap(spawner->by_pid, PIDS_SIZE);
+    boards_close(&spawner->boards);
 }
 
-struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct config *config,
-                             const struct pool_config *conf, unsigned generation)
+struct worker *spawn_find(const struct spawner *spawner, pid_t pid)
+{
+    uint32_t number = pid > 0 && pid < PIDS ? spawner->by_pid[pid] : 0;
+    return number ? &spawner->workers[number - 1] : NULL;
+}
+
+static void note_pid(struct spawner *spawner, const struct worker *worker, pid_t pid, bool lives)
+{
+    if (pid > 0 && pid < PIDS)
+        spawner->by_pid[pid] = lives ? (uint32_t)spawn_number(spawner, worker) + 1 : 0;
+}
+
+static void show_worker(struct spawner *spawner, const struct worker *worker)
+{
+    struct overview *overview = spawner->boards.overview;
+    uint32_t number = (uint32_t)spawn_number(spawner, worker);
+    struct overview_worker *shown = worker->shown;
+    shown->pool = (uint32_t)worker->resources->place;
+    shown->seat = worker->seat;
+    shown->board = worker->board->number;
+    shown->serial = worker->board->serial;
+    shown->generation = worker->generation;
+    shown->born = worker->born;
+    shown->slow = 0;
+    shown->pid = worker->pid;
+    shown->retiring = worker->role == ROLE_RETIRING;
+    shown->state = worker->pid ? SLOT_STARTING : SLOT_WAITING;
+    if (overview->workers_end <= number)
+        overview->workers_end = number + 1;
+}
+
+static void clear_slot(struct slot *slot)
+{
+    memset(slot, 0, sizeof *slot);
+    slot->state = SLOT_WAITING;
+}
+
+static struct worker *free_worker(struct spawner *spawner)
 {
     int number = spawner->lowest_free;
     while (number < SCOREBOARD_SLOTS && spawner->workers[number].slot)
         number++;
     spawner->lowest_free = number;
-    if (number == SCOREBOARD_SLOTS)
+    return number < SCOREBOARD_SLOTS ? &spawner->workers[number] : NULL;
+}
+
+struct worker *spawn_prepare(struct spawner *spawner, struct resources *resources,
+                             struct config *config, const struct pool_config *conf,
+                             unsigned generation)
+{
+    struct worker *worker = free_worker(spawner);
+    struct board *board = resources_board(resources, &spawner->boards, generation);
+    if (!board || resources_open_limits(resources, conf) != 0)
         return NULL;
-    struct worker *worker = &spawner->workers[number];
+    int seat = worker ? resources_take_seat(resources) : -1;
+    if (seat < 0) {
+        errno = ENOSPC;
+        return NULL;
+    }
     *worker = (struct worker){
-        .slot = scoreboard_take(spawner->board, number, board_pool),
-        .board_pool = board_pool,
+        .slot = &board->map->slots[seat],
+        .shown = &spawner->boards.overview->workers[worker - spawner->workers],
+        .resources = resources,
+        .board = board,
+        .seat = (uint32_t)seat,
         .config = config,
         .conf = conf,
         .generation = generation,
@@ -53,6 +117,10 @@ struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct con
         .lines.watch.fd = -1,
         .mourned = true,
     };
+    board->workers++;
+    resources_extend(resources, board, worker->seat);
+    clear_slot(worker->slot);
+    show_worker(spawner, worker);
     config_ref(config);
     return worker;
 }
@@ -60,9 +128,11 @@ struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct con
 void spawn_save(const struct spawner *spawner, const struct worker *worker,
                 struct state_worker *saved)
 {
+    const struct slot *slot = worker->slot;
+    (void)spawner;
     *saved = (struct state_worker){
-        .slot = spawn_number(spawner, worker),
-        .place = worker->board_pool,
+        .seat = worker->seat,
+        .place = worker->resources->place,
         .pid = worker->pid,
         .generation = worker->generation,
         .role = worker->role,
@@ -73,8 +143,6 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .cause = worker->cause,
         .next_signal = worker->next_signal,
         .deadline = worker->deadline,
-        .overdue_program = worker->overdue_program,
-        .program_deadline = worker->program_deadline,
         .error_fd = worker->lines.watch.fd,
         .stop_signal = worker->terms.stop_signal,
         .notify_fd = worker->notify ? worker->notify->watch.fd : -1,
@@ -82,6 +150,9 @@ void spawn_save(const struct spawner *spawner, const struct worker *worker,
         .alive_at = worker->notify ? worker->notify->alive_at : 0,
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
+        .was_ready = worker->pid && slot->ready,
+        .slow_told = worker->slow_told,
+        .program = spawn_is_program(worker),
     };
     snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
 }
@@ -103,23 +174,32 @@ static void adopt_notify(const struct spawner *spawner, struct worker *worker,
     worker->notify->alive_at = saved->alive_at;
 }
 
-/* The program before has told of the request that it showed as slow. */
-static usec told_of(const struct scoreboard *board, const struct slot *slot)
+/* What is known of one whose scoreboard can't be read any more: that it is there, and whether it was
+ * ready. It finishes, and nothing else is asked of it. */
+static void fill_stand_in(const struct worker *worker, const struct state_worker *saved)
 {
-    uint32_t entry = slot->slow;
-    return entry && entry <= SCOREBOARD_SLOW ? board->slow[entry - 1].since : 0;
+    struct slot *slot = worker->slot;
+    slot->state = saved->was_ready ? SLOT_BUSY : SLOT_STARTING;
+    slot->ready = saved->was_ready != 0;
+    slot->since = saved->ready_at ? saved->ready_at : saved->born;
+    slot->program = saved->program ? (pid_t)saved->pid : 0;
 }
 
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
-                           struct config *config, const struct pool_config *conf,
-                           struct lines_rate *rate)
+                           struct resources *resources, struct board *board, struct config *config,
+                           const struct pool_config *conf)
 {
-    if (saved->slot >= SCOREBOARD_SLOTS || spawner->workers[saved->slot].slot)
+    struct worker *worker = free_worker(spawner);
+    if (!worker || saved->seat >= SCOREBOARD_SLOTS ||
+        (saved->pid && spawn_find(spawner, (pid_t)saved->pid)) ||
+        !resources_take_this_seat(resources, (uint32_t)saved->seat))
         return NULL;
-    struct worker *worker = &spawner->workers[saved->slot];
     *worker = (struct worker){
-        .slot = &spawner->board->slots[saved->slot],
-        .board_pool = (int)saved->place,
+        .slot = &board->map->slots[saved->seat],
+        .shown = &spawner->boards.overview->workers[worker - spawner->workers],
+        .resources = resources,
+        .board = board,
+        .seat = (uint32_t)saved->seat,
         .config = config,
         .conf = conf,
         .generation = (unsigned)saved->generation,
@@ -127,21 +207,24 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .pid = (pid_t)saved->pid,
         .born = saved->born,
         .ready_at = saved->ready_at,
-        .accepted_before = (uint64_t)saved->accepted,
-        .served_before = (uint64_t)saved->served,
+        .accepted_before = board->fd < 0 ? 0 : (uint64_t)saved->accepted,
+        .served_before = board->fd < 0 ? 0 : (uint64_t)saved->served,
         .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
         .cause = saved->cause < DEATH_CAUSES ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
-        .overdue_program = (pid_t)saved->overdue_program,
-        .program_deadline = saved->program_deadline,
+        .slow_told = saved->slow_told,
         .mourned = true,
     };
-    worker->slow_told = told_of(spawner->board, worker->slot);
-    worker->slot->slow = 0;
+    board->workers++;
+    if (board->fd < 0)
+        fill_stand_in(worker, saved);
+    resources_extend(resources, board, worker->seat);
+    show_worker(spawner, worker);
+    note_pid(spawner, worker, worker->pid, true);
     config_ref(config);
     adopt_notify(spawner, worker, saved);
-    lines_adopt(&worker->lines, spawner->loop, conf->name, rate, (int)saved->error_fd);
+    lines_adopt(&worker->lines, spawner->loop, conf->name, &resources->rate, (int)saved->error_fd);
     worker->lines.pid = worker->pid;
     snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
     return worker;
@@ -153,12 +236,45 @@ static void close_notify(struct worker *worker)
     worker->notify = NULL;
 }
 
+void spawn_tell_broken(const struct worker *worker, const char *what)
+{
+    const char *name = worker->conf->name;
+    if (worker->board->broken)
+        return;
+    worker->board->broken = true;
+    log_warning(
+        "pool %s: its scoreboard holds what its workers can't rightly have written: %s; what "
+        "is reported of this pool is not to be trusted until it is restarted pool=%s",
+        name, what, name);
+}
+
+/* What was counted in the slot goes over to the pool, but for what nobody can have counted. */
+static void settle_counts(struct spawner *spawner, const struct worker *worker)
+{
+    struct overview *overview = spawner->boards.overview;
+    struct slot_counts counts;
+    slot_read(worker->slot, &counts);
+    if (!slot_counts_possible(&counts, clock_now() - overview->started)) {
+        spawn_tell_broken(worker, "counts that are too large");
+        counts = (struct slot_counts){0};
+    }
+    overview_begin_move(overview);
+    overview_add_counts(&overview->pools[worker->resources->place].counts, &counts);
+    worker->shown->state = SLOT_FREE;
+    overview_end_move(overview);
+}
+
 void spawn_release(struct spawner *spawner, struct worker *worker)
 {
     int number = spawn_number(spawner, worker);
+    struct resources *resources = worker->resources;
     lines_close(&worker->lines);
     close_notify(worker);
-    scoreboard_give(spawner->board, number, worker->board_pool);
+    settle_counts(spawner, worker);
+    clear_slot(worker->slot);
+    worker->slot->state = SLOT_FREE;
+    resources_give_seat(resources, worker->seat);
+    worker->board->workers--;
     config_unref(worker->config);
     worker->slot = NULL;
     if (number < spawner->lowest_free)
@@ -172,14 +288,14 @@ _Static_assert(sizeof WORKER_TITLE_BEGIN + POOL_NAME_MAX + sizeof WORKER_TITLE_E
 static void begin_life(struct worker *worker, usec now)
 {
     struct slot *slot = worker->slot;
-    worker->born = slot->born = now;
+    worker->born = now;
     worker->ready_at = 0;
     worker->accepted_before = slot->accepted;
     worker->served_before = slot->served;
     worker->cause = DEATH_OWN;
     worker->out_of_memory = false;
     worker->mourned = true;
-    slot->generation = worker->generation;
+    worker->left_group = false;
     slot->ready = false;
     slot->program = 0;
     slot->peer.family = 0;
@@ -194,11 +310,14 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
 {
     birth->pool = worker->conf;
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
-    birth->board = spawner->board;
-    birth->slot = worker->slot;
     birth->master = spawner->master;
-    birth->board_pool = worker->board_pool;
-    birth->bell = spawner->bell;
+    birth->seat = worker->seat;
+    birth->board_fd = worker->board->fd;
+    birth->limits_fd = worker->resources->limits_fd;
+    birth->overview_fd = spawner->boards.overview_reader;
+    birth->boards_fd = -1;
+    birth->generation = worker->generation;
+    birth->bell = worker->board->wakeup.fd;
     birth->polls = worker->polls;
     birth->listener_count = count;
     birth->sockets = listeners;
@@ -226,77 +345,120 @@ static usec watchdog_of(const struct pool_config *conf)
     return told > 0 ? told : conf->ready_timeout * USEC_SECOND;
 }
 
-/* What is heard of it: its standard error, whose writing end this returns; and its notices. Or
- * -errno. */
-static int open_ears(const struct spawner *spawner, struct worker *worker, struct lines_rate *rate)
+static int open_notify(const struct spawner *spawner, struct worker *worker)
 {
-    int error_fd = lines_open(&worker->lines, spawner->loop, worker->conf->name, rate);
-    if (error_fd < 0 || !worker->terms.notifies)
-        return error_fd;
+    if (!worker->terms.notifies)
+        return 0;
     worker->notify = notify_open(spawner->loop, worker->conf->identity.uid, worker->slot->reason,
                                  sizeof worker->slot->reason);
-    if (!worker->notify) {
-        int error = -errno;
-        lines_close(&worker->lines);
-        close(error_fd);
-        return error;
-    }
+    if (!worker->notify)
+        return -errno;
+    worker->notify->changed = &worker->resources->changed;
     worker->notify->watchdog = watchdog_of(worker->conf);
-    return error_fd;
+    return 0;
 }
 
-int spawn_fork(const struct spawner *spawner, struct worker *worker,
-               struct listener *const *listeners, int listener_count, struct lines_rate *rate)
+static int open_reporter(struct spawner *spawner, struct worker *worker, int *fd)
+{
+    if (!handler_of(worker->conf->handler)->reads_board)
+        return 0;
+    worker->reporter = reporter_open(&spawner->boards, fd);
+    return worker->reporter ? 0 : -errno;
+}
+
+/* The ways between it and us: its standard error, whose writing end goes into *error_fd; its notices;
+ * a reporter's questions, whose other end goes into *boards_fd. 0 or -errno. */
+static int open_ways(struct spawner *spawner, struct worker *worker, int *error_fd, int *boards_fd)
+{
+    int fd =
+        lines_open(&worker->lines, spawner->loop, worker->conf->name, &worker->resources->rate);
+    if (fd < 0)
+        return fd;
+    *error_fd = fd;
+    int error = open_notify(spawner, worker);
+    return error ? error : open_reporter(spawner, worker, boards_fd);
+}
+
+static void close_reporter(struct worker *worker)
+{
+    reporter_close(worker->reporter);
+    worker->reporter = NULL;
+}
+
+/* It lives, or it could not be forked. */
+static void note_birth(struct spawner *spawner, struct worker *worker, pid_t pid, usec now)
+{
+    bool lives = pid > 0;
+    worker->pid = worker->lines.pid = lives ? pid : 0;
+    note_pid(spawner, worker, pid, lives);
+    if (worker->notify)
+        worker->notify->pid = worker->pid;
+    worker->next_signal = lives ? SIGKILL : 0;
+    worker->deadline = lives ? now + worker->conf->ready_timeout * USEC_SECOND : USEC_NEVER;
+    if (!lives) {
+        close_notify(worker);
+        close_reporter(worker);
+        worker->slot->state = SLOT_WAITING;
+    }
+    show_worker(spawner, worker);
+}
+
+int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
+               int listener_count)
 {
     struct worker_birth birth; /* on the page of stack that fork() writes to anyway */
     usec now = clock_now();
+    int error_fd __attribute__((cleanup(fd_cleanup))) = -1;
+    int boards_fd __attribute__((cleanup(fd_cleanup))) = -1;
     lines_close(&worker->lines); /* of the life before */
-    int error_fd = open_ears(spawner, worker, rate);
-    if (error_fd < 0)
-        return error_fd;
+    int error = open_ways(spawner, worker, &error_fd, &boards_fd);
     begin_life(worker, now);
+    if (error) {
+        lines_close(&worker->lines);
+        note_birth(spawner, worker, 0, now);
+        return error;
+    }
     give_birth(&birth, spawner, worker, listeners, listener_count);
     birth.error_fd = error_fd;
+    birth.boards_fd = boards_fd;
     pid_t pid = fork(); /* every signal that the master takes is blocked: see loop */
     if (pid == 0)
         worker_run(&birth);
-    int error = pid < 0 ? -errno : 0;
-    close(error_fd);
-    worker->pid = worker->lines.pid = error ? 0 : pid;
-    if (worker->notify)
-        worker->notify->pid = pid;
-    if (error)
-        close_notify(worker);
-    worker->slot->pid = worker->pid;
-    worker->next_signal = error ? 0 : SIGKILL;
-    worker->deadline = error ? USEC_NEVER : now + worker->conf->ready_timeout * USEC_SECOND;
-    if (error)
-        worker->slot->state = SLOT_WAITING;
+    error = pid < 0 ? -errno : 0;
+    note_birth(spawner, worker, pid, now);
     return error;
 }
 
-void spawn_tell_program(const struct worker *worker, pid_t group, int number)
+/* What the worker ran goes on without it. Of a program that it became, the processes that are left may
+ * finish as long as it might have; of one that it started the rest is killed, as the connection that
+ * it served is gone. */
+static void end_program(struct worker *worker, usec deadline, usec now)
 {
-    if (group > 1 && group != getpgrp())
-        launch_kill_group(worker->conf->identity.uid, group, number);
-}
-
-/* The program of a worker that was killed goes on without it: its group is in the slot. And of a
- * program that was told to end, what it started may not have. */
-static void end_program(struct worker *worker)
-{
+    usec grace = worker->conf->graceful_timeout * USEC_SECOND;
     pid_t group = worker->slot->program;
+    int signal = SIGKILL;
     worker->slot->program = 0;
-    spawn_tell_program(worker, group, SIGKILL);
-    if (worker->overdue_program != group)
-        spawn_tell_program(worker, worker->overdue_program, SIGKILL);
-    worker->overdue_program = 0;
+    if (worker->was_program) {
+        bool told = worker->role == ROLE_RETIRING;
+        bool killed = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
+        group = worker->lines.pid;
+        signal = told ? 0 : worker->terms.stop_signal;
+        deadline = killed ? now : told && deadline != USEC_NEVER ? deadline : now + grace;
+    } else {
+        deadline = now;
+    }
+    enum group_kind kind =
+        groups_end(&worker->resources->groups, worker->lines.pid, group, signal, deadline, now);
+    worker->left_group = kind == GROUP_OWN;
+    if (kind == GROUP_FOREIGN)
+        spawn_tell_broken(worker, "a process group that no worker of it runs");
 }
 
 void spawn_set_retiring(struct worker *worker)
 {
     worker->role = ROLE_RETIRING;
     worker->slot->retiring = 1;
+    worker->shown->retiring = 1;
 }
 
 bool spawn_is_program(const struct worker *worker)
@@ -324,24 +486,29 @@ static void note_life(struct worker *worker, const struct rusage *usage)
 
 /* Whoever reads meanwhile must not add what the process used to what the dead ones did, nor miss
  * it. */
-static void settle(struct scoreboard *board, struct worker *worker)
+static void settle(struct spawner *spawner, struct worker *worker)
 {
-    struct scoreboard_pool *pool = &board->pools[worker->board_pool];
-    scoreboard_begin_move(board);
+    struct overview *overview = spawner->boards.overview;
+    struct overview_pool *pool = &overview->pools[worker->resources->place];
+    overview_begin_move(overview);
     pool->cpu_user += worker->cpu_user;
     pool->cpu_system += worker->cpu_system;
-    worker->slot->pid = worker->pid = 0;
-    worker->slot->slow = 0;
+    worker->shown->pid = worker->pid = 0;
+    worker->shown->state = SLOT_WAITING;
+    worker->shown->slow = 0;
     worker->slow = 0;
-    scoreboard_end_move(board);
+    overview_end_move(overview);
 }
 
-void spawn_reaped(const struct spawner *spawner, struct worker *worker, int status,
+void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now)
 {
+    usec deadline = worker->deadline;
+    note_pid(spawner, worker, worker->pid, false);
+    worker->resources->changed = true;
     worker->status = status;
     worker->died = now;
-    worker->was_ready = worker->slot->ready;
+    worker->was_ready = worker->ready_at || worker->slot->ready;
     if (worker->was_ready && !worker->ready_at)
         worker->ready_at = now;
     worker->mourned = false;
@@ -349,11 +516,13 @@ void spawn_reaped(const struct spawner *spawner, struct worker *worker, int stat
     worker->deadline = USEC_NEVER;
     note_life(worker, usage);
     close_notify(worker);
-    end_program(worker);
+    close_reporter(worker);
+    end_program(worker, deadline, now);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
-    sources_forget(worker->slot);
+    if (worker->resources->limits)
+        sources_forget(worker->resources->limits, worker->seat);
     worker->slot->state = SLOT_WAITING;
-    settle(spawner->board, worker);
+    settle(spawner, worker);
 }
 
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline)
@@ -390,7 +559,13 @@ static const char *core_reason(const struct worker *worker)
 void spawn_obituary(const struct worker *worker, struct obituary *obituary)
 {
     const struct slot *slot = worker->slot;
+    uint64_t served = slot->served - worker->served_before;
+    usec age = worker->died - worker->born;
     int status = worker->status;
+    if (served > (uint64_t)age + USEC_SECOND) {
+        spawn_tell_broken(worker, "more connections than there can have been");
+        served = 0;
+    }
     bool asks_core =
         WIFSIGNALED(status) && !WCOREDUMP(status) && obituary_signal_dumps(WTERMSIG(status));
     *obituary = (struct obituary){
@@ -400,8 +575,8 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
         .status = status,
         .cause = worker->cause,
         .ready = worker->was_ready,
-        .served = slot->served - worker->served_before,
-        .age = worker->died - worker->born,
+        .served = served,
+        .age = age,
         .cpu_user = worker->cpu_user,
         .cpu_system = worker->cpu_system,
         .memory = worker->memory,
@@ -428,6 +603,12 @@ bool spawn_is_ready(const struct worker *worker)
 bool spawn_is_busy(const struct worker *worker)
 {
     return worker->pid && worker->slot->state == SLOT_BUSY;
+}
+
+usec spawn_since(const struct worker *worker, usec now)
+{
+    usec since = worker->slot->since;
+    return since < worker->born ? worker->born : since > now ? now : since;
 }
 
 bool spawn_has_accepted(const struct worker *worker)

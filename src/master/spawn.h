@@ -13,11 +13,10 @@
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "../shared/listener.h"
-#include "../shared/scoreboard.h"
 #include "backoff.h"
-#include "lines.h"
 #include "notify.h"
 #include "obituary.h"
+#include "resources.h"
 #include "state.h"
 
 struct rusage;
@@ -26,13 +25,13 @@ struct worker;
 /* What every birth needs of the master. */
 struct spawner {
     struct loop *loop;
-    struct scoreboard *board;
-    struct worker *workers; /* by slot; sparse, and not there in children: what the master goes on
+    struct boards boards;
+    struct worker *workers; /* by number; sparse, and not there in children: what the master goes on
                                writing would cost each of them a page of their own */
-    int bell;               /* an eventfd that workers ring when they are ready */
+    uint32_t *by_pid;       /* a living worker's number, plus 1; the same */
     pid_t master;
-    int lowest_free;                       /* no slot below it is free */
-    uint32_t slow_owners[SCOREBOARD_SLOW]; /* who has which entry of the slow: a slot, plus 1 */
+    int lowest_free;                       /* no number below it is free */
+    uint32_t slow_owners[SCOREBOARD_SLOW]; /* who has which entry of the slow: a number, plus 1 */
     usec slow_second;                      /* since when lines about them were counted, */
     int slow_lines;                        /* and how many there were */
     usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
@@ -46,9 +45,12 @@ enum worker_role {
 };
 
 struct worker {
-    struct worker *next; /* of its pool */
-    struct slot *slot;   /* NULL: the slot is free. That it is, is for the master alone to say. */
-    int board_pool;
+    struct worker *next;           /* of its pool */
+    struct slot *slot;             /* in its scoreboard; NULL: the number is free */
+    struct overview_worker *shown; /* what reporters see of it */
+    struct resources *resources;
+    struct board *board;
+    uint32_t seat; /* its slot, and its claim on the limits */
 
     struct config *config; /* counted: that under which it was forked, or is to be */
     const struct pool_config *conf;
@@ -66,8 +68,6 @@ struct worker {
     enum death_cause cause; /* what we did to end it */
     int next_signal;        /* sent at `deadline`, harder than the last; 0: none */
     usec deadline;
-    pid_t overdue_program; /* the process group that was told to end; 0: none */
-    usec program_deadline; /* and when it is killed */
 
     /* Its request, where that is slow: see master/slow. */
     int slow;                 /* the entry, plus 1; 0: none */
@@ -77,9 +77,10 @@ struct worker {
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
-    usec respawn_at;       /* of a dead one */
-    struct lines lines;    /* keeps the pid of the dead */
-    struct notify *notify; /* of a living program that says when it is ready; else NULL */
+    usec respawn_at;           /* of a dead one */
+    struct lines lines;        /* keeps the pid of the dead */
+    struct reporter *reporter; /* of a living one that reports; else NULL */
+    struct notify *notify;     /* of a living program that says when it is ready; else NULL */
 
     /* Its death, from when it is reaped until it is told in the log. */
     bool mourned;
@@ -90,32 +91,37 @@ struct worker {
     int64_t memory;        /* peak, bytes */
     bool out_of_memory;    /* the kernel killed it for that */
     bool was_program;      /* it had become one */
+    bool left_group;       /* what it ran was not all gone */
     struct slot_peer peer; /* in hand; family 0: none */
 };
 
-/* Makes the table of workers for a scoreboard. 0 or -errno. */
-int spawn_open(struct spawner *spawner);
+/* Makes the overview and the table of workers. 0 or -errno. */
+int spawn_open(struct spawner *spawner, struct loop *loop);
 void spawn_close(struct spawner *spawner);
 
-/* Takes a slot for a worker of a pool's configuration, not yet born. NULL where there is no slot
- * left. */
-struct worker *spawn_prepare(struct spawner *spawner, int board_pool, struct config *config,
-                             const struct pool_config *conf, unsigned generation);
+/* Takes a number and a seat for a worker of a pool's configuration, not yet born. NULL with errno set:
+ * ENOSPC where there is none left. */
+struct worker *spawn_prepare(struct spawner *spawner, struct resources *resources,
+                             struct config *config, const struct pool_config *conf,
+                             unsigned generation);
 
-/* For the program that replaces us, and in it: the worker in its slot, as it was, of a configuration
- * that says as much. NULL where the slot is not free. One without a process is retiring, and dead. */
+/* For the program that replaces us, and in it: the worker in its seat, as it was, of a configuration
+ * that says as much. NULL where the seat is not free. One without a process is retiring, and dead. */
 void spawn_save(const struct spawner *spawner, const struct worker *worker,
                 struct state_worker *saved);
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
-                           struct config *config, const struct pool_config *conf,
-                           struct lines_rate *rate);
+                           struct resources *resources, struct board *board, struct config *config,
+                           const struct pool_config *conf);
 
-/* Gives the slot back. The worker must be dead. */
+/* Gives number and seat back. The worker must be dead; what it counted stays with the pool. */
 void spawn_release(struct spawner *spawner, struct worker *worker);
 
+/* Says once that a scoreboard holds what its workers can't rightly have written. */
+void spawn_tell_broken(const struct worker *worker, const char *what);
+
 /* Forks it. 0 or -errno. */
-int spawn_fork(const struct spawner *spawner, struct worker *worker,
-               struct listener *const *listeners, int listener_count, struct lines_rate *rate);
+int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
+               int listener_count);
 
 /* Whether it becomes a program, which it may have done already, and whether it has. */
 static inline bool spawn_becomes(const struct worker *worker)
@@ -131,22 +137,24 @@ void spawn_set_ready(struct worker *worker, usec now);
 void spawn_set_retiring(struct worker *worker);
 
 /* Notes that wait4(2) reported it; ends what it left running. What it used stays with its pool. */
-void spawn_reaped(const struct spawner *spawner, struct worker *worker, int status,
+void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now);
+
+/* Whom a pid belongs to; NULL: none that lives. */
+struct worker *spawn_find(const struct spawner *spawner, pid_t pid);
 
 /* Sends a signal to a live one, and notes when a harder one is due. */
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);
 
-/* Sends a signal to the process group of the program that it runs, with no more rights than the
- * worker had: which group that is, is the worker's word. */
-void spawn_tell_program(const struct worker *worker, pid_t group, int number);
-
 /* The facts of its death, for the log; texts point into the worker. */
 void spawn_obituary(const struct worker *worker, struct obituary *obituary);
 
-int spawn_number(const struct spawner *spawner, const struct worker *worker); /* of its slot */
+int spawn_number(const struct spawner *spawner, const struct worker *worker);
 bool spawn_is_ready(const struct worker *worker);
 bool spawn_is_busy(const struct worker *worker);
 bool spawn_has_accepted(const struct worker *worker); /* in this life */
+
+/* Since when it has been doing what it does: its word, made a time of its life. */
+usec spawn_since(const struct worker *worker, usec now);
 
 #endif

@@ -8,23 +8,23 @@
 /* It can't be late: to be alive for as long is sure to come, or not to. */
 static usec await_age(struct worker *worker, usec now)
 {
-    usec since = worker->slot->since; /* its word, from before */
-    usec due = (since > worker->born && since < now ? since : worker->born) + READY_AFTER;
+    usec due = spawn_since(worker, now) + READY_AFTER; /* its word, from before */
     if (worker->role != ROLE_RETIRING)
         worker->deadline = USEC_NEVER;
     if (due > now)
         return due;
     spawn_set_ready(worker, now);
-    return USEC_NEVER;
+    return now;
 }
 
 static usec await_ready(struct worker *worker, usec now)
 {
     if (!worker->notify)
         return await_age(worker, now);
-    if (worker->notify->ready)
-        spawn_set_ready(worker, now);
-    return USEC_NEVER;
+    if (!worker->notify->ready)
+        return USEC_NEVER;
+    spawn_set_ready(worker, now);
+    return now;
 }
 
 /* One that gave signs of life has to go on with it, at least until it is told to go. */

@@ -41,11 +41,13 @@ struct field {
 static const struct field daemon_fields[] = {
     TEXT(version),
     NUMBER(generation, 0, UINT_MAX, MUST),
-    NUMBER(board_fd, 3, INT_MAX, MUST),
-    NUMBER(board_version, 0, UINT_MAX, MUST),
-    NUMBER(slot_size, 0, INT_MAX, MUST),
-    NUMBER(board_size, 0, LLONG_MAX, MUST),
-    NUMBER(bell_fd, 3, INT_MAX, MUST),
+    NUMBER(started, 0, LLONG_MAX, MAY),
+    NUMBER(started_at, 0, LLONG_MAX, MAY),
+    NUMBER(reloads, 0, UINT_MAX, MAY),
+    NUMBER(reloads_refused, 0, UINT_MAX, MAY),
+    NUMBER(upgrades, 0, UINT_MAX, MAY),
+    NUMBER(reloaded, 0, LLONG_MAX, MAY),
+    TEXT(refusal),
     NUMBER(pidfile_fd, -1, INT_MAX, MUST),
     NUMBER(nofile, 0, LLONG_MAX, MAY),
     NUMBER(log_level, 0, 7, MUST),
@@ -88,28 +90,31 @@ static const struct field pool_fields[] = {
     NUMBER(request_timeout, 0, INT_MAX, MAY),
     NUMBER(drained, 0, 1, MAY),
     NUMBER(removed, 0, 1, MAY),
+    NUMBER(limits_fd, -1, INT_MAX, MAY),
+    NUMBER(limits_layout, 0, LLONG_MAX, MAY),
     FIELDS_END,
 };
 #undef FIELDS_OF
 
 #define FIELDS_OF state_worker
 static const struct field worker_fields[] = {
-    NUMBER(slot, 0, INT_MAX, MUST),
+    NUMBER(seat, 0, INT_MAX, MUST),
     NUMBER(place, 0, INT_MAX, MUST),
     NUMBER(pid, 0, INT_MAX, MUST),
     NUMBER(generation, 0, UINT_MAX, MUST),
     NUMBER(role, 0, 2, MUST),
     NUMBER(born, 0, LLONG_MAX, MAY),
     NUMBER(ready_at, 0, LLONG_MAX, MAY),
+    NUMBER(was_ready, 0, 1, MAY),
+    NUMBER(slow_told, 0, LLONG_MAX, MAY),
     NUMBER(accepted, LLONG_MIN, LLONG_MAX, MAY),
     NUMBER(served, LLONG_MIN, LLONG_MAX, MAY),
     NUMBER(cause, 0, INT_MAX, MAY),
     NUMBER(next_signal, 0, 64, MAY),
     NUMBER(deadline, 0, LLONG_MAX, MUST),
-    NUMBER(overdue_program, 0, INT_MAX, MAY),
-    NUMBER(program_deadline, 0, LLONG_MAX, MAY),
     NUMBER(error_fd, -1, INT_MAX, MUST),
     NUMBER(stop_signal, 0, 64, MAY),
+    NUMBER(program, 0, 1, MAY),
     NUMBER(notify_fd, -1, INT_MAX, MAY),
     NUMBER(watchdog, 0, LLONG_MAX, MAY),
     NUMBER(alive_at, 0, LLONG_MAX, MAY),
@@ -130,6 +135,66 @@ static const struct field caller_fields[] = {
 };
 #undef FIELDS_OF
 
+#define FIELDS_OF state_counts
+static const struct field counts_fields[] = {
+    NUMBER(place, 0, INT_MAX, MUST),
+    NUMBER(generation, 0, UINT_MAX, MUST),
+    NUMBER(retirements, 0, LLONG_MAX, MAY),
+    NUMBER(deaths, 0, LLONG_MAX, MAY),
+    NUMBER(cpu_user, 0, LLONG_MAX, MAY),
+    NUMBER(cpu_system, 0, LLONG_MAX, MAY),
+    NUMBER(accepted, 0, LLONG_MAX, MAY),
+    NUMBER(served, 0, LLONG_MAX, MAY),
+    NUMBER(errors, 0, LLONG_MAX, MAY),
+    NUMBER(bytes_in, 0, LLONG_MAX, MAY),
+    NUMBER(bytes_out, 0, LLONG_MAX, MAY),
+    TEXT(refused),
+    TEXT(service),
+    TEXT(wait),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_board
+static const struct field board_fields[] = {
+    NUMBER(place, 0, INT_MAX, MUST),    NUMBER(generation, 0, UINT_MAX, MUST),
+    NUMBER(fd, -1, INT_MAX, MUST),      NUMBER(wakeup_fd, -1, INT_MAX, MUST),
+    NUMBER(layout, 0, LLONG_MAX, MUST), FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_group
+static const struct field group_fields[] = {
+    NUMBER(place, 0, INT_MAX, MUST),      NUMBER(session, 2, INT_MAX, MUST),
+    NUMBER(number, 2, INT_MAX, MUST),     NUMBER(since, 0, LLONG_MAX, MUST),
+    NUMBER(deadline, 0, LLONG_MAX, MUST), FIELDS_END,
+};
+#undef FIELDS_OF
+
+#define FIELDS_OF state_death
+static const struct field death_fields[] = {
+    NUMBER(number, 1, LLONG_MAX, MUST),
+    NUMBER(when, 0, LLONG_MAX, MAY),
+    NUMBER(pid, 0, INT_MAX, MAY),
+    NUMBER(generation, 0, UINT_MAX, MAY),
+    NUMBER(status, INT_MIN, INT_MAX, MAY),
+    NUMBER(cause, 0, INT_MAX, MAY),
+    NUMBER(age, 0, LLONG_MAX, MAY),
+    NUMBER(served, 0, LLONG_MAX, MAY),
+    NUMBER(cpu_user, 0, LLONG_MAX, MAY),
+    NUMBER(cpu_system, 0, LLONG_MAX, MAY),
+    NUMBER(memory, 0, LLONG_MAX, MAY),
+    NUMBER(was_ready, 0, 1, MAY),
+    NUMBER(out_of_memory, 0, 1, MAY),
+    TEXT(pool),
+    TEXT(why),
+    TEXT(core),
+    TEXT(last),
+    TEXT(peer),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
 static const struct kind {
     const char *word;
     size_t size;
@@ -142,6 +207,10 @@ static const struct kind {
     [STATE_WORKER] = {"worker", sizeof(struct state_worker), worker_fields},
     [STATE_CONTROL] = {"control", sizeof(struct state_listener), listener_fields},
     [STATE_CALLER] = {"caller", sizeof(struct state_caller), caller_fields},
+    [STATE_COUNTS] = {"counts", sizeof(struct state_counts), counts_fields},
+    [STATE_BOARD] = {"board", sizeof(struct state_board), board_fields},
+    [STATE_GROUP] = {"group", sizeof(struct state_group), group_fields},
+    [STATE_DEATH] = {"death", sizeof(struct state_death), death_fields},
 };
 
 void *state_add(struct state *state, enum state_kind kind)

@@ -16,9 +16,10 @@
 #include <stdio.h>
 
 enum {
-    STATE_VERSION = 1,
+    STATE_VERSION = 2,
     STATE_NAME = 64,
     STATE_TEXT = 256,
+    STATE_NUMBERS = 1024, /* a list of numbers, as text */
 };
 
 /* Numbers are all of one type: their ranges are in the table of state.c. Descriptors are those of
@@ -26,8 +27,9 @@ enum {
 struct state_daemon {
     char version[STATE_NAME]; /* of the program that wrote it */
     long long generation;
-    long long board_fd, board_version, slot_size, board_size;
-    long long bell_fd;
+    long long started, started_at; /* when the first master was */
+    long long reloads, reloads_refused, upgrades, reloaded;
+    char refusal[STATE_TEXT];
     long long pidfile_fd; /* -1: none */
     long long nofile;     /* the soft limit of open files that the first master was started with */
     long long log_level, log_facility;
@@ -52,27 +54,59 @@ struct state_listener {
 
 struct state_pool {
     char name[STATE_NAME], handler[STATE_NAME];
-    long long place; /* in the scoreboard */
+    long long place; /* by which workers and the others below name it */
     long long generation;
     long long workers; /* that it should have */
     long long graceful_timeout, request_timeout;
     long long drained, removed;
+    long long limits_fd, limits_layout; /* per source; -1: none */
+};
+
+/* What a pool has counted in slots that it gave back; or in those of one generation. */
+struct state_counts {
+    long long place;
+    long long generation;                                /* 0: it is of those that are given back */
+    long long retirements, deaths, cpu_user, cpu_system; /* of workers that ended */
+    long long accepted, served, errors, bytes_in, bytes_out;
+    char refused[STATE_NUMBERS], service[STATE_NUMBERS], wait[STATE_NUMBERS];
+};
+
+/* A scoreboard. Whoever has another layout does without: what is counted in it by then is told by the
+ * state_counts of its generation. */
+struct state_board {
+    long long place, generation;
+    long long fd, wakeup_fd; /* -1: none */
+    long long layout;
 };
 
 struct state_worker {
-    long long slot, place; /* its own, and its pool's */
-    long long pid;         /* 0: the slot is taken, and nobody lives in it */
+    long long seat, place; /* its own in its pool, and its pool */
+    long long pid;         /* 0: the seat is taken, and nobody lives in it */
     long long generation, role;
-    long long born, ready_at;
+    long long born, ready_at, was_ready;
+    long long slow_told; /* since when the request began that was told of as slow */
     long long accepted, served; /* of its slot, at its birth */
     long long cause, next_signal, deadline;
-    long long overdue_program, program_deadline;
     long long error_fd;    /* its standard error's reading end; -1: closed */
     long long stop_signal; /* of one that becomes a program, or 0; as are all of these: */
+    long long program;     /* it has become one */
     long long notify_fd;   /* where it says how it is; -1: nowhere */
     long long watchdog, alive_at;
     long long uid, core;
     char last[STATE_TEXT]; /* line of its standard error */
+};
+
+/* A process group that has to end: see groups. */
+struct state_group {
+    long long place, session, number, since, deadline;
+};
+
+/* An entry of the ledger. */
+struct state_death {
+    long long number, when, pid, generation, status, cause, age, served, cpu_user, cpu_system;
+    long long memory, was_ready, out_of_memory;
+    char pool[STATE_NAME], why[STATE_TEXT], core[STATE_TEXT], last[STATE_TEXT];
+    char peer[STATE_NAME]; /* its bytes, in hexadecimal */
 };
 
 /* Who waits at the control socket for the upgrade's result. */
@@ -90,6 +124,10 @@ enum state_kind {
     STATE_WORKER,
     STATE_CONTROL, /* a state_listener: the control socket; one or none */
     STATE_CALLER,
+    STATE_COUNTS,
+    STATE_BOARD,
+    STATE_GROUP,
+    STATE_DEATH,
     STATE_KINDS,
 };
 

@@ -26,14 +26,10 @@ enum { STATUS_NO_PROGRAM = 127 };
 
 extern char **environ;
 
-void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd,
-                  struct control *control)
+void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, struct control *control)
 {
-    *upgrade = (struct upgrade){.self = *self,
-                                .board_fd = board_fd,
-                                .control = control,
-                                .out.watch.fd = -1,
-                                .err.watch.fd = -1};
+    *upgrade =
+        (struct upgrade){.self = *self, .control = control, .out.watch.fd = -1, .err.watch.fd = -1};
 }
 
 /* The state, from program to program. */
@@ -57,13 +53,6 @@ static int set_variable(int fd)
     return setenv(VARIABLE, value, true) == 0 ? 0 : -errno;
 }
 
-static bool fits(const struct state_daemon *daemon)
-{
-    return daemon->board_version == SCOREBOARD_VERSION &&
-           daemon->slot_size == sizeof(struct slot) &&
-           daemon->board_size == sizeof(struct scoreboard);
-}
-
 int upgrade_read(int fd, struct state *state, char *why, size_t size)
 {
     struct stat file;
@@ -77,11 +66,6 @@ int upgrade_read(int fd, struct state *state, char *why, size_t size)
     }
     int result = state_read(state, text, (size_t)file.st_size, why, size);
     munmap(text, (size_t)file.st_size);
-    if (result == 0 && !fits(state_at(state, STATE_DAEMON, 0))) {
-        snprintf(why, size, "the scoreboard of the program before is laid out otherwise");
-        state_free(state);
-        result = -1;
-    }
     return result;
 }
 
@@ -92,20 +76,23 @@ static int save_daemon(const struct upgrade *upgrade, const struct realm *realm,
     if (!daemon)
         return -ENOMEM;
     const struct log_config *log = &realm->config->log;
+    const struct overview *overview = realm->spawner.boards.overview;
     *daemon = (struct state_daemon){
         .version = PREFORKD_VERSION,
         .generation = realm->generation,
-        .board_fd = upgrade->board_fd,
-        .board_version = realm->spawner.board->version,
-        .slot_size = realm->spawner.board->slot_size,
-        .board_size = sizeof(struct scoreboard),
-        .bell_fd = realm->spawner.bell,
+        .started = overview->started,
+        .started_at = overview->started_at,
+        .reloads = overview->reloads,
+        .reloads_refused = overview->reloads_refused,
+        .upgrades = overview->upgrades,
+        .reloaded = overview->reloaded,
         .pidfile_fd = upgrade->self.pidfile_fd,
         .nofile = (long long)proc_first_nofile(),
         .log_level = log->level,
         .log_facility = log->facility,
     };
     snprintf(daemon->log_ident, sizeof daemon->log_ident, "%s", log->ident);
+    snprintf(daemon->refusal, sizeof daemon->refusal, "%s", overview->refusal);
     return 0;
 }
 
@@ -203,14 +190,16 @@ static void close_streams(struct upgrade *upgrade)
     }
 }
 
-/* `arguments` begin with the program. */
-static _Noreturn void try_child(const char *const *arguments, int out, int err, int state_fd,
-                                pid_t parent)
+/* `arguments` begin with the program, which adopts all that the state names, as if it were the master
+ * already. */
+static _Noreturn void try_child(const char *const *arguments, int out, int err,
+                                const struct state *state, int state_fd, pid_t parent)
 {
     check_become_child(parent);
     setpgid(0, 0);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
+    carry_inherit(state, true);
     fd_set_inherited(state_fd, true);
     if (set_variable(state_fd) == 0)
         execv(arguments[0], (char *const *)arguments);
@@ -218,14 +207,10 @@ static _Noreturn void try_child(const char *const *arguments, int out, int err, 
     _exit(STATUS_NO_PROGRAM);
 }
 
-static int start_trial(struct upgrade *upgrade, const struct realm *realm)
+/* The pid of the trial, or -errno. */
+static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct state *state,
+                        int state_fd)
 {
-    struct loop *loop = realm->spawner.loop;
-    struct state state = {0};
-    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
-    state_free(&state);
-    if (state_fd < 0)
-        return state_fd;
     int out __attribute__((cleanup(fd_cleanup))) = open_stream(&upgrade->out, loop);
     int err __attribute__((cleanup(fd_cleanup))) = out < 0 ? out : open_stream(&upgrade->err, loop);
     if (err < 0)
@@ -235,9 +220,20 @@ static int start_trial(struct upgrade *upgrade, const struct realm *realm)
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        try_child(arguments, out, err, state_fd, parent);
+        try_child(arguments, out, err, state, state_fd, parent);
+    return pid < 0 ? -errno : pid;
+}
+
+static int start_trial(struct upgrade *upgrade, const struct realm *realm)
+{
+    struct state state = {0};
+    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
+    if (state_fd < 0)
+        return state_fd;
+    pid_t pid = fork_trial(upgrade, realm->spawner.loop, &state, state_fd);
+    state_free(&state);
     if (pid < 0)
-        return -errno;
+        return pid;
     setpgid(pid, pid); /* whoever comes first; it may be killed from now on */
     upgrade->trial = pid;
     return 0;
@@ -398,7 +394,7 @@ void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
 
 static void finish(struct upgrade *upgrade, const struct realm *realm, usec now)
 {
-    realm->spawner.board->upgrades++;
+    realm->spawner.boards.overview->upgrades++;
     upgrade->phase = UPGRADE_NONE;
     log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->from,
                PREFORKD_VERSION, realm->generation, clock_seconds(now - upgrade->began));

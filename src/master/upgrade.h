@@ -4,8 +4,9 @@
  * try (the new program's -t, in a child, which must also read our state) -> hand over (write the
  * state, execute the program) -> there: adopt, then reload. To it, our workers are those of a
  * generation before, of a program that changed; so an upgrade ends as every reload does. Until the
- * program is executed, whatever fails leaves all as it was. After that, what fails leaves the old
- * workers at work, and the reload is tried again.
+ * program is executed, whatever fails leaves all as it was. After that, a reload that fails leaves the
+ * old workers at work, and is tried again; and where the state can't be gone on with, the new program
+ * begins anew on the listeners that it has (main).
  * Owns:      the trial, the state's way from program to program, the environment variable.
  * Knows not: what the state says (carry), who asked.
  * Called by: master, main.
@@ -47,7 +48,6 @@ struct upgrade {
     pid_t trial;   /* 0: none runs */
     usec deadline; /* of the trial; of the next reload, when arriving */
     usec began;
-    int board_fd;
     struct control *control; /* whose callers may be carried */
     char refusal[4600];      /* lines: why the last one was refused; empty: it was not */
     struct upgrade_stream out, err;
@@ -55,7 +55,7 @@ struct upgrade {
     bool told;             /* that the reload after the arrival was refused */
 };
 
-void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, int board_fd,
+void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self,
                   struct control *control);
 
 /* The verb. */
@@ -84,11 +84,10 @@ void upgrade_arrive(struct upgrade *upgrade, const struct state *state);
  * is there. */
 int upgrade_state_fd(void);
 
-/* Reads it; not where it was written for another layout of the scoreboard. 0; or -1 with a sentence in
- * `why`. */
+/* Reads it. 0; or -1 with a sentence in `why`. */
 int upgrade_read(int fd, struct state *state, char *why, size_t size);
 
 /* What the trial says when it could. */
-#define UPGRADE_UNDERSTOOD "state 1 understood"
+#define UPGRADE_UNDERSTOOD "state 2 understood"
 
 #endif

@@ -4,16 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-void deaths_write(struct scoreboard *board, const struct death *facts)
+void deaths_write(struct overview *overview, const struct death *facts)
 {
-    uint64_t number = board->deaths_written + 1;
-    struct death *entry = &board->deaths[number % SCOREBOARD_DEATHS];
+    uint64_t number = overview->deaths_written + 1;
+    struct death *entry = &overview->deaths[number % SCOREBOARD_DEATHS];
     size_t behind = sizeof entry->number;
     atomic_store_explicit(&entry->number, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     memcpy((char *)entry + behind, (const char *)facts + behind, sizeof *entry - behind);
     atomic_store_explicit(&entry->number, number, memory_order_release);
-    board->deaths_written = number;
+    overview->deaths_written = number;
 }
 
 /* False where it is empty, or was written meanwhile. */
@@ -38,11 +38,11 @@ static int by_number(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-int deaths_list(const struct scoreboard *board, struct death list[static SCOREBOARD_DEATHS])
+int deaths_list(const struct overview *overview, struct death list[static SCOREBOARD_DEATHS])
 {
     int count = 0;
     for (int i = 0; i < SCOREBOARD_DEATHS; i++)
-        count += copy_entry(&board->deaths[i], (uint64_t)i, &list[count]);
+        count += copy_entry(&overview->deaths[i], (uint64_t)i, &list[count]);
     qsort(list, (size_t)count, sizeof *list, by_number);
     return count;
 }

@@ -1,23 +1,22 @@
 /*
  * deaths - the ledger: how the last workers died that were not simply retired.
  *
- * Owns:      the entries in the scoreboard: a ring with one writer, the master, and readers that
+ * Owns:      the entries in the overview: a ring with one writer, the master, and readers that
  *            take no lock. Each entry has its number, which is 0 while it is written: who finds the
  *            same before and after has read it whole.
  * Knows not: who counts as dead; what the log says of it.
  * Called by: master/pool (writing), status (reading).
- * Runs in:   the master; reading in any process that has the scoreboard.
+ * Runs in:   the master; reading in any process that has the overview.
  */
 #ifndef PREFORKD_SHARED_DEATHS_H
 #define PREFORKD_SHARED_DEATHS_H
 
-#include "scoreboard.h"
+#include "overview.h"
 
 /* Writes the next entry, over the oldest one; the number is given here. */
-void deaths_write(struct scoreboard *board, const struct death *facts);
+void deaths_write(struct overview *overview, const struct death *facts);
 
-/* Copies what is there and whole, the oldest first. Returns how many. Every text is ended; nothing
- * else is promised of what a hostile worker may have written over it. */
-int deaths_list(const struct scoreboard *board, struct death list[static SCOREBOARD_DEATHS]);
+/* Copies what is there and whole, the oldest first. Returns how many. */
+int deaths_list(const struct overview *overview, struct death list[static SCOREBOARD_DEATHS]);
 
 #endif

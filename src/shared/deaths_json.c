@@ -55,23 +55,23 @@ static json_t *death_object(const struct death *death)
     return object;
 }
 
-json_t *deaths_array(const struct scoreboard *board)
+json_t *deaths_array(const struct overview *overview)
 {
     struct death *list = calloc(SCOREBOARD_DEATHS, sizeof *list);
     json_t *array = list ? json_array() : NULL;
-    int count = list ? deaths_list(board, list) : 0;
+    int count = list ? deaths_list(overview, list) : 0;
     for (int i = 0; i < count; i++)
         json_array_append_new(array, death_object(&list[i]));
     free(list);
     return array;
 }
 
-char *deaths_json(const struct scoreboard *board)
+char *deaths_json(const struct overview *overview)
 {
     json_t *document = json_object();
     document_number(document, "version", SCHEMA);
-    document_number(document, "count", (long long)board->deaths_written);
-    json_object_set_new(document, "deaths", deaths_array(board));
+    document_number(document, "count", (long long)overview->deaths_written);
+    json_object_set_new(document, "deaths", deaths_array(overview));
     return document_print(document);
 }
 
@@ -79,9 +79,9 @@ char *deaths_json(const struct scoreboard *board)
 
 #include <stddef.h>
 
-char *deaths_json(const struct scoreboard *board)
+char *deaths_json(const struct overview *overview)
 {
-    (void)board;
+    (void)overview;
     return NULL;
 }
 

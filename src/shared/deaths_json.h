@@ -2,16 +2,16 @@
  * deaths_json - the ledger as JSON, alone or within a status.
  *
  * Called by: status_json. Not there where the build has no jansson.
- * Runs in:   any process that has the scoreboard mapped, be it for reading alone.
+ * Runs in:   any process that has the overview mapped, be it for reading alone.
  */
 #ifndef PREFORKD_SHARED_DEATHS_JSON_H
 #define PREFORKD_SHARED_DEATHS_JSON_H
 
-#include "scoreboard.h"
+#include "overview.h"
 
 #include <jansson.h>
 
 /* The oldest first; NULL: no memory. */
-json_t *deaths_array(const struct scoreboard *board);
+json_t *deaths_array(const struct overview *overview);
 
 #endif

@@ -36,7 +36,7 @@ static void print_death(FILE *out, const struct death *death)
                 text_clean(text, sizeof text, death->last, sizeof death->last));
 }
 
-char *deaths_text(const struct scoreboard *board)
+char *deaths_text(const struct overview *overview)
 {
     struct text text;
     struct death *list = calloc(SCOREBOARD_DEATHS, sizeof *list);
@@ -44,7 +44,7 @@ char *deaths_text(const struct scoreboard *board)
         free(list);
         return NULL;
     }
-    int count = deaths_list(board, list);
+    int count = deaths_list(overview, list);
     if (count == 0)
         fputs("no worker has died other than by being retired\n", text.out);
     for (int i = 0; i < count; i++)

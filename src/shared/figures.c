@@ -8,21 +8,22 @@
 /* Processes are read as long as this, at one look. */
 #define PATIENCE (5 * USEC_SECOND / 1000)
 
-static int slots_of(const struct scoreboard *board)
+static int workers_of(const struct overview *overview)
 {
-    return board->slots_end < SCOREBOARD_SLOTS ? (int)board->slots_end : SCOREBOARD_SLOTS;
+    uint32_t end = overview->workers_end;
+    return end < SCOREBOARD_SLOTS ? (int)end : SCOREBOARD_SLOTS;
 }
 
-static bool make_room(struct figures *figures, int slots)
+static bool make_room(struct figures *figures, int workers)
 {
-    if (slots <= figures->room)
+    if (workers <= figures->room)
         return true;
-    struct figures_process *list = realloc(figures->list, (size_t)slots * sizeof *list);
+    struct figures_process *list = realloc(figures->list, (size_t)workers * sizeof *list);
     if (!list)
         return false;
-    memset(list + figures->room, 0, (size_t)(slots - figures->room) * sizeof *list);
+    memset(list + figures->room, 0, (size_t)(workers - figures->room) * sizeof *list);
     figures->list = list;
-    figures->room = slots;
+    figures->room = workers;
     return true;
 }
 
@@ -33,26 +34,32 @@ static int64_t memory_of(pid_t pid)
 }
 
 /* Which program it is, is the worker's word: only a child of its own counts. */
-static int64_t program_memory(const struct slot *slot, pid_t worker)
+static int64_t program_memory(pid_t program, pid_t worker)
 {
     struct process_stat stat;
-    pid_t program = slot->program;
     bool own = program > 1 && process_stat(program, &stat) == 0 && stat.parent == worker;
     return own ? memory_of(program) : 0;
 }
 
-/* Whether there was somebody to look at. */
-static bool read_slot(const struct figures *figures, const struct slot *slot,
-                      struct figures_process *known)
+static pid_t program_of(const struct view *view, const struct overview_worker *worker)
 {
+    const struct scoreboard *board = view->board(view->owner, worker->board, worker->serial);
+    return board && worker->seat < SCOREBOARD_SLOTS ? board->slots[worker->seat].program : 0;
+}
+
+/* Whether there was a process to look at. */
+static bool read_worker(const struct figures *figures, const struct view *view, int number,
+                        struct figures_process *known)
+{
+    const struct overview_worker *worker = &view->overview->workers[number];
     struct process_stat stat;
-    pid_t pid = slot->pid;
-    usec born = slot->born;
+    pid_t pid = worker->pid;
+    usec born = worker->born;
     if (pid <= 1)
         return false;
     bool found = process_stat(pid, &stat) == 0;
-    int64_t memory = found ? memory_of(pid) + program_memory(slot, pid) : 0;
-    if (slot->pid != pid) /* gone meanwhile: then its number may be another's */
+    int64_t memory = found ? memory_of(pid) + program_memory(program_of(view, worker), pid) : 0;
+    if (worker->pid != pid) /* gone meanwhile: then its number may be another's */
         return true;
     *known = (struct figures_process){.pid = pid, .born = born, .read_at = -1};
     if (!found)
@@ -64,16 +71,17 @@ static bool read_slot(const struct figures *figures, const struct slot *slot,
     return true;
 }
 
-static void look_at_processes(struct figures *figures, const struct scoreboard *board)
+static void look_at_processes(struct figures *figures, const struct view *view)
 {
-    int slots = slots_of(board), looked = 0;
+    int workers = workers_of(view->overview), looked = 0;
+    for (int i = 0; i < workers; i++) /* a scoreboard that is new is fetched: not in this time */
+        program_of(view, &view->overview->workers[i]);
     usec end = clock_now() + PATIENCE;
-    if (!slots || !make_room(figures, slots))
+    if (!workers || !make_room(figures, workers))
         return;
-    for (int i = 0; i < slots && looked < FIGURES_A_LOOK; i++) {
-        figures->next = figures->next < slots ? figures->next : 0;
-        bool there =
-            read_slot(figures, &board->slots[figures->next], &figures->list[figures->next]);
+    for (int i = 0; i < workers && looked < FIGURES_A_LOOK; i++) {
+        figures->next = figures->next < workers ? figures->next : 0;
+        bool there = read_worker(figures, view, figures->next, &figures->list[figures->next]);
         figures->next++;
         looked += there;
         if (there && clock_now() >= end)
@@ -81,22 +89,22 @@ static void look_at_processes(struct figures *figures, const struct scoreboard *
     }
 }
 
-void figures_look(struct figures *figures, const struct scoreboard *board, usec now)
+void figures_look(struct figures *figures, const struct view *view, usec now)
 {
     figures->looked_at = now;
     queues_ask(&figures->queues); /* what can't be known is told as unknown */
     if (figures->processes)
-        look_at_processes(figures, board);
+        look_at_processes(figures, view);
 }
 
 const struct figures_process *figures_process(const struct figures *figures,
-                                              const struct scoreboard *board, int slot)
+                                              const struct overview *overview, int worker)
 {
-    if (slot >= figures->room)
+    if (worker >= figures->room)
         return NULL;
-    const struct figures_process *known = &figures->list[slot];
-    bool same = known->read_at && known->pid == board->slots[slot].pid &&
-                known->born == board->slots[slot].born;
+    const struct figures_process *known = &figures->list[worker];
+    bool same = known->read_at && known->pid == overview->workers[worker].pid &&
+                known->born == overview->workers[worker].born;
     return same ? known : NULL;
 }
 

@@ -1,11 +1,11 @@
 /*
- * figures - what a reporter asks the kernel, beside what stands in the scoreboard: how many
+ * figures - what a reporter asks the kernel, beside what stands in the overview: how many
  * connections wait at each listener; what processor time and memory each worker has taken.
  *
  * Owns:      what was last heard. Each reporter has its own.
  * Knows not: pools, and how it is shown.
  * Called by: those who make reports; snapshot, which adds it up.
- * Runs in:   any process that has the scoreboard mapped, be it for reading alone. Processes are for
+ * Runs in:   any process that has the overview mapped, be it for reading alone. Processes are for
  *            those alone that may take their time: the master isn't one.
  *
  * To look at ten thousand processes takes half a second. So they are read in turns, some at each
@@ -14,8 +14,8 @@
 #ifndef PREFORKD_SHARED_FIGURES_H
 #define PREFORKD_SHARED_FIGURES_H
 
+#include "overview.h"
 #include "queue.h"
-#include "scoreboard.h"
 
 #include <stdbool.h>
 
@@ -32,23 +32,23 @@ struct figures_process {
 
 struct figures {
     bool processes; /* are read: to be set before the first look */
-    /* The scoreboard's, where that may be written to: what is shown of processor time is noted
-     * there, so that no reporter shows less than another did before. Else NULL. */
+    /* Of the reporter's own scoreboard: what is shown of processor time is noted there, so that no
+     * reporter shows less than another of its pool did before. NULL: nowhere. */
     struct shown_time *shown;
     usec looked_at;
     struct queues queues;
-    struct figures_process *list; /* by slot */
+    struct figures_process *list; /* by worker */
     int room;
-    int next; /* the slot to begin with */
+    int next; /* the worker to begin with */
 };
 
 /* Asks again. */
-void figures_look(struct figures *figures, const struct scoreboard *board, usec now);
+void figures_look(struct figures *figures, const struct view *view, usec now);
 void figures_done(struct figures *figures);
 
-/* What is known of the worker that is now in a slot; NULL: nothing yet, but that it had used nothing
+/* What is known of the worker of this number; NULL: nothing yet, but that it had used nothing
  * when it was born. */
 const struct figures_process *figures_process(const struct figures *figures,
-                                              const struct scoreboard *board, int slot);
+                                              const struct overview *overview, int worker);
 
 #endif

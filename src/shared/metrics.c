@@ -16,7 +16,7 @@ static const char *const kind_words[] = {
 struct report {
     FILE *out;
     enum metrics_format format;
-    const struct scoreboard *board;
+    const struct overview *overview;
     const struct figures *figures;
     const struct snapshot *snapshot;
     usec now;
@@ -293,8 +293,8 @@ struct listener_name {
 static bool read_listener(const struct report *report, int number, struct listener_name *name)
 {
     const struct snapshot *snapshot = report->snapshot;
-    name->pool = report->board->listeners[number].pool;
-    return snapshot_listener(report->board, number, name->text) &&
+    name->pool = report->overview->listeners[number].pool;
+    return snapshot_listener(report->overview, number, name->text) &&
            name->pool < (uint32_t)snapshot->count && snapshot->pools[name->pool].used;
 }
 
@@ -304,9 +304,9 @@ static bool sum_queues(const struct report *report, int number, const struct lis
                        struct queue *sum)
 {
     struct listener_name other;
-    const struct scoreboard_listener *list = report->board->listeners;
+    const struct overview_listener *list = report->overview->listeners;
     *sum = (struct queue){0};
-    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+    for (int i = 0; i < snapshot_listeners(report->overview); i++) {
         if (list[i].pool != name->pool || !read_listener(report, i, &other) ||
             strcmp(other.text, name->text) != 0)
             continue;
@@ -326,7 +326,7 @@ static void put_queues(const struct report *report, const char *name, const char
     struct listener_name listener;
     struct queue queue;
     open_family(report, name, GAUGE, help);
-    for (int i = 0; i < snapshot_listeners(report->board); i++) {
+    for (int i = 0; i < snapshot_listeners(report->overview); i++) {
         if (!read_listener(report, i, &listener) || !sum_queues(report, i, &listener, &queue) ||
             !queue.inode)
             continue;
@@ -358,9 +358,9 @@ static void put_plain(const struct report *report, const char *name, enum kind k
 
 static void put_build(const struct report *report)
 {
-    const struct scoreboard *board = report->board;
-    char release[TEXT_CLEAN(sizeof board->release)];
-    text_clean(release, sizeof release, board->release, sizeof board->release);
+    const struct overview *overview = report->overview;
+    char release[TEXT_CLEAN(sizeof overview->release)];
+    text_clean(release, sizeof release, overview->release, sizeof overview->release);
     open_family(report, "build_info", GAUGE, "Always 1; the label tells the version that runs.");
     fputs("preforkd_build_info{version=", report->out);
     put_quoted(report->out, release);
@@ -369,31 +369,31 @@ static void put_build(const struct report *report)
 
 static void put_reloads(const struct report *report)
 {
-    const struct scoreboard *board = report->board;
+    const struct overview *overview = report->overview;
     open_family(report, "reloads", COUNTER, "Reloads of the configuration, by their result.");
     fprintf(report->out,
             "preforkd_reloads_total{result=\"done\"} %u\n"
             "preforkd_reloads_total{result=\"refused\"} %u\n",
-            board->reloads, board->reloads_refused);
+            overview->reloads, overview->reloads_refused);
     put_plain(report, "last_reload_successful", GAUGE,
-              "0 where the last reload was refused, 1 else.", !board->refusal[0]);
+              "0 where the last reload was refused, 1 else.", !overview->refusal[0]);
     open_family(report, "last_reload_timestamp_seconds", GAUGE,
                 "When the last reload ended, done or refused; 0: there was none.");
     fputs("preforkd_last_reload_timestamp_seconds ", report->out);
-    put_seconds(report->out, board->reloaded);
+    put_seconds(report->out, overview->reloaded);
 }
 
 static void put_daemon(const struct report *report)
 {
-    const struct scoreboard *board = report->board;
+    const struct overview *overview = report->overview;
     put_build(report);
     open_family(report, "start_time_seconds", GAUGE, "When the daemon was started.");
     fputs("preforkd_start_time_seconds ", report->out);
-    put_seconds(report->out, board->started_at);
+    put_seconds(report->out, overview->started_at);
     put_plain(report, "generation", GAUGE, "Generation of the configuration in force.",
-              board->generation);
+              overview->generation);
     put_reloads(report);
-    put_plain(report, "upgrades", COUNTER, "Upgrades of the program in place.", board->upgrades);
+    put_plain(report, "upgrades", COUNTER, "Upgrades of the program in place.", overview->upgrades);
 }
 
 static void put_report(const struct report *report)
@@ -407,11 +407,11 @@ static void put_report(const struct report *report)
     fputs("# EOF\n", report->out);
 }
 
-char *metrics_text(const struct scoreboard *board, const struct figures *figures, usec now,
+char *metrics_text(const struct view *view, const struct figures *figures, usec now,
                    enum metrics_format format)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(board, figures);
+    struct snapshot *snapshot = snapshot_take(view, figures);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;
@@ -420,7 +420,7 @@ char *metrics_text(const struct scoreboard *board, const struct figures *figures
         snapshot->pools[i].used = is_shown(snapshot, i);
     const struct report report = {.out = text.out,
                                   .format = format,
-                                  .board = board,
+                                  .overview = view->overview,
                                   .figures = figures,
                                   .snapshot = snapshot,
                                   .now = now};

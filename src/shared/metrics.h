@@ -1,16 +1,16 @@
 /*
- * metrics - what the scoreboard says, for Prometheus.
+ * metrics - what the overview and the scoreboards say, for Prometheus.
  *
  * Owns:      the metrics' names, which are in preforkd-handlers(7) and stay as they are.
  * Knows not: HTTP.
  * Called by: the handler status.
- * Runs in:   any process that has the scoreboard mapped, be it for reading alone; see status.h.
+ * Runs in:   any process that has them mapped, be it for reading alone; see status.h.
  */
 #ifndef PREFORKD_SHARED_METRICS_H
 #define PREFORKD_SHARED_METRICS_H
 
 #include "figures.h"
-#include "scoreboard.h"
+#include "overview.h"
 
 enum metrics_format {
     METRICS_TEXT, /* Prometheus' text format 0.0.4 */
@@ -18,7 +18,7 @@ enum metrics_format {
 };
 
 /* A text from malloc(), its last line "# EOF"; NULL where there is no memory. */
-char *metrics_text(const struct scoreboard *board, const struct figures *figures, usec now,
+char *metrics_text(const struct view *view, const struct figures *figures, usec now,
                    enum metrics_format format);
 
 #endif

@@ -1,12 +1,12 @@
 #include "scoreboard.h"
 
+#include "../base/memory.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,132 +22,28 @@ const char *const refusal_words[REFUSALS] = {
     [REFUSED_PROXY] = "proxy_protocol",
 };
 
-const char *const pool_state_words[POOL_STATES] = {
-    [POOL_STARTING] = "starting", [POOL_SERVING] = "serving", [POOL_DEGRADED] = "degraded",
-    [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
-};
-
-const char *const death_cause_words[DEATH_CAUSES] = {
-    [DEATH_OWN] = "own",           [DEATH_RETIRED] = "retired", [DEATH_NOT_READY] = "not ready",
-    [DEATH_OVERDUE] = "overdue",   [DEATH_STOPPED] = "stopped", [DEATH_TIMEOUT] = "timeout",
-    [DEATH_WATCHDOG] = "watchdog",
-};
-static struct scoreboard *map(int fd)
+int scoreboard_create(void)
 {
-    void *board = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return board == MAP_FAILED ? NULL : board;
+    return memory_create("preforkd-scoreboard", sizeof(struct scoreboard));
 }
 
-struct scoreboard *scoreboard_adopt(int fd)
+struct scoreboard *scoreboard_map(int fd, bool writable)
 {
-    struct stat file;
-    if (fstat(fd, &file) != 0)
-        return NULL;
-    struct scoreboard *board = file.st_size == sizeof *board ? map(fd) : NULL;
-    if (board && board->version == SCOREBOARD_VERSION && board->slot_size == sizeof(struct slot))
-        return board;
+    return memory_map(fd, sizeof(struct scoreboard), writable);
+}
+
+void scoreboard_unmap(struct scoreboard *board)
+{
     if (board)
         munmap(board, sizeof *board);
-    errno = EPROTO;
-    return NULL;
 }
 
-struct scoreboard *scoreboard_open(int *fd)
+/* The version counts changes that the sizes don't show. */
+int64_t scoreboard_layout(void)
 {
-    int memory = memfd_create("preforkd-scoreboard", MFD_CLOEXEC);
-    if (memory < 0)
-        return NULL;
-    struct scoreboard *board = ftruncate(memory, sizeof *board) == 0 ? map(memory) : NULL;
-    if (!board) {
-        close(memory);
-        return NULL;
-    }
-    board->version = SCOREBOARD_VERSION;
-    board->slot_size = sizeof(struct slot);
-    board->master = getpid();
-    board->started = clock_now();
-    board->started_at = clock_real();
-    if (getrandom(&board->seed, sizeof board->seed, GRND_NONBLOCK) < 0)
-        board->seed = (uint64_t)board->started; /* so early after boot that there is none yet */
-    *fd = memory;
-    return board;
-}
-
-void scoreboard_close(struct scoreboard *board, int fd)
-{
-    munmap(board, sizeof *board);
-    close(fd);
-}
-
-struct slot *scoreboard_take(struct scoreboard *board, int number, int pool)
-{
-    struct slot *slot = &board->slots[number];
-    memset(slot, 0, sizeof *slot);
-    slot->state = SLOT_WAITING;
-    slot->pool = (uint32_t)pool;
-    if (board->slots_end <= (uint32_t)number)
-        board->slots_end = (uint32_t)number + 1;
-    return slot;
-}
-
-void scoreboard_give(struct scoreboard *board, int number, int place)
-{
-    struct slot *slot = &board->slots[number];
-    struct scoreboard_pool *pool = &board->pools[place];
-    scoreboard_begin_move(board);
-    pool->accepted += slot->accepted;
-    pool->served += slot->served;
-    pool->errors += slot->errors;
-    pool->bytes_in += slot->bytes_in;
-    pool->bytes_out += slot->bytes_out;
-    for (int i = 0; i < REFUSALS; i++) {
-        pool->refused[i] += slot->refused[i];
-        slot->refused[i] = 0;
-    }
-    histogram_add(&pool->service, &slot->service);
-    histogram_add(&pool->wait, &slot->wait);
-    histogram_clear(&slot->service);
-    histogram_clear(&slot->wait);
-    slot->accepted = slot->served = slot->errors = slot->bytes_in = slot->bytes_out = 0;
-    slot->slow = 0;
-    slot->state = SLOT_FREE;
-    scoreboard_end_move(board);
-}
-
-/* Whatever a worker has written there, it is odd from here to the end, and another even number
- * then. */
-void scoreboard_begin_move(struct scoreboard *board)
-{
-    atomic_store_explicit(&board->moves, board->moves | 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-}
-
-void scoreboard_end_move(struct scoreboard *board)
-{
-    atomic_store_explicit(&board->moves, (board->moves | 1) + 1, memory_order_release);
-}
-
-int scoreboard_add_pool(struct scoreboard *board, const char *name)
-{
-    for (int i = 0; i < SCOREBOARD_POOLS; i++) {
-        struct scoreboard_pool *pool = &board->pools[i];
-        if (pool->used)
-            continue;
-        *pool = (struct scoreboard_pool){.state_since = clock_now()};
-        if (board->shown[i].user || board->shown[i].system)
-            board->shown[i] = (struct shown_time){0};
-        snprintf(pool->name, sizeof pool->name, "%s", name);
-        pool->used = 1;
-        if (board->pools_end <= (uint32_t)i)
-            board->pools_end = (uint32_t)i + 1;
-        return i;
-    }
-    return -1;
-}
-
-void scoreboard_remove_pool(struct scoreboard *board, int pool)
-{
-    board->pools[pool].used = 0;
+    enum { VERSION = 4 };
+    return (int64_t)VERSION << 48 | (int64_t)sizeof(struct slot) << 32 |
+           (int64_t)offsetof(struct scoreboard, slots);
 }
 
 /* An IPv4 address as it is mapped into IPv6, however it came. */
@@ -166,30 +62,75 @@ static bool is_ip(const struct slot_peer *peer)
     return peer->family == AF_INET || peer->family == AF_INET6;
 }
 
-unsigned scoreboard_same_peer(const struct slot *slots, uint32_t number)
+unsigned scoreboard_same_peer(const struct scoreboard *board, uint32_t number)
 {
-    const struct slot *own = &slots[number];
-    struct in6_addr wanted = ip_of(&own->peer);
-    uint32_t at = own->next_seat;
+    struct in6_addr wanted = ip_of(&board->slots[number].peer);
+    uint32_t end = scoreboard_end(board);
     unsigned found = 1;
-    for (int steps = 0; at != number && steps < SCOREBOARD_SLOTS; steps++) {
-        if (at >= SCOREBOARD_SLOTS || slots[at].pool != own->pool)
-            break; /* the ring is being changed */
-        if (slots[at].state == SLOT_BUSY && is_ip(&slots[at].peer)) {
-            struct in6_addr ip = ip_of(&slots[at].peer);
-            found += IN6_ARE_ADDR_EQUAL(&ip, &wanted);
-        }
-        at = slots[at].next_seat;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct slot *slot = &board->slots[i];
+        if (i == number || slot->state != SLOT_BUSY || !is_ip(&slot->peer))
+            continue;
+        struct in6_addr ip = ip_of(&slot->peer);
+        found += IN6_ARE_ADDR_EQUAL(&ip, &wanted);
     }
     return found;
 }
 
-void scoreboard_note_reload(struct scoreboard *board, const char *refusal)
+static bool is_idle(const struct slot *slot)
 {
-    if (refusal)
-        board->reloads_refused++;
-    else
-        board->reloads++;
-    snprintf(board->refusal, sizeof board->refusal, "%s", refusal ? refusal : "");
-    board->reloaded = clock_real();
+    return atomic_load_explicit(&slot->state, memory_order_relaxed) == SLOT_IDLE &&
+           !atomic_load_explicit(&slot->retiring, memory_order_relaxed);
+}
+
+/* From the own slot on, so that workers that look at the same time don't all look at the first ones. */
+bool scoreboard_has_idle(const struct scoreboard *board, uint32_t own, int wanted)
+{
+    uint32_t end = scoreboard_end(board);
+    for (uint32_t i = own + 1; i < end; i++)
+        if (is_idle(&board->slots[i]) && --wanted <= 0)
+            return true;
+    for (uint32_t i = 0; i < own && i < end; i++)
+        if (is_idle(&board->slots[i]) && --wanted <= 0)
+            return true;
+    return false;
+}
+
+void slot_read(const struct slot *slot, struct slot_counts *counts)
+{
+    *counts = (struct slot_counts){0};
+    counts->served = slot->served; /* before what it can't be more than: the worker goes on */
+    for (int i = 0; i < REFUSALS; i++)
+        counts->refused[i] = slot->refused[i];
+    counts->accepted = slot->accepted;
+    counts->errors = slot->errors;
+    counts->bytes_in = slot->bytes_in;
+    counts->bytes_out = slot->bytes_out;
+    histogram_add(&counts->service, &slot->service);
+    histogram_add(&counts->wait, &slot->wait);
+}
+
+/* A request took time that passed, one after the other; but a connection may have waited for long
+ * before its worker was there. */
+static bool is_possible(const struct histogram *histogram, uint64_t most, uint64_t longest)
+{
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
+        if (histogram->classes[i] > most)
+            return false;
+    return histogram->sum <= longest;
+}
+
+bool slot_counts_possible(const struct slot_counts *counts, usec age)
+{
+    /* Nobody accepts a connection a microsecond, nor moves 100 GB a second. */
+    const uint64_t slack = USEC_SECOND, most = (age > 0 ? (uint64_t)age : 0) + slack;
+    const uint64_t bytes = most <= UINT64_MAX >> 17 ? most << 17 : UINT64_MAX;
+    const uint64_t waited = (uint64_t)1 << 56; /* two thousand years, of all together */
+    uint64_t refused = 0;
+    for (int i = 0; i < REFUSALS; i++)
+        refused += counts->refused[i];
+    return counts->accepted <= most && counts->served <= counts->accepted &&
+           refused <= counts->accepted && counts->errors <= most && counts->bytes_in <= bytes &&
+           counts->bytes_out <= bytes && is_possible(&counts->service, most, 2 * most) &&
+           is_possible(&counts->wait, most, waited);
 }

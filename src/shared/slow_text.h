@@ -2,12 +2,12 @@
  * slow_text - what a slow request is at, as a clause.
  *
  * Called by: status_text, master/slow for the log.
- * Runs in:   any process that has the scoreboard mapped, be it for reading alone.
+ * Runs in:   any process that has the overview mapped, be it for reading alone.
  */
 #ifndef PREFORKD_SHARED_SLOW_TEXT_H
 #define PREFORKD_SHARED_SLOW_TEXT_H
 
-#include "scoreboard.h"
+#include "overview.h"
 
 #include <stdio.h>
 

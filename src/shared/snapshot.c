@@ -13,29 +13,29 @@ static int bounded(uint32_t end, int most)
     return end < (uint32_t)most ? (int)end : most;
 }
 
-int snapshot_slots(const struct scoreboard *board)
+int snapshot_workers(const struct overview *overview)
 {
-    return bounded(board->slots_end, SCOREBOARD_SLOTS);
+    return bounded(overview->workers_end, SCOREBOARD_SLOTS);
 }
 
-int snapshot_listeners(const struct scoreboard *board)
+int snapshot_listeners(const struct overview *overview)
 {
-    return bounded(board->listeners_end, SCOREBOARD_LISTENERS);
+    return bounded(overview->listeners_end, SCOREBOARD_LISTENERS);
 }
 
-const char *snapshot_status(const struct scoreboard *board, const struct snapshot_worker *worker,
+const char *snapshot_status(const struct snapshot_worker *worker,
                             char text[static TEXT_CLEAN(SCOREBOARD_REASON)])
 {
-    const struct slot *slot = &board->slots[worker->slot];
+    const struct slot *slot = worker->slot;
     if (worker->pid <= 0 || worker->program != worker->pid || !slot->reason[0])
         return NULL;
     return text_clean(text, TEXT_CLEAN(SCOREBOARD_REASON), slot->reason, SCOREBOARD_REASON);
 }
 
-const char *snapshot_listener(const struct scoreboard *board, int number,
+const char *snapshot_listener(const struct overview *overview, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)])
 {
-    const struct scoreboard_listener *listener = &board->listeners[number];
+    const struct overview_listener *listener = &overview->listeners[number];
     if (!listener->used)
         return NULL;
     return text_clean(text, TEXT_CLEAN(SCOREBOARD_ADDRESS), listener->text, SCOREBOARD_ADDRESS);
@@ -60,7 +60,7 @@ const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TE
     return addr_print(&addr, text);
 }
 
-/* What a living worker does: `state` is its own word, any number. */
+/* What a living worker does: its own word, any number. */
 static enum slot_state state_of_living(const struct slot *slot)
 {
     uint32_t state = slot->state;
@@ -69,49 +69,61 @@ static enum slot_state state_of_living(const struct slot *slot)
     return slot->ready ? SLOT_IDLE : SLOT_STARTING;
 }
 
-/* One that was forked has no pid until the master has written that, whatever it does already. */
-static enum slot_state state_of_unborn(const struct slot *slot)
+static const struct slot *slot_of(const struct view *view, const struct overview_worker *entry)
 {
-    return slot->state == SLOT_WAITING ? SLOT_WAITING : SLOT_STARTING;
+    const struct scoreboard *board = view->board(view->owner, entry->board, entry->serial);
+    return board && entry->seat < SCOREBOARD_SLOTS ? &board->slots[entry->seat] : NULL;
 }
 
-bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker)
+static void read_slot(const struct slot *slot, struct snapshot_worker *worker)
 {
-    const struct slot *slot = &board->slots[number];
-    pid_t pid = slot->pid;
-    if (pid <= 0 && slot->state == SLOT_FREE)
-        return false;
-    *worker = (struct snapshot_worker){
-        .slot = number,
-        .pool = slot->pool,
-        .pid = pid > 0 ? pid : 0,
-        .program = slot->program,
-        .generation = slot->generation,
-        .state = pid > 0 ? state_of_living(slot) : state_of_unborn(slot),
-        .retiring = slot->retiring,
-        .slow = slot->slow,
-        .since = slot->since > slot->born ? slot->since : slot->born,
-        .born = slot->born,
-        .accepted = slot->accepted,
-        .served = slot->served,
-        .errors = slot->errors,
-    };
+    usec since = slot->since;
+    worker->program = slot->program;
+    worker->since = since > worker->born ? since : worker->born;
+    worker->accepted = slot->accepted;
+    worker->served = slot->served;
+    if (worker->state == SLOT_WAITING)
+        return;
+    worker->state = state_of_living(slot);
     if (worker->state == SLOT_BUSY)
         worker->peer = slot->peer;
+}
+
+bool snapshot_worker(const struct view *view, int number, struct snapshot_worker *worker)
+{
+    const struct overview_worker *entry = &view->overview->workers[number];
+    uint32_t state = entry->state;
+    pid_t pid = entry->pid;
+    if (state == SLOT_FREE)
+        return false;
+    *worker = (struct snapshot_worker){
+        .number = number,
+        .pool = entry->pool,
+        .slot = slot_of(view, entry),
+        .pid = pid > 0 ? pid : 0,
+        .generation = entry->generation,
+        .state = state == SLOT_WAITING ? SLOT_WAITING : SLOT_STARTING,
+        .retiring = entry->retiring,
+        .slow = entry->slow,
+        .since = entry->born,
+        .born = entry->born,
+    };
+    if (worker->slot)
+        read_slot(worker->slot, worker);
     return true;
 }
 
-bool snapshot_slow(const struct scoreboard *board, const struct snapshot_worker *worker,
+bool snapshot_slow(const struct overview *overview, const struct snapshot_worker *worker,
                    struct slow *slow)
 {
     if (worker->state != SLOT_BUSY || worker->slow == 0 || worker->slow > SCOREBOARD_SLOW)
         return false;
-    const struct slow *entry = &board->slow[worker->slow - 1];
+    const struct slow *entry = &overview->slow[worker->slow - 1];
     uint64_t turn = atomic_load_explicit(&entry->turn, memory_order_acquire);
     memcpy((void *)slow, (const void *)entry, sizeof *slow);
     atomic_thread_fence(memory_order_acquire);
     bool whole = turn % 2 == 0 && turn == atomic_load_explicit(&entry->turn, memory_order_relaxed);
-    if (!whole || slow->slot != (uint32_t)worker->slot || slow->since != worker->since)
+    if (!whole || slow->slot != (uint32_t)worker->number || slow->since != worker->since)
         return false;
     if (slow->child_count < 0 || slow->child_count > SCOREBOARD_CHILDREN)
         slow->child_count = 0;
@@ -142,11 +154,25 @@ static usec bounded_time(usec time)
     return time < most ? time : most;
 }
 
-static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *to)
+static void add_counts(struct snapshot_pool *pool, const struct slot_counts *counts)
+{
+    pool->accepted += counts->accepted;
+    pool->served += counts->served;
+    pool->errors += counts->errors;
+    for (int i = 0; i < REFUSALS; i++)
+        pool->refused[i] += counts->refused[i];
+    pool->bytes_in += counts->bytes_in;
+    pool->bytes_out += counts->bytes_out;
+    histogram_add(&pool->service, &counts->service);
+    histogram_add(&pool->wait, &counts->wait);
+}
+
+static void copy_pool(const struct overview_pool *from, struct snapshot_pool *to)
 {
     to->used = from->used;
     if (!to->used)
         return;
+    to->serial = from->serial;
     text_clean(to->name, sizeof to->name, from->name, sizeof from->name);
     text_clean(to->handler, sizeof to->handler, from->handler, sizeof from->handler);
     text_clean(to->trouble, sizeof to->trouble, from->trouble, sizeof from->trouble);
@@ -158,15 +184,7 @@ static void copy_pool(const struct scoreboard_pool *from, struct snapshot_pool *
     to->max_workers = from->max_workers;
     to->min_spare = from->min_spare;
     to->max_spare = from->max_spare;
-    to->accepted = from->accepted;
-    to->served = from->served;
-    to->errors = from->errors;
-    for (int i = 0; i < REFUSALS; i++)
-        to->refused[i] = from->refused[i];
-    to->bytes_in = from->bytes_in;
-    to->bytes_out = from->bytes_out;
-    histogram_add(&to->service, &from->service);
-    histogram_add(&to->wait, &from->wait);
+    add_counts(to, &from->counts);
     to->retirements = from->retirements;
     to->deaths = from->deaths;
     to->dead_user = to->cpu_user = bounded_time(from->cpu_user);
@@ -187,15 +205,6 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
         pool->starting++;
 }
 
-/* Of a slot that nobody has used yet, the pages need not be looked at. */
-static void add_work(struct snapshot_pool *pool, const struct slot *slot)
-{
-    pool->bytes_in += slot->bytes_in;
-    pool->bytes_out += slot->bytes_out;
-    histogram_add(&pool->service, &slot->service);
-    histogram_add(&pool->wait, &slot->wait);
-}
-
 /* What was read of its process. One that wasn't yet had used nothing when it was born. */
 static void add_process(struct snapshot_pool *pool, const struct figures_process *process,
                         usec born, usec now)
@@ -213,26 +222,31 @@ static void add_process(struct snapshot_pool *pool, const struct figures_process
         pool->age = age;
 }
 
-static void add_slot(const struct scoreboard *board, const struct figures *figures, int number,
-                     struct snapshot *snapshot)
+/* What a worker can't have counted is not shown: its sums would spoil those of its pool. */
+static void add_slot(struct snapshot_pool *pool, const struct slot *slot, usec age)
+{
+    struct slot_counts counts;
+    slot_read(slot, &counts);
+    if (slot_counts_possible(&counts, age))
+        add_counts(pool, &counts);
+}
+
+static void add_worker(const struct view *view, const struct figures *figures, int number, usec now,
+                       struct snapshot *snapshot)
 {
     struct snapshot_worker worker;
     struct slow slow;
-    if (!snapshot_worker(board, number, &worker) || worker.pool >= (uint32_t)snapshot->count)
+    const struct overview *overview = view->overview;
+    if (!snapshot_worker(view, number, &worker) || worker.pool >= (uint32_t)snapshot->count)
         return;
     struct snapshot_pool *pool = &snapshot->pools[worker.pool];
     count_worker(pool, &worker);
-    pool->slow += snapshot_slow(board, &worker, &slow);
-    pool->accepted += worker.accepted;
-    pool->served += worker.served;
-    pool->errors += worker.errors;
-    const struct slot *slot = &board->slots[number];
-    for (int i = 0; i < REFUSALS; i++)
-        pool->refused[i] += slot->refused[i];
-    if (worker.accepted)
-        add_work(pool, slot);
+    pool->slow += snapshot_slow(overview, &worker, &slow);
+    if (worker.slot && worker.accepted + worker.slot->errors)
+        add_slot(pool, worker.slot, now - overview->started);
     if (figures && worker.pid)
-        add_process(pool, figures_process(figures, board, number), worker.born, figures->looked_at);
+        add_process(pool, figures_process(figures, overview, number), worker.born,
+                    figures->looked_at);
     if (worker.state == SLOT_BUSY && worker.since > pool->busy_since)
         pool->busy_since = worker.since;
 }
@@ -248,29 +262,30 @@ static void judge_fullness(struct snapshot_pool *pool)
         pool->state_since = pool->busy_since;
 }
 
-static void look(const struct scoreboard *board, const struct figures *figures,
-                 struct snapshot *snapshot)
+static void look(const struct view *view, const struct figures *figures, struct snapshot *snapshot)
 {
-    int slots = snapshot_slots(board);
+    int workers = snapshot_workers(view->overview);
+    usec now = clock_now();
     memset(snapshot->pools, 0, (size_t)snapshot->count * sizeof *snapshot->pools);
     for (int i = 0; i < snapshot->count; i++)
-        copy_pool(&board->pools[i], &snapshot->pools[i]);
+        copy_pool(&view->overview->pools[i], &snapshot->pools[i]);
     for (int i = 0; i < snapshot->count && (!figures || !figures->processes); i++)
         snapshot->pools[i].age = -1;
-    for (int i = 0; i < slots; i++)
-        add_slot(board, figures, i, snapshot);
+    for (int i = 0; i < workers; i++)
+        add_worker(view, figures, i, now, snapshot);
 }
 
 /* While counts move from a slot to its pool they could be seen in neither, and a sum would go back:
- * then it is looked again. Not for ever, since any worker can write that they move. */
-static void look_in_peace(const struct scoreboard *board, const struct figures *figures,
+ * then it is looked again. Not for ever, since a master that moves them may be stopped. */
+static void look_in_peace(const struct view *view, const struct figures *figures,
                           struct snapshot *snapshot)
 {
+    const struct overview *overview = view->overview;
     for (int tries = 0; tries < LOOKS_MOST; tries++) {
-        uint32_t moves = atomic_load_explicit(&board->moves, memory_order_acquire);
-        look(board, figures, snapshot);
+        uint32_t moves = atomic_load_explicit(&overview->moves, memory_order_acquire);
+        look(view, figures, snapshot);
         atomic_thread_fence(memory_order_acquire);
-        if (moves % 2 == 0 && moves == atomic_load_explicit(&board->moves, memory_order_relaxed))
+        if (moves % 2 == 0 && moves == atomic_load_explicit(&overview->moves, memory_order_relaxed))
             return;
     }
 }
@@ -288,17 +303,21 @@ static void raise_to(_Atomic int64_t *noted, usec *shown)
 /* What one reporter has read lately, another has perhaps not. */
 static void note_time(struct shown_time *shown, struct snapshot_pool *pool)
 {
+    if (shown->pool != pool->serial) {
+        shown->user = shown->system = 0; /* of a pool that had this place before */
+        shown->pool = pool->serial;
+    }
     raise_to(&shown->user, &pool->cpu_user);
     raise_to(&shown->system, &pool->cpu_system);
 }
 
-static void add_queues(const struct scoreboard *board, const struct figures *figures,
+static void add_queues(const struct overview *overview, const struct figures *figures,
                        struct snapshot *snapshot)
 {
     for (int i = 0; i < snapshot->count; i++)
         snapshot->pools[i].queued = -1;
-    for (int i = 0; figures && i < snapshot_listeners(board); i++) {
-        const struct scoreboard_listener *listener = &board->listeners[i];
+    for (int i = 0; figures && i < snapshot_listeners(overview); i++) {
+        const struct overview_listener *listener = &overview->listeners[i];
         const struct queue *queue = queues_find(&figures->queues, listener->inode);
         uint32_t place = listener->pool;
         if (!listener->used || !queue || place >= (uint32_t)snapshot->count)
@@ -308,16 +327,16 @@ static void add_queues(const struct scoreboard *board, const struct figures *fig
     }
 }
 
-struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures)
+struct snapshot *snapshot_take(const struct view *view, const struct figures *figures)
 {
-    int count = bounded(board->pools_end, SCOREBOARD_POOLS);
+    int count = bounded(view->overview->pools_end, SCOREBOARD_POOLS);
     struct snapshot *snapshot =
         calloc(1, sizeof *snapshot + (size_t)count * sizeof *snapshot->pools);
     if (!snapshot)
         return NULL;
     snapshot->count = count;
-    look_in_peace(board, figures, snapshot);
-    add_queues(board, figures, snapshot);
+    look_in_peace(view, figures, snapshot);
+    add_queues(view->overview, figures, snapshot);
     for (int i = 0; i < count; i++) {
         judge_fullness(&snapshot->pools[i]);
         if (figures && figures->shown && snapshot->pools[i].age >= 0)

@@ -1,13 +1,14 @@
 /*
  * snapshot - the pools and their workers at one look, counted and made safe to show.
  *
- * Owns:      the reading of the scoreboard as a whole: bounds, sums, which state a pool is in.
+ * Owns:      the reading of the overview and all scoreboards as a whole: bounds, sums, which state a pool is in.
  * Knows not: how it is shown.
  * Called by: master/publish, status.
- * Runs in:   any process that has the scoreboard mapped, be it for reading alone.
+ * Runs in:   any process that has the overview mapped, be it for reading alone.
  *
- * Nothing of it is trusted, since any worker can write all of it: numbers may be wrong, but they
- * lead nowhere, and texts are ended, UTF-8, and without controls.
+ * The overview is the master's word. Nothing of a scoreboard is trusted, since any worker of its pool
+ * can write all of it: its numbers may be wrong, but they lead nowhere, and texts are ended, UTF-8,
+ * and without controls.
  */
 #ifndef PREFORKD_SHARED_SNAPSHOT_H
 #define PREFORKD_SHARED_SNAPSHOT_H
@@ -15,27 +16,29 @@
 #include "../base/addr.h"
 #include "../base/text.h"
 #include "figures.h"
-#include "scoreboard.h"
+#include "overview.h"
 
 #include <stdbool.h>
 
 struct snapshot_worker {
-    int slot;
-    uint32_t pool; /* its place; maybe none */
-    pid_t pid;     /* 0: died, and is not replaced yet */
+    int number;              /* among all workers */
+    uint32_t pool;           /* its place */
+    const struct slot *slot; /* what it shows; NULL: that can't be had */
+    pid_t pid;               /* 0: died, and is not replaced yet */
     pid_t program;
     uint32_t generation;
     enum slot_state state; /* but never SLOT_FREE */
     bool retiring;         /* told to finish */
-    uint32_t slow;         /* its entry among the slow, plus 1; maybe none */
+    uint32_t slow;         /* its entry among the slow, plus 1; 0: none */
     usec since;            /* in this state */
     usec born;
-    uint64_t accepted, served, errors;
+    uint64_t accepted, served;
     struct slot_peer peer; /* of the connection in hand; family 0: none */
 };
 
 struct snapshot_pool {
     bool used;
+    uint64_t serial;
     char name[TEXT_CLEAN(SCOREBOARD_NAME)];
     char handler[TEXT_CLEAN(16)];
     char trouble[TEXT_CLEAN(SCOREBOARD_REASON)];
@@ -72,24 +75,24 @@ struct snapshot {
 
 /* Takes one, with what the figures tell of processes where there are any; free() gives it back. NULL:
  * no memory. */
-struct snapshot *snapshot_take(const struct scoreboard *board, const struct figures *figures);
+struct snapshot *snapshot_take(const struct view *view, const struct figures *figures);
 
-/* Reads a slot. False where nobody has it. */
-bool snapshot_worker(const struct scoreboard *board, int number, struct snapshot_worker *worker);
-int snapshot_slots(const struct scoreboard *board); /* no slot from this number on is taken */
+/* Reads a worker. False where there is none of this number. */
+bool snapshot_worker(const struct view *view, int number, struct snapshot_worker *worker);
+int snapshot_workers(const struct overview *overview); /* there is none from this number on */
 
 /* What a worker that became a program says of itself; NULL: nothing, or it is none. */
-const char *snapshot_status(const struct scoreboard *board, const struct snapshot_worker *worker,
+const char *snapshot_status(const struct snapshot_worker *worker,
                             char text[static TEXT_CLEAN(SCOREBOARD_REASON)]);
 
 /* How many listeners there may be; the one of a number, its text cleaned. NULL: none. */
-int snapshot_listeners(const struct scoreboard *board);
-const char *snapshot_listener(const struct scoreboard *board, int number,
+int snapshot_listeners(const struct overview *overview);
+const char *snapshot_listener(const struct overview *overview, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)]);
 
 /* What was seen of a worker's request, where it takes too long. False where it doesn't, or was not
  * looked at. */
-bool snapshot_slow(const struct scoreboard *board, const struct snapshot_worker *worker,
+bool snapshot_slow(const struct overview *overview, const struct snapshot_worker *worker,
                    struct slow *slow);
 
 /* "sleeping", of the letter of proc(5); NULL where it is none. */

@@ -1,5 +1,48 @@
 #include "sources.h"
 
+#include "../base/memory.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+struct limits *limits_map(int fd)
+{
+    return memory_map(fd, sizeof(struct limits), true);
+}
+
+struct limits *limits_open(int *fd)
+{
+    int memory = memory_create("preforkd-limits", sizeof(struct limits));
+    struct limits *limits = memory < 0 ? NULL : limits_map(memory);
+    if (!limits) {
+        int error = memory < 0 ? -memory : errno;
+        if (memory >= 0)
+            close(memory);
+        errno = error;
+        return NULL;
+    }
+    if (getrandom(&limits->seed, sizeof limits->seed, GRND_NONBLOCK) < 0)
+        limits->seed = (uint64_t)clock_now(); /* so early after boot that there is none yet */
+    *fd = memory;
+    return limits;
+}
+
+void limits_close(struct limits *limits, int fd)
+{
+    if (!limits)
+        return;
+    munmap(limits, sizeof *limits);
+    close(fd);
+}
+
+int64_t limits_layout(void)
+{
+    enum { VERSION = 1 };
+    return (int64_t)VERSION << 48 | (int64_t)sizeof(struct limits);
+}
+
 struct source sources_of(const struct addr *peer)
 {
     struct addr_number number;
@@ -18,7 +61,7 @@ struct source sources_of_user(uid_t uid)
 /* --- seats --------------------------------------------------------------------------------- */
 
 /*
- * A slot's word `ticket` says in what state its claim is, and its number. A claim runs through
+ * A claim's word `ticket` says in what state its claim is, and its number. A claim runs through
  *
  *   FREE -> PENDING -> OPEN -> HELD -> FREE
  *                          \-> REFUSED -> FREE
@@ -27,7 +70,7 @@ struct source sources_of_user(uid_t uid)
  * one to come. He takes a number for it, later than his own: so it has one, and will count him. OPEN
  * has a number and waits for its judgement, which anybody can give: refused where as many as may be
  * hold lower numbers. Each step but the first and the last is a compare-and-swap from a word that
- * never comes again, because the number in it is of this claim alone (of PENDING: of the slot's claim
+ * never comes again, because the number in it is of this claim alone (of PENDING: of the worker's claim
  * before, or a fresh one). So one who stood still in the middle of helping changes nothing any more.
  *
  * The source is written while the word is FREE: who reads the same other word before and behind it
@@ -35,63 +78,55 @@ struct source sources_of_user(uid_t uid)
  *
  * All of these are sequentially consistent: it is no path of those without limits.
  */
-enum claim { CLAIM_FREE, CLAIM_PENDING, CLAIM_OPEN, CLAIM_HELD, CLAIM_REFUSED };
+enum claim_state { CLAIM_FREE, CLAIM_PENDING, CLAIM_OPEN, CLAIM_HELD, CLAIM_REFUSED };
 
-enum { CLAIM_BITS = 3, POOL_BITS = 10, NUMBER_AT = CLAIM_BITS + POOL_BITS };
+enum { CLAIM_BITS = 3 };
 
-_Static_assert(SCOREBOARD_POOLS <= 1 << POOL_BITS, "a word has room for each pool");
-
-static uint64_t word_of(enum claim claim, uint32_t pool, uint64_t number)
+static uint64_t word_of(enum claim_state state, uint64_t number)
 {
-    return number << NUMBER_AT | (uint64_t)pool << CLAIM_BITS | claim;
+    return number << CLAIM_BITS | state;
 }
 
-static enum claim claim_of(uint64_t word)
+static enum claim_state state_of(uint64_t word)
 {
-    return (enum claim)(word & ((1 << CLAIM_BITS) - 1));
-}
-
-static uint32_t pool_of(uint64_t word)
-{
-    return word >> CLAIM_BITS & ((1 << POOL_BITS) - 1);
+    return (enum claim_state)(word & ((1 << CLAIM_BITS) - 1));
 }
 
 static uint64_t number_of(uint64_t word)
 {
-    return word >> NUMBER_AT;
+    return word >> CLAIM_BITS;
 }
 
 static uint64_t next_number(const struct seat *seat)
 {
-    return atomic_fetch_add(&seat->board->pools[seat->pool].tickets, 1) + 1;
+    return atomic_fetch_add(&seat->limits->tickets, 1) + 1;
 }
 
-/* What a slot holds. Its first word has the limit too, for it is judged by its own: those of a
+/* What a claim holds. Its first word has the limit too, for it is judged by its own: those of a
  * generation before may have had another. */
 static uint64_t first_word(const struct source *source, uint32_t most)
 {
     return (uint64_t)most << 32 | source->kind;
 }
 
-/* A claim of another slot, as it was at one moment. */
+/* A claim of another worker, as it was at one moment. */
 struct rival {
-    struct slot *slot;
+    struct claim *claim;
     uint64_t word;
     uint32_t most;
 };
 
-/* Reads the claim of a slot. False where it has none for this source in this pool. */
-static bool look_at(struct slot *slot, uint32_t pool, const struct source *source,
-                    struct rival *rival)
+/* Reads a claim. False where it is none for this source. */
+static bool look_at(struct claim *claim, const struct source *source, struct rival *rival)
 {
     for (;;) {
-        uint64_t word = atomic_load(&slot->ticket);
-        if (claim_of(word) == CLAIM_FREE || pool_of(word) != pool)
+        uint64_t word = atomic_load(&claim->ticket);
+        if (state_of(word) == CLAIM_FREE)
             return false;
-        uint64_t first = atomic_load(&slot->source[0]), key = atomic_load(&slot->source[1]);
-        if (atomic_load(&slot->ticket) != word)
+        uint64_t first = atomic_load(&claim->source[0]), key = atomic_load(&claim->source[1]);
+        if (atomic_load(&claim->ticket) != word)
             continue;
-        *rival = (struct rival){slot, word, (uint32_t)(first >> 32)};
+        *rival = (struct rival){claim, word, (uint32_t)(first >> 32)};
         return (uint32_t)first == source->kind && key == source->key;
     }
 }
@@ -101,19 +136,19 @@ static bool look_at(struct slot *slot, uint32_t pool, const struct source *sourc
 static bool number_it(const struct seat *seat, const struct source *source, struct rival *rival)
 {
     uint64_t pending = rival->word;
-    uint64_t numbered = word_of(CLAIM_OPEN, seat->pool, next_number(seat));
-    if (atomic_compare_exchange_strong(&rival->slot->ticket, &pending, numbered)) {
+    uint64_t numbered = word_of(CLAIM_OPEN, next_number(seat));
+    if (atomic_compare_exchange_strong(&rival->claim->ticket, &pending, numbered)) {
         rival->word = numbered;
         return true;
     }
-    return look_at(rival->slot, seat->pool, source, rival);
+    return look_at(rival->claim, source, rival);
 }
 
-/* The next slot that may be of the pool. */
-static struct slot *next_slot(const struct seat *seat, uint32_t *at)
+/* The next claim that may have been taken. */
+static struct claim *next_claim(const struct seat *seat, uint32_t *at)
 {
-    uint32_t end = atomic_load_explicit(&seat->board->slots_end, memory_order_acquire);
-    return *at < end ? &seat->board->slots[(*at)++] : NULL;
+    uint32_t end = atomic_load_explicit(&seat->limits->end, memory_order_acquire);
+    return *at < end && *at < SCOREBOARD_SLOTS ? &seat->limits->claims[(*at)++] : NULL;
 }
 
 /* What stands before a number. */
@@ -124,9 +159,9 @@ struct queue {
 
 static void count_rival(struct queue *queue, const struct rival *rival)
 {
-    enum claim claim = claim_of(rival->word);
-    queue->held += claim == CLAIM_HELD;
-    if (claim != CLAIM_OPEN)
+    enum claim_state state = state_of(rival->word);
+    queue->held += state == CLAIM_HELD;
+    if (state != CLAIM_OPEN)
         return;
     if (queue->open++ == 0 || number_of(rival->word) < number_of(queue->first.word))
         queue->first = *rival;
@@ -138,9 +173,9 @@ static struct queue queue_before(const struct seat *seat, const struct source *s
     struct queue queue = {0};
     struct rival rival;
     uint32_t at = 0;
-    for (struct slot *slot; (slot = next_slot(seat, &at));) {
-        bool theirs = look_at(slot, seat->pool, source, &rival);
-        while (theirs && claim_of(rival.word) == CLAIM_PENDING)
+    for (struct claim *claim; (claim = next_claim(seat, &at));) {
+        bool theirs = look_at(claim, source, &rival);
+        while (theirs && state_of(rival.word) == CLAIM_PENDING)
             theirs = number_it(seat, source, &rival);
         if (theirs && number_of(rival.word) < number)
             count_rival(&queue, &rival);
@@ -152,7 +187,7 @@ static struct queue queue_before(const struct seat *seat, const struct source *s
 static void judge(const struct seat *seat, const struct source *source, const struct rival *open)
 {
     struct rival target = *open;
-    while (claim_of(atomic_load(&open->slot->ticket)) == CLAIM_OPEN) {
+    while (state_of(atomic_load(&open->claim->ticket)) == CLAIM_OPEN) {
         uint64_t number = number_of(target.word);
         struct queue queue = queue_before(seat, source, number);
         bool full = queue.held >= target.most;
@@ -161,25 +196,24 @@ static void judge(const struct seat *seat, const struct source *source, const st
             continue;
         }
         uint64_t word = target.word;
-        atomic_compare_exchange_strong(
-            &target.slot->ticket, &word,
-            word_of(full ? CLAIM_REFUSED : CLAIM_HELD, seat->pool, number));
+        atomic_compare_exchange_strong(&target.claim->ticket, &word,
+                                       word_of(full ? CLAIM_REFUSED : CLAIM_HELD, number));
         target = *open;
     }
 }
 
 bool sources_claim(const struct seat *seat, const struct source *source, uint32_t most)
 {
-    struct slot *slot = seat->slot;
-    uint64_t unused = number_of(atomic_load(&slot->ticket));
-    uint64_t pending = word_of(CLAIM_PENDING, seat->pool, unused ? unused : next_number(seat));
-    atomic_store(&slot->source[0], first_word(source, most));
-    atomic_store(&slot->source[1], source->key);
-    atomic_store(&slot->ticket, pending);
-    struct rival own = {slot, pending, most};
+    struct claim *claim = seat->claim;
+    uint64_t unused = number_of(atomic_load(&claim->ticket));
+    uint64_t pending = word_of(CLAIM_PENDING, unused ? unused : next_number(seat));
+    atomic_store(&claim->source[0], first_word(source, most));
+    atomic_store(&claim->source[1], source->key);
+    atomic_store(&claim->ticket, pending);
+    struct rival own = {claim, pending, most};
     number_it(seat, source, &own);
     judge(seat, source, &own);
-    if (claim_of(atomic_load(&slot->ticket)) == CLAIM_HELD)
+    if (state_of(atomic_load(&claim->ticket)) == CLAIM_HELD)
         return true;
     sources_release(seat);
     return false;
@@ -187,13 +221,13 @@ bool sources_claim(const struct seat *seat, const struct source *source, uint32_
 
 void sources_release(const struct seat *seat)
 {
-    uint64_t word = atomic_load(&seat->slot->ticket);
-    atomic_store(&seat->slot->ticket, word_of(CLAIM_FREE, seat->pool, number_of(word)));
+    uint64_t word = atomic_load(&seat->claim->ticket);
+    atomic_store(&seat->claim->ticket, word_of(CLAIM_FREE, number_of(word)));
 }
 
-void sources_forget(struct slot *slot)
+void sources_forget(struct limits *limits, uint32_t seat)
 {
-    atomic_store(&slot->ticket, 0);
+    atomic_store(&limits->claims[seat].ticket, 0);
 }
 
 /* --- rates --------------------------------------------------------------------------------- */
@@ -209,7 +243,7 @@ enum { TAG_BITS = 20, TIME_BITS = 64 - TAG_BITS, PARTS = 16, PROBES = 8 };
 #define TIME_MASK  (((uint64_t)1 << TIME_BITS) - 1)
 #define ONE_SECOND ((uint64_t)USEC_SECOND * PARTS)
 
-_Static_assert((SCOREBOARD_RATES & (SCOREBOARD_RATES - 1)) == 0, "a mask finds a place");
+_Static_assert((SOURCES_RATES & (SOURCES_RATES - 1)) == 0, "a mask finds a place");
 
 /* The golden ratio's part behind the point, in 64 bits: odd, and its bits are as good as any. */
 #define MIXER 0x9e3779b97f4a7c15
@@ -233,12 +267,12 @@ static uint64_t until_full(uint64_t word, uint64_t now)
 
 /* The place of a source, or one that it can have; NULL where there is none. *word is what stands
  * there. */
-static _Atomic uint64_t *find_place(struct scoreboard *board, uint64_t hash, uint64_t now,
+static _Atomic uint64_t *find_place(struct limits *limits, uint64_t hash, uint64_t now,
                                     uint64_t *word)
 {
     _Atomic uint64_t *place = NULL;
     for (unsigned i = 0; i < PROBES; i++) {
-        _Atomic uint64_t *at = &board->rates[(hash + i) & (SCOREBOARD_RATES - 1)];
+        _Atomic uint64_t *at = &limits->rates[(hash + i) & (SOURCES_RATES - 1)];
         uint64_t found = atomic_load(at);
         bool full = until_full(found, now) == 0;
         if (!full && found >> TIME_BITS == hash >> TIME_BITS) {
@@ -253,14 +287,13 @@ static _Atomic uint64_t *find_place(struct scoreboard *board, uint64_t hash, uin
     return place;
 }
 
-bool sources_pace(struct scoreboard *board, uint32_t pool, const struct source *source,
-                  uint32_t per_second, usec now)
+bool sources_pace(struct limits *limits, const struct source *source, uint32_t per_second, usec now)
 {
-    uint64_t hash = mix(board->seed ^ mix(source->key ^ mix((uint64_t)pool << 2 | source->kind)));
+    uint64_t hash = mix(limits->seed ^ mix(source->key ^ mix(source->kind)));
     uint64_t time = (uint64_t)now * PARTS & TIME_MASK, part = ONE_SECOND / per_second;
     for (;;) {
         uint64_t word;
-        _Atomic uint64_t *place = find_place(board, hash, time, &word);
+        _Atomic uint64_t *place = find_place(limits, hash, time, &word);
         if (!place)
             return true;
         uint64_t full = until_full(word, time) + part;

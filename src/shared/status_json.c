@@ -59,11 +59,11 @@ static void put_slow_process(json_t *object, const struct slow *slow)
 }
 
 /* What a request is at that takes too long; null: it doesn't. */
-static json_t *slow_object(const struct scoreboard *board, const struct snapshot_worker *worker,
+static json_t *slow_object(const struct overview *overview, const struct snapshot_worker *worker,
                            usec now)
 {
     struct slow slow;
-    if (!snapshot_slow(board, worker, &slow))
+    if (!snapshot_slow(overview, worker, &slow))
         return json_null();
     json_t *object = json_object(), *children = json_array();
     document_seconds(object, "seconds", snapshot_span(slow.since, now));
@@ -75,12 +75,12 @@ static json_t *slow_object(const struct scoreboard *board, const struct snapshot
     return object;
 }
 
-static json_t *worker_object(const struct scoreboard *board, const struct snapshot_worker *worker,
+static json_t *worker_object(const struct overview *overview, const struct snapshot_worker *worker,
                              usec now)
 {
     char peer[ADDR_TEXT], status[TEXT_CLEAN(SCOREBOARD_REASON)];
     json_t *object = json_object();
-    document_number(object, "slot", worker->slot);
+    document_number(object, "slot", worker->number);
     document_number_or_null(object, "pid", worker->pid);
     document_text(object, "state", slot_state_words[worker->state]);
     document_flag(object, "retiring", worker->retiring);
@@ -91,12 +91,12 @@ static json_t *worker_object(const struct scoreboard *board, const struct snapsh
     document_number(object, "served", (long long)worker->served);
     document_text(object, "peer", snapshot_peer(&worker->peer, peer));
     document_number_or_null(object, "program", worker->program);
-    document_text(object, "status", snapshot_status(board, worker, status));
-    json_object_set_new(object, "slow", slow_object(board, worker, now));
+    document_text(object, "status", snapshot_status(worker, status));
+    json_object_set_new(object, "slow", slow_object(overview, worker, now));
     return object;
 }
 
-static json_t *listener_object(const struct scoreboard_listener *listener, const char *text,
+static json_t *listener_object(const struct overview_listener *listener, const char *text,
                                const struct figures *figures)
 {
     const struct queue *queue = figures ? queues_find(&figures->queues, listener->inode) : NULL;
@@ -176,23 +176,24 @@ static json_t *pool_object(const struct snapshot_pool *pool, usec now)
     return object;
 }
 
-static void list_workers(const struct scoreboard *board, const struct snapshot *snapshot,
+static void list_workers(const struct view *view, const struct snapshot *snapshot,
                          struct lists *lists, usec now)
 {
     struct snapshot_worker worker;
-    for (int i = 0; i < snapshot_slots(board); i++)
-        if (snapshot_worker(board, i, &worker) && worker.pool < (uint32_t)snapshot->count)
-            json_array_append_new(lists[worker.pool].workers, worker_object(board, &worker, now));
+    for (int i = 0; i < snapshot_workers(view->overview); i++)
+        if (snapshot_worker(view, i, &worker) && worker.pool < (uint32_t)snapshot->count)
+            json_array_append_new(lists[worker.pool].workers,
+                                  worker_object(view->overview, &worker, now));
 }
 
-static void list_listeners(const struct scoreboard *board, const struct snapshot *snapshot,
+static void list_listeners(const struct overview *overview, const struct snapshot *snapshot,
                            const struct figures *figures, struct lists *lists)
 {
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
-    for (int i = 0; i < snapshot_listeners(board); i++) {
-        const struct scoreboard_listener *listener = &board->listeners[i];
+    for (int i = 0; i < snapshot_listeners(overview); i++) {
+        const struct overview_listener *listener = &overview->listeners[i];
         uint32_t pool = listener->pool;
-        if (snapshot_listener(board, i, text) && pool < (uint32_t)snapshot->count)
+        if (snapshot_listener(overview, i, text) && pool < (uint32_t)snapshot->count)
             json_array_append_new(lists[pool].listeners, listener_object(listener, text, figures));
     }
 }
@@ -211,34 +212,34 @@ static json_t *pools_array(const struct snapshot *snapshot, struct lists *lists,
     return array;
 }
 
-static json_t *reloads_object(const struct scoreboard *board)
+static json_t *reloads_object(const struct overview *overview)
 {
     json_t *object = json_object();
-    document_number(object, "done", board->reloads);
-    document_number(object, "refused", board->reloads_refused);
-    document_time(object, "last", board->reloaded);
-    document_field(object, "refusal", board->refusal, sizeof board->refusal);
+    document_number(object, "done", overview->reloads);
+    document_number(object, "refused", overview->reloads_refused);
+    document_time(object, "last", overview->reloaded);
+    document_field(object, "refusal", overview->refusal, sizeof overview->refusal);
     return object;
 }
 
-static json_t *daemon_object(const struct scoreboard *board, usec now)
+static json_t *daemon_object(const struct overview *overview, usec now)
 {
     json_t *object = json_object();
     document_number(object, "version", SCHEMA);
-    document_field(object, "preforkd", board->release, sizeof board->release);
-    document_number(object, "pid", board->master);
+    document_field(object, "preforkd", overview->release, sizeof overview->release);
+    document_number(object, "pid", overview->master);
     document_time(object, "time", clock_real());
-    document_seconds(object, "uptime", snapshot_span(board->started, now));
-    document_number(object, "generation", board->generation);
-    json_object_set_new(object, "reloads", reloads_object(board));
-    document_number(object, "upgrades", board->upgrades);
-    document_number(object, "deaths", (long long)board->deaths_written);
+    document_seconds(object, "uptime", snapshot_span(overview->started, now));
+    document_number(object, "generation", overview->generation);
+    json_object_set_new(object, "reloads", reloads_object(overview));
+    document_number(object, "upgrades", overview->upgrades);
+    document_number(object, "deaths", (long long)overview->deaths_written);
     return object;
 }
 
-char *status_json(const struct scoreboard *board, const struct figures *figures, usec now)
+char *status_json(const struct view *view, const struct figures *figures, usec now)
 {
-    struct snapshot *snapshot = snapshot_take(board, figures);
+    struct snapshot *snapshot = snapshot_take(view, figures);
     struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
     if (!lists) {
         free(snapshot);
@@ -246,11 +247,11 @@ char *status_json(const struct scoreboard *board, const struct figures *figures,
     }
     for (int i = 0; i < snapshot->count; i++)
         lists[i] = (struct lists){.workers = json_array(), .listeners = json_array()};
-    list_workers(board, snapshot, lists, now);
-    list_listeners(board, snapshot, figures, lists);
-    json_t *document = daemon_object(board, now);
+    list_workers(view, snapshot, lists, now);
+    list_listeners(view->overview, snapshot, figures, lists);
+    json_t *document = daemon_object(view->overview, now);
     json_object_set_new(document, "pools", pools_array(snapshot, lists, now));
-    json_object_set_new(document, "ledger", deaths_array(board));
+    json_object_set_new(document, "ledger", deaths_array(view->overview));
     free(lists);
     free(snapshot);
     return document_print(document);
@@ -260,9 +261,9 @@ char *status_json(const struct scoreboard *board, const struct figures *figures,
 
 #include <stddef.h>
 
-char *status_json(const struct scoreboard *board, const struct figures *figures, usec now)
+char *status_json(const struct view *view, const struct figures *figures, usec now)
 {
-    (void)board;
+    (void)view;
     (void)figures;
     (void)now;
     return NULL;

@@ -7,23 +7,24 @@
 
 #include <stdlib.h>
 
-static void print_daemon(FILE *out, const struct scoreboard *board, usec now)
+static void print_daemon(FILE *out, const struct overview *overview, usec now)
 {
-    char release[TEXT_CLEAN(sizeof board->release)], result[TEXT_CLEAN(SCOREBOARD_REASON)];
+    char release[TEXT_CLEAN(sizeof overview->release)], result[TEXT_CLEAN(SCOREBOARD_REASON)];
     char span[UNITS_TEXT], when[UNITS_TEXT];
-    text_clean(release, sizeof release, board->release, sizeof board->release);
-    text_clean(result, sizeof result, board->refusal, sizeof board->refusal);
-    fprintf(out, "preforkd %s, pid %d, up %s, generation %u\n", release, (int)board->master,
-            units_span(snapshot_span(board->started, now), span), board->generation);
-    if (board->reloaded)
-        fprintf(out, "last reload: %s, %s%s\n", units_time(board->reloaded, when),
+    text_clean(release, sizeof release, overview->release, sizeof overview->release);
+    text_clean(result, sizeof result, overview->refusal, sizeof overview->refusal);
+    fprintf(out, "preforkd %s, pid %d, up %s, generation %u\n", release, (int)overview->master,
+            units_span(snapshot_span(overview->started, now), span), overview->generation);
+    if (overview->reloaded)
+        fprintf(out, "last reload: %s, %s%s\n", units_time(overview->reloaded, when),
                 result[0] ? "refused: " : "done", result);
 }
 
 /* What all tables are made of. */
 struct report {
     FILE *out;
-    const struct scoreboard *board;
+    const struct view *view;
+    const struct overview *overview;
     const struct figures *figures;
     const struct snapshot *snapshot;
     bool coloured;
@@ -178,12 +179,12 @@ static void print_slow_one(const struct report *report, const struct snapshot_wo
 static void print_slow(const struct report *report)
 {
     bool first = true;
-    for (int i = 0; i < snapshot_slots(report->board); i++) {
+    for (int i = 0; i < snapshot_workers(report->overview); i++) {
         struct snapshot_worker worker;
         struct slow slow;
-        if (!snapshot_worker(report->board, i, &worker) ||
+        if (!snapshot_worker(report->view, i, &worker) ||
             worker.pool >= (uint32_t)report->snapshot->count ||
-            !snapshot_slow(report->board, &worker, &slow))
+            !snapshot_slow(report->overview, &worker, &slow))
             continue;
         if (first)
             fputc('\n', report->out);
@@ -199,10 +200,9 @@ static void print_statuses(const struct report *report)
     struct snapshot_worker worker;
     char status[TEXT_CLEAN(SCOREBOARD_REASON)];
     bool first = true;
-    for (int i = 0; i < snapshot_slots(report->board); i++) {
-        if (!snapshot_worker(report->board, i, &worker) ||
-            worker.pool >= (uint32_t)snapshot->count ||
-            !snapshot_status(report->board, &worker, status))
+    for (int i = 0; i < snapshot_workers(report->overview); i++) {
+        if (!snapshot_worker(report->view, i, &worker) ||
+            worker.pool >= (uint32_t)snapshot->count || !snapshot_status(&worker, status))
             continue;
         fprintf(report->out, "%spool %s: worker %d: %s\n", first ? "\n" : "",
                 snapshot->pools[worker.pool].name, (int)worker.pid, status);
@@ -212,7 +212,7 @@ static void print_statuses(const struct report *report)
 
 /* How many wait, and how many could. */
 static void add_queue(const struct report *report, struct table *table,
-                      const struct scoreboard_listener *listener)
+                      const struct overview_listener *listener)
 {
     const struct queue *queue =
         report->figures ? queues_find(&report->figures->queues, listener->inode) : NULL;
@@ -229,28 +229,30 @@ static bool print_listeners(const struct report *report)
     struct table table = {.heads = {"LISTENER", "POOL", "QUEUE", ">WAITING"},
                           .coloured = report->coloured};
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
-    for (int i = 0; i < snapshot_listeners(report->board); i++) {
-        uint32_t pool = report->board->listeners[i].pool;
-        if (!snapshot_listener(report->board, i, text) || pool >= (uint32_t)report->snapshot->count)
+    for (int i = 0; i < snapshot_listeners(report->overview); i++) {
+        uint32_t pool = report->overview->listeners[i].pool;
+        if (!snapshot_listener(report->overview, i, text) ||
+            pool >= (uint32_t)report->snapshot->count)
             continue;
         table_add(&table, "%s", text);
         table_add(&table, "%s", report->snapshot->pools[pool].name);
-        add_queue(report, &table, &report->board->listeners[i]);
+        add_queue(report, &table, &report->overview->listeners[i]);
     }
     return print_table(report, &table);
 }
 
-char *status_text(const struct scoreboard *board, const struct figures *figures,
-                  enum status_form form, usec now)
+char *status_text(const struct view *view, const struct figures *figures, enum status_form form,
+                  usec now)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(board, figures);
+    struct snapshot *snapshot = snapshot_take(view, figures);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;
     }
-    struct report report = {text.out, board, figures, snapshot, form == STATUS_COLOURED, now};
-    print_daemon(text.out, board, now);
+    struct report report = {
+        text.out, view, view->overview, figures, snapshot, form == STATUS_COLOURED, now};
+    print_daemon(text.out, view->overview, now);
     bool whole = print_workers(&report);
     whole = print_counts(&report) && whole;
     whole = print_times(&report) && whole;

@@ -11,21 +11,24 @@
 
 #include "../shared/scoreboard.h"
 
-#include <stdbool.h>
-
 struct bell {
-    const struct slot *slots; /* all of the scoreboard's */
-    struct scoreboard_pool *pool;
-    uint32_t place; /* the pool's */
-    uint32_t seat;  /* the worker's own slot */
-    int fd;         /* an eventfd of the master's */
+    struct scoreboard *board;
+    uint32_t seat; /* the worker's own slot */
+    int fd;        /* an eventfd of the pool's, which wakes the master */
 };
 
-/* Counts free seats in the ring of the pool's slots, and rings where there are too few. */
+/* Wakes the master. One that was woken by others so often that the eventfd takes no more will look at
+ * what we did, too: it empties it first, and looks then. */
+void bell_ring(const struct bell *bell);
+
+/* Counts free seats in the pool's slots, and rings where there are too few. */
 void bell_look(const struct bell *bell);
 
 /* Whether another worker of the pool has a free seat. */
-bool bell_finds_seat(const struct bell *bell);
+static inline bool bell_finds_seat(const struct bell *bell)
+{
+    return scoreboard_has_idle(bell->board, bell->seat, 1);
+}
 
 /* To be called after the slot says that its seat is taken. Of two workers who take the last seats
  * together, at least one sees, behind the fence, that the other's is taken too; and whoever comes
@@ -34,7 +37,7 @@ bool bell_finds_seat(const struct bell *bell);
 static inline void bell_seat_taken(const struct bell *bell)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&bell->pool->armed, memory_order_relaxed))
+    if (atomic_load_explicit(&bell->board->armed, memory_order_relaxed))
         bell_look(bell);
 }
 

@@ -3,13 +3,13 @@
 #include "../base/log.h"
 #include "../config/blocks.h"
 #include "../conn/proxied.h"
-#include "../shared/sources.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
 
 struct gate {
     const struct pool_config *pool;
+    struct slot *slot;
     struct seat seat;
     bool seated; /* a seat is held */
 };
@@ -32,13 +32,16 @@ static bool is_configured(const struct pool_config *pool)
     return pool->admitted || pool->proxies || pool->max_per_source || pool->rate_per_source;
 }
 
-struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board, struct slot *slot)
+struct gate *gate_open(const struct pool_config *pool, struct slot *slot, struct limits *limits,
+                       uint32_t seat)
 {
     static struct gate gate;
     if (!is_configured(pool))
         return NULL;
     gate.pool = pool;
-    gate.seat = (struct seat){.board = board, .slot = slot, .pool = slot->pool};
+    gate.slot = slot;
+    if (limits)
+        gate.seat = (struct seat){.limits = limits, .claim = &limits->claims[seat]};
     return &gate;
 }
 
@@ -91,8 +94,8 @@ static struct refused limit(struct gate *gate, const struct conn *conn)
     struct source source = source_of(conn);
     if (source.kind == SOURCE_NONE)
         return welcome;
-    if (pool->rate_per_source && !sources_pace(gate->seat.board, gate->seat.pool, &source,
-                                               (uint32_t)pool->rate_per_source, clock_now()))
+    if (pool->rate_per_source &&
+        !sources_pace(gate->seat.limits, &source, (uint32_t)pool->rate_per_source, clock_now()))
         return because(REFUSED_RATE, "its source is faster than rate_per_source");
     if (!pool->max_per_source)
         return welcome;
@@ -127,7 +130,7 @@ bool gate_admit(struct gate *gate, struct conn *conn)
         refused = limit(gate, conn);
     if (refused.kind == REFUSALS)
         return true;
-    gate->seat.slot->refused[refused.kind]++;
+    gate->slot->refused[refused.kind]++;
     tell(gate, conn, &refused);
     return false;
 }

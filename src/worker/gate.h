@@ -13,14 +13,16 @@
 
 #include "../config/config.h"
 #include "../conn/conn.h"
-#include "../shared/scoreboard.h"
+#include "../shared/sources.h"
 
 #include <stdbool.h>
 
 struct gate;
 
-/* The gate of a worker, one in a process. NULL where its pool lets everybody in. */
-struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board, struct slot *slot);
+/* The gate of a worker, one in a process. NULL where its pool lets everybody in. `limits` is NULL
+ * where the pool has none. */
+struct gate *gate_open(const struct pool_config *pool, struct slot *slot, struct limits *limits,
+                       uint32_t seat);
 
 /* Whether a connection just accepted is served; who is its peer may be another then, behind a proxy.
  * One that is refused is counted and told of; the caller closes it. May wait for a PROXY header, for

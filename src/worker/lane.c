@@ -209,7 +209,7 @@ unsigned lane_same_peer(const struct service *service)
 {
     const char *at = (const char *)service - offsetof(struct lane, service);
     const struct lane *lane = (const struct lane *)at;
-    return scoreboard_same_peer(lane->bell.slots, lane->bell.seat);
+    return scoreboard_same_peer(lane->bell.board, lane->bell.seat);
 }
 
 void lane_serve(struct lane *lane, struct conn *conn)

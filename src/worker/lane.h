@@ -24,6 +24,7 @@ struct lane {
     const struct handler *handler;
     struct service service;
     struct slot *slot;
+    _Atomic(pid_t) program; /* the process group that it runs; 0 none */
     struct bell bell;
     struct gate *gate;   /* who may come in; NULL: all may */
     char *title_word;    /* "idle" or "busy" in what ps shows; NULL where there is no room for it */

@@ -7,6 +7,7 @@
 #include "environment.h"
 #include "lane.h"
 #include "model_process.h"
+#include "reader.h"
 #include "sandbox.h"
 
 #include <errno.h>
@@ -44,8 +45,8 @@ static void on_term(int number)
 static void on_quit(int number)
 {
     (void)number;
-    pid_t group = lane.slot->program;
-    if (group > 0)
+    pid_t group = lane.program; /* our own memory: what stands in the slot, others can write */
+    if (group > 1)
         kill(-group, SIGKILL);
     _exit(WORKER_ENDED);
 }
@@ -88,6 +89,7 @@ static void keep_descriptors(struct worker_birth *birth)
     int count = log_descriptors(others);
     others[count++] = birth->bell;
     others[count++] = model.wake_fd;
+    others[count++] = birth->boards_fd;
     dup2(birth->error_fd, STDERR_FILENO);
     fd_keep_only(birth->listeners, birth->listener_count + count);
 }
@@ -119,28 +121,35 @@ static char *show_title(const struct worker_birth *birth)
     return proc_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
 }
 
+/* What it shares with others, by the descriptors that go next. Without it there is no slot in which
+ * the reason could stand. */
+static void map_shared(const struct worker_birth *birth)
+{
+    struct scoreboard *board = scoreboard_map(birth->board_fd, true);
+    struct limits *limits = birth->limits_fd >= 0 ? limits_map(birth->limits_fd) : NULL;
+    if (!board || (birth->limits_fd >= 0 && !limits)) {
+        log_err("pool %s: a worker can't map what it shares with its pool: %s pool=%s",
+                birth->pool->name, strerror(errno), birth->pool->name);
+        _exit(WORKER_CANT_START);
+    }
+    lane.slot = &board->slots[birth->seat];
+    lane.bell = (struct bell){.board = board, .seat = birth->seat, .fd = birth->bell};
+    lane.gate = gate_open(birth->pool, lane.slot, limits, birth->seat);
+}
+
 static void prepare_lane(const struct worker_birth *birth)
 {
     const struct pool_config *pool = birth->pool;
     int level = pool->log_connections ? LOG_INFO : LOG_DEBUG;
     lane.pool = pool;
-    lane.handler = handler_of(pool->handler);
-    lane.slot = birth->slot;
-    lane.bell = (struct bell){
-        .slots = birth->board->slots,
-        .pool = &birth->board->pools[birth->board_pool],
-        .place = (uint32_t)birth->board_pool,
-        .seat = (uint32_t)(birth->slot - birth->board->slots),
-        .fd = birth->bell,
-    };
-    lane.gate = gate_open(pool, birth->board, birth->slot);
     lane.title_word = show_title(birth);
     lane.log_level = log_wanted(level) ? level : -1;
-    lane.wait_known = birth->slot->accepted;
+    lane.wait_known = lane.slot->accepted;
     lane.left = with_jitter(pool->max_requests, getpid());
     lane.service.pool = pool->name;
     lane.service.config = pool->handler_config;
-    lane.service.program = &birth->slot->program;
+    lane.service.program = &lane.program;
+    lane.service.shown = &lane.slot->program;
     lane.service.listeners = birth->listeners;
     lane.service.listener_count = birth->listener_count;
     lane.service.mark = &pool->mark;
@@ -154,42 +163,27 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.crowded = lane_crowded;
     lane.service.same_peer = lane_same_peer;
     lane.service.sockets = birth->sockets;
-    lane.service.generation = birth->slot->generation;
+    lane.service.generation = birth->generation;
     lane.service.number = birth->number;
     lane.service.notify = birth->notify;
     lane.service.watchdog = birth->watchdog;
-    lane.service.board = lane.handler->reads_board ? birth->board : NULL;
-    lane.service.shown = lane.handler->reads_board ? birth->board->shown : NULL;
 }
 
-static _Noreturn void give_up(const struct worker_birth *birth, const char *why)
+static _Noreturn void give_up(const char *why)
 {
-    snprintf(birth->slot->reason, sizeof birth->slot->reason, "%s", why);
+    snprintf(lane.slot->reason, sizeof lane.slot->reason, "%s", why);
     _exit(WORKER_CANT_START);
 }
 
-/* Makes the pages on which a part of the scoreboard lies writable, or not. */
-static bool protect(const void *from, size_t size, int protection)
+/* Who speaks with strangers about all pools can write of none but its own. */
+static void prepare_view(const struct worker_birth *birth)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = (uintptr_t)from & ~(page - 1);
-    return mprotect((void *)begin, (uintptr_t)from + size - begin, protection) == 0;
-}
-
-/* Who speaks with strangers about all pools needs to write of none but its own: its slot, the words
- * that its pool's workers share, what limits per source count by, and what it has shown. */
-static void shield_board(const struct worker_birth *birth)
-{
-    struct scoreboard *board = birth->board;
-    struct scoreboard_pool *pool = &board->pools[birth->board_pool];
-    bool done = protect(board, sizeof *board, PROT_READ) &&
-                protect(birth->slot, sizeof *birth->slot, PROT_READ | PROT_WRITE) &&
-                protect(pool, sizeof *pool, PROT_READ | PROT_WRITE) &&
-                protect(board->shown, sizeof board->shown, PROT_READ | PROT_WRITE);
-    if (done && lane.gate)
-        done = protect(board->rates, sizeof board->rates, PROT_READ | PROT_WRITE);
-    if (!done)
-        give_up(birth, "can't protect the scoreboard");
+    if (!lane.handler->reads_board)
+        return;
+    lane.service.view = reader_open(birth->overview_fd, birth->boards_fd);
+    lane.service.shown_times = lane.bell.board->shown;
+    if (!lane.service.view)
+        give_up("can't map the overview");
 }
 
 static void prepare_handler(const struct worker_birth *birth)
@@ -199,32 +193,24 @@ static void prepare_handler(const struct worker_birth *birth)
     if (handler->runs_programs || handler->has_environment) {
         lane.service.environment = environment_make(birth->pool);
         if (!lane.service.environment)
-            give_up(birth, "out of memory");
+            give_up("out of memory");
     }
     if (!handler->start)
         return;
     if (handler->start(&lane.service, why, sizeof why) != 0)
-        give_up(birth, why);
+        give_up(why);
     take_signals(); /* whatever it did to them */
 }
 
-static void ring(const struct worker_birth *birth)
+static void say_ready(void)
 {
-    uint64_t one = 1;
-    if (write(birth->bell, &one, sizeof one) < 0)
-        give_up(birth, "can't tell the master that it is ready");
+    lane.slot->since = clock_now();
+    lane.slot->ready = true;
+    lane.slot->state = SLOT_IDLE;
+    bell_ring(&lane.bell);
 }
 
-static void say_ready(const struct worker_birth *birth)
-{
-    birth->slot->since = clock_now();
-    birth->slot->ready = true;
-    birth->slot->state = SLOT_IDLE;
-    ring(birth);
-}
-
-/* It leads a group of its own from here on, which is in the slot, so that the master can end all of
- * it; and its time begins, by which it may be ready. Its death signal is KILL: the one that a program
+/* It leads a group of its own, as it does its session; and its time begins, by which it may be ready. Its death signal is KILL: the one that a program
  * can't fail to obey. Signals are blocked as they were at birth, so that none is lost to a handler of
  * ours. */
 static _Noreturn void become_program(const struct worker_birth *birth)
@@ -233,13 +219,12 @@ static _Noreturn void become_program(const struct worker_birth *birth)
     ignore_none();
     die_with(birth->master, SIGKILL);
     prepare_handler(birth);
-    setpgid(0, 0);
-    birth->slot->since = clock_now();
-    birth->slot->program = getpid();
-    ring(birth);
+    lane.slot->since = clock_now();
+    lane.slot->program = getpid();
+    bell_ring(&lane.bell);
     lane.handler->become(&lane.service, why, sizeof why);
-    birth->slot->program = 0;
-    give_up(birth, why);
+    lane.slot->program = 0;
+    give_up(why);
 }
 
 _Noreturn void worker_run(struct worker_birth *birth)
@@ -251,23 +236,26 @@ _Noreturn void worker_run(struct worker_birth *birth)
         .count = birth->listener_count,
         .wake_fd = birth->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
     };
+    lane.handler = handler_of(birth->pool->handler);
+    if (lane.handler->leads_session)
+        setsid(); /* by which the master knows what it runs: see master/groups */
     log_enter_child();
     if (birth->log)
         log_configure(birth->log->ident, birth->log->facility, birth->log->level);
+    map_shared(birth);
+    prepare_view(birth);
     keep_descriptors(birth);
     prepare_lane(birth);
     if (lane.handler->load && lane.handler->load(refusal.why, sizeof refusal.why) != 0)
-        give_up(birth, refusal.why);
+        give_up(refusal.why);
     if (sandbox_enter(birth->pool, &refusal) != 0)
-        give_up(birth, refusal.why);
+        give_up(refusal.why);
     if (lane.handler->become)
         become_program(birth);
     take_signals();
     die_with(birth->master, SIGQUIT);
     prepare_handler(birth);
-    if (lane.handler->reads_board)
-        shield_board(birth);
-    say_ready(birth);
+    say_ready();
     int status = model_process_run(&model);
     if (lane.handler->stop)
         lane.handler->stop(&lane.service);

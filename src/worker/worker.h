@@ -12,7 +12,7 @@
 
 enum {
     WORKER_LISTENERS_MAX = 256, /* of one pool */
-    WORKER_OTHERS_MAX = 4,      /* descriptors: two of the log, the bell, the wake-up */
+    WORKER_OTHERS_MAX = 5,      /* descriptors: two of the log, the bell, the wake-up, the boards */
     WORKER_TITLE = 64,
 };
 
@@ -26,8 +26,6 @@ struct listener;
 struct worker_birth {
     const struct pool_config *pool;
     const struct log_config *log; /* where it is not the one in force; else NULL */
-    struct scoreboard *board;
-    struct slot *slot;
     pid_t master;
     char title[WORKER_TITLE];
     size_t title_length;
@@ -36,7 +34,13 @@ struct worker_birth {
     int listener_count;
     bool
         polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
-    int board_pool;
+    uint32_t seat; /* its slot in the scoreboard, and its claim on the limits */
+    int board_fd;  /* the scoreboard of its pool and generation */
+    int limits_fd; /* the limits per source of its pool; -1: it has none */
+    int overview_fd,
+        boards_fd; /* where the handler `reads_board`: the overview, and a socket by which
+                                   it asks the master for scoreboards; else -1 */
+    unsigned generation;
     struct listener *const *sockets; /* of which the listeners are the descriptors */
     int number;                      /* what follows is of a handler that becomes a program: see */
     const char *notify;              /* struct service */

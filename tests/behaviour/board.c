@@ -1,57 +1,105 @@
-/* Prints what a running daemon's scoreboard says: board PID status|status-json|deaths|deaths-json.
- * The scoreboard is mapped for reading alone, as a status worker would. */
+/* Prints what a running daemon's overview and scoreboards say: board PID
+ * status|status-json|deaths|deaths-json. They are mapped for reading alone, as by a status worker. */
+#include "../../src/shared/snapshot.h"
 #include "../../src/shared/status.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-static int open_board(const char *pid)
+enum { BOARDS_MOST = 4096 };
+
+static const struct scoreboard *boards[BOARDS_MOST];
+static int board_count;
+
+static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
 {
-    char path[64], name[400], target[64];
+    (void)owner;
+    (void)number;
+    for (int i = 0; i < board_count; i++)
+        if (boards[i]->serial == serial)
+            return boards[i];
+    return NULL;
+}
+
+static void look_at(const char *name, struct view *view)
+{
+    char target[64];
+    ssize_t length = readlink(name, target, sizeof target - 1);
+    target[length > 0 ? length : 0] = '\0';
+    bool is_overview = strncmp(target, "/memfd:preforkd-overview", 24) == 0;
+    bool is_board = strncmp(target, "/memfd:preforkd-scoreboard", 26) == 0;
+    int fd = is_overview || is_board ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return;
+    if (is_overview)
+        view->overview = overview_map(fd);
+    else if (board_count < BOARDS_MOST && (boards[board_count] = scoreboard_map(fd, false)))
+        board_count++;
+    close(fd);
+}
+
+static struct view look(const char *pid)
+{
+    char path[64], name[400];
+    struct view view = {.board = find};
+    board_count = 0;
     snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
     DIR *folder = opendir(path);
     struct dirent *entry;
-    int fd = -1;
-    while (folder && fd < 0 && (entry = readdir(folder))) {
+    while (folder && (entry = readdir(folder))) {
         snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-        ssize_t length = readlink(name, target, sizeof target - 1);
-        target[length > 0 ? length : 0] = '\0';
-        if (strncmp(target, "/memfd:preforkd-scoreboard", 26) == 0)
-            fd = open(name, O_RDONLY | O_CLOEXEC);
+        look_at(name, &view);
     }
     if (folder)
         closedir(folder);
-    return fd;
+    return view;
 }
 
-static char *report(const struct scoreboard *board, const char *word)
+static char *report(const struct view *view, const char *word)
 {
     static struct figures figures = {.processes = true};
-    figures_look(&figures, board, clock_now());
+    figures_look(&figures, view, clock_now());
     if (strcmp(word, "status") == 0)
-        return status_text(board, &figures, STATUS_PLAIN, clock_now());
+        return status_text(view, &figures, STATUS_PLAIN, clock_now());
     if (strcmp(word, "status-json") == 0)
-        return status_json(board, &figures, clock_now());
+        return status_json(view, &figures, clock_now());
     if (strcmp(word, "deaths") == 0)
-        return deaths_text(board);
-    return deaths_json(board);
+        return deaths_text(view->overview);
+    return deaths_json(view->overview);
+}
+
+/* Whether all belongs together. While an upgrade replaces the one by the other it may not; one that is
+ * being filled has no release yet. */
+static bool is_whole(const struct view *view)
+{
+    const struct overview *overview = view->overview;
+    if (!overview || !overview->release[0])
+        return false;
+    for (int i = 0; i < snapshot_workers(overview); i++)
+        if (overview->workers[i].state != SLOT_FREE &&
+            !view->board(NULL, 0, overview->workers[i].serial))
+            return false;
+    return true;
 }
 
 int main(int argc, char **argv)
 {
-    int fd = argc == 3 ? open_board(argv[1]) : -1;
-    const struct scoreboard *board =
-        mmap(NULL, sizeof *board, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (board == MAP_FAILED) {
-        perror("board");
+    struct view view = {0};
+    for (int i = 0; argc == 3 && i < 1000 && !is_whole(&view); i++) {
+        if (i)
+            poll(NULL, 0, 5);
+        view = look(argv[1]);
+    }
+    if (!view.overview) {
+        fprintf(stderr, "board: no overview is found\n");
         return 1;
     }
-    char *text = report(board, argv[2]);
+    char *text = report(&view, argv[2]);
     fputs(text ? text : "nothing\n", stdout);
     free(text);
     return text ? 0 : 1;

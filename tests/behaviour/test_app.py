@@ -298,7 +298,7 @@ class Ends(Case):
     def test_one_that_does_not_obey_is_killed(self):
         """By graceful_timeout after the signal, with its group."""
         it = self.start(app('workers = 2 graceful_timeout = 1'))
-        it.announce(wording.OVERDUE, 'killed by signal')
+        it.announce(wording.OVERDUE, 'killed by signal', wording.LEFT_GROUP)
         child = int(self.ask(it, 'fork'))
         self.hold(it)
         it.stop()
@@ -337,8 +337,8 @@ class Ends(Case):
             wait_until(lambda: not processes.alive(child), 'the end of its child')
 
     def test_what_it_leaves_behind_is_killed(self):
-        it = self.start(app())
-        it.announce('killed by signal')
+        it = self.start(app('workers = 1 graceful_timeout = 1'))
+        it.announce('killed by signal', wording.LEFT_GROUP)
         worker, = it.workers()
         child = int(self.ask(it, 'fork'))
         os.kill(worker, signal.SIGKILL)

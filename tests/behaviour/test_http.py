@@ -152,15 +152,22 @@ class Answers(daemon.Case):
         it = self.start()
         self.get('/status.json')
         for pid in it.workers('status'):
-            sizes = {'r': 0, 'w': 0}
+            own, others, overview = [], [], []
             for line in self.maps(pid).splitlines():
-                found = re.match(r'([0-9a-f]+)-([0-9a-f]+) r(.)', line)
-                if 'preforkd-scoreboard' in line:
-                    size = int(found[2], 16) - int(found[1], 16)
-                    sizes['w' if found[3] == 'w' else 'r'] += size
-            self.assertGreater(sizes['r'], 1024 * 1024)
-            # Its slot, its pool, and four pages of what it has shown.
-        self.assertLessEqual(sizes['w'], 8 * 4096)
+                kind = line.split()[1][1] # of "rw-s"
+                if 'preforkd-overview' in line:
+                    overview.append(kind)
+                elif 'preforkd-scoreboard' in line:
+                    (own if kind == 'w' else others).append(kind)
+            self.assertEqual(overview, ['-'])
+            self.assertEqual(len(own), 1)
+        # The one that answered has mapped the others' for reading, and its own pool's once more.
+        self.assertTrue(any('r--s' in line and 'preforkd-scoreboard' in line
+                            for pid in it.workers('status') for line in self.maps(pid).splitlines()))
+        for pid in it.workers('echo'):
+            shared = [line for line in self.maps(pid).splitlines() if '/memfd:preforkd' in line]
+            self.assertEqual(len(shared), 1, shared)
+            self.assertIn('preforkd-scoreboard', shared[0])
 
     @staticmethod
     def maps(pid):

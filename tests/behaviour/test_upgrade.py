@@ -405,12 +405,6 @@ class Refused(Case):
                            '/proc/self/fd/$PREFORKD_STATE >$3.cut; exec 9<$3.cut\n'
                            'PREFORKD_STATE=9 exec $REAL "$@"', "can't be read: .*doesn't know: 99")
 
-    def test_scoreboard_of_another_layout(self):
-        for name in ('board_version', 'slot_size', 'board_size'):
-            self.refuse_script(f'sed "s/{name}=/&1/" /proc/self/fd/$PREFORKD_STATE >$3.cut\n'
-                               'exec 9<$3.cut; PREFORKD_STATE=9 exec $REAL "$@"',
-                               "can't be read: .*scoreboard")
-
     def test_broken_configuration(self):
         it = self.begin(ECHO % (2, ''))
         it.write(ECHO % (2, 'umask = 999\nnonsense = 1'))

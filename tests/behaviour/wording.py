@@ -38,3 +38,6 @@ def field(line, key):
     """The value of key=value in a line; None where it has none."""
     found = re.findall(rf'(?:^|\s){key}=("[^"]*"|\S*)', line)
     return found[-1].strip('"') if found else None
+
+# A program that accepts by itself ended, and processes of its group did not within graceful_timeout.
+LEFT_GROUP = 'did not end in time: killed'

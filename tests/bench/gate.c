@@ -16,6 +16,7 @@ enum { BLOCKS = 1000, PEERS = 4096, ROUNDS_MAX = 1000, NEIGHBOURS = 15 };
 
 static struct addr peers[PEERS];
 static struct scoreboard *board;
+static struct limits *limits;
 
 static double now(void)
 {
@@ -82,7 +83,7 @@ static struct gate *open_kind(int kind, const struct blocks *list)
     pools[1].admitted = list;
     pools[2].max_per_source = 1;
     pools[3].rate_per_source = 100000;
-    return gate_open(&pools[kind], board, &board->slots[0]);
+    return gate_open(&pools[kind], &board->slots[0], kind < 2 ? NULL : limits, 0);
 }
 
 int main(int argc, char **argv)
@@ -90,13 +91,14 @@ int main(int argc, char **argv)
     static const char *const words[] = {"unset", "allow, 1000 blocks", "max_per_source, 16 workers",
                                         "rate_per_source"};
     static double took[4][ROUNDS_MAX];
-    int rounds = argc > 1 ? atoi(argv[1]) : 20, calls = argc > 2 ? atoi(argv[2]) : 200000, fd;
+    int rounds = argc > 1 ? atoi(argv[1]) : 20, calls = argc > 2 ? atoi(argv[2]) : 200000;
+    int limits_fd, fd = scoreboard_create();
     struct arena *arena = arena_open(1024 * 1024);
-    board = scoreboard_open(&fd);
-    if (!arena || !board || rounds < 1 || rounds > ROUNDS_MAX || calls < 1)
+    board = scoreboard_map(fd, true);
+    limits = limits_open(&limits_fd);
+    if (!arena || !board || !limits || rounds < 1 || rounds > ROUNDS_MAX || calls < 1)
         return EXIT_FAILURE;
-    for (int i = 0; i <= NEIGHBOURS; i++)
-        scoreboard_take(board, i, 0);
+    limits->end = NEIGHBOURS + 1;
     const struct blocks *list = make_list(arena);
     for (int round = 0; round < rounds; round++)
         for (int kind = 0; kind < 4; kind++)

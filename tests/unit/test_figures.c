@@ -9,15 +9,30 @@
 
 enum { MANY = FIGURES_A_LOOK + 50 };
 
+enum { SERIAL = 5 };
+
+static struct overview *overview;
 static struct scoreboard *board;
+static struct view view;
 static int fd;
 static pid_t child;
 static struct figures figures;
 
+static const struct scoreboard *find_board(void *owner, uint32_t number, uint64_t serial)
+{
+    (void)owner;
+    return number == 0 && serial == SERIAL ? board : NULL;
+}
+
 static void set_up(void)
 {
-    board = scoreboard_open(&fd);
-    ck_assert_ptr_nonnull(board);
+    int memory = scoreboard_create();
+    board = scoreboard_map(memory, true);
+    close(memory);
+    overview = overview_open(&fd);
+    ck_assert(board != NULL && overview != NULL);
+    view = (struct view){.overview = overview, .board = find_board};
+    board->end = SCOREBOARD_SLOTS;
     child = fork();
     while (child == 0)
         pause();
@@ -29,13 +44,18 @@ static void tear_down(void)
     figures_done(&figures);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    scoreboard_close(board, fd);
+    overview_close(overview, fd);
+    scoreboard_unmap(board);
 }
 
 static void add(int slot, pid_t pid)
 {
-    scoreboard_take(board, slot, 0)->pid = pid;
-    board->slots[slot].born = slot + 1;
+    overview->workers[slot] = (struct overview_worker){.pid = pid,
+                                                       .state = SLOT_STARTING,
+                                                       .seat = (uint32_t)slot,
+                                                       .serial = SERIAL,
+                                                       .born = slot + 1};
+    overview->workers_end = (uint32_t)slot + 1;
 }
 
 START_TEST(all_are_read_in_turns)
@@ -46,30 +66,30 @@ START_TEST(all_are_read_in_turns)
     while (known < MANY && ++looks < 10 * MANY) {
         int before = known;
         known = 0;
-        figures_look(&figures, board, 1000 + looks);
+        figures_look(&figures, &view, 1000 + looks);
         for (int i = 0; i < MANY; i++)
-            known += figures_process(&figures, board, 2 * i) != NULL;
+            known += figures_process(&figures, overview, 2 * i) != NULL;
         ck_assert_int_le(known, before + FIGURES_A_LOOK);
         ck_assert_int_gt(known, before);
     }
     ck_assert_int_gt(looks, 1);
-    const struct figures_process *last = figures_process(&figures, board, 2 * (MANY - 1));
+    const struct figures_process *last = figures_process(&figures, overview, 2 * (MANY - 1));
     ck_assert_int_eq(last->read_at, 1000 + looks);
     ck_assert_int_gt(last->memory, 0);
-    ck_assert_ptr_null(figures_process(&figures, board, 1));
-    ck_assert_ptr_null(figures_process(&figures, board, 2 * MANY));
+    ck_assert_ptr_null(figures_process(&figures, overview, 1));
+    ck_assert_ptr_null(figures_process(&figures, overview, 2 * MANY));
 }
 END_TEST
 
 START_TEST(a_successor_is_another)
 {
     add(0, child);
-    figures_look(&figures, board, 1);
-    ck_assert_ptr_nonnull(figures_process(&figures, board, 0));
-    board->slots[0].born++;
-    ck_assert_ptr_null(figures_process(&figures, board, 0));
-    figures_look(&figures, board, 2);
-    ck_assert_ptr_nonnull(figures_process(&figures, board, 0));
+    figures_look(&figures, &view, 1);
+    ck_assert_ptr_nonnull(figures_process(&figures, overview, 0));
+    overview->workers[0].born++;
+    ck_assert_ptr_null(figures_process(&figures, overview, 0));
+    figures_look(&figures, &view, 2);
+    ck_assert_ptr_nonnull(figures_process(&figures, overview, 0));
 }
 END_TEST
 
@@ -79,10 +99,10 @@ START_TEST(who_is_not_shown)
     add(0, 1 << 30);
     add(1, -1);
     add(2, 1);
-    figures_look(&figures, board, 5);
-    ck_assert_int_eq(figures_process(&figures, board, 0)->read_at, -1);
-    ck_assert_ptr_null(figures_process(&figures, board, 1));
-    ck_assert_ptr_null(figures_process(&figures, board, 2));
+    figures_look(&figures, &view, 5);
+    ck_assert_int_eq(figures_process(&figures, overview, 0)->read_at, -1);
+    ck_assert_ptr_null(figures_process(&figures, overview, 1));
+    ck_assert_ptr_null(figures_process(&figures, overview, 2));
 }
 END_TEST
 
@@ -90,14 +110,14 @@ END_TEST
 START_TEST(whose_program)
 {
     add(0, getpid());
-    figures_look(&figures, board, 1);
-    int64_t alone = figures_process(&figures, board, 0)->memory;
+    figures_look(&figures, &view, 1);
+    int64_t alone = figures_process(&figures, overview, 0)->memory;
     board->slots[0].program = getppid();
-    figures_look(&figures, board, 2);
-    ck_assert_int_lt(llabs(figures_process(&figures, board, 0)->memory - alone), 1024 * 1024);
+    figures_look(&figures, &view, 2);
+    ck_assert_int_lt(llabs(figures_process(&figures, overview, 0)->memory - alone), 1024 * 1024);
     board->slots[0].program = child;
-    figures_look(&figures, board, 3);
-    ck_assert_int_gt(figures_process(&figures, board, 0)->memory, alone);
+    figures_look(&figures, &view, 3);
+    ck_assert_int_gt(figures_process(&figures, overview, 0)->memory, alone);
 }
 END_TEST
 
@@ -105,8 +125,8 @@ START_TEST(not_asked_for)
 {
     figures.processes = false;
     add(0, child);
-    figures_look(&figures, board, 1);
-    ck_assert_ptr_null(figures_process(&figures, board, 0));
+    figures_look(&figures, &view, 1);
+    ck_assert_ptr_null(figures_process(&figures, overview, 0));
 }
 END_TEST
 

@@ -4,29 +4,46 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NOW (1000 * USEC_SECOND)
 
+enum { SERIAL = 5 };
+
+static struct overview *overview;
 static struct scoreboard *board;
+static struct view view;
 static struct figures figures;
 static int fd;
 
+static const struct scoreboard *find_board(void *owner, uint32_t number, uint64_t serial)
+{
+    (void)owner;
+    return number == 0 && serial == SERIAL ? board : NULL;
+}
+
 static void set_up(void)
 {
-    board = scoreboard_open(&fd);
-    ck_assert(board != NULL);
+    int memory = scoreboard_create();
+    board = scoreboard_map(memory, true);
+    close(memory);
+    overview = overview_open(&fd);
+    ck_assert(board != NULL && overview != NULL);
+    view = (struct view){.overview = overview, .board = find_board};
+    board->end = SCOREBOARD_SLOTS;
 }
 
 static void tear_down(void)
 {
     figures_done(&figures);
-    scoreboard_close(board, fd);
+    overview_close(overview, fd);
+    scoreboard_unmap(board);
 }
 
 static int put_pool(const char *name, const char *handler, int workers)
 {
-    int place = scoreboard_add_pool(board, name);
-    struct scoreboard_pool *pool = &board->pools[place];
+    int place = overview_add_pool(overview, name);
+    struct overview_pool *pool = &overview->pools[place];
     snprintf(pool->handler, sizeof pool->handler, "%s", handler);
     pool->state = POOL_SERVING;
     pool->state_since = 1;
@@ -36,22 +53,27 @@ static int put_pool(const char *name, const char *handler, int workers)
 
 static void put_worker(int number, int place, enum slot_state state, usec since)
 {
-    struct slot *slot = scoreboard_take(board, number, place);
-    slot->pid = 100 + number;
+    struct slot *slot = &board->slots[number];
+    overview->workers[number] = (struct overview_worker){.pid = 100 + number,
+                                                         .state = SLOT_STARTING,
+                                                         .pool = (uint32_t)place,
+                                                         .seat = (uint32_t)number,
+                                                         .serial = SERIAL,
+                                                         .born = 1};
+    overview->workers_end = (uint32_t)number + 1;
     slot->state = state;
     slot->ready = 1;
-    slot->born = 1;
     slot->since = since;
 }
 
 static void put_listener(int number, int place, const char *text, uint64_t inode)
 {
-    struct scoreboard_listener *listener = &board->listeners[number];
+    struct overview_listener *listener = &overview->listeners[number];
     listener->used = 1;
     listener->pool = (uint32_t)place;
     listener->inode = inode;
     strcpy(listener->text, text);
-    board->listeners_end = (uint32_t)number + 1;
+    overview->listeners_end = (uint32_t)number + 1;
 }
 
 /* Of inodes 1, 2, 3, ...; -1: none is known. */
@@ -82,8 +104,8 @@ static int occurrences(const char *text, const char *word)
 START_TEST(names_of_families)
 {
     put_pool("web", "echo", 1);
-    char *text = metrics_text(board, &figures, NOW, METRICS_TEXT);
-    char *open = metrics_text(board, &figures, NOW, METRICS_OPEN);
+    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
+    char *open = metrics_text(&view, &figures, NOW, METRICS_OPEN);
     expect_line(text, "# TYPE preforkd_connections_accepted_total counter");
     expect_line(open, "# TYPE preforkd_connections_accepted counter");
     expect_line(open, "preforkd_connections_accepted_total{pool=\"web\"} 0");
@@ -95,11 +117,10 @@ START_TEST(names_of_families)
 }
 END_TEST
 
-/* Of a pool that anybody may have written to. */
 START_TEST(labels_are_quoted)
 {
     put_pool("a\"b\\c\nd\xff", "\"", 1);
-    char *text = metrics_text(board, &figures, NOW, METRICS_TEXT);
+    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
     expect_line(text, "preforkd_pool_info{pool=\"a\\\"b\\\\c\\\\x0ad\\\\xff\",handler=\"\\\"\"} 1");
     free(text);
 }
@@ -107,11 +128,11 @@ END_TEST
 
 START_TEST(histograms)
 {
-    struct scoreboard_pool *pool = &board->pools[put_pool("web", "echo", 1)];
-    histogram_count(&pool->service, 50, 1);
-    histogram_count(&pool->service, 200, 2);
-    histogram_count(&pool->service, 100 * USEC_SECOND, 1);
-    char *text = metrics_text(board, &figures, NOW, METRICS_OPEN);
+    struct overview_pool *pool = &overview->pools[put_pool("web", "echo", 1)];
+    histogram_count(&pool->counts.service, 50, 1);
+    histogram_count(&pool->counts.service, 200, 2);
+    histogram_count(&pool->counts.service, 100 * USEC_SECOND, 1);
+    char *text = metrics_text(&view, &figures, NOW, METRICS_OPEN);
     expect_line(text, "preforkd_service_time_seconds_bucket{pool=\"web\",le=\"5e-05\"} 1");
     expect_line(text, "preforkd_service_time_seconds_bucket{pool=\"web\",le=\"0.0001\"} 1");
     expect_line(text, "preforkd_service_time_seconds_bucket{pool=\"web\",le=\"0.00025\"} 3");
@@ -128,17 +149,17 @@ END_TEST
 START_TEST(one_of_each_name)
 {
     int first = put_pool("web", "echo", 1), second = put_pool("web", "echo", 2);
-    board->pools[put_pool("old", "echo", 1)].state = POOL_REMOVED;
-    board->pools[put_pool("old", "echo", 1)].state = POOL_REMOVED;
-    board->pools[first].state = POOL_REMOVED;
-    char *text = metrics_text(board, &figures, NOW, METRICS_TEXT);
+    overview->pools[put_pool("old", "echo", 1)].state = POOL_REMOVED;
+    overview->pools[put_pool("old", "echo", 1)].state = POOL_REMOVED;
+    overview->pools[first].state = POOL_REMOVED;
+    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
     expect_line(text, "preforkd_workers_max{pool=\"web\"} 2");
     ck_assert_int_eq(occurrences(text, "preforkd_workers_max{pool=\"web\"}"), 1);
     ck_assert_int_eq(occurrences(text, "preforkd_workers_max{pool=\"old\"}"), 1);
     free(text);
-    board->pools[first].state = POOL_SERVING;
-    board->pools[second].state = POOL_REMOVED;
-    text = metrics_text(board, &figures, NOW, METRICS_TEXT);
+    overview->pools[first].state = POOL_SERVING;
+    overview->pools[second].state = POOL_REMOVED;
+    text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
     expect_line(text, "preforkd_workers_max{pool=\"web\"} 1");
     ck_assert_int_eq(occurrences(text, "preforkd_workers_max{pool=\"web\"}"), 1);
     free(text);
@@ -155,7 +176,7 @@ START_TEST(queues_of_listeners)
     put_listener(2, web, "[::1]:80", 3);  /* a second socket of the same address */
     put_listener(3, mail, "[::1]:25", 4);
     put_listener(4, 999, "[::1]:99", 1);
-    char *text = metrics_text(board, &figures, NOW, METRICS_TEXT);
+    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
     expect_line(text, "preforkd_queue_depth{pool=\"web\",listener=\"[::1]:80\"} 8");
     expect_line(text, "preforkd_queue_capacity{pool=\"web\",listener=\"[::1]:80\"} 200");
     expect_line(text, "preforkd_queue_depth{pool=\"mail\",listener=\"[::1]:80\"} 4");
@@ -166,7 +187,7 @@ END_TEST
 
 static enum ailment ask(struct health *health, usec now)
 {
-    struct snapshot *snapshot = snapshot_take(board, &figures);
+    struct snapshot *snapshot = snapshot_take(&view, &figures);
     enum ailment ailment = health_of(health, 0, &snapshot->pools[0], now);
     free(snapshot);
     return ailment;
@@ -230,7 +251,7 @@ START_TEST(other_ailments)
     struct health health = {0};
     static const enum ailment wanted[POOL_STATES] = {
         [POOL_DEGRADED] = AILS_DEGRADED, [POOL_DRAINED] = AILS_DRAINED};
-    board->pools[put_pool("web", "echo", 1)].state = (uint32_t)_i;
+    overview->pools[put_pool("web", "echo", 1)].state = (uint32_t)_i;
     ck_assert_int_eq(ask(&health, NOW), wanted[_i]);
 }
 END_TEST

@@ -2,9 +2,11 @@
 #include "unit.h"
 
 #include <check.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,65 +15,27 @@ static int fd;
 
 static void set_up(void)
 {
-    board = scoreboard_open(&fd);
-    ck_assert(board != NULL);
+    fd = scoreboard_create();
+    ck_assert_int_ge(fd, 0);
+    board = scoreboard_map(fd, true);
+    ck_assert_ptr_nonnull(board);
 }
 
 static void tear_down(void)
 {
-    scoreboard_close(board, fd);
+    scoreboard_unmap(board);
+    close(fd);
 }
 
-START_TEST(a_taken_slot_is_clean)
-{
-    board->slots[7].served = 9;
-    struct slot *slot = scoreboard_take(board, 7, 3);
-    ck_assert_ptr_eq(slot, &board->slots[7]);
-    ck_assert_uint_eq(slot->served, 0);
-    ck_assert_uint_eq(slot->state, SLOT_WAITING);
-    ck_assert_uint_eq(slot->pool, 3);
-    scoreboard_give(board, 7, 3);
-    ck_assert_uint_eq(slot->state, SLOT_FREE);
-}
-END_TEST
-
-/* Sums never go back: what a slot counted stays with its pool, whatever a worker wrote there. */
-START_TEST(counts_outlive_their_slot)
-{
-    int pool = scoreboard_add_pool(board, "web");
-    struct slot *slot = scoreboard_take(board, 0, pool);
-    slot->accepted = 5;
-    slot->served = 4;
-    slot->pool = 0x7fffffff;
-    slot->bytes_in = 6;
-    slot->bytes_out = 7;
-    histogram_count(&slot->service, 1000, 1);
-    histogram_count(&slot->wait, 5000, 32);
-    uint32_t moves = board->moves;
-    scoreboard_give(board, 0, pool);
-    slot = scoreboard_take(board, 0, pool);
-    ck_assert_uint_eq(slot->accepted, 0);
-    ck_assert_uint_eq(histogram_total(&slot->service), 0);
-    ck_assert_uint_eq(board->moves, moves + 2);
-    slot->accepted = 2;
-    histogram_count(&slot->service, 1000, 1);
-    scoreboard_give(board, 0, pool);
-    ck_assert_uint_eq(board->pools[pool].bytes_in, 6);
-    ck_assert_uint_eq(board->pools[pool].bytes_out, 7);
-    ck_assert_uint_eq(histogram_total(&board->pools[pool].service), 2);
-    ck_assert_uint_eq(board->pools[pool].service.sum, 2000);
-    ck_assert_uint_eq(board->pools[pool].wait.sum, 160000);
-    ck_assert_uint_eq(board->pools[pool].accepted, 7);
-    ck_assert_uint_eq(board->pools[pool].served, 4);
-}
-END_TEST
-
+/* A worker has a mapping of its own: the parent's isn't inherited. */
 START_TEST(children_write_what_the_parent_reads)
 {
-    struct slot *slot = scoreboard_take(board, SCOREBOARD_SLOTS - 1, 0);
+    struct slot *slot = &board->slots[SCOREBOARD_SLOTS - 1];
     pid_t pid = fork();
     if (pid == 0) {
-        slot->accepted = 42;
+        struct scoreboard *own = scoreboard_map(fd, true);
+        if (own)
+            own->slots[SCOREBOARD_SLOTS - 1].accepted = 42;
         _exit(0);
     }
     waitpid(pid, NULL, 0);
@@ -79,14 +43,25 @@ START_TEST(children_write_what_the_parent_reads)
 }
 END_TEST
 
-START_TEST(places_for_pools_are_used_again)
+START_TEST(another_size_is_refused)
 {
-    int first = scoreboard_add_pool(board, "a");
-    int second = scoreboard_add_pool(board, "b");
-    ck_assert_int_ne(first, second);
-    scoreboard_remove_pool(board, first);
-    ck_assert_int_eq(scoreboard_add_pool(board, "c"), first);
-    ck_assert_str_eq(board->pools[first].name, "c");
+    int other = memfd_create("x", MFD_CLOEXEC);
+    ck_assert_int_eq(ftruncate(other, (off_t)sizeof *board - 1), 0);
+    ck_assert_ptr_null(scoreboard_map(other, true));
+    ck_assert_int_eq(errno, EPROTO);
+    close(other);
+    ck_assert_ptr_null(scoreboard_map(-1, false));
+    ck_assert_int_eq(errno, EBADF);
+}
+END_TEST
+
+START_TEST(the_end_is_bounded)
+{
+    ck_assert_uint_eq(scoreboard_end(board), 0);
+    board->end = 7;
+    ck_assert_uint_eq(scoreboard_end(board), 7);
+    board->end = UINT32_MAX;
+    ck_assert_uint_eq(scoreboard_end(board), SCOREBOARD_SLOTS);
 }
 END_TEST
 
@@ -94,15 +69,14 @@ END_TEST
 START_TEST(slots_share_no_line)
 {
     ck_assert_uint_eq(sizeof(struct slot) % SCOREBOARD_LINE, 0);
-    ck_assert_uint_eq(offsetof(struct slot, pid) % SCOREBOARD_LINE, 0);
     ck_assert_uint_eq(offsetof(struct slot, service) % SCOREBOARD_LINE, 0);
     ck_assert_uint_eq(offsetof(struct slot, peer), SCOREBOARD_LINE);
     ck_assert_uint_eq(offsetof(struct scoreboard, slots) % SCOREBOARD_LINE, 0);
 }
 END_TEST
 
-/* Slots 0 to 5 of pool 1 in a ring, all busy with the peer that is written here, of whom each is served
- * as often as it stands there; 6 is another pool's. */
+/* Slots 0 to 5, all busy with the peer that is written here, of whom each is served as often as it
+ * stands there; 6 is behind the end. */
 START_TEST(counts_those_of_one_address)
 {
     static const struct {
@@ -113,24 +87,109 @@ START_TEST(counts_those_of_one_address)
         {AF_INET, {10, 0, 0, 1}, 3},  {AF_INET, {10, 0, 0, 2}, 1},
         {AF_INET, {10, 0, 0, 1}, 3},  {AF_INET6, {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}, 3},
         {AF_INET6, {10, 0, 0, 1}, 1}, {AF_UNIX, {0}, 1},
-        {AF_INET, {10, 0, 0, 2}, 1},
+        {AF_INET, {10, 0, 0, 2}, 2},
     };
     enum { COUNT = 6 };
     for (unsigned i = 0; i <= COUNT; i++) {
-        struct slot *slot = scoreboard_take(board, (int)i, i < COUNT ? 1 : 2);
-        slot->next_seat = i < COUNT ? (i + 1) % COUNT : i;
+        struct slot *slot = &board->slots[i];
         slot->state = SLOT_BUSY;
         slot->peer.family = seats[i].family;
         memcpy(slot->peer.ip, seats[i].ip, sizeof slot->peer.ip);
     }
+    board->end = COUNT;
     for (unsigned i = 0; i <= COUNT; i++)
-        ck_assert_uint_eq(scoreboard_same_peer(board->slots, i), seats[i].wanted);
+        ck_assert_uint_eq(scoreboard_same_peer(board, i), seats[i].wanted);
     board->slots[2].state = SLOT_IDLE;
-    ck_assert_uint_eq(scoreboard_same_peer(board->slots, 0), 2);
-    board->slots[1].next_seat = SCOREBOARD_SLOTS; /* garbage ends the walk */
-    ck_assert_uint_eq(scoreboard_same_peer(board->slots, 0), 1);
-    board->slots[1].next_seat = 1; /* and so does a ring that we aren't in */
-    ck_assert_uint_eq(scoreboard_same_peer(board->slots, 0), 1);
+    ck_assert_uint_eq(scoreboard_same_peer(board, 0), 2);
+    board->end = 0; /* garbage ends the look */
+    ck_assert_uint_eq(scoreboard_same_peer(board, 0), 1);
+    board->end = UINT32_MAX;
+    ck_assert_uint_eq(scoreboard_same_peer(board, 1), 2);
+}
+END_TEST
+
+START_TEST(finds_as_many_idle_as_wanted)
+{
+    static const struct {
+        uint32_t own;
+        int wanted;
+        bool found;
+    } cases[] = {{0, 1, true},  {0, 2, true}, {0, 3, false}, {1, 1, true},
+                 {1, 2, false}, {3, 1, true}, {3, 2, false}, {9, 2, true},
+                 {0, 0, true},  {UINT32_MAX, 2, true}, {SCOREBOARD_SLOTS, 3, false}};
+    board->end = 5;
+    board->slots[1].state = board->slots[3].state = board->slots[4].state = SLOT_IDLE;
+    board->slots[4].retiring = 1;
+    board->slots[5].state = SLOT_IDLE; /* behind the end */
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        ck_assert_msg(scoreboard_has_idle(board, cases[i].own, cases[i].wanted) == cases[i].found,
+                      "case %u", i);
+    board->end = UINT32_MAX;
+    ck_assert(scoreboard_has_idle(board, 0, 3));
+    ck_assert(!scoreboard_has_idle(board, 0, 4));
+}
+END_TEST
+
+START_TEST(a_slot_is_read_whole)
+{
+    struct slot_counts counts;
+    struct slot *slot = &board->slots[3];
+    slot->accepted = 5;
+    slot->served = 4;
+    slot->errors = 3;
+    slot->bytes_in = 6;
+    slot->bytes_out = 7;
+    slot->refused[REFUSED_RATE] = 2;
+    histogram_count(&slot->service, 1000, 1);
+    histogram_count(&slot->wait, 5000, 32);
+    slot_read(slot, &counts);
+    ck_assert(counts.accepted == 5 && counts.served == 4 && counts.errors == 3);
+    ck_assert(counts.bytes_in == 6 && counts.bytes_out == 7 && counts.refused[REFUSED_RATE] == 2);
+    ck_assert_uint_eq(histogram_total(&counts.service), 1);
+    ck_assert_uint_eq(counts.service.sum, 1000);
+    ck_assert_uint_eq(counts.wait.sum, 160000);
+}
+END_TEST
+
+/* What can be counted in a second more than the age, a connection a microsecond. */
+#define SECOND ((uint64_t)USEC_SECOND)
+
+static const struct {
+    usec age;
+    struct slot_counts counts;
+    bool possible;
+} judged[] = {
+    {0, {0}, true},
+    {-USEC_SECOND, {0}, true},
+    {INT64_MIN, {.accepted = SECOND}, true},
+    {INT64_MIN, {.accepted = SECOND + 1}, false},
+    {0, {.accepted = SECOND, .served = SECOND}, true},
+    {USEC_SECOND, {.accepted = 2 * SECOND}, true},
+    {USEC_SECOND, {.accepted = 2 * SECOND + 1}, false},
+    {USEC_SECOND, {.accepted = UINT64_MAX}, false},
+    {USEC_SECOND, {.accepted = 1, .served = 2}, false},
+    {USEC_SECOND, {.accepted = 3, .refused = {1, 1, 1}}, true},
+    {USEC_SECOND, {.accepted = 3, .refused = {1, 1, 1, 1}}, false},
+    {USEC_SECOND, {.errors = 2 * SECOND}, true},
+    {USEC_SECOND, {.errors = 2 * SECOND + 1}, false},
+    {USEC_SECOND, {.bytes_in = 2 * SECOND << 17, .bytes_out = 2 * SECOND << 17}, true},
+    {USEC_SECOND, {.bytes_in = (2 * SECOND << 17) + 1}, false},
+    {USEC_SECOND, {.bytes_out = UINT64_MAX}, false},
+    {INT64_MAX, {.bytes_out = UINT64_MAX}, true},
+    {USEC_SECOND, {.service.classes = {[3] = 2 * SECOND}}, true},
+    {USEC_SECOND, {.service.classes = {[3] = 2 * SECOND + 1}}, false},
+    {USEC_SECOND, {.service.sum = 4 * SECOND}, true},
+    {USEC_SECOND, {.service.sum = 4 * SECOND + 1}, false},
+    {USEC_SECOND, {.wait.classes = {2 * SECOND + 1}}, false},
+    {USEC_SECOND, {.wait.sum = (uint64_t)1 << 56}, true},
+    {USEC_SECOND, {.wait.sum = UINT64_MAX}, false},
+};
+
+START_TEST(what_can_have_been_counted)
+{
+    for (unsigned i = 0; i < sizeof judged / sizeof *judged; i++)
+        ck_assert_msg(slot_counts_possible(&judged[i].counts, judged[i].age) == judged[i].possible,
+                      "case %u", i);
 }
 END_TEST
 
@@ -138,11 +197,13 @@ int main(void)
 {
     TCase *tcase = tcase_create("scoreboard");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_add_test(tcase, a_taken_slot_is_clean);
-    tcase_add_test(tcase, counts_outlive_their_slot);
     tcase_add_test(tcase, children_write_what_the_parent_reads);
-    tcase_add_test(tcase, places_for_pools_are_used_again);
+    tcase_add_test(tcase, another_size_is_refused);
+    tcase_add_test(tcase, the_end_is_bounded);
     tcase_add_test(tcase, slots_share_no_line);
     tcase_add_test(tcase, counts_those_of_one_address);
+    tcase_add_test(tcase, finds_as_many_idle_as_wanted);
+    tcase_add_test(tcase, a_slot_is_read_whole);
+    tcase_add_test(tcase, what_can_have_been_counted);
     return unit_run("scoreboard", tcase);
 }

@@ -47,7 +47,7 @@ enum {
     ALL = 1000, /* turns: every way there is */
     WORKERS = 3,
     LOG_MAX = 160,
-    WORDS = 3 * WORKERS + 1, /* each slot's source and ticket, and the counter */
+    WORDS = 3 * WORKERS + 1, /* each claim's source and ticket, and the counter */
     CONNECTIONS_MAX = 5,     /* whose sets a word holds */
 };
 
@@ -76,7 +76,7 @@ struct state {
     int turns_left; /* how often another may still come in between somebody's claim */
 };
 
-static struct scoreboard board; /* pages that are never touched cost nothing */
+static struct limits limits; /* pages that are never touched cost nothing */
 static struct state now;
 static int most;                     /* the limit */
 static int running, replayed, acted; /* the worker whose turn it is; steps told again; taken */
@@ -87,9 +87,9 @@ static jmp_buf stop;
 static _Atomic uint64_t *word_at(int index)
 {
     if (index == WORDS - 1)
-        return &board.pools[0].tickets;
-    struct slot *slot = &board.slots[index / 3];
-    return index % 3 == 2 ? &slot->ticket : &slot->source[index % 3];
+        return &limits.tickets;
+    struct claim *claim = &limits.claims[index / 3];
+    return index % 3 == 2 ? &claim->ticket : &claim->source[index % 3];
 }
 
 static uint64_t do_act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value)
@@ -109,11 +109,11 @@ static uint64_t do_act(enum act act, _Atomic uint64_t *at, uint64_t expected, ui
  * comes before a claim is pending. Of two, each is taken alone. */
 static bool is_seen(enum act act, const _Atomic uint64_t *at)
 {
-    const struct slot *slot = &board.slots[running];
-    if (claim_of(slot->ticket) == CLAIM_FREE)
-        return act == ACT_STORE && at == &slot->ticket;
+    const struct claim *claim = &limits.claims[running];
+    if (state_of(claim->ticket) == CLAIM_FREE)
+        return act == ACT_STORE && at == &claim->ticket;
     for (int w = 0; w < WORKERS; w++)
-        if (at == &board.slots[w].source[0] || at == &board.slots[w].source[1])
+        if (at == &limits.claims[w].source[0] || at == &limits.claims[w].source[1])
             return false;
     return true;
 }
@@ -139,7 +139,7 @@ static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint6
 
 static bool is_held(int worker)
 {
-    return claim_of(board.slots[worker].ticket) == CLAIM_HELD;
+    return state_of(limits.claims[worker].ticket) == CLAIM_HELD;
 }
 
 /* Those that were accepted and are not over; each claim that is being judged remembers them. */
@@ -206,7 +206,7 @@ static void save_memory(void)
 
 static struct seat seat_of(int worker)
 {
-    return (struct seat){.board = &board, .slot = &board.slots[worker], .pool = 0};
+    return (struct seat){.limits = &limits, .claim = &limits.claims[worker]};
 }
 
 static void next_connection(int worker)
@@ -255,7 +255,7 @@ static void step(int worker)
 /* Its successor has as many connections to come. */
 static void kill_worker(int worker)
 {
-    sources_forget(&board.slots[worker]);
+    sources_forget(&limits, (uint32_t)worker);
     next_connection(worker);
     now.kills_left--;
 }
@@ -351,7 +351,7 @@ START_TEST(every_way)
     memset(&now, 0, sizeof now);
     fine = ways[_i].fine;
     most = ways[_i].most;
-    board.slots_end = WORKERS;
+    limits.end = WORKERS;
     now.turns_left = ways[_i].turns;
     now.kills_left = ways[_i].kills;
     for (int w = 0; w < WORKERS; w++) {

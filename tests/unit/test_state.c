@@ -8,10 +8,9 @@
 #include <string.h>
 
 #define DAEMON                                                                                     \
-    "daemon version=0.1.0 generation=3 board_fd=5 board_version=2 slot_size=256 board_size=99 "    \
-    "bell_fd=6 pidfile_fd=-1 nofile=1024 log_level=6 log_facility=24 log_ident=preforkd\n"
+    "daemon version=0.1.0 generation=3 pidfile_fd=-1 nofile=1024 log_level=6 log_facility=24 log_ident=preforkd\n"
 #define WORKER_BARE                                                                                \
-    "worker slot=7 place=0 pid=4711 generation=3 role=0 deadline=9 error_fd=12 core=-2 "
+    "worker seat=7 place=0 pid=4711 generation=3 role=0 deadline=9 error_fd=12 core=-2 "
 
 static char why[200];
 
@@ -22,24 +21,58 @@ static int read_text(struct state *state, const char *text)
     return state_read(state, text, strlen(text), why, sizeof why);
 }
 
+/* A scoreboard, what was counted in it, a group that has to end, and a death. */
+static void add_tables(struct state *state)
+{
+    struct state_board *board = state_add(state, STATE_BOARD);
+    *board = (struct state_board){.place = 3, .generation = UINT_MAX, .fd = -1, .wakeup_fd = 9};
+    board->layout = LLONG_MAX;
+    struct state_counts *counts = state_add(state, STATE_COUNTS);
+    *counts = (struct state_counts){.place = 3, .generation = 2, .accepted = 7, .served = 6};
+    strcpy(counts->refused, "1,0,2,0");
+    strcpy(counts->service, "50,1,0,7");
+    struct state_group *group = state_add(state, STATE_GROUP);
+    *group = (struct state_group){.place = 3, .session = 4711, .number = 4712, .since = 5};
+    group->deadline = LLONG_MAX;
+    struct state_death *death = state_add(state, STATE_DEATH);
+    *death = (struct state_death){.number = 70, .when = 9, .pid = 11, .status = 139, .age = 4};
+    strcpy(death->pool, "web");
+    strcpy(death->why, "killed by signal 11 (Segmentation fault)");
+    strcpy(death->last, "a = 100%\x1b");
+}
+
+static void check_tables(const struct state *was, const struct state *is)
+{
+    static const struct {
+        enum state_kind kind;
+        size_t size;
+    } kinds[] = {{STATE_BOARD, sizeof(struct state_board)},
+                 {STATE_COUNTS, sizeof(struct state_counts)},
+                 {STATE_GROUP, sizeof(struct state_group)},
+                 {STATE_DEATH, sizeof(struct state_death)}};
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        ck_assert_msg(memcmp(state_at(was, kinds[i].kind, 0), state_at(is, kinds[i].kind, 0),
+                             kinds[i].size) == 0,
+                      "kind %d", (int)kinds[i].kind);
+}
+
 /* What is written must be read to the same, whatever texts hold. */
 START_TEST(all_comes_back)
 {
     struct state state = {0}, back;
     struct state_daemon *daemon = state_add(&state, STATE_DAEMON);
-    *daemon =
-        (struct state_daemon){.version = "0.1 = 100%\n", .generation = UINT_MAX, .board_fd = 3};
-    daemon->bell_fd = 4;
-    daemon->pidfile_fd = -1;
+    *daemon = (struct state_daemon){
+        .version = "0.1 = 100%\n", .generation = UINT_MAX, .pidfile_fd = -1};
     for (int i = 0; i < 1000; i++) {
         struct state_worker *worker = state_add(&state, STATE_WORKER);
         *worker = (struct state_worker){
-            .slot = i, .error_fd = -1, .deadline = LLONG_MAX, .accepted = LLONG_MIN, .core = -2};
+            .seat = i, .error_fd = -1, .deadline = LLONG_MAX, .accepted = LLONG_MIN, .core = -2};
         snprintf(worker->last, sizeof worker->last, "%d\x01 caf\xc3\xa9\t=%%41 \x7f", i);
     }
     struct state_listener *listener = state_add(&state, STATE_LISTENER);
     *listener = (struct state_listener){.fd = 9, .origin = 1, .inode = LLONG_MAX};
     memset(listener->name, '%', sizeof listener->name - 1);
+    add_tables(&state);
 
     char *text;
     size_t size;
@@ -59,11 +92,12 @@ START_TEST(all_comes_back)
     for (int i = 0; i < 1000; i++) {
         const struct state_worker *was = state_at(&state, STATE_WORKER, i);
         const struct state_worker *is = state_at(&back, STATE_WORKER, i);
-        ck_assert_int_eq(is->slot, i);
+        ck_assert_int_eq(is->seat, i);
         ck_assert_int_eq(is->accepted, LLONG_MIN);
         ck_assert_str_eq(is->last, was->last);
     }
     ck_assert_ptr_null(state_at(&back, STATE_WORKER, 1000));
+    check_tables(&state, &back);
     state_free(&state);
     state_free(&back);
     free(text);
@@ -73,7 +107,7 @@ END_TEST
 /* Cut anywhere, it is refused: a reader never goes on with a part. */
 START_TEST(a_part_is_refused)
 {
-    static const char whole[] = "preforkd-state 1\n" DAEMON WORKER_BARE "uid=33\nend\n";
+    static const char whole[] = "preforkd-state 2\n" DAEMON WORKER_BARE "uid=33\nend\n";
     struct state state;
     ck_assert_msg(read_text(&state, whole) == 0, "%s", why);
     state_free(&state);
@@ -89,7 +123,7 @@ START_TEST(what_is_not_known_is_passed_over)
 {
     struct state state;
     ck_assert_int_eq(read_text(&state,
-                               "preforkd-state 1\n" DAEMON "colour name=blue x\n" WORKER_BARE
+                               "preforkd-state 2\n" DAEMON "colour name=blue x\n" WORKER_BARE
                                "uid=33 mood=good\nend\n"),
                      0);
     const struct state_worker *worker = state_at(&state, STATE_WORKER, 0);
@@ -112,28 +146,29 @@ START_TEST(what_is_wrong_is_refused)
          "ELF\n" DAEMON "end\n",
          "no state"},
         {"preforkd-state\n" DAEMON "end\n", "no state"},
-        {"preforkd-state 2\n" DAEMON "end\n", "doesn't know: 2"},
-        {"preforkd-state 1 \n" DAEMON "end\n", "doesn't know"},
+        {"preforkd-state 1\n" DAEMON "end\n", "doesn't know: 1"},
+        {"preforkd-state 3\n" DAEMON "end\n", "doesn't know: 3"},
+        {"preforkd-state 2 \n" DAEMON "end\n", "doesn't know"},
         {"preforkd-state 99999999999999999999\n" DAEMON "end\n", "doesn't know"},
-        {"preforkd-state 1\nend\n", "not one line about the daemon"},
-        {"preforkd-state 1\n" DAEMON DAEMON "end\n", "not one line about the daemon"},
-        {"preforkd-state 1\n" DAEMON "end\nend\n", "behind its end"},
-        {"preforkd-state 1\n" DAEMON "end", "not whole"},
-        {"preforkd-state 1\ndaemon version=1\nend\n", "line 2: missing: generation"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "\nend\n", "not KEY=VALUE"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "mood=good\nend\n", "line 3: missing: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid\nend\n", "not KEY=VALUE: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=\nend\n", "out of range: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=-1\nend\n", "out of range: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid= 1\nend\n", "out of range: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=+1\nend\n", "out of range: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=1x\nend\n", "out of range: uid"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=99999999999999999999\nend\n", "out of range"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=1 role=3\nend\n", "out of range: role"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=1 last=%\nend\n", "can't be read: last"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=1 last=%4\nend\n", "can't be read: last"},
-        {"preforkd-state 1\n" DAEMON WORKER_BARE "uid=1 last=%00\nend\n", "can't be read: last"},
-        {"preforkd-state 1\n" DAEMON "socket fd=2 name=x\nend\n", "out of range: fd"},
+        {"preforkd-state 2\nend\n", "not one line about the daemon"},
+        {"preforkd-state 2\n" DAEMON DAEMON "end\n", "not one line about the daemon"},
+        {"preforkd-state 2\n" DAEMON "end\nend\n", "behind its end"},
+        {"preforkd-state 2\n" DAEMON "end", "not whole"},
+        {"preforkd-state 2\ndaemon version=1\nend\n", "line 2: missing: generation"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "\nend\n", "not KEY=VALUE"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "mood=good\nend\n", "line 3: missing: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid\nend\n", "not KEY=VALUE: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=\nend\n", "out of range: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=-1\nend\n", "out of range: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid= 1\nend\n", "out of range: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=+1\nend\n", "out of range: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=1x\nend\n", "out of range: uid"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=99999999999999999999\nend\n", "out of range"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=1 role=3\nend\n", "out of range: role"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=1 last=%\nend\n", "can't be read: last"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=1 last=%4\nend\n", "can't be read: last"},
+        {"preforkd-state 2\n" DAEMON WORKER_BARE "uid=1 last=%00\nend\n", "can't be read: last"},
+        {"preforkd-state 2\n" DAEMON "socket fd=2 name=x\nend\n", "out of range: fd"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct state state;
@@ -148,11 +183,11 @@ START_TEST(a_long_text_is_refused)
 {
     char text[2000];
     struct state state;
-    snprintf(text, sizeof text, "preforkd-state 1\n" DAEMON "socket fd=3 name=%0*d\nend\n",
+    snprintf(text, sizeof text, "preforkd-state 2\n" DAEMON "socket fd=3 name=%0*d\nend\n",
              STATE_TEXT - 1, 7);
     ck_assert_int_eq(read_text(&state, text), 0);
     state_free(&state);
-    snprintf(text, sizeof text, "preforkd-state 1\n" DAEMON "socket fd=3 name=%0*d\nend\n",
+    snprintf(text, sizeof text, "preforkd-state 2\n" DAEMON "socket fd=3 name=%0*d\nend\n",
              STATE_TEXT, 7);
     ck_assert_int_eq(read_text(&state, text), -1);
     ck_assert_ptr_nonnull(strstr(why, "too long: name"));
@@ -162,7 +197,7 @@ END_TEST
 /* A NUL ends it, and a byte that flips never crashes the reader. */
 START_TEST(garbage_is_survived)
 {
-    static const char whole[] = "preforkd-state 1\n" DAEMON WORKER_BARE "uid=33 last=%20\nend\n";
+    static const char whole[] = "preforkd-state 2\n" DAEMON WORKER_BARE "uid=33 last=%20\nend\n";
     static const char bytes[] = {0, ' ', '=', '\n', '%', '-', '9', '\xff'};
     char text[sizeof whole];
     for (size_t at = 0; at < sizeof whole - 1; at++)

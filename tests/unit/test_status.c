@@ -10,35 +10,52 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #define NOW (1000 * USEC_SECOND)
 
+enum { SERIAL = 5 };
+
+static struct overview *overview;
 static struct scoreboard *board;
+static struct view view;
 static int fd;
+
+static const struct scoreboard *find_board(void *owner, uint32_t number, uint64_t serial)
+{
+    (void)owner;
+    return number == 0 && serial == SERIAL ? board : NULL;
+}
 
 static void set_up(void)
 {
     setenv("TZ", "UTC", 1);
     tzset();
-    board = scoreboard_open(&fd);
-    ck_assert(board != NULL);
-    board->master = 4711;
-    board->started = NOW - 90 * USEC_SECOND;
-    board->generation = 3;
-    strcpy(board->release, "1.2.3");
+    int memory = scoreboard_create();
+    board = scoreboard_map(memory, true);
+    close(memory);
+    overview = overview_open(&fd);
+    ck_assert(board != NULL && overview != NULL);
+    view = (struct view){.overview = overview, .board = find_board};
+    board->end = SCOREBOARD_SLOTS;
+    overview->master = 4711;
+    overview->started = NOW - 90 * USEC_SECOND;
+    overview->generation = 3;
+    strcpy(overview->release, "1.2.3");
 }
 
 static void tear_down(void)
 {
-    scoreboard_close(board, fd);
+    overview_close(overview, fd);
+    scoreboard_unmap(board);
 }
 
-static struct scoreboard_pool *add_pool(const char *name, enum pool_state state, int workers)
+static struct overview_pool *add_pool(const char *name, enum pool_state state, int workers)
 {
-    struct scoreboard_pool *pool = &board->pools[scoreboard_add_pool(board, name)];
+    struct overview_pool *pool = &overview->pools[overview_add_pool(overview, name)];
     strcpy(pool->handler, "echo");
     pool->state = state;
     pool->state_since = NOW - 12 * USEC_SECOND;
@@ -49,12 +66,18 @@ static struct scoreboard_pool *add_pool(const char *name, enum pool_state state,
 
 static struct slot *add_worker(int number, int pool, enum slot_state state)
 {
-    struct slot *slot = scoreboard_take(board, number, pool);
-    slot->pid = 100 + number;
+    struct slot *slot = &board->slots[number];
+    overview->workers[number] = (struct overview_worker){.pid = 100 + number,
+                                                         .state = SLOT_STARTING,
+                                                         .pool = (uint32_t)pool,
+                                                         .seat = (uint32_t)number,
+                                                         .serial = SERIAL,
+                                                         .generation = 3,
+                                                         .born = NOW - 60 * USEC_SECOND};
+    if (overview->workers_end <= (uint32_t)number)
+        overview->workers_end = (uint32_t)number + 1;
     slot->state = state;
     slot->ready = state >= SLOT_IDLE;
-    slot->generation = 3;
-    slot->born = NOW - 60 * USEC_SECOND;
     return slot;
 }
 
@@ -69,7 +92,7 @@ static void serve(struct slot *slot, const char *ip, int port)
 /* What the master has seen of a worker's request. */
 static void look_at(struct slot *slot)
 {
-    board->slow[5] = (struct slow){
+    overview->slow[5] = (struct slow){
         .slot = (uint32_t)(slot - board->slots),
         .since = slot->since,
         .sampled = NOW - USEC_SECOND / 2,
@@ -83,17 +106,17 @@ static void look_at(struct slot *slot)
         .child_count = 2,
         .children = {{78, "c", 'S'}, {79, "d", 'R'}},
     };
-    slot->slow = 6;
+    overview->workers[slot - board->slots].slow = 6;
 }
 
 /* A pool with a worker of every kind, and one that can't start any. */
 static void furnish(void)
 {
-    struct scoreboard_pool *web = add_pool("web", POOL_SERVING, 4);
-    struct scoreboard_pool *mail = add_pool("mail", POOL_DEGRADED, 2);
-    web->accepted = 10;
-    web->served = 8;
-    web->refused[REFUSED_RATE] = 4;
+    struct overview_pool *web = add_pool("web", POOL_SERVING, 4);
+    struct overview_pool *mail = add_pool("mail", POOL_DEGRADED, 2);
+    web->counts.accepted = 10;
+    web->counts.served = 8;
+    web->counts.refused[REFUSED_RATE] = 4;
     web->retirements = 6;
     mail->deaths = 7;
     mail->max_workers = 20;
@@ -104,22 +127,26 @@ static void furnish(void)
     idle->accepted = 5;
     idle->bytes_in = 5;
     idle->bytes_out = 7;
-    web->bytes_out = 63;
+    web->counts.bytes_out = 63;
     histogram_count(&idle->service, 50, 1);
     histogram_count(&idle->service, 100, 1);
-    histogram_count(&web->service, 100, 1);
+    histogram_count(&web->counts.service, 100, 1);
     web->cpu_user = USEC_SECOND;
     web->cpu_system = USEC_SECOND / 2;
-    histogram_count(&web->service, 70 * USEC_SECOND, 1);
+    histogram_count(&web->counts.service, 70 * USEC_SECOND, 1);
     add_worker(2, 0, SLOT_STARTING)->refused[REFUSED_DENIED] = 2;
-    add_worker(3, 0, SLOT_IDLE)->retiring = 1;
-    add_worker(5, 0, SLOT_BUSY)->generation = 2;
-    add_worker(9, 1, SLOT_WAITING)->pid = 0;
-    board->listeners[0] = (struct scoreboard_listener){
+    add_worker(3, 0, SLOT_IDLE);
+    overview->workers[3].retiring = 1;
+    add_worker(5, 0, SLOT_BUSY);
+    overview->workers[5].generation = 2;
+    add_worker(9, 1, SLOT_WAITING);
+    overview->workers[9].pid = 0;
+    overview->workers[9].state = SLOT_WAITING;
+    overview->listeners[0] = (struct overview_listener){
         .used = 1, .pool = 0, .inode = 77, .backlog = 4096, .text = "127.0.0.1:80"};
-    board->listeners[1] =
-        (struct scoreboard_listener){.used = 1, .pool = 1, .text = "unix:/run/mail.sock"};
-    board->listeners_end = 2;
+    overview->listeners[1] =
+        (struct overview_listener){.used = 1, .pool = 1, .text = "unix:/run/mail.sock"};
+    overview->listeners_end = 2;
 }
 
 START_TEST(text_of_a_status)
@@ -149,9 +176,9 @@ START_TEST(text_of_a_status)
         "127.0.0.1:80         web   [----------]   ?/4096\n"
         "unix:/run/mail.sock  mail  [----------]      ?/0\n";
     furnish();
-    scoreboard_note_reload(board, "a.conf:3: no");
-    board->reloaded = USEC_SECOND;
-    char *text = status_text(board, NULL, STATUS_PLAIN, NOW);
+    overview_note_reload(overview, "a.conf:3: no");
+    overview->reloaded = USEC_SECOND;
+    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
     ck_assert_str_eq(text, expected);
     free(text);
 }
@@ -159,7 +186,7 @@ END_TEST
 
 START_TEST(text_of_a_status_of_nothing)
 {
-    char *text = status_text(board, NULL, STATUS_PLAIN, NOW);
+    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
     ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n");
     free(text);
 }
@@ -169,8 +196,8 @@ END_TEST
 START_TEST(colours_change_nothing_else)
 {
     furnish();
-    char *plain = status_text(board, NULL, STATUS_PLAIN, NOW);
-    char *coloured = status_text(board, NULL, STATUS_COLOURED, NOW);
+    char *plain = status_text(&view, NULL, STATUS_PLAIN, NOW);
+    char *coloured = status_text(&view, NULL, STATUS_COLOURED, NOW);
     size_t colours = 0;
     char *to = coloured;
     for (const char *from = coloured; *from;) {
@@ -200,16 +227,16 @@ START_TEST(who_is_not_slow)
     for (int i = 0; i < 6; i++) {
         serve(slot, "192.0.2.7", 4321);
         look_at(slot);
-        board->slow[5].turn = 2;
+        overview->slow[5].turn = 2;
         switch (i) {
         case 1: slot->since++; break;
         case 2: slot->state = SLOT_IDLE; break;
-        case 3: board->slow[5].turn = 3; break;
-        case 4: board->slow[5].slot = 1; break;
-        case 5: slot->slow = SCOREBOARD_SLOW + 1; break;
+        case 3: overview->slow[5].turn = 3; break;
+        case 4: overview->slow[5].slot = 1; break;
+        case 5: overview->workers[0].slow = SCOREBOARD_SLOW + 1; break;
         }
-        ck_assert(snapshot_worker(board, 0, &worker));
-        ck_assert_int_eq(snapshot_slow(board, &worker, &slow), i == 0);
+        ck_assert(snapshot_worker(&view, 0, &worker));
+        ck_assert_int_eq(snapshot_slow(overview, &worker, &slow), i == 0);
     }
 }
 END_TEST
@@ -222,10 +249,10 @@ START_TEST(counts_while_a_worker_is_born)
     add_pool("web", POOL_SERVING, 1);
     struct slot *slot = add_worker(0, 0, SLOT_IDLE);
     slot->accepted = 5;
-    slot->pid = 0;
+    overview->workers[0].pid = 0;
     for (unsigned i = 0; i < sizeof states / sizeof *states; i++) {
         slot->state = states[i];
-        struct snapshot *snapshot = snapshot_take(board, NULL);
+        struct snapshot *snapshot = snapshot_take(&view, NULL);
         ck_assert_uint_eq(snapshot->pools[0].accepted, 5);
         ck_assert_int_eq(snapshot->pools[0].starting, i > 0);
         free(snapshot);
@@ -241,10 +268,10 @@ START_TEST(processor_time)
         {100, NOW - 60 * USEC_SECOND, NOW - 2 * USEC_SECOND, 3000, 400, 4096}, {0}};
     struct figures figures = {
         .processes = true, .shown = board->shown, .looked_at = NOW, .list = list, .room = 2};
-    struct scoreboard_pool *pool = add_pool("web", POOL_SERVING, 2);
+    struct overview_pool *pool = add_pool("web", POOL_SERVING, 2);
     pool->cpu_user = 10000;
     add_worker(0, 0, SLOT_IDLE);
-    struct snapshot *snapshot = snapshot_take(board, &figures);
+    struct snapshot *snapshot = snapshot_take(&view, &figures);
     ck_assert_int_eq(snapshot->pools[0].cpu_user, 13000);
     ck_assert_int_eq(snapshot->pools[0].cpu_system, 400);
     ck_assert_int_eq(snapshot->pools[0].memory, 4096);
@@ -252,14 +279,14 @@ START_TEST(processor_time)
     free(snapshot);
     add_worker(1, 0, SLOT_IDLE);
     list[0].pid = 99; /* that was another one, in the same slot */
-    snapshot = snapshot_take(board, &figures);
+    snapshot = snapshot_take(&view, &figures);
     ck_assert_int_eq(snapshot->pools[0].cpu_user, 13000);
     ck_assert_int_eq(snapshot->pools[0].memory, 0);
     ck_assert_int_eq(snapshot->pools[0].age, 60 * USEC_SECOND);
     free(snapshot);
     list[0].pid = 100;
     list[0].read_at = -1;
-    snapshot = snapshot_take(board, &figures);
+    snapshot = snapshot_take(&view, &figures);
     ck_assert_int_eq(snapshot->pools[0].age, -1);
     free(snapshot);
 }
@@ -271,13 +298,13 @@ START_TEST(a_full_pool)
     add_pool("web", POOL_SERVING, 2);
     serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 1);
     struct slot *last = add_worker(1, 0, SLOT_IDLE);
-    char *text = status_text(board, NULL, STATUS_PLAIN, NOW);
+    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
     ck_assert_ptr_nonnull(strstr(text, " serving "));
     ck_assert_ptr_null(strstr(text, "full"));
     free(text);
     serve(last, "192.0.2.7", 2);
     last->since = NOW - 300 * 1000;
-    text = status_text(board, NULL, STATUS_PLAIN, NOW);
+    text = status_text(&view, NULL, STATUS_PLAIN, NOW);
     ck_assert_ptr_nonnull(strstr(text, "\npool web: full for 300 ms\n"));
     free(text);
 }
@@ -302,7 +329,7 @@ static void die(int pid)
         .core = "none: limits { core = 0 }",
         .last = "oh no",
     };
-    deaths_write(board, &death);
+    deaths_write(overview, &death);
 }
 
 START_TEST(text_of_deaths)
@@ -315,7 +342,7 @@ START_TEST(text_of_deaths)
         "  serving unix,uid=1000\n"
         "  last words: oh no\n";
     die(9);
-    char *text = deaths_text(board);
+    char *text = deaths_text(overview);
     ck_assert_str_eq(text, expected);
     free(text);
 }
@@ -323,25 +350,25 @@ END_TEST
 
 START_TEST(text_of_no_deaths)
 {
-    char *text = deaths_text(board);
+    char *text = deaths_text(overview);
     ck_assert_str_eq(text, "no worker has died other than by being retired\n");
     free(text);
 }
 END_TEST
 
-/* What a hostile worker may leave: a byte everywhere. */
+/* What a hostile worker may leave in its scoreboard: a byte everywhere. */
 static const int bytes[] = {0x01, 0x0a, 0x1b, 0x22, 0x5c, 0x7f, 0x80, 0xc3, 0xed, 0xff};
 
 static void spoil(int byte)
 {
-    uint32_t ends[] = {board->pools_end, board->listeners_end, board->slots_end};
-    memset(board, byte, sizeof *board - sizeof board->slots - sizeof board->rates);
+    memset(board, byte, offsetof(struct scoreboard, slots));
     memset(board->slots, byte, 20 * sizeof *board->slots);
-    if (byte == 0xff)
-        return; /* else with ends that are right, for a look through the whole costs its memory */
-    board->pools_end = ends[0];
-    board->listeners_end = ends[1];
-    board->slots_end = ends[2];
+}
+
+static const struct scoreboard *no_board(void *owner, uint32_t number, uint64_t serial)
+{
+    (void)owner, (void)number, (void)serial;
+    return NULL;
 }
 
 static void check_plain(char *text)
@@ -357,8 +384,8 @@ START_TEST(hostile_text_is_plain)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    check_plain(status_text(board, NULL, STATUS_PLAIN, NOW));
-    check_plain(deaths_text(board));
+    check_plain(status_text(&view, NULL, STATUS_PLAIN, NOW));
+    check_plain(deaths_text(overview));
 }
 END_TEST
 
@@ -367,13 +394,30 @@ START_TEST(reading_is_enough)
 {
     furnish();
     die(1);
-    const struct scoreboard *read = mmap(NULL, sizeof *read, PROT_READ, MAP_SHARED, fd, 0);
-    ck_assert_ptr_ne(read, MAP_FAILED);
-    check_plain(status_text(read, NULL, STATUS_PLAIN, NOW));
+    const struct overview *read = overview_map(fd);
+    ck_assert_ptr_nonnull(read);
+    view.overview = read;
+    ck_assert_int_eq(mprotect(board, sizeof *board, PROT_READ), 0);
+    check_plain(status_text(&view, NULL, STATUS_PLAIN, NOW));
     check_plain(deaths_text(read));
-    free(status_json(read, NULL, NOW));
+    free(status_json(&view, NULL, NOW));
     free(deaths_json(read));
     munmap((void *)read, sizeof *read);
+}
+END_TEST
+
+/* A scoreboard that can't be had: what the master knows is shown, the rest isn't there. */
+START_TEST(without_scoreboards)
+{
+    furnish();
+    view.board = no_board;
+    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
+    ck_assert_ptr_nonnull(strstr(text, "pool mail: degraded for 12.0 s"));
+    check_plain(text);
+    struct snapshot *snapshot = snapshot_take(&view, NULL);
+    ck_assert_uint_eq(snapshot->pools[0].accepted, 10);
+    ck_assert_int_eq(snapshot->pools[0].busy, 0);
+    free(snapshot);
 }
 END_TEST
 
@@ -461,9 +505,9 @@ START_TEST(json_of_a_status)
     static struct queue queue = {.inode = 77, .depth = 3, .room = 128};
     static const struct figures figures = {.queues = {.list = &queue, .count = 1}};
     furnish();
-    scoreboard_note_reload(board, "no");
-    scoreboard_note_reload(board, NULL);
-    json_t *document = parse(status_json(board, &figures, NOW));
+    overview_note_reload(overview, "no");
+    overview_note_reload(overview, NULL);
+    json_t *document = parse(status_json(&view, &figures, NOW));
     check_keys(document, head);
     check_keys(json_object_get(document, "reloads"), reloads);
     json_t *pool = json_array_get(json_object_get(document, "pools"), 0);
@@ -496,16 +540,16 @@ START_TEST(json_of_deaths)
         {"ready", "true"},      {NULL, NULL}};
     for (int pid = 9; pid < 80; pid++)
         die(pid);
-    json_t *document = parse(deaths_json(board));
+    json_t *document = parse(deaths_json(overview));
     ck_assert_str_eq(printed(document, "count"), "71");
     json_t *deaths = json_object_get(document, "deaths");
     ck_assert_uint_eq(json_array_size(deaths), SCOREBOARD_DEATHS);
     ck_assert_str_eq(printed(json_array_get(deaths, 63), "pid"), "79");
     json_decref(document);
-    memset(board->deaths, 0, sizeof board->deaths);
-    board->deaths_written = 0;
+    memset(overview->deaths, 0, sizeof overview->deaths);
+    overview->deaths_written = 0;
     die(9);
-    document = parse(deaths_json(board));
+    document = parse(deaths_json(overview));
     check_keys(json_array_get(json_object_get(document, "deaths"), 0), death);
     json_decref(document);
 }
@@ -516,8 +560,8 @@ START_TEST(hostile_json_is_json)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    json_decref(parse(status_json(board, NULL, NOW)));
-    json_decref(parse(deaths_json(board)));
+    json_decref(parse(status_json(&view, NULL, NOW)));
+    json_decref(parse(deaths_json(overview)));
 }
 END_TEST
 
@@ -539,6 +583,7 @@ int main(void)
     tcase_add_test(tcase, text_of_no_deaths);
     tcase_add_loop_test(tcase, hostile_text_is_plain, 0, BYTES);
     tcase_add_test(tcase, reading_is_enough);
+    tcase_add_test(tcase, without_scoreboards);
 #if HAVE_JANSSON
     tcase_add_test(tcase, json_of_a_status);
     tcase_add_test(tcase, json_of_deaths);

@@ -1,0 +1,105 @@
+#include "overview.h"
+
+#include "../base/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+const char *const pool_state_words[POOL_STATES] = {
+    [POOL_STARTING] = "starting", [POOL_SERVING] = "serving", [POOL_DEGRADED] = "degraded",
+    [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
+};
+
+const char *const death_cause_words[DEATH_CAUSES] = {
+    [DEATH_OWN] = "own",           [DEATH_RETIRED] = "retired", [DEATH_NOT_READY] = "not ready",
+    [DEATH_OVERDUE] = "overdue",   [DEATH_STOPPED] = "stopped", [DEATH_TIMEOUT] = "timeout",
+    [DEATH_WATCHDOG] = "watchdog",
+};
+
+struct overview *overview_open(int *reader)
+{
+    int fd = memory_create("preforkd-overview", sizeof(struct overview));
+    struct overview *overview = fd < 0 ? NULL : memory_map(fd, sizeof *overview, true);
+    int error = fd < 0 ? fd : overview ? memory_seal(fd) : -errno;
+    *reader = error ? error : memory_reader(fd);
+    if (fd >= 0)
+        close(fd);
+    if (*reader < 0) {
+        if (overview)
+            munmap(overview, sizeof *overview);
+        errno = -*reader;
+        return NULL;
+    }
+    overview->master = getpid();
+    overview->started = clock_now();
+    overview->started_at = clock_real();
+    return overview;
+}
+
+void overview_close(struct overview *overview, int reader)
+{
+    munmap(overview, sizeof *overview);
+    close(reader);
+}
+
+const struct overview *overview_map(int reader)
+{
+    return memory_map(reader, sizeof(struct overview), false);
+}
+
+void overview_begin_move(struct overview *overview)
+{
+    atomic_store_explicit(&overview->moves, overview->moves | 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+void overview_end_move(struct overview *overview)
+{
+    atomic_store_explicit(&overview->moves, (overview->moves | 1) + 1, memory_order_release);
+}
+
+int overview_add_pool(struct overview *overview, const char *name)
+{
+    for (int i = 0; i < SCOREBOARD_POOLS; i++) {
+        struct overview_pool *pool = &overview->pools[i];
+        if (pool->used)
+            continue;
+        *pool = (struct overview_pool){.state_since = clock_now(), .serial = ++overview->serials};
+        snprintf(pool->name, sizeof pool->name, "%s", name);
+        pool->used = 1;
+        if (overview->pools_end <= (uint32_t)i)
+            overview->pools_end = (uint32_t)i + 1;
+        return i;
+    }
+    return -1;
+}
+
+void overview_remove_pool(struct overview *overview, int pool)
+{
+    overview->pools[pool].used = 0;
+}
+
+void overview_add_counts(struct slot_counts *to, const struct slot_counts *from)
+{
+    to->accepted += from->accepted;
+    to->served += from->served;
+    to->errors += from->errors;
+    to->bytes_in += from->bytes_in;
+    to->bytes_out += from->bytes_out;
+    for (int i = 0; i < REFUSALS; i++)
+        to->refused[i] += from->refused[i];
+    histogram_add(&to->service, &from->service);
+    histogram_add(&to->wait, &from->wait);
+}
+
+void overview_note_reload(struct overview *overview, const char *refusal)
+{
+    if (refusal)
+        overview->reloads_refused++;
+    else
+        overview->reloads++;
+    snprintf(overview->refusal, sizeof overview->refusal, "%s", refusal ? refusal : "");
+    overview->reloaded = clock_real();
+}
