@@ -107,7 +107,6 @@ static char **environment_of(const struct service *service)
     }
     return app_environment(service->environment, &(struct app_facts){
                                                      .pid = getpid(),
-                                                     .master = getppid(),
                                                      .generation = service->generation,
                                                      .number = service->number,
                                                      .sockets = sockets,

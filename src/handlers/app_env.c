@@ -96,9 +96,11 @@ static void put_starter(struct list *list, const struct app_facts *facts)
     put(list, "SERVER_STARTER_GENERATION", "%u", facts->generation);
 }
 
+/* No EINHORN_MASTER_PID: whoever finds it as its parent's asks for EINHORN_SOCK_PATH too, and
+ * acknowledges itself there. einhorn's own library fails where that is missing; without either it
+ * takes the process for no worker of einhorn's, and finds the sockets all the same. */
 static void put_einhorn(struct list *list, const struct app_facts *facts)
 {
-    put(list, "EINHORN_MASTER_PID", "%d", (int)facts->master);
     put(list, "EINHORN_FD_COUNT", "%d", facts->socket_count);
     put_sockets(list, "EINHORN_FDS", facts, print_fd);
     for (int i = 0; i < facts->socket_count; i++) {

@@ -21,7 +21,7 @@ struct app_socket {
 };
 
 struct app_facts {
-    pid_t pid, master;
+    pid_t pid;
     unsigned generation;
     int number; /* among the workers of its pool, from 0 on */
     const struct app_socket *sockets;

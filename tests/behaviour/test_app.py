@@ -128,9 +128,8 @@ class Begins(Case):
             'A': 'b c', 'TZ': 'UTC', 'LANG': 'C.UTF-8', 'HOME': user.pw_dir, 'USER': user.pw_name,
             'LOGNAME': user.pw_name, 'LISTEN_FDS': '1', 'LISTEN_PID': worker,
             'LISTEN_FDNAMES': 'x', 'SERVER_STARTER_PORT': f'{host}:{port}=3',
-            'SERVER_STARTER_GENERATION': '1', 'EINHORN_MASTER_PID': str(it.pid),
-            'EINHORN_FD_COUNT': '1', 'EINHORN_FDS': 'none', 'EINHORN_FD_0': '3',
-            'PREFORKD_SLOT': '0'})
+            'SERVER_STARTER_GENERATION': '1', 'EINHORN_FD_COUNT': '1', 'EINHORN_FDS': 'none',
+            'EINHORN_FD_0': '3', 'PREFORKD_SLOT': '0'})
 
     def test_names_of_sockets_of_our_own(self):
         it = self.start(app(listen='"unix:@DIR@/x.sock", "systemd:y"'))

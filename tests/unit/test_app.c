@@ -30,37 +30,28 @@ static void same(char *const *base, const struct app_facts *facts, const char *c
 START_TEST(speaks_three_dialects)
 {
     char *const base[] = {home, NULL};
-    struct app_facts facts = {.pid = 4711,
-                              .master = 815,
-                              .generation = 3,
-                              .number = 2,
-                              .sockets = sockets,
-                              .socket_count = 3};
+    struct app_facts facts = {
+        .pid = 4711, .generation = 3, .number = 2, .sockets = sockets, .socket_count = 3};
     same(base, &facts,
-         (const char *const[]){"HOME=/", "LISTEN_FDS=3", "LISTEN_PID=4711",
-                               "LISTEN_FDNAMES=web:web:admin",
-                               "SERVER_STARTER_PORT=127.0.0.1:80=3;[::]:8080=4;/run/a b.sock=5",
-                               "SERVER_STARTER_GENERATION=3", "EINHORN_MASTER_PID=815",
-                               "EINHORN_FD_COUNT=3", "EINHORN_FDS=3 4 5", "EINHORN_FD_0=3",
-                               "EINHORN_FD_1=4", "EINHORN_FD_2=5", "PREFORKD_SLOT=2", NULL});
+         (const char *const[]){
+             "HOME=/", "LISTEN_FDS=3", "LISTEN_PID=4711", "LISTEN_FDNAMES=web:web:admin",
+             "SERVER_STARTER_PORT=127.0.0.1:80=3;[::]:8080=4;/run/a b.sock=5",
+             "SERVER_STARTER_GENERATION=3", "EINHORN_FD_COUNT=3", "EINHORN_FDS=3 4 5",
+             "EINHORN_FD_0=3", "EINHORN_FD_1=4", "EINHORN_FD_2=5", "PREFORKD_SLOT=2", NULL});
 }
 END_TEST
 
 START_TEST(tells_where_to_speak)
 {
     char *const base[] = {NULL};
-    struct app_facts facts = {.pid = 1,
-                              .master = 2,
-                              .sockets = sockets,
-                              .socket_count = 1,
-                              .notify = "@0001f",
-                              .watchdog = 30000000};
+    struct app_facts facts = {
+        .pid = 1, .sockets = sockets, .socket_count = 1, .notify = "@0001f", .watchdog = 30000000};
     same(base, &facts,
          (const char *const[]){"LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=web",
                                "NOTIFY_SOCKET=@0001f", "WATCHDOG_PID=1", "WATCHDOG_USEC=30000000",
                                "SERVER_STARTER_PORT=127.0.0.1:80=3", "SERVER_STARTER_GENERATION=0",
-                               "EINHORN_MASTER_PID=2", "EINHORN_FD_COUNT=1", "EINHORN_FDS=3",
-                               "EINHORN_FD_0=3", "PREFORKD_SLOT=0", NULL});
+                               "EINHORN_FD_COUNT=1", "EINHORN_FDS=3", "EINHORN_FD_0=3",
+                               "PREFORKD_SLOT=0", NULL});
 }
 END_TEST
 
@@ -68,12 +59,12 @@ END_TEST
 START_TEST(base_has_precedence)
 {
     char *const base[] = {set, prefix, NULL};
-    struct app_facts facts = {.pid = 1, .master = 2, .sockets = sockets, .socket_count = 1};
+    struct app_facts facts = {.pid = 1, .sockets = sockets, .socket_count = 1};
     same(base, &facts,
          (const char *const[]){"EINHORN_FDS=mine", "LISTEN=x", "LISTEN_FDS=1", "LISTEN_PID=1",
                                "LISTEN_FDNAMES=web", "SERVER_STARTER_PORT=127.0.0.1:80=3",
-                               "SERVER_STARTER_GENERATION=0", "EINHORN_MASTER_PID=2",
-                               "EINHORN_FD_COUNT=1", "EINHORN_FD_0=3", "PREFORKD_SLOT=0", NULL});
+                               "SERVER_STARTER_GENERATION=0", "EINHORN_FD_COUNT=1",
+                               "EINHORN_FD_0=3", "PREFORKD_SLOT=0", NULL});
 }
 END_TEST
 
