@@ -132,15 +132,32 @@ static void add_exit(struct line *line, const struct obituary *o)
         add(line, "exited with status %d", code);
 }
 
+/* Where it was ended for what it did not do, or said itself: that comes before how it ended. */
+static bool add_cause(struct line *line, const struct obituary *o)
+{
+    if (o->cause == DEATH_WATCHDOG)
+        add(line, "%s",
+            o->hung ? "asked to be ended by WATCHDOG=trigger" : "no longer said that it is alive");
+    else if (o->cause == DEATH_NOT_READY && o->ready_timeout)
+        add(line, "not ready within ready_timeout (%d s)", o->ready_timeout);
+    else if (o->cause == DEATH_NOT_READY)
+        add(line, "not ready within ready_timeout");
+    else
+        return false;
+    return true;
+}
+
 static void add_how(struct line *line, const struct obituary *o, bool with_core)
 {
     static const char *const causes[] = {
-        [DEATH_NOT_READY] = " by us, not ready within ready_timeout",
+        [DEATH_NOT_READY] = " by us",
         [DEATH_OVERDUE] = " by us, not done within graceful_timeout",
         [DEATH_STOPPED] = " by us, told to stop at once",
-        [DEATH_WATCHDOG] = " by us, it no longer said that it is alive",
+        [DEATH_WATCHDOG] = " by us",
         [DEATH_TIMEOUT] = " by us, its request took more than request_timeout",
     };
+    if (add_cause(line, o))
+        add(line, ": ");
     if (WIFEXITED(o->status)) {
         add_exit(line, o);
     } else {
@@ -152,7 +169,9 @@ static void add_how(struct line *line, const struct obituary *o, bool with_core)
             add_core(line, o);
         add(line, ")");
     }
-    if (o->cause < sizeof causes / sizeof *causes && causes[o->cause])
+    bool asked = o->cause != DEATH_NOT_READY && o->cause != DEATH_WATCHDOG;
+    if (o->cause < sizeof causes / sizeof *causes && causes[o->cause] &&
+        (asked || WIFSIGNALED(o->status)))
         add(line, "%s", causes[o->cause]);
 }
 
@@ -211,7 +230,8 @@ int obituary_print(const struct obituary *o, char *text, size_t size)
 
 bool obituary_is_trouble(const struct obituary *o)
 {
-    return exited_as(o, WORKER_CANT_START) || !o->ready;
+    bool told = o->cause == DEATH_RETIRED || o->cause == DEATH_OVERDUE || o->cause == DEATH_STOPPED;
+    return exited_as(o, WORKER_CANT_START) || (!o->ready && !told);
 }
 
 void obituary_tell_trouble(const struct obituary *o, char *text, size_t size)
@@ -219,6 +239,8 @@ void obituary_tell_trouble(const struct obituary *o, char *text, size_t size)
     struct line line = {.text = text, .size = size};
     if (exited_as(o, WORKER_CANT_START))
         add(&line, "%s", o->reason);
+    else if (add_cause(&line, o))
+        add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
     else if (!o->program)
         add(&line, "worker %d died before it was ready", (int)o->pid);
     else if (fell_short(o) && exited_well(o))

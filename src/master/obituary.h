@@ -24,6 +24,8 @@ struct obituary {
     enum death_cause cause;
     bool ready;                /* whether it ever was */
     bool program;              /* it had become one: what it served is not known */
+    bool hung;                 /* killed for having said so itself, by WATCHDOG=trigger */
+    int ready_timeout;         /* seconds, that it had to become ready; 0: not known */
     int stop_signal;           /* by which a program is told to finish */
     uint64_t served;           /* connections, in this life */
     usec age;                  /* from its birth */
@@ -52,7 +54,8 @@ int obituary_print(const struct obituary *obituary, char *text, size_t size);
 /* Whether its end was asked for: it retired, or was killed by a stop. */
 bool obituary_is_expected(const struct obituary *obituary);
 
-/* Whether it could not start, or was not ready when it died; and that as a sentence. */
+/* Whether it could not start, or died by its own doing before it was ready; and that as a sentence.
+ * Whoever is told to go before it is ready tells nothing of why others don't become it. */
 bool obituary_is_trouble(const struct obituary *obituary);
 void obituary_tell_trouble(const struct obituary *obituary, char *text, size_t size);
 

@@ -293,6 +293,7 @@ static void begin_life(struct worker *worker, usec now)
     worker->accepted_before = slot->accepted;
     worker->served_before = slot->served;
     worker->cause = DEATH_OWN;
+    worker->hung = false;
     worker->out_of_memory = false;
     worker->mourned = true;
     worker->left_group = false;
@@ -574,6 +575,8 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
         .generation = worker->generation,
         .status = status,
         .cause = worker->cause,
+        .hung = worker->hung,
+        .ready_timeout = worker->conf->ready_timeout,
         .ready = worker->was_ready,
         .served = served,
         .age = age,

@@ -66,6 +66,7 @@ struct worker {
     enum worker_role role;
 
     enum death_cause cause; /* what we did to end it */
+    bool hung;              /* and that it had said itself, by WATCHDOG=trigger */
     int next_signal;        /* sent at `deadline`, harder than the last; 0: none */
     usec deadline;
 

@@ -17,10 +17,24 @@ static usec await_age(struct worker *worker, usec now)
     return now;
 }
 
+/* Nobody is told twice, nor for this who is told to go anyway. */
+static bool is_watched(const struct worker *worker)
+{
+    return worker->notify && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
+}
+
+static void end_hung(struct worker *worker, usec now)
+{
+    worker->hung = worker->notify->hung;
+    ending_abort(worker, now);
+}
+
 static usec await_ready(struct worker *worker, usec now)
 {
     if (!worker->notify)
         return await_age(worker, now);
+    if (!worker->notify->ready && worker->notify->hung && is_watched(worker))
+        end_hung(worker, now);
     if (!worker->notify->ready)
         return USEC_NEVER;
     spawn_set_ready(worker, now);
@@ -31,7 +45,7 @@ static usec await_ready(struct worker *worker, usec now)
 static usec await_sign(struct worker *worker, usec grace_until, usec now)
 {
     const struct notify *notify = worker->notify;
-    if (!notify || worker->role == ROLE_RETIRING || worker->cause != DEATH_OWN)
+    if (!is_watched(worker))
         return USEC_NEVER;
     bool watched = notify->alive_at && notify->watchdog < USEC_NEVER - notify->alive_at;
     usec due = watched ? notify->alive_at + notify->watchdog : USEC_NEVER;
@@ -39,7 +53,7 @@ static usec await_sign(struct worker *worker, usec grace_until, usec now)
         return grace_until;
     if (now < due && !notify->hung)
         return due;
-    ending_abort(worker, now);
+    end_hung(worker, now);
     return USEC_NEVER;
 }
 

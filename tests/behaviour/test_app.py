@@ -420,7 +420,18 @@ class Notifies(Case):
         it.announce('err: ', 'warning: ', 'killed by signal')
         it.launch()
         self.assertEqual(it.exited(), 3)
-        it.wait_for_log(r'warning: pool x: worker .* by us, not ready within ready_timeout')
+        it.wait_for_log(r'warning: pool x: worker \d+ not ready within ready_timeout \(1 s\): '
+                        r'killed by signal 9 \(Killed\) by us')
+        it.wait_for_log(r'pool x: no worker becomes ready: not ready within ready_timeout \(1 s\)')
+
+    def test_one_that_hangs_before_it_is_ready(self):
+        """It says so, and nobody waits until its time is over."""
+        it = self.make(app('workers = 1 ready_timeout = 3600', 'ready = "notify"',
+                           ['WATCHDOG=trigger']))
+        it.announce('err: ', 'warning: ', 'killed by signal')
+        it.launch()
+        self.assertEqual(it.exited(), 3)
+        it.wait_for_log('pool x: no worker becomes ready: asked to be ended by WATCHDOG=trigger')
 
     def test_reload_to_one_that_is_never_ready(self):
         it = self.start_notified('READY=1')
@@ -480,21 +491,22 @@ class Notifies(Case):
         """One that stops saying that it is alive is killed, and replaced."""
         it = self.start_notified('READY=1', options='workers = 2\n'
                                  'environment = { "WATCHDOG_USEC=300000" }\n')
-        it.announce('by us, it no longer said')
+        it.announce('no longer said')
         before = it.workers()
         said = int(self.ask(it, 'watchdog'))
         self.assertEqual(self.facts(it)['environment']['WATCHDOG_USEC'], '300000')
-        it.wait_for_log(rf' warning: pool x: worker {said} killed by signal 6 \(Aborted.*\) by us, '
-                        'it no longer said that it is alive after')
+        it.wait_for_log(rf' warning: pool x: worker {said} no longer said that it is alive: '
+                        r'killed by signal 6 \(Aborted.*\) by us after')
         it.wait_for_workers(2, without=[said])
         self.assertEqual(len(set(before) & set(it.workers())), 1)  # who never said it, stays
 
     def test_watchdog_trigger(self):
         it = self.start_notified('READY=1')
-        it.announce('by us, it no longer said', wording.BACKOFF)
+        it.announce('by us', wording.BACKOFF)
         worker, = it.workers()
         self.ask(it, 'notify WATCHDOG=trigger')
-        it.wait_for_log(rf' warning: pool x: worker {worker} killed by signal 6')
+        it.wait_for_log(rf' warning: pool x: worker {worker} asked to be ended by '
+                        r'WATCHDOG=trigger: killed by signal 6')
         it.wait_for_workers(1, without=[worker])
 
     def test_watchdog_that_does_not_mind_an_abort(self):
@@ -505,10 +517,10 @@ class Notifies(Case):
                   's.send(b"READY=1\\nWATCHDOG_USEC=200000\\nWATCHDOG=1")\n'
                   'while True: time.sleep(1000)')
         it = self.start(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
-        it.announce('by us, it no longer said', wording.BACKOFF)
+        it.announce('no longer said', wording.BACKOFF)
         worker, = it.workers()
-        it.wait_for_log(rf' warning: pool x: worker {worker} killed by signal 9 \(Killed\) by us, '
-                        'it no longer said')
+        it.wait_for_log(rf' warning: pool x: worker {worker} no longer said that it is alive: '
+                        r'killed by signal 9 \(Killed\) by us')
 
     @daemon.needs_root
     def test_from_another_root(self):

@@ -47,11 +47,28 @@ static const struct {
      "pool web: worker 10 killed by signal 9 (Killed) by us, not done within graceful_timeout "
      "after "
      "0 requests pool=web pid=10 signal=KILL core=no served=0 age=2.5"},
-    {{.pid = 10, .status = KILLED(SIGKILL), .cause = DEATH_NOT_READY},
+    {{.pid = 10, .status = KILLED(SIGKILL), .cause = DEATH_NOT_READY, .ready_timeout = 30},
      LOG_WARNING,
-     "pool web: worker 10 killed by signal 9 (Killed) by us, not ready within ready_timeout after "
-     "0 "
-     "requests pool=web pid=10 signal=KILL core=no served=0 age=2.5"},
+     "pool web: worker 10 not ready within ready_timeout (30 s): killed by signal 9 (Killed) by us "
+     "after 0 requests pool=web pid=10 signal=KILL core=no served=0 age=2.5"},
+    {{.pid = 10,
+      .status = KILLED(SIGABRT),
+      .cause = DEATH_WATCHDOG,
+      .program = true,
+      .ready = true},
+     LOG_WARNING,
+     "pool web: worker 10 no longer said that it is alive: killed by signal 6 (Aborted) by us "
+     "after "
+     "2.5 s pool=web pid=10 signal=ABRT core=no age=2.5"},
+    {{.pid = 10,
+      .status = EXITED(1),
+      .cause = DEATH_WATCHDOG,
+      .program = true,
+      .ready = true,
+      .hung = true},
+     LOG_WARNING,
+     "pool web: worker 10 asked to be ended by WATCHDOG=trigger: exited with status 1 after 2.5 s "
+     "pool=web pid=10 exit=1 age=2.5"},
     {{.pid = 10, .status = EXITED(WORKER_CANT_START), .reason = "can't chroot to /x: no"},
      LOG_ERR,
      "pool web: worker 10 can't start: can't chroot to /x: no after 0 requests pool=web pid=10 "
@@ -190,7 +207,7 @@ static const struct {
      ""},
     {{.status = KILLED(SIGKILL), .cause = DEATH_NOT_READY},
      false,
-     "killed by signal 9 (Killed) by us, not ready within ready_timeout",
+     "not ready within ready_timeout: killed by signal 9 (Killed) by us",
      ""},
     {{.status = EXITED(WORKER_RETIRED), .cause = DEATH_TIMEOUT}, false, NULL, ""},
     {{.status = KILLED(SIGKILL), .out_of_memory = true},
@@ -213,6 +230,45 @@ START_TEST(is_recorded)
     ck_assert_int_eq(death.age, 2500000);
     ck_assert_int_eq(death.status, obituary.status);
     ck_assert_int_eq(death.cause, (int)obituary.cause);
+}
+END_TEST
+
+/* What is told of why a pool does not get ready; NULL: nothing. */
+static const struct {
+    struct obituary obituary;
+    const char *told;
+} troubles[] = {
+    {{.status = EXITED(WORKER_CANT_START), .reason = "can't chroot to /x: no"},
+     "can't chroot to /x: no"},
+    {{.status = KILLED(SIGSEGV)}, "worker 10 died before it was ready"},
+    {{.status = EXITED(7), .program = true, .last = "oh no"},
+     "its program exited before it was ready: oh no"},
+    {{.status = KILLED(SIGKILL), .cause = DEATH_NOT_READY, .program = true, .ready_timeout = 30},
+     "not ready within ready_timeout (30 s)"},
+    {{.status = KILLED(SIGKILL),
+      .cause = DEATH_NOT_READY,
+      .program = true,
+      .ready_timeout = 5,
+      .last = "waiting for the database"},
+     "not ready within ready_timeout (5 s); it last wrote: waiting for the database"},
+    {{.status = KILLED(SIGABRT), .cause = DEATH_WATCHDOG, .program = true, .hung = true},
+     "asked to be ended by WATCHDOG=trigger"},
+    {{.status = KILLED(SIGKILL), .cause = DEATH_STOPPED, .program = true}, NULL},
+    {{.status = KILLED(SIGTERM), .cause = DEATH_RETIRED, .program = true}, NULL},
+    {{.status = KILLED(SIGKILL), .cause = DEATH_OVERDUE, .program = true}, NULL},
+    {{.status = KILLED(SIGKILL), .ready = true}, NULL},
+};
+
+START_TEST(tells_trouble)
+{
+    char text[200];
+    struct obituary obituary = complete(troubles[_i].obituary);
+    obituary.pid = 10;
+    ck_assert_int_eq(obituary_is_trouble(&obituary), troubles[_i].told != NULL);
+    if (!troubles[_i].told)
+        return;
+    obituary_tell_trouble(&obituary, text, sizeof text);
+    ck_assert_str_eq(text, troubles[_i].told);
 }
 END_TEST
 
@@ -247,6 +303,7 @@ int main(void)
     tcase_add_loop_test(tcase, prints, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tcase, stays_within_its_room);
     tcase_add_loop_test(tcase, is_recorded, 0, sizeof entries / sizeof *entries);
+    tcase_add_loop_test(tcase, tells_trouble, 0, sizeof troubles / sizeof *troubles);
     tcase_add_test(tcase, records_what_has_room);
     return unit_run("obituary", tcase);
 }
