@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -22,8 +22,16 @@ static struct {
     char ident[65];
     int facility;
     int level;
-    int syslog_fd; /* -1: none */
-    int stderr_fd; /* a copy of the first standard error; -1: none */
+    pid_t opener;        /* who called log_open; another process is a child */
+    int syslog_fd;       /* -1: none */
+    pid_t syslog_owner;  /* who opened it: nobody else uses it */
+    bool syslog_is_open; /* to every user: a child need not connect before it changes its own */
+    int stderr_fd;       /* a way to the first standard error; -1: none */
+    enum way {
+        WAY_OWN,    /* opened anew: nobody else has this description */
+        WAY_SOCKET, /* can't be opened anew; a call can be told not to block */
+        WAY_SHARED, /* neither: see write_now */
+    } stderr_way;
     bool to_stderr;
     bool errors_to_stderr;
     bool stderr_is_ours; /* and no child's */
@@ -42,10 +50,14 @@ static const char *const level_words[] = {
     [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
 };
 
+static bool is_child(void)
+{
+    return log_state.opener != getpid();
+}
+
 static bool syslog_connect(void)
 {
     static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    static const struct timeval patience = {.tv_usec = PATIENCE_MSEC * 1000};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
@@ -53,9 +65,23 @@ static bool syslog_connect(void)
         close(fd);
         return false;
     }
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     log_state.syslog_fd = fd;
+    log_state.syslog_owner = getpid();
     return true;
+}
+
+/* What a child finds here is its parent's, which it has closed. It writes no word of this before it
+ * has a line to log: that would be a page of memory of its own. */
+static bool syslog_is_ours(void)
+{
+    return log_state.syslog_fd >= 0 && log_state.syslog_owner == getpid();
+}
+
+/* Where it may not be opened by everyone, children connect before they change their user. */
+static bool syslog_open_to_all(void)
+{
+    struct stat file;
+    return geteuid() != 0 || (stat("/dev/log", &file) == 0 && file.st_mode & S_IWOTH);
 }
 
 /* A syslog daemon that is started again has a new socket behind the old name. The new connection
@@ -71,12 +97,51 @@ static bool syslog_reconnect(void)
     return true;
 }
 
+static int open_file_of(const char *process, int fd)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%s/fd/%d", process, fd);
+    return open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* Another description of the file behind a descriptor, so that its flags and its offset are nobody
+ * else's. It never blocks, and appends: other processes write to the same file. -1 where there is no
+ * such thing: of a socket, without /proc, or where we may not open the file.
+ *
+ * A child has it of who called log_open, under the same number: to look up a new process in /proc
+ * for the first time costs a tenth of a worker's birth. Where it may not, it has it of itself. */
+static int reopen(int fd)
+{
+    char opener[16];
+    snprintf(opener, sizeof opener, "%d", (int)log_state.opener);
+    int opened = open_file_of(opener, fd);
+    return opened >= 0 || !is_child() ? opened : open_file_of("self", fd);
+}
+
+/* What was opened without it is made to append as well, or it would write over what comes by the
+ * other ways. */
+static void open_stderr(void)
+{
+    struct stat file;
+    bool known = fstat(STDERR_FILENO, &file) == 0;
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    if (known && S_ISREG(file.st_mode) && flags >= 0 && !(flags & O_APPEND))
+        fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
+    log_state.stderr_fd = reopen(STDERR_FILENO);
+    if (log_state.stderr_fd >= 0)
+        return;
+    log_state.stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    log_state.stderr_way = known && S_ISSOCK(file.st_mode) ? WAY_SOCKET : WAY_SHARED;
+}
+
 void log_open(const char *ident, bool to_stderr)
 {
     tzset(); /* a worker in a chroot finds no time zone any more */
     snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
-    log_state.stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    log_state.opener = getpid();
+    open_stderr();
     log_state.to_stderr = !syslog_connect() || to_stderr;
+    log_state.syslog_is_open = syslog_open_to_all();
 }
 
 /* Whether standard error is a stream of the journal (systemd.exec(5), JOURNAL_STREAM). */
@@ -102,12 +167,29 @@ void log_lend_no_stderr(void)
     log_state.stderr_is_ours = true;
 }
 
-void log_enter_child(void)
+/* A way of its own: with its parent's it could have it block, and write at any offset. A socket is
+ * nobody's but the parent's, since whoever has it may shut it down, nor is what root shares: the
+ * child's lines go to syslog, or by the parent. */
+static void part_from_stderr(void)
+{
+    int fd = log_state.stderr_way == WAY_OWN ? reopen(log_state.stderr_fd) : -1;
+    if (fd >= 0 && dup3(fd, log_state.stderr_fd, O_CLOEXEC) >= 0)
+        close(fd);
+    else
+        log_state.stderr_fd = -1;
+}
+
+void log_enter_child(bool cut_off)
 {
     if (log_state.errors_to_stderr)
         log_state.errors_to_stderr = false;
     if (log_state.stderr_is_ours && log_state.to_stderr)
         log_state.to_stderr = false;
+    bool shared = log_state.stderr_way == WAY_SHARED && geteuid() != 0;
+    if (log_state.to_stderr && log_state.stderr_fd >= 0 && !shared)
+        part_from_stderr();
+    if (log_state.syslog_fd >= 0 && (cut_off || !log_state.syslog_is_open))
+        syslog_connect();
 }
 
 void log_leave_stderr(void)
@@ -130,7 +212,7 @@ void log_configure(const char *ident, int facility, int level)
 int log_descriptors(int fds[static 2])
 {
     int count = 0;
-    if (log_state.syslog_fd >= 0)
+    if (syslog_is_ours())
         fds[count++] = log_state.syslog_fd;
     if (log_state.stderr_fd >= 0 && log_state.to_stderr && !log_state.stderr_is_ours)
         fds[count++] = log_state.stderr_fd;
@@ -161,20 +243,39 @@ int log_escape(char *to, int size, const char *from, int length)
     return at;
 }
 
+/* How long a line may wait from now on. Where one waited in vain, the next ones don't. */
+static usec patience_end(void)
+{
+    usec now = clock_now();
+    bool stuck = log_state.stuck_until && now < log_state.stuck_until;
+    return stuck ? now : now + PATIENCE_MSEC * 1000;
+}
+
+/* Whether it is worth another try. Others may be faster and take the room: then it is asked again,
+ * until the time is over. */
+static bool await_room(int fd, usec deadline)
+{
+    struct pollfd out = {.fd = fd, .events = POLLOUT};
+    usec now = clock_now();
+    if (now < deadline && poll(&out, 1, (int)((deadline - now) / 1000) + 1) != 0)
+        return true;
+    log_state.stuck_until = clock_now() + STUCK_USEC;
+    return false;
+}
+
 /* One datagram, with bounded patience. 0 or -errno. */
 static int syslog_send(const char *line, int length)
 {
-    bool stuck = log_state.stuck_until && clock_now() < log_state.stuck_until;
-    int flags = MSG_NOSIGNAL | (stuck ? MSG_DONTWAIT : 0);
-    ssize_t sent;
-    do
-        sent = send(log_state.syslog_fd, line, (size_t)length, flags);
-    while (sent < 0 && errno == EINTR);
-    if (sent >= 0)
-        return 0;
-    if (errno == EAGAIN)
-        log_state.stuck_until = clock_now() + STUCK_USEC;
-    return -errno;
+    usec deadline = patience_end();
+    for (;;) {
+        if (send(log_state.syslog_fd, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+            return 0;
+        int error = errno;
+        if (error != EAGAIN && error != EINTR)
+            return -error;
+        if (!await_room(log_state.syslog_fd, deadline))
+            return -EAGAIN;
+    }
 }
 
 static int syslog_header(char *to, size_t size, int level)
@@ -187,7 +288,8 @@ static int syslog_header(char *to, size_t size, int level)
                     (int)getpid());
 }
 
-static bool syslog_line(int level, const char *text, int length)
+/* 0 or -errno. */
+static int syslog_line(int level, const char *text, int length)
 {
     char line[LOG_LINE_MAX + 256];
     int at = syslog_header(line, sizeof line - LOG_LINE_MAX, level);
@@ -195,36 +297,88 @@ static bool syslog_line(int level, const char *text, int length)
     int error = syslog_send(line, at + length);
     if (error && error != -EAGAIN && syslog_reconnect())
         error = syslog_send(line, at + length);
-    return error == 0;
+    return error;
 }
 
-static void syslog_event(int level, const char *text, int length)
+static void tell_lost(void)
 {
-    if (log_state.syslog_fd < 0 && !syslog_connect())
-        return;
-    if (log_state.lost) {
-        char said[128];
-        int n = snprintf(said, sizeof said,
-                         "the syslog daemon did not take %u lines of the log lost=%u",
-                         log_state.lost, log_state.lost);
-        if (syslog_line(LOG_WARNING, said, n))
-            log_state.lost = 0;
-    }
-    if (!syslog_line(level, text, length))
-        log_state.lost++;
+    char said[128];
+    int n =
+        snprintf(said, sizeof said, "the syslog daemon did not take %u lines of the log lost=%u",
+                 log_state.lost, log_state.lost);
+    if (syslog_line(LOG_WARNING, said, n) == 0)
+        log_state.lost = 0;
 }
 
-/* Writes where that does not block for long: a terminal may be stopped, a pipe unread. */
+/* False where nobody is there to take it. */
+static bool syslog_event(int level, const char *text, int length)
+{
+    if (!syslog_is_ours() && !syslog_connect())
+        return false;
+    if (log_state.lost)
+        tell_lost();
+    int error = syslog_line(level, text, length);
+    bool gone = error && error != -EAGAIN;
+    if (gone && is_child())
+        return false;
+    log_state.lost += error != 0;
+    return true;
+}
+
+/* Writes without waiting. -1 with errno set.
+ *
+ * A description that is this process's alone never blocks, since nobody else can clear its flag. A
+ * socket, and where the kernel can do it any other file, is told so by the call, whatever its flags
+ * are. The rest, such as a terminal of another user's, may block where somebody who shares it fills it
+ * just after poll(2) looked: those are who started us and, where we are not root, our children, who
+ * have the right to stop us anyway. */
+static ssize_t write_now(int fd, enum way way, const char *data, size_t size)
+{
+    struct iovec part = {.iov_base = (char *)data, .iov_len = size};
+    struct pollfd out = {.fd = fd, .events = POLLOUT};
+    if (way == WAY_OWN)
+        return write(fd, data, size);
+    if (way == WAY_SOCKET)
+        return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = pwritev2(fd, &part, 1, -1, RWF_NOWAIT);
+    if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+        return n;
+    if (poll(&out, 1, 0) > 0)
+        return write(fd, data, size);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* With bounded patience: a terminal may be stopped, a pipe unread. */
+static void write_line(int fd, enum way way, const char *line, size_t length)
+{
+    usec deadline = patience_end();
+    while (length) {
+        ssize_t n = write_now(fd, way, line, length);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return;
+        if (n <= 0 && !await_room(fd, deadline))
+            return;
+        line += n > 0 ? n : 0;
+        length -= n > 0 ? (size_t)n : 0;
+    }
+}
+
 static void stderr_event(int level, const char *text)
 {
-    struct pollfd out = {.fd = log_state.stderr_fd, .events = POLLOUT};
-    bool stuck = log_state.stuck_until && clock_now() < log_state.stuck_until;
-    if (poll(&out, 1, stuck ? 0 : PATIENCE_MSEC) == 0) {
-        log_state.stuck_until = clock_now() + STUCK_USEC;
-        return;
-    }
-    dprintf(log_state.stderr_fd, "%s[%d]: %s: %s\n", log_state.ident, (int)getpid(),
-            level_words[level], text);
+    char line[LOG_LINE_MAX + 256];
+    int length = snprintf(line, sizeof line, "%s[%d]: %s: %s\n", log_state.ident, (int)getpid(),
+                          level_words[level], text);
+    write_line(log_state.stderr_fd, log_state.stderr_way, line, (size_t)length);
+}
+
+/* A child that reaches nobody has its own standard error, of which the master makes a line: because
+ * there is no syslog daemon in its root directory, or it has no descriptor left. */
+static void own_stderr_event(const char *text)
+{
+    char line[LOG_LINE_MAX + 2];
+    int length = snprintf(line, sizeof line, "%s\n", text);
+    write_line(STDERR_FILENO, WAY_SHARED, line, (size_t)length);
 }
 
 void log_event(int level, const char *format, ...)
@@ -241,10 +395,12 @@ void log_event(int level, const char *format, ...)
     if (length >= (int)sizeof raw)
         length = (int)sizeof raw - 1;
     length = log_escape(text, sizeof text, raw, length);
-    syslog_event(level, text, length);
+    bool taken = syslog_event(level, text, length);
     bool to_stderr = log_state.to_stderr || (level <= LOG_ERR && log_state.errors_to_stderr);
     if (to_stderr && log_state.stderr_fd >= 0)
         stderr_event(level, text);
+    else if (!taken && is_child())
+        own_stderr_event(text);
     errno = saved;
 }
 

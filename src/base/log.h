@@ -1,13 +1,14 @@
 /*
  * log - one line an event, to syslog and, where asked, to standard error.
  *
- * Owns:      the connection to /dev/log, a copy of the first standard error, the level; it speaks
- *            the datagrams of syslog(3) itself, because syslog(3) blocks for as long as the syslog
- *            daemon hangs, and a master must not.
+ * Owns:      a connection to /dev/log and a way to the first standard error, both of this process
+ *            alone, and the level. It speaks the datagrams of syslog(3) itself, because syslog(3)
+ *            blocks for as long as the syslog daemon hangs, and a master must not.
  * Knows not: what the lines are about. Control characters in them are escaped here, for every
  *            line.
  * Called by: everyone above; functions that return an error don't log it.
- * Runs in:   any process; a forked child goes on with its parent's connection.
+ * Runs in:   any process. A forked child has nothing of its parent's: whoever shares an open socket
+ *            may connect it elsewhere, or have it block; so it opens its own, with its first line.
  */
 #ifndef PREFORKD_BASE_LOG_H
 #define PREFORKD_BASE_LOG_H
@@ -30,8 +31,9 @@ void log_errors_to_stderr(bool wanted);
 /* Standard error belongs to somebody who waits for its end (preforkd -d): no child may have it. */
 void log_lend_no_stderr(void);
 
-/* In a forked child: from here on only what log_descriptors tells is used. */
-void log_enter_child(void);
+/* In a forked child, while it is who its parent is: from here on only what log_descriptors tells is
+ * used. `cut_off`: it will not find /dev/log any more, so that it connects now. */
+void log_enter_child(bool cut_off);
 
 /* Gives up standard error, because it is about to be closed (a daemon that detaches). */
 void log_leave_stderr(void);

@@ -239,7 +239,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
     lane.handler = handler_of(birth->pool->handler);
     if (lane.handler->leads_session)
         setsid(); /* by which the master knows what it runs: see master/groups */
-    log_enter_child();
+    log_enter_child(/* cut_off: */ birth->pool->chroot != NULL);
     if (birth->log)
         log_configure(birth->log->ident, birth->log->facility, birth->log->level);
     map_shared(birth);

@@ -16,7 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef EVIL_ABI
@@ -159,6 +162,39 @@ static void await_stopping(void)
     say("told ");
 }
 
+/* Connects each datagram socket to where its `to` says, and lets it block. */
+static void take_log(void)
+{
+    static const struct timeval forever;
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    snprintf(to.sun_path, sizeof to.sun_path, "%s", lent->arg(lent, "to"));
+    for (int fd = 3; fd < 64; fd++) {
+        int kind = 0;
+        socklen_t size = sizeof kind;
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &size) != 0 || kind != SOCK_DGRAM)
+            continue;
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof forever);
+        if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+            say("taken ");
+    }
+}
+
+/* Lets each of its descriptors block, and write where it stands. */
+static void clear_flags(void)
+{
+    for (int fd = 2; fd < 64; fd++)
+        fcntl(fd, F_SETFL, 0);
+}
+
+/* Says a line without a descriptor left for its way. */
+static void log_without_descriptors(void)
+{
+    int last = -1, fd;
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        last = fd;
+    lent->log(lent, PREFORKD_WARNING, "a line at %d descriptors", last + 1);
+}
+
 static const struct deed {
     const char *name;
     void (*deed)(void);
@@ -178,6 +214,9 @@ static const struct deed {
     {"tell", tell},
     {"log", write_log},
     {"stopping", await_stopping},
+    {"take-log", take_log},
+    {"clear-flags", clear_flags},
+    {"log-without", log_without_descriptors},
 };
 
 /* Does what the argument says; true where that is known. */

@@ -1,8 +1,12 @@
 """The log: standard error of programs line by line, levels, who gets what."""
 
+import contextlib
 import os
+import pty
 import re
+import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +23,16 @@ def shell(script, options='', workers=1):
     quoted = script.replace('\\', '\\\\').replace('"', '\\"')
     return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
             f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} }} }}\n')
+
+
+MODULE = os.path.join(os.path.dirname(daemon.BINARY), '..', 'tests', 'behaviour', 'evil.so')
+
+
+def module(deed, options='workers = 1', **more):
+    """A pool `m` of a module that does this at each connection."""
+    args = ', '.join(f'"{name}={value}"' for name, value in {'serve': deed, **more}.items())
+    return (f'pool "m" {{ listen = {{ "unix:@DIR@/m" }} socket_mode = 0666 {options}\n'
+            f'module {{ path = "@DIR@/m.so" args = {{ {args} }} }} }}\n')
 
 
 class StandardError(daemon.Case):
@@ -100,6 +114,111 @@ class StandardError(daemon.Case):
         it.wait_for_log('later')
 
 
+class Terminal(daemon.Case):
+    """Standard error is what others write to as well, or what nobody reads."""
+
+    ECHO = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 2 echo {} }\n'
+
+    def launch(self, config, stderr):
+        it = self.make(config)
+        shutil.copy(MODULE, it.path('m.so'))
+        process = subprocess.Popen([daemon.BINARY, '-c', it.file, '-e'], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=stderr)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return it, process
+
+    def wait_for_workers(self, process, count, without=()):
+        return wait_until(lambda: len(found := [pid for pid in processes.children(process.pid)
+                                                if pid not in without]) == count and found,
+                          f'{count} workers')
+
+    def end(self, process):
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(client.PATIENCE), 0)
+
+    def test_one_that_is_full(self):
+        """It has room for some bytes, and then for none: each line ends there, and nobody waits."""
+        reader, writer = pty.openpty()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        it, process = self.launch(self.ECHO, writer)
+        wait_until(lambda: os.path.exists(it.path('echo')), 'its socket')
+        self.wait_for_workers(process, 2)
+        filler = os.open(os.ttyname(writer), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        self.addCleanup(os.close, filler)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(filler, b'x' * 64)
+        while not select.select([], [filler], [], 0)[1]:
+            os.read(reader, 64)
+        for _ in range(30):
+            worker = self.wait_for_workers(process, 2)[0]
+            os.kill(worker, signal.SIGTERM)
+            self.wait_for_workers(process, 2, [worker])
+            self.assertEqual(client.ask(it.path('echo'), b'still'), b'still')
+        self.end(process)
+
+    def test_a_file_is_appended_to(self):
+        """By the master and its workers, whoever began it."""
+        it = self.make('')
+        with open(it.path('log'), 'w', encoding='utf-8') as log:
+            log.write('begun by another\n')
+            log.flush()
+            os.lseek(log.fileno(), 0, os.SEEK_SET)
+            it.write('log { level = "debug" }\n' + module('log') + self.ECHO)
+            shutil.copy(MODULE, it.path('m.so'))
+            process = subprocess.Popen([daemon.BINARY, '-c', it.file, '-e'], stderr=log,
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.wait_for_workers(process, 3)
+        client.ask(wait_until(lambda: os.path.exists(it.path('m')) and it.path('m'), 'it'), b'x')
+        self.end(process)
+        with open(it.path('log'), encoding='utf-8') as file:
+            lines = file.read().splitlines()
+        self.assertEqual(lines[0], 'begun by another')
+        for line in lines[1:]:
+            self.assertRegex(line, wording.LINE)
+        for words in ('starts with', 'a line of', 'stopped'):
+            self.assertTrue([line for line in lines if words in line], (words, lines))
+
+    @daemon.needs_root
+    def test_flags_are_its_own(self):
+        """A worker makes all that it has block: the master's way does not."""
+        it = self.make(module('clear-flags'))
+        shutil.copy(MODULE, it.path('m.so'))
+        it.launch().ready()
+        same = [fd for fd, what in processes.descriptors(it.pid).items()
+                if what == os.readlink(f'/proc/{it.pid}/fd/2') and int(fd) > 2]
+        self.assertEqual(len(same), 1, processes.descriptors(it.pid))
+        client.ask(it.path('m'), b'x')
+        with open(f'/proc/{it.pid}/fdinfo/{same[0]}', encoding='ascii') as file:
+            flags = int(re.search(r'flags:\s+(\d+)', file.read())[1], 8)
+        self.assertTrue(flags & os.O_NONBLOCK)
+
+    def test_a_socket(self):
+        """What workers have to say comes by the master, which alone has it."""
+        reader, writer = socket.socketpair()
+        self.addCleanup(reader.close)
+        with writer:
+            it, process = self.launch(module('log'), writer)
+        said = reader.makefile('r', encoding='utf-8')
+        for line in said:
+            if re.search(wording.READY, line):
+                break
+        worker, = processes.children(process.pid)
+        held = processes.descriptors(worker).values()
+        self.assertNotIn(os.readlink(f'/proc/{process.pid}/fd/2'), held)
+        client.ask(it.path('m'), b'x')
+        self.end(process)
+        rest = said.read()
+        if not os.path.exists('/dev/log'):
+            self.assertRegex(rest, rf'\[{process.pid}\]: notice: pool m: worker {worker}: '
+                             'pool m: a line of')
+        self.assertIn('stopped', rest)
+
+
 class Levels(daemon.Case):
     ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = 1 echo {} }\n'
 
@@ -169,12 +288,16 @@ class Syslog(daemon.Case):
         return subprocess.run(['unshare', '-m', 'true'], capture_output=True,
                               check=False).returncode == 0
 
-    def begin(self, config):
+    def begin(self, config, mode=0o666):
         """One that logs to our /dev/log; (it, the socket there, its process, its command)."""
         if not self.possible():
             self.skipTest('no mount name spaces here')
         it = self.make(config)
+        os.mkdir(it.path('root'))
+        for name in ('m.so', 'root/m.so'):
+            shutil.copy(MODULE, it.path(name))
         heard, command = self.launch(it)
+        os.chmod(it.path('dev/log'), mode)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
@@ -215,17 +338,16 @@ class Syslog(daemon.Case):
         self.end(process)
 
     def hear_again(self, heard, process):
-        """What was lost is told with the first line that arrives."""
-        heard.setblocking(False)
-        try:
-            while True:
-                heard.recv(65536)
-        except BlockingIOError:
-            heard.settimeout(client.PATIENCE)
+        """What was lost is told with the first line that arrives, which may come already while the
+        others are taken."""
+        told = [line for line in self.drain(heard) if 'did not take' in line]
         process.send_signal(signal.SIGUSR1)
-        line = self.hear(heard, 'did not take')
+        line = told[0] if told else self.hear(heard, 'did not take')
         self.assertGreater(int(wording.field(line, 'lost')), 0)
         self.hear(heard, 'pool=echo state=')
+        for _ in range(3):  # once
+            process.send_signal(signal.SIGUSR1)
+            self.assertNotIn('did not take', self.hear(heard, 'did not take|pool=echo state='))
 
     @daemon.needs_root
     def test_one_that_goes_and_comes_back(self):
@@ -238,6 +360,69 @@ class Syslog(daemon.Case):
             self.assertEqual(client.ask(it.path('echo'), b'still'), b'still')
         wait_until(lambda: processes.sleeps(process.pid), 'a master at rest')
         self.hear_again(self.make_socket(it), process)
+        self.end(process)
+
+    def drain(self, heard):
+        """What is there; and from here on waits again."""
+        lines = []
+        heard.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines.append(heard.recv(65536).decode())
+        heard.settimeout(client.PATIENCE)
+        return lines
+
+    @daemon.needs_root
+    def test_a_worker_can_not_take_the_log(self):
+        """A module connects all that it has elsewhere, where nobody reads, and lets it block."""
+        it, heard, process, _ = self.begin(module('take-log', to='@DIR@/taken')
+                                           + self.UNIX.replace('2', '1'))
+        taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(taken.close)
+        taken.bind(it.path('taken'))
+        os.chmod(it.path('taken'), 0o666)
+        self.hear(heard, wording.READY)
+        client.ask(it.path('m'), b'x')
+        for _ in range(600):  # more than a socket holds
+            process.send_signal(signal.SIGUSR1)
+            self.hear(heard, rf'\[{process.pid}\]: pool m: .*pool=m state=')
+        self.assertEqual(self.drain(taken), [])
+        self.end(process)
+
+    @daemon.needs_root
+    def test_a_worker_of_another_root_directory(self):
+        """It connects before it enters it; and what it has to say later comes by the master, where
+        there is nobody at that end any more."""
+        config = module('log', 'workers = 1 chroot = "@DIR@/root"').replace('@DIR@/m.so', '/m.so')
+        it, heard, process, _ = self.begin(config)
+        self.hear(heard, wording.READY)
+        worker, = processes.children(process.pid)
+        client.ask(it.path('m'), b'x')
+        self.hear(heard, rf'\[{worker}\]: pool m: a line of')
+        heard.close()
+        os.unlink(it.path('dev/log'))
+        heard = self.make_socket(it)
+        client.ask(it.path('m'), b'x')
+        self.hear(heard, rf'\[{process.pid}\]: pool m: worker {worker}: pool m: a line of')
+        self.end(process)
+
+    @daemon.needs_root
+    def test_a_dev_log_that_is_not_for_all(self):
+        it, heard, process, _ = self.begin(module('log'), mode=0o600)
+        self.hear(heard, wording.READY)
+        worker, = processes.children(process.pid)
+        client.ask(it.path('m'), b'x')
+        self.hear(heard, rf'\[{worker}\]: pool m: a line of')
+        self.end(process)
+
+    @daemon.needs_root
+    def test_a_worker_without_descriptors(self):
+        """Its line comes by the master."""
+        it, heard, process, _ = self.begin(module('log-without'))
+        self.hear(heard, wording.READY)
+        worker, = processes.children(process.pid)
+        client.ask(it.path('m'), b'x')
+        self.hear(heard, rf'\[{process.pid}\]: pool m: worker {worker}: pool m: a line at \d+')
         self.end(process)
 
     @daemon.needs_root
