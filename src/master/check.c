@@ -9,18 +9,26 @@
 #include "../worker/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-    PROBE_SECONDS = 5, /* for one pool's look at the world */
-    REPORT_ROOM = 4 * 1024 * 1024,
+    START_SECONDS = 60, /* for all of it, where nobody serves meanwhile */
+    KILLED_SECONDS = 2, /* for the end of who was killed */
+    PROBE_SECONDS = 5,  /* for one pool's look at the world */
+    NOTES_ROOM = 4 * 1024 * 1024,
+    REPORT_TEXT = 1024,
+    SHARED_MOST = 64,
+    PIPE_ROUNDS = 32,          /* of what is left in a pipe */
     FAULTS_ROOM = 1280 * 1024, /* for all faults that may be noted after the check */
     STATUS_GOOD = 0,
     STATUS_FAULTS = 1,
@@ -47,25 +55,69 @@ void check_become_child(pid_t parent)
     die_with(parent);
 }
 
-/* What a probe tells its parent, in memory that they share: no more than this, so that code which a
- * handler loads can spoil nothing else. */
+/* What a probe tells its parent, in memory that they share. A handler may load anybody's code, which
+ * can write anything here at any time, and leave a process behind that does so after the probe's end:
+ * so there is neither pointer nor length in it, and whoever reads it takes a copy of each part and
+ * looks at that. All that a lie brings about is a wrong word on the pool of who lies. */
 struct report {
-    struct faults faults;
+    int finished;     /* came to its end */
     struct mark mark; /* of the handler's file */
-    bool finished;    /* came to its end */
+    unsigned count;   /* of faults, those that have no room here too */
+    struct {
+        int line;
+        char text[REPORT_TEXT];
+    } faults[FAULTS_MAX];
 };
 
-/* The configuration is the probe's own from here on, and of its parent's descriptors it has none but
- * the log's; what it prints is no part of what -T prints. */
-static int isolate(const struct config *config)
+/* Memory that others see is given up but for the report: what the master shares with its workers, at
+ * a reload. Without /proc there is no list of it. */
+static void leave_shared_memory(const struct report *report)
 {
-    int log_fds[2];
-    fd_keep_only(log_fds, log_descriptors(log_fds));
-    dup2(STDERR_FILENO, STDOUT_FILENO);
-    return arena_own(config->arena, 0);
+    struct {
+        uintptr_t from, to;
+    } shared[SHARED_MOST];
+    char line[512], rights[5];
+    int count = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && count < SHARED_MOST && fgets(line, sizeof line, maps)) {
+        int n = sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &shared[count].from,
+                       &shared[count].to, rights);
+        count += n == 3 && rights[1] == 'w' && rights[3] == 's' &&
+                 shared[count].from != (uintptr_t)report;
+    }
+    if (maps)
+        fclose(maps);
+    for (int i = 0; i < count; i++)
+        munmap((void *)shared[i].from, shared[i].to - shared[i].from);
 }
 
-static void look(const struct pool_config *pool, struct report *report)
+/* The configuration is the probe's own from here on, and of its parent's descriptors it has none:
+ * what it prints comes by its parent, and is no part of what -T prints. */
+static int isolate(const struct config *config, const struct pool_config *pool, int output,
+                   const struct report *report)
+{
+    int log_fds[2];
+    log_enter_child(/* cut_off: */ pool->chroot != NULL);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    fd_keep_only(log_fds, log_descriptors(log_fds));
+    int error = arena_own(config->arena, 0);
+    leave_shared_memory(report);
+    return error;
+}
+
+static void write_report(struct report *report, const struct faults *faults)
+{
+    unsigned at = 0;
+    for (const struct fault *f = faults->first; f && at < FAULTS_MAX; f = f->next, at++) {
+        report->faults[at].line = f->line;
+        snprintf(report->faults[at].text, REPORT_TEXT, "%s", f->text);
+    }
+    report->count = faults->count;
+    report->finished = 1;
+}
+
+static void look(const struct pool_config *pool, struct report *report, struct faults *faults)
 {
     const struct handler *handler = handler_of(pool->handler);
     struct stat file;
@@ -74,7 +126,7 @@ static void look(const struct pool_config *pool, struct report *report)
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->mark = mark_of(&file);
     if (handler->check)
-        handler->check(pool->name, pool->handler_config, &pool->handler_origin, &report->faults);
+        handler->check(pool->name, pool->handler_config, &pool->handler_origin, faults);
 }
 
 static int line_of_refusal(const struct pool_config *pool, const char *option)
@@ -93,38 +145,83 @@ static int enter(const struct pool_config *pool, struct sandbox_refusal *refusal
 }
 
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
-                                  struct report *report, pid_t parent)
+                                  struct report *report, int output, pid_t parent)
 {
     struct sandbox_refusal refusal = {.option = "", .why = "out of memory"};
+    struct faults faults;
     check_become_child(parent);
-    int error = isolate(config);
+    int error = isolate(config, pool, output, report);
+    struct arena *notes = error ? NULL : arena_open(NOTES_ROOM); /* nobody else's: after the fork */
+    if (!notes)
+        _exit(STATUS_FAULTS);
+    faults_init(&faults, notes);
     if (error == 0)
         error = enter(pool, &refusal);
     die_with(parent); /* which becoming somebody else has cleared */
     if (error)
-        faults_add(&report->faults, pool->origin.file, line_of_refusal(pool, refusal.option),
-                   "pool %s: %s", pool->name, refusal.why);
+        faults_add(&faults, pool->origin.file, line_of_refusal(pool, refusal.option), "pool %s: %s",
+                   pool->name, refusal.why);
     else
-        look(pool, report);
-    report->finished = true;
+        look(pool, report, &faults);
+    write_report(report, &faults);
     _exit(STATUS_GOOD);
 }
 
-/* Waits, but not for long: whoever does not come to an end is killed. Returns whether it came to one,
- * with the status of waitpid(2). */
-static bool await_probe(pid_t pid, int *status)
+/* What a probe prints is printed by its parent: with a descriptor of it the probe could shut it down,
+ * or type at a terminal. Reading doesn't block: the probe may open the pipe anew and be faster. */
+static void pass_on(struct pollfd *output)
 {
-    struct pollfd end = {.fd = pidfd_open(pid, 0), .events = POLLIN};
-    usec deadline = clock_now() + PROBE_SECONDS * USEC_SECOND;
-    bool ended = end.fd < 0; /* then it has all the time that we have ourselves */
-    while (!ended && clock_now() < deadline)
-        ended = poll(&end, 1, (int)((deadline - clock_now()) / 1000) + 1) > 0;
-    if (!ended)
-        kill(pid, SIGKILL);
+    char text[4096];
+    ssize_t n = read(output->fd, text, sizeof text);
+    if (n > 0)
+        fd_write(STDERR_FILENO, text, (size_t)n);
+    else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+        output->fd = -1; /* poll(2) passes over it; who opened it closes it */
+}
+
+/* Waits for the end of a child, but not for long. Who can't be watched has all the time that we have
+ * ourselves. Returns whether it has ended; reaped it is not. */
+static bool await_end(pid_t pid, int seconds, int output)
+{
+    struct pollfd ends[] = {{.fd = pidfd_open(pid, 0), .events = POLLIN},
+                            {.fd = output, .events = POLLIN}};
+    usec deadline = clock_now() + seconds * USEC_SECOND, now;
+    bool ended = ends[0].fd < 0;
+    while (!ended && (now = clock_now()) < deadline) {
+        if (poll(ends, 2, (int)((deadline - now) / 1000) + 1) <= 0)
+            continue;
+        ended = ends[0].revents;
+        if (ends[1].revents)
+            pass_on(&ends[1]);
+    }
+    if (ends[0].fd >= 0)
+        close(ends[0].fd);
+    return ended;
+}
+
+static void reap(pid_t pid, int *status)
+{
     while (waitpid(pid, status, 0) < 0 && errno == EINTR)
         continue;
-    if (end.fd >= 0)
-        close(end.fd);
+}
+
+/* What is left in the pipe. What it started may have it still, and write: nobody waits for that. */
+static void pass_on_rest(int output)
+{
+    struct pollfd rest = {.fd = output, .events = POLLIN};
+    for (int i = 0; i < PIPE_ROUNDS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
+        pass_on(&rest);
+}
+
+/* Whoever does not come to an end is killed. Returns whether it came to one, with the status of
+ * waitpid(2). */
+static bool await_probe(pid_t pid, int output, int *status)
+{
+    bool ended = await_end(pid, PROBE_SECONDS, output);
+    if (!ended)
+        kill(pid, SIGKILL);
+    reap(pid, status);
+    pass_on_rest(output);
     return ended;
 }
 
@@ -147,11 +244,22 @@ static const char *tell_end(char text[static 128], int status)
     return text;
 }
 
-static void take_report(struct faults *faults, const struct report *report)
+static void take_report(const struct pool_config *pool, struct faults *faults,
+                        const struct report *report)
 {
-    int left = FAULTS_MAX;
-    for (const struct fault *f = report->faults.first; f && left > 0; f = f->next, left--)
-        faults_add(faults, f->file, f->line, "%s", f->text);
+    unsigned count = report->count;
+    for (unsigned i = 0; i < count && i < FAULTS_MAX; i++) {
+        char text[REPORT_TEXT], shown[REPORT_TEXT];
+        int line = report->faults[i].line;
+        memcpy(text, report->faults[i].text, sizeof text);
+        log_escape(shown, sizeof shown, text, (int)strnlen(text, sizeof text));
+        faults_add(faults, pool->origin.file, line > 0 ? line : pool->origin.line, "%s", shown);
+    }
+    if (count == 0)
+        return;
+    if (faults->count == 0) /* it says that there are some: then it has not passed */
+        faults_add(faults, pool->origin.file, pool->origin.line, "pool %s: it is wrong",
+                   pool->name);
 }
 
 /* The pools are const to everyone but those who fill them. */
@@ -164,19 +272,19 @@ static void take_file(const struct pool_config *pool, const struct report *repor
 }
 
 static void watch_probe(const struct pool_config *pool, struct faults *faults, pid_t pid,
-                        const struct report *report)
+                        int output, const struct report *report)
 {
     char text[128];
     int status = 0;
     const char *name = pool->handler->name, *file = pool->origin.file;
-    if (!await_probe(pid, &status))
+    if (!await_probe(pid, output, &status))
         faults_add(faults, file, line_of(pool), "pool %s: %s: its check took more than %d s",
                    pool->name, name, PROBE_SECONDS);
     else if (!report->finished)
         faults_add(faults, file, line_of(pool), "pool %s: %s: it %s", pool->name, name,
                    tell_end(text, status));
     else
-        take_report(faults, report);
+        take_report(pool, faults, report);
     take_file(pool, report);
 }
 
@@ -190,27 +298,31 @@ static void probe(const struct config *config, const struct pool_config *pool,
                   struct faults *faults)
 {
     pid_t parent = getpid();
-    struct arena *arena = arena_open(REPORT_ROOM);
-    if (!arena) {
-        fault_of_probe(faults, pool, "no memory for its check");
+    int output[2];
+    if (pipe2(output, O_CLOEXEC) != 0 || fd_set_nonblocking(output[0], true) != 0) {
+        fault_of_probe(faults, pool, "no pipe for its check");
         return;
     }
-    struct report *report = arena_take(arena, sizeof *report);
-    faults_init(&report->faults, arena);
-    pid_t pid = fork();
+    struct report *report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    pid_t pid = report == MAP_FAILED ? -1 : fork();
     if (pid == 0)
-        probe_child(config, pool, report, parent);
+        probe_child(config, pool, report, output[1], parent);
     if (pid < 0)
-        fault_of_probe(faults, pool, "can't fork");
-    else
-        watch_probe(pool, faults, pid, report);
-    arena_close(arena);
+        fault_of_probe(faults, pool, "can't fork its check");
+    close(output[1]);
+    if (pid > 0)
+        watch_probe(pool, faults, pid, output[0], report);
+    close(output[0]);
+    if (report != MAP_FAILED)
+        munmap(report, sizeof *report);
 }
 
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
     int kept[2];
     check_become_child(parent);
+    log_enter_child(/* cut_off: */ false);
     fd_keep_only(kept, log_descriptors(kept));
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
@@ -242,16 +354,35 @@ static bool own(struct config *config, const char *file)
     return error == 0;
 }
 
-bool check_passed(struct config *config, const char *file, int status)
+/* What a child left that something else killed may be half of it: nothing of it is read. */
+static void note_alone(struct config *config, const char *file, const char *what)
 {
+    if (!own(config, file))
+        return;
+    faults_init(&config->faults, config->arena);
+    faults_add(&config->faults, file, 0, "%s", what);
+}
+
+static bool is_killed(int status)
+{
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+bool check_passed(struct config *config, const char *file, int status, int late)
+{
+    char text[128];
     if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_GOOD && config->faults.count == 0)
         return own(config, file);
-    if (WIFSIGNALED(status))
-        faults_add(&config->faults, file, 0, "the check was killed by signal %d (%s)",
-                   WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else if (config->faults.count == 0)
+    if (late && is_killed(status)) {
+        faults_add(&config->faults, file, 0, "the check took more than %d s", late);
+    } else if (WIFSIGNALED(status)) {
+        snprintf(text, sizeof text, "the check was killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+        note_alone(config, file, text);
+    } else if (config->faults.count == 0) {
         faults_add(&config->faults, file, 0, "the check exited with status %d",
                    WEXITSTATUS(status));
+    }
     return false;
 }
 
@@ -263,7 +394,13 @@ bool check_config(struct config *config, const char *file)
         faults_add(&config->faults, file, 0, "can't fork the check: %s", strerror((int)-pid));
         return false;
     }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return check_passed(config, file, status);
+    bool late = !await_end(pid, START_SECONDS, -1);
+    if (late)
+        kill(pid, SIGKILL);
+    if (late && !await_end(pid, KILLED_SECONDS, -1)) {
+        note_alone(config, file, CHECK_STUCK);
+        return false;
+    }
+    reap(pid, &status);
+    return check_passed(config, file, status, late ? START_SECONDS : 0);
 }

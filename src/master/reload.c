@@ -11,10 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHECK_PATIENCE  (10 * USEC_SECOND)
+#define KILLED_PATIENCE (2 * USEC_SECOND)
 #define IDLERS_PATIENCE (2 * USEC_SECOND)
 
-enum { NOTES_ROOM = 1024 * 1024 }; /* for a restart's faults: one a pool at most */
+enum {
+    CHECK_SECONDS = 10,
+    NOTES_ROOM = 1024 * 1024, /* for a restart's faults: one a pool at most */
+};
 
 static const char *const job_words[] = {
     [JOB_RELOAD] = "reload",
@@ -191,7 +194,8 @@ static void begin_check(struct reload *reload, struct realm *realm)
     reload->state = RELOAD_CHECKING;
     reload->config = config;
     reload->checker = checker;
-    reload->deadline = reload->began + CHECK_PATIENCE;
+    reload->late = 0;
+    reload->deadline = reload->began + CHECK_SECONDS * USEC_SECOND;
     reload->plans = (struct plans){.config = config,
                                    .faults = &config->faults,
                                    .rehearsal = reload->job.kind == JOB_REHEARSAL};
@@ -254,7 +258,8 @@ bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int st
     if (reload->state != RELOAD_CHECKING || pid != reload->checker)
         return false;
     reload->checker = 0;
-    if (!check_passed(reload->config, realm->config->file, status) || prepare(reload, realm) != 0)
+    if (!check_passed(reload->config, realm->config->file, status, reload->late) ||
+        prepare(reload, realm) != 0)
         refuse(reload, realm);
     else if (reload->job.kind == JOB_REHEARSAL)
         end_rehearsal(reload, realm);
@@ -326,14 +331,35 @@ static usec await_roll(struct reload *reload, struct realm *realm, usec now)
     return now;
 }
 
+/* It was killed, and does not go: a disk that hangs holds it in the kernel. What it shares with us is
+ * its own as long as it lives, so that the reason is noted elsewhere. Whenever it is reaped, nobody
+ * asks for it. */
+static void leave_check(struct reload *reload, struct realm *realm, usec now)
+{
+    reload->deadline = now + KILLED_PATIENCE;
+    reload->notes = arena_open(NOTES_ROOM);
+    if (!reload->notes)
+        return; /* there is another round then */
+    reload->checker = 0;
+    faults_init(&reload->faults, reload->notes);
+    faults_add(&reload->faults, realm->config->file, 0, CHECK_STUCK);
+    reload->plans.faults = &reload->faults;
+    refuse(reload, realm);
+}
+
+/* Who is late is killed, and only once it has been reaped are its faults read, and ours added: it
+ * writes to the same memory until then. */
 static usec await_check(struct reload *reload, struct realm *realm, usec now)
 {
-    if (now >= reload->deadline) {
-        faults_add(&reload->config->faults, realm->config->file, 0, "the check took more than %d s",
-                   (int)(CHECK_PATIENCE / USEC_SECOND));
-        reload->deadline = USEC_NEVER;
-        kill(reload->checker, SIGKILL);
+    if (now < reload->deadline)
+        return reload->deadline;
+    if (reload->late) {
+        leave_check(reload, realm, now);
+        return reload->state == RELOAD_NONE ? now : reload->deadline;
     }
+    reload->late = CHECK_SECONDS;
+    reload->deadline = now + KILLED_PATIENCE;
+    kill(reload->checker, SIGKILL);
     return reload->deadline;
 }
 

@@ -57,9 +57,10 @@ struct reload {
     uint64_t last; /* number given to a job */
 
     struct config *config; /* the one to come; of a restart the one in force */
-    struct arena *notes;   /* holds a restart's faults; NULL else */
-    struct faults faults;  /* of a restart: a configuration in force takes no more of them */
+    struct arena *notes;   /* holds those faults that the configuration can't take; NULL else */
+    struct faults faults;  /* them: of a restart, where it is in force; of a check that hangs */
     pid_t checker;         /* 0: none */
+    int late;              /* it was killed after so many seconds; 0: not so */
     usec deadline;         /* of the check; of idle old workers, once the new ones serve */
     usec began;
     struct plans plans;

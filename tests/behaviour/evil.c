@@ -105,6 +105,19 @@ static void scribble(void)
         fclose(maps);
 }
 
+/* Leaves a process behind that does so for a while. */
+__attribute__((unused)) static void scribble_on(void)
+{
+    scribble();
+    if (fork() != 0)
+        return;
+    for (int i = 0; i < 200; i++) {
+        scribble();
+        poll(NULL, 0, 5);
+    }
+    _exit(0);
+}
+
 static void close_connection(void)
 {
     close(lent->descriptor(now));
@@ -151,6 +164,16 @@ static void write_log(void)
     lent->log(lent, INT_MAX, "not wanted either");
     lent->log(lent, INT_MIN, "beyond all levels");
     fputs("by standard error\n", stderr);
+}
+
+/* More than a pipe holds, on both. */
+static void print(void)
+{
+    for (int i = 0; i < 10000; i++) {
+        fputs("printed\n", stdout);
+        fputs("printed\n", stderr);
+    }
+    fflush(stdout);
 }
 
 /* Holds on until it is told to finish. */
@@ -207,6 +230,7 @@ static const struct deed {
     {"deaf", deafen},
     {"deaf-hang", deafen_and_hang},
     {"scribble", scribble},
+    {"scribble-on", scribble_on},
     {"close", close_connection},
     {"leak", leak_descriptor},
     {"leak-memory", leak_memory},
@@ -214,6 +238,7 @@ static const struct deed {
     {"tell", tell},
     {"log", write_log},
     {"stopping", await_stopping},
+    {"print", print},
     {"take-log", take_log},
     {"clear-flags", clear_flags},
     {"log-without", log_without_descriptors},

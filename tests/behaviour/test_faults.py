@@ -1,11 +1,14 @@
 """What the world may do to the daemon: its clock leaps, its disk is full. The pools go on."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import time
 
 import client
+import control
 import daemon
 import processes
 import wording
@@ -75,6 +78,81 @@ class Clock(daemon.Case):
         for connection in held:
             connection.close()
         it.wait_for_log('no longer full')
+
+
+def modules(count, **args):
+    """Pools of modules m0.so, m1.so, ..."""
+    words = ', '.join(f'"{name}={value}"' for name, value in args.items())
+    return ''.join(f'pool "m{i}" {{ listen = {{ "unix:@DIR@/m{i}" }} workers = 1\n'
+                   f'module {{ path = "@DIR@/m{i}.so" args = {{ {words} }} }} }}\n'
+                   for i in range(count))
+
+
+class Check(daemon.Case):
+    """What somebody's code may do while a configuration is checked."""
+
+    OTHER = ('control = "@DIR@/control"\n'
+             'pool "o" { listen = { "systemd:o" } workers = 2 echo {} }\n')
+
+    def prepare(self, config, name='evil', count=1):
+        it = self.make(config, environment={
+            'ASAN_OPTIONS': 'handle_segv=0:handle_abort=0:handle_sigfpe=0:detect_leaks=0'})
+        for i in range(count):
+            shutil.copy(os.path.join(os.path.dirname(daemon.BINARY),
+                                     f'../tests/behaviour/{name}.so'), it.path(f'm{i}.so'))
+        return it
+
+    def test_shared_memory_is_no_way_to_its_parent(self):
+        """It fills all that it shares with others, also while that is read: at worst, its pool is
+        wrong."""
+        for name, args in (('evil_scribble', {}), ('evil', {'check': 'scribble-on'}),
+                           ('evil', {'check': 'scribble'})):
+            it = self.prepare(modules(1, **args), name)
+            for _ in range(5):
+                done = self.run_preforkd('-t', '-c', it.file)
+                with self.subTest(name, **args):
+                    self.assertIn(done.returncode, (0, 1))
+                    self.assertNotIn('the check was killed', done.stderr)
+
+    def test_shared_memory_at_a_reload(self):
+        """It is none of the master's."""
+        it = self.prepare(self.OTHER)
+        it.launch().ready()
+        it.announce('.')
+        before = json.loads(control.run(it, '--json', 'status').stdout)['pools'][0]
+        for _ in range(3):
+            it.write(self.OTHER + modules(1, check='scribble-on'))
+            mark = it.mark()
+            it.kill(signal.SIGHUP)
+            it.wait_for_log(f'{wording.RELOADED}|{wording.REFUSED}', mark)
+            self.assertEqual(client.ask(it.address('o'), b'x'), b'x')
+            it.reload(self.OTHER)
+        self.assertEqual(it.log.find('the check was killed'), [])
+        after = json.loads(control.run(it, '--json', 'status').stdout)['pools'][0]
+        for key in ('name', 'handler', 'state', 'deaths'):
+            self.assertEqual(after.get(key), before.get(key), key)
+        self.assertEqual([worker['pid'] for worker in after['workers']],
+                         [worker['pid'] for worker in before['workers']])
+
+    def test_one_that_takes_too_long(self):
+        """Those that hang have 5 s each, and all of them 10 s: what was found by then is told."""
+        it = self.prepare(self.OTHER, count=3)
+        it.launch().ready()
+        it.announce('err: ')
+        lines = it.reload(self.OTHER + modules(3, check='hang'), refused=True)
+        for words in ('pool m0: module: its check took more than 5 s',
+                      r'preforkd\.conf: the check took more than 10 s'):
+            self.assertTrue([line for line in lines if re.search(words, line)], lines)
+        self.assertFalse([line for line in lines if 'pool m2' in line], lines)
+        self.assertEqual(client.ask(it.address('o'), b'x'), b'x')
+        it.reload(self.OTHER)
+
+    def test_what_it_prints(self):
+        """It comes to standard error, and none of it to standard output."""
+        it = self.prepare(modules(1, check='print'))
+        done = self.run_preforkd('-T', '-c', it.file)
+        self.assertEqual((done.returncode, done.stderr.count('printed')), (0, 20000))
+        self.assertNotIn('printed', done.stdout)
 
 
 class Disk(daemon.Case):
