@@ -1,13 +1,16 @@
 #include "notify.h"
 
+#include "../base/places.h"
 #include "../wire/notice.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,6 +18,9 @@ enum {
     DATAGRAM_MOST = 4096, /* as long as anybody's */
     DATAGRAMS_AT_ONCE = 16,
     DESCRIPTORS_MOST = 253, /* in one datagram (unix(7)) */
+    LEFTOVERS_MOST = 10000,
+    NUMBERS_MOST = 20000, /* that may be in use, from before an upgrade */
+    TRIES_MOST = 10,
 };
 
 /* Room for what comes beside the text, aligned as it must be. */
@@ -101,6 +107,25 @@ static void hear(void *owner)
         continue;
 }
 
+/* The address as NOTIFY_SOCKET has it. 0 or -1 with errno set. */
+static int address_of(int fd, char address[static NOTIFY_ADDRESS])
+{
+    struct sockaddr_un name = {0};
+    socklen_t length = sizeof name;
+    if (getsockname(fd, (struct sockaddr *)&name, &length) != 0)
+        return -1;
+    if (length <= offsetof(struct sockaddr_un, sun_path)) {
+        errno = EINVAL;
+        return -1;
+    }
+    size_t most = length - offsetof(struct sockaddr_un, sun_path);
+    if (name.sun_path[0])
+        snprintf(address, NOTIFY_ADDRESS, "%.*s", (int)most, name.sun_path);
+    else
+        snprintf(address, NOTIFY_ADDRESS, "@%.*s", (int)most - 1, name.sun_path + 1);
+    return 0;
+}
+
 struct notify *notify_adopt(struct loop *loop, int fd, uid_t uid, char *status, size_t room)
 {
     struct notify *notify = calloc(1, sizeof *notify);
@@ -113,7 +138,9 @@ struct notify *notify_adopt(struct loop *loop, int fd, uid_t uid, char *status, 
         .status = status,
         .room = room,
     };
-    int error = loop_add(loop, &notify->watch);
+    int error = address_of(fd, notify->address) == 0 ? 0 : -errno;
+    if (!error)
+        error = loop_add(loop, &notify->watch);
     if (!error)
         return notify;
     free(notify);
@@ -121,31 +148,153 @@ struct notify *notify_adopt(struct loop *loop, int fd, uid_t uid, char *status, 
     return NULL;
 }
 
-/* A name that the kernel picks, which nobody else has (unix(7), autobind). 0 or -1 with errno set. */
-static int bind_somewhere(int fd, char address[static NOTIFY_ADDRESS])
+/* Where the sockets are; empty: not known, or it is gone. */
+static char directory[NOTIFY_ADDRESS - 24];
+
+/* Whether nobody else can put anything there, nor take it away. */
+static bool is_ours_alone(const char *path)
 {
-    static const int on = 1;
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    socklen_t length = sizeof name;
-    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
-        bind(fd, (struct sockaddr *)&name, sizeof name.sun_family) != 0 ||
-        getsockname(fd, (struct sockaddr *)&name, &length) != 0)
-        return -1;
-    snprintf(address, NOTIFY_ADDRESS, "@%.*s",
-             (int)(length - offsetof(struct sockaddr_un, sun_path) - 1), name.sun_path + 1);
-    return 0;
+    struct stat file;
+    return lstat(path, &file) == 0 && S_ISDIR(file.st_mode) && file.st_uid == geteuid() &&
+           !(file.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-struct notify *notify_open(struct loop *loop, uid_t uid, char *status, size_t room)
+/* The mode is not the umask's to say: the pools' users pass through. */
+static bool have_directory(const char *path, mode_t mode)
 {
-    char address[NOTIFY_ADDRESS];
+    if (mkdir(path, mode) == 0)
+        chmod(path, mode);
+    return is_ours_alone(path);
+}
+
+/* Sockets on which nobody listens were left behind by a master that was killed. */
+static void sweep(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    const struct dirent *entry;
+    DIR *all = opendir(directory);
+    int fd = all ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    for (int i = 0; fd >= 0 && i < LEFTOVERS_MOST && (entry = readdir(all)); i++) {
+        int length =
+            snprintf(name.sun_path, sizeof name.sun_path, "%s/%s", directory, entry->d_name);
+        if (entry->d_type != DT_SOCK || length >= (int)sizeof name.sun_path)
+            continue;
+        if (connect(fd, (const struct sockaddr *)&name, sizeof name) != 0 && errno == ECONNREFUSED)
+            unlink(name.sun_path);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (all)
+        closedir(all);
+}
+
+static bool choose_own(void)
+{
+    const char *under = getenv(PLACE_OWN_UNDER);
+    if (!under || under[0] != '/' || !is_ours_alone(under))
+        return false;
+    int length = snprintf(directory, sizeof directory, "%s/" PLACE_OWN_NOTIFY, under);
+    return length < (int)sizeof directory && have_directory(directory, 0700);
+}
+
+static bool choose_roots(void)
+{
+    snprintf(directory, sizeof directory, PLACE_NOTIFY);
+    return have_directory(PLACE_RUN, 0755) && have_directory(directory, 0711);
+}
+
+/* 0 or -1 with errno set. */
+static int choose_directory(void)
+{
+    bool root = geteuid() == 0;
+    if (root ? choose_roots() : choose_own()) {
+        sweep();
+        return 0;
+    }
+    snprintf(directory, sizeof directory, PLACE_TEMP_NOTIFY);
+    if (mkdtemp(directory) && (!root || chmod(directory, 0711) == 0))
+        return 0;
+    directory[0] = '\0';
+    return -1;
+}
+
+/* What is bound there gets the mode of the socket, less the umask. Nobody can replace it before it has
+ * its owner: the directory is ours. 0 or -1 with errno set. */
+static int bind_in_directory(int fd, uid_t uid)
+{
+    static unsigned number;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int error = fchmod(fd, 0600);
+    for (int i = 0; !error && i < NUMBERS_MOST; i++) {
+        snprintf(name.sun_path, sizeof name.sun_path, "%s/%d-%u", directory, (int)getpid(),
+                 ++number);
+        error = bind(fd, (const struct sockaddr *)&name, sizeof name);
+        if (error && errno == EADDRINUSE) /* from before an upgrade */
+            error = 0;
+        else
+            break;
+    }
+    if (error || geteuid() != 0 || lchown(name.sun_path, uid, (gid_t)-1) == 0)
+        return error;
+    error = errno;
+    unlink(name.sun_path);
+    errno = error;
+    return -1;
+}
+
+/* Whoever closes the last socket takes the directory along, even between our looking at it and the
+ * binding. */
+static int bind_path(int fd, uid_t uid)
+{
+    int error = -1;
+    for (int i = 0; error && i < TRIES_MOST; i++) {
+        if (!directory[0] && choose_directory() != 0)
+            return -1;
+        error = bind_in_directory(fd, uid);
+        if (error && errno != ENOENT)
+            break;
+        if (error)
+            directory[0] = '\0';
+    }
+    return error;
+}
+
+/* A name that the kernel picks, which nobody else has (unix(7), autobind). 0 or -1 with errno set. */
+static int bind_abstract(int fd)
+{
+    static const struct sockaddr_un name = {.sun_family = AF_UNIX};
+    return bind(fd, (const struct sockaddr *)&name, sizeof name.sun_family);
+}
+
+/* Takes the path along, and the directory with the last one. */
+static void remove_path(const char *address)
+{
+    char parent[NOTIFY_ADDRESS];
+    if (address[0] != '/')
+        return;
+    unlink(address);
+    snprintf(parent, sizeof parent, "%s", address);
+    *strrchr(parent, '/') = '\0';
+    rmdir(parent); /* not where others are left */
+}
+
+struct notify *notify_open(struct loop *loop, uid_t uid, bool elsewhere, char *status, size_t room)
+{
+    static const int on = 1;
+    char address[NOTIFY_ADDRESS] = "";
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return NULL;
     struct notify *notify = NULL;
-    if (fd >= 0 && bind_somewhere(fd, address) == 0)
+    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0 &&
+        (elsewhere ? bind_abstract(fd) : bind_path(fd, uid)) == 0) {
         notify = notify_adopt(loop, fd, uid, status, room);
-    if (notify) {
-        memcpy(notify->address, address, sizeof address);
-    } else if (fd >= 0) {
+        int error = errno;
+        if (!notify && address_of(fd, address) == 0)
+            remove_path(address);
+        errno = error;
+    }
+    if (!notify) {
         int error = errno;
         close(fd);
         errno = error;
@@ -159,5 +308,6 @@ void notify_close(struct notify *notify)
         return;
     loop_remove(notify->loop, &notify->watch);
     close(notify->watch.fd);
+    remove_path(notify->address);
     free(notify);
 }

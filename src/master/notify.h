@@ -2,8 +2,10 @@
  * notify - where a program says of itself that it is ready, alive, and how it is: a socket of each
  * worker's own, whose address it gets as NOTIFY_SOCKET.
  *
- * The address is an abstract one, so that a program reaches it from any root directory; anybody else
- * reaches it too, and is not heard: only the worker's process and those of its group are.
+ * The address is a path that the pool's user alone can write to: anybody else could fill the socket's
+ * queue, and what the program says would be lost. In another root directory there is no such path: the
+ * address is an abstract one then, which everybody reaches. Who is not the worker's process, nor one of
+ * its group, is not heard by either.
  * Knows not: what follows from it (speaker).
  * Called by: spawn, speaker.
  * Runs in:   the master.
@@ -16,12 +18,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum { NOTIFY_ADDRESS = 16 };
+enum { NOTIFY_ADDRESS = 108 };
 
 struct notify {
     struct loop_watch watch; /* its fd is the socket */
     struct loop *loop;
-    char address[NOTIFY_ADDRESS]; /* "@0001f" */
+    char address[NOTIFY_ADDRESS]; /* "/run/preforkd/notify/4711-1" or "@0001f" */
     pid_t pid;                    /* whose process group is heard */
     uid_t uid;
     char *status; /* where STATUS= goes, `room` bytes */
@@ -33,8 +35,9 @@ struct notify {
     usec alive_at; /* the last one; 0: it never gave any */
 };
 
-/* Opens one, for who is heard once `pid` is set. NULL with errno set. */
-struct notify *notify_open(struct loop *loop, uid_t uid, char *status, size_t room);
+/* Opens one, for who is heard once `pid` is set. `elsewhere`: it will be in another root directory.
+ * NULL with errno set. */
+struct notify *notify_open(struct loop *loop, uid_t uid, bool elsewhere, char *status, size_t room);
 
 /* Goes on with a socket that the program before had. NULL with errno set: the descriptor stays the
  * caller's then. */

@@ -169,6 +169,7 @@ static void adopt_notify(const struct spawner *spawner, struct worker *worker,
         close((int)saved->notify_fd);
         return;
     }
+    worker->notify->changed = &worker->resources->changed;
     worker->notify->pid = worker->pid;
     worker->notify->watchdog = saved->watchdog;
     worker->notify->alive_at = saved->alive_at;
@@ -350,8 +351,9 @@ static int open_notify(const struct spawner *spawner, struct worker *worker)
 {
     if (!worker->terms.notifies)
         return 0;
-    worker->notify = notify_open(spawner->loop, worker->conf->identity.uid, worker->slot->reason,
-                                 sizeof worker->slot->reason);
+    worker->notify =
+        notify_open(spawner->loop, worker->conf->identity.uid, worker->conf->chroot != NULL,
+                    worker->slot->reason, sizeof worker->slot->reason);
     if (!worker->notify)
         return -errno;
     worker->notify->changed = &worker->resources->changed;

@@ -387,7 +387,7 @@ class Notifies(Case):
                   'print("begun", flush=True)\n'
                   'while not os.path.exists("@DIR@/go"): time.sleep(0.01)\n'
                   's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
-                  's.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
                   'time.sleep(1000)')
         it = self.make('')
         it.write(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
@@ -401,7 +401,7 @@ class Notifies(Case):
         it = self.start_notified('READY=1', options='workers = 2 ready_timeout = 20\n')
         found = self.facts(it)
         environment = found['environment']
-        self.assertRegex(environment['NOTIFY_SOCKET'], r'^@[0-9a-f]+$')
+        self.assertRegex(environment['NOTIFY_SOCKET'], r'^/.*/\d+-\d+$')
         self.assertEqual(environment['WATCHDOG_PID'], str(found['pid']))
         self.assertEqual(environment['WATCHDOG_USEC'], '20000000')
         self.assertEqual(sorted(found['descriptors']), ['0', '1', '2', '3'])
@@ -467,12 +467,68 @@ class Notifies(Case):
         it.launch().ready()
         address = self.facts(it)['environment']['NOTIFY_SOCKET']
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-            stranger.sendto(b'STATUS=mine', '\0' + address[1:])
-            stranger.sendto(b'WATCHDOG=trigger', '\0' + address[1:])
+            stranger.sendto(b'STATUS=mine', address)
+            stranger.sendto(b'WATCHDOG=trigger', address)
         self.ask(it, 'notify X=1')
         self.ask(it, 'notify STATUS=own')
         wait_until(lambda: self.status(it) == 'own', 'the word of its own')
         self.assertEqual(len(it.workers()), 1)
+
+    def test_none_but_its_user_can_fill_it(self):
+        """Neither by its address, nor by what lies beside it."""
+        it = self.start_notified('READY=1')
+        address = self.facts(it)['environment']['NOTIFY_SOCKET']
+        place = os.path.dirname(address)
+        self.assertEqual(os.stat(address).st_mode & 0o777, 0o600)
+        self.assertEqual(os.stat(address).st_uid,
+                         pwd.getpwnam(daemon.USER).pw_uid if daemon.ROOT else os.getuid())
+        self.assertFalse(os.stat(place).st_mode & 0o022)
+        self.assertEqual(os.stat(place).st_uid, os.geteuid())
+        if daemon.ROOT:
+            script = ('import os,socket,sys\n'
+                      's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+                      'try: s.connect(sys.argv[1])\n'
+                      'except PermissionError: print("refused")\n')
+            done = self.run_program([PYTHON, '-I', '-c', script, address],
+                                    user='daemon', group='daemon', extra_groups=[])
+            self.assertEqual(done.stdout, 'refused\n', done.stderr)
+        it.stop()
+        self.assertFalse(os.path.exists(address))
+
+    def test_what_a_killed_master_left_is_removed(self):
+        it = self.start_notified('READY=1')
+        address = self.facts(it)['environment']['NOTIFY_SOCKET']
+        it.kill(signal.SIGKILL)
+        self.assertEqual(it.exited(), -signal.SIGKILL)
+        wait_until(lambda: not processes.reap_strays(set()), 'nothing is left', timeout=20)
+        self.assertTrue(os.path.exists(address))
+        other = self.start_notified('READY=1')
+        self.assertFalse(os.path.exists(address))
+        self.assertTrue(os.path.exists(self.facts(other)['environment']['NOTIFY_SOCKET']))
+
+    def test_where_the_user_has_no_place(self):
+        """Not root's, or with nothing writable for it: in a directory that nobody foresees."""
+        program = ['/usr/bin/setpriv', '--reuid=nobody', '--clear-groups'] if daemon.ROOT else []
+        for runtime in ('', '@DIR@/runtime'):
+            it = self.make('control = "none"\n'
+                           + app(self.CONFIG, 'ready = "notify"', ['READY=1'],
+                                 listen='"unix:@DIR@/own/x.sock"'), prelude=False)
+            it.environment['XDG_RUNTIME_DIR'] = it.expand(runtime)
+            for name in ('own', 'runtime'):
+                os.mkdir(it.path(name), 0o700)
+                if daemon.ROOT:
+                    shutil.chown(it.path(name), 'nobody')
+            words = ' '.join([*program, daemon.BINARY])
+            it.program = it.put('preforkd', f'#!/bin/sh\nexec {words} "$@"\n', mode=0o755)
+            it.launch()
+            it.wait_for_log(wording.READY)
+            it.addresses['x'] = it.path('own/x.sock')
+            address = self.facts(it)['environment']['NOTIFY_SOCKET']
+            start = it.path('runtime/preforkd-notify/') if runtime else '/tmp/preforkd-notify-'
+            self.assertTrue(address.startswith(start), address)
+            self.assertEqual(os.stat(os.path.dirname(address)).st_mode & 0o777, 0o700)
+            it.stop()
+            self.assertFalse(os.path.exists(os.path.dirname(address)))
 
     def test_descriptors_are_not_kept(self):
         it = self.start_notified('READY=1')
@@ -480,7 +536,7 @@ class Notifies(Case):
         address = self.facts(it)['environment']['NOTIFY_SOCKET']
         reader, writer = os.pipe()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-            stranger.connect('\0' + address[1:])
+            stranger.connect(address)
             for _ in range(5):
                 socket.send_fds(stranger, [b'FDSTORE=1'], [writer] * 20)
         os.close(writer)
@@ -513,7 +569,7 @@ class Notifies(Case):
         script = ('import os,signal,socket,time\n'
                   'signal.signal(6, signal.SIG_IGN)\n'
                   's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
-                  's.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  's.connect(os.environ["NOTIFY_SOCKET"])\n'
                   's.send(b"READY=1\\nWATCHDOG_USEC=200000\\nWATCHDOG=1")\n'
                   'while True: time.sleep(1000)')
         it = self.start(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
@@ -577,7 +633,7 @@ class Rolls(Case):
                   'print("begun", n, flush=True)\n'
                   'while n > 1 and not os.path.exists(name): time.sleep(0.01)\n'
                   's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
-                  's.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
                   'while True: time.sleep(1000)')
         config = run([PYTHON, '-I', '-c', script], 'workers = 4 umask = UMASK',
                      'ready = "notify" roll_at_once = 2')
@@ -635,7 +691,7 @@ class Rolls(Case):
                   'signal.signal(15, signal.SIG_IGN)\n'
                   'signal.signal(12, lambda *_: os._exit(0))\n'
                   's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
-                  's.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])\n'
+                  's.connect(os.environ["NOTIFY_SOCKET"])\n'
                   's.send(b"READY=1")\n'
                   'for n in range(1000000):\n'
                   '  s.send(b"STATUS=%d" % n)\n'
