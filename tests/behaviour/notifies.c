@@ -1,5 +1,5 @@
-/* A program that says that it is ready, and nothing else. It is linked with no library, so that it runs
- * in an empty root directory. */
+/* A program that says that it is ready, and nothing else. It runs in another root
+ * directory, with the C library alone. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>

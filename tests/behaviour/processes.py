@@ -3,7 +3,10 @@
 import contextlib
 import ctypes
 import os
+import re
 import select
+import shutil
+import subprocess
 import time
 
 PATIENCE = 60  # seconds that an event may take before a test gives up on it
@@ -128,6 +131,15 @@ def descriptors(pid):
         except FileNotFoundError:
             pass
     return found
+
+
+def copy_program(program, root, to):
+    """A program below a root directory, with the libraries that it loads."""
+    needed = subprocess.run(['ldd', program], capture_output=True, text=True, check=False).stdout
+    files = {to: program} | {path: path for path in re.findall(r'(/\S+) \(0x', needed)}
+    for name, source in files.items():
+        os.makedirs(os.path.dirname(root + name), exist_ok=True)
+        shutil.copy(source, root + name)
 
 
 def reap_strays(known):

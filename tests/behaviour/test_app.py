@@ -582,12 +582,11 @@ class Notifies(Case):
     def test_from_another_root(self):
         """The address needs no path."""
         it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 chroot = "@DIR@/root"\n'
-                       'app { command = { "/busybox", "sh", "-c", "exec /notifies" } '
+                       'app { command = { "/bin/sh", "-c", "exec /notifies" } '
                        'ready = "notify" } }')
-        os.makedirs(it.path('root'))
-        shutil.copy2('/bin/busybox', it.path('root/busybox'))
+        processes.copy_program('/bin/sh', it.path('root'), '/bin/sh')
         program = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/notifies')
-        shutil.copy2(program, it.path('root/notifies'))
+        processes.copy_program(program, it.path('root'), '/notifies')
         it.launch().ready()
 
 

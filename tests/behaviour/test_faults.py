@@ -78,6 +78,11 @@ class Clock(daemon.Case):
         for connection in held:
             connection.close()
         it.wait_for_log('no longer full')
+        for _ in range(5):  # rounds of the master
+            mark = it.mark()
+            it.kill(signal.SIGUSR1)
+            it.wait_for_log('pool=echo state=', mark)
+        self.assertEqual(len(it.log.find('no longer full')), 1)
 
 
 def modules(count, **args):

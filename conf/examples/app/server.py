@@ -49,7 +49,7 @@ def say(text):
     address = os.environ.get('NOTIFY_SOCKET')
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-            speaker.sendto(text, address.replace('@', '\0', 1))
+            speaker.sendto(text, '\0' + address[1:] if address[0] == '@' else address)
 
 
 def main():
