@@ -66,6 +66,9 @@ def serve(connection, words):
         os._exit(int(rest))
     if word == 'kill':
         os.kill(os.getpid(), int(rest))
+    if word == 'keep':
+        connection.sendall(serve(connection, rest).encode() + b'\n')
+        connection.recv(1)
     if word == 'hold':
         connection.sendall(b'held\n')
         connection.recv(1)

@@ -1,5 +1,6 @@
 """Programs that are workers: they inherit the listeners, and accept by themselves."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -50,12 +51,20 @@ class Case(daemon.Case):
             return client.read_all(connection).decode().rstrip('\n')
 
     def ask_some(self, it, words, count):
-        """`count` different answers, of as many programs."""
+        """`count` different answers, of as many programs. Who has answered takes no other
+        connection until all have, since the kernel may give each one to the same program."""
         found = set()
 
         def enough():
-            found.add(self.ask(it, words))
-            return len(found) == count
+            found.clear()
+            with contextlib.ExitStack() as stack:
+                held = [stack.enter_context(it.connect('x')) for _ in range(count)]
+                for connection in held:
+                    connection.sendall(f'keep {words}\n'.encode())
+                for connection in held:
+                    with connection.makefile('r', encoding='utf-8') as answer:
+                        found.add(answer.readline().rstrip('\n'))
+            return len(found - {''}) == count
         wait_until(enough, lambda: f'{count} answers; there are {found}')
         return sorted(found)
 
@@ -408,12 +417,9 @@ class Notifies(Case):
 
     def test_each_has_a_socket_of_its_own(self):
         it = self.start_notified('READY=1', options='workers = 4\n')
-        found = set()
-
-        def all_seen():
-            found.add(self.facts(it)['environment']['NOTIFY_SOCKET'])
-            return len(found) == 4
-        wait_until(all_seen, 'four addresses')
+        found = {json.loads(facts)['environment']['NOTIFY_SOCKET']
+                 for facts in self.ask_some(it, 'facts', 4)}
+        self.assertEqual(len(found), 4, found)
 
     def test_not_ready_in_time(self):
         it = self.make(app('workers = 1 ready_timeout = 1', 'ready = "notify"', ['STATUS=soon']))
