@@ -192,6 +192,8 @@ static int exec_serve(struct service *service, struct conn *conn)
     }
     ready.failed = 0;
     await_program(service, conn, pid);
+    if (exec->errors == ERRORS_LOG)
+        program_end_line();
     return 0;
 }
 

@@ -254,8 +254,21 @@ static bool save_deaths(const struct overview *overview, struct state *state)
     return whole;
 }
 
+static bool save_detached(const struct lines *lines, struct state *state)
+{
+    struct state_detached *saved = state_add(state, STATE_DETACHED);
+    if (!saved)
+        return false;
+    saved->fd = lines->watch.fd;
+    saved->pid = lines->pid;
+    snprintf(saved->pool, sizeof saved->pool, "%s", lines->pool);
+    return true;
+}
+
 int carry_save(const struct realm *realm, struct state *state)
 {
+    const struct lines_set *set = realm->spawner.lines;
+    const struct lines *lines = NULL;
     bool saved = true;
     for (int i = 0; saved && i < sysd_socket_count(); i++)
         saved = save_socket(sysd_socket(i), state);
@@ -266,6 +279,8 @@ int carry_save(const struct realm *realm, struct state *state)
     for (const struct pool *p = realm->pools; saved && p; p = p->next)
         saved = save_pool(p, &realm->spawner, state);
     saved = saved && save_deaths(realm->spawner.boards.overview, state);
+    while (saved && (lines = lines_next_detached(set, lines)))
+        saved = save_detached(lines, state);
     return saved ? 0 : -ENOMEM;
 }
 
@@ -278,6 +293,7 @@ void carry_inherit(const struct state *state, bool wanted)
     const struct state_caller *caller;
     const struct state_board *board;
     const struct state_pool *pool;
+    const struct state_detached *detached;
     for (int i = 0; (board = state_at(state, STATE_BOARD, i)); i++) {
         if (board->fd >= 0)
             fd_set_inherited((int)board->fd, wanted);
@@ -297,6 +313,8 @@ void carry_inherit(const struct state *state, bool wanted)
         fd_set_inherited((int)listener->fd, wanted);
     for (int i = 0; (caller = state_at(state, STATE_CALLER, i)); i++)
         fd_set_inherited((int)caller->fd, wanted);
+    for (int i = 0; (detached = state_at(state, STATE_DETACHED, i)); i++)
+        fd_set_inherited((int)detached->fd, wanted);
     for (int i = 0; (worker = state_at(state, STATE_WORKER, i)); i++) {
         if (worker->error_fd >= 0)
             fd_set_inherited((int)worker->error_fd, wanted);
@@ -531,6 +549,17 @@ static void adopt_history(struct overview *overview, const struct state_daemon *
              daemon->refusal);
 }
 
+/* Of a pool that goes on, or of none. */
+static void adopt_detached(struct realm *realm, const struct state *state)
+{
+    const struct state_detached *saved;
+    for (int i = 0; (saved = state_at(state, STATE_DETACHED, i)); i++) {
+        struct pool *pool = realm_find(realm, saved->pool);
+        lines_adopt_detached(realm->spawner.lines, (int)saved->fd, (pid_t)saved->pid, saved->pool,
+                             pool ? &pool->resources.rate : NULL);
+    }
+}
+
 static struct config *make_config(const struct state *state, const char *file)
 {
     const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
@@ -567,6 +596,7 @@ int carry_adopt(struct realm *realm, const struct state *state, const char *file
         error = adopt_groups(state, pools);
     if (!error)
         error = adopt_workers(realm, state, realm->config, pools);
+    adopt_detached(realm, state);
     carry_inherit(state, false);
     arena_seal(realm->config->arena);
     return error;

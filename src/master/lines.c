@@ -1,12 +1,14 @@
 #include "lines.h"
 
-#include "../base/log.h"
+#include "../base/arena.h"
+#include "../config/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
@@ -14,15 +16,47 @@ enum {
     READ_AT_DEATH = 64 * 1024, /* a pipe's default size (pipe(7)) */
 };
 
+/* How long a line may go without its end. */
+#define UNFINISHED_USEC USEC_SECOND
+
+/* One whose worker has ended. */
+struct detached {
+    struct lines lines;
+    struct detached *next;
+    char pool[POOL_NAME_MAX + 1];
+};
+
+struct lines_set {
+    struct loop *loop;
+    struct lines *soonest, *latest; /* of the unfinished */
+    struct detached *detached;      /* the oldest first */
+    struct lines_rate rate;         /* of those whose pool is gone */
+};
+
+struct lines_set *lines_set_new(struct loop *loop)
+{
+    struct lines_set *set = arena_unforked(sizeof *set);
+    if (set)
+        set->loop = loop;
+    return set;
+}
+
+/* --- the rate --------------------------------------------------------------------------------- */
+
+static unsigned most_of(const struct lines_rate *rate)
+{
+    return rate->is_output ? LINES_A_SECOND_OUTPUT : LINES_A_SECOND;
+}
+
 usec lines_rate_tell(struct lines_rate *rate, const char *pool, usec now)
 {
     if (!rate->missed)
         return USEC_NEVER;
     if (now < rate->window + USEC_SECOND)
         return rate->window + USEC_SECOND;
-    log_warning("pool %s: %u lines of standard error were left out, more than %d in a second "
-                "pool=%s missed=%u",
-                pool, rate->missed, LINES_A_SECOND, pool, rate->missed);
+    log_warning("pool %s: %u lines of %s were left out, more than %u in a second pool=%s missed=%u",
+                pool, rate->missed, rate->is_output ? "its programs' output" : "standard error",
+                most_of(rate), pool, rate->missed);
     rate->missed = 0;
     return USEC_NEVER;
 }
@@ -35,7 +69,7 @@ static bool may_say(struct lines_rate *rate, const char *pool)
         rate->window = now;
         rate->said = 0;
     }
-    if (rate->said < LINES_A_SECOND) {
+    if (rate->said < most_of(rate)) {
         rate->said++;
         return true;
     }
@@ -44,17 +78,34 @@ static bool may_say(struct lines_rate *rate, const char *pool)
     return false;
 }
 
+/* --- lines ------------------------------------------------------------------------------------ */
+
+/* Control characters come as \xNN, before they are printed: a NUL would end the text. */
+static void tell(const struct lines *lines)
+{
+    char text[LINES_LENGTH + 5];
+    int wanted = lines->length;
+    for (int i = 0; i < lines->length; i++)
+        wanted += ((unsigned char)lines->line[i] < 0x20 || lines->line[i] == 0x7f) * 3;
+    int kept = log_escape(text, sizeof text, lines->line, lines->length);
+    log_notice("pool %s: worker %d: %s%s pool=%s pid=%d", lines->pool, (int)lines->pid, text,
+               lines->cutting || kept < wanted ? " [cut]" : "", lines->pool, (int)lines->pid);
+}
+
+static bool is_unfinished(const struct lines *lines)
+{
+    return lines->length > 0 || lines->cutting;
+}
+
 static void end_line(struct lines *lines)
 {
     if (lines->length && lines->line[lines->length - 1] == '\r')
         lines->length--;
-    if (lines->length == 0 && !lines->cutting)
+    if (!is_unfinished(lines))
         return;
     log_escape(lines->last, sizeof lines->last, lines->line, lines->length);
     if (may_say(lines->rate, lines->pool))
-        log_notice("pool %s: worker %d: %.*s%s pool=%s pid=%d", lines->pool, (int)lines->pid,
-                   lines->length, lines->line, lines->cutting ? " [cut]" : "", lines->pool,
-                   (int)lines->pid);
+        tell(lines);
     lines->length = 0;
     lines->cutting = false;
 }
@@ -78,10 +129,34 @@ static void take(struct lines *lines, const char *data, size_t size)
     }
 }
 
+/* --- whose line it is ------------------------------------------------------------------------- */
+
+static uint64_t turn_of(const struct lines *lines)
+{
+    return lines->accepted ? *lines->accepted : 0;
+}
+
+/*
+ * A worker runs one program after another on the same pipe, and a program may end without ending its
+ * line: what the next one writes must not be taken for the rest of it. The worker writes a line's end
+ * behind a program where something of it is still in the pipe (handlers/program). Where nothing is, we
+ * had read all of it before the next connection was accepted: so the count of connections, taken
+ * before that read, is lower than the count taken after the next program's first byte was read. It
+ * differs within one program's line only if a connection was accepted, its program started, and wrote,
+ * between our look at the count and our read: then that line is told in two. A worker that lies
+ * about the count harms its own lines.
+ */
+static void part_turns(struct lines *lines)
+{
+    if (is_unfinished(lines) && turn_of(lines) != lines->turn)
+        end_line(lines);
+}
+
 /* 0 where nothing is left, negative at the end of the stream. */
 static ssize_t read_some(struct lines *lines)
 {
     char data[4096];
+    uint64_t before = turn_of(lines);
     ssize_t n = read(lines->watch.fd, data, sizeof data);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -89,8 +164,11 @@ static ssize_t read_some(struct lines *lines)
         return -1;
     if (!lines->line)
         lines->line = malloc(LINES_LENGTH);
-    if (lines->line)
+    if (lines->line) {
+        part_turns(lines);
         take(lines, data, (size_t)n);
+        lines->turn = before;
+    }
     return n;
 }
 
@@ -102,11 +180,59 @@ static ssize_t read_up_to(struct lines *lines, ssize_t most)
     return n;
 }
 
+/* --- those without an end --------------------------------------------------------------------- */
+
+static void leave_unfinished(struct lines *lines)
+{
+    struct lines_set *set = lines->set;
+    if (!lines->due)
+        return;
+    *(lines->sooner ? &lines->sooner->later : &set->soonest) = lines->later;
+    *(lines->later ? &lines->later->sooner : &set->latest) = lines->sooner;
+    lines->due = 0;
+}
+
+/* All have the same time, so that the last to come is the last that is due. */
+static void note_unfinished(struct lines *lines)
+{
+    struct lines_set *set = lines->set;
+    leave_unfinished(lines);
+    if (!is_unfinished(lines))
+        return;
+    lines->due = clock_now() + UNFINISHED_USEC;
+    lines->sooner = set->latest;
+    lines->later = NULL;
+    *(set->latest ? &set->latest->later : &set->soonest) = lines;
+    set->latest = lines;
+}
+
+static void finish(struct lines *lines)
+{
+    leave_unfinished(lines);
+    end_line(lines);
+}
+
+void lines_flush(struct lines_set *set)
+{
+    while (set->soonest)
+        finish(set->soonest);
+}
+
+usec lines_tend(struct lines_set *set, usec now)
+{
+    lines_rate_tell(&set->rate, "(removed)", now);
+    while (set->soonest && set->soonest->due <= now)
+        finish(set->soonest);
+    return set->soonest ? set->soonest->due : USEC_NEVER;
+}
+
+/* --- the pipes -------------------------------------------------------------------------------- */
+
 static void close_pipe(struct lines *lines)
 {
     if (lines->watch.fd < 0)
         return;
-    loop_remove(lines->loop, &lines->watch);
+    loop_remove(lines->set->loop, &lines->watch);
     close(lines->watch.fd);
     lines->watch.fd = -1;
 }
@@ -114,18 +240,20 @@ static void close_pipe(struct lines *lines)
 static void lines_ready(void *owner)
 {
     struct lines *lines = owner;
-    if (read_up_to(lines, READ_AT_ONCE) < 0)
+    bool ended = read_up_to(lines, READ_AT_ONCE) < 0;
+    note_unfinished(lines);
+    if (ended)
         close_pipe(lines);
 }
 
-int lines_adopt(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate,
-                int fd)
+int lines_adopt(struct lines *lines, struct lines_set *set, const char *pool,
+                struct lines_rate *rate, int fd)
 {
     *lines = (struct lines){.watch = {.fd = fd, .ready = lines_ready, .owner = lines},
-                            .loop = loop,
+                            .set = set,
                             .pool = pool,
                             .rate = rate};
-    int error = fd < 0 ? 0 : loop_add(loop, &lines->watch);
+    int error = fd < 0 ? 0 : loop_add(set->loop, &lines->watch);
     if (error) {
         close(fd);
         lines->watch.fd = -1;
@@ -133,12 +261,152 @@ int lines_adopt(struct lines *lines, struct loop *loop, const char *pool, struct
     return error;
 }
 
-int lines_open(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate)
+/* --- those whose worker has ended ------------------------------------------------------------- */
+
+static void free_detached(struct lines_set *set, struct detached *detached)
+{
+    struct detached **at = &set->detached;
+    while (*at != detached)
+        at = &(*at)->next;
+    *at = detached->next;
+    finish(&detached->lines);
+    close_pipe(&detached->lines);
+    free(detached->lines.line);
+    free(detached);
+}
+
+static void detached_ready(void *owner)
+{
+    struct detached *detached = owner;
+    bool ended = read_up_to(&detached->lines, READ_AT_ONCE) < 0;
+    note_unfinished(&detached->lines);
+    if (ended)
+        free_detached(detached->lines.set, detached);
+}
+
+void lines_set_free(struct lines_set *set)
+{
+    while (set && set->detached)
+        free_detached(set, set->detached);
+    if (set)
+        munmap(set, sizeof *set);
+}
+
+static void tell_closed(const struct detached *detached, const char *why)
+{
+    unsigned missed;
+    struct lines_rate *rate = detached->lines.rate;
+    if (log_rate_ok(&rate->full, 60 * USEC_SECOND, &missed))
+        log_warning(
+            "pool %s: what the ended worker %d left running has no standard error any more: "
+            "%s pool=%s pid=%d missed=%u",
+            detached->pool, (int)detached->lines.pid, why, detached->pool, (int)detached->lines.pid,
+            missed);
+}
+
+/* Makes room for one more: the oldest goes. */
+static void bound_detached(struct lines_set *set, const struct lines_rate *rate)
+{
+    int most = rate->most_workers > LINES_DETACHED ? rate->most_workers : LINES_DETACHED;
+    int count = 0;
+    struct detached *oldest = NULL;
+    for (struct detached *d = set->detached; d; d = d->next) {
+        if (d->lines.rate != rate)
+            continue;
+        oldest = oldest ? oldest : d;
+        count++;
+    }
+    if (count < most)
+        return;
+    tell_closed(oldest, "too many are there");
+    free_detached(set, oldest);
+}
+
+/* Takes over the descriptor and an open line's memory. 0 or -errno. */
+static int detach(struct lines *lines)
+{
+    struct lines_set *set = lines->set;
+    bound_detached(set, lines->rate);
+    struct detached *detached = calloc(1, sizeof *detached), **end = &set->detached;
+    if (!detached)
+        return -ENOMEM;
+    snprintf(detached->pool, sizeof detached->pool, "%s", lines->pool);
+    detached->lines = *lines;
+    detached->lines.pool = detached->pool;
+    detached->lines.accepted = NULL; /* they are the next worker's from now on */
+    detached->lines.watch.ready = detached_ready;
+    detached->lines.watch.owner = detached;
+    loop_remove(set->loop, &lines->watch);
+    int error = loop_add(set->loop, &detached->lines.watch);
+    if (error) {
+        free(detached);
+        return error;
+    }
+    while (*end)
+        end = &(*end)->next;
+    *end = detached;
+    lines->watch.fd = -1;
+    lines->line = NULL;
+    return 0;
+}
+
+void lines_close(struct lines *lines)
+{
+    bool held = lines->watch.fd >= 0 && read_up_to(lines, READ_AT_DEATH) >= 0;
+    if (lines->line)
+        finish(lines);
+    if (!held || detach(lines) != 0)
+        close_pipe(lines);
+    free(lines->line);
+    lines->line = NULL;
+    lines->length = 0;
+}
+
+const struct lines *lines_next_detached(const struct lines_set *set, const struct lines *lines)
+{
+    const struct detached *next = lines ? ((const struct detached *)lines)->next : set->detached;
+    return next ? &next->lines : NULL;
+}
+
+void lines_adopt_detached(struct lines_set *set, int fd, pid_t pid, const char *pool,
+                          struct lines_rate *rate)
+{
+    struct lines lines;
+    if (lines_adopt(&lines, set, pool, rate ? rate : &set->rate, fd) != 0)
+        return;
+    lines.pid = pid;
+    if (detach(&lines) != 0)
+        close_pipe(&lines);
+}
+
+void lines_leave(struct lines_set *set, const struct lines_rate *rate)
+{
+    for (struct detached *d = set->detached; d; d = d->next)
+        if (d->lines.rate == rate)
+            d->lines.rate = &set->rate;
+}
+
+/* Descriptors are for those who serve first. */
+static int open_ends(struct lines_set *set, int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0)
+        return 0;
+    int error = -errno;
+    if (!set->detached || error != -EMFILE)
+        return error;
+    tell_closed(set->detached, strerror(-error));
+    free_detached(set, set->detached);
+    return open_ends(set, ends);
+}
+
+int lines_open(struct lines *lines, struct lines_set *set, const char *pool,
+               struct lines_rate *rate)
 {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-        return -errno;
-    int error = lines_adopt(lines, loop, pool, rate, ends[0]);
+    int error = open_ends(set, ends);
+    if (error)
+        return error;
+    error = lines_adopt(lines, set, pool, rate, ends[0]);
     if (error) {
         close(ends[1]);
         return error;
@@ -146,21 +414,4 @@ int lines_open(struct lines *lines, struct loop *loop, const char *pool, struct 
     /* Programs expect a standard error that blocks; the flag is per end of the pipe. */
     fcntl(ends[1], F_SETFL, 0);
     return ends[1];
-}
-
-void lines_flush(struct lines *lines)
-{
-    if (lines->line)
-        end_line(lines);
-}
-
-void lines_close(struct lines *lines)
-{
-    if (lines->watch.fd >= 0)
-        read_up_to(lines, READ_AT_DEATH);
-    lines_flush(lines);
-    close_pipe(lines);
-    free(lines->line);
-    lines->line = NULL;
-    lines->length = 0;
 }

@@ -1,59 +1,104 @@
 /*
- * lines - a worker's standard error: a pipe, read by the master, line by line into the log.
+ * lines - the standard error of workers: a pipe each, read by the master, line by line into the log.
  *
  * A worker that waits for its program reads no pipe, and a program that wrote 64 KiB of errors
- * would block for ever: so the master reads, whatever the rate, and logs 100 lines a second a pool
+ * would block for ever: so the master reads, whatever the rate, and logs so many lines a second a pool
  * at most; the rest is counted.
+ *
+ * Owns:      the pipes, those of dead workers too: what a program left in the background would die of
+ *            SIGPIPE if a pipe ended before its last writer.
  * Knows not: workers; it is told the pool's name and the pid.
- * Called by: spawn, pool.
+ * Called by: spawn, pool, carry, upgrade, master.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_LINES_H
 #define PREFORKD_MASTER_LINES_H
 
+#include "../base/log.h"
 #include "../base/loop.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum {
-    LINES_LENGTH = 512,   /* bytes of a line that are logged; the rest of it is cut */
-    LINES_A_SECOND = 100, /* a pool */
-    LINES_LAST = 120,     /* bytes of the last line that are kept */
+    LINES_LENGTH = 512, /* bytes of a line that are logged; the rest of it is cut */
+    LINES_LAST = 120,   /* bytes of the last line that are kept */
+
+    /* Lines a second, a pool: of what programs and workers have to complain of; of all that a pool's
+     * programs print that are its workers, which may be a line a request. */
+    LINES_A_SECOND = 100,
+    LINES_A_SECOND_OUTPUT = 10000,
+
+    /* Pipes of a pool without their workers, at the least: as many as the pool may have workers where
+     * that is more, so that one restart of all leaves no background part without its pipe. They take no
+     * more descriptors then than the workers do. */
+    LINES_DETACHED = 64,
 };
 
-/* The rate of a pool. */
+/* All the pipes that there are; and what a pool has to do with its own. */
+struct lines_set;
+
 struct lines_rate {
     usec window; /* when the second began */
     unsigned said, missed;
     bool *changed; /* set when the first line is left out: that is to be told; NULL: by nobody */
+    bool is_output;       /* of workers that are programs: all that they print */
+    int most_workers;     /* that the pool may have */
+    struct log_rate full; /* too many detached */
 };
 
 struct lines {
     struct loop_watch watch; /* its fd is the reading end; -1: closed */
-    struct loop *loop;
+    struct lines_set *set;
     const char *pool;
     struct lines_rate *rate;
     pid_t pid;
+    /* How many connections the worker has taken, by its own word; NULL: unknown. */
+    const _Atomic uint64_t *accepted;
     char *line; /* LINES_LENGTH bytes, there once something was written */
     int length;
-    bool cutting;          /* behind LINES_LENGTH bytes, until the line's end */
-    char last[LINES_LAST]; /* escaped */
+    bool cutting;                 /* behind LINES_LENGTH bytes, until the line's end */
+    char last[LINES_LAST];        /* escaped */
+    uint64_t turn;                /* `accepted`, when what is unfinished was read */
+    usec due;                     /* when the unfinished line is told; 0: there is none */
+    struct lines *sooner, *later; /* of the unfinished */
 };
 
+/* NULL with errno set. `loop` need not be open yet. */
+struct lines_set *lines_set_new(struct loop *loop);
+void lines_set_free(struct lines_set *set); /* and closes what is detached */
+
 /* Opens the pipe. The writing end, close-on-exec, is the caller's; or -errno. */
-int lines_open(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate);
+int lines_open(struct lines *lines, struct lines_set *set, const char *pool,
+               struct lines_rate *rate);
 
 /* Goes on with a reading end, which it closes where that fails; -1: it was closed before. 0 or
  * -errno. */
-int lines_adopt(struct lines *lines, struct loop *loop, const char *pool, struct lines_rate *rate,
-                int fd);
+int lines_adopt(struct lines *lines, struct lines_set *set, const char *pool,
+                struct lines_rate *rate, int fd);
 
-/* Ends an unfinished line: whoever goes on reading does not know how it began. */
-void lines_flush(struct lines *lines);
-
-/* Reads what is there, ends an unfinished line, and closes. */
+/* Of a worker that has ended: reads what is there, ends an unfinished line, and lets the pipe go. It is
+ * closed where nobody holds the other end; else it lives on, detached, until nobody does. */
 void lines_close(struct lines *lines);
+
+/* Detached ones, the oldest first: the one behind another; NULL behind the last, and the first behind
+ * NULL. Of them, `watch.fd`, `pool` and `pid` are for whoever hands them on. */
+const struct lines *lines_next_detached(const struct lines_set *set, const struct lines *lines);
+
+/* Goes on with one, whose pool may be gone: `rate` is NULL then. Closes it where that fails. */
+void lines_adopt_detached(struct lines_set *set, int fd, pid_t pid, const char *pool,
+                          struct lines_rate *rate);
+
+/* The pool is gone: its detached pipes go on without it. */
+void lines_leave(struct lines_set *set, const struct lines_rate *rate);
+
+/* Ends all unfinished lines: whoever goes on reading does not know how they began. */
+void lines_flush(struct lines_set *set);
+
+/* Ends those that nothing was added to for a second. Returns when to ask again. */
+usec lines_tend(struct lines_set *set, usec now);
 
 /* Tells how many lines were not logged in a second that is over. Returns when to ask again. */
 usec lines_rate_tell(struct lines_rate *rate, const char *pool, usec now);

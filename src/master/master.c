@@ -248,6 +248,7 @@ static usec step_pools(struct master *master, usec now)
 usec master_step(struct master *master, usec now)
 {
     usec next = step_pools(master, now);
+    next = clock_earlier(next, lines_tend(master->realm.spawner.lines, now));
     if (master->phase == PHASE_STARTING) {
         watch_start(master, now);
         next = clock_earlier(next, master->start_deadline);

@@ -10,6 +10,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* What is said of its workers' output, and how much. */
+static void set_rate(struct pool *pool)
+{
+    pool->resources.rate.is_output = handler_of(pool->conf->handler)->become != NULL;
+    pool->resources.rate.most_workers = pool_config_most(pool->conf);
+}
+
 static struct pool *make(int place, struct config *config, const struct pool_config *conf,
                          unsigned generation)
 {
@@ -21,6 +28,7 @@ static struct pool *make(int place, struct config *config, const struct pool_con
     pool->config = config;
     pool->conf = conf;
     pool->generation = generation;
+    set_rate(pool);
     config_ref(config);
     return pool;
 }
@@ -78,6 +86,7 @@ struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
 void pool_free(struct spawner *spawner, struct pool *pool)
 {
     doorbell_unwatch(&pool->load.doorbell);
+    lines_leave(spawner->lines, &pool->resources.rate);
     overview_remove_pool(spawner->boards.overview, pool->resources.place);
     resources_free(&pool->resources);
     config_unref(pool->config);
@@ -105,6 +114,7 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
     pool->drained = false;
     pool->on_trial = false;
     pool->carried = false;
+    set_rate(pool);
     pool_touch(pool);
 }
 

@@ -32,11 +32,13 @@ int spawn_open(struct spawner *spawner, struct loop *loop)
         return error;
     spawner->workers = arena_unforked(TABLE_SIZE);
     spawner->by_pid = spawner->workers ? arena_unforked(PIDS_SIZE) : NULL;
-    return spawner->by_pid ? 0 : -errno;
+    spawner->lines = spawner->by_pid ? lines_set_new(loop) : NULL;
+    return spawner->lines ? 0 : -errno;
 }
 
 void spawn_close(struct spawner *spawner)
 {
+    lines_set_free(spawner->lines);
     if (spawner->workers)
         munmap(spawner->workers, TABLE_SIZE);
     if (spawner->by_pid)
@@ -225,7 +227,8 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     note_pid(spawner, worker, worker->pid, true);
     config_ref(config);
     adopt_notify(spawner, worker, saved);
-    lines_adopt(&worker->lines, spawner->loop, conf->name, &resources->rate, (int)saved->error_fd);
+    lines_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate, (int)saved->error_fd);
+    worker->lines.accepted = &worker->slot->accepted;
     worker->lines.pid = worker->pid;
     snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
     return worker;
@@ -374,7 +377,8 @@ static int open_reporter(struct spawner *spawner, struct worker *worker, int *fd
 static int open_ways(struct spawner *spawner, struct worker *worker, int *error_fd, int *boards_fd)
 {
     int fd =
-        lines_open(&worker->lines, spawner->loop, worker->conf->name, &worker->resources->rate);
+        lines_open(&worker->lines, spawner->lines, worker->conf->name, &worker->resources->rate);
+    worker->lines.accepted = &worker->slot->accepted;
     if (fd < 0)
         return fd;
     *error_fd = fd;
@@ -417,6 +421,7 @@ int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *
     int error = open_ways(spawner, worker, &error_fd, &boards_fd);
     begin_life(worker, now);
     if (error) {
+        fd_cleanup(&error_fd); /* or the pipe would be kept for it */
         lines_close(&worker->lines);
         note_birth(spawner, worker, 0, now);
         return error;

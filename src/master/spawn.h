@@ -25,6 +25,7 @@ struct worker;
 /* What every birth needs of the master. */
 struct spawner {
     struct loop *loop;
+    struct lines_set *lines; /* the pipes of standard error */
     struct boards boards;
     struct worker *workers; /* by number; sparse, and not there in children: what the master goes on
                                writing would cost each of them a page of their own */

@@ -195,6 +195,15 @@ static const struct field death_fields[] = {
 };
 #undef FIELDS_OF
 
+#define FIELDS_OF state_detached
+static const struct field detached_fields[] = {
+    NUMBER(fd, 3, INT_MAX, MUST),
+    NUMBER(pid, 0, INT_MAX, MUST),
+    TEXT(pool),
+    FIELDS_END,
+};
+#undef FIELDS_OF
+
 static const struct kind {
     const char *word;
     size_t size;
@@ -211,6 +220,7 @@ static const struct kind {
     [STATE_BOARD] = {"board", sizeof(struct state_board), board_fields},
     [STATE_GROUP] = {"group", sizeof(struct state_group), group_fields},
     [STATE_DEATH] = {"death", sizeof(struct state_death), death_fields},
+    [STATE_DETACHED] = {"detached", sizeof(struct state_detached), detached_fields},
 };
 
 void *state_add(struct state *state, enum state_kind kind)

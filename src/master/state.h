@@ -109,6 +109,12 @@ struct state_death {
     char peer[STATE_NAME]; /* its bytes, in hexadecimal */
 };
 
+/* The standard error of a worker that has ended, to which something of it still writes. */
+struct state_detached {
+    long long fd, pid;
+    char pool[STATE_NAME];
+};
+
 /* Who waits at the control socket for the upgrade's result. */
 struct state_caller {
     long long fd;
@@ -128,6 +134,7 @@ enum state_kind {
     STATE_BOARD,
     STATE_GROUP,
     STATE_DEATH,
+    STATE_DETACHED,
     STATE_KINDS,
 };
 

@@ -339,13 +339,6 @@ static bool is_quiet(const struct realm *realm)
     return true;
 }
 
-static void flush_lines(const struct realm *realm)
-{
-    for (const struct pool *p = realm->pools; p; p = p->next)
-        for (struct worker *w = p->ring.first; w; w = w->next)
-            lines_flush(&w->lines);
-}
-
 /* Signals stay blocked all the while: what comes now, the other program takes. Returns only where it
  * can't be executed. */
 static int execute(const struct upgrade *upgrade, const struct state *state, int state_fd)
@@ -368,7 +361,7 @@ static void hand_over(struct upgrade *upgrade, const struct realm *realm)
 {
     char why[200];
     struct state state = {0};
-    flush_lines(realm);
+    lines_flush(realm->spawner.lines);
     control_part(upgrade->control);
     int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
     log_notice("upgrade: preforkd %s hands over to %s", PREFORKD_VERSION, upgrade->self.program);

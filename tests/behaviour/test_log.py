@@ -46,13 +46,54 @@ class StandardError(daemon.Case):
             self.assertRegex(line, r'pool x\b|pool=x\b')
             self.assertIn(str(worker), line)
 
+    def ask_often(self, it, count):
+        """One after the other; the ports that this was done from."""
+        ports = []
+        for _ in range(count):
+            with it.connect('x') as connection:
+                ports.append(connection.getsockname()[1])
+                connection.shutdown(socket.SHUT_WR)
+                client.read_all(connection)
+        return ports
+
     def test_last_line_without_an_end(self):
-        it = self.start(shell('printf half >&2'))
-        it.announce('half')
-        client.ask(it.address('x'))
-        # The worker holds the pipe too: what is unfinished comes when it ends, or with more.
+        """It is told when its program ends, and never as one with the next one's."""
+        it = self.start(shell('printf "from $TCPREMOTEPORT." >&2'))
+        ports = self.ask_often(it, 90)
+        for port in ports:
+            it.wait_for_log(rf': from {port}\. pool=')
+
+    def test_last_lines_that_are_read_late(self):
+        """The master finds those of several programs in the pipe at once."""
+        it = self.start(shell('printf "from $TCPREMOTEPORT." >&2'))
+        it.kill(signal.SIGSTOP)
+        ports = self.ask_often(it, 5)
+        it.kill(signal.SIGCONT)
+        for port in ports:
+            it.wait_for_log(rf': from {port}\. pool=')
+
+    def test_line_that_goes_on_later(self):
+        """What is there is told after a moment, while its program waits."""
+        it = self.start(shell('printf "half " >&2; read line; echo "of $line" >&2; read line'))
+        with it.connect('x') as connection:
+            it.wait_for_log(': half  pool=')
+            connection.sendall(b'it\n')
+            it.wait_for_log(': of it pool=')
+
+    def test_ended_line_has_no_other(self):
+        it = self.start(shell('echo whole >&2'))
+        for _ in range(5):
+            client.ask(it.address('x'))
         it.stop()
-        self.assertTrue(it.log.find('half'))
+        self.assertEqual((len(it.log.find(': whole pool=')), it.log.find(r'\d:  pool=')), (5, []))
+
+    def test_zero_bytes_hide_nothing(self):
+        it = self.start(shell(r"printf 'be\000fore\000\n' >&2; head -c 300 /dev/zero >&2; "
+                              'echo hidden >&2; echo after >&2'))
+        client.ask(it.address('x'))
+        it.wait_for_log(r': be\\x00fore\\x00 pool=')
+        it.wait_for_log(r': (\\x00)+ \[cut\] pool=x pid=\d+$')
+        it.wait_for_log(': after pool=')
 
     def test_control_characters_are_escaped(self):
         it = self.start(shell(r"printf 'a\033[2Jb\rc\ttab\177 \001 end\n' >&2"))
@@ -217,6 +258,127 @@ class Terminal(daemon.Case):
             self.assertRegex(rest, rf'\[{process.pid}\]: notice: pool m: worker {worker}: '
                              'pool m: a line of')
         self.assertIn('stopped', rest)
+class Background(daemon.Case):
+    """What a program leaves running keeps its standard error, whatever becomes of its worker."""
+
+    SCRIPT = ('{ read line < @DIR@/go; echo late >&2; echo answer; } & '
+              'echo $$ $PPID')
+
+    def begin(self, options='', config=None):
+        it = self.make(config or shell(self.SCRIPT, options))
+        it.announce('late')
+        os.mkfifo(it.path('go'))
+        os.chmod(it.path('go'), 0o644)
+        return it.launch().ready()
+
+    def leave_behind(self, it):
+        """A client of a program that has ended but for its background part; and its worker."""
+        connection = it.connect('x')
+        self.addCleanup(connection.close)
+        program, worker = map(int, connection.makefile('rb').readline().split())
+        wait_until(lambda: not processes.alive(program), 'the program has ended')
+        wait_until(lambda: not processes.title(worker).endswith('busy'), 'its worker knows')
+        return connection, worker
+
+    def let_go(self, it, times=1):
+        """The background parts go on, be it that they have not come to their waiting yet."""
+        go = os.open(it.path('go'), os.O_RDWR)
+        self.addCleanup(os.close, go)
+        os.write(go, b'\n' * times)
+
+    def finish(self, it, connection, worker):
+        """Lets the background part go on: it still has a standard error, and then its client."""
+        self.let_go(it)
+        self.assertEqual(client.read_all(connection), b'answer\n')
+        it.wait_for_log(f': late pool=x pid={worker}$')
+
+    def survive(self, change, options='', config=None):
+        it = self.begin(options, config)
+        connection, worker = self.leave_behind(it)
+        change(it)
+        it.wait_for_log(wording.obituary(worker, served=1))
+        self.finish(it, connection, worker)
+        return it
+
+    def test_max_requests(self):
+        self.survive(lambda it: None, 'max_requests = 1')
+
+    def test_worker_is_killed(self):
+        def kill(it):
+            it.announce('killed by signal 9')
+            it.kill(signal.SIGKILL, it.workers()[0])
+        self.survive(kill)
+
+    def test_reload(self):
+        self.survive(lambda it: it.reload(shell(self.SCRIPT, 'nice = 1')))
+
+    def test_pool_is_removed(self):
+        other = 'pool "y" { listen = { "systemd:y" } workers = 1 echo {} }\n'
+        self.survive(lambda it: it.reload(other), config=other + shell(self.SCRIPT))
+
+    def test_shrinking(self):
+        it = self.begin(config=shell(self.SCRIPT, workers=2))
+        connection, worker = self.leave_behind(it)
+        other = worker
+        while other == worker:  # which has waited longer by now, and is the one to go
+            other = self.leave_behind(it)[1]
+        it.reload(shell(self.SCRIPT, workers=1))
+        it.wait_for_log(wording.obituary(worker, served=1))
+        self.let_go(it, 9)
+        self.assertEqual(client.read_all(connection), b'answer\n')
+        it.wait_for_log(f': late pool=x pid={worker}$')
+
+    def test_upgrade(self):
+        self.survive(lambda it: it.upgrade(), 'max_requests = 1')
+
+    def test_descriptors(self):
+        it = self.survive(lambda it: None, 'max_requests = 1')
+        it.check_descriptors()
+
+    def test_there_is_a_bound(self):
+        """The oldest go, and the log says so once."""
+        it = self.begin('max_requests = 1')
+        it.announce('no standard error any more')
+        connections = [self.leave_behind(it)[0] for _ in range(70)]
+        it.wait_for_log(r' warning: pool x: .*no standard error any more: too many')
+        wait_until(lambda: len(processes.descriptors(it.pid)) <= it.descriptors_then + 66,
+                   'not more than the bound')
+        self.let_go(it, 70)
+        answers = [client.read_all(connection) for connection in connections]
+        self.assertIn(answers.count(b'answer\n'), (64, 65, 66), answers)
+        self.assertEqual(len(it.log.find('no standard error')), 1)
+        it.check_descriptors()
+
+    def test_program_that_accepts_by_itself(self):
+        app = ('pool "x" { listen = { "systemd:x" } workers = 1\n'
+               'app { command = { "/bin/sh", "-c", "%s exec sleep 1000" } } }\n')
+        it = self.begin(config=app % "setsid sh -c 'read line < @DIR@/go; echo late' &")
+        worker, = it.workers()
+        it.reload(app % '')
+        it.wait_for_log(wording.obituary(worker))
+        self.let_go(it)
+        it.wait_for_log(f': late pool=x pid={worker}$')
+
+
+class Output(daemon.Case):
+    """What a program that accepts by itself prints: an access log, most of all."""
+
+    @staticmethod
+    def app(script):
+        return ('pool "x" { listen = { "systemd:x" } workers = 1\n'
+                f'app {{ command = {{ "/bin/sh", "-c", "{script}; exec sleep 1000" }} }} }}\n')
+
+    def test_access_log(self):
+        it = self.start(self.app('seq -f \'GET /%g HTTP/1.1\' 5000; echo done'))
+        it.wait_for_log('done')
+        self.assertEqual(len(it.log.find(r'GET /\d+ HTTP')), 5000)
+
+    def test_flood(self):
+        it = self.start(self.app('seq -f line-%g 200000; echo done >&2'))
+        it.announce('left out')
+        line = it.wait_for_log(wording.LEFT_OUT).string
+        self.assertIn('output', line)
+        self.assertNotIn('standard error', line)
 
 
 class Levels(daemon.Case):
