@@ -31,11 +31,18 @@ static void default_dispositions(void)
     sigaction(SIGQUIT, &fallback, NULL);
 }
 
+/* A standard error that stays ours is that of the programs before, too, with the flags that they set:
+ * one that does not block would lose lines. */
+static bool take_errors(const struct launch *launch)
+{
+    return launch->error < 0 ? fcntl(STDERR_FILENO, F_SETFL, 0) == 0
+                             : dup2(launch->error, STDERR_FILENO) >= 0;
+}
+
 static bool take_place(const struct launch *launch)
 {
     return dup2(launch->input, STDIN_FILENO) >= 0 && dup2(launch->output, STDOUT_FILENO) >= 0 &&
-           (launch->error < 0 || dup2(launch->error, STDERR_FILENO) >= 0) &&
-           (launch->directory < 0 || fchdir(launch->directory) == 0);
+           take_errors(launch) && (launch->directory < 0 || fchdir(launch->directory) == 0);
 }
 
 /* A script can't be run by a descriptor that is closed at exec: ENOENT says so (execveat(2)). */

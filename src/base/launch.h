@@ -23,7 +23,8 @@ struct launch {
     char *const *environment;
     int directory;     /* the program's working directory; -1: ours */
     int input, output; /* become descriptors 0 and 1, */
-    int error;         /* and 2; -1: it stays ours. Nothing else is handed on. None is below 3. */
+    int error;         /* and 2; -1: it stays ours, which begins without O_NONBLOCK. Nothing else
+                          is handed on. None is below 3. */
     /* Where the program's process group, which it leads, is written before it runs, by the kernel:
      * so that whoever looks there can end all that it started. The first is the caller's own; the
      * second, or NULL, is where others look. Zero again is the caller's to write. */

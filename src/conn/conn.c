@@ -116,7 +116,7 @@ void conn_ask_counts(struct conn *conn)
 {
     struct tcp_info info;
     socklen_t size = sizeof info;
-    if (conn->counted || conn->peer.sa.sa_family == AF_UNIX ||
+    if (conn->fd < 0 || conn->counted || conn->peer.sa.sa_family == AF_UNIX ||
         getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
         size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans)
         return;

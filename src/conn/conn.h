@@ -18,7 +18,7 @@
 #include <sys/types.h>
 
 struct conn {
-    int fd;
+    int fd;           /* -1: the handler has given it to a program, and closed it */
     bool proxied;     /* a PROXY header told `peer`, and `local`; else the socket knows both */
     struct addr peer; /* who is served */
     uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
@@ -50,7 +50,7 @@ void conn_finish(struct conn *conn);
  * -1 where it doesn't know: TCP alone does. */
 int64_t conn_waited(const struct conn *conn);
 
-/* Asks the kernel what went in and out, where nobody has counted: of TCP alone it knows. */
+/* Asks the kernel what went in and out of a connection that is still ours: of TCP alone it knows. */
 void conn_ask_counts(struct conn *conn);
 
 #endif

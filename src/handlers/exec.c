@@ -3,7 +3,9 @@
  * calls nowait.
  *
  * The worker waits for its program and for nothing else: what the program left running is not
- * waited for. Whatever does not depend on the connection is prepared before there is one.
+ * waited for. The connection is the program's alone: the worker closes its copy at once, so that the
+ * client sees the end when the program closes, whatever that does afterwards. Whatever does not
+ * depend on the connection is prepared before there is one.
  */
 #include "handler.h"
 
@@ -191,6 +193,8 @@ static int exec_serve(struct service *service, struct conn *conn)
         return pid;
     }
     ready.failed = 0;
+    close(conn->fd);
+    conn->fd = -1;
     await_program(service, conn, pid);
     if (exec->errors == ERRORS_LOG)
         program_end_line();
@@ -204,6 +208,7 @@ const struct handler handler_exec = {
                 .refused = refused},
     .runs_programs = true,
     .leads_session = true,
+    .gives_away = true,
     .check = exec_check,
     .start = exec_start,
     .serve = exec_serve,

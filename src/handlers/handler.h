@@ -84,6 +84,7 @@ struct handler {
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
     bool leads_session;   /* its workers run what isn't ours, each in a session of its own: so it
                              can be proven whose process that is */
+    bool gives_away;      /* and theirs alone: the client may see the end before its worker does */
     usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
                              keeps to request_timeout by itself */
     bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */

@@ -3,12 +3,17 @@
 #include "../base/log.h"
 #include "../config/blocks.h"
 #include "../conn/proxied.h"
+#include "../handlers/handler.h"
 
+#include <poll.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct gate {
     const struct pool_config *pool;
+    const struct scoreboard *board;
     struct slot *slot;
     struct seat seat;
     bool seated; /* a seat is held */
@@ -32,14 +37,15 @@ static bool is_configured(const struct pool_config *pool)
     return pool->admitted || pool->proxies || pool->max_per_source || pool->rate_per_source;
 }
 
-struct gate *gate_open(const struct pool_config *pool, struct slot *slot, struct limits *limits,
-                       uint32_t seat)
+struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
+                       struct limits *limits, uint32_t seat)
 {
     static struct gate gate;
     if (!is_configured(pool))
         return NULL;
     gate.pool = pool;
-    gate.slot = slot;
+    gate.board = board;
+    gate.slot = &board->slots[seat];
     if (limits)
         gate.seat = (struct seat){.limits = limits, .claim = &limits->claims[seat]};
     return &gate;
@@ -87,6 +93,54 @@ static struct source source_of(const struct conn *conn)
     return sources_of_user(user.uid);
 }
 
+static bool has_ended(pid_t program)
+{
+    struct pollfd end = {.fd = pidfd_open(program, 0), .events = POLLIN};
+    if (end.fd < 0)
+        return true;
+    bool ended = poll(&end, 1, 0) > 0;
+    close(end.fd);
+    return ended;
+}
+
+/* Whether a worker of our generation that serves our source is about to give its seat back: no program runs there any
+ * more, or none yet. */
+static bool someone_leaves(const struct gate *gate)
+{
+    const struct claim *own = gate->seat.claim, *claim = gate->seat.limits->claims;
+    uint32_t end = scoreboard_end(gate->board);
+    for (const struct slot *slot = gate->board->slots; end > 0; end--, slot++, claim++) {
+        pid_t program = slot->program;
+        bool same = slot->state == SLOT_BUSY && claim->source[0] == own->source[0] &&
+                    claim->source[1] == own->source[1];
+        if (same && claim != own && (program <= 0 || has_ended(program)))
+            return true;
+    }
+    return false;
+}
+
+enum { LEAVE_MSEC = 1000 };
+
+/* Where a program has the connection alone, its client sees the end a moment before the worker has
+ * reaped the program and gives the seat back. Who comes again at once must not be refused for that: so
+ * before a refusal we wait for a millisecond, in which an exiting program becomes a dead one, and for
+ * as long as a worker is about to leave, which nobody but itself can delay. Whoever keeps all its
+ * seats costs us that millisecond, as much as to start a program for it. */
+static bool claim(const struct gate *gate, const struct source *source)
+{
+    uint32_t most = (uint32_t)gate->pool->max_per_source;
+    int tries = handler_of(gate->pool->handler)->gives_away ? LEAVE_MSEC : 0;
+    bool seated = sources_claim(&gate->seat, source, most);
+    for (int i = 0; !seated && i < tries; i++) {
+        poll(NULL, 0, 1);
+        bool leaving = someone_leaves(gate); /* first, or who left between is missed */
+        seated = sources_claim(&gate->seat, source, most);
+        if (!leaving)
+            break;
+    }
+    return seated;
+}
+
 /* First the rate: who is too fast costs no look at the others' slots. */
 static struct refused limit(struct gate *gate, const struct conn *conn)
 {
@@ -99,7 +153,7 @@ static struct refused limit(struct gate *gate, const struct conn *conn)
         return because(REFUSED_RATE, "its source is faster than rate_per_source");
     if (!pool->max_per_source)
         return welcome;
-    gate->seated = sources_claim(&gate->seat, &source, (uint32_t)pool->max_per_source);
+    gate->seated = claim(gate, &source);
     return gate->seated ? welcome
                         : because(REFUSED_MAX_PER_SOURCE, "its source has max_per_source already");
 }

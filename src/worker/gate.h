@@ -21,8 +21,8 @@ struct gate;
 
 /* The gate of a worker, one in a process. NULL where its pool lets everybody in. `limits` is NULL
  * where the pool has none. */
-struct gate *gate_open(const struct pool_config *pool, struct slot *slot, struct limits *limits,
-                       uint32_t seat);
+struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
+                       struct limits *limits, uint32_t seat);
 
 /* Whether a connection just accepted is served; who is its peer may be another then, behind a proxy.
  * One that is refused is counted and told of; the caller closes it. May wait for a PROXY header, for

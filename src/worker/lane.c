@@ -231,7 +231,8 @@ void lane_serve(struct lane *lane, struct conn *conn)
         conn_ask_counts(conn);
     if (lane->gate)
         gate_leave(lane->gate); /* before the client can see the end, and come again */
-    close(conn->fd);
+    if (conn->fd >= 0)
+        close(conn->fd);
     if (told)
         report(lane, conn, error, began);
     leave(lane, conn, began);

@@ -134,7 +134,7 @@ static void map_shared(const struct worker_birth *birth)
     }
     lane.slot = &board->slots[birth->seat];
     lane.bell = (struct bell){.board = board, .seat = birth->seat, .fd = birth->bell};
-    lane.gate = gate_open(birth->pool, lane.slot, limits, birth->seat);
+    lane.gate = gate_open(birth->pool, board, limits, birth->seat);
 }
 
 static void prepare_lane(const struct worker_birth *birth)

@@ -275,6 +275,30 @@ class Seats(Gate):
         it.kill(signal.SIGCONT, busy[0])
         self.end(held)
 
+    def test_who_saw_the_end_may_come_again(self):
+        """A program has the connection alone: its client sees the end before the worker does."""
+        it = self.start(daemon.shell('echo $PPID; read line', 'max_per_source = 1', workers=2))
+        with it.connect('x') as first:
+            worker = int(first.makefile('rb').readline())
+            it.kill(signal.SIGSTOP, worker)
+            first.sendall(b'end\n')
+            self.assertEqual(client.read_all(first), b'')
+        with it.connect('x') as second:
+            other, = set(it.workers()) - {worker}
+            wait_until(lambda: processes.title(other).endswith('busy'), 'it is accepted')
+            it.kill(signal.SIGCONT, worker)
+            self.assertNotEqual(second.makefile('rb').readline(), b'', 'it was refused')
+
+    def test_whose_program_goes_on_is_refused(self):
+        it = self.start(daemon.shell('echo hello; read line', 'max_per_source = 1', workers=2))
+        with it.connect('x') as first:
+            self.assertEqual(client.read_exactly(first, 6), b'hello\n')
+            for _ in range(5):
+                self.assertEqual(client.ask(it.address('x')), b'')
+            first.sendall(b'end\n')
+            client.read_all(first)
+        self.assertEqual(client.ask(it.address('x')), b'hello\n')
+
     def test_workers_that_retire_still_count(self):
         it = self.start(ECHO % (4, 'max_per_source = 1'))
         held = self.hold(it, '127.0.0.1')
