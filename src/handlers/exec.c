@@ -173,6 +173,8 @@ static void start_failed(struct service *service, int error)
     static struct log_rate failures;
     unsigned missed;
     service->pause_msec = pause_msec(++ready.failed);
+    *service->start_error = (uint32_t)error;
+    *service->failed_starts = (uint32_t)ready.failed;
     if (log_rate_ok(&failures, 10 * USEC_SECOND, &missed))
         log_err("pool %s: can't start %s: %s pool=%s program=%s failed=%d missed=%u", service->pool,
                 ready.launch.path, strerror(error), service->pool, ready.launch.path, ready.failed,
@@ -192,6 +194,8 @@ static int exec_serve(struct service *service, struct conn *conn)
         start_failed(service, -pid);
         return pid;
     }
+    if (ready.failed)
+        *service->failed_starts = 0;
     ready.failed = 0;
     close(conn->fd);
     conn->fd = -1;

@@ -303,6 +303,7 @@ static void begin_life(struct worker *worker, usec now)
     worker->left_group = false;
     slot->ready = false;
     slot->program = 0;
+    slot->failed_starts = 0;
     slot->peer.family = 0;
     slot->retiring = 0;
     slot->since = now;

@@ -82,6 +82,9 @@ struct slot {
     alignas(SCOREBOARD_LINE) struct histogram service;
     struct histogram wait;
 
+    _Atomic uint32_t failed_starts; /* of programs that it runs, in a row */
+    _Atomic uint32_t start_error;   /* and why the last one failed: an errno */
+
     /* Text, by a worker that can't start: why. Of one that became a program, by the master: what that
      * says of itself. */
     char reason[SCOREBOARD_REASON];

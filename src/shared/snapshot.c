@@ -6,7 +6,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { LOOKS_MOST = 16 };
+enum {
+    LOOKS_MOST = 16,
+    FAILED_STARTS = 3, /* so many in a row are no accident */
+};
+
+/* How long they count where none is tried: whoever sends the pool nothing because it is degraded would
+ * else never learn that the program is back. */
+#define FAILED_USEC (60 * USEC_SECOND)
 
 static int bounded(uint32_t end, int most)
 {
@@ -205,6 +212,24 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
         pool->starting++;
 }
 
+/* A worker that can't start its program looks idle, and serves nobody. The numbers are its own. */
+static void count_failing(struct snapshot_pool *pool, const struct snapshot_worker *worker,
+                          const struct slot *slot)
+{
+    bool ready = worker->state == SLOT_IDLE || worker->state == SLOT_BUSY;
+    bool current = !worker->retiring && worker->generation >= pool->generation;
+    if (slot->failed_starts < FAILED_STARTS || !ready || !current ||
+        snapshot_span(worker->since, clock_now()) > FAILED_USEC)
+        return;
+    if (pool->failing++ == 0 || worker->since < pool->failing_since)
+        pool->failing_since = worker->since;
+    if (pool->trouble[0])
+        return;
+    char why[SCOREBOARD_REASON];
+    snprintf(why, sizeof why, "its program can't be started: %s", strerror((int)slot->start_error));
+    text_clean(pool->trouble, sizeof pool->trouble, why, sizeof why);
+}
+
 /* What was read of its process. One that wasn't yet had used nothing when it was born. */
 static void add_process(struct snapshot_pool *pool, const struct figures_process *process,
                         usec born, usec now)
@@ -244,6 +269,8 @@ static void add_worker(const struct view *view, const struct figures *figures, i
     pool->slow += snapshot_slow(overview, &worker, &slow);
     if (worker.slot && worker.accepted + worker.slot->errors)
         add_slot(pool, worker.slot, now - overview->started);
+    if (worker.slot)
+        count_failing(pool, &worker, worker.slot);
     if (figures && worker.pid)
         add_process(pool, figures_process(figures, overview, number), worker.born,
                     figures->looked_at);
@@ -260,6 +287,15 @@ static void judge_fullness(struct snapshot_pool *pool)
     pool->state = POOL_FULL;
     if (pool->busy_since > pool->state_since)
         pool->state_since = pool->busy_since;
+}
+
+static void judge_starts(struct snapshot_pool *pool)
+{
+    if (!pool->failing || pool->state == POOL_DRAINED || pool->state == POOL_REMOVED)
+        return;
+    if (pool->state != POOL_DEGRADED && pool->failing_since > pool->state_since)
+        pool->state_since = pool->failing_since;
+    pool->state = POOL_DEGRADED;
 }
 
 static void look(const struct view *view, const struct figures *figures, struct snapshot *snapshot)
@@ -339,6 +375,7 @@ struct snapshot *snapshot_take(const struct view *view, const struct figures *fi
     add_queues(view->overview, figures, snapshot);
     for (int i = 0; i < count; i++) {
         judge_fullness(&snapshot->pools[i]);
+        judge_starts(&snapshot->pools[i]);
         if (figures && figures->shown && snapshot->pools[i].age >= 0)
             note_time(&figures->shown[i], &snapshot->pools[i]);
     }

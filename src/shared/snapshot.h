@@ -52,8 +52,10 @@ struct snapshot_pool {
     int retiring; /* told to finish, or of an earlier generation */
     int waiting;  /* dead ones, to be replaced after a delay */
 
-    int slow;   /* of the busy: their request takes longer than slow_threshold */
-    int queued; /* connections that wait at its listeners; -1: of none it is known */
+    int slow;           /* of the busy: their request takes longer than slow_threshold */
+    int failing;        /* of the ready: they can't start the program that they run, lately */
+    usec failing_since; /* the one that has tried least lately */
+    int queued;         /* connections that wait at its listeners; -1: of none it is known */
 
     uint64_t accepted, served, errors, refused[REFUSALS];
     uint64_t bytes_in, bytes_out; /* where known */

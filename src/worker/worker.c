@@ -150,6 +150,8 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.config = pool->handler_config;
     lane.service.program = &lane.program;
     lane.service.shown = &lane.slot->program;
+    lane.service.failed_starts = &lane.slot->failed_starts;
+    lane.service.start_error = &lane.slot->start_error;
     lane.service.listeners = birth->listeners;
     lane.service.listener_count = birth->listener_count;
     lane.service.mark = &pool->mark;

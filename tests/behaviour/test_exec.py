@@ -7,7 +7,9 @@ import signal
 import socket
 import unittest
 
+import board
 import client
+import control
 import daemon
 import processes
 import wording
@@ -403,6 +405,40 @@ class NotStarting(daemon.Case):
         it.reload(self.CONFIG.replace('workers = 1', 'workers = 1 nice = 1'))
         it.wait_for_workers(1, without=old)
         self.assertEqual(client.ask(it.address('x')), b'hello\n')
+
+    def state(self, it):
+        pool = board.pool(it, 'x')
+        return pool['state'], pool['trouble'] or ''
+
+    def test_pool_is_degraded(self):
+        """It looks idle, and serves nobody: after a few in a row the reports say so."""
+        it = self.make(self.CONFIG + '\ncontrol = "@DIR@/control"\n')
+        path = it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
+        it.launch().ready()
+        it.announce('program')
+        self.assertEqual(client.ask(it.address('x')), b'hello\n')
+        os.unlink(path)
+        for failed in range(1, 5):
+            self.assertEqual(client.ask(it.address('x')), b'')
+            wait_until(lambda: self.state(it)[0] == ('degraded' if failed >= 3 else 'serving'),
+                       f'what {failed} make of it')
+        self.assertIn("its program can't be started: No such file or directory", self.state(it)[1])
+        self.assertRegex(control.ask(it, 'status').out, r'pool x: degraded for .*: its program')
+        it.put('program', '#!/bin/sh\necho hello again\n', mode=0o755)
+        self.assertEqual(client.ask(it.address('x')), b'hello again\n')
+        wait_until(lambda: self.state(it) == ('serving', ''), 'it serves again')
+
+    @daemon.needs_root
+    def test_pool_without_processes_is_degraded(self):
+        it = self.start(shell('echo hello', 'user = "daemon" limits { nproc = 1 }')
+                        + 'control = "@DIR@/control"\n')
+        it.announce('start /bin/sh')
+        for _ in range(3):
+            client.ask(it.address('x'))
+        wait_until(lambda: self.state(it)[0] == 'degraded', 'degraded')
+        self.assertIn('Resource temporarily unavailable', self.state(it)[1])
+        it.kill(signal.SIGUSR1)
+        it.wait_for_log(r'pool x: degraded, ')
 
     @daemon.needs_root
     def test_too_many_processes(self):

@@ -7,6 +7,7 @@
 #include "build-config.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -243,6 +244,40 @@ END_TEST
 
 /* Between a fork and the master's note of the pid, and whatever the child does meanwhile: what the
  * slot has counted is in the sum. */
+static enum pool_state state_of_pool(char trouble[static SCOREBOARD_REASON])
+{
+    struct snapshot *snapshot = snapshot_take(board, NULL);
+    enum pool_state state = snapshot->pools[0].state;
+    snprintf(trouble, SCOREBOARD_REASON, "%.100s", snapshot->pools[0].trouble);
+    free(snapshot);
+    return state;
+}
+
+/* It counts where it was tried lately, often, and by a worker that goes on. */
+START_TEST(programs_that_cant_be_started)
+{
+    char trouble[SCOREBOARD_REASON];
+    struct scoreboard_pool *pool = add_pool("web", POOL_SERVING, 2);
+    struct slot *slot = add_worker(0, 0, SLOT_IDLE);
+    add_worker(1, 0, SLOT_IDLE);
+    slot->since = clock_now();
+    slot->start_error = ENOENT;
+    slot->failed_starts = 2;
+    ck_assert_int_eq(state_of_pool(trouble), POOL_SERVING);
+    slot->failed_starts = 3;
+    ck_assert_int_eq(state_of_pool(trouble), POOL_DEGRADED);
+    ck_assert_str_eq(trouble, "its program can't be started: No such file or directory");
+    slot->retiring = 1;
+    ck_assert_int_eq(state_of_pool(trouble), POOL_SERVING);
+    slot->retiring = 0;
+    pool->state = POOL_DRAINED;
+    ck_assert_int_eq(state_of_pool(trouble), POOL_DRAINED);
+    pool->state = POOL_SERVING;
+    slot->born = slot->since = clock_now() - 61 * USEC_SECOND;
+    ck_assert_int_eq(state_of_pool(trouble), POOL_SERVING);
+}
+END_TEST
+
 START_TEST(counts_while_a_worker_is_born)
 {
     static const enum slot_state states[] = {SLOT_WAITING, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY};
@@ -577,6 +612,7 @@ int main(void)
     tcase_add_test(tcase, a_full_pool);
     tcase_add_test(tcase, colours_change_nothing_else);
     tcase_add_test(tcase, who_is_not_slow);
+    tcase_add_test(tcase, programs_that_cant_be_started);
     tcase_add_test(tcase, counts_while_a_worker_is_born);
     tcase_add_test(tcase, processor_time);
     tcase_add_test(tcase, text_of_deaths);
