@@ -144,11 +144,12 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void print_faults(const struct faults *faults)
+/* `kind` stands before each: a fault has none. */
+static void print_faults(const struct faults *faults, const char *kind)
 {
     char place[FAULT_PLACE];
     for (const struct fault *f = faults->first; f; f = f->next)
-        fprintf(stderr, "%s: %s\n", fault_place(f, place), f->text);
+        fprintf(stderr, "%s: %s%s\n", fault_place(f, place), kind, f->text);
     if (faults->count > FAULTS_MAX)
         fprintf(stderr, "and %u more\n", faults->count - FAULTS_MAX);
 }
@@ -160,6 +161,13 @@ static void log_faults(const struct faults *faults)
         log_err("%s: %s", fault_place(f, place), f->text);
     if (faults->count > FAULTS_MAX)
         log_err("and %u more", faults->count - FAULTS_MAX);
+}
+
+static void log_warnings(const struct faults *warnings)
+{
+    char place[FAULT_PLACE];
+    for (const struct fault *f = warnings->first; f; f = f->next)
+        log_warning("%s: %s", fault_place(f, place), f->text);
 }
 
 /* The state of the program that we replace, or are tried out for. True where there is none. */
@@ -198,7 +206,8 @@ static int test_config(struct session *session)
         return EXIT_START_FAILED;
     }
     bool right = check_config(config, line->config);
-    print_faults(&config->faults);
+    print_faults(&config->faults, "");
+    print_faults(&config->warnings, "warning: ");
     if (right && line->dump)
         config_dump(config, stdout);
     else if (right)
@@ -346,6 +355,7 @@ static int serve(struct session *session)
     }
     log_configure(config->log.ident, config->log.facility, config->log.level);
     log_notice("preforkd %s starts with %s", PREFORKD_VERSION, config->file);
+    log_warnings(&config->warnings);
     return run_master(session, config);
 }
 

@@ -18,6 +18,7 @@ struct config *config_new(void)
     config->refs = refs;
     *refs = 1;
     faults_init(&config->faults, arena);
+    faults_init(&config->warnings, arena);
     return config;
 }
 

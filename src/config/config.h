@@ -113,9 +113,10 @@ struct pool_config {
 };
 
 struct config {
-    struct arena *arena;  /* in which all of it lies, this struct too */
-    unsigned *refs;       /* the master's alone, or each change would cost it a copy of a page */
-    struct faults faults; /* not empty: nothing else in here may be used */
+    struct arena *arena;    /* in which all of it lies, this struct too */
+    unsigned *refs;         /* the master's alone, or each change would cost it a copy of a page */
+    struct faults faults;   /* not empty: nothing else in here may be used */
+    struct faults warnings; /* what is right, and perhaps not what was meant */
 
     const char *file;
     struct origin origin;

@@ -35,6 +35,26 @@ static void fault_host_bits(const struct gathering *gathering, const char *optio
                  option, word, block_print(block, whole), (int)strcspn(word, "/"), word);
 }
 
+/* 10.0.0.0 is the network to xinetd, and may be so to whoever comes from there; here it is a host that
+ * nobody has, and what was to be refused is let in. */
+static void warn_of_network(const struct gathering *gathering, const char *option, const char *word)
+{
+    int bits = 32;
+    size_t length = strlen(word);
+    if (strspn(word, "0123456789.") != length)
+        return;
+    for (; bits > 8 && length > 2 && strncmp(word + length - 2, ".0", 2) == 0; length -= 2)
+        bits -= 8;
+    if (bits == 32)
+        return;
+    if (length == 1 && word[0] == '0')
+        bits = 0;
+    ruling_warn(gathering->ruling, gathering->pool, option,
+                "%s \"%s\" is one address, and no network: did you mean \"%s/%d\"? "
+                "\"%s/32\" says that you did not",
+                option, word, word, bits, word);
+}
+
 static void gather_word(struct gathering *gathering, const char *option, const char *word,
                         enum block_verdict verdict)
 {
@@ -43,6 +63,7 @@ static void gather_word(struct gathering *gathering, const char *option, const c
     case BLOCK_GOOD:
         block->verdict = verdict;
         gathering->count++;
+        warn_of_network(gathering, option, word);
         break;
     case BLOCK_NO_ADDRESS:
         ruling_fault(gathering->ruling, gathering->pool, option,

@@ -28,4 +28,8 @@ struct pool_config *ruling_pool(const struct ruling *ruling, int index);
 void ruling_fault(const struct ruling *ruling, const struct pool_config *pool, const char *option,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* The same for what is no fault, and perhaps not what was meant. */
+void ruling_warn(const struct ruling *ruling, const struct pool_config *pool, const char *option,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
+
 #endif

@@ -168,6 +168,19 @@ static void succeed(struct reload *reload, const struct realm *realm)
     finish(reload);
 }
 
+/* Of a configuration that passed its check. A rehearsal tells them to who asked, alone. */
+static void tell_warnings(struct reload *reload)
+{
+    char place[FAULT_PLACE];
+    for (const struct fault *f = reload->config->warnings.first; f; f = f->next) {
+        fault_place(f, place);
+        if (reload->job.kind != JOB_REHEARSAL)
+            log_warning("%s: %s: %s", job_words[reload->job.kind], place, f->text);
+        scroll_print(&result_of(reload, reload->job.number)->said, "%s: warning: %s\n", place,
+                     f->text);
+    }
+}
+
 static void end_rehearsal(struct reload *reload, struct realm *realm)
 {
     plans_tell(&reload->plans, realm, tell_line, reload);
@@ -258,8 +271,10 @@ bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int st
     if (reload->state != RELOAD_CHECKING || pid != reload->checker)
         return false;
     reload->checker = 0;
-    if (!check_passed(reload->config, realm->config->file, status, reload->late) ||
-        prepare(reload, realm) != 0)
+    bool passed = check_passed(reload->config, realm->config->file, status, reload->late);
+    if (passed)
+        tell_warnings(reload);
+    if (!passed || prepare(reload, realm) != 0)
         refuse(reload, realm);
     else if (reload->job.kind == JOB_REHEARSAL)
         end_rehearsal(reload, realm);

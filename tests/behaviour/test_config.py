@@ -7,6 +7,7 @@ import socket
 import subprocess
 import unittest
 
+import control
 import daemon
 
 POOL = 'pool "p" { listen = { "unix:/tmp/x" } workers = 1 %s }\n'
@@ -308,6 +309,41 @@ pool "program" {
         it = self.make(self.full(), prelude=False)
         result = self.run_preforkd('-t', '-c', it.file)
         self.assertEqual((result.returncode, result.stderr), (0, ''))
+
+    def warnings(self, options):
+        """What -t has to say of a configuration that is right."""
+        it = self.make((POOL % f'echo {{}}\n{options}').replace('unix:/tmp/x', '127.0.0.1:0'))
+        done = self.run_preforkd('-t', '-c', it.file)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [line.removeprefix(it.file) for line in done.stderr.splitlines()]
+
+    def test_address_that_may_be_a_network(self):
+        """xinetd takes 10.0.0.0 for all of the network; here what was to be refused comes in."""
+        for option in ('allow', 'deny', 'proxy_protocol = "on" proxy_from'):
+            for word, meant in (('127.0.0.0', '127.0.0.0/8'), ('192.0.2.0', '192.0.2.0/24'),
+                                ('172.16.0.0', '172.16.0.0/16'), ('0.0.0.0', '0.0.0.0/0')):
+                said = self.warnings(f'{option} = {{ "192.0.2.7", "{word}" }}')
+                self.assertEqual(len(said), 1, said)
+                self.assertRegex(said[0], rf'^:2: warning: pool p: .*"{word}".*"{meant}".*/32')
+        for word in ('127.0.0.0/32', '127.0.0.0/8', '10.0.0.10', '0.0.0.1', '::', '2001:db8::'):
+            self.assertEqual(self.warnings(f'deny = {{ "{word}" }}'), [])
+
+    def test_warnings_of_a_reload(self):
+        """They refuse nothing; who asks for the reload hears them too."""
+        echo = 'pool "p" { listen = { "systemd:p" } workers = 1 echo {} %s }\n' \
+               'control = "@DIR@/control"\n'
+        it = self.start(echo % '')
+        it.announce('is one address')
+        it.write(echo % 'deny = { "10.0.0.0" }')
+        for words in (('reload', '--dry-run'), ('reload',)):
+            answer = control.ask(it, *words)
+            self.assertEqual(answer.status, 0)
+            self.assertIn(f'{it.file}:1: warning: pool p: deny "10.0.0.0" is one address',
+                          answer.out)
+        self.assertEqual(len(it.log.find(' warning: reload: .*is one address')), 1)
+        again = self.start(echo % 'deny = { "10.0.0.0" }')
+        again.announce('is one address')
+        again.wait_for_log(r' warning: .*:1: pool p: deny "10\.0\.0\.0" is one address')
 
     def test_dump_reads_back_to_the_same(self):
         it = self.make(self.full(), prelude=False)

@@ -5,6 +5,7 @@ import http.client
 import os
 import random
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -15,6 +16,7 @@ from daemon import shell
 needs_rsync = unittest.skipUnless(shutil.which('rsync'), 'no rsync here')
 needs_git = unittest.skipUnless(shutil.which('git'), 'no git here')
 SSHD = '/usr/sbin/sshd'
+TCPD = '/usr/sbin/tcpd'
 BUSYBOX = shutil.which('busybox', path='/bin:/usr/bin')
 
 
@@ -64,6 +66,27 @@ class Programs(daemon.Case):
                               **more)
         self.assertEqual(done.returncode, 0, f'{command}: {done.stdout}{done.stderr}')
         return done.stdout
+
+    @daemon.needs_root
+    @unittest.skipUnless(os.path.exists(TCPD), 'no tcpd here')
+    def test_tcpd(self):
+        """It finds the program by its argument 0, and who may by hosts.allow, for which the daemon
+        has a mount name space of its own."""
+        it = self.make('pool "x" { listen = { "systemd:x" } workers = 2 exec { command = {\n'
+                       f'"/bin/bash", "-c", "exec -a @DIR@/in.greet {TCPD}" }} }} }}')
+        it.put('hosts.allow', 'in.greet: 127.0.0.1\n')
+        it.put('hosts.deny', 'ALL: ALL\n')
+        it.put('in.greet', '#!/bin/sh\necho hello\n', mode=0o755)
+        it.program = it.put('inside', (
+            '#!/bin/sh\nexec unshare -m sh -c \'mount --make-rprivate / &&\n'
+            'mount --bind @DIR@/hosts.allow /etc/hosts.allow &&\n'
+            'mount --bind @DIR@/hosts.deny /etc/hosts.deny &&\n'
+            f'exec {daemon.BINARY} "$@"\' sh "$@"\n'), mode=0o755)
+        it.launch().ready()
+        for source, answer in (('127.0.0.1', b'hello\n'), ('127.0.0.2', b'')):
+            with socket.create_connection(it.address('x'), client.PATIENCE,
+                                          (source, 0)) as connection:
+                self.assertEqual(client.read_all(connection), answer)
 
     @needs_rsync
     def test_rsync(self):
