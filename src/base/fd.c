@@ -1,14 +1,73 @@
 #include "fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/close_range.h>
+#include <sys/syscall.h>
 
 void fd_cleanup(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+/* The number that a name of /proc/self/fd is; -1: it is none. */
+static int fd_of_name(const char *name)
+{
+    int fd = 0;
+    for (; *name >= '0' && *name <= '9'; name++)
+        fd = fd * 10 + (*name - '0');
+    return *name || !fd ? -1 : fd;
+}
+
+static int shut_one(int fd, bool at_exec)
+{
+    int result = at_exec ? fcntl(fd, F_SETFD, FD_CLOEXEC) : close(fd);
+    return result == 0 || errno == EBADF || errno == EINTR ? 0 : -errno;
+}
+
+/* One by one, as /proc shows them. Without readdir(3), which takes memory: this may run in a child
+ * that shares ours. */
+static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
+{
+    union {
+        struct dirent64 align;
+        char bytes[1024];
+    } buffer;
+    long size;
+    while ((size = syscall(SYS_getdents64, listing, buffer.bytes, sizeof buffer.bytes)) > 0)
+        for (long at = 0; at < size;) {
+            const struct dirent64 *entry = (const void *)(buffer.bytes + at);
+            int fd = fd_of_name(entry->d_name);
+            bool meant = fd >= 0 && fd != listing && (unsigned)fd >= first && (unsigned)fd <= last;
+            int error = meant ? shut_one(fd, at_exec) : 0;
+            if (error)
+                return error;
+            at += entry->d_reclen;
+        }
+    return size < 0 ? -errno : 0;
+}
+
+/* A container's filter of system calls may not know close_range(2). Whoever ignored that would hand
+ * a stranger's program what it must not have. */
+static int shut(unsigned first, unsigned last, bool at_exec)
+{
+    if (close_range(first, last, at_exec ? CLOSE_RANGE_CLOEXEC : 0) == 0)
+        return 0;
+    int listing = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (listing < 0)
+        return -errno;
+    int error = shut_listed(listing, first, last, at_exec);
+    close(listing);
+    return error;
+}
+
+int fd_shut_at_exec(int first)
+{
+    return shut((unsigned)first, UINT_MAX, true);
 }
 
 /* The smallest on the list that is not below `from`; INT_MAX where there is none. */
@@ -21,16 +80,17 @@ static int next_kept(const int *fds, int count, int from)
     return next;
 }
 
-void fd_keep_only(const int *fds, int count)
+int fd_keep_only(const int *fds, int count)
 {
     int from = STDERR_FILENO + 1;
     int kept;
     while ((kept = next_kept(fds, count, from)) != INT_MAX) {
-        if (kept > from)
-            close_range((unsigned)from, (unsigned)kept - 1, 0);
+        int error = kept > from ? shut((unsigned)from, (unsigned)kept - 1, false) : 0;
+        if (error)
+            return error;
         from = kept + 1;
     }
-    close_range((unsigned)from, UINT_MAX, 0);
+    return shut((unsigned)from, UINT_MAX, false);
 }
 
 int fd_write(int fd, const void *data, size_t size)

@@ -17,8 +17,12 @@ void fd_cleanup(int *fd);
 
 /* Closes every descriptor from 3 on but those on the list. It neither sorts nor copies
  * that, which would cost each worker pages of its own. Negative ones on the
- * list are let pass. */
-void fd_keep_only(const int *fds, int count);
+ * list are let pass. 0 or -errno: then some may still be open. */
+int fd_keep_only(const int *fds, int count);
+
+/* Every descriptor from `first` on closes as a program is executed; no memory is taken for it. 0 or
+ * -errno: then nothing may be executed. */
+int fd_shut_at_exec(int first);
 
 /* Writes all of it. 0 or -errno. */
 int fd_write(int fd, const void *data, size_t size);

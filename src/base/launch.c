@@ -1,8 +1,9 @@
 #include "launch.h"
 
+#include "fd.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -71,7 +72,9 @@ static int child_main(void *argument)
         birth->error = errno;
         _exit(127);
     }
-    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+    birth->error = -fd_shut_at_exec(STDERR_FILENO + 1);
+    if (birth->error)
+        _exit(127);
     default_dispositions();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

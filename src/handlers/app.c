@@ -7,13 +7,13 @@
  */
 #include "handler.h"
 
+#include "../base/fd.h"
 #include "../shared/listener.h"
 #include "app_env.h"
 #include "program.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,8 +145,7 @@ static int place_descriptors(const struct service *service)
         return error;
     if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         return -errno;
-    close_range((unsigned)(APP_FIRST_FD + service->listener_count), ~0U, CLOSE_RANGE_CLOEXEC);
-    return 0;
+    return fd_shut_at_exec(APP_FIRST_FD + service->listener_count);
 }
 
 static void app_become(struct service *service, char *why, size_t size)

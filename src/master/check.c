@@ -100,8 +100,9 @@ static int isolate(const struct config *config, const struct pool_config *pool, 
     log_enter_child(/* cut_off: */ pool->chroot != NULL);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
-    fd_keep_only(log_fds, log_descriptors(log_fds));
-    int error = arena_own(config->arena, 0);
+    int error = fd_keep_only(log_fds, log_descriptors(log_fds));
+    if (error == 0)
+        error = arena_own(config->arena, 0);
     leave_shared_memory(report);
     return error;
 }
@@ -323,11 +324,14 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     int kept[2];
     check_become_child(parent);
     log_enter_child(/* cut_off: */ false);
-    fd_keep_only(kept, log_descriptors(kept));
+    int error = fd_keep_only(kept, log_descriptors(kept));
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);
-    config_load(config, file, handler_sections);
+    if (error)
+        faults_add(&config->faults, file, 0, "can't be checked: %s", strerror(-error));
+    else
+        config_load(config, file, handler_sections);
     if (config->faults.count == 0)
         for (int i = 0; i < config->pool_count; i++)
             probe(config, config->pools[i], &config->faults);

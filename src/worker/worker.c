@@ -83,6 +83,12 @@ static void take_signals(void)
     sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
+static _Noreturn void give_up(const char *why)
+{
+    snprintf(lane.slot->reason, sizeof lane.slot->reason, "%s", why);
+    _exit(WORKER_CANT_START);
+}
+
 static void keep_descriptors(struct worker_birth *birth)
 {
     int *others = birth->listeners + birth->listener_count;
@@ -91,7 +97,8 @@ static void keep_descriptors(struct worker_birth *birth)
     others[count++] = model.wake_fd;
     others[count++] = birth->boards_fd;
     dup2(birth->error_fd, STDERR_FILENO);
-    fd_keep_only(birth->listeners, birth->listener_count + count);
+    if (fd_keep_only(birth->listeners, birth->listener_count + count) != 0)
+        give_up("can't close the descriptors of others");
 }
 
 /* After the user is dropped, which would clear it; a master that died before it sends no signal,
@@ -169,12 +176,6 @@ static void prepare_lane(const struct worker_birth *birth)
     lane.service.number = birth->number;
     lane.service.notify = birth->notify;
     lane.service.watchdog = birth->watchdog;
-}
-
-static _Noreturn void give_up(const char *why)
-{
-    snprintf(lane.slot->reason, sizeof lane.slot->reason, "%s", why);
-    _exit(WORKER_CANT_START);
 }
 
 /* Who speaks with strangers about all pools can write of none but its own. */

@@ -296,11 +296,11 @@ class Daemon:
         return self
 
     def with_failing_calls(self):
-        """Under failing_calls.c: FORK, ACCEPT, IPV6 and SEND in its directory make these fail as
-        long as they are there, CLOCK says by how many seconds the clocks are ahead. Returns
+        """Under failing_calls.c: FORK, ACCEPT, CLOSE_RANGE, IPV6 and SEND in its directory make
+        these fail as long as they are there, CLOCK says by how many seconds the clocks are ahead. Returns
         itself."""
-        for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_IPV6', 'FAILING_SEND',
-                     'LEAPING_CLOCK'):
+        for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_CLOSE_RANGE', 'FAILING_IPV6',
+                     'FAILING_SEND', 'LEAPING_CLOCK'):
             self.environment[name] = self.path(name.partition('_')[2])
         library = os.path.join(os.path.dirname(BINARY), '../tests/behaviour/libfailing_calls.so')
         self.environment |= {'LD_PRELOAD': library, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}

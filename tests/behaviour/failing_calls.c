@@ -1,6 +1,6 @@
 /*
  * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
- * there, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
+ * there, close_range() with EPERM while $FAILING_CLOSE_RANGE is, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
  * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and the
  * clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK.
  */
@@ -29,6 +29,14 @@ pid_t fork(void)
     if (!fails("FAILING_FORK"))
         return real();
     errno = EAGAIN;
+    return -1;
+}
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+    if (!fails("FAILING_CLOSE_RANGE"))
+        return (int)syscall(SYS_close_range, first, last, flags);
+    errno = EPERM;
     return -1;
 }
 

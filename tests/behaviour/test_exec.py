@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import unittest
@@ -56,6 +57,35 @@ class Program(daemon.Case):
         self.assertEqual(held['0'], held['1'])
         self.assertTrue(held['0'].startswith('socket:'), text)
         self.assertTrue(held['2'].startswith('pipe:'), text)
+
+    def test_descriptors_are_three_without_close_range(self):
+        """As in a container whose filter of system calls doesn't know it; with one descriptor more
+        from who started the daemon."""
+        it = self.make(shell('ls /proc/$$/fd; true')).with_failing_calls()
+        it.program = it.put('preforkd', f'#!/bin/sh\nexec 9</dev/null\nexec {daemon.BINARY} "$@"\n',
+                            mode=0o755)
+        it.put('CLOSE_RANGE', '')
+        it.launch().ready()
+        self.assertEqual(client.ask(it.address('x')).split(), [b'0', b'1', b'2'])
+
+    @daemon.needs_root
+    def test_nothing_is_run_where_descriptors_can_not_be_closed(self):
+        """Neither by close_range() nor one by one, since this root directory has no /proc."""
+        busybox = next((path for path in ('/bin/busybox', '/usr/bin/busybox')
+                        if os.path.exists(path)), None)
+        if not busybox:
+            self.skipTest('no busybox here')
+        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1 chroot = "@DIR@/jail"\n'
+                       'exec { command = { "/busybox", "echo", "it runs" } } }').with_failing_calls()
+        os.makedirs(it.path('jail'))
+        shutil.copy(busybox, it.path('jail/busybox'))
+        # The daemon's own root is the file's: seen by the worker as /CLOSE_RANGE of the jail alone.
+        it.environment['FAILING_CLOSE_RANGE'] = '/jail-alone'
+        it.put('jail/jail-alone', '')
+        it.launch().ready()
+        it.announce(r"err: pool x: can't start /busybox")
+        self.assertEqual(client.ask(it.address('x')), b'')
+        it.wait_for_log(r"pool x: can't start /busybox: No such file or directory")
 
     def test_signals_are_as_new(self):
         shown = self.answer('cat /proc/self/status')
