@@ -60,8 +60,10 @@ static void print_usage(FILE *out)
 
 static void print_version(void)
 {
-    printf("preforkd %s\n%csystemd %cjansson %cmicrohttpd\nhandlers:", PREFORKD_VERSION,
-           HAVE_SYSTEMD ? '+' : '-', HAVE_JANSSON ? '+' : '-', HAVE_MICROHTTPD ? '+' : '-');
+    static const char sign[] = {'-', '+'};
+    printf("preforkd %s\n%csystemd %cjansson %cmicrohttpd %ccapng %cseccomp\nhandlers:",
+           PREFORKD_VERSION, sign[HAVE_SYSTEMD], sign[HAVE_JANSSON], sign[HAVE_MICROHTTPD],
+           sign[HAVE_CAPNG], sign[HAVE_SECCOMP]);
     for (int i = 0; handler_sections[i]; i++)
         printf(" %s", handler_sections[i]->name);
     printf("\n");

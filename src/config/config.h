@@ -89,6 +89,7 @@ struct pool_config {
     const char *chroot, *directory;
     int umask, nice;
     struct words environment; /* NAME=VALUE */
+    bool no_new_privs;        /* what it executes gains nothing by set-user-ID files */
     struct limits_config limits;
     struct origin limits_origin; /* without lines where the file has no limits section */
 

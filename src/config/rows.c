@@ -93,6 +93,7 @@ const struct option_row pool_rows[] = {
     POOL(umask, OPTION_MODE, RANGE(0, 0777), .fallback = "022"),
     POOL(nice, OPTION_NUMBER, RANGE(-20, 19), .fallback = "0"),
     POOL(environment, OPTION_WORDS, RANGE(0, 1024)),
+    POOL(no_new_privs, OPTION_BOOL, .fallback = "true"),
     OPTION_END,
 };
 

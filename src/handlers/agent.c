@@ -78,6 +78,7 @@ static int agent_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_agent = {
     .section = {.name = "agent", .rows = no_rows},
+    .calls = CALLS_REPORT,
     .reads_board = true,
     .serve = agent_serve,
 };

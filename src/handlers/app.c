@@ -73,6 +73,8 @@ static const char *const refused[] = {"allow",           "deny",
                                       "log_connections", "max_spare",
                                       "slow_threshold",  NULL};
 
+static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
+
 static void app_check(const char *pool, const void *config, const struct origin *origin,
                       struct faults *faults)
 {
@@ -166,7 +168,11 @@ static void app_become(struct service *service, char *why, size_t size)
 }
 
 const struct handler handler_app = {
-    .section = {.name = "app", .rows = rows, .size = sizeof(struct app_config), .refused = refused},
+    .section = {.name = "app",
+                .rows = rows,
+                .size = sizeof(struct app_config),
+                .refused = refused,
+                .defaults = defaults},
     .runs_programs = true,
     .leads_session = true,
     .check = app_check,

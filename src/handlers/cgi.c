@@ -52,7 +52,8 @@ static const struct option_row rows[] = {
     OPTION_END,
 };
 
-static const struct option_default defaults[] = {{"request_timeout", "60"}, {NULL, NULL}};
+static const struct option_default defaults[] = {
+    {"request_timeout", "60"}, {"no_new_privs", "false"}, {NULL, NULL}};
 
 /* What the worker keeps by itself, it has from its birth. */
 static const char *const kept[] = {"request_timeout", NULL};

@@ -65,6 +65,8 @@ static struct {
 
 static const char *const refused[] = {"idle_timeout", NULL};
 
+static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
+
 static void exec_check(const char *pool, const void *config, const struct origin *origin,
                        struct faults *faults)
 {
@@ -209,7 +211,8 @@ const struct handler handler_exec = {
     .section = {.name = "exec",
                 .rows = rows,
                 .size = sizeof(struct exec_config),
-                .refused = refused},
+                .refused = refused,
+                .defaults = defaults},
     .runs_programs = true,
     .leads_session = true,
     .gives_away = true,

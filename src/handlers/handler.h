@@ -72,6 +72,13 @@ struct terms {
     int roll_at_once; /* how many are replaced together; 0: all */
 };
 
+/* Which system calls its workers make once they have a connection; worker/filter_build.c has the
+ * lists. */
+enum handler_calls {
+    CALLS_ANY,    /* what it runs is somebody else's: nobody knows */
+    CALLS_SERVE,  /* to serve, from and into memory that is there */
+    CALLS_REPORT, /* to look at processes and queues besides */
+};
 /* What ran for the present connection has ended, and was not waited for yet: from here on its group's
  * number may be another's. */
 static inline void service_end_program(struct service *service)
@@ -83,6 +90,7 @@ static inline void service_end_program(struct service *service)
 struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
+    enum handler_calls calls;
     bool counts_requests; /* tells of each how long it took; else it is the connection's time */
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
     bool leads_session;   /* its workers run what isn't ours, each in a session of its own: so it

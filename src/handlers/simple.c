@@ -31,6 +31,7 @@ static int echo_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_echo = {
     .section = {.name = "echo", .rows = no_rows},
+    .calls = CALLS_SERVE,
     .serve = echo_serve,
 };
 
@@ -47,6 +48,7 @@ static int discard_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_discard = {
     .section = {.name = "discard", .rows = no_rows},
+    .calls = CALLS_SERVE,
     .serve = discard_serve,
 };
 
@@ -67,6 +69,7 @@ static int daytime_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_daytime = {
     .section = {.name = "daytime", .rows = no_rows},
+    .calls = CALLS_SERVE,
     .serve = daytime_serve,
 };
 
@@ -84,6 +87,7 @@ static int time_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_time = {
     .section = {.name = "time", .rows = no_rows},
+    .calls = CALLS_SERVE,
     .serve = time_serve,
 };
 
@@ -116,5 +120,6 @@ static int chargen_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_chargen = {
     .section = {.name = "chargen", .rows = no_rows},
+    .calls = CALLS_SERVE,
     .serve = chargen_serve,
 };

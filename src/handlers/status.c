@@ -284,6 +284,7 @@ static int status_serve(struct service *service, struct conn *conn)
 
 const struct handler handler_status = {
     .section = {.name = "status", .rows = no_rows, .defaults = defaults, .kept = kept},
+    .calls = CALLS_REPORT,
     .reads_board = true,
     .patience = 5 * USEC_SECOND,
     .load = status_load,

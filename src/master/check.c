@@ -142,7 +142,7 @@ static int enter(const struct pool_config *pool, struct sandbox_refusal *refusal
 {
     const struct handler *handler = handler_of(pool->handler);
     int error = handler->load ? handler->load(refusal->why, sizeof refusal->why) : 0;
-    return error ? error : sandbox_enter(pool, refusal);
+    return error ? error : sandbox_enter(pool, handler->calls, refusal);
 }
 
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
@@ -164,6 +164,9 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
                    pool->name, refusal.why);
     else
         look(pool, report, &faults);
+    if (!error && sandbox_close(pool, handler_of(pool->handler)->calls, &refusal) != 0)
+        faults_add(&faults, pool->origin.file, line_of_refusal(pool, refusal.option), "pool %s: %s",
+                   pool->name, refusal.why);
     write_report(report, &faults);
     _exit(STATUS_GOOD);
 }
@@ -328,6 +331,7 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
     proc_title(title);
+    sandbox_prepare();
     if (error)
         faults_add(&config->faults, file, 0, "can't be checked: %s", strerror(-error));
     else

@@ -92,11 +92,16 @@ static int accept_failed(const struct process_model *model, int listener, int er
 static int serve_one(const struct process_model *model, int listener)
 {
     static int in_a_row;
+    static bool begun;
     struct conn conn;
     conn.peer.len = sizeof conn.peer - offsetof(struct addr, sa);
     conn.fd = accept4(listener, &conn.peer.sa, &conn.peer.len, SOCK_CLOEXEC);
     if (conn.fd < 0)
         return accept_failed(model, listener, errno, &in_a_row);
+    int status = begun ? 0 : model->first();
+    if (status)
+        return status;
+    begun = true;
     in_a_row = 0;
     conn.in = conn.out = 0;
     conn.proxied = false;

@@ -17,6 +17,9 @@ struct process_model {
     struct lane *lane;
     const int *listeners;
     int count;
+    /* With the first connection in hand, of which no byte was looked at yet. 0; or the worker's exit
+     * status, with its reason in the slot. */
+    int (*first)(void);
     int wake_fd; /* readable once the lane is to stop; -1: it blocks in accept() */
 };
 

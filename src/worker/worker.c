@@ -62,6 +62,7 @@ void worker_prepare(void)
     sigemptyset(&blocked);
     for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
         sigaddset(&blocked, others[i]);
+    sandbox_prepare();
 }
 
 /* What programs get from us: they start with the dispositions that we leave (see launch.h). */
@@ -205,6 +206,18 @@ static void prepare_handler(const struct worker_birth *birth)
     take_signals(); /* whatever it did to them */
 }
 
+/* Not at its birth: to load the list takes longer than the fork, and who has taken no connection has
+ * read nothing that could turn it against us. */
+static int close_sandbox(void)
+{
+    struct sandbox_refusal refusal;
+    if (sandbox_close(lane.pool, lane.handler->calls, &refusal) == 0)
+        return 0;
+    snprintf(lane.slot->reason, sizeof lane.slot->reason, "%.*s", SCOREBOARD_REASON - 1,
+             refusal.why);
+    return WORKER_CANT_START;
+}
+
 static void say_ready(void)
 {
     lane.slot->since = clock_now();
@@ -237,6 +250,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
         .lane = &lane,
         .listeners = birth->listeners,
         .count = birth->listener_count,
+        .first = close_sandbox,
         .wake_fd = birth->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
     };
     lane.handler = handler_of(birth->pool->handler);
@@ -251,7 +265,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
     prepare_lane(birth);
     if (lane.handler->load && lane.handler->load(refusal.why, sizeof refusal.why) != 0)
         give_up(refusal.why);
-    if (sandbox_enter(birth->pool, &refusal) != 0)
+    if (sandbox_enter(birth->pool, lane.handler->calls, &refusal) != 0)
         give_up(refusal.why);
     if (lane.handler->become)
         become_program(birth);

@@ -29,6 +29,8 @@ CONTROL_BINARY = os.path.abspath(
     os.environ.get('PREFORKCTL', os.path.join(os.path.dirname(BINARY), 'preforkctl')))
 ROOT = os.geteuid() == 0
 USER, GROUP = 'nobody', 'nogroup'
+# What a preload calls is on no list of system calls: an option for handlers of ours under one.
+UNLISTED = 'no_new_privs = false'
 
 needs_root = unittest.skipUnless(ROOT, 'only root may do this')
 
@@ -297,8 +299,8 @@ class Daemon:
 
     def with_failing_calls(self):
         """Under failing_calls.c: FORK, ACCEPT, CLOSE_RANGE, IPV6 and SEND in its directory make
-        these fail as long as they are there, CLOCK says by how many seconds the clocks are ahead. Returns
-        itself."""
+        these fail as long as they are there, CLOCK says by how many seconds the clocks are ahead.
+        Its pools are to be UNLISTED. Returns itself."""
         for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_CLOSE_RANGE', 'FAILING_IPV6',
                      'FAILING_SEND', 'LEAPING_CLOCK'):
             self.environment[name] = self.path(name.partition('_')[2])

@@ -62,8 +62,8 @@ class Program(daemon.Case):
         """As in a container whose filter of system calls doesn't know it; with one descriptor more
         from who started the daemon."""
         it = self.make(shell('ls /proc/$$/fd; true')).with_failing_calls()
-        it.program = it.put('preforkd', f'#!/bin/sh\nexec 9</dev/null\nexec {daemon.BINARY} "$@"\n',
-                            mode=0o755)
+        it.program = it.put('preforkd', '#!/bin/sh\nexec 9</dev/null\n'
+                            f'exec {daemon.BINARY} "$@"\n', mode=0o755)
         it.put('CLOSE_RANGE', '')
         it.launch().ready()
         self.assertEqual(client.ask(it.address('x')).split(), [b'0', b'1', b'2'])
@@ -76,10 +76,11 @@ class Program(daemon.Case):
         if not busybox:
             self.skipTest('no busybox here')
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 1 chroot = "@DIR@/jail"\n'
-                       'exec { command = { "/busybox", "echo", "it runs" } } }').with_failing_calls()
+                       'exec { command = { "/busybox", "echo", "it runs" } } }')
+        it.with_failing_calls()
         os.makedirs(it.path('jail'))
         shutil.copy(busybox, it.path('jail/busybox'))
-        # The daemon's own root is the file's: seen by the worker as /CLOSE_RANGE of the jail alone.
+        # Seen by who is in the jail alone: its worker, and its program.
         it.environment['FAILING_CLOSE_RANGE'] = '/jail-alone'
         it.put('jail/jail-alone', '')
         it.launch().ready()

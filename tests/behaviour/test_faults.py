@@ -12,6 +12,7 @@ import control
 import daemon
 import processes
 import wording
+from daemon import UNLISTED
 from processes import wait_until
 
 ECHO = 'pool "echo" { listen = { "systemd:echo" } %s\necho {} }\n'
@@ -36,7 +37,7 @@ class Clock(daemon.Case):
 
     def test_who_was_in_time_before_it_gets_time(self):
         for seconds in range(3600, 20 * 3600, 3600):
-            it = self.begin(ECHO % 'workers = 2 request_timeout = 60')
+            it = self.begin(ECHO % f'workers = 2 request_timeout = 60 {UNLISTED}')
             it.announce(LATE)
             workers = it.workers()
             held, late = it.occupy('echo', 2)
@@ -56,7 +57,7 @@ class Clock(daemon.Case):
         late.close()
 
     def test_idle_workers_stay(self):
-        it = self.begin(ECHO % 'workers = 3 request_timeout = 1 ready_timeout = 1')
+        it = self.begin(ECHO % f'workers = 3 request_timeout = 1 ready_timeout = 1 {UNLISTED}')
         workers = it.workers()
         for seconds in (10, 3600, 1000000):
             self.leap(it, seconds)
@@ -64,7 +65,7 @@ class Clock(daemon.Case):
         self.assertEqual(it.workers(), workers)
 
     def test_a_full_pool_is_told_once_a_minute(self):
-        it = self.begin(ECHO % 'max_workers = 2')
+        it = self.begin(ECHO % f'max_workers = 2 {UNLISTED}')
         it.announce(FULL)
         held = it.occupy('echo', 2)
         it.wait_for_log(FULL)

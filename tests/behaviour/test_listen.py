@@ -84,13 +84,13 @@ class Tcp(daemon.Case):
 
     def test_wildcard_without_ipv6_is_ipv4(self):
         """A kernel that has no IPv6 listens all the same, and a reload knows the socket again."""
-        it = self.make(pool('"*:0"')).with_failing_calls()
+        it = self.make(pool('"*:0"', daemon.UNLISTED)).with_failing_calls()
         it.put('IPV6', '')
         it.launch().ready()
         (table, port), = before = listening_ports(it.pid)
         self.assertEqual(table, 'tcp')
         self.assertEqual(client.ask(('127.0.0.1', port), b'x'), b'x')
-        it.reload(pool('"*:0"', workers=3))
+        it.reload(pool('"*:0"', daemon.UNLISTED, workers=3))
         self.assertEqual(listening_ports(it.pid), before)
         self.assertEqual(client.ask(('127.0.0.1', port), b'x'), b'x')
 

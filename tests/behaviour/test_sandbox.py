@@ -5,6 +5,9 @@ import os
 import pwd
 import re
 import resource
+import shutil
+import socket
+import subprocess
 
 import client
 import daemon
@@ -95,6 +98,139 @@ class Becoming(daemon.Case):
         worker, = it.workers()
         self.assertEqual(os.readlink(f'/proc/{worker}/root'), it.path('jail'))
         self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
+
+
+SETS = ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')
+
+
+def privileges(text):
+    """Of /proc/PID/status: its masks and flags, as numbers."""
+    return {name: int(value, 16) for name, value in
+            re.findall(r'(?m)^(Cap\w+|NoNewPrivs|Seccomp):\t(\w+)$', text)}
+
+
+def privileges_of(pid):
+    with open(f'/proc/{pid}/status', encoding='utf-8') as file:
+        return privileges(file.read())
+
+
+def has(feature):
+    shown = subprocess.run([daemon.BINARY, '-V'], check=True, capture_output=True, text=True).stdout
+    return '+' + feature in shown.split()
+
+
+class Privileges(daemon.Case):
+    def worker(self, handler, options=''):
+        """What the worker has that served one connection, and what we have."""
+        it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 {options}\n'
+                       f'{handler} }}\n', environment={'ASAN_OPTIONS': 'detect_leaks=0'})
+        shutil.copy(os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so'),
+                    it.path('m.so'))
+        it.launch().ready()
+        worker, = it.workers()
+        with it.connect('x') as connection:
+            connection.sendall(b'GET /healthz HTTP/1.0\r\n\r\n')
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)  # its end, of discard
+        self.assertEqual(it.workers(), [worker])
+        found = privileges_of(worker)
+        if os.geteuid() == 0 and 'root' not in options:
+            self.assertEqual([found[name] for name in SETS], [0] * 4, handler)
+        return found, privileges_of(os.getpid())
+
+    def test_handlers_of_ours(self):
+        for handler in ('echo', 'discard', 'daytime', 'time', 'chargen', 'agent', 'status'):
+            if handler == 'status' and not has('microhttpd'):
+                continue
+            found, _ = self.worker(handler + ' {}')
+            self.assertEqual(found['NoNewPrivs'], 1, handler)
+            self.assertEqual(found['Seccomp'], 2 if has('seccomp') else 0, handler)
+
+    def test_without_the_list(self):
+        """Whoever may gain rights can't have one, nor lose the bounding set."""
+        found, ours = self.worker('echo {}', daemon.UNLISTED)
+        self.assertEqual((found['NoNewPrivs'], found['Seccomp']), (0, ours['Seccomp']))
+        self.assertEqual(found['CapBnd'], ours['CapBnd'])
+
+    @daemon.needs_root
+    def test_module(self):
+        found, ours = self.worker('module { path = "@DIR@/m.so" }')
+        self.assertEqual((found['NoNewPrivs'], found['Seccomp']), (1, ours['Seccomp']))
+        self.assertEqual(found['CapBnd'], 0 if has('capng') else ours['CapBnd'])
+
+    @daemon.needs_root
+    def test_programs(self):
+        for options, flag in (('', 0), ('no_new_privs = true', 1)):
+            it = self.start(shell('cat /proc/self/status', options))
+            found = privileges(client.ask(it.address('x')).decode())
+            ours = privileges_of(os.getpid())
+            self.assertEqual([found[name] for name in SETS], [0] * 4)
+            self.assertEqual((found['NoNewPrivs'], found['Seccomp']), (flag, ours['Seccomp']))
+            self.assertEqual(found['CapBnd'], 0 if flag and has('capng') else ours['CapBnd'])
+
+    @daemon.needs_root
+    def test_root_keeps_what_root_has(self):
+        found, ours = self.worker('module { path = "@DIR@/m.so" }', 'user = "root"')
+        self.assertEqual(found['NoNewPrivs'], 1)
+        for name in ('CapPrm', 'CapEff', 'CapBnd'):
+            self.assertEqual(found[name], ours[name])
+
+    @daemon.needs_root
+    def test_a_set_user_id_program(self):
+        """Gives root to a program of exec, and nothing to a module, nor where no_new_privs is."""
+        nobody = str(pwd.getpwnam(daemon.USER).pw_uid)
+        deeds = '"serve=regain", "program=@DIR@/id -u"'
+        for options, section, answer in (
+                ('', 'exec { command = { "@DIR@/id", "-u" } }', '0'),
+                ('no_new_privs = true', 'exec { command = { "@DIR@/id", "-u" } }', nobody),
+                ('', f'module {{ path = "@DIR@/m.so" args = {{ {deeds} }} }}', nobody)):
+            it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 {options}\n'
+                           f'{section} }}\n', environment={'ASAN_OPTIONS': 'detect_leaks=0'})
+            if os.statvfs(it.directory).f_flag & os.ST_NOSUID:
+                self.skipTest('set-user-ID programs have no effect here')
+            shutil.copy(os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so'),
+                        it.path('m.so'))
+            shutil.copy('/usr/bin/id', it.path('id'))
+            os.chmod(it.path('id'), 0o4755)
+            it.launch().ready()
+            self.assertEqual(client.ask(it.address('x')).decode().strip(), answer, section)
+
+    @daemon.needs_root
+    def test_what_the_daemon_was_started_with(self):
+        """Not by root, but with a capability that its children would inherit."""
+        it = self.make(shell('cat /proc/self/status'))
+        os.chmod(it.directory, 0o777)
+        it.program = it.put('preforkd', '#!/bin/sh\nchmod 666 "$NOTIFY_SOCKET"\n'
+                            'exec setpriv --reuid=nobody --regid=nogroup --clear-groups '
+                            '--inh-caps=+net_bind_service '
+                            f'--ambient-caps=+net_bind_service {daemon.BINARY} "$@"\n', mode=0o755)
+        it.launch().ready()
+        self.assertNotEqual(privileges_of(it.pid)['CapAmb'], 0)
+        found = privileges(client.ask(it.address('x')).decode())
+        self.assertEqual([found[name] for name in SETS], [0] * 4)
+
+    def test_a_reload_replaces_the_workers(self):
+        config = 'pool "x" { listen = { "systemd:x" } workers = 1 %s\necho {} }\n'
+        it = self.start(config % '')
+        before, = it.workers()
+        it.reload(config % 'no_new_privs = true')
+        self.assertEqual(it.workers(), [before])
+        it.reload(config % 'no_new_privs = false')
+        after, = it.wait_for_workers(1)
+        self.assertNotEqual(after, before)
+        self.assertEqual(privileges_of(after)['NoNewPrivs'], 0)
+
+    def test_a_call_that_is_not_on_the_list(self):
+        """A preload's accept4() asks for a file: the worker is killed, and the log says by what."""
+        if not has('seccomp'):
+            self.skipTest('built without lists')
+        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\necho {} }\n')
+        it.with_failing_calls().launch().ready()
+        it.announce(r'killed by signal 31|back-off|respawned in')
+        with it.connect('x') as connection:
+            connection.sendall(b'x')
+            line = it.wait_for_log(r'pool x: worker \d+ killed by signal 31').string
+        self.assertIn('signal=SYS', line)
 
 
 if __name__ == '__main__':

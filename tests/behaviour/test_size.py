@@ -351,7 +351,7 @@ class Faults(daemon.Case):
         return self.make(config).with_failing_calls().launch().ready()
 
     def test_fork_fails_while_it_grows(self):
-        it = self.begin(ECHO % 'min_workers = 2 max_workers = 32')
+        it = self.begin(ECHO % f'min_workers = 2 max_workers = 32 {daemon.UNLISTED}')
         it.announce("can't fork a worker")
         it.put('FORK', '')
         held = hold(it, 12)
@@ -366,7 +366,7 @@ class Faults(daemon.Case):
         close(held)
 
     def test_fork_fails_while_nobody_is_there(self):
-        it = self.begin(ECHO % 'min_workers = 0 max_workers = 32')
+        it = self.begin(ECHO % f'min_workers = 0 max_workers = 32 {daemon.UNLISTED}')
         it.announce("can't fork a worker")
         it.put('FORK', '')
         held = hold(it, 2)
@@ -381,7 +381,7 @@ class Faults(daemon.Case):
 
     def test_accept_fails_for_a_while(self):
         """It doesn't spin, nor does the pool grow for that: it isn't seats that are wanting."""
-        it = self.begin(ECHO % 'min_workers = 2 max_workers = 32')
+        it = self.begin(ECHO % f'min_workers = 2 max_workers = 32 {daemon.UNLISTED}')
         it.announce("can't accept connections for now: Too many open files")
         it.put('ACCEPT', '')
         held = hold(it, 3)
