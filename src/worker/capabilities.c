@@ -90,10 +90,11 @@ static bool has_any(void)
     return false;
 }
 
-/* The ambient set follows: the kernel keeps it within the permitted and the inheritable one. */
+/* The ambient set follows: the kernel keeps it within the permitted and the inheritable one. Whoever
+ * was root has lost all of them by becoming somebody, and spares a copy of the credentials. */
 int capabilities_drop(void)
 {
-    int error = set_all(0);
+    int error = has_any() ? set_all(0) : 0;
     if (error)
         return error;
     return set_all(~0U) == 0 || has_any() ? -ENOTRECOVERABLE : 0;
