@@ -137,6 +137,8 @@ static int run_polling(const struct process_model *model)
 {
     int epoll_fd = poll_set(model);
     int status = 0;
+    if (!lane_open(model->lane)) /* told to stop by now: then a listener may be the null device */
+        return 0;
     if (epoll_fd < 0) {
         snprintf(model->lane->slot->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-epoll_fd));
         return WORKER_CANT_START;
