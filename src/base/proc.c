@@ -1,5 +1,6 @@
 #include "proc.h"
 
+#include "entry.h"
 #include "fd.h"
 
 #include <errno.h>
@@ -135,19 +136,26 @@ const char *proc_program(const char *called)
     return running_program(); /* found by PATH, or called by a name that is none */
 }
 
-static bool is_at(int fd, const char *path)
+static bool is_at(int fd, const struct entry *entry)
 {
-    struct stat ours, there;
-    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_ino == there.st_ino &&
-           ours.st_dev == there.st_dev;
+    struct stat ours;
+    if (fstat(fd, &ours) != 0)
+        return false;
+    struct inode inode = inode_of(&ours);
+    return entry_is(entry, &inode);
 }
 
-/* Whether it holds a number, or nothing: not a file of somebody's, named by mistake. */
+/* Whether it holds a number, or nothing: not a file of somebody's, named by mistake. In a directory
+ * where others may write it may be theirs, or another file of ours to which they made a second name
+ * there: neither is written to. */
 static bool is_pidfile(int fd)
 {
     char text[16];
     struct stat stat;
-    ssize_t n = fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) ? read(fd, text, sizeof text) : -1;
+    if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_uid != geteuid() ||
+        stat.st_nlink > 1)
+        return false;
+    ssize_t n = read(fd, text, sizeof text);
     if (n < 0 || n == (ssize_t)sizeof text)
         return false;
     for (ssize_t i = 0; i < n; i++)
@@ -164,32 +172,49 @@ static int write_pid(int fd)
                                                                 : -errno;
 }
 
+/* Nothing is changed in what is there but after it is locked, looked at, and found under its name:
+ * whoever writes in the directory may exchange the name at any time, but not what we hold open. */
+static int open_pidfile(const struct entry *entry)
+{
+    int fd = openat(entry->directory, entry->name,
+                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
+    int error = 0;
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        error = -errno;
+    else if (!is_at(fd, entry)) /* whoever held it has just removed it */
+        error = -ESTALE;
+    else
+        error = is_pidfile(fd) ? write_pid(fd) : -EEXIST;
+    if (error == 0)
+        return fd;
+    close(fd);
+    return error;
+}
+
 int proc_pidfile_open(const char *path)
 {
-    int error = -ESTALE;
-    for (int tries = 0; tries < 10 && error == -ESTALE; tries++) {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-        if (fd < 0)
-            return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-            error = -errno;
-        else if (!is_at(fd, path)) /* whoever held it has just removed it */
-            error = -ESTALE;
-        else
-            error = is_pidfile(fd) ? write_pid(fd) : -EEXIST;
-        if (error == 0)
-            return fd;
-        close(fd);
-    }
-    return error;
+    struct entry entry __attribute__((cleanup(entry_close))) = {.directory = -1};
+    int result = entry_open(&entry, path);
+    if (result)
+        return result;
+    result = -ESTALE;
+    for (int tries = 0; tries < 10 && result == -ESTALE; tries++)
+        result = open_pidfile(&entry);
+    return result;
 }
 
 void proc_pidfile_close(const char *path, int fd)
 {
+    struct stat ours;
+    struct entry entry __attribute__((cleanup(entry_close))) = {.directory = -1};
     if (fd < 0)
         return;
-    if (is_at(fd, path))
-        unlink(path);
+    if (fstat(fd, &ours) == 0 && entry_open(&entry, path) == 0) {
+        struct inode inode = inode_of(&ours);
+        entry_unlink(&entry, &inode);
+    }
     close(fd);
 }
 

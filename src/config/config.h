@@ -11,6 +11,7 @@
 #define PREFORKD_CONFIG_CONFIG_H
 
 #include "../base/addr.h"
+#include "../base/entry.h"
 #include "../base/mark.h"
 #include "option.h"
 
@@ -26,6 +27,7 @@ struct listen_spec {
     const char *word;        /* as the file has it */
     const char *passed_name; /* of systemd:NAME; NULL for an address */
     struct addr addr;        /* where passed_name is NULL */
+    struct inode directory;  /* of a path: it may be spelled otherwise */
     bool any_family;         /* *:PORT: one IPv6 wildcard socket that takes IPv4 too */
     const char *file;
     int line;

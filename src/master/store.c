@@ -37,7 +37,7 @@ static struct listener *take_one(const struct sysd_socket *stored,
     const char *reason = NULL;
     if (!listener)
         reason = why;
-    else if (!listener_is_reachable(listener))
+    else if (listener_look(listener) != LISTENER_SOUND)
         reason = "its path is gone";
     else if (!is_wanted(listener, config))
         reason = "no pool listens there any more";

@@ -2,9 +2,12 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "queue.h"
+#include "socket_path.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +15,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static bool has_path(const struct addr *addr)
-{
-    return addr->sa.sa_family == AF_UNIX && !addr_is_abstract(addr);
-}
+const char *const listener_loss_words[] = {
+    [LISTENER_SOUND] = "nothing is wrong",
+    [LISTENER_REMOVED] = "its path was removed",
+    [LISTENER_SHUT] = "it was shut down",
+};
 
 static int complain(char *why, size_t size, const char *what, int error)
 {
@@ -23,38 +27,19 @@ static int complain(char *why, size_t size, const char *what, int error)
     return -error;
 }
 
-/* Somebody has this path. True where it was a socket that nobody listens on any more, and is gone.
- */
-static bool unlink_stale(const struct addr *addr)
+static struct socket_owner owner_of(const struct listener_options *options)
 {
-    struct stat there;
-    if (lstat(addr->un.sun_path, &there) != 0 || !S_ISSOCK(there.st_mode))
-        return false;
-    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (probe < 0)
-        return false;
-    bool stale = connect(probe, &addr->sa, addr->len) != 0 && errno == ECONNREFUSED;
-    close(probe);
-    return stale && unlink(addr->un.sun_path) == 0;
+    return (struct socket_owner){
+        .uid = options->uid, .gid = options->gid, .mode = (mode_t)options->mode};
 }
 
-/* Binds a path that nobody can connect to until its owner and mode are set. */
-static int bind_path(int fd, const struct addr *addr)
-{
-    mode_t mask = umask(0777);
-    int error = bind(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
-    if (error == EADDRINUSE && unlink_stale(addr))
-        error = bind(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
-    umask(mask);
-    return -error;
-}
-
-static int bind_socket(int fd, const struct listener *listener)
+static int bind_socket(int fd, struct listener *listener, const struct listener_options *options)
 {
     static const int on = 1, off = 0;
     const struct addr *addr = &listener->asked;
-    if (has_path(addr))
-        return bind_path(fd, addr);
+    struct socket_owner owner = owner_of(options);
+    if (socket_path_has(addr))
+        return socket_path_bind(fd, addr, &owner, &listener->made);
     if (addr->sa.sa_family != AF_UNIX)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (addr->sa.sa_family == AF_INET6)
@@ -73,26 +58,17 @@ static bool fall_back_to_ipv4(struct listener *listener, int error)
     return true;
 }
 
-static int bind_fresh(struct listener *listener)
+static int bind_fresh(struct listener *listener, const struct listener_options *options)
 {
     int fd = socket(listener->asked.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int error = fd < 0 ? -errno : bind_socket(fd, listener);
+    int error = fd < 0 ? -errno : bind_socket(fd, listener, options);
     if (error == 0) {
         listener->fd = fd;
         return 0;
     }
     if (fd >= 0)
         close(fd);
-    return fall_back_to_ipv4(listener, error) ? bind_fresh(listener) : error;
-}
-
-static void remember_path(struct listener *listener)
-{
-    struct stat made;
-    if (has_path(&listener->asked) && lstat(listener->asked.un.sun_path, &made) == 0) {
-        listener->device = made.st_dev;
-        listener->inode = made.st_ino;
-    }
+    return fall_back_to_ipv4(listener, error) ? bind_fresh(listener, options) : error;
 }
 
 /* Where it listens; of an activated one as systemd bound it. */
@@ -106,27 +82,36 @@ static int learn_address(struct listener *listener)
     return 0;
 }
 
-static int set_path_owner(const struct listener *listener, const struct listener_options *options)
+/* In which directory its path lies, for addresses that spell that otherwise. */
+static void learn_directory(struct listener *listener)
 {
-    const char *path = listener->asked.un.sun_path;
-    if (lchown(path, options->uid, options->gid) != 0)
-        return -errno;
-    return chmod(path, (mode_t)options->mode) == 0 ? 0 : -errno;
+    struct stat directory;
+    if (socket_path_has(&listener->asked) &&
+        entry_directory(listener->asked.un.sun_path, &directory) == 0)
+        listener->directory = inode_of(&directory);
 }
 
 static int start_listening(struct listener *listener, const struct listener_options *options,
                            char *why, size_t size)
 {
-    remember_path(listener);
-    if (has_path(&listener->asked)) {
-        int error = set_path_owner(listener, options);
-        if (error)
-            return complain(why, size, "can't set the socket's owner and mode", -error);
-    }
     if (listen(listener->fd, options->backlog) != 0)
         return complain(why, size, "can't listen", errno);
     int error = learn_address(listener);
-    return error ? complain(why, size, "can't tell the address", -error) : 0;
+    if (error)
+        return complain(why, size, "can't tell the address", -error);
+    learn_directory(listener);
+    return 0;
+}
+
+static int complain_of_bind(char *why, size_t size, int error)
+{
+    if (error == -EEXIST)
+        snprintf(why, size, "can't bind: what is there is no socket; it is left as it is");
+    else if (error == -ESTALE)
+        snprintf(why, size, "can't bind: somebody exchanged the socket that was just made");
+    else
+        complain(why, size, "can't bind", -error);
+    return error;
 }
 
 int listener_open(struct listener **out, const struct listen_spec *spec,
@@ -138,9 +123,9 @@ int listener_open(struct listener **out, const struct listen_spec *spec,
     listener->fd = -1;
     listener->asked = spec->addr;
     listener->any_family = spec->any_family;
-    int error = bind_fresh(listener);
+    int error = bind_fresh(listener, options);
     if (error)
-        complain(why, size, "can't bind", -error);
+        complain_of_bind(why, size, error);
     else
         error = start_listening(listener, options, why, size);
     if (error) {
@@ -152,14 +137,18 @@ int listener_open(struct listener **out, const struct listen_spec *spec,
     return 0;
 }
 
-static bool is_stream_listener(int fd)
+static bool is_listening(int fd)
 {
-    int type = 0, listening = 0;
-    socklen_t size = sizeof type;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM)
-        return false;
-    size = sizeof listening;
+    int listening = 0;
+    socklen_t size = sizeof listening;
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+static bool is_stream(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
 static void set_asked(struct listener *listener, unsigned port)
@@ -171,12 +160,17 @@ static void set_asked(struct listener *listener, unsigned port)
         listener->asked.in6.sin6_port = htons((uint16_t)port);
 }
 
+static struct listener *refuse(char *why, size_t size, int fd)
+{
+    snprintf(why, size, "descriptor %d is no listening stream socket", fd);
+    return NULL;
+}
+
+/* One that somebody shut down while the program before had it listens again. */
 struct listener *listener_revive(int fd, const struct listener_facts *facts, char *why, size_t size)
 {
-    if (!is_stream_listener(fd)) {
-        snprintf(why, size, "descriptor %d is no listening stream socket", fd);
-        return NULL;
-    }
+    if (!is_stream(fd))
+        return refuse(why, size, fd);
     struct listener *listener = calloc(1, sizeof *listener);
     char *copy = facts->passed_name ? strdup(facts->passed_name) : NULL;
     if (!listener || (facts->passed_name && !copy)) {
@@ -191,17 +185,24 @@ struct listener *listener_revive(int fd, const struct listener_facts *facts, cha
         .passed_name = copy,
         .any_family = facts->any_family,
         .lent = facts->lent,
-        .device = facts->device,
-        .inode = facts->inode,
+        .made = {.device = facts->device, .number = facts->inode},
     };
     learn_address(listener);
+    if (!is_listening(fd) && listener_heal(listener, SOMAXCONN) != 0) {
+        free(copy);
+        free(listener);
+        return refuse(why, size, fd);
+    }
     set_asked(listener, facts->port);
+    learn_directory(listener);
     return listener;
 }
 
 struct listener *listener_adopt(int fd, const char *name, char *why, size_t size)
 {
     struct listener_facts facts = {.origin = LISTENER_ACTIVATED, .passed_name = name};
+    if (!is_stream(fd) || !is_listening(fd))
+        return refuse(why, size, fd);
     struct listener *listener = listener_revive(fd, &facts, why, size);
     if (listener)
         listener->asked = listener->bound;
@@ -216,8 +217,8 @@ struct listener_facts listener_facts(const struct listener *listener)
         .port = addr_port(&listener->asked),
         .any_family = listener->any_family,
         .lent = listener->lent,
-        .device = listener->device,
-        .inode = listener->inode,
+        .device = listener->made.device,
+        .inode = listener->made.number,
     };
 }
 
@@ -230,8 +231,8 @@ void listener_name(const struct listener *listener, char name[static LISTENER_NA
         socket.st_ino = 0;
     int used =
         snprintf(name, LISTENER_NAME, "preforkd,%u,%d,%llx,%llx,%llu,", addr_port(&listener->asked),
-                 listener->any_family, (unsigned long long)listener->device,
-                 (unsigned long long)listener->inode, (unsigned long long)socket.st_ino);
+                 listener->any_family, (unsigned long long)listener->made.device,
+                 (unsigned long long)listener->made.number, (unsigned long long)socket.st_ino);
     for (const char *c = listener->text; *c && used < LISTENER_NAME - 1; c++)
         name[used++] = *c > ' ' && *c < 0x7f && *c != ':' ? *c : '_';
     name[used] = '\0';
@@ -286,6 +287,14 @@ void listener_prepare(struct listener *listener, const struct listener_options *
         set_timeouts(listener, 0);
 }
 
+/* listen(2) alone would wake one that was shut down with what the shutdown left on it. */
+static int set_backlog(struct listener *listener, int backlog)
+{
+    if (!is_listening(listener->fd))
+        return listener_heal(listener, backlog);
+    return listen(listener->fd, backlog) == 0 ? 0 : -errno;
+}
+
 void listener_apply(struct listener *listener, const struct listener_options *options)
 {
     if (listener->bound.sa.sa_family != AF_UNIX)
@@ -298,10 +307,14 @@ void listener_apply(struct listener *listener, const struct listener_options *op
     listener->lent = options->lent;
     if (listener->origin == LISTENER_ACTIVATED)
         return;
-    if (listen(listener->fd, options->backlog) != 0)
-        log_warning("%s: can't set the backlog: %s", listener->text, strerror(errno));
-    error = has_path(&listener->asked) ? set_path_owner(listener, options) : 0;
+    error = set_backlog(listener, options->backlog);
     if (error)
+        log_warning("%s: can't set the backlog: %s", listener->text, strerror(-error));
+    struct socket_owner owner = owner_of(options);
+    error = listener->made.number ? socket_path_own(&listener->asked, &listener->made, &owner) : 0;
+    if (error == -ESTALE)
+        listener->unreachable = true; /* whatever is there is not ours to change */
+    else if (error)
         log_warning("%s: can't set owner and mode: %s", listener->text, strerror(-error));
 }
 
@@ -318,6 +331,10 @@ bool listener_is(const struct listener *listener, const struct listen_spec *spec
         return listener->passed_name && strcmp(listener->passed_name, spec->passed_name) == 0;
     if (listener->passed_name || listener->any_family != spec->any_family)
         return false;
+    if (socket_path_has(&listener->asked) && socket_path_has(&spec->addr) &&
+        inode_equal(&listener->directory, &spec->directory))
+        return strcmp(entry_name(listener->asked.un.sun_path),
+                      entry_name(spec->addr.un.sun_path)) == 0;
     if (spec->any_family) /* which may have fallen back to IPv4 */
         return addr_port(&listener->asked) == addr_port(&spec->addr);
     return addr_equal(&listener->asked, &spec->addr);
@@ -336,24 +353,93 @@ bool listener_collides(const struct listener *listener, const struct listen_spec
     return same_family && (addr_is_any(old) || addr_is_any(new));
 }
 
-static bool owns_path(const struct listener *listener)
+/* A Unix socket goes on as if it listened: that it was shut down, poll(2) tells alone. A TCP socket
+ * listens no longer. */
+bool listener_is_shut(const struct listener *listener)
 {
-    struct stat there;
-    return listener->inode && lstat(listener->asked.un.sun_path, &there) == 0 &&
-           there.st_ino == listener->inode && there.st_dev == listener->device;
+    struct pollfd end = {.fd = listener->fd, .events = POLLRDHUP};
+    if (listener->bound.sa.sa_family != AF_UNIX)
+        return !is_listening(listener->fd);
+    return poll(&end, 1, 0) == 1 && end.revents & (POLLHUP | POLLRDHUP);
+}
+
+enum listener_loss listener_look(struct listener *listener)
+{
+    enum listener_loss loss = LISTENER_SOUND;
+    if (listener->fd < 0)
+        return loss;
+    if (listener_is_shut(listener))
+        loss = LISTENER_SHUT;
+    else if (listener->made.number && !socket_path_is(&listener->asked, &listener->made))
+        loss = LISTENER_REMOVED;
+    listener->unreachable = loss != LISTENER_SOUND;
+    return loss;
 }
 
 bool listener_is_reachable(const struct listener *listener)
 {
-    return !has_path(&listener->asked) || owns_path(listener);
+    return !listener->unreachable;
+}
+
+/* A shutdown of a listening TCP socket closes it, and a second one, or a program that goes on to use
+ * it as a client, leaves more on it, which the connections that it accepts would inherit: a
+ * connect(2) to nowhere takes all of that away. A port that the kernel had chosen is free then: it is
+ * bound again, if nobody took it; one that was asked for is kept, and told so by EINVAL. */
+static int listen_again(const struct listener *listener, int backlog)
+{
+    static const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    const struct addr *bound = &listener->bound;
+    struct addr now = {.len = sizeof now - offsetof(struct addr, sa)};
+    if (connect(listener->fd, &nowhere, sizeof nowhere) != 0)
+        return -errno;
+    if (bind(listener->fd, &bound->sa, bound->len) != 0 && errno != EINVAL)
+        return -errno;
+    if (listen(listener->fd, backlog) != 0)
+        return -errno;
+    if (getsockname(listener->fd, &now.sa, &now.len) != 0 || !addr_equal(&now, bound))
+        return -EADDRNOTAVAIL;
+    return 0;
+}
+
+/* Whether somebody shut it down just between the connect and the listen above. The kernel alone tells
+ * by sock_diag(7). Once it listens, a further one ends that, and is seen. */
+static bool is_half_shut(const struct listener *listener)
+{
+    struct stat socket;
+    struct queues queues = {0};
+    const struct queue *queue = NULL;
+    queues_ask(&queues); /* of what it can't tell, the rest may be told */
+    if (fstat(listener->fd, &socket) == 0)
+        queue = queues_find(&queues, socket.st_ino);
+    bool shut = queue && queue->half_shut;
+    queues_free(&queues);
+    return shut;
+}
+
+enum { HEAL_TRIES = 10 };
+
+int listener_heal(struct listener *listener, int backlog)
+{
+    if (listener->bound.sa.sa_family == AF_UNIX)
+        return -EOPNOTSUPP;
+    for (int tries = 0; tries < HEAL_TRIES; tries++) {
+        int error = listen_again(listener, backlog);
+        if (error)
+            return error;
+        if (!is_half_shut(listener)) {
+            listener->unreachable = false;
+            return 0;
+        }
+    }
+    return -EAGAIN;
 }
 
 void listener_close(struct listener *listener)
 {
     if (!listener)
         return;
-    if (listener->origin == LISTENER_BOUND && has_path(&listener->asked) && owns_path(listener))
-        unlink(listener->asked.un.sun_path);
+    if (listener->origin == LISTENER_BOUND && listener->made.number)
+        socket_path_unlink(&listener->asked, &listener->made);
     if (listener->origin != LISTENER_ACTIVATED && listener->fd >= 0)
         close(listener->fd);
     free(listener->passed_name);

@@ -12,6 +12,8 @@
 #define PREFORKD_SHARED_LISTENER_H
 
 #include "../base/addr.h"
+#include "../base/entry.h"
+#include "../base/log.h"
 #include "../config/config.h"
 
 enum listener_origin {
@@ -19,6 +21,17 @@ enum listener_origin {
     LISTENER_ACTIVATED, /* passed by systemd: neither closed nor unlinked, it is not ours */
     LISTENER_STORED, /* bound by a master before us, and not in force yet: closed, not unlinked */
 };
+
+/* Why nobody can connect to one any more. */
+enum listener_loss {
+    LISTENER_SOUND,   /* nothing is wrong */
+    LISTENER_REMOVED, /* its path is gone, or leads to something else */
+    LISTENER_SHUT,    /* somebody who has its descriptor called shutdown(2) on it */
+};
+
+extern const char *const listener_loss_words[]; /* "its path was removed" */
+
+enum { LISTENER_TROUBLE = 120 };
 
 /* What its descriptor does not tell: to be carried where that goes. */
 struct listener_facts {
@@ -37,14 +50,24 @@ struct listener {
     int fd;
     struct addr asked; /* by the file: its port may be 0 */
     bool any_family;
-    char *passed_name; /* of an activated one, else NULL */
-    struct addr bound; /* where it really listens */
-    dev_t device;      /* of a path that we made */
-    ino_t inode;
-    bool wanted; /* by the configuration that is being prepared */
-    bool stored; /* systemd has it too */
-    bool lent;   /* programs accept by it: whether it blocks is theirs to say from then on */
+    char *passed_name;      /* of an activated one, else NULL */
+    struct addr bound;      /* where it really listens */
+    struct inode made;      /* of a path that we made */
+    struct inode directory; /* in which a path lies: it may have other spellings */
+    bool wanted;            /* by the configuration that is being prepared */
+    bool stored;            /* systemd has it too */
+    bool lent; /* programs accept by it: whether it blocks is theirs to say from then on */
     char text[ADDR_TEXT]; /* `bound`, printed */
+
+    bool unreachable; /* as of the latest look: nobody can connect to it */
+    int watch;        /* on its path, see master/reach; 0: none */
+    bool suspect;     /* something happened there */
+    struct log_rate loss_told;
+
+    /* of the plan that is being made */
+    struct listener *successor; /* takes its place, since it is lost */
+    enum listener_loss mended;  /* what it was, or whom it succeeds, before it was opened again */
+    char trouble[LISTENER_TROUBLE]; /* why it could not be opened again; empty: it was not tried */
 };
 
 /* What of a pool's configuration sits on its sockets. */
@@ -81,8 +104,18 @@ enum { LISTENER_NAME = 256 };
 void listener_name(const struct listener *listener, char name[static LISTENER_NAME]);
 bool listener_name_read(const char *name, struct listener_facts *facts);
 
-/* Whether its path, if it has one, leads to it still. */
+/* Looks what is wrong with it, and notes whether it can be reached. */
+enum listener_loss listener_look(struct listener *listener);
+
+/* Whether it could be reached at the latest look. It costs nothing to ask. */
 bool listener_is_reachable(const struct listener *listener);
+
+/* Whether somebody who has its descriptor called shutdown(2) on it. */
+bool listener_is_shut(const struct listener *listener);
+
+/* Of one that was shut down: listens again, in place, for everybody who has its descriptor. 0 or
+ * -errno: -EOPNOTSUPP of a Unix socket, which can only be bound anew. */
+int listener_heal(struct listener *listener, int backlog);
 
 /* Sets what can change while it listens: all of the options. What fails is logged. */
 void listener_apply(struct listener *listener, const struct listener_options *options);

@@ -19,7 +19,7 @@ enum {
     LISTENING = 1 << TCP_LISTEN, /* a Unix socket's state has the same number */
 };
 
-static bool add(struct queues *queues, uint64_t inode, uint32_t depth, uint32_t room)
+static bool add(struct queues *queues, const struct queue *queue)
 {
     if (queues->count == queues->room) {
         int more = queues->room ? 2 * queues->room : 64;
@@ -29,8 +29,26 @@ static bool add(struct queues *queues, uint64_t inode, uint32_t depth, uint32_t 
         queues->list = list;
         queues->room = more;
     }
-    queues->list[queues->count++] = (struct queue){inode, (int)depth, (int)room};
+    queues->list[queues->count++] = *queue;
     return true;
+}
+
+/* An attribute behind a message proper of so many bytes; NULL where it has none of this kind with as
+ * much in it. */
+static const void *find_attribute(const void *data, size_t size, size_t proper, int type,
+                                  size_t content)
+{
+    struct nlattr attribute;
+    size_t at = NLMSG_ALIGN(proper);
+    while (at + sizeof attribute <= size) {
+        memcpy(&attribute, (const char *)data + at, sizeof attribute);
+        if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > size - at)
+            return NULL;
+        if (attribute.nla_type == type && attribute.nla_len >= NLA_HDRLEN + content)
+            return (const char *)data + at + NLA_HDRLEN;
+        at += NLA_ALIGN(attribute.nla_len);
+    }
+    return NULL;
 }
 
 static bool take_tcp(struct queues *queues, const void *data, size_t size)
@@ -39,31 +57,29 @@ static bool take_tcp(struct queues *queues, const void *data, size_t size)
     if (size < sizeof socket)
         return true;
     memcpy(&socket, data, sizeof socket);
-    return add(queues, socket.idiag_inode, socket.idiag_rqueue, socket.idiag_wqueue);
+    const uint8_t *shut = find_attribute(data, size, sizeof socket, INET_DIAG_SHUTDOWN, 1);
+    struct queue queue = {.inode = socket.idiag_inode,
+                          .depth = (int)socket.idiag_rqueue,
+                          .room = (int)socket.idiag_wqueue,
+                          .half_shut = shut && *shut};
+    return add(queues, &queue);
 }
 
-/* Its lengths are an attribute, behind the message proper. */
 static bool take_unix(struct queues *queues, const void *data, size_t size)
 {
     struct unix_diag_msg socket;
     struct unix_diag_rqlen lengths;
-    struct nlattr attribute;
     if (size < sizeof socket)
         return true;
     memcpy(&socket, data, sizeof socket);
-    size_t at = NLMSG_ALIGN(sizeof socket);
-    while (at + sizeof attribute <= size) {
-        memcpy(&attribute, (const char *)data + at, sizeof attribute);
-        if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > size - at)
-            break;
-        if (attribute.nla_type == UNIX_DIAG_RQLEN &&
-            attribute.nla_len >= NLA_HDRLEN + sizeof lengths) {
-            memcpy(&lengths, (const char *)data + at + NLA_HDRLEN, sizeof lengths);
-            return add(queues, socket.udiag_ino, lengths.udiag_rqueue, lengths.udiag_wqueue);
-        }
-        at += NLA_ALIGN(attribute.nla_len);
-    }
-    return true;
+    const void *found = find_attribute(data, size, sizeof socket, UNIX_DIAG_RQLEN, sizeof lengths);
+    if (!found)
+        return true;
+    memcpy(&lengths, found, sizeof lengths);
+    struct queue queue = {.inode = socket.udiag_ino,
+                          .depth = (int)lengths.udiag_rqueue,
+                          .room = (int)lengths.udiag_wqueue};
+    return add(queues, &queue);
 }
 
 typedef bool take_socket(struct queues *queues, const void *data, size_t size);

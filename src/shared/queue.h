@@ -11,12 +11,14 @@
 #ifndef PREFORKD_SHARED_QUEUE_H
 #define PREFORKD_SHARED_QUEUE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct queue {
     uint64_t inode;
-    int depth; /* how many wait, */
-    int room;  /* and how many could: the backlog, as the kernel has it */
+    int depth;      /* how many wait, */
+    int room;       /* and how many could: the backlog, as the kernel has it */
+    bool half_shut; /* of TCP: it listens, but what it accepts is shut down from its birth */
 };
 
 struct queues {

@@ -25,6 +25,9 @@ BACKOFF = r'(err|warning): .*; respawned in [\d.]+ s '
 OVERDUE = (r'warning: .* by us, not done within graceful_timeout|'
            r'info: .* by us, told to stop at once')
 LEFT_OUT = r' warning: .*left out.* missed=(\d+)'
+UNREACHABLE = r'warning: (listener|control) unix:.*: its path was removed'
+SHUT = r'warning: pool \S+: listener .* was shut down'
+STILL_LOST = r"warning: (listener|control) unix:.*can't be opened again"
 FAULT = r'err: (reload: )?\S+:\d+: '
 
 

@@ -95,6 +95,29 @@ START_TEST(of_many)
 }
 END_TEST
 
+/* Whoever shut it down twice left something on it, which a further listen(2) takes along. */
+START_TEST(of_one_that_was_shut_down)
+{
+    struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct stat socket;
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&local, sizeof local), 0);
+    for (int times = 0; times < 3; times++) {
+        ck_assert_int_eq(listen(fd, 1), 0);
+        ck_assert_int_eq(fstat(fd, &socket), 0);
+        ck_assert_int_eq(queues_ask(&queues), 0);
+        const struct queue *queue = queues_find(&queues, socket.st_ino);
+        ck_assert_ptr_nonnull(queue);
+        ck_assert_int_eq(queue->half_shut, times == 2);
+        shutdown(fd, SHUT_RDWR);
+        if (times == 1)
+            shutdown(fd, SHUT_RDWR);
+    }
+    close(fd);
+    queues_free(&queues);
+}
+END_TEST
+
 START_TEST(of_nothing)
 {
     ck_assert_ptr_null(queues_find(&queues, 1));
@@ -112,6 +135,7 @@ int main(void)
     tcase_add_test(tests, of_ipv6);
     tcase_add_test(tests, of_a_unix_socket);
     tcase_add_test(tests, of_many);
+    tcase_add_test(tests, of_one_that_was_shut_down);
     tcase_add_test(tests, of_nothing);
     return unit_run("queue", tests);
 }

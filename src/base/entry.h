@@ -1,0 +1,63 @@
+/*
+ * entry - a name in a directory in which others may write too.
+ *
+ * Between two looks at a name somebody may have exchanged what it leads to. So whoever acts on what
+ * he made earlier holds the directory by a descriptor, holds what the name leads to by another, and
+ * compares that with the inode that he knows: from there on no name is asked any more.
+ * Owns:      the directory's descriptor.
+ * Knows not: what the file is for.
+ * Called by: config, listener, proc.
+ * Runs in:   any process.
+ */
+#ifndef PREFORKD_BASE_ENTRY_H
+#define PREFORKD_BASE_ENTRY_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+/* By which a file is known for as long as somebody keeps it open: its number is given to no other
+ * until then. A bound socket keeps the inode of its path so. */
+struct inode {
+    dev_t device;
+    ino_t number; /* 0: none */
+};
+
+struct inode inode_of(const struct stat *file);
+bool inode_equal(const struct inode *a, const struct inode *b); /* two that are none are not */
+
+struct entry {
+    int directory;    /* held by O_PATH; -1: none */
+    const char *name; /* the last component of the path, which is the caller's */
+};
+
+/* The last component of a path. */
+const char *entry_name(const char *path);
+
+/* Looks at the directory that a path lies in, through whatever links lead there. 0 or -errno. */
+int entry_directory(const char *path, struct stat *directory);
+
+/* The directory of a path, held. 0 or -errno. */
+int entry_open(struct entry *entry, const char *path);
+
+/* For locals: `__attribute__((cleanup(entry_close)))`, {.directory = -1} at first. */
+void entry_close(struct entry *entry);
+
+/* What the name leads to, held by a descriptor that can be asked and changed, but not read or
+ * written (O_PATH): not followed where it is a link. The descriptor or -errno. */
+int entry_hold(const struct entry *entry, struct stat *found);
+
+/* The name of what such a descriptor holds, for calls that take nothing but a name: it leads to that
+ * very inode, whatever happens to the names of before. */
+enum { ENTRY_HELD = 32 };
+const char *entry_held(char name[static ENTRY_HELD], int held);
+
+/* Whether the name leads to this inode. */
+bool entry_is(const struct entry *entry, const struct inode *inode);
+
+/* Takes the name away where it leads to this inode: true. Between the look and the act somebody may
+ * exchange it, for no call unlinks by descriptor: but only who may write in this directory, and he
+ * could have taken away himself what is lost then. In a directory with the sticky bit nobody else
+ * can take away or rename what belongs to us or to another user. */
+bool entry_unlink(const struct entry *entry, const struct inode *inode);
+
+#endif
