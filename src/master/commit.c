@@ -101,10 +101,12 @@ static void put_in_force(struct plan *plan, struct config *config, unsigned gene
         tell_oddities(pool);
 }
 
-/* Its workers are to be new ones, and nothing else changes. */
-static void renew(const struct plan *plan, unsigned generation)
+/* Its workers are to be new ones, and nothing else changes, but for listeners that were lost. */
+static void renew(struct plan *plan, unsigned generation)
 {
     plan->pool->generation = generation;
+    pool_exchange_listeners(plan->pool, plan->listeners);
+    plan->listeners = NULL;
     pool_promote_canaries(plan->pool); /* which is looked at in this round */
 }
 
@@ -115,33 +117,56 @@ static void retire_unplanned(struct realm *realm, const struct plans *plans)
             pool_remove(pool);
 }
 
-/* Those in force that nobody wants any more go, those that were opened come. */
-static void exchange_listeners(struct realm *realm, struct plans *plans)
+enum { WHOLE = false, RENEWAL = true };
+
+/* Those in force that nobody wants any more go, those that were opened come. In a renewal only those
+ * go that have a successor. */
+static void exchange_listeners(struct realm *realm, struct plans *plans, bool renewal)
 {
     struct listener **at = &realm->listeners;
     while (*at) {
         struct listener *listener = *at;
-        if (listener->wanted) {
+        if (renewal ? !listener->successor : listener->wanted) {
             at = &listener->next;
             continue;
         }
         *at = listener->next;
         store_release(listener);
+        reach_forget(&realm->reach, listener);
         listener_close(listener);
     }
     *at = plans->opened;
     plans->opened = NULL;
     store_keep(realm->listeners);
+    reach_watch(&realm->reach, realm->listeners);
 }
 
 static void exchange_control(struct realm *realm, struct plans *plans)
 {
     struct listener_options options = plan_control_options(plans->config);
-    if (realm->control != plans->control)
+    if (realm->control != plans->control) {
+        reach_forget(&realm->reach, realm->control);
         listener_close(realm->control);
+    }
     realm->control = plans->control;
     if (realm->control)
         listener_apply(realm->control, &options);
+    reach_watch(&realm->reach, realm->control);
+}
+
+/* The lost ones that could not be opened again. */
+static void warn_of_lost(const struct realm *realm)
+{
+    for (const struct listener *l = realm->listeners; l; l = l->next)
+        if (l->trouble[0])
+            log_warning("listener %s: nobody can connect to it, and it can't be opened again: %s "
+                        "listener=%s",
+                        l->text, l->trouble, l->text);
+    const struct listener *control = realm->control;
+    if (control && control->trouble[0])
+        log_warning("control %s: nobody can connect to it, and it can't be opened again: %s "
+                    "listener=%s",
+                    control->text, control->trouble, control->text);
 }
 
 static void apply_config(struct realm *realm, struct plans *plans)
@@ -150,7 +175,7 @@ static void apply_config(struct realm *realm, struct plans *plans)
     for (int i = 0; i < plans->count; i++)
         put_in_force(&plans->at[i], config, realm->generation);
     retire_unplanned(realm, plans);
-    exchange_listeners(realm, plans);
+    exchange_listeners(realm, plans, WHOLE);
     exchange_control(realm, plans);
     config_unref(realm->config);
     realm->config = config;
@@ -164,6 +189,9 @@ void commit_apply(struct realm *realm, struct plans *plans, bool renewal)
     for (int i = 0; renewal && i < plans->count; i++)
         if (plan_needs_workers(&plans->at[i]))
             renew(&plans->at[i], realm->generation);
+    if (renewal)
+        exchange_listeners(realm, plans, RENEWAL);
+    warn_of_lost(realm);
     plans_done(plans);
 }
 

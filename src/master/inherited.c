@@ -32,7 +32,7 @@ static bool is_logs(int fd)
     return false;
 }
 
-/* Its path is ours to unlink if it leads to the socket still. */
+/* Whether its path leads to it still, nobody can tell us: so the path is left alone. */
 static struct listener *take_listener(int fd)
 {
     char why[100];
@@ -41,15 +41,9 @@ static struct listener *take_listener(int fd)
     getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, &length); /* fails on all others */
     struct listener_facts facts = {.origin = LISTENER_BOUND, .any_family = !only_v6};
     struct listener *listener = listener_revive(fd, &facts, why, sizeof why);
-    struct stat file;
     if (!listener)
         return NULL;
     listener->asked = listener->bound;
-    const char *path = strncmp(listener->text, "unix:/", 6) == 0 ? listener->text + 5 : NULL;
-    if (path && lstat(path, &file) == 0 && S_ISSOCK(file.st_mode)) {
-        listener->device = file.st_dev;
-        listener->inode = file.st_ino;
-    }
     return listener;
 }
 

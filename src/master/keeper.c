@@ -2,6 +2,7 @@
 
 #include "../handlers/handler.h"
 #include "ending.h"
+#include "heal.h"
 #include "mourning.h"
 #include "roll.h"
 #include "slow.h"
@@ -77,6 +78,7 @@ static void mourn(struct pool *pool, struct spawner *spawner, struct worker *wor
 {
     struct obituary obituary;
     mourning_begin(worker, spawner->boards.overview, &obituary);
+    listeners_heal(pool, obituary.pid); /* before its successor tries to accept there */
     note_trouble(pool, &obituary);
     if (replaced)
         mourning_set_respawn(worker, &obituary, now);

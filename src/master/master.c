@@ -32,6 +32,10 @@ int master_open(struct master *master, const sigset_t *signals, const struct upg
         return error;
     master->realm.spawner.master = getpid();
     upgrade_init(&master->upgrade, self, &master->control);
+    error = reach_open(&master->realm.reach, &master->loop);
+    if (error)
+        log_notice("can't be told when a listener's path is removed: %s; a reload will see it",
+                   strerror(-error));
     oom_open(&master->oom, "/proc/self/cgroup", "/sys/fs/cgroup");
     return 0;
 }
@@ -97,6 +101,8 @@ int master_resume(struct master *master, const struct state *state)
     master->phase = PHASE_SERVING;
     master->start_deadline = USEC_NEVER;
     upgrade_arrive(&master->upgrade, state);
+    reach_watch(&master->realm.reach, master->realm.listeners);
+    reach_watch(&master->realm.reach, master->realm.control);
     master_reap(master); /* whose SIGCHLD the program before took may be waiting still */
     return 0;
 }
@@ -105,6 +111,7 @@ void master_close(struct master *master)
 {
     realm_close_listeners(&master->realm);
     listener_close(master->realm.control);
+    reach_close(&master->realm.reach);
     control_close(&master->control);
     reload_close(&master->reload);
     config_unref(master->realm.config);
@@ -257,10 +264,11 @@ usec master_step(struct master *master, usec now)
         next = clock_earlier(next,
                              upgrade_step(&master->upgrade, &master->realm, &master->reload, now));
     }
-    const struct realm *realm = &master->realm;
+    struct realm *realm = &master->realm;
     for (const struct pool *p = realm->pools; p; p = p->next)
         if (p->resources.changed) /* by what was done since it was looked at */
             next = now;
+    next = clock_earlier(next, reach_step(&realm->reach, realm->listeners, realm->control, now));
     control_listen(&master->control, realm->control ? realm->control->fd : -1,
                    realm->config->control_gid);
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {

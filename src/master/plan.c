@@ -137,6 +137,77 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
         fault(maker, spec, why);
 }
 
+/* A restart leaves alone the pools that it does not mean. */
+static bool is_meant(const struct maker *maker)
+{
+    const char *only = maker->plans->only;
+    const struct pool *pool = maker->plan->pool;
+    if (!only)
+        return true;
+    return only[0] ? strcmp(only, maker->plan->conf->name) == 0 : pool && !pool->drained;
+}
+
+/* One that was shut down listens again in place, if it is not of a kind which can't. */
+static bool mend_in_place(const struct maker *maker, struct listener *old)
+{
+    if (maker->plans->rehearsal)
+        return old->bound.sa.sa_family != AF_UNIX;
+    return listener_heal(old, maker->plan->conf->backlog) == 0;
+}
+
+/* Workers have the lost one until their end: for another there must be other workers. */
+static void renew_for(struct plan *plan, const struct listener *lost, enum listener_loss loss)
+{
+    if (plan_needs_workers(plan))
+        return;
+    plan->kind = PLAN_REPLACED;
+    snprintf(plan->what, sizeof plan->what, "listener %s, %s", lost->text,
+             listener_loss_words[loss]);
+}
+
+/* Opens another in the place of one that is lost. Where it can't be, the old one stays as it is: who
+ * may write in the directory of a path could else keep the whole daemon from being reloaded. */
+static void open_again(struct maker *maker, const struct listen_spec *spec, struct listener *old,
+                       enum listener_loss loss)
+{
+    char why[LISTENER_TROUBLE] = "out of memory";
+    struct listener *fresh = NULL;
+    const struct pool_config *conf = maker->plan->conf;
+    struct listener_options options =
+        plan_listener_options(conf, pool_polls(conf, conf->listen_count));
+    if (maker->plans->rehearsal)
+        fresh = imagine(spec);
+    else
+        listener_open(&fresh, spec, &options, why, sizeof why);
+    if (!fresh) {
+        snprintf(old->trouble, sizeof old->trouble, "%s", why);
+        take(maker, spec, old);
+        return;
+    }
+    old->successor = fresh;
+    fresh->mended = loss;
+    renew_for(maker->plan, old, loss);
+    take_opened(maker, spec, fresh);
+}
+
+static void take_old(struct maker *maker, const struct listen_spec *spec, struct listener *old)
+{
+    enum listener_loss loss = is_meant(maker) ? listener_look(old) : LISTENER_SOUND;
+    if (loss == LISTENER_SHUT && mend_in_place(maker, old)) {
+        old->mended = loss;
+        loss = LISTENER_SOUND;
+    }
+    if (loss == LISTENER_SOUND)
+        take(maker, spec, old);
+    else if (old->origin != LISTENER_ACTIVATED)
+        open_again(maker, spec, old, loss);
+    else {
+        snprintf(old->trouble, sizeof old->trouble,
+                 "it is systemd's: restart its .socket unit and preforkd");
+        take(maker, spec, old);
+    }
+}
+
 /* Every socket that was passed under the name. */
 static void take_passed(struct maker *maker, const struct listen_spec *spec)
 {
@@ -149,7 +220,7 @@ static void take_passed(struct maker *maker, const struct listen_spec *spec)
         found = true;
         struct listener *listener = listener_find(maker->listeners, passed->fd);
         if (listener) {
-            take(maker, spec, listener);
+            take_old(maker, spec, listener);
             continue;
         }
         listener = listener_adopt(passed->fd, passed->name, why, sizeof why);
@@ -179,7 +250,7 @@ static void plan_listeners(struct maker *maker)
         if (spec->passed_name)
             take_passed(maker, spec);
         else if (old)
-            take(maker, spec, old);
+            take_old(maker, spec, old);
         else
             open_new(maker, spec);
     }
@@ -223,40 +294,50 @@ static void plan_pool(struct plan *plan, const struct realm *realm, const struct
         plan->kind = PLAN_REPLACED;
 }
 
-/* The directory of the default place is made where nobody did: by hand there is no unit for it. */
-static void make_default_directory(const char *path)
-{
-    if (strcmp(path, PLACE_CONTROL) == 0 && mkdir(PLACE_RUN, 0755) == 0)
-        chmod(PLACE_RUN, 0755);
-}
-
-static int open_control(struct plans *plans, const struct listen_spec *spec)
+static int fault_control(const struct plans *plans, const char *why)
 {
     const struct config *config = plans->config;
-    struct listener_options options = plan_control_options(config);
-    char why[200] = "out of memory";
-    if (plans->rehearsal) {
-        plans->control = imagine(spec);
-    } else {
-        make_default_directory(config->control);
-        listener_open(&plans->control, spec, &options, why, sizeof why);
-    }
-    if (plans->control)
-        return 0;
     faults_add(plans->faults, option_file(global_rows, &config->origin, "control"),
                option_line(global_rows, &config->origin, "control"), "control \"%s\": %s",
                config->control, why);
     return -1;
 }
 
+static int open_control(struct plans *plans, const struct listen_spec *spec, struct listener *old,
+                        enum listener_loss loss)
+{
+    struct listener_options options = plan_control_options(plans->config);
+    char why[LISTENER_TROUBLE] = "out of memory";
+    if (plans->rehearsal)
+        plans->control = imagine(spec);
+    else
+        listener_open(&plans->control, spec, &options, why, sizeof why);
+    if (plans->control) {
+        plans->control->mended = loss;
+        return 0;
+    }
+    if (!old)
+        return fault_control(plans, why);
+    snprintf(old->trouble, sizeof old->trouble, "%s", why); /* see open_again */
+    plans->control = old;
+    return 0;
+}
+
 static int plan_control(struct plans *plans, const struct realm *realm)
 {
     struct listen_spec spec = {.word = plans->config->control};
+    struct stat directory;
+    struct listener *old = realm->control;
     if (!addr_from_path(&spec.addr, plans->config->control) || plans->config->control[0] != '/')
         return 0;
-    if (!realm->control || !listener_is(realm->control, &spec))
-        return open_control(plans, &spec);
-    plans->control = realm->control;
+    if (entry_directory(spec.word, &directory) == 0)
+        spec.directory = inode_of(&directory);
+    if (!old || !listener_is(old, &spec))
+        return open_control(plans, &spec, NULL, LISTENER_SOUND);
+    enum listener_loss loss = plans->only ? LISTENER_SOUND : listener_look(old);
+    if (loss != LISTENER_SOUND)
+        return open_control(plans, &spec, old, loss);
+    plans->control = old;
     return 0;
 }
 
@@ -267,6 +348,31 @@ static void prepare_listeners(const struct plan *plan)
     struct listener_options options = plan_listener_options(plan->conf, polls);
     for (int i = 0; plan_needs_workers(plan) && i < plan->listener_count; i++)
         listener_prepare(plan->listeners[i], &options);
+}
+
+/* By hand there is no unit for the directory of the default places: it is made where nobody did. It
+ * lies in one that root alone may write in, and has its mode from the first on. */
+static void make_run_directory(const struct config *config)
+{
+    bool wanted = strcmp(config->control, PLACE_CONTROL) == 0;
+    for (int i = 0; i < config->pool_count; i++)
+        for (int k = 0; k < config->pools[i]->listen_count; k++)
+            wanted = wanted || strncmp(config->pools[i]->listens[k].word, "unix:" PLACE_RUN "/",
+                                       sizeof "unix:" PLACE_RUN "/" - 1) == 0;
+    if (!wanted || geteuid() != 0)
+        return;
+    mode_t mask = umask(022);
+    mkdir(PLACE_RUN, 0755);
+    umask(mask);
+}
+
+/* What the plan before left. */
+static void begin_listener(struct listener *listener)
+{
+    listener->wanted = false;
+    listener->successor = NULL;
+    listener->mended = LISTENER_SOUND;
+    listener->trouble[0] = '\0';
 }
 
 int plans_make(struct plans *plans, const struct realm *realm)
@@ -280,7 +386,11 @@ int plans_make(struct plans *plans, const struct realm *realm)
     }
     plans->count = config->pool_count;
     for (struct listener *l = realm->listeners; l; l = l->next)
-        l->wanted = false;
+        begin_listener(l);
+    if (realm->control)
+        begin_listener(realm->control);
+    if (!plans->rehearsal)
+        make_run_directory(config);
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         plan->conf = config->pools[i];
@@ -331,54 +441,6 @@ int plans_fit(const struct plans *plans, const struct realm *realm)
     return -1;
 }
 
-/* Telling it. */
-
-static void tell_pool(const struct plan *plan, plan_teller *tell, void *owner)
-{
-    char line[POOL_NAME_MAX + sizeof plan->what + 40];
-    const char *between = plan->kind == PLAN_RESIZED ? " " : ": ";
-    snprintf(line, sizeof line, "pool %s: %s%s%s", plan->conf->name, plan_words[plan->kind],
-             plan->what[0] ? between : "", plan->what);
-    tell(owner, plan->kind != PLAN_KEPT, line);
-}
-
-static void tell_socket(const char *kind, const struct listener *listener, const char *word,
-                        plan_teller *tell, void *owner)
-{
-    char line[ADDR_TEXT + 40];
-    snprintf(line, sizeof line, "%s %s: %s", kind, listener->text, word);
-    tell(owner, strcmp(word, "kept") != 0, line);
-}
-
-static void tell_control(const struct plans *plans, const struct realm *realm, plan_teller *tell,
-                         void *owner)
-{
-    if (plans->control == realm->control)
-        return;
-    if (realm->control)
-        tell_socket("control", realm->control, "closed", tell, owner);
-    if (plans->control)
-        tell_socket("control", plans->control, "opened", tell, owner);
-}
-
-void plans_tell(const struct plans *plans, const struct realm *realm, plan_teller *tell,
-                void *owner)
-{
-    char line[POOL_NAME_MAX + 40];
-    for (int i = 0; i < plans->count; i++)
-        tell_pool(&plans->at[i], tell, owner);
-    for (const struct pool *p = realm->pools; p; p = p->next)
-        if (!p->removed && !plans_have(plans, p)) {
-            snprintf(line, sizeof line, "pool %s: removed", p->name);
-            tell(owner, true, line);
-        }
-    for (const struct listener *l = realm->listeners; l; l = l->next)
-        tell_socket("listener", l, l->wanted ? "kept" : "closed", tell, owner);
-    for (const struct listener *l = plans->opened; l; l = l->next)
-        tell_socket("listener", l, "opened", tell, owner);
-    tell_control(plans, realm, tell, owner);
-}
-
 void plans_done(struct plans *plans)
 {
     for (int i = 0; i < plans->count; i++)
@@ -394,6 +456,8 @@ void plans_abandon(struct plans *plans, const struct realm *realm)
         listener_close(plans->opened);
         plans->opened = next;
     }
+    for (struct listener *l = realm->listeners; l; l = l->next)
+        l->successor = NULL;
     if (plans->control != realm->control)
         listener_close(plans->control);
     plans_done(plans);

@@ -36,8 +36,9 @@ struct plans {
     struct faults *faults; /* where what goes wrong is noted */
     struct plan *at;
     int count;
-    bool rehearsal;           /* made to be told: nothing is opened */
-    struct listener *opened;  /* not in force yet */
+    const char *only;        /* of a restart: its pool; empty: all that aren't drained; else NULL */
+    bool rehearsal;          /* made to be told: nothing is opened */
+    struct listener *opened; /* not in force yet */
     struct listener *control; /* the control socket that is wanted: that in force, one of its own,
                                  or NULL */
 };
@@ -52,11 +53,6 @@ void plans_renew(struct plans *plans, const struct pool *pool);
 
 /* Whether there is room for all that it makes of workers. 0; or -1 with the fault noted. */
 int plans_fit(const struct plans *plans, const struct realm *realm);
-
-/* Tells it, a line a pool and a listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */
-typedef void plan_teller(void *owner, bool changes, const char *line);
-void plans_tell(const struct plans *plans, const struct realm *realm, plan_teller *tell,
-                void *owner);
 
 /* Closes what was opened, frees. */
 void plans_abandon(struct plans *plans, const struct realm *realm);

@@ -118,6 +118,13 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
     pool_touch(pool);
 }
 
+void pool_exchange_listeners(struct pool *pool, struct listener **listeners)
+{
+    doorbell_unwatch(&pool->load.doorbell);
+    free(pool->listeners);
+    pool->listeners = listeners;
+}
+
 bool pool_polls(const struct pool_config *conf, int listener_count)
 {
     bool many = listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;

@@ -52,6 +52,8 @@ struct pool {
 
     struct ring ring; /* its workers */
     struct log_rate fork_failures, no_seat;
+    usec restart_at; /* since a listener of its was shut down, see heal; 0: none is to be */
+    usec restarted;  /* for that, the last time; 0: never */
     char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker could not start; empty: none */
 };
 
@@ -96,6 +98,9 @@ void pool_free(struct spawner *spawner, struct pool *pool);
  * are outdated from now on. */
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
                     unsigned generation, struct listener **listeners, int count);
+
+/* Gives it others in the place of the same (taken over). */
+void pool_exchange_listeners(struct pool *pool, struct listener **listeners);
 
 struct census pool_census(const struct pool *pool);
 

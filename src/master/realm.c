@@ -45,6 +45,7 @@ void realm_close_listeners(struct realm *realm)
 {
     while (realm->listeners) {
         struct listener *next = realm->listeners->next;
+        reach_forget(&realm->reach, realm->listeners);
         listener_close(realm->listeners);
         realm->listeners = next;
     }

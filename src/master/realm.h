@@ -11,6 +11,7 @@
 #define PREFORKD_MASTER_REALM_H
 
 #include "pool.h"
+#include "reach.h"
 
 struct realm {
     struct spawner spawner;
@@ -19,6 +20,7 @@ struct realm {
     struct pool *pools;
     struct listener *listeners;
     struct listener *control; /* NULL: none */
+    struct reach reach;
 };
 
 /* The pool of this name that is configured; NULL: none. */

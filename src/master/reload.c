@@ -4,6 +4,8 @@
 #include "../base/sysd.h"
 #include "check.h"
 #include "commit.h"
+#include "heal.h"
+#include "plan_tell.h"
 #include "store.h"
 
 #include <errno.h>
@@ -221,9 +223,10 @@ static void begin_check(struct reload *reload, struct realm *realm)
 /* Makes the plan and tries it. 0; or -1 with the faults noted. */
 static int prepare(struct reload *reload, struct realm *realm)
 {
+    const char *name = reload->job.pool;
+    reload->plans.only = reload->job.kind == JOB_RESTART ? name : NULL;
     if (plans_make(&reload->plans, realm) != 0)
         return -1;
-    const char *name = reload->job.pool;
     for (struct pool *p = realm->pools; reload->job.kind == JOB_RESTART && p; p = p->next)
         if (name[0] ? strcmp(p->name, name) == 0 : !p->drained)
             plans_renew(&reload->plans, p);
@@ -378,9 +381,21 @@ static usec await_check(struct reload *reload, struct realm *realm, usec now)
     return reload->deadline;
 }
 
+/* Pools of which a listener was shut down, and can but be bound anew. */
+static usec ask_for_lost(struct reload *reload, const struct realm *realm, usec now)
+{
+    usec next = USEC_NEVER;
+    for (struct pool *pool = realm->pools; pool; pool = pool->next)
+        if (heal_is_due(pool, now, &next))
+            reload_ask(reload, JOB_RESTART, pool->name);
+    return next;
+}
+
 usec reload_step(struct reload *reload, struct realm *realm, usec now)
 {
     usec next = USEC_NEVER;
+    if (reload->state == RELOAD_NONE && !reload->queued)
+        next = ask_for_lost(reload, realm, now);
     if (reload->state == RELOAD_NONE && reload->queued) {
         begin(reload, realm);
         next = now; /* canaries have their deadlines */

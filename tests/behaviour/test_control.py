@@ -543,6 +543,7 @@ class Socket(Case):
 
     def test_somebody_elses_is_left_alone(self):
         it = self.serve()
+        it.announce(wording.UNREACHABLE)
         os.unlink(it.path('control'))
         mine = daemon.listen_unix(it.path('control'))
         self.addCleanup(mine.close)

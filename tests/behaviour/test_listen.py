@@ -208,7 +208,7 @@ class Unix(daemon.Case):
 
     def test_foreign_socket_at_our_path_is_not_unlinked(self):
         it = self.start(pool('"unix:@DIR@/s"'))
-        it.announce('unlink|inode|not ours')
+        it.announce(wording.UNREACHABLE)
         os.unlink(it.path('s'))
         with daemon.listen_unix(it.path('s')):
             it.stop()

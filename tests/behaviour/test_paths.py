@@ -1,6 +1,7 @@
 """Paths in directories where others may write: root acts on nothing but what it made. Listeners
 that vanish, or that a program shut down, are seen and opened again."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -13,8 +14,10 @@ import client
 import daemon
 import processes
 import wording
+from control import Caller, ask
 from processes import wait_until
 
+SYS_PIDFD_GETFD = 438
 PYTHON = shutil.which('python3', path='/usr/bin:/bin') or '/usr/bin/python3'
 
 
@@ -201,6 +204,346 @@ class Trust(daemon.Case):
         seen = os.stat(it.path('s'))
         self.assertEqual((seen.st_ino, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid),
                          (inode, 0o640, 0, 1))
+
+
+class Lost(daemon.Case):
+    """Paths that are taken away."""
+
+    def start_and_lose(self, config, name='s'):
+        it = self.start(config)
+        it.announce(wording.UNREACHABLE)
+        os.unlink(it.path(name))
+        return it
+
+    def works(self, it, name='s'):
+        self.assertEqual(client.ask(it.path(name), b'x'), b'x')
+
+    def test_it_is_seen_at_once(self):
+        it = self.start_and_lose(pool('"unix:@DIR@/s"'))
+        line = it.wait_for_log(wording.UNREACHABLE).string
+        self.assertIn('preforkctl reload', line)
+        self.assertEqual(wording.field(line, 'listener'), f'unix:{it.path("s")}')
+
+    def test_a_reload_binds_it_again(self):
+        config = pool('"unix:@DIR@/s", "unix:@DIR@/t"')
+        it = self.start_and_lose(config)
+        kept = os.stat(it.path('t')).st_ino
+        workers = it.workers()
+        lines = '\n'.join(it.reload(config))
+        self.assertRegex(lines, r'notice: reload: listener unix:\S+/s: opened: its path was rem')
+        self.assertRegex(lines, r'notice: reload: pool echo: replaced: listener unix:\S+/s, its')
+        self.works(it)
+        self.works(it, 't')
+        self.assertEqual(os.stat(it.path('t')).st_ino, kept)
+        it.wait_for_workers(2, without=workers)
+        self.assertNotRegex('\n'.join(it.reload(config)), 'opened|replaced')
+        os.unlink(it.path('s'))  # the new one is watched as well
+        wait_until(lambda: len(it.log.find(wording.UNREACHABLE)) == 2, 'seen again')
+
+    def test_with_its_directory(self):
+        config = pool('"unix:@DIR@/d/s"')
+        it = self.make(config)
+        os.mkdir(it.path('d'))
+        it.launch().ready()
+        it.announce(wording.UNREACHABLE)
+        os.unlink(it.path('d/s'))
+        os.rmdir(it.path('d'))
+        os.mkdir(it.path('d'))
+        it.reload(config)
+        self.works(it, 'd/s')
+
+    def test_another_socket_in_its_place_is_left_alone(self):
+        config = pool('"unix:@DIR@/s"')
+        it = self.start(config)
+        it.announce(wording.UNREACHABLE, wording.STILL_LOST)
+        other = daemon.listen_unix(it.path('other'))
+        self.addCleanup(other.close)
+        inode = os.stat(it.path('other')).st_ino
+        os.rename(it.path('other'), it.path('s'))
+        lines = '\n'.join(it.reload(config))
+        self.assertRegex(lines, r'listener unix:\S+/s: kept, unreachable: .*in use')
+        self.assertRegex(lines, wording.STILL_LOST)
+        self.assertEqual(os.stat(it.path('s')).st_ino, inode)
+        other.close()
+        it.reload(config)
+        self.works(it)
+
+    def test_what_is_no_socket_is_left_alone(self):
+        config = pool('"unix:@DIR@/s"')
+        it = self.start_and_lose(config)
+        it.announce(wording.STILL_LOST)
+        it.put('s', 'a file\n')
+        self.assertRegex('\n'.join(it.reload(config)), 'what is there is no socket')
+        with open(it.path('s'), encoding='ascii') as file:
+            self.assertEqual(file.read(), 'a file\n')
+
+    def test_it_may_come_back(self):
+        it = self.start(pool('"unix:@DIR@/s"'))
+        it.announce(wording.UNREACHABLE)
+        os.rename(it.path('s'), it.path('away'))
+        it.wait_for_log(wording.UNREACHABLE)
+        os.rename(it.path('away'), it.path('s'))
+        it.wait_for_log('can be reached again')
+        self.works(it)
+        self.assertNotRegex('\n'.join(it.reload()), 'opened')
+
+    def test_a_storm_of_changes_is_looked_at_now_and_then(self):
+        """By whoever owns it: the master must not be kept busy."""
+        it = self.start(pool('"unix:@DIR@/s"'))
+        before = int(processes.status(it.pid)['voluntary_ctxt_switches'])
+        for number in range(20000):
+            os.chmod(it.path('s'), 0o600 + number % 2 * 0o60)
+        switches = int(processes.status(it.pid)['voluntary_ctxt_switches']) - before
+        self.assertLess(switches, 2000)
+        it.announce(wording.UNREACHABLE)
+        os.unlink(it.path('s'))
+        it.wait_for_log(wording.UNREACHABLE)
+
+    def test_control(self):
+        config = CONTROL + pool('"systemd:echo"')
+        it = self.start_and_lose(config, 'control')
+        self.assertIn('SIGHUP', it.wait_for_log(wording.UNREACHABLE).string)
+        workers = it.workers()
+        self.assertRegex('\n'.join(it.reload(config)), r'control unix:\S+: opened: its path ')
+        self.assertEqual(Caller(it.path('control'), 'ping').answer().status, 0)
+        self.assertEqual(it.workers(), workers)
+
+    def test_dry_run(self):
+        config = CONTROL + pool('"unix:@DIR@/s"')
+        it = self.start_and_lose(config)
+        said = ask(it, 'reload', '--dry-run').out
+        self.assertRegex(said, r'(?m)^listener unix:\S+/s: opened: its path was removed$')
+        self.assertRegex(said, r'(?m)^pool echo: replaced: listener ')
+        self.assertFalse(os.path.exists(it.path('s')))
+
+    def test_restart(self):
+        config = CONTROL + pool('"unix:@DIR@/s"') + pool('"unix:@DIR@/t"', name='other')
+        it = self.start_and_lose(config)
+        os.unlink(it.path('t'))
+        others = it.workers('other')
+        self.assertRegex(ask(it, 'restart', 'echo').out, 'restart done')
+        self.works(it)
+        self.assertFalse(os.path.exists(it.path('t')))
+        self.assertEqual(it.workers('other'), others)
+        self.assertEqual(ask(it, 'restart').status, 0)
+        self.works(it, 't')
+
+    def test_upgrade(self):
+        it = self.make(CONTROL + pool('"unix:@DIR@/s"')).own_program().launch().ready()
+        it.announce(wording.UNREACHABLE)
+        os.unlink(it.path('s'))
+        os.unlink(it.path('control'))
+        it.upgrade()
+        self.works(it)
+        self.assertEqual(ask(it, 'ping').status, 0)
+
+    def test_a_refused_reload_leaves_it_to_the_next(self):
+        config = pool('"unix:@DIR@/s"')
+        it = self.start_and_lose(config)
+        it.announce(wording.REFUSED, wording.FAULT)
+        broken = config.replace('echo {}', 'app { command = { "/bin/false" } }')
+        it.reload(broken, refused=True)
+        wait_until(lambda: not os.path.exists(it.path('s')), 'it is undone')
+        it.reload(config)
+        self.works(it)
+
+    def test_others_stay(self):
+        name = f'@preforkd-test-{os.getpid()}'
+        config = pool(f'"unix:{name}", "127.0.0.1:0", "systemd:x"')
+        it = self.start(config)
+        self.assertNotRegex('\n'.join(it.reload(config)), 'opened|replaced')
+
+    def test_of_systemd(self):
+        """It is not ours to bind."""
+        directory = self.make('').directory
+        path = os.path.join(directory, 's')
+        config = pool('"systemd:x"')
+        it = self.start(config, listeners={'x': daemon.listen_unix(path)})
+        os.unlink(path)
+        self.assertNotRegex('\n'.join(it.reload(config)), 'opened')
+        self.assertFalse(os.path.exists(path))
+
+
+SHUTTER = '''
+import os, socket, signal, sys, time
+listening = socket.socket(fileno=0)
+while True:
+    try:
+        connection, _ = listening.accept()
+    except OSError:
+        os._exit(0) if sys.argv[1] == 'ends' else time.sleep(3600)
+    word = connection.recv(100)
+    if word == b'shut':
+        listening.shutdown(socket.SHUT_RDWR)
+        os._exit(0) if sys.argv[1] == 'ends' else time.sleep(3600)
+    connection.sendall(word)
+    connection.close()
+'''
+
+
+class Shut(daemon.Case):
+    """Listeners that a program or a module shut down."""
+
+    def shut(self, pid, times=1):
+        """Does it on each listener of a worker, as code in it would."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        pidfd = os.pidfd_open(pid)
+        self.addCleanup(os.close, pidfd)
+        for number, what in processes.descriptors(pid).items():
+            if number < 3 or not what.startswith('socket:'):
+                continue
+            copy = libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0)
+            self.assertGreaterEqual(copy, 0, os.strerror(ctypes.get_errno()))
+            with socket.socket(fileno=copy) as taken:
+                if not taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    continue
+                for _ in range(times):
+                    try:
+                        taken.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        pass
+
+    def comes_back(self, it, address):
+        def answers():
+            try:
+                return client.ask(address, b'x') == b'x'
+            except OSError:
+                return False
+        wait_until(answers, 'an answer')
+
+    def bound(self, it):
+        it.wait_for_log(wording.READY)
+        match = it.log.find(r'listening on 127\.0\.0\.1:(\d+) ')[-1]
+        return '127.0.0.1', int(match[1])
+
+    def announce(self, it):
+        it.announce(wording.SHUT, wording.BACKOFF, r'Invalid argument')
+
+    @daemon.needs_root
+    def test_tcp(self):
+        """Once, and twice, which leaves more behind; the port was chosen by the kernel."""
+        for times in (1, 2):
+            it = self.start(pool('"127.0.0.1:0"'))
+            self.announce(it)
+            address = self.bound(it)
+            workers = it.workers()
+            self.shut(workers[0], times)
+            line = it.wait_for_log(wording.SHUT).string
+            self.assertIn('it listens again', line)
+            self.assertIn(int(wording.field(line, 'pid')), workers)
+            for _ in range(10):
+                self.comes_back(it, address)
+
+    @daemon.needs_root
+    def test_tcp_under_a_port_of_the_file(self):
+        port = daemon.reserve_port(self)
+        it = self.start(pool(f'"127.0.0.1:{port}"'))
+        self.announce(it)
+        self.shut(it.workers()[0])
+        self.comes_back(it, ('127.0.0.1', port))
+
+    @daemon.needs_root
+    def test_of_systemd(self):
+        it = self.start(pool('"systemd:echo"'))
+        self.announce(it)
+        self.shut(it.workers()[0])
+        self.comes_back(it, it.address('echo'))
+
+    @daemon.needs_root
+    def test_unix(self):
+        it = self.start(CONTROL + pool('"unix:@DIR@/s"'))
+        self.announce(it)
+        inode = os.stat(it.path('s')).st_ino
+        workers = it.workers()
+        self.shut(workers[0])
+        self.assertIn('bound anew', it.wait_for_log(wording.SHUT).string)
+        self.comes_back(it, it.path('s'))
+        self.assertNotEqual(os.stat(it.path('s')).st_ino, inode)
+        it.wait_for_workers(2, without=workers)
+        self.assertEqual(ask(it, 'restart').status, 0)
+        self.assertEqual(client.ask(it.path('s'), b'x'), b'x')
+
+    @daemon.needs_root
+    def test_unix_that_polls_several(self):
+        it = self.start(pool('"unix:@DIR@/s", "unix:@DIR@/t", "127.0.0.1:0"', workers=4))
+        self.announce(it)
+        self.shut(it.workers()[0])
+        for address in (it.path('s'), it.path('t'), self.bound(it)):
+            self.comes_back(it, address)
+
+    @daemon.needs_root
+    def test_unix_of_systemd(self):
+        directory = self.make('').directory
+        config = CONTROL + pool('"systemd:x"')
+        it = self.start(config, listeners={'x': daemon.listen_unix(os.path.join(directory, 's'))})
+        self.announce(it)
+        it.announce(wording.REFUSED, wording.FAULT, "can't be opened again")
+        self.shut(it.workers()[0])
+        self.assertIn('.socket unit', it.wait_for_log(wording.SHUT).string)
+
+    def program(self, listen, how):
+        return pool(listen, 'graceful_timeout = 1', handler='app { command = { '
+                    f'"{PYTHON}", "@DIR@/shutter", "{how}" }} }}')
+
+    def programs(self, listen, how):
+        it = self.make(CONTROL + self.program(listen, how))
+        self.announce(it)
+        it.announce(wording.OVERDUE)
+        it.put('shutter', SHUTTER)
+        return it.launch().ready()
+
+    def shut_by_word(self, address):
+        with client.connect(address) as connection:
+            connection.sendall(b'shut')
+            try:
+                connection.recv(1)
+            except ConnectionResetError:
+                pass
+
+    def test_by_a_program_that_ends(self):
+        for listen in ('"127.0.0.1:0"', '"unix:@DIR@/s"'):
+            it = self.programs(listen, 'ends')
+            address = it.path('s') if 'unix' in listen else self.bound(it)
+            self.shut_by_word(address)
+            it.wait_for_log(wording.SHUT)
+            self.comes_back(it, address)
+
+    def test_by_a_program_that_lives_on(self):
+        """Nobody died: a reload sees it, and a restart brings programs that accept."""
+        for listen in ('"127.0.0.1:0"', '"unix:@DIR@/s"'):
+            for verb in ('reload', 'restart'):
+                it = self.programs(listen, 'stays')
+                address = it.path('s') if 'unix' in listen else self.bound(it)
+                with client.connect(address) as connection:
+                    connection.sendall(b'shut')
+                    wait_until(lambda: self.is_refused(address), 'no listener')
+                    self.assertEqual(ask(it, verb).status, 0)
+                    if verb == 'reload' and 'unix' not in listen:
+                        self.assertEqual(ask(it, 'restart').status, 0)
+                self.comes_back(it, address)
+                it.stop()
+
+    def is_refused(self, address):
+        try:
+            client.connect(address).close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:  # it waited there just then
+            pass
+        return False
+
+    def test_over_an_upgrade(self):
+        for listen in ('"127.0.0.1:0"', '"unix:@DIR@/s"'):
+            it = self.make(self.program(listen, 'stays')).own_program()
+            it.announce(wording.SHUT, wording.OVERDUE)
+            it.put('shutter', SHUTTER)
+            it.launch().ready()
+            address = it.path('s') if 'unix' in listen else self.bound(it)
+            with client.connect(address) as connection:
+                connection.sendall(b'shut')
+                wait_until(lambda: self.is_refused(address), 'no listener')
+                it.upgrade()
+            self.comes_back(it, address)
 
 
 if __name__ == '__main__':

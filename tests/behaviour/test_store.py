@@ -150,6 +150,7 @@ class Store(daemon.Case):
 
     def test_a_path_that_is_gone_is_made_again(self):
         it = self.begin(POOL % '"unix:@DIR@/s"')
+        it.announce(wording.UNREACHABLE)
         os.unlink(it.path('s'))
         after = self.follow(it).ready()
         self.assertEqual(client.ask(it.path('s'), b'x'), b'x')

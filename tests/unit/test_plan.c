@@ -1,5 +1,5 @@
 /* Whether a plan has room in the scoreboard, and how it is told. */
-#include "../../src/master/plan.h"
+#include "../../src/master/plan_tell.h"
 #include "unit.h"
 
 #include <check.h>
@@ -87,11 +87,19 @@ START_TEST(lines)
     struct pool gone = {.name = "gone"}, last = {.name = "last", .removed = true};
     struct listener kept = {.text = "unix:/kept", .wanted = true}, closed = {.text = "[::]:80"};
     struct listener opened = {.text = "[::]:81"}, control = {.text = "unix:/control"};
+    struct listener lost = {.text = "unix:/lost", .successor = &opened};
+    struct listener stuck = {.text = "unix:/stuck", .wanted = true, .trouble = "can't bind"};
+    struct listener again = {.text = "unix:/lost", .mended = LISTENER_REMOVED};
+    struct listener healed = {.text = "[::]:82", .wanted = true, .mended = LISTENER_SHUT};
     there.next = &gone;
     gone.next = &last;
     realm.listeners = &kept;
     kept.next = &closed;
-    plans.opened = &opened;
+    closed.next = &lost;
+    lost.next = &stuck;
+    stuck.next = &healed;
+    plans.opened = &again;
+    again.next = &opened;
     plans.control = &control;
     plan.kind = PLAN_RESIZED;
     strcpy(plan.what, "4 to 8");
@@ -99,6 +107,7 @@ START_TEST(lines)
     plan.kind = PLAN_REPLACED;
     strcpy(plan.what, "user www-data to git");
     plans.count = 1;
+    plans.opened = &opened;
     plans_tell(&plans, &(struct realm){.control = &control}, note_line, text);
     plan = (struct plan){.conf = &conf, .kind = PLAN_KEPT};
     plans_tell(&plans, &(struct realm){.control = &control}, note_line, text);
@@ -106,6 +115,9 @@ START_TEST(lines)
                            "* pool gone: removed\n"
                            "  listener unix:/kept: kept\n"
                            "* listener [::]:80: closed\n"
+                           "* listener unix:/stuck: kept, unreachable: can't bind\n"
+                           "* listener [::]:82: opened: it was shut down\n"
+                           "* listener unix:/lost: opened: its path was removed\n"
                            "* listener [::]:81: opened\n"
                            "* control unix:/control: opened\n"
                            "* pool web: replaced: user www-data to git\n"
