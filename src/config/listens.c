@@ -1,9 +1,15 @@
 #include "listens.h"
 
+#include "../base/places.h"
+
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PORT_MAX = 65535, HOST_MAX = 255, NAME_MAX_BYTES = 255 };
 
@@ -36,18 +42,88 @@ static struct listen_spec *add(struct reading *reading)
     return spec;
 }
 
+/* The directory of the default places, which root makes where nobody did. */
+static bool is_made_later(const char *path)
+{
+    return geteuid() == 0 && strncmp(path, PLACE_RUN "/", sizeof PLACE_RUN) == 0 &&
+           !strchr(path + sizeof PLACE_RUN, '/');
+}
+
+/* What is made by hand below /run is gone after the next boot. */
+static const char *cure_of(const char *path)
+{
+    bool fleeting = strncmp(path, "/run/", 5) == 0 || strncmp(path, "/var/run/", 9) == 0;
+    return fleeting ? "have it made at each boot, by RuntimeDirectory= of systemd.exec(5) or by "
+                      "tmpfiles.d(5)"
+                    : "make it";
+}
+
+static bool complain_of_directory(const char *path, int error, char *why, size_t size)
+{
+    int length = (int)(entry_name(path) - path);
+    length -= length > 1; /* its slash */
+    if (error == ENOENT)
+        snprintf(why, size, "its directory %.*s is not there: %s", length, path, cure_of(path));
+    else if (error == ENOTDIR)
+        snprintf(why, size, "%.*s is no directory", length, path);
+    else
+        snprintf(why, size, "the daemon can't make a socket in its directory %.*s: %s", length,
+                 path, strerror(error));
+    return false;
+}
+
+/* Whose directory it is, and who may write there, is as the daemon has it: the check runs as who will
+ * bind. */
+bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size)
+{
+    char name[ADDR_PATH_MAX + 2];
+    struct stat there;
+    int length = (int)(entry_name(path) - path);
+    int error = entry_directory(path, &there);
+    if (error == -ENOENT && is_made_later(path))
+        return true;
+    if (error)
+        return complain_of_directory(path, -error, why, size);
+    *directory = inode_of(&there);
+    snprintf(name, sizeof name, "%.*s", length, path);
+    if (faccessat(AT_FDCWD, name, W_OK | X_OK, AT_EACCESS) != 0)
+        return complain_of_directory(path, errno, why, size);
+    return true;
+}
+
+/* "/x/", "/x/." and "/x/..": a directory each, and no name in one. */
+static bool has_name(const char *path)
+{
+    const char *name = entry_name(path);
+    return name[0] && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static void read_unix(struct reading *reading, const struct addr *addr, const char *path)
+{
+    char why[400];
+    struct inode directory = {0};
+    if (path[0] == '/' && !listens_can_bind(path, &directory, why, sizeof why)) {
+        fault(reading, why);
+        return;
+    }
+    struct listen_spec *spec = add(reading);
+    if (!spec)
+        return;
+    spec->addr = *addr;
+    spec->directory = directory;
+}
+
 static void read_path(struct reading *reading, const char *path)
 {
     struct addr addr;
-    struct listen_spec *spec;
     if (path[0] != '/' && path[0] != '@')
         fault(reading, "a Unix socket is unix:/an/absolute/path or unix:@name");
-    else if (path[strlen(path) - 1] == '/' || strcmp(path, "@") == 0)
+    else if (path[0] == '/' ? !has_name(path) : path[1] == '\0')
         fault(reading, "the name of the socket is missing");
     else if (!addr_from_path(&addr, path))
         fault(reading, "the path of a Unix socket has at most 107 bytes");
-    else if ((spec = add(reading)))
-        spec->addr = addr;
+    else
+        read_unix(reading, &addr, path);
 }
 
 /* What systemd takes for FileDescriptorName= (systemd.socket(5)). */
@@ -235,13 +311,20 @@ static bool takes(const struct listen_spec *any, const struct listen_spec *one)
            (any->any_family || any->addr.sa.sa_family == one->addr.sa.sa_family);
 }
 
+/* Two spellings of one path: one name in one directory. Abstract names have none. */
+static bool is_same_entry(const struct listen_spec *a, const struct listen_spec *b)
+{
+    return inode_equal(&a->directory, &b->directory) &&
+           strcmp(entry_name(a->addr.un.sun_path), entry_name(b->addr.un.sun_path)) == 0;
+}
+
 bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b)
 {
     if (a->passed_name || b->passed_name)
         return a->passed_name && b->passed_name && strcmp(a->passed_name, b->passed_name) == 0;
     bool a_unix = a->addr.sa.sa_family == AF_UNIX, b_unix = b->addr.sa.sa_family == AF_UNIX;
     if (a_unix || b_unix)
-        return a_unix && b_unix && addr_equal(&a->addr, &b->addr);
+        return a_unix && b_unix && (addr_equal(&a->addr, &b->addr) || is_same_entry(a, b));
     if (addr_port(&a->addr) != addr_port(&b->addr) || addr_port(&a->addr) == 0)
         return false;
     return takes(a, b) || takes(b, a) || addr_equal(&a->addr, &b->addr);

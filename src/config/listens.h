@@ -4,7 +4,7 @@
  * Owns:      what the words may be, and which addresses are in each other's way.
  * Knows not: sockets.
  * Called by: rules.
- * Runs in:   the checking child: names are asked for, which may block.
+ * Runs in:   the checking child: names and directories are asked for, which may block.
  */
 #ifndef PREFORKD_CONFIG_LISTENS_H
 #define PREFORKD_CONFIG_LISTENS_H
@@ -17,6 +17,9 @@ enum { LISTENS_MAX = 4096 }; /* addresses of one configuration */
  * word is a fault. Returns how many. */
 int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
                  struct faults *faults);
+
+/* Looks whether the daemon can make a Unix socket of this path. False: with a sentence in `why`. */
+bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size);
 
 /* Whether both can't be opened: one address, or a wildcard and an address of its port. */
 bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b);

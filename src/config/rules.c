@@ -53,6 +53,18 @@ static const char *control_default(const struct ruling *ruling)
     return strlen(path) <= ADDR_PATH_MAX ? path : "none";
 }
 
+static void rule_control_place(const struct ruling *ruling)
+{
+    char why[400];
+    struct inode directory;
+    const char *path = ruling->config->control;
+    if (!entry_name(path)[0])
+        ruling_fault(ruling, NULL, "control", "control \"%s\": the name of the socket is missing",
+                     path);
+    else if (!listens_can_bind(path, &directory, why, sizeof why))
+        ruling_fault(ruling, NULL, "control", "control \"%s\": %s", path, why);
+}
+
 static void rule_control(const struct ruling *ruling)
 {
     struct config *config = ruling->config;
@@ -67,6 +79,8 @@ static void rule_control(const struct ruling *ruling)
                      "control is too long: a socket's path has at most "
                      "%d bytes",
                      (int)ADDR_PATH_MAX);
+    else
+        rule_control_place(ruling);
 }
 
 /* --- one pool ------------------------------------------------------------------------------ */
@@ -278,9 +292,13 @@ static void rule_address(const struct ruling *ruling, const struct pool_config *
 static void rule_control_address(const struct ruling *ruling, const struct pool_config *pool,
                                  const struct listen_spec *spec)
 {
-    struct addr control;
-    if (!spec->passed_name && ruling->config->control[0] == '/' &&
-        addr_from_path(&control, ruling->config->control) && addr_equal(&control, &spec->addr))
+    struct listen_spec control = {.word = ruling->config->control};
+    struct stat directory;
+    if (control.word[0] != '/' || !addr_from_path(&control.addr, control.word))
+        return;
+    if (entry_directory(control.word, &directory) == 0)
+        control.directory = inode_of(&directory);
+    if (listens_overlap(&control, spec))
         ruling_fault(ruling, pool, "listen", "listen \"%.120s\" is the control socket", spec->word);
 }
 

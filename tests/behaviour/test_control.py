@@ -537,9 +537,9 @@ class Socket(Case):
 
     def test_missing_directory(self):
         it = self.make('control = "@DIR@/nowhere/control"\n' + ECHO % (1, ''))
-        it.announce(':1: control .*No such file')
+        it.announce(':1: control .* is not there: make it')
         it.launch()
-        self.assertEqual(it.exited(), 3)
+        self.assertEqual(it.exited(), 1)
 
     def test_somebody_elses_is_left_alone(self):
         it = self.serve()
@@ -581,10 +581,10 @@ class Socket(Case):
 
     def test_one_that_cannot_be_opened_refuses_the_reload(self):
         it = self.serve()
-        it.announce(wording.REFUSED, 'control .*No such file')
+        it.announce(wording.REFUSED, 'control .* is not there')
         inode = os.stat(it.path('control')).st_ino
         it.write('control = "@DIR@/nowhere/control"\n' + ECHO % (3, ''))
-        self.assertRegex(self.asked(it, 'reload', status=1).err, ':1: control .*No such file')
+        self.assertRegex(self.asked(it, 'reload', status=1).err, ':1: control .* is not there')
         self.assertEqual(os.stat(it.path('control')).st_ino, inode)
         self.assertEqual(len(it.workers()), 2)
 

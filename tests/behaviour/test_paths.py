@@ -546,5 +546,66 @@ class Shut(daemon.Case):
             self.comes_back(it, address)
 
 
+class Spellings(daemon.Case):
+    """One path has many."""
+
+    def told(self, config, prepare=None):
+        it = self.make(config)
+        os.makedirs(it.path('d/e'))
+        os.symlink('d', it.path('way'))
+        if prepare:
+            prepare(it)
+        result = self.run_preforkd('-t', '-c', it.file)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        return result.stderr.replace(it.directory, '')
+
+    def test_one_address(self):
+        for other in ('d//a', 'd/./a', 'd/e/../a', 'way/a', '/d/a'):
+            said = self.told(pool('"unix:@DIR@/d/a"') + pool(f'"unix:@DIR@/{other}"', name='b'))
+            self.assertRegex(said, r'preforkd.conf:3: pool b: .*the same address as "unix:/d/a" of '
+                                   r'pool echo \(/preforkd.conf:1\)')
+            said = self.told(pool(f'"unix:@DIR@/d/a", "unix:@DIR@/{other}"'))
+            self.assertRegex(said, r'preforkd.conf:1: .*the same address as "unix:/d/a"')
+
+    def test_control(self):
+        said = self.told('control = "@DIR@/d/a"\n' + pool('"unix:@DIR@/way/a"'))
+        self.assertRegex(said, 'preforkd.conf:2: .*is the control socket')
+
+    def test_directory_that_is_not_there(self):
+        self.assertRegex(self.told(pool('"unix:@DIR@/x/a"')),
+                         'preforkd.conf:1: pool echo: listen "unix:/x/a": its directory /x is not '
+                         'there: make it')
+        self.assertRegex(self.told(pool('"unix:/run/preforkd-test-none/a"')), 'RuntimeDirectory=')
+        self.assertRegex(self.told('control = "@DIR@/x/a"\n' + pool('"systemd:x"')),
+                         'preforkd.conf:1: control "/x/a": its directory /x is not there')
+
+    def test_no_directory(self):
+        said = self.told(pool('"unix:@DIR@/f/a"'), lambda it: it.put('f', ''))
+        self.assertRegex(said, 'preforkd.conf:1: .*/f is no directory')
+
+    def test_no_name(self):
+        for path in ('d/', 'd/.', 'd/..'):
+            self.assertRegex(self.told(pool(f'"unix:@DIR@/{path}"')), 'preforkd.conf:1: .*missing')
+
+    @daemon.needs_root
+    def test_no_right_to_write(self):
+        it = self.make(pool('"unix:@DIR@/d/a"'), prelude=False)
+        os.mkdir(it.path('d'))
+        result = self.run_preforkd('-t', '-c', it.file, user=daemon.USER, group=daemon.GROUP,
+                                   extra_groups=[])
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, ":1: .*can't make a socket in .*/d: Permission denied")
+
+    def test_another_spelling_keeps_the_socket(self):
+        config = pool('"unix:@DIR@/d/%s"')
+        it = self.make(config % 'a')
+        os.makedirs(it.path('d/e'))
+        it.launch().ready()
+        inode = os.stat(it.path('d/a')).st_ino
+        it.reload(config % 'e/../a')
+        self.assertEqual(os.stat(it.path('d/a')).st_ino, inode)
+        self.assertEqual(client.ask(it.path('d/a'), b'x'), b'x')
+
+
 if __name__ == '__main__':
     daemon.main()

@@ -366,13 +366,13 @@ END_TEST
 
 /* clang-format off: it would align the columns far beyond the line */
 static const struct rule rules_else[] = {
-    {POOL("a", "listen = unix:/a"), ""},
+    {POOL("a", "listen = unix:/tmp/a"), ""},
     {POOL("a", "listen = systemd:a\nuser = root"), "2: pool a: user: without root it stays"},
     {POOL("a", "listen = systemd:a\nuser = \"no such\""), "2: pool a: user: there is no user"},
     {POOL("a", "listen = systemd:a\ngroup = root"), "2: pool a: group: without root it stays"},
     {"user = root\ngroup = root\n" POOL("a", "listen = systemd:a"),
      "1: user: without root it stays\n2: group: without root it stays"},
-    {POOL("a", "listen = unix:/a\nsocket_user = root\nsocket_group = root"),
+    {POOL("a", "listen = unix:/tmp/a\nsocket_user = root\nsocket_group = root"),
      "2: pool a: socket_user: without root\n3: pool a: socket_group: without root"},
     {"control_group = root\n" POOL("a", "listen = systemd:a"), "1: control_group: without root"},
     {POOL("a", "listen = systemd:a\nchroot = \"/\"\nnice = -1"),
@@ -396,18 +396,19 @@ static void check_self(const void *unused)
 {
     char text[200];
     (void)unused;
-    setenv("XDG_RUNTIME_DIR", "/run/user/me", true);
-    snprintf(text, sizeof text, "user = %s group = %u\n" POOL("a", "listen = unix:/a user = %u"),
-             conf_self(), getegid(), geteuid());
+    setenv("XDG_RUNTIME_DIR", "/tmp", true);
+    snprintf(text, sizeof text,
+             "user = %s group = %u\n" POOL("a", "listen = unix:/tmp/a user = %u"), conf_self(),
+             getegid(), geteuid());
     struct config *config = conf_load(text);
     conf_expect("self", config, "");
-    ck_assert_str_eq(config->control, "/run/user/me/preforkd.sock");
+    ck_assert_str_eq(config->control, "/tmp/preforkd.sock");
     ck_assert_str_eq(config->pools[0]->user, conf_self());
     ck_assert_uint_eq(config->pools[0]->identity.uid, geteuid());
     ck_assert_uint_eq(config->pools[0]->identity.gid, getegid());
     config_unref(config);
     unsetenv("XDG_RUNTIME_DIR");
-    config = conf_load(POOL("a", "listen = unix:/a"));
+    config = conf_load(POOL("a", "listen = unix:/tmp/a"));
     ck_assert_str_eq(config->control, "none");
     config_unref(config);
 }
