@@ -24,8 +24,7 @@ static void begin(uint32_t min_spare)
     board->end = SEATS;
     board->min_spare = min_spare;
     board->armed = 1;
-    bell =
-        (struct bell){.board = board, .seat = OWN, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    bell = (struct bell){.board = board, .seat = OWN, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 }
 
 static void end(void)

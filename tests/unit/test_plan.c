@@ -72,7 +72,8 @@ START_TEST(room_in_the_scoreboard)
     ck_assert_int_eq(plans_fit(&plans, &realm), cases[_i].fits);
     ck_assert_uint_eq(config->faults.count, cases[_i].fits ? 1 : 0);
     if (cases[_i].fits)
-        ck_assert_ptr_nonnull(strstr(config->faults.first->text, "the scoreboard has room for"));
+        ck_assert_ptr_nonnull(
+            strstr(config->faults.first->text, "new workers, and there is room for"));
 }
 END_TEST
 

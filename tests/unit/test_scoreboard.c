@@ -114,9 +114,17 @@ START_TEST(finds_as_many_idle_as_wanted)
         uint32_t own;
         int wanted;
         bool found;
-    } cases[] = {{0, 1, true},  {0, 2, true}, {0, 3, false}, {1, 1, true},
-                 {1, 2, false}, {3, 1, true}, {3, 2, false}, {9, 2, true},
-                 {0, 0, true},  {UINT32_MAX, 2, true}, {SCOREBOARD_SLOTS, 3, false}};
+    } cases[] = {{0, 1, true},
+                 {0, 2, true},
+                 {0, 3, false},
+                 {1, 1, true},
+                 {1, 2, false},
+                 {3, 1, true},
+                 {3, 2, false},
+                 {9, 2, true},
+                 {0, 0, true},
+                 {UINT32_MAX, 2, true},
+                 {SCOREBOARD_SLOTS, 3, false}};
     board->end = 5;
     board->slots[1].state = board->slots[3].state = board->slots[4].state = SLOT_IDLE;
     board->slots[4].retiring = 1;

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define DAEMON                                                                                     \
-    "daemon version=0.1.0 generation=3 pidfile_fd=-1 nofile=1024 log_level=6 log_facility=24 log_ident=preforkd\n"
+    "daemon version=0.1.0 generation=3 pidfile_fd=-1 nofile=1024 log_level=6 log_facility=24 "     \
+    "log_ident=preforkd\n"
 #define WORKER_BARE                                                                                \
     "worker seat=7 place=0 pid=4711 generation=3 role=0 deadline=9 error_fd=12 core=-2 "
 
@@ -61,8 +62,8 @@ START_TEST(all_comes_back)
 {
     struct state state = {0}, back;
     struct state_daemon *daemon = state_add(&state, STATE_DAEMON);
-    *daemon = (struct state_daemon){
-        .version = "0.1 = 100%\n", .generation = UINT_MAX, .pidfile_fd = -1};
+    *daemon =
+        (struct state_daemon){.version = "0.1 = 100%\n", .generation = UINT_MAX, .pidfile_fd = -1};
     for (int i = 0; i < 1000; i++) {
         struct state_worker *worker = state_add(&state, STATE_WORKER);
         *worker = (struct state_worker){
