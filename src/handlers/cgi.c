@@ -1,25 +1,23 @@
 /*
  * cgi - a FastCGI responder that runs CGI/1.1 programs: one for each request that a web server sends.
  *
- * The rooms: cgi_session takes the web server's records apart, cgi_script finds the program, cgi_env
- * makes its environment, cgi_relay runs it. Here they are put together, and the log is told.
+ * The rooms: cgi_session takes the web server's records apart, cgi_peer waits for it, cgi_script finds
+ * the program, cgi_env makes its environment, cgi_relay runs it. Here they are put together, and the log
+ * is told.
  */
 #include "cgi_answer.h"
 #include "cgi_log.h"
+#include "cgi_peer.h"
 #include "cgi_relay.h"
 #include "cgi_script.h"
 #include "program.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* How often a connection at rest asks whether it should be given up. */
-#define REST_SLICE ((usec)250 * 1000)
 
 static const char *const stderr_choices[] = {"log", "server", NULL};
 
@@ -135,71 +133,7 @@ static void cgi_check(const char *pool, const void *config, const struct origin 
                    pool);
 }
 
-/* --- waiting for the web server -------------------------------------------------------------- */
-
-static usec idle_span(const struct cgi_session *session)
-{
-    return session->service->idle_timeout * USEC_SECOND;
-}
-
-static usec request_deadline(const struct cgi_session *session)
-{
-    int seconds = session->service->request_timeout;
-    return seconds ? session->request.since + seconds * USEC_SECOND : USEC_NEVER;
-}
-
-/* Writes all output. 0, or -errno. */
-static int flush(struct cgi_session *session)
-{
-    int error;
-    while ((error = cgi_session_write(session)) == -EAGAIN) {
-        error = cgi_session_wait(session, POLLOUT, clock_now() + idle_span(session));
-        if (error && error != -EINTR)
-            return error;
-    }
-    return error;
-}
-
-/* Between two requests: a connection that is kept for later must not keep others waiting now. */
-static int await_next(struct cgi_session *session)
-{
-    struct service *service = session->service;
-    usec end = clock_now() + idle_span(session);
-    for (;;) {
-        if (service->crowded(service))
-            return -ECANCELED;
-        service->renew(service);
-        usec slice = clock_earlier(end, clock_now() + REST_SLICE);
-        int error = cgi_session_wait(session, POLLIN, slice);
-        if (error == 0 || (error == -ETIMEDOUT && slice == end))
-            return error;
-    }
-}
-
-static int await_input(struct cgi_session *session, bool resting)
-{
-    if (resting)
-        return await_next(session);
-    usec deadline = clock_now() + idle_span(session);
-    if (session->request.id)
-        deadline = clock_earlier(deadline, request_deadline(session));
-    int error = cgi_session_wait(session, POLLIN, deadline);
-    return error == -EINTR ? 0 : error;
-}
-
-/* Reads more, waiting for it. 0, or -errno; -ENODATA at the end of the stream. */
-static int read_more(struct cgi_session *session, bool resting)
-{
-    int error = flush(session);
-    if (error == 0 && !session->in_ended)
-        error = cgi_session_read(session);
-    while (error == -EAGAIN) {
-        error = await_input(session, resting);
-        if (error == 0)
-            error = cgi_session_read(session);
-    }
-    return error == 0 && session->in_ended ? -ENODATA : error;
-}
+/* --- the web server's request ------------------------------------------------------------------ */
 
 /* Waits for the parameters of a request. 0, or -errno: there is none. `first` of its connection: it is
  * in hand already. */
@@ -216,9 +150,9 @@ static int await_request(struct cgi_session *session, bool first)
         }
         switch (event) {
         case CGI_EVENT_PARAMS: return 0;
-        case CGI_EVENT_NONE: error = read_more(session, resting); break;
-        case CGI_EVENT_FULL: error = flush(session); break;
-        case CGI_EVENT_REFUSED: error = flush(session); return error ? error : -ENODATA;
+        case CGI_EVENT_NONE: error = cgi_peer_read(session, resting); break;
+        case CGI_EVENT_FULL: error = cgi_peer_flush(session); break;
+        case CGI_EVENT_REFUSED: error = cgi_peer_flush(session); return error ? error : -ENODATA;
         case CGI_EVENT_ABORT:
             cgi_session_put_end(session, 0);
             session->request.id = 0;
@@ -246,9 +180,9 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
         case CGI_EVENT_NONE:
             if (spooled->size > CGI_INPUT) /* what one more read brings would not fit */
                 return 0;
-            error = read_more(session, false);
+            error = cgi_peer_read(session, false);
             break;
-        case CGI_EVENT_FULL: error = flush(session); break;
+        case CGI_EVENT_FULL: error = cgi_peer_flush(session); break;
         case CGI_EVENT_END: break;
         default: return -ECONNABORTED;
         }
@@ -266,7 +200,7 @@ static int answer(struct cgi_session *session, int status)
     cgi_answer_put_status(session, status);
     cgi_session_put(session, FCGI_STDOUT, 0);
     cgi_session_put_end(session, (uint32_t)status);
-    return flush(session);
+    return cgi_peer_flush(session);
 }
 
 static int refuse(struct cgi_session *session, const char *fault, int status, int error)
@@ -368,7 +302,7 @@ static int serve_request(struct cgi_session *session)
     struct cgi_relay relay = {
         .session = session,
         .errors_to_server = config->stderr_choice == CGI_STDERR_SERVER,
-        .deadline = request_deadline(session),
+        .deadline = cgi_peer_deadline(session),
     };
     int status = prepare_environment(session);
     if (status) {
@@ -393,23 +327,6 @@ static int serve_request(struct cgi_session *session)
     return relay.keep ? 0 : -ENODATA;
 }
 
-/* The answer is complete, but the body is still coming: closing now would reset the connection, and
- * perhaps take the answer back. */
-static void drain(struct cgi_session *session)
-{
-    struct cgi_body body;
-    while (!session->request.stdin_ended) {
-        enum cgi_event event = cgi_session_take(session, &body);
-        if (event == CGI_EVENT_BROKEN ||
-            (event == CGI_EVENT_NONE && read_more(session, false) != 0))
-            return;
-        if (event == CGI_EVENT_FULL && flush(session) != 0)
-            return;
-    }
-    if (!fcgi_at_rest(&session->reader))
-        conn_finish(session->conn);
-}
-
 static int cgi_serve(struct service *service, struct conn *conn)
 {
     struct cgi_session session;
@@ -425,9 +342,9 @@ static int cgi_serve(struct service *service, struct conn *conn)
         service->count_request(service, session.request.since);
         if (error && error != -ENODATA)
             return error == -ECONNABORTED ? 0 : error;
-        keep = error == 0 && session.request.keep && !service->crowded(service);
+        keep = error == 0 && session.request.keep && !cgi_peer_keeps_others(&session);
         if (!keep)
-            drain(&session);
+            cgi_peer_finish(&session);
         session.request.id = 0;
         first = false;
     }

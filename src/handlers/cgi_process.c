@@ -104,6 +104,21 @@ size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t roo
     return read_pipe(&process->errors, to, room, &process->errors_left);
 }
 
+size_t cgi_process_write_input(struct cgi_process *process, const void *data, size_t size)
+{
+    size_t done = 0;
+    while (done < size && process->input >= 0) {
+        ssize_t n = write(process->input, (const char *)data + done, size - done);
+        if (n >= 0)
+            done += (size_t)n;
+        else if (errno == EAGAIN)
+            break;
+        else if (errno != EINTR)
+            fd_cleanup(&process->input);
+    }
+    return done;
+}
+
 void cgi_process_close_pipes(struct cgi_process *process)
 {
     fd_cleanup(&process->input);

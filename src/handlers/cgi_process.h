@@ -32,6 +32,9 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch, bool h
 size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room);
 size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room);
 
+/* Writes what its input has room for: how much. Its end is closed where the program reads no more. */
+size_t cgi_process_write_input(struct cgi_process *process, const void *data, size_t size);
+
 /* Closes all pipes, so that it blocks on none of them. */
 void cgi_process_close_pipes(struct cgi_process *process);
 

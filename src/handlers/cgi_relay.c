@@ -15,8 +15,9 @@
 #define GRACE         ((usec)5 * USEC_SECOND)
 
 /* A program that closed its output usually ends at once: so long we wait for that, to tell both in
- * one. */
+ * one; and so long again, to tell how it ended. */
 #define TAIL_DELAY ((usec)10 * 1000)
+#define TAIL_MOST  ((usec)250 * 1000)
 
 enum { SOCKET, INPUT, OUTPUT, ERRORS, PROCESS, WATCHED };
 
@@ -27,11 +28,12 @@ struct run {
     long long body_left;
     struct cgi_body body; /* what it gets next */
     struct cgi_answer answer;
-    bool stream_due;                /* its output has ended, which may be told before its own end */
+    bool stream_due, request_due;   /* its output has ended, which may be told before its own end */
     bool stream_ended;              /* the end of its output went out, */
     bool answered;                  /* so did the end of the request */
     bool errors_sent, errors_ended; /* the same of its standard error */
     bool lost;                      /* nobody reads the answer */
+    bool end_told;                  /* and that of the connection */
     bool half_closed;               /* the web server's side, seen */
     bool stopping;                  /* it was told to end */
     bool exited;
@@ -57,12 +59,24 @@ static void fail(struct run *run, int status)
     finish(run, (uint32_t)status);
 }
 
-/* Nobody is to take what went out for a whole answer: the connection ends without the request's. */
+/* Nobody is to take what went out for a whole answer: to nginx it is one at the connection's end, whether
+ * or not the request's was told, but not where a record is none. */
 static void cut(struct run *run)
 {
-    run->lost = true;
     run->relay->keep = false;
-    shutdown(run->session->conn->fd, SHUT_RDWR);
+    cgi_session_put_broken(run->session);
+    run->errors_ended = run->stream_ended = run->answered = true;
+}
+
+/* Where the connection has no more to say, its end says so now: nginx waits for that with what it has,
+ * and the program may take its time to end, as may a body that nobody reads. */
+static void tell_end(struct run *run)
+{
+    if (!run->answered || run->relay->keep || run->end_told || run->lost ||
+        cgi_session_pending(run->session))
+        return;
+    run->end_told = true;
+    shutdown(run->session->conn->fd, SHUT_WR);
 }
 
 /* --- ending it ----------------------------------------------------------------------------- */
@@ -172,14 +186,23 @@ static void forward_collected(struct run *run)
     }
 }
 
-/* Of a program that goes on without it: behind all that was collected. */
+/* Of a program that goes on without it: behind all that was collected. It may still want the body;
+ * where it can't, the request ends, too, whatever the program's status will be, and the connection
+ * with it: nginx waits for that, and could send another request to who isn't ready for one. */
 static void end_stream(struct run *run)
 {
-    if (!run->stream_due || run->stream_ended || run->lost || !run->answer.begun ||
+    bool wants_body =
+        run->process.input >= 0 && (run->body.size || !run->session->request.stdin_ended);
+    if (!run->stream_due || run->answered || run->lost || !run->answer.begun ||
         cgi_answer_waits(&run->answer))
         return;
-    cgi_session_put(run->session, FCGI_STDOUT, 0);
-    run->stream_ended = true;
+    if (run->request_due && !wants_body) {
+        run->relay->keep = false;
+        finish(run, 0);
+    } else if (!run->stream_ended) {
+        cgi_session_put(run->session, FCGI_STDOUT, 0);
+        run->stream_ended = true;
+    }
 }
 
 /* A stream that we had to end goes on in the log. */
@@ -211,21 +234,10 @@ static void take_body(struct run *run, struct cgi_body body)
 /* A program need not read it all. */
 static void write_body(struct run *run)
 {
-    while (run->body.size) {
-        ssize_t n = write(run->process.input, run->body.data, run->body.size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n < 0) {
-            run->body.size = 0;
-            fd_cleanup(&run->process.input);
-            return;
-        }
-        run->body.data += n;
-        run->body.size -= (size_t)n;
-    }
-    if (run->body_left == 0 || run->session->request.stdin_ended)
+    size_t n = cgi_process_write_input(&run->process, run->body.data, run->body.size);
+    run->body.data += n;
+    run->body.size = run->process.input >= 0 ? run->body.size - n : 0;
+    if (run->body.size == 0 && (run->body_left == 0 || run->session->request.stdin_ended))
         fd_cleanup(&run->process.input);
 }
 
@@ -347,7 +359,8 @@ static void keep_times(struct run *run)
     if (now >= run->idle_at)
         lose(run);
     if (now >= run->tail_at) {
-        run->tail_at = USEC_NEVER;
+        run->request_due = run->stream_due;
+        run->tail_at = run->request_due ? USEC_NEVER : now + TAIL_MOST;
         run->stream_due = true;
     }
 }
@@ -445,8 +458,9 @@ static void loop(struct run *run)
         end_stream(run);
         if (is_drained(run))
             conclude(run);
-        if (!cgi_answer_waits(&run->answer))
+        if (!cgi_answer_waits(&run->answer) || run->answered)
             write_output(run);
+        tell_end(run);
         if (is_drained(run) && !cgi_session_pending(run->session))
             return;
         await_events(run, watched);

@@ -47,6 +47,11 @@ void cgi_session_put_end(struct cgi_session *session, uint32_t app_status)
                                      FCGI_REQUEST_COMPLETE);
 }
 
+void cgi_session_put_broken(struct cgi_session *session)
+{
+    session->out_end += fcgi_put_broken(output + session->out_end);
+}
+
 int cgi_session_write(struct cgi_session *session)
 {
     while (cgi_session_pending(session)) {

@@ -97,6 +97,9 @@ void cgi_session_put(struct cgi_session *session, enum fcgi_type type, size_t si
 /* The end of the request in hand. */
 void cgi_session_put_end(struct cgi_session *session, uint32_t app_status);
 
+/* What no web server can take for an end, nor for anything else. */
+void cgi_session_put_broken(struct cgi_session *session);
+
 /* Waits until the connection is ready for one of these poll(2) events: 0, or -ETIMEDOUT, or -EINTR. */
 int cgi_session_wait(struct cgi_session *session, short events, usec deadline);
 

@@ -141,6 +141,12 @@ size_t fcgi_put_end(unsigned char *to, uint16_t id, uint32_t app_status, enum fc
     return size + sizeof body;
 }
 
+size_t fcgi_put_broken(unsigned char *to)
+{
+    memset(to, 0, FCGI_HEADER);
+    return FCGI_HEADER;
+}
+
 size_t fcgi_put_unknown_type(unsigned char *to, uint8_t type)
 {
     const unsigned char body[FCGI_BODY] = {type};

@@ -99,6 +99,7 @@ enum fcgi_pair_found fcgi_next_pair(struct fcgi_bytes *in, struct fcgi_pair *pai
  * ends with its own last byte. */
 size_t fcgi_put_header(unsigned char *to, enum fcgi_type type, uint16_t id, size_t content);
 size_t fcgi_put_end(unsigned char *to, uint16_t id, uint32_t app_status, enum fcgi_end end);
+size_t fcgi_put_broken(unsigned char *to); /* of a version that isn't there */
 size_t fcgi_put_unknown_type(unsigned char *to, uint8_t type);
 
 /* The answer to GET_VALUES: of what is asked, what we know. `seats`: how many connections are served

@@ -2,8 +2,10 @@
 
 import os
 import re
+import select
 import signal
 import socket
+import time
 
 import client
 import daemon
@@ -181,15 +183,33 @@ class Connections(gateway.Case):
             self.assertTrue(fastcgi.read_answer(kept).ended)
             other.sendall(fastcgi.whole(self.params(it, 'sleeper')))
             gateway.read_body(other, 2)
-            self.assertEqual(kept.recv(1), b'')
             self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+            self.assertEqual(kept.recv(1), b'')
 
-    def test_the_only_worker_keeps_none(self):
-        it = self.gateway()
-        with it.connect('x') as connection:
+    def test_kept_ones_stay_where_nobody_waits(self):
+        """Without a free worker: longer than it takes to look for others a few times."""
+        it = self.gateway(workers=3)
+        kept = [it.connect('x') for _ in range(3)]
+        for connection in kept:
+            self.addCleanup(connection.close)
+        begun = time.monotonic()
+        while time.monotonic() < begun + 1.5:
+            for connection in kept:
+                connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
+                self.assertTrue(fastcgi.read_answer(connection).ended)
+            ready = select.select(kept, [], [], 0.6)[0]
+            self.assertEqual(ready, [])
+
+    def test_many_kept_ones_and_one_who_waits(self):
+        """Somebody gives way; most stay."""
+        it = self.gateway(workers=3)
+        kept = [it.connect('x') for _ in range(3)]
+        for connection in kept:
+            self.addCleanup(connection.close)
             connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
             self.assertTrue(fastcgi.read_answer(connection).ended)
-            self.assertEqual(connection.recv(1), b'')
+        self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+        self.assertTrue(select.select(kept, [], [], client.PATIENCE)[0])
 
     def test_rest_does_not_count_as_a_request(self):
         """One that rests for longer than a request may take is not judged late."""
@@ -254,6 +274,22 @@ class Connections(gateway.Case):
                                            'while :; do sleep 0.1; done', socket.socket.close)
         self.wait_gone(pid)
         it.log.wait(r' info: .*went away.*signal=KILL')
+
+    def test_closed_with_a_child_that_ignores_it(self):
+        """The program goes at TERM; what it has started doesn't, and is not left behind."""
+        it = self.gateway()
+        self.program(it, 'victim', '(trap "" TERM; while :; do sleep 0.1; done) & '
+                                   'echo Content-Type: a/b; echo; echo $$ $!; exec sleep 1000')
+        for abort in (lambda each: each.close(),
+                      lambda each: each.sendall(record(fastcgi.ABORT_REQUEST, 1))):
+            connection = it.connect('x')
+            self.addCleanup(connection.close)
+            connection.sendall(fastcgi.whole(self.params(it, 'victim')))
+            pids = [int(word) for word in gateway.read_body(connection, 4).split()]
+            self.assertEqual(len(pids), 2)
+            abort(connection)
+            for pid in pids:
+                self.wait_gone(pid)
 
     def test_closed_takes_the_whole_group(self):
         it = self.gateway()

@@ -320,7 +320,7 @@ class Answers(gateway.Case):
     def test_closes_its_output_and_goes_on(self):
         it = self.gateway()
         self.program(it, 'program', 'echo Content-Type: a/b; echo; echo all; exec >&-; '
-                                    'read x; exit 4')
+                                    'read x; echo "got $x" >&2; exit 4')
         params = self.params(it, 'program', {'CONTENT_LENGTH': '2'})
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head(params))
@@ -329,7 +329,25 @@ class Answers(gateway.Case):
                 answer.add(kind_content[0], 1, kind_content[1])
             self.assertEqual(answer.body, b'all\n')
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'y\n'))
-            self.assertEqual(fastcgi.read_answer(connection).app_status, 4)
+            self.assertTrue(fastcgi.read_answer(connection).ended)
+        it.log.wait('got y')
+        it.log.wait('ended badly.*exit=4')
+
+    def test_closes_its_output_and_takes_long(self):
+        """The request and the connection end with the output: else nginx waits with the answer."""
+        it = self.gateway(workers=2)
+        self.program(it, 'program', 'echo Content-Type: a/b; echo; echo $$; exec >&- 2>&-; '
+                                    'while [ ! -e ../go ]; do sleep 0.05; done')
+        for keep in (False, True):
+            with it.connect('x') as connection:
+                connection.sendall(fastcgi.whole(self.params(it, 'program'), keep=keep))
+                answer = fastcgi.read_answer(connection)
+                self.assertTrue(answer.ended)
+                self.assertEqual(connection.recv(1), b'')
+                self.assertTrue(processes.alive(int(answer.body)))
+            it.put('go', '')
+            self.wait_gone(int(answer.body))
+            os.unlink(it.path('go'))
 
     def test_goes_on_after_the_web_server_has_it_all(self):
         it = self.gateway()

@@ -157,6 +157,16 @@ START_TEST(what_is_written)
 }
 END_TEST
 
+START_TEST(broken_for_every_reader)
+{
+    unsigned char to[FCGI_REPLY];
+    struct fcgi_reader reader = {0};
+    struct fcgi_piece piece;
+    struct fcgi_bytes in = {to, to + fcgi_put_broken(to)};
+    ck_assert_int_eq(fcgi_next(&reader, &in, &piece), FCGI_BROKEN);
+}
+END_TEST
+
 START_TEST(values)
 {
     unsigned char to[FCGI_REPLY];
@@ -182,6 +192,7 @@ int main(void)
     tcase_add_loop_test(tests, begin_of_a_request, 0, 3);
     tcase_add_loop_test(tests, name_value_pairs, 0, sizeof pairs / sizeof *pairs);
     tcase_add_test(tests, what_is_written);
+    tcase_add_test(tests, broken_for_every_reader);
     tcase_add_test(tests, values);
     return unit_run("fcgi", tests);
 }

@@ -1,0 +1,131 @@
+"""cgi's end of a connection: told before anything of the web server's is waited for."""
+
+import os
+
+import client
+import daemon
+import fastcgi
+import gateway
+import processes
+from fastcgi import record
+
+LISTEN = ('"systemd:x"', '"unix:@DIR@/s"')
+# Time-outs that end nothing of what should end by itself.
+LONG = 'request_timeout = 600 idle_timeout = 600'
+
+
+class OurEnd(gateway.Case):
+    # What answers without having read the body, and with which status.
+    EARLY = {
+        'none': (None, 404),
+        'nothing': ('echo Content-Type: a/b; echo; echo done', 200),
+        'closes': ('exec <&-; echo Content-Type: a/b; echo; echo done', 200),
+        'broken': ('echo broken; echo; exec sleep 1000', 500),
+        'failed': ('exit 3', 500),
+        'killed': ('kill -KILL $$', 502),
+    }
+
+    def early(self, options=LONG, **named):
+        it = self.gateway(options, **named)
+        it.announce('signal=KILL')
+        for name, (text, _) in self.EARLY.items():
+            if text:
+                self.program(it, name, text)
+        it.put('cgi/text', 'no program', 0o644)
+        return it
+
+    def head(self, it, name, length=400000, **more):
+        return fastcgi.head(self.params(it, name, {'CONTENT_LENGTH': str(length)} | more))
+
+    def test_who_stops_sending(self):
+        """As nginx: nothing more of a body once an answer has begun, and a wait for the end."""
+        for listen in LISTEN:
+            it = self.early(listen=listen, workers=2)
+            cases = {name: status for name, (_, status) in self.EARLY.items()}
+            for name, status in (cases | {'text': 403}).items():
+                with self.subTest(listen=listen, name=name), it.connect('x') as connection:
+                    connection.sendall(self.head(it, name) + record(fastcgi.STDIN, 1, b'x' * 9000))
+                    answer = fastcgi.parse(client.read_all(connection))
+                    self.assertEqual((answer.status, answer.ended), (status, True))
+
+    def test_who_sends_too_much(self):
+        it = self.early()
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.begin()
+                               + fastcgi.stream(fastcgi.PARAMS, 1, fastcgi.pair('A', 'x' * 300000)))
+            self.assertEqual(fastcgi.parse(client.read_all(connection)).status, 431)
+
+    def test_who_sends_all_before_it_reads(self):
+        """As Caddy: more than the sockets hold. The answer is still there."""
+        for listen in LISTEN:
+            it = self.early(listen=listen)
+            for name, (_, status) in self.EARLY.items():
+                with self.subTest(listen=listen, name=name), it.connect('x') as connection:
+                    body = bytes(20000000)
+                    connection.sendall(self.head(it, name, len(body), SERVER_SOFTWARE='Caddy/2')
+                                       + fastcgi.stream(fastcgi.STDIN, 1, body))
+                    answer = fastcgi.parse(client.read_all(connection))
+                    self.assertEqual((answer.status, answer.ended), (status, True))
+
+    def test_who_does_nothing_more_keeps_nobody(self):
+        """The only worker serves the next one, though the rest of a body may still come."""
+        it = self.early()
+        with it.connect('x') as silent, it.connect('x') as slow:
+            for each in (silent, slow):
+                each.sendall(self.head(it, 'none') + record(fastcgi.STDIN, 1, b'x' * 9000))
+                self.assertEqual(fastcgi.read_answer(each).status, 404)
+            self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+
+    def test_who_never_stops_keeps_nobody(self):
+        it = self.early()
+        with it.connect('x') as endless:
+            endless.sendall(self.head(it, 'none', 1 << 40))
+            self.assertEqual(fastcgi.read_answer(endless).status, 404)
+            with it.connect('x') as other:
+                other.sendall(fastcgi.whole(self.params(it, 'cat')))
+                with self.assertRaises(OSError):
+                    while True:
+                        endless.sendall(record(fastcgi.STDIN, 1, bytes(8)))
+                self.assertTrue(fastcgi.read_answer(other).ended)
+
+    def test_a_stop_waits_for_no_rest(self):
+        it = self.early()
+        with it.connect('x') as silent:
+            silent.sendall(self.head(it, 'none') + record(fastcgi.STDIN, 1, b'x' * 9000))
+            self.assertEqual(fastcgi.read_answer(silent).status, 404)
+            it.stop()
+
+    def test_late_and_unwilling_to_end(self):
+        """The end comes with the 504, not when the program is dead, which it is later."""
+        it = self.gateway('request_timeout = 1')
+        it.announce('took longer')
+        self.program(it, 'deaf', 'trap "" TERM; echo $$ > $SCRIPT_FILENAME.pid;'
+                                 'while :; do sleep 0.1; done')
+        os.chmod(it.path('cgi'), 0o777)
+        with it.connect('x') as connection:
+            connection.sendall(self.head(it, 'deaf') + record(fastcgi.STDIN, 1, b'x' * 9000))
+            self.assertEqual(fastcgi.parse(client.read_all(connection)).status, 504)
+            with open(it.path('cgi/deaf.pid'), encoding='ascii') as file:
+                pid = int(file.read())
+            self.assertTrue(processes.alive(pid))
+        self.wait_gone(pid)
+
+    def test_cut_off(self):
+        """No web server takes what it gets for a whole answer: a record of version 0 ends it."""
+        for listen in LISTEN:
+            it = self.gateway('request_timeout = 1', listen=listen)
+            it.announce('took longer')
+            self.program(it, 'killed', 'echo Content-Type: a/b; echo; echo half; kill -KILL $$')
+            self.program(it, 'late', 'echo Content-Type: a/b; echo; echo half; exec sleep 1000')
+            for name in ('killed', 'late'):
+                with self.subTest(listen=listen, name=name), it.connect('x') as connection:
+                    connection.sendall(fastcgi.whole(self.params(it, name)))
+                    sent = client.read_all(connection)
+                    self.assertEqual(sent[-8:], bytes(8))
+                    answer = fastcgi.parse(sent[:-8])
+                    self.assertEqual((answer.body, answer.ended), (b'half\n', False))
+                    self.assertNotIn(fastcgi.END_REQUEST, answer.kinds)
+
+
+if __name__ == '__main__':
+    daemon.main()
