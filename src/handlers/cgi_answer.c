@@ -7,9 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* The longest header is a record's content. The rest is for what is held back, which is much for few
+/* The longest header is a record's content, as it goes out. The rest is for what is held back, which is much for few
  * requests: the memory for it is given back after each of those. */
-enum { HEADER_MAX = CGI_OUTPUT, HELD_MAX = 8 * 1024 * 1024, HELD_KEPT = 256 * 1024 };
+enum {
+    HEADER_MAX = CGI_OUTPUT - CGI_HEADER_MORE,
+    HELD_MAX = 8 * 1024 * 1024,
+    HELD_KEPT = 256 * 1024,
+};
 
 static alignas(4096) char held[HELD_MAX];
 
@@ -34,15 +38,26 @@ bool cgi_answer_full(const struct cgi_answer *answer)
     return answer->size == sizeof held;
 }
 
+/* Of an answer to HEAD no body goes out (RFC 3875, 4.3.3): HAProxy takes one for a fault. The program
+ * may write it all the same. */
+static void leave_body_out(struct cgi_answer *answer)
+{
+    if (answer->head_only && answer->header)
+        answer->size = answer->header;
+}
+
 static const char *collect(struct cgi_answer *answer, size_t size)
 {
     size_t before = answer->size;
     answer->size += size;
-    if (answer->header)
+    if (answer->header) {
+        leave_body_out(answer);
         return NULL;
+    }
     answer->header = cgi_header_size(held, answer->size, before);
     if (answer->header > HEADER_MAX || (!answer->header && answer->size > HEADER_MAX))
         return "has a header longer than 64 KiB";
+    leave_body_out(answer);
     return answer->header ? cgi_header_fault(held, answer->header) : NULL;
 }
 
@@ -50,8 +65,9 @@ const char *cgi_answer_add(struct cgi_answer *answer, size_t size)
 {
     if (!answer->begun)
         return collect(answer, size);
-    if (size)
-        cgi_session_put(answer->session, FCGI_STDOUT, size);
+    if (answer->head_only || size == 0)
+        return NULL;
+    cgi_session_put(answer->session, FCGI_STDOUT, size);
     answer->sent += (long long)size;
     return NULL;
 }

@@ -87,24 +87,32 @@ bool cgi_header_is_nph(const char *text, size_t size)
     return is_status_line(&first);
 }
 
+/* Which fields there are, is between the program and the web server: X-Sendfile alone is an answer, and
+ * so is a cookie. */
 const char *cgi_header_fault(const char *text, size_t size)
 {
-    static const char *const telling[] = {"Content-Type", "Location", "Status", NULL};
     const char *at = text, *end = text + size;
     struct line line = next_line(&at, end);
-    bool told = is_status_line(&line);
     if (line.size == 0)
         return "begins with an empty line, not with a header";
     if (memchr(text, '\0', size))
         return "has a NUL in its header";
-    if (told)
+    if (is_status_line(&line))
         line = next_line(&at, end);
-    for (; line.size; line = next_line(&at, end)) {
+    for (; line.size; line = next_line(&at, end))
         if (name_size(&line) == 0)
             return "has a line in its header that is no header";
-        told = told || has_any(&line, telling);
-    }
-    return told ? NULL : "names neither Content-Type nor Location nor Status";
+    return NULL;
+}
+
+/* Whether a field of this name is there. */
+static bool has_field(const char *text, size_t size, const char *name)
+{
+    const char *at = text, *end = text + size;
+    struct line line = next_line(&at, end);
+    while (line.size && !has_name(&line, name))
+        line = next_line(&at, end);
+    return line.size > 0;
 }
 
 long long cgi_header_length(const char *text, size_t size)
@@ -143,10 +151,23 @@ static size_t copy_nph(char *to, const char *text, size_t size)
     return (size_t)(put(out, "\n", 1) - to);
 }
 
+/* A redirection without a status is one all the same (RFC 3875, 6.2.3). Not every web server knows, and
+ * what a client gets then is a blank page. Of a path (6.2.2) the web server could send what is there
+ * by itself; those that would do so do it with a status too. */
+static size_t put_status(char *to, const char *text, size_t size)
+{
+    static const char found[] = "Status: 302 Found\r\n";
+    if (!has_field(text, size, "Location") || has_field(text, size, "Status"))
+        return 0;
+    memcpy(to, found, sizeof found - 1);
+    return sizeof found - 1;
+}
+
 size_t cgi_header_copy(char *to, const char *text, size_t size)
 {
     if (cgi_header_is_nph(text, size))
         return copy_nph(to, text, size);
-    memcpy(to, text, size);
-    return size;
+    size_t status = put_status(to, text, size);
+    memcpy(to + status, text, size);
+    return status + size;
 }

@@ -24,7 +24,9 @@ long long cgi_header_length(const char *text, size_t size);
 /* Whether it is an HTTP answer's. */
 bool cgi_header_is_nph(const char *text, size_t size);
 
-/* Copies it as the web server wants it, never longer than it was. The size that it has. */
+/* Copies it as the web server wants it, by up to CGI_HEADER_MORE bytes longer than it was. The size that
+ * it has. */
+enum { CGI_HEADER_MORE = 32 };
 size_t cgi_header_copy(char *to, const char *text, size_t size);
 
 #endif

@@ -217,7 +217,6 @@ class Answers(gateway.Case):
             'nul': (r'printf "Content-Type: a\0/b\n\n"', 'NUL'),
             'space': (r'printf "Content-Type : a/b\n\n"', 'no header'),
             'folded': (r'printf "Content-Type: a/b\n folded\n\n"', 'no header'),
-            'untold': (r'printf "X-Other: 1\n\nbody"', 'neither Content-Type'),
             'long': ('echo Content-Type: a/b; head -c 10000000 /dev/zero | tr "\\0" x; echo',
                      'longer than 64 KiB'),
         }
@@ -233,11 +232,26 @@ class Answers(gateway.Case):
         it = self.gateway()
         for number, header in enumerate((
                 'Content-Type: a/b\n\n', 'content-type:a/b\r\n\r\n', 'Status: 204 x\n\n',
-                'Location: /x\n\n', 'X-A: 1\r\nX-B:\nStatus: 200\r\n\n')):
+                'X-Sendfile: /x\n\n', 'Set-Cookie: a=b\n\n', 'X-A: 1\r\nX-B:\nStatus: 200\r\n\n')):
             name = f'good{number}'
             it.put('cgi/' + name + '.header', header)
             self.program(it, name, f'cat {name}.header; echo body')
             self.assertEqual(self.ask(it, name).stdout, header.encode() + b'body\n')
+
+    def test_redirection_without_a_status(self):
+        answer, _ = self.answered('echo "Location: http://localhost/x"; echo; echo moved')
+        self.assertEqual((answer.status, answer.header['Location'], answer.body),
+                         (302, 'http://localhost/x', b'moved\n'))
+
+    def test_longest_header(self):
+        """A record's content, with room for what is added to it."""
+        it = self.gateway()
+        size = 65535 - 8 + 1 - 32 - len('Location: /\nX: \n\n')
+        self.program(it, 'program', 'echo Location: /; printf "X: ";'
+                                    'head -c $QUERY_STRING /dev/zero | tr "\\0" x; echo; echo')
+        answer = self.ask(it, 'program', {'QUERY_STRING': str(size)})
+        self.assertEqual((answer.status, len(answer.header.get('X', ''))), (302, size))
+        self.assert_status(self.ask(it, 'program', {'QUERY_STRING': str(size + 1)}), 500)
 
     def test_header_in_pieces(self):
         answer, _ = self.answered('#!/usr/bin/python3\nimport sys\n'
@@ -400,9 +414,17 @@ class Answers(gateway.Case):
         self.assertTrue(int(answer.header['Retry-After']))
         it.log.wait('warning: .*status=503')
 
-    def test_head_and_its_program(self):
-        answer, _ = self.answered(HELLO, more={'REQUEST_METHOD': 'HEAD'})
-        self.assertEqual(answer.body, b'hello\n') # the web server's to leave out
+    def test_head_has_no_body(self):
+        """Whatever the program does; and none of it is lost from its log."""
+        it = self.gateway()
+        for name, text in (('plain', HELLO), ('late', HELLO + '; sleep 0.1; echo more'),
+                           ('large', 'echo Content-Type: a/b; echo; head -c 9000000 /dev/zero; '
+                                     'echo written >&2')):
+            self.program(it, name, text)
+            for server in ('test', 'nginx/1'):
+                answer = self.ask(it, name, {'REQUEST_METHOD': 'HEAD', 'SERVER_SOFTWARE': server})
+                self.assertEqual((answer.status, answer.body, answer.ended), (200, b'', True))
+        it.log.wait('written')
 
 
 if __name__ == '__main__':
