@@ -60,6 +60,29 @@ static int open_beneath(int root, const char *path, unsigned long long flags)
     return -EAGAIN;
 }
 
+/* Which link on the way leads out of the root, for the log: the first prefix that does is one. */
+static const char *name_link(int root, const struct cgi_config *config, const char *path)
+{
+    static char text[3 * PATH_MAX];
+    char prefix[PATH_MAX], target[PATH_MAX];
+    for (size_t end = 0; path[end];) {
+        end += 1 + strcspn(path + end + 1, "/");
+        snprintf(prefix, sizeof prefix, "%.*s", (int)end, path);
+        int fd = open_beneath(root, prefix, 0);
+        if (fd >= 0)
+            close(fd);
+        if (fd != -EXDEV)
+            continue;
+        ssize_t size = readlinkat(root, prefix, target, sizeof target);
+        if (size < 0)
+            break;
+        snprintf(text, sizeof text, "is outside of the root %s: %s is a link to %.*s", config->root,
+                 prefix, (int)size, target);
+        return text;
+    }
+    return "is outside of the root";
+}
+
 /* Cuts the last component off, and puts it before the rest. False: it was the only one. */
 static bool step_up(struct walk *walk)
 {
@@ -98,10 +121,13 @@ static int open_directory(struct cgi_script *script, int root, const char *path)
     return script->directory < 0 ? refuse_error(script, -script->directory) : 0;
 }
 
-static int open_file(struct cgi_script *script, int root, struct walk *walk)
+static int open_file(struct cgi_script *script, int root, const struct cgi_config *config,
+                     struct walk *walk)
 {
     struct stat file;
     int fd = open_longest(root, walk);
+    if (fd == -EXDEV)
+        return refuse(script, 403, name_link(root, config, walk->path), 0);
     if (fd < 0)
         return refuse_error(script, -fd);
     script->program = fd;
@@ -147,6 +173,20 @@ static char *behind(const char *root, char *path)
     if (*path && *path != '/' && path[-1] != '/')
         return NULL;
     return path + strspn(path, "/");
+}
+
+/* h2o tells nothing apart: the whole path is PATH_INFO, and no script has a name. False: no room. */
+static bool take_path_info(struct cgi_env *env)
+{
+    const char *filename = cgi_env_get(env, "SCRIPT_FILENAME");
+    const char *name = cgi_env_get(env, "SCRIPT_NAME"), *path = cgi_env_get(env, "PATH_INFO");
+    if ((filename && *filename) || (name && *name) || !path || !*path)
+        return true;
+    if (!cgi_env_set(env, "SCRIPT_NAME", path))
+        return false;
+    cgi_env_unset(env, "PATH_INFO");
+    cgi_env_unset(env, "PATH_TRANSLATED");
+    return true;
 }
 
 /* Writes the path that is asked for. The HTTP status of a refusal, or 0. */
@@ -243,7 +283,7 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
         return refuse(script, 403, "is outside of the root", 0);
     if (!walk.path[0])
         return refuse(script, 404, "is the root itself", 0);
-    int status = open_file(script, root, &walk);
+    int status = open_file(script, root, config, &walk);
     if (status) {
         strcat(walk.path, walk.rest); /* for the log: it was cut from there */
         return status;
@@ -264,7 +304,7 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
 static int open_beneath_root(struct cgi_script *script, const struct cgi_config *config,
                              struct cgi_env *env)
 {
-    int status = write_path(script, env);
+    int status = take_path_info(env) ? write_path(script, env) : 431;
     if (status)
         return status;
     int root = open(config->root, O_PATH | O_DIRECTORY | O_CLOEXEC);

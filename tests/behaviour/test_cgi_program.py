@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import shutil
+import unittest
 import signal
 
 import daemon
@@ -100,6 +101,47 @@ class Which(gateway.Case):
             self.program(it, name, HELLO)
             self.assertEqual(self.ask(it, name).status, status, name)
         self.assertEqual(self.ask(it, 'a.cgi/x.txt').status, 200)
+
+    def test_links_out_of_the_root(self):
+        """The log says which one it is, and where it leads."""
+        it = self.gateway(cgi='root = "@DIR@/cgi"')
+        self.program(it, '../share/real', HELLO)
+        os.makedirs(it.path('cgi/a'))
+        for name, target in (('direct', '../share/real'), ('a/far', '../../share/real'),
+                             ('absolute', '/bin/true'), ('folder', '../share')):
+            os.symlink(target, it.path('cgi/' + name))
+        os.symlink('direct', it.path('cgi/twice'))
+        for asked, link, target in (('direct', 'direct', '../share/real'),
+                                    ('direct/info', 'direct', '../share/real'),
+                                    ('a/far', 'a/far', '../../share/real'),
+                                    ('absolute', 'absolute', '/bin/true'),
+                                    ('twice', 'twice', 'direct'),
+                                    ('folder/real', 'folder', '../share')):
+            mark = it.mark()
+            self.assert_status(self.ask(it, asked), 403)
+            it.log.wait(f'outside of the root {re.escape(it.path("cgi"))}: '
+                        f'{re.escape(link)} is a link to {re.escape(target)};', mark)
+
+    @unittest.skipUnless(os.path.islink('/usr/lib/cgi-bin/gitweb.cgi'), 'no gitweb here')
+    def test_gitweb_behind_its_link(self):
+        it = self.make_gateway(cgi='root = "/usr"')
+        it.put('gitweb.conf', '$projectroot = "@DIR@/git"; $site_name = "here";\n')
+        os.makedirs(it.path('git'))
+        it.launch().ready()
+        answer = self.ask_path(it, '/usr/lib/cgi-bin/gitweb.cgi',
+                               {'GITWEB_CONFIG': it.path('gitweb.conf')})
+        self.assertIn(b'here', answer.body)
+        self.assertIn(answer.status, (200, 404))  # of no projects
+
+    def test_path_that_nobody_has_told_apart(self):
+        """As h2o sends it."""
+        it = self.gateway()
+        found = fastcgi.ask(it.address('x'), {'DOCUMENT_ROOT': it.directory, 'SCRIPT_NAME': '',
+                                              'PATH_INFO': '/cgi/env/a b',
+                                              'PATH_TRANSLATED': 'x'}).body.decode()
+        found = dict(line.split('=', 1) for line in found.split('\0') if line)
+        self.assertEqual([found[name] for name in ('SCRIPT_NAME', 'PATH_INFO', 'SCRIPT_FILENAME')],
+                         ['/cgi/env', '/a b', it.path('cgi/env')])
 
     def test_interpreter(self):
         it = self.make_gateway(cgi='root = "@DIR@/cgi" interpreter = { ".x=@DIR@/interpreter" }')
