@@ -191,6 +191,8 @@ bool cgi_env_complete(struct cgi_env *env)
         cgi_env_unset(env, "CONTENT_TYPE");
     if (is_empty(env, "PATH_INFO"))
         cgi_env_unset(env, "PATH_TRANSLATED");
+    if (is_empty(env, "REMOTE_USER")) /* programs ask whether it is there */
+        cgi_env_unset(env, "REMOTE_USER");
     if (cgi_env_length(env) < 0)
         cgi_env_unset(env, "CONTENT_LENGTH");
     hide_password(env);

@@ -8,7 +8,7 @@ import threading
 import control
 import daemon
 import processes
-import test_cgi_server
+import webservers
 from processes import wait_until
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'conf', 'examples',
@@ -19,9 +19,7 @@ ANSWERS = {'/hello.php': b'hello from PHP\n', '/perl/': b'hello from Perl\n',
            '/node/': b'hello from Node\n'}
 
 
-class Programs(test_cgi_server.Server):
-    program = 'nginx'
-
+class Programs(webservers.Nginx):
     def setUp(self):
         for program in ('php-cgi', 'gunicorn', 'node', 'perl'):
             if not os.access('/usr/bin/' + program, os.X_OK):
@@ -49,7 +47,7 @@ class Programs(test_cgi_server.Server):
         self.it.put('html/hello.php', '<?php echo "hello from PHP\\n";')
         self.it.launch().ready()
         self.port = daemon.reserve_port(self)
-        test_cgi_server.Nginx.start_server(self)
+        self.start_server()
         wait_until(lambda: self.ask('/node/') == b'hello from Node\n', 'nginx to answer')
 
     def ask(self, path):

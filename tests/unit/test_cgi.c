@@ -108,6 +108,17 @@ START_TEST(setting_and_unsetting)
 }
 END_TEST
 
+/* What nginx and Caddy send where nobody was asked for a password. */
+START_TEST(nobody_is_no_user)
+{
+    begin();
+    ck_assert(cgi_env_set(&env, "REMOTE_USER", "") && cgi_env_complete(&env));
+    ck_assert_ptr_null(cgi_env_get(&env, "REMOTE_USER"));
+    ck_assert(cgi_env_set(&env, "REMOTE_USER", "x") && cgi_env_complete(&env));
+    ck_assert_str_eq(cgi_env_get(&env, "REMOTE_USER"), "x");
+}
+END_TEST
+
 START_TEST(fills_up)
 {
     char name[16];
@@ -161,6 +172,7 @@ int main(void)
     tcase_add_loop_test(tests, program_headers, 0, sizeof headers / sizeof *headers);
     tcase_add_test(tests, parameters);
     tcase_add_test(tests, setting_and_unsetting);
+    tcase_add_test(tests, nobody_is_no_user);
     tcase_add_test(tests, fills_up);
     tcase_add_loop_test(tests, content_lengths, 0, sizeof lengths / sizeof *lengths);
     tcase_add_test(tests, interpreters);
