@@ -189,7 +189,15 @@ class Daemon:
         heard.bind(self.path('notify'))
         environment['NOTIFY_SOCKET'] = self.path('notify')
         self.notify_socket = heard
-        threading.Thread(target=self._read_notices, args=(heard,), daemon=True).start()
+        self.hearer = threading.Thread(target=self._read_notices, args=(heard,), daemon=True)
+        self.hearer.start()
+
+    def _hear_no_more(self):
+        """A thread on its way into recvmsg() would hear the next socket that has this number."""
+        with contextlib.suppress(OSError):
+            self.notify_socket.shutdown(socket.SHUT_RD)
+        self.hearer.join(PATIENCE)
+        self.notify_socket.close()
 
     def _read_notices(self, heard):
         with contextlib.suppress(OSError):
@@ -363,7 +371,7 @@ class Daemon:
             self._bury(problems)
             self._judge_log(problems)
         finally:
-            self.notify_socket.close() if self.child else None
+            self._hear_no_more() if self.child else None
             shutil.rmtree(self.directory, ignore_errors=True)
         if problems:
             raise AssertionError('\n'.join(problems))
