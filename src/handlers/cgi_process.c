@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
@@ -51,10 +52,55 @@ static int start(struct cgi_process *process, const struct pipes *pipes, struct 
     return error;
 }
 
+/* The standard error of what outlives its program. Closed, it would kill by SIGPIPE who writes there; so
+ * it is kept, and what is in it goes to our own before the next program starts. Who writes more than a
+ * pipe holds until then waits so long, and we never do. The oldest goes when they are too many. */
+enum { OUTLIVED_MOST = 8, OUTLIVED_READS = 16 };
+static int outlived[OUTLIVED_MOST];
+static int outlived_count;
+
+static void drop_outlived(int at)
+{
+    close(outlived[at]);
+    outlived_count--;
+    for (int i = at; i < outlived_count; i++)
+        outlived[i] = outlived[i + 1];
+}
+
+/* Takes a pipe over, unless nobody has its other end. */
+static void keep_errors(int *fd)
+{
+    struct pollfd pipe = {.fd = *fd, .events = POLLIN};
+    if (poll(&pipe, 1, 0) < 0 || pipe.revents & POLLHUP || fcntl(*fd, F_SETFL, O_NONBLOCK) != 0) {
+        fd_cleanup(fd);
+        return;
+    }
+    if (outlived_count == OUTLIVED_MOST)
+        drop_outlived(0);
+    outlived[outlived_count++] = *fd;
+    *fd = -1;
+}
+
+static void hear_outlived(void)
+{
+    char said[4096];
+    for (int i = outlived_count - 1; i >= 0; i--) {
+        ssize_t n = 1;
+        for (int reads = 0; n > 0 && reads < OUTLIVED_READS; reads++) {
+            n = read(outlived[i], said, sizeof said);
+            if (n > 0)
+                fd_write(STDERR_FILENO, said, (size_t)n);
+        }
+        if (n == 0)
+            drop_outlived(i);
+    }
+}
+
 int cgi_process_start(struct cgi_process *process, struct launch *launch, bool has_input,
                       bool has_errors)
 {
     struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
+    hear_outlived();
     int error = open_pipes(&pipes, has_input, has_errors);
     if (error == 0)
         error = start(process, &pipes, launch);
@@ -89,19 +135,25 @@ static size_t read_pipe(int *fd, void *to, size_t room, long long *left)
         return 0;
     if (n > 0 && *left >= 0)
         *left -= n;
-    if (n <= 0 || *left == 0)
+    if (n <= 0)
         fd_cleanup(fd);
     return n > 0 ? (size_t)n : 0;
 }
 
 size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room)
 {
-    return read_pipe(&process->output, to, room, &process->output_left);
+    size_t n = read_pipe(&process->output, to, room, &process->output_left);
+    if (process->output_left == 0)
+        fd_cleanup(&process->output);
+    return n;
 }
 
 size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room)
 {
-    return read_pipe(&process->errors, to, room, &process->errors_left);
+    size_t n = read_pipe(&process->errors, to, room, &process->errors_left);
+    if (process->errors_left == 0 && process->errors >= 0)
+        keep_errors(&process->errors);
+    return n;
 }
 
 size_t cgi_process_write_input(struct cgi_process *process, const void *data, size_t size)
@@ -128,20 +180,20 @@ void cgi_process_close_pipes(struct cgi_process *process)
 
 /* --- its end ---------------------------------------------------------------------------------- */
 
-static long long note_left(int *fd)
+static long long note_left(int fd)
 {
     int size = 0;
-    if (*fd < 0 || ioctl(*fd, FIONREAD, &size) != 0)
-        size = 0;
-    if (size == 0)
-        fd_cleanup(fd);
-    return size;
+    return fd >= 0 && ioctl(fd, FIONREAD, &size) == 0 ? size : 0;
 }
 
 void cgi_process_ended(struct cgi_process *process)
 {
-    process->output_left = note_left(&process->output);
-    process->errors_left = note_left(&process->errors);
+    process->output_left = note_left(process->output);
+    process->errors_left = note_left(process->errors);
+    if (process->output_left == 0)
+        fd_cleanup(&process->output);
+    if (process->errors_left == 0 && process->errors >= 0)
+        keep_errors(&process->errors);
     fd_cleanup(&process->input);
 }
 

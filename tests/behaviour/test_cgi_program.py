@@ -368,6 +368,22 @@ class Answers(gateway.Case):
                 self.assertTrue(processes.alive(pid))
                 os.kill(pid, signal.SIGKILL)
 
+    def test_standard_error_of_what_is_left_behind(self):
+        """It writes on: nobody waits for it, nothing kills it, and the log has what it says."""
+        for errors in ('log', 'server'):
+            with self.subTest(errors=errors):
+                it = self.gateway(cgi=f'root = "@DIR@/cgi" stderr = "{errors}"')
+                os.chmod(it.directory, 0o777)
+                self.program(it, 'program', '(until [ -e ../go ]; do sleep 0.05; done;'
+                                            'echo from behind >&2; touch ../survived) > /dev/null &'
+                                            + HELLO)
+                for _ in range(20):  # more than are kept
+                    self.assertEqual(self.ask(it, 'program').body, b'hello\n')
+                it.put('go', '')
+                wait_until(lambda: os.path.exists(it.path('survived')), 'one that has written')
+                self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+                it.log.wait('from behind')
+
     def test_output_of_a_daemon_left_behind_does_not_go_on(self):
         answer, _ = self.answered('echo Content-Type: a/b; echo; yes & echo $!')
         self.assertTrue(answer.ended)
