@@ -243,11 +243,9 @@ START_TEST(who_is_not_slow)
 }
 END_TEST
 
-/* Between a fork and the master's note of the pid, and whatever the child does meanwhile: what the
- * slot has counted is in the sum. */
 static enum pool_state state_of_pool(char trouble[static SCOREBOARD_REASON])
 {
-    struct snapshot *snapshot = snapshot_take(board, NULL);
+    struct snapshot *snapshot = snapshot_take(&view, NULL);
     enum pool_state state = snapshot->pools[0].state;
     snprintf(trouble, SCOREBOARD_REASON, "%.100s", snapshot->pools[0].trouble);
     free(snapshot);
@@ -258,7 +256,7 @@ static enum pool_state state_of_pool(char trouble[static SCOREBOARD_REASON])
 START_TEST(programs_that_cant_be_started)
 {
     char trouble[SCOREBOARD_REASON];
-    struct scoreboard_pool *pool = add_pool("web", POOL_SERVING, 2);
+    struct overview_pool *pool = add_pool("web", POOL_SERVING, 2);
     struct slot *slot = add_worker(0, 0, SLOT_IDLE);
     add_worker(1, 0, SLOT_IDLE);
     slot->since = clock_now();
@@ -268,17 +266,19 @@ START_TEST(programs_that_cant_be_started)
     slot->failed_starts = 3;
     ck_assert_int_eq(state_of_pool(trouble), POOL_DEGRADED);
     ck_assert_str_eq(trouble, "its program can't be started: No such file or directory");
-    slot->retiring = 1;
+    overview->workers[0].retiring = 1;
     ck_assert_int_eq(state_of_pool(trouble), POOL_SERVING);
-    slot->retiring = 0;
+    overview->workers[0].retiring = 0;
     pool->state = POOL_DRAINED;
     ck_assert_int_eq(state_of_pool(trouble), POOL_DRAINED);
     pool->state = POOL_SERVING;
-    slot->born = slot->since = clock_now() - 61 * USEC_SECOND;
+    overview->workers[0].born = slot->since = clock_now() - 61 * USEC_SECOND;
     ck_assert_int_eq(state_of_pool(trouble), POOL_SERVING);
 }
 END_TEST
 
+/* Between a fork and the master's note of the pid, and whatever the child does meanwhile: what the
+ * slot has counted is in the sum. */
 START_TEST(counts_while_a_worker_is_born)
 {
     static const enum slot_state states[] = {SLOT_WAITING, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY};
