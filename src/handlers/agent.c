@@ -21,7 +21,7 @@ static const struct option_row no_rows[] = {OPTION_END};
 struct sum {
     long long seats, free;
     int pools, drained;
-    const struct snapshot_pool *degraded; /* the first one */
+    const struct snapshot_pool *down; /* the first that is degraded or unreachable */
 };
 
 /* A pool that may still grow has the seats that it doesn't have yet. */
@@ -32,8 +32,8 @@ static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
         return;
     sum->pools++;
     sum->drained += pool->state == POOL_DRAINED;
-    if (pool->state == POOL_DEGRADED && !sum->degraded)
-        sum->degraded = pool;
+    if ((pool->state == POOL_DEGRADED || pool->state == POOL_UNREACHABLE) && !sum->down)
+        sum->down = pool;
     if (pool->state == POOL_DRAINED || strcmp(pool->handler, "app") == 0)
         return; /* who accepts by itself is busy unseen */
     sum->seats += pool->max_workers;
@@ -49,9 +49,9 @@ static int share(const struct sum *sum)
 
 static void write_line(const struct sum *sum, char *line, size_t size)
 {
-    const struct snapshot_pool *pool = sum->degraded;
+    const struct snapshot_pool *pool = sum->down;
     if (pool)
-        snprintf(line, size, "down #pool %s is degraded%s%s\n", pool->name,
+        snprintf(line, size, "down #pool %s is %s%s%s\n", pool->name, pool_state_words[pool->state],
                  pool->trouble[0] ? ": " : "", pool->trouble);
     else if (sum->pools && sum->drained == sum->pools)
         snprintf(line, size, "drain\n");

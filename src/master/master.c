@@ -269,6 +269,11 @@ usec master_step(struct master *master, usec now)
         if (p->resources.changed) /* by what was done since it was looked at */
             next = now;
     next = clock_earlier(next, reach_step(&realm->reach, realm->listeners, realm->control, now));
+    if (realm->reach.changed) {
+        for (struct pool *p = realm->pools; p; p = p->next)
+            pool_touch(p);
+        realm->reach.changed = false;
+    }
     control_listen(&master->control, realm->control ? realm->control->fd : -1,
                    realm->config->control_gid);
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {

@@ -42,6 +42,7 @@ struct pool {
     struct load load; /* where its size follows it */
 
     int ready, retiring; /* workers, when it was last looked at */
+    int unreachable;     /* listeners, then */
 
     int extra;     /* workers more than configured, by TTIN and TTOU; may be negative */
     bool on_trial; /* a new pool whose canary is not ready yet: no worker but that */

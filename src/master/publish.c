@@ -17,26 +17,58 @@ static enum pool_state state_of(const struct pool *pool, const struct census *ce
         return POOL_REMOVED;
     if (pool->drained)
         return POOL_DRAINED;
+    if (pool->unreachable)
+        return POOL_UNREACHABLE;
     if (census->degraded)
         return POOL_DEGRADED;
     return census->ready < pool_target(pool) ? POOL_STARTING : POOL_SERVING;
 }
 
+/* The first listener that nobody can connect to, and how many there are; NULL: none. */
+static const struct listener *find_unreachable(const struct pool *pool, int *count)
+{
+    const struct listener *first = NULL;
+    *count = 0;
+    for (int i = 0; i < pool->listener_count; i++) {
+        const struct listener *listener = pool->listeners[i];
+        if (listener_is_reachable(listener))
+            continue;
+        first = first ? first : listener;
+        (*count)++;
+    }
+    return first;
+}
+
+/* Why it doesn't serve as it should; empty where it does. */
+static void tell_trouble(const struct pool *pool, enum pool_state state,
+                         const struct listener *unreachable, char out[static SCOREBOARD_REASON])
+{
+    bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
+    if (state == POOL_UNREACHABLE)
+        snprintf(out, SCOREBOARD_REASON,
+                 "nobody can connect to %.100s: a reload binds it anew", unreachable->text);
+    else if (troubled || out[0])
+        snprintf(out, SCOREBOARD_REASON, "%.*s", SCOREBOARD_REASON - 1,
+                 troubled ? pool->trouble : "");
+}
+
 void publish_pool(struct publish *publish, const struct realm *realm, struct pool *pool, usec now)
 {
+    int unreachable_count;
+    const struct listener *unreachable = find_unreachable(pool, &unreachable_count);
+    if (pool->unreachable != unreachable_count)
+        publish->generation = 0; /* its listeners are shown anew */
+    pool->unreachable = unreachable_count;
     struct overview_pool *out = &realm->spawner.boards.overview->pools[pool->resources.place];
     struct census census = pool_census(pool);
     enum pool_state state = state_of(pool, &census);
-    bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
     if (out->state != state) {
         out->state = state;
         out->state_since = now;
     }
     if (!out->handler[0] || out->generation != pool->generation)
         snprintf(out->handler, sizeof out->handler, "%s", pool->conf->handler->name);
-    if (troubled || out->trouble[0])
-        snprintf(out->trouble, sizeof out->trouble, "%.*s", SCOREBOARD_REASON - 1,
-                 troubled ? pool->trouble : "");
+    tell_trouble(pool, state, unreachable, out->trouble);
     out->generation = pool->generation;
     out->target = pool_target(pool);
     if (pool->conf->workers > 0) /* a fixed size */
@@ -56,6 +88,7 @@ static int publish_listeners_of(const struct pool *pool, struct overview *overvi
         out->pool = (uint32_t)pool->resources.place;
         out->inode = fstat(listener->fd, &socket) == 0 ? socket.st_ino : 0;
         out->backlog = pool->conf->backlog;
+        out->unreachable = !listener_is_reachable(listener);
         snprintf(out->text, sizeof out->text, "%s", listener->text);
         out->used = 1;
     }
@@ -95,9 +128,12 @@ static void print_status(const struct realm *realm, char *text, size_t size)
         retiring += pool->retiring;
         if (pool->removed || at >= size)
             continue;
-        bool degraded = overview->pools[pool->resources.place].state == POOL_DEGRADED;
+        uint32_t state = overview->pools[pool->resources.place].state;
+        const char *word = state == POOL_DEGRADED      ? " degraded"
+                           : state == POOL_UNREACHABLE ? " unreachable"
+                                                       : "";
         at += (size_t)snprintf(text + at, size - at, "%s%s %d/%d%s", at ? ", " : "", pool->name,
-                               pool->ready, pool_target(pool), degraded ? " degraded" : "");
+                               pool->ready, pool_target(pool), word);
     }
     if (at < size)
         snprintf(text + at, size - at, " workers ready, %d retiring", retiring);

@@ -58,7 +58,8 @@ static void tell_loss(struct listener *listener, bool is_control, enum listener_
                     is_control ? "SIGHUP" : "preforkctl reload", listener->text, missed);
 }
 
-static void look(struct listener *listener, bool is_control)
+/* Whether it was lost or found. */
+static bool look(struct listener *listener, bool is_control)
 {
     bool was_reachable = listener_is_reachable(listener);
     enum listener_loss loss = listener_look(listener);
@@ -67,6 +68,7 @@ static void look(struct listener *listener, bool is_control)
     else if (!was_reachable && loss == LISTENER_SOUND)
         log_notice("%s %s: it can be reached again listener=%s",
                    is_control ? "control" : "listener", listener->text, listener->text);
+    return was_reachable != (loss == LISTENER_SOUND);
 }
 
 /* What leads to something else is not watched, which may be another listener's. Whatever was done
@@ -128,13 +130,15 @@ static void read_events(struct reach *reach, struct listener *listeners, struct 
 
 enum { POOLS = false, CONTROL = true };
 
-static void look_at_suspects(struct listener *listeners, bool are_control)
+static bool look_at_suspects(struct listener *listeners, bool are_control)
 {
+    bool changed = false;
     for (struct listener *l = listeners; l; l = l->next) {
         if (l->suspect)
-            look(l, are_control);
+            changed = look(l, are_control) || changed;
         l->suspect = false;
     }
+    return changed;
 }
 
 usec reach_step(struct reach *reach, struct listener *listeners, struct listener *control, usec now)
@@ -147,7 +151,8 @@ usec reach_step(struct reach *reach, struct listener *listeners, struct listener
         return reach->again;
     reach->stirred = false;
     read_events(reach, listeners, control);
-    look_at_suspects(listeners, POOLS);
+    if (look_at_suspects(listeners, POOLS))
+        reach->changed = true;
     look_at_suspects(control, CONTROL);
     loop_remove(reach->loop, &reach->watch);
     reach->again = now + LOOKS_APART;

@@ -16,6 +16,7 @@ struct reach {
     struct loop *loop; /* NULL: nothing is watched */
     struct loop_watch watch;
     bool stirred; /* there is something to read */
+    bool changed; /* a listener was lost or found since the caller set this to false */
     usec again;   /* it is left unread until then; USEC_NEVER: it is not */
 };
 

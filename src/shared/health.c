@@ -5,6 +5,7 @@
 const char *const ailment_words[AILMENTS] = {
     [AILS_NOTHING] = "serving", [AILS_MAYBE_FULL] = "serving", [AILS_FULL] = "full",
     [AILS_DRAINED] = "drained", [AILS_DEGRADED] = "degraded",
+    [AILS_UNREACHABLE] = "unreachable",
 };
 
 bool health_serves(const struct snapshot_pool *pool)
@@ -40,6 +41,7 @@ enum ailment health_of(struct health *health, int place, const struct snapshot_p
         return AILS_NOTHING;
     switch (pool->state) {
     case POOL_DEGRADED: return AILS_DEGRADED;
+    case POOL_UNREACHABLE: return AILS_UNREACHABLE;
     case POOL_DRAINED: return AILS_DRAINED;
     default: return fullness(&health->full_since[place], pool, now);
     }

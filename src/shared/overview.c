@@ -9,6 +9,7 @@
 
 const char *const pool_state_words[POOL_STATES] = {
     [POOL_STARTING] = "starting", [POOL_SERVING] = "serving", [POOL_DEGRADED] = "degraded",
+    [POOL_UNREACHABLE] = "unreachable",
     [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
 };
 

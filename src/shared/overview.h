@@ -25,7 +25,8 @@ enum {
 enum pool_state {
     POOL_STARTING,
     POOL_SERVING,
-    POOL_DEGRADED, /* workers die early */
+    POOL_DEGRADED,    /* workers die early */
+    POOL_UNREACHABLE, /* nobody can connect to one of its listeners */
     POOL_FULL,     /* at max_workers, without a free seat: never written, readers see it for
                       themselves */
     POOL_DRAINED,

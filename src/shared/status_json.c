@@ -103,6 +103,7 @@ static json_t *listener_object(const struct overview_listener *listener, const c
     json_t *object = json_object();
     document_text(object, "address", text);
     document_number(object, "backlog", listener->backlog);
+    document_flag(object, "unreachable", listener->unreachable);
     document_number(object, "inode", (long long)listener->inode);
     json_object_set_new(object, "queue", queue ? json_integer(queue->depth) : json_null());
     json_object_set_new(object, "room", queue ? json_integer(queue->room) : json_null());

@@ -42,6 +42,7 @@ static enum paint state_paint(enum pool_state state)
     switch (state) {
     case POOL_SERVING: return PAINT_GOOD;
     case POOL_DEGRADED:
+    case POOL_UNREACHABLE:
     case POOL_FULL: return PAINT_BAD;
     default: return PAINT_ODD;
     }

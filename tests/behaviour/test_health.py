@@ -52,6 +52,26 @@ class Health(Case):
         it = self.start(STATUS % 1 + ECHO % (2, ''))
         self.assertEqual(self.ask(it), (200, 'ok\n'))
 
+    def test_unreachable(self):
+        """The path of a listener is gone: every report says so, until a reload."""
+        config = (STATUS % 1 + 'pool "agent" { listen = { "systemd:agent" } workers = 1 agent {} }\n'
+                  'pool "echo" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n')
+        it = self.start(config)
+        it.announce(wording.UNREACHABLE)
+        os.unlink(it.path('s'))
+        self.wait_for(it, 503, 'pool echo: unreachable: .*/s.*reload')
+        found = board.pool(it, 'echo')
+        self.assertEqual(found['state'], 'unreachable')
+        self.assertTrue(found['listeners'][0]['unreachable'])
+        self.assertIn('unreachable for', board.text(it, 'status'))
+        self.assertIn('preforkd_pool_state{pool="echo",state="unreachable"} 1\n',
+                      web.get(it.address('status'), '/metrics').text)
+        self.assertRegex(client.ask(it.address('agent')), rb'^down #pool echo is unreachable: ')
+        it.reload(config)
+        self.wait_for(it, 200, '^ok$')
+        self.assertRegex(client.ask(it.address('agent')), b'^up ready ')
+        self.assertEqual(client.ask(it.path('s'), b'x'), b'x')
+
     def test_full(self):
         """That all are busy is no harm before somebody waits."""
         it = self.start(STATUS % 1 + ECHO % (2, ''))
