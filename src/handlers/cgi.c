@@ -294,6 +294,20 @@ static int run(struct cgi_relay *relay, const struct service *service)
     return cgi_relay_run(relay, &launch);
 }
 
+/* That a script can't be run is the script's fault, and no other's: not so where one program serves all
+ * requests, or no process can be had. */
+static void note_start(struct service *service, int started)
+{
+    const struct cgi_config *config = service->config;
+    bool for_all = config->program || started == -EAGAIN || started == -ENOMEM;
+    if (started < 0 && for_all) {
+        *service->start_error = (uint32_t)-started;
+        *service->failed_starts = *service->failed_starts + 1;
+    } else if (started >= 0 && *service->failed_starts) {
+        *service->failed_starts = 0;
+    }
+}
+
 /* Serves the request in hand. 0 where the connection can take another, -ENODATA where it is to be
  * closed, or -errno; -ECONNABORTED where nothing more can be said on it, which the log knows. */
 static int serve_request(struct cgi_session *session)
@@ -310,6 +324,8 @@ static int serve_request(struct cgi_session *session)
         return error ? error : -ENODATA;
     }
     status = cgi_script_open(&script, config, &env);
+    if (status && config->program)
+        note_start(session->service, script.error ? -script.error : -ENOENT);
     if (status)
         return refuse(session, script.fault, status, script.error);
     relay.head_only = begins("REQUEST_METHOD", "HEAD");
@@ -319,8 +335,11 @@ static int serve_request(struct cgi_session *session)
     cgi_script_close(&script);
     if (error)
         return error;
+    note_start(session->service, started);
     if (started < 0)
         return refuse_start(session, -started);
+    if (!relay.errors_to_server)
+        program_end_line();
     cgi_log_end(&relay, &env, script.path);
     if (relay.lost)
         return -ECONNABORTED;

@@ -133,7 +133,8 @@ static void take(struct lines *lines, const char *data, size_t size)
 
 static uint64_t turn_of(const struct lines *lines)
 {
-    return lines->accepted ? *lines->accepted : 0;
+    uint64_t connections = lines->accepted ? *lines->accepted : 0;
+    return connections + (lines->took ? *lines->took : 0);
 }
 
 /*
@@ -333,7 +334,7 @@ static int detach(struct lines *lines)
     snprintf(detached->pool, sizeof detached->pool, "%s", lines->pool);
     detached->lines = *lines;
     detached->lines.pool = detached->pool;
-    detached->lines.accepted = NULL; /* they are the next worker's from now on */
+    detached->lines.accepted = detached->lines.took = NULL; /* they are the next worker's from now on */
     detached->lines.watch.ready = detached_ready;
     detached->lines.watch.owner = detached;
     loop_remove(set->loop, &lines->watch);

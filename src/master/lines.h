@@ -57,11 +57,13 @@ struct lines {
     pid_t pid;
     /* How many connections the worker has taken, by its own word; NULL: unknown. */
     const _Atomic uint64_t *accepted;
+    /* What they took so far, usec: it grows at the end of each, and of each request on one; or NULL. */
+    const _Atomic uint64_t *took;
     char *line; /* LINES_LENGTH bytes, there once something was written */
     int length;
     bool cutting;                 /* behind LINES_LENGTH bytes, until the line's end */
     char last[LINES_LAST];        /* escaped */
-    uint64_t turn;                /* `accepted`, when what is unfinished was read */
+    uint64_t turn;                /* the sum of both, when what is unfinished was read */
     usec due;                     /* when the unfinished line is told; 0: there is none */
     struct lines *sooner, *later; /* of the unfinished */
 };

@@ -229,6 +229,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     adopt_notify(spawner, worker, saved);
     lines_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate, (int)saved->error_fd);
     worker->lines.accepted = &worker->slot->accepted;
+    worker->lines.took = &worker->slot->service.sum;
     worker->lines.pid = worker->pid;
     snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
     return worker;
@@ -380,6 +381,7 @@ static int open_ways(struct spawner *spawner, struct worker *worker, int *error_
     int fd =
         lines_open(&worker->lines, spawner->lines, worker->conf->name, &worker->resources->rate);
     worker->lines.accepted = &worker->slot->accepted;
+    worker->lines.took = &worker->slot->service.sum;
     if (fd < 0)
         return fd;
     *error_fd = fd;

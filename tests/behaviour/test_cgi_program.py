@@ -7,6 +7,7 @@ import shutil
 import unittest
 import signal
 
+import board
 import daemon
 import fastcgi
 import gateway
@@ -244,6 +245,41 @@ class Which(gateway.Case):
         self.program(it, 'slow', 'exec sleep 1000')
         it.announce('took longer')
         self.assert_status(self.ask(it, 'slow'), 504)
+
+
+class NotStarting(gateway.Case):
+    def test_pool_is_degraded(self):
+        """The one program of all requests is gone: that is no one script's fault."""
+        it = self.make_gateway(cgi='program = "@DIR@/cgi/one"')
+        path = self.program(it, 'one', 'echo Content-Type: a/b; echo; echo one')
+        it.launch().ready()
+        it.announce("can't be started|is not there")
+        os.rename(path, path + '.away')
+        for _ in range(3):
+            self.assertGreaterEqual(self.ask(it, 'x').status, 404)
+        wait_until(lambda: board.pool(it, 'x')['state'] == 'degraded', 'degraded')
+        self.assertIn('No such file', board.pool(it, 'x')['trouble'])
+        os.rename(path + '.away', path)
+        self.assertEqual(self.ask(it, 'x').body, b'one\n')
+        self.assertEqual(board.pool(it, 'x')['state'], 'serving')
+
+    def test_a_missing_script_is_its_own_affair(self):
+        it = self.gateway()
+        for _ in range(5):
+            self.assert_status(self.ask(it, 'nowhere'), 404)
+        self.assertEqual(board.pool(it, 'x')['state'], 'serving')
+
+    def test_unfinished_lines_of_two_requests_are_two(self):
+        """On one connection, as web servers keep them."""
+        it = self.gateway('', 'root = "@DIR@/cgi" stderr = "log"')
+        self.program(it, 'talk', 'printf "one of $QUERY_STRING" >&2; echo Content-Type: a/b; echo')
+        with it.connect('x') as connection:
+            for number in (1, 2):
+                params = self.params(it, 'talk', {'QUERY_STRING': str(number)})
+                connection.sendall(fastcgi.whole(params, keep=True))
+                self.assertEqual(fastcgi.read_answer(connection).status, 200)
+        for number in (1, 2):
+            it.wait_for_log(rf'worker \d+: one of {number} pool=x')
 
 
 class Answers(gateway.Case):
