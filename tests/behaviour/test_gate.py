@@ -278,8 +278,11 @@ class Seats(Gate):
     def test_who_saw_the_end_may_come_again(self):
         """A program has the connection alone: its client sees the end before the worker does."""
         it = self.start(daemon.shell('echo $PPID; read line', 'max_per_source = 1', workers=2))
+        idle = {pid: len(processes.descriptors(pid)) for pid in it.workers()}
         with it.connect('x') as first:
             worker = int(first.makefile('rb').readline())
+            # The worker lets go of the connection just after the program has begun.
+            wait_until(lambda: len(processes.descriptors(worker)) == idle[worker], 'only its own')
             it.kill(signal.SIGSTOP, worker)
             first.sendall(b'end\n')
             self.assertEqual(client.read_all(first), b'')
