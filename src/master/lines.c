@@ -334,7 +334,8 @@ static int detach(struct lines *lines)
     snprintf(detached->pool, sizeof detached->pool, "%s", lines->pool);
     detached->lines = *lines;
     detached->lines.pool = detached->pool;
-    detached->lines.accepted = detached->lines.took = NULL; /* they are the next worker's from now on */
+    detached->lines.accepted = detached->lines.took =
+        NULL; /* they are the next worker's from now on */
     detached->lines.watch.ready = detached_ready;
     detached->lines.watch.owner = detached;
     loop_remove(set->loop, &lines->watch);

@@ -43,9 +43,9 @@ struct lines_set;
 struct lines_rate {
     usec window; /* when the second began */
     unsigned said, missed;
-    bool *changed; /* set when the first line is left out: that is to be told; NULL: by nobody */
-    bool is_output;       /* of workers that are programs: all that they print */
-    int most_workers;     /* that the pool may have */
+    bool *changed;    /* set when the first line is left out: that is to be told; NULL: by nobody */
+    bool is_output;   /* of workers that are programs: all that they print */
+    int most_workers; /* that the pool may have */
     struct log_rate full; /* too many detached */
 };
 

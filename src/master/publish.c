@@ -45,8 +45,8 @@ static void tell_trouble(const struct pool *pool, enum pool_state state,
 {
     bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
     if (state == POOL_UNREACHABLE)
-        snprintf(out, SCOREBOARD_REASON,
-                 "nobody can connect to %.100s: a reload binds it anew", unreachable->text);
+        snprintf(out, SCOREBOARD_REASON, "nobody can connect to %.100s: a reload binds it anew",
+                 unreachable->text);
     else if (troubled || out[0])
         snprintf(out, SCOREBOARD_REASON, "%.*s", SCOREBOARD_REASON - 1,
                  troubled ? pool->trouble : "");

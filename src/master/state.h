@@ -84,7 +84,7 @@ struct state_worker {
     long long pid;         /* 0: the seat is taken, and nobody lives in it */
     long long generation, role;
     long long born, ready_at, was_ready;
-    long long slow_told; /* since when the request began that was told of as slow */
+    long long slow_told;        /* since when the request began that was told of as slow */
     long long accepted, served; /* of its slot, at its birth */
     long long cause, next_signal, deadline;
     long long error_fd;    /* its standard error's reading end; -1: closed */

@@ -4,8 +4,7 @@
 
 const char *const ailment_words[AILMENTS] = {
     [AILS_NOTHING] = "serving", [AILS_MAYBE_FULL] = "serving", [AILS_FULL] = "full",
-    [AILS_DRAINED] = "drained", [AILS_DEGRADED] = "degraded",
-    [AILS_UNREACHABLE] = "unreachable",
+    [AILS_DRAINED] = "drained", [AILS_DEGRADED] = "degraded",  [AILS_UNREACHABLE] = "unreachable",
 };
 
 bool health_serves(const struct snapshot_pool *pool)

@@ -13,8 +13,15 @@
 
 #include "snapshot.h"
 
-enum ailment { AILS_NOTHING, AILS_MAYBE_FULL, AILS_FULL, AILS_DRAINED, AILS_UNREACHABLE,
-    AILS_DEGRADED, AILMENTS };
+enum ailment {
+    AILS_NOTHING,
+    AILS_MAYBE_FULL,
+    AILS_FULL,
+    AILS_DRAINED,
+    AILS_UNREACHABLE,
+    AILS_DEGRADED,
+    AILMENTS
+};
 extern const char *const ailment_words[AILMENTS];
 
 /* What is remembered of pools between two looks of one question; zeroed before the first. */

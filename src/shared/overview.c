@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 const char *const pool_state_words[POOL_STATES] = {
-    [POOL_STARTING] = "starting", [POOL_SERVING] = "serving", [POOL_DEGRADED] = "degraded",
-    [POOL_UNREACHABLE] = "unreachable",
-    [POOL_FULL] = "full",         [POOL_DRAINED] = "drained", [POOL_REMOVED] = "removed",
+    [POOL_STARTING] = "starting",       [POOL_SERVING] = "serving", [POOL_DEGRADED] = "degraded",
+    [POOL_UNREACHABLE] = "unreachable", [POOL_FULL] = "full",       [POOL_DRAINED] = "drained",
+    [POOL_REMOVED] = "removed",
 };
 
 const char *const death_cause_words[DEATH_CAUSES] = {

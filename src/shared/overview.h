@@ -27,7 +27,7 @@ enum pool_state {
     POOL_SERVING,
     POOL_DEGRADED,    /* workers die early */
     POOL_UNREACHABLE, /* nobody can connect to one of its listeners */
-    POOL_FULL,     /* at max_workers, without a free seat: never written, readers see it for
+    POOL_FULL,        /* at max_workers, without a free seat: never written, readers see it for
                       themselves */
     POOL_DRAINED,
     POOL_REMOVED, /* no longer configured: its last workers finish */

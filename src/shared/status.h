@@ -19,8 +19,8 @@
 enum status_form { STATUS_PLAIN, STATUS_COLOURED };
 
 /* The daemon, a line a pool, what is wrong with them, their listeners. */
-char *status_text(const struct view *view, const struct figures *figures,
-                  enum status_form form, usec now);
+char *status_text(const struct view *view, const struct figures *figures, enum status_form form,
+                  usec now);
 char *status_json(const struct view *view, const struct figures *figures, usec now);
 
 /* The ledger, the oldest death first. */

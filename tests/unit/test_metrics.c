@@ -249,10 +249,9 @@ END_TEST
 START_TEST(other_ailments)
 {
     struct health health = {0};
-    static const enum ailment wanted[POOL_STATES] = {
-        [POOL_DEGRADED] = AILS_DEGRADED,
-        [POOL_UNREACHABLE] = AILS_UNREACHABLE,
-        [POOL_DRAINED] = AILS_DRAINED};
+    static const enum ailment wanted[POOL_STATES] = {[POOL_DEGRADED] = AILS_DEGRADED,
+                                                     [POOL_UNREACHABLE] = AILS_UNREACHABLE,
+                                                     [POOL_DRAINED] = AILS_DRAINED};
     overview->pools[put_pool("web", "echo", 1)].state = (uint32_t)_i;
     ck_assert_int_eq(ask(&health, NOW), wanted[_i]);
 }
