@@ -87,6 +87,7 @@ struct pool_config {
     int proxy_protocol;                  /* enum proxy_protocol */
     struct words proxy_from;             /* addresses and blocks, "unix" */
     int proxy_timeout;                   /* seconds */
+    int queue_timeout;                   /* seconds, 0 none */
     const char *user, *group;
     const char *chroot, *directory;
     int umask, nice;

@@ -129,9 +129,22 @@ static void rule_deaf(const struct ruling *ruling, const struct pool_config *poo
         }
 }
 
+/* A passed socket is known once it is there: see plan.c. */
+static void rule_queue(const struct ruling *ruling, const struct pool_config *pool)
+{
+    for (int i = 0; i < pool->listen.count && pool->queue_timeout; i++)
+        if (strncmp(pool->listen.at[i], "unix:", 5) == 0) {
+            ruling_fault(ruling, pool, "queue_timeout",
+                         "queue_timeout can't be kept at listen \"%.100s\": " GATES_NO_WAIT,
+                         pool->listen.at[i]);
+            return;
+        }
+}
+
 void gates_apply(const struct ruling *ruling, struct pool_config *pool)
 {
     rule_admitted(ruling, pool);
+    rule_queue(ruling, pool);
     if (pool->proxy_protocol == PROXY_PROTOCOL_OFF) {
         if (pool->proxy_from.count)
             ruling_fault(ruling, pool, "proxy_from", "proxy_from needs proxy_protocol = \"on\"");

@@ -1,5 +1,6 @@
 /*
- * gates - what allow, deny and proxy_from mean: the tables by which a worker lets peers in.
+ * gates - what allow, deny and proxy_from mean: the tables by which a worker lets peers in; and where
+ * queue_timeout can't be kept.
  *
  * Owns:      these options' rules.
  * Knows not: connections.
@@ -10,6 +11,9 @@
 #define PREFORKD_CONFIG_GATES_H
 
 #include "ruling.h"
+
+#define GATES_NO_WAIT                                                                              \
+    "how long a connection waited, the kernel doesn't tell of Unix sockets, of TCP alone"
 
 /* Reads the lists of one pool. */
 void gates_apply(const struct ruling *ruling, struct pool_config *pool);

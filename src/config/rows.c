@@ -86,6 +86,7 @@ const struct option_row pool_rows[] = {
     POOL(proxy_protocol, OPTION_CHOICE, .choices = proxy_protocols, .fallback = "off"),
     POOL(proxy_from, OPTION_WORDS, RANGE(1, BLOCKS_MAX)),
     POOL(proxy_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "3"),
+    POOL(queue_timeout, OPTION_SECONDS, RANGE(0, SECONDS_MAX), .fallback = "0"),
     POOL(user, OPTION_TEXT, RANGE(1, NAME_MAX_BYTES)),
     POOL(group, OPTION_TEXT, RANGE(1, NAME_MAX_BYTES)),
     POOL(chroot, OPTION_TEXT, RANGE(1, PATH_MAX_BYTES)),

@@ -19,6 +19,7 @@
 
 struct conn {
     int fd;           /* -1: the handler has given it to a program, and closed it */
+    bool late;        /* it waited longer than queue_timeout to be accepted */
     bool proxied;     /* a PROXY header told `peer`, and `local`; else the socket knows both */
     struct addr peer; /* who is served */
     uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
@@ -47,7 +48,8 @@ void conn_finish(struct conn *conn);
 
 /* Asks the kernel how long a connection that was just accepted had been there: since the last that
  * came of its client, be it data or the opening. In usec, to the kernel's tick, a few milliseconds;
- * -1 where it doesn't know: TCP alone does. */
+ * -1 where it doesn't know: TCP alone does. A client that goes on sending looks as if it had just
+ * come: nothing is gained by that but what it would have where nobody asked. */
 int64_t conn_waited(const struct conn *conn);
 
 /* Asks the kernel what went in and out of a connection that is still ours: of TCP alone it knows. */

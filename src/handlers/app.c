@@ -65,13 +65,10 @@ static const struct option_row rows[] = {
 };
 
 /* What is about a connection, or about who is busy: nobody but the program knows of either. */
-static const char *const refused[] = {"allow",           "deny",
-                                      "max_per_source",  "rate_per_source",
-                                      "proxy_protocol",  "proxy_from",
-                                      "max_requests",    "proxy_timeout",
-                                      "request_timeout", "idle_timeout",
-                                      "log_connections", "max_spare",
-                                      "slow_threshold",  NULL};
+static const char *const refused[] = {
+    "allow",           "deny",         "max_per_source", "rate_per_source", "proxy_protocol",
+    "proxy_from",      "max_requests", "proxy_timeout",  "request_timeout", "idle_timeout",
+    "log_connections", "max_spare",    "slow_threshold", "queue_timeout",   NULL};
 
 static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
 

@@ -370,6 +370,49 @@ static int cgi_serve(struct service *service, struct conn *conn)
     return 0;
 }
 
+/* --- overload ---------------------------------------------------------------------------------- */
+
+/* What is here already of a request, and no more, is taken in, so that the answer is not lost with what
+ * was not read. 0 where that was all of it, or -errno. */
+static int take_request(struct cgi_session *session)
+{
+    enum { MOST = 4 * CGI_INPUT }; /* more than a socket holds that nobody read from */
+    struct cgi_body body;
+    while (session->conn->in <= MOST) {
+        int error = 0;
+        switch (cgi_session_take(session, &body)) {
+        case CGI_EVENT_NONE:
+            error = session->in_ended ? -ENODATA : cgi_session_read(session);
+            break;
+        case CGI_EVENT_FULL: error = cgi_session_write(session); break;
+        case CGI_EVENT_PARAMS:
+        case CGI_EVENT_BODY: break;
+        case CGI_EVENT_END: return 0;
+        default: return -EPROTO;
+        }
+        if (error)
+            return error;
+    }
+    return -E2BIG;
+}
+
+/* Nobody is waited for: the request was sent before it was late, and its answer fits into a socket that
+ * nothing was written to. But where more of the request is on its way, closing would take the answer
+ * back. */
+static void cgi_refuse(struct service *service, struct conn *conn)
+{
+    struct cgi_session session;
+    cgi_session_begin(&session, service, conn);
+    int error = take_request(&session);
+    if (error == -EPROTO || !session.request.id || cgi_session_write(&session) != 0)
+        return;
+    cgi_answer_put_status(&session, 503);
+    cgi_session_put(&session, FCGI_STDOUT, 0);
+    cgi_session_put_end(&session, 503);
+    if (cgi_session_write(&session) == 0 && error)
+        conn_finish(conn);
+}
+
 const struct handler handler_cgi = {
     .section = {.name = "cgi",
                 .rows = rows,
@@ -382,4 +425,5 @@ const struct handler handler_cgi = {
     .patience = 10 * USEC_SECOND,
     .check = cgi_check,
     .serve = cgi_serve,
+    .refuse = cgi_refuse,
 };

@@ -128,6 +128,10 @@ struct handler {
     /* Serves one connection to its end; whoever called closes it. 0, or -errno for the log. */
     int (*serve)(struct service *service, struct conn *conn);
 
+    /* Tells the client of a connection that waited too long that it is not served; whoever called
+     * closes it. Must not wait for the request: others wait behind it. NULL: to be closed says as much. */
+    void (*refuse)(struct service *service, struct conn *conn);
+
     /* At the worker's orderly end, after its last connection. NULL: nothing to do. */
     void (*stop)(struct service *service);
 

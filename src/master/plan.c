@@ -2,6 +2,7 @@
 
 #include "../base/places.h"
 #include "../base/sysd.h"
+#include "../config/gates.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
 #include "../worker/worker.h"
@@ -208,6 +209,17 @@ static void take_old(struct maker *maker, const struct listen_spec *spec, struct
     }
 }
 
+/* Of one that was passed nobody knew before that it is a Unix socket. */
+static void rule_queue(struct maker *maker, const struct listener *listener)
+{
+    const struct pool_config *conf = maker->plan->conf;
+    if (conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
+        faults_add(maker->plans->faults, conf->origin.file,
+                   option_line(pool_rows, &conf->origin, "queue_timeout"),
+                   "pool %s: queue_timeout can't be kept at the passed socket %s: " GATES_NO_WAIT,
+                   conf->name, listener->text);
+}
+
 /* Every socket that was passed under the name. */
 static void take_passed(struct maker *maker, const struct listen_spec *spec)
 {
@@ -219,15 +231,17 @@ static void take_passed(struct maker *maker, const struct listen_spec *spec)
             continue;
         found = true;
         struct listener *listener = listener_find(maker->listeners, passed->fd);
-        if (listener) {
-            take_old(maker, spec, listener);
-            continue;
-        }
-        listener = listener_adopt(passed->fd, passed->name, why, sizeof why);
-        if (listener)
-            take_opened(maker, spec, listener);
-        else
+        bool known = listener != NULL;
+        if (!known)
+            listener = listener_adopt(passed->fd, passed->name, why, sizeof why);
+        if (!listener)
             fault(maker, spec, why);
+        else if (known)
+            take_old(maker, spec, listener);
+        else
+            take_opened(maker, spec, listener);
+        if (listener)
+            rule_queue(maker, listener);
     }
     if (!found)
         fault(maker, spec,

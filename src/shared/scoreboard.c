@@ -16,10 +16,9 @@ const char *const slot_state_words[SLOT_STATES] = {
 };
 
 const char *const refusal_words[REFUSALS] = {
-    [REFUSED_DENIED] = "denied",
-    [REFUSED_MAX_PER_SOURCE] = "max_per_source",
-    [REFUSED_RATE] = "rate_per_source",
-    [REFUSED_PROXY] = "proxy_protocol",
+    [REFUSED_DENIED] = "denied",        [REFUSED_MAX_PER_SOURCE] = "max_per_source",
+    [REFUSED_RATE] = "rate_per_source", [REFUSED_PROXY] = "proxy_protocol",
+    [REFUSED_QUEUE] = "queue",
 };
 
 int scoreboard_create(void)
@@ -41,7 +40,7 @@ void scoreboard_unmap(struct scoreboard *board)
 /* The version counts changes that the sizes don't show. */
 int64_t scoreboard_layout(void)
 {
-    enum { VERSION = 4 };
+    enum { VERSION = 5 };
     return (int64_t)VERSION << 48 | (int64_t)sizeof(struct slot) << 32 |
            (int64_t)offsetof(struct scoreboard, slots);
 }

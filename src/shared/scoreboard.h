@@ -46,8 +46,15 @@ enum slot_state {
 };
 extern const char *const slot_state_words[SLOT_STATES];
 
-/* Why a connection was closed unserved. */
-enum refusal { REFUSED_DENIED, REFUSED_MAX_PER_SOURCE, REFUSED_RATE, REFUSED_PROXY, REFUSALS };
+/* Why a connection was closed unserved. Saved over an upgrade by number: it only grows at the end. */
+enum refusal {
+    REFUSED_DENIED,
+    REFUSED_MAX_PER_SOURCE,
+    REFUSED_RATE,
+    REFUSED_PROXY,
+    REFUSED_QUEUE,
+    REFUSALS
+};
 extern const char *const refusal_words[REFUSALS];
 
 /* Who is served: an address without its length, so that a slot stays small. */

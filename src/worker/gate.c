@@ -16,7 +16,8 @@ struct gate {
     const struct scoreboard *board;
     struct slot *slot;
     struct seat seat;
-    bool seated; /* a seat is held */
+    bool seated;  /* a seat is held */
+    bool answers; /* who comes too late is told so */
 };
 
 /* Why a connection is not served: the kind that is counted, and in words. */
@@ -34,11 +35,12 @@ static struct refused because(enum refusal kind, const char *why)
 
 static bool is_configured(const struct pool_config *pool)
 {
-    return pool->admitted || pool->proxies || pool->max_per_source || pool->rate_per_source;
+    return pool->admitted || pool->proxies || pool->max_per_source || pool->rate_per_source ||
+           pool->queue_timeout;
 }
 
 struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
-                       struct limits *limits, uint32_t seat)
+                       struct limits *limits, uint32_t seat, bool answers)
 {
     static struct gate gate;
     if (!is_configured(pool))
@@ -46,6 +48,7 @@ struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
     gate.pool = pool;
     gate.board = board;
     gate.slot = &board->slots[seat];
+    gate.answers = answers;
     if (limits)
         gate.seat = (struct seat){.limits = limits, .claim = &limits->claims[seat]};
     return &gate;
@@ -172,21 +175,30 @@ static void tell(const struct gate *gate, const struct conn *conn, const struct 
              pool, peer, refused->why, pool, peer, refusal_words[refused->kind], missed);
 }
 
-bool gate_admit(struct gate *gate, struct conn *conn)
+/* Who is too late is not waited for. Where there is an answer to that, it is for those alone that would
+ * be served, and it comes behind the PROXY header. */
+static struct refused ask(struct gate *gate, struct conn *conn)
 {
     const struct pool_config *pool = gate->pool;
-    struct refused refused = welcome;
-    if (pool->proxies)
+    const struct refused late = because(REFUSED_QUEUE, "it waited longer than queue_timeout");
+    struct refused refused = conn->late && !gate->answers ? late : welcome;
+    if (refused.kind == REFUSALS && pool->proxies)
         refused = take_header(pool, conn);
     if (refused.kind == REFUSALS && pool->admitted)
         refused = judge(pool, &conn->peer);
     if (refused.kind == REFUSALS && (pool->max_per_source || pool->rate_per_source))
         refused = limit(gate, conn);
+    return refused.kind == REFUSALS && conn->late ? late : refused;
+}
+
+enum refusal gate_admit(struct gate *gate, struct conn *conn)
+{
+    struct refused refused = ask(gate, conn);
     if (refused.kind == REFUSALS)
-        return true;
+        return REFUSALS;
     gate->slot->refused[refused.kind]++;
     tell(gate, conn, &refused);
-    return false;
+    return refused.kind;
 }
 
 void gate_leave(struct gate *gate)

@@ -1,6 +1,6 @@
 /*
- * gate - who of those that were accepted is served: the PROXY header, allow and deny, the limits per
- * source.
+ * gate - who of those that were accepted is served: not too late, the PROXY header, allow and deny,
+ * the limits per source.
  *
  * Owns:      the worker's seat among those of its source.
  * Knows not: handlers, how connections are waited for.
@@ -13,6 +13,7 @@
 
 #include "../config/config.h"
 #include "../conn/conn.h"
+#include "../shared/scoreboard.h"
 #include "../shared/sources.h"
 
 #include <stdbool.h>
@@ -20,16 +21,17 @@
 struct gate;
 
 /* The gate of a worker, one in a process. NULL where its pool lets everybody in. `limits` is NULL
- * where the pool has none. */
+ * where the pool has none. `answers`: who comes too late is told so, by the handler; only who would
+ * be served else is, and behind the PROXY header. */
 struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
-                       struct limits *limits, uint32_t seat);
+                       struct limits *limits, uint32_t seat, bool answers);
 
-/* Whether a connection just accepted is served; who is its peer may be another then, behind a proxy.
- * One that is refused is counted and told of; the caller closes it. May wait for a PROXY header, for
- * no longer than proxy_timeout. */
-bool gate_admit(struct gate *gate, struct conn *conn);
+/* REFUSALS where a connection just accepted is served; who is its peer may be another then, behind a
+ * proxy. Else why not: it is counted and told of, and the caller closes it. May wait for a PROXY
+ * header, for no longer than proxy_timeout. */
+enum refusal gate_admit(struct gate *gate, struct conn *conn);
 
-/* It was served. */
+/* It was served, or refused. */
 void gate_leave(struct gate *gate);
 
 #endif

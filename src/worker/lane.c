@@ -53,22 +53,27 @@ static bool likely_waited(const struct lane *lane, usec idle)
 }
 
 /* One that is asked about in its turn stands for those before it that were not, so that the counts
- * are those of all connections. */
-static void count_wait(struct lane *lane, const struct conn *conn, usec idle)
+ * are those of all connections. With queue_timeout each is asked, and those that are refused for it
+ * don't count: they have a count of their own. */
+static void count_wait(struct lane *lane, struct conn *conn, usec idle)
 {
+    usec most = lane->pool->queue_timeout * USEC_SECOND;
     uint64_t unknown = lane->slot->accepted - lane->wait_known;
-    uint64_t stands_for = unknown >= WAIT_SAMPLE ? unknown : likely_waited(lane, idle) ? 1 : 0;
+    bool in_turn = most || unknown >= WAIT_SAMPLE;
+    uint64_t stands_for = in_turn ? unknown : likely_waited(lane, idle) ? 1 : 0;
+    conn->late = false;
     if (!stands_for)
         return;
     usec wait = conn_waited(conn);
     lane->wait_known += stands_for;
     lane->waited = wait > 0;
-    if (wait >= 0)
+    conn->late = most && wait > most;
+    if (wait >= 0 && !conn->late)
         histogram_count(&lane->slot->wait, wait, stands_for);
 }
 
 /* Returns when that was. */
-static usec enter(struct lane *lane, const struct conn *conn)
+static usec enter(struct lane *lane, struct conn *conn)
 {
     usec now = clock_now(), idle = now - lane->slot->since;
     histogram_grow(&lane->slot->accepted, 1);
@@ -212,15 +217,27 @@ unsigned lane_same_peer(const struct service *service)
     return scoreboard_same_peer(lane->bell.board, lane->bell.seat);
 }
 
+/* It is not served: closed at once, but for one that came too late and can be told so. */
+static void turn_away(struct lane *lane, struct conn *conn, enum refusal why)
+{
+    if (why == REFUSED_QUEUE && lane->handler->refuse)
+        lane->handler->refuse(&lane->service, conn);
+    gate_leave(lane->gate);
+    close(conn->fd);
+    rest(lane, clock_now());
+}
+
 void lane_serve(struct lane *lane, struct conn *conn)
 {
+    enum refusal refused = REFUSALS;
     bool programs = lane->handler->runs_programs;
     usec began = enter(lane, conn);
     if (conn->peer.sa.sa_family == AF_UNIX && !programs)
         set_unix_timeouts(lane, conn->fd);
-    if (lane->gate && !gate_admit(lane->gate, conn)) {
-        close(conn->fd);
-        rest(lane, clock_now());
+    if (lane->gate)
+        refused = gate_admit(lane->gate, conn);
+    if (refused != REFUSALS) {
+        turn_away(lane, conn, refused);
         return;
     }
     if (conn->proxied)

@@ -142,7 +142,8 @@ static void map_shared(const struct worker_birth *birth)
     }
     lane.slot = &board->slots[birth->seat];
     lane.bell = (struct bell){.board = board, .seat = birth->seat, .fd = birth->bell};
-    lane.gate = gate_open(birth->pool, board, limits, birth->seat);
+    lane.gate = gate_open(birth->pool, board, limits, birth->seat,
+                          handler_of(birth->pool->handler)->refuse != NULL);
 }
 
 static void prepare_lane(const struct worker_birth *birth)

@@ -58,7 +58,7 @@ static double measure(struct gate *volatile gate, int calls)
     for (int i = 0; i < calls; i++) {
         conn.peer = peers[i % PEERS];
         struct gate *ours = gate;
-        admitted += !ours || gate_admit(ours, &conn);
+        admitted += !ours || gate_admit(ours, &conn) == REFUSALS;
         if (ours)
             gate_leave(ours);
     }
@@ -83,7 +83,7 @@ static struct gate *open_kind(int kind, const struct blocks *list)
     pools[1].admitted = list;
     pools[2].max_per_source = 1;
     pools[3].rate_per_source = 100000;
-    return gate_open(&pools[kind], board, kind < 2 ? NULL : limits, 0);
+    return gate_open(&pools[kind], board, kind < 2 ? NULL : limits, 0, false);
 }
 
 int main(int argc, char **argv)

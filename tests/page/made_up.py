@@ -33,7 +33,7 @@ class Pool:
         self.random = random.Random(name)
         self.service, self.wait = Histogram(), Histogram()
         self.accepted = 0
-        self.refused = [0, 0, 0, 0]
+        self.refused = [0, 0, 0, 0, 0]
         self.phase = self.random.random() * 6
 
     def live(self, passed, now):
@@ -88,8 +88,8 @@ class Pool:
             'ready': count['busy'] + count['idle'], **count,
             'retiring': sum(worker['retiring'] for worker in workers),
             'accepted': self.accepted, 'served': self.accepted - count['busy'], 'errors': 0,
-            'refused': dict(zip(('denied', 'max_per_source', 'rate_per_source', 'proxy_protocol'),
-                                self.refused)),
+            'refused': dict(zip(('denied', 'max_per_source', 'rate_per_source', 'proxy_protocol',
+                                 'queue'), self.refused)),
             'retirements': 12, 'deaths': more.get('deaths', 1),
             'bytes_in': self.accepted * 310, 'bytes_out': self.accepted * 8400,
             'service_time': self.service.told(), 'queue_wait': self.wait.told(),

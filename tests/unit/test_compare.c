@@ -52,6 +52,7 @@ static const char *const dumped[] = {
     "pool a { listen = unix:/a workers = 1 echo {} allow = { '10.0.0.0/8', '::/0' } deny = '::1'\n"
     "max_per_source = 3 rate_per_source = 7 proxy_protocol = on proxy_from = { '10.0.0.1', unix } "
     "}",
+    "pool a { listen = { systemd:a, '[::1]:7' } workers = 1 echo {} queue_timeout = 9 }",
 };
 
 START_TEST(dump_reads_back)
@@ -77,6 +78,7 @@ START_TEST(dump_has_the_defaults)
         "    idle_timeout = 60\n",  "    ready_timeout = 30\n",    "    log_connections = false\n",
         "    max_per_source = 0\n", "    rate_per_source = 0\n",   "    proxy_protocol = \"off\"\n",
         "    proxy_timeout = 3\n",  "    umask = 022\n",           "    nice = 0\n",
+        "    queue_timeout = 0\n",  "    request_timeout = 0\n",   "    directory = \"/\"\n",
         "    level = \"info\"\n",   "    facility = \"daemon\"\n", "    ident = \"preforkd\"\n",
     };
     struct config *config = load("pool a { listen = unix:/a workers = 1 echo {} }");
@@ -126,6 +128,7 @@ static const struct {
     {ONE, ONE "allow = '10.0.0.0/8'", POOL_REPLACED, "allow changed"},
     {ONE "deny = { '10.0.0.1', '::1' }", ONE "deny = { '10.0.0.1', '::1' }", POOL_KEPT, ""},
     {ONE, ONE "max_per_source = 5", POOL_REPLACED, "max_per_source 0 to 5"},
+    {ONE "queue_timeout = 0", ONE, POOL_KEPT, ""},
     {ONE, ONE "proxy_protocol = on proxy_from = { '10.0.0.1', unix }", POOL_REPLACED,
      "proxy_protocol off to on and 1 more"},
     {ONE, ONE "environment = { 'A=b' }", POOL_REPLACED, "environment changed"},
