@@ -167,16 +167,57 @@ void master_stop_now(struct master *master)
 
 /* The parts of a round. */
 
+/* A worker was stopped, by a signal that nobody can take or by a terminal: it may have been woken for a
+ * connection just now. */
+static void note_stop(struct worker *worker)
+{
+    worker->resources->waker.asked = true;
+    worker->resources->changed = true;
+}
+
+/* Whether a pool has what was to be listened on by one of its earlier configurations. */
+static bool has_all(const struct pool *pool, const struct pool_config *conf)
+{
+    for (int i = 0; i < conf->listen_count; i++) {
+        int at = 0;
+        while (at < pool->listener_count && !listener_is(pool->listeners[at], &conf->listens[i]))
+            at++;
+        if (at == pool->listener_count)
+            return false;
+    }
+    return true;
+}
+
+/* One of a pool that is gone, or that gave up a listener, may leave a connection on a listener that is another pool's by now. */
+static void look_everywhere(struct master *master, const struct worker *dead)
+{
+    struct pool *pools = master->realm.pools;
+    const struct pool *its = pools;
+    while (its && &its->resources != dead->resources)
+        its = its->next;
+    bool kept = !its || dead->generation == its->generation || has_all(its, dead->conf);
+    for (struct pool *p = kept && !(its && its->removed) ? NULL : pools; p; p = p->next) {
+        p->resources.waker.asked = true;
+        pool_touch(p);
+    }
+}
+
 static void reap_one(struct master *master, pid_t pid, int status, const struct rusage *usage)
 {
     struct spawner *spawner = &master->realm.spawner;
     struct worker *worker = spawn_find(spawner, pid);
     usec now = clock_now();
+    if (WIFSTOPPED(status)) {
+        if (worker)
+            note_stop(worker);
+        return;
+    }
     if (worker) {
         bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
         bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
         worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
         spawn_reaped(spawner, worker, status, usage, now);
+        look_everywhere(master, worker);
         return;
     }
     if (!reload_reaped(&master->reload, &master->realm, pid, status) &&
@@ -189,7 +230,7 @@ void master_reap(struct master *master)
     struct rusage usage;
     int status;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage)) > 0)
         reap_one(master, pid, status, &usage);
 }
 

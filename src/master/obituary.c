@@ -126,6 +126,8 @@ static void add_exit(struct line *line, const struct obituary *o)
         add(line, "can't start: %s", o->reason);
     else if (exited_as(o, WORKER_LISTENER))
         add(line, "gave up its listener: %s", o->reason);
+    else if (exited_as(o, WORKER_SHORT))
+        add(line, "couldn't accept connections any more: %s", o->reason);
     else if (exited_as(o, WORKER_ENDED))
         add(line, "ended at once");
     else

@@ -2,7 +2,8 @@
  * resources - what the workers of one pool have in common, whatever their generation.
  *
  * Owns:      the seats, of which each worker has one; the scoreboards, one a generation; the limits
- *            per source; the process groups that they left; the rate of their lines.
+ *            per source; the process groups that they left; the rate of their lines; what was done so that
+ *            connections find one awake.
  * Knows not: workers.
  * Called by: spawn, pool.
  * Runs in:   the master.
@@ -15,6 +16,7 @@
 #include "boards.h"
 #include "groups.h"
 #include "lines.h"
+#include "waker.h"
 
 struct resources {
     int place;             /* in the overview */
@@ -23,6 +25,7 @@ struct resources {
     int limits_fd;
     struct groups groups; /* what they started and that has to end */
     struct lines_rate rate;
+    struct waker waker;
     bool changed;       /* something happened: the pool must be looked at in this round */
     uint32_t seats_end; /* no seat from here on was ever taken */
     uint64_t seats[SCOREBOARD_SLOTS / 64]; /* a bit each: taken */

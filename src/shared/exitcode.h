@@ -22,6 +22,7 @@ enum worker_exit {
     WORKER_CANT_START = 71, /* the slot's `reason` says why; nothing was accepted */
     WORKER_LISTENER = 72,   /* accept() says that its listener is none any more */
     WORKER_ENDED = 73,      /* QUIT: ended with what it ran */
+    WORKER_SHORT = 74,      /* accept() failed for long, for want of what is this process's own */
 };
 
 #endif

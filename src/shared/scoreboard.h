@@ -109,8 +109,10 @@ struct scoreboard {
      * wakes the master. */
     alignas(SCOREBOARD_LINE) _Atomic uint32_t armed;
     _Atomic uint32_t
-        min_spare;        /* so many free seats, and at least one, are enough; by the master */
-    _Atomic uint32_t end; /* no slot from here on was ever taken; by the master */
+        min_spare;             /* so many free seats, and at least one, are enough; by the master */
+    _Atomic uint32_t unserved; /* set by a worker that was woken for a connection, and can't accept;
+                                  cleared by the master, who is rung for it and wakes another */
+    _Atomic uint32_t end;      /* no slot from here on was ever taken; by the master */
     uint64_t
         serial; /* as the overview names it: for a debugger, which finds the memory by itself */
 

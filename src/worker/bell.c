@@ -9,6 +9,12 @@ void bell_ring(const struct bell *bell)
     (void)written; /* EAGAIN: it is full, so the master is about to wake */
 }
 
+void bell_hand_on(const struct bell *bell)
+{
+    atomic_store(&bell->board->unserved, 1);
+    bell_ring(bell);
+}
+
 void bell_look(const struct bell *bell)
 {
     int wanted = (int)bell->board->min_spare;

@@ -1,5 +1,6 @@
 /*
- * bell - a worker that takes one of its pool's last free seats tells the master.
+ * bell - a worker that takes one of its pool's last free seats tells the master; so does one that was
+ *        woken for a connection, and can't accept it.
  *
  * Knows not: whether the pool grows then, or why the master asked.
  * Called by: the lane.
@@ -20,6 +21,10 @@ struct bell {
 /* Wakes the master. One that was woken by others so often that the eventfd takes no more will look at
  * what we did, too: it empties it first, and looks then. */
 void bell_ring(const struct bell *bell);
+
+/* Tells the master that a connection may wait for which nobody is awake. The word before the ring: who
+ * hears the ring finds it. */
+void bell_hand_on(const struct bell *bell);
 
 /* Counts free seats in the pool's slots, and rings where there are too few. */
 void bell_look(const struct bell *bell);

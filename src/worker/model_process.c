@@ -18,6 +18,9 @@ enum {
     PAUSE_MOST_MSEC = 500,
 };
 
+/* After so long without a connection accepted, a new process is tried. */
+#define SHORT_PATIENCE (10 * USEC_SECOND)
+
 /* What accept() says of a connection that is gone already, or of the network beneath it: nothing is
  * wrong with the listener (accept(2)). */
 static bool is_passing(int error)
@@ -42,20 +45,66 @@ static bool is_no_listener(int error)
     return error == EBADF || error == EINVAL || error == ENOTSOCK || error == EFAULT;
 }
 
-/* Descriptors or memory are wanting, or a firewall says no: longer each time in a row, and not all
- * workers in step. */
-static void pause_awhile(const struct lane *lane, int error, int in_a_row)
+/* What nobody in this machine has enough of: another worker could do no better. */
+static bool is_everybodys(int error)
 {
-    static struct log_rate said;
-    unsigned missed;
+    return error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* Longer each time in a row, and not all workers in step. */
+static void pause_awhile(int in_a_row)
+{
     int most = PAUSE_FIRST_MSEC << (in_a_row < 6 ? in_a_row : 6);
     if (most > PAUSE_MOST_MSEC)
         most = PAUSE_MOST_MSEC;
+    unsigned seed = (unsigned)clock_now() ^ (unsigned)getpid();
+    poll(NULL, 0, most / 2 + rand_r(&seed) % (most / 2 + 1));
+}
+
+static int join_queues(const struct process_model *model)
+{
+    for (int i = 0; i < model->count; i++) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                                    .data.fd = model->listeners[i]};
+        if (epoll_ctl(model->epoll_fd, EPOLL_CTL_ADD, model->listeners[i], &event) != 0 &&
+            errno != EEXIST)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Nothing more is to wake us; and what did already, is to wake somebody else. One that blocks in
+ * accept() needs none of this: the kernel finds no room before it waits, so it was never woken. */
+static void step_aside(const struct process_model *model)
+{
+    if (model->wake_fd < 0)
+        return;
+    for (int i = 0; i < model->count; i++)
+        epoll_ctl(model->epoll_fd, EPOLL_CTL_DEL, model->listeners[i], NULL);
+    bell_hand_on(&model->lane->bell);
+}
+
+/* Descriptors or memory are wanting, or a firewall says no. Until that is over we stand aside, and try
+ * now and then. 0, or an exit status where it goes on for long, and a new process may do better. */
+static int accept_is_short(struct process_model *model, int error)
+{
+    static struct log_rate said;
+    unsigned missed;
+    struct lane *lane = model->lane;
+    usec now = clock_now();
+    if (model->failures == 0) {
+        model->failing_since = now;
+        step_aside(model);
+    }
     if (log_rate_ok(&said, 60 * USEC_SECOND, &missed))
         log_warning("pool %s: can't accept connections for now: %s pool=%s errno=%d missed=%u",
                     lane->pool->name, strerror(error), lane->pool->name, error, missed);
-    unsigned seed = (unsigned)clock_now() ^ (unsigned)getpid();
-    poll(NULL, 0, most / 2 + rand_r(&seed) % (most / 2 + 1));
+    if (!is_everybodys(error) && now - model->failing_since > SHORT_PATIENCE) {
+        snprintf(lane->slot->reason, SCOREBOARD_REASON, "%s", strerror(error));
+        return WORKER_SHORT;
+    }
+    pause_awhile(model->failures++);
+    return 0;
 }
 
 /* The listener has no connection for us: either its time-out passed, which is meant for
@@ -67,13 +116,24 @@ static void wait_readable(int listener)
         poll(&input, 1, -1);
 }
 
+/* There was room for a connection. Who could wait among the others before, can do so again. */
+static void recover(struct process_model *model)
+{
+    if (model->failures == 0)
+        return;
+    model->failures = 0;
+    if (model->wake_fd >= 0 && join_queues(model) != 0)
+        pause_awhile(++model->failures); /* memory again: still aside */
+}
+
 /* What is to be done about a failed accept(): 0 to go on, or the worker's exit status. */
-static int accept_failed(const struct process_model *model, int listener, int error, int *in_a_row)
+static int accept_failed(struct process_model *model, int listener, int error)
 {
     struct lane *lane = model->lane;
     if (lane->stopping || error == EINTR)
         return 0;
     if (error == EAGAIN) {
+        recover(model);
         if (model->wake_fd < 0)
             wait_readable(listener);
         return 0;
@@ -84,25 +144,25 @@ static int accept_failed(const struct process_model *model, int listener, int er
     }
     lane->slot->errors++;
     if (!is_passing(error))
-        pause_awhile(lane, error, (*in_a_row)++);
+        return accept_is_short(model, error);
+    recover(model);
     return 0;
 }
 
 /* Takes one connection where there is one, and serves it. 0 to go on, or an exit status. */
-static int serve_one(const struct process_model *model, int listener)
+static int serve_one(struct process_model *model, int listener)
 {
-    static int in_a_row;
     static bool begun;
     struct conn conn;
     conn.peer.len = sizeof conn.peer - offsetof(struct addr, sa);
     conn.fd = accept4(listener, &conn.peer.sa, &conn.peer.len, SOCK_CLOEXEC);
     if (conn.fd < 0)
-        return accept_failed(model, listener, errno, &in_a_row);
+        return accept_failed(model, listener, errno);
     int status = begun ? 0 : model->first();
     if (status)
         return status;
     begun = true;
-    in_a_row = 0;
+    recover(model);
     conn.in = conn.out = 0;
     conn.proxied = false;
     conn.counted = true;
@@ -111,7 +171,7 @@ static int serve_one(const struct process_model *model, int listener)
     return 0;
 }
 
-static int run_blocking(const struct process_model *model)
+static int run_blocking(struct process_model *model)
 {
     int status = 0;
     while (status == 0 && lane_open(model->lane))
@@ -119,40 +179,59 @@ static int run_blocking(const struct process_model *model)
     return status;
 }
 
-static int poll_set(const struct process_model *model)
+/* 0 or -errno. */
+static int open_epoll(struct process_model *model)
 {
-    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = model->wake_fd};
-    int error = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, model->wake_fd, &event);
-    for (int i = 0; error == 0 && i < model->count; i++) {
-        event = (struct epoll_event){.events = EPOLLIN | EPOLLEXCLUSIVE,
-                                     .data.fd = model->listeners[i]};
-        error = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, model->listeners[i], &event);
-    }
-    return error == 0 ? epoll_fd : -errno;
+    model->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_ctl(model->epoll_fd, EPOLL_CTL_ADD, model->wake_fd, &event) != 0)
+        return -errno;
+    return join_queues(model);
 }
 
-/* One event at a time: what else is ready is another worker's to take while we serve. */
-static int run_polling(const struct process_model *model)
+/* The master had us woken: a connection waits, for which nobody was. */
+static int look_around(struct process_model *model)
 {
-    int epoll_fd = poll_set(model);
+    uint64_t wakes;
     int status = 0;
-    if (!lane_open(model->lane)) /* told to stop by now: then a listener may be the null device */
+    if (read(model->wake_fd, &wakes, sizeof wakes) < 0)
         return 0;
-    if (epoll_fd < 0) {
-        snprintf(model->lane->slot->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-epoll_fd));
-        return WORKER_CANT_START;
-    }
-    while (status == 0 && lane_open(model->lane)) {
-        struct epoll_event event;
-        int n = epoll_wait(epoll_fd, &event, 1, -1);
-        if (n == 1 && event.data.fd != model->wake_fd)
-            status = serve_one(model, event.data.fd);
+    for (int i = 0; i < model->count && status == 0 && lane_open(model->lane); i++) {
+        struct pollfd input = {.fd = model->listeners[i], .events = POLLIN};
+        if (poll(&input, 1, 0) == 1)
+            status = serve_one(model, model->listeners[i]);
     }
     return status;
 }
 
-int model_process_run(const struct process_model *model)
+/* One event at a time: what else is ready is another worker's to take while we serve. Whoever leaves
+ * this loop may have an event in hand: so the master looks at the listeners after each death, or
+ * sooner where the death takes its time. */
+static int run_polling(struct process_model *model)
+{
+    int status = 0, error = open_epoll(model);
+    if (error) {
+        snprintf(model->lane->slot->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-error));
+        return WORKER_CANT_START;
+    }
+    while (status == 0 && lane_open(model->lane)) {
+        struct epoll_event event;
+        if (model->failures) {
+            status = serve_one(model, model->listeners[0]);
+            continue;
+        }
+        int n = epoll_wait(model->epoll_fd, &event, 1, -1);
+        if (n == 1 && event.data.fd != model->wake_fd)
+            status = serve_one(model, event.data.fd);
+        else if (n == 1)
+            status = look_around(model);
+    }
+    if (model->lane->handler->stop)
+        bell_hand_on(&model->lane->bell);
+    return status;
+}
+
+int model_process_run(struct process_model *model)
 {
     return model->wake_fd < 0 ? run_blocking(model) : run_polling(model);
 }

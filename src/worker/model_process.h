@@ -20,10 +20,13 @@ struct process_model {
     /* With the first connection in hand, of which no byte was looked at yet. 0; or the worker's exit
      * status, with its reason in the slot. */
     int (*first)(void);
-    int wake_fd; /* readable once the lane is to stop; -1: it blocks in accept() */
+    int wake_fd; /* readable once the lane is to stop, or is to look; -1: it blocks in accept() */
+    int epoll_fd;
+    int failures; /* of accept(), in a row, for want of something: we stand aside meanwhile */
+    usec failing_since;
 };
 
 /* Serves until the lane closes. Returns the worker's exit status. */
-int model_process_run(const struct process_model *model);
+int model_process_run(struct process_model *model);
 
 #endif

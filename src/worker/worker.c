@@ -41,6 +41,19 @@ static void on_term(int number)
     errno = saved;
 }
 
+/* URG, the master's word that a connection waits and nobody was woken for it. One in accept() goes on
+ * there by itself (SA_RESTART), and looks at the queue before it waits again. It is a signal that hurts
+ * nobody where no handler takes it: a program, or a module that took the handler away. */
+static void on_urge(int number)
+{
+    static const uint64_t one = 1;
+    int saved = errno;
+    (void)number;
+    ssize_t written = model.wake_fd < 0 ? 0 : write(model.wake_fd, &one, sizeof one);
+    (void)written;
+    errno = saved;
+}
+
 /* QUIT, which is also what a dead master sends: end now, with what we run. */
 static void on_quit(int number)
 {
@@ -77,6 +90,8 @@ static void take_signals(void)
 {
     struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
     struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
+    struct sigaction urge = {.sa_handler = on_urge, .sa_flags = SA_RESTART};
+    sigaction(SIGURG, &urge, NULL);
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
     if (lane.handler->runs_programs)

@@ -307,10 +307,11 @@ class Daemon:
 
     def with_failing_calls(self):
         """Under failing_calls.c: FORK, ACCEPT, CLOSE_RANGE, IPV6 and SEND in its directory make
-        these fail as long as they are there, CLOCK says by how many seconds the clocks are ahead.
-        Its pools are to be UNLISTED. Returns itself."""
+        these fail as long as they are there, CLOCK says by how many seconds the clocks are ahead,
+        and WAKEUP holds a worker that was woken (see Wakeup in test_wakeup.py). Its pools are to be
+        UNLISTED. Returns itself."""
         for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_CLOSE_RANGE', 'FAILING_IPV6',
-                     'FAILING_SEND', 'LEAPING_CLOCK'):
+                     'FAILING_SEND', 'LEAPING_CLOCK', 'HELD_WAKEUP'):
             self.environment[name] = self.path(name.partition('_')[2])
         library = os.path.join(os.path.dirname(BINARY), '../tests/behaviour/libfailing_calls.so')
         self.environment |= {'LD_PRELOAD': library, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}

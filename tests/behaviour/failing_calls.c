@@ -2,14 +2,19 @@
  * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
  * there, close_range() with EPERM while $FAILING_CLOSE_RANGE is, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
  * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and the
- * clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK.
+ * clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK. The first child to which
+ * epoll_wait() gives an event while the file $HELD_WAKEUP is there writes its pid into that, and has
+ * the event in hand until the file is gone.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -89,4 +94,35 @@ int clock_gettime(clockid_t clock, struct timespec *now)
         return -1;
     now->tv_sec += leap();
     return 0;
+}
+
+static pid_t first;
+
+__attribute__((constructor)) static void note_first(void)
+{
+    first = getpid();
+}
+
+/* Whoever has the lock first is the one; the others go on, also when he is dead. */
+static void hold(const char *path)
+{
+    static const struct timespec moment = {.tv_nsec = 1000000};
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && lseek(fd, 0, SEEK_END) == 0 &&
+        dprintf(fd, "%d\n", (int)getpid()) > 0)
+        while (access(path, F_OK) == 0)
+            nanosleep(&moment, NULL);
+    close(fd);
+}
+
+int epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout)
+{
+    int n = (int)syscall(SYS_epoll_pwait, epoll_fd, events, most, timeout, NULL, 8);
+    int error = errno;
+    if (n > 0 && getpid() != first && getenv("HELD_WAKEUP"))
+        hold(getenv("HELD_WAKEUP"));
+    errno = error;
+    return n;
 }

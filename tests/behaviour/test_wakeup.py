@@ -1,0 +1,272 @@
+"""A connection wakes one worker. Whatever becomes of that one, somebody serves the connection."""
+
+import contextlib
+import os
+import resource
+import signal
+import unittest
+
+import client
+import control
+import daemon
+import processes
+import wording
+from processes import wait_until
+
+POLLING = 'control = "@DIR@/control"\npool "echo" {{ listen = {{ "systemd:echo", "unix:@DIR@/echo" }} {}\necho {{}} }}\n'
+BLOCKING = 'pool "echo" {{ listen = {{ {} }} workers = 3 {}\necho {{}} }}\n'
+OWN_USER = 'user = "root"' if daemon.ROOT else ''  # so that its limits may be set
+SHORT = r"warning: pool echo: can't accept connections for now: Too many open files"
+
+
+class Case(daemon.Case):
+    def begin(self, options='workers = 2'):
+        it = self.make(POLLING.format(options)).with_failing_calls().launch().ready()
+        it.addresses['unix'] = it.path('echo')
+        self.order(it)  # now all have said that they are ready, and wait
+        self.order(it)
+        return it
+
+    def order(self, it):
+        """Of two workers, the one that is woken first has been idle longest, and goes first."""
+        held = it.occupy('echo', len(it.workers()))
+        for connection in held:
+            busy = len(self.busy(it))
+            connection.close()
+            wait_until(lambda: len(self.busy(it)) < busy, 'it is idle again')
+
+    def busy(self, it):
+        return [pid for pid in it.workers() if processes.title(pid).endswith('busy')]
+
+    def wake(self, it, name='echo'):
+        """A connection, and the worker that it woke, which has not accepted it yet."""
+        it.put('WAKEUP', '', mode=0o666)
+        waiting = it.connect(name)
+        self.addCleanup(waiting.close)
+        waiting.sendall(b'hello')
+
+        def woken():
+            with open(it.path('WAKEUP'), encoding='ascii') as file:
+                text = file.read()
+            return int(text) if text.endswith('\n') else None
+        return waiting, wait_until(woken, 'a worker that was woken')
+
+    def release(self, it):
+        os.unlink(it.path('WAKEUP'))
+
+    def assertServed(self, waiting):
+        self.assertEqual(client.read_exactly(waiting, 5), b'hello')
+
+
+class InHand(Case):
+    """One worker is woken for a connection, and has not accepted it yet; another one is idle."""
+
+    def test_serves(self):
+        it = self.begin()
+        waiting, _ = self.wake(it)
+        self.release(it)
+        self.assertServed(waiting)
+
+    def test_shrinks(self):
+        for name in ('echo', 'unix'):
+            with self.subTest(name):
+                it = self.begin()
+                waiting, pid = self.wake(it, name)
+                it.kill(signal.SIGTTOU)
+                it.wait_for_log('1 worker|workers=1')
+                self.release(it)
+                self.assertServed(waiting)
+                self.assertNotIn(pid, it.wait_for_workers(1))
+
+    def test_scaled(self):
+        it = self.begin()
+        waiting, pid = self.wake(it)
+        self.assertEqual(control.ask(it, 'scale', 'echo', '1').status, 0)
+        self.release(it)
+        self.assertServed(waiting)
+        self.assertNotIn(pid, it.wait_for_workers(1))
+
+    def test_told_to_finish_by_somebody(self):
+        it = self.begin()
+        waiting, pid = self.wake(it)
+        it.put('FORK', '')
+        it.announce("can't fork")
+        it.kill(signal.SIGTERM, pid)
+        self.release(it)
+        self.assertServed(waiting)
+        os.unlink(it.path('FORK'))
+
+    def killed(self, number):
+        """No successor, which would see the connection at once, can be born meanwhile."""
+        it = self.begin()
+        it.announce('killed by signal|ended at once', "can't fork", wording.BACKOFF)
+        waiting, pid = self.wake(it)
+        it.put('FORK', '')
+        it.kill(number, pid)
+        self.assertServed(waiting)
+        self.assertEqual(len(it.workers()), 1)
+        os.unlink(it.path('FORK'))
+        self.release(it)
+
+    def test_killed(self):
+        self.killed(signal.SIGKILL)
+
+    def test_crashes(self):
+        self.killed(signal.SIGSEGV)
+
+    def test_told_to_end_at_once(self):
+        self.killed(signal.SIGQUIT)
+
+    def test_stopped(self):
+        """As by a terminal or a careless kill: it goes on later, and finds nothing to do."""
+        it = self.begin()
+        waiting, pid = self.wake(it)
+        it.kill(signal.SIGSTOP, pid)
+        self.release(it)
+        try:
+            self.assertServed(waiting)
+            waiting.close()
+            self.assertEqual(client.ask(it.address('echo'), b'others'), b'others')
+        finally:
+            it.kill(signal.SIGCONT, pid)
+        self.assertEqual(client.ask(it.address('echo'), b'again'), b'again')
+
+    def test_reload_to_one_listener(self):
+        """The new generation waits in accept(), where no eventfd reaches it."""
+        it = self.begin()
+        waiting, _ = self.wake(it)
+        log = it.mark()
+        it.write(BLOCKING.format('"systemd:echo"', ''))
+        it.kill(signal.SIGHUP)
+        it.wait_for_log(wording.RELOADED, log)
+        self.release(it)
+        self.assertServed(waiting)
+        it.wait_for_workers(3)
+        for _ in range(6):
+            self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+
+    def test_all_are_retired(self):
+        """Drained: the connection waits, and is served by the first who come again."""
+        it = self.begin()
+        waiting, _ = self.wake(it)
+        it.kill(signal.SIGWINCH)
+        it.wait_for_log('draining')
+        self.release(it)
+        wait_until(lambda: not it.workers(), 'nobody is left')
+        it.reload()
+        self.assertServed(waiting)
+
+
+class Short(Case):
+    """A worker that can't accept."""
+
+    def limit(self, pid, most):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+
+    def first_woken(self, it):
+        waiting, pid = self.wake(it)
+        self.release(it)
+        self.assertServed(waiting)
+        waiting.close()
+        wait_until(lambda: not self.busy(it), 'it is idle again')
+        return pid
+
+    def test_one_of_several(self):
+        it = self.begin('workers = 3 ' + OWN_USER)
+        it.announce(SHORT)
+        self.limit(self.first_woken(it), 3)
+        for _ in range(20):
+            for name in ('echo', 'unix'):
+                self.assertEqual(client.ask(it.address(name), b'hello'), b'hello')
+
+    def test_recovers(self):
+        it = self.begin('workers = 1 ' + OWN_USER)
+        it.announce(SHORT)
+        pid, = it.workers()
+        _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, most))
+        waiting = it.connect('unix')
+        waiting.sendall(b'hello')
+        it.wait_for_log(SHORT)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        self.assertServed(waiting)
+        waiting.close()
+        for name in ('echo', 'unix'):
+            self.assertEqual(client.ask(it.address(name), b'hello'), b'hello')
+        self.assertEqual(it.workers(), [pid])
+
+    def test_for_good(self):
+        """It is replaced: nobody else has its limit."""
+        for config in (POLLING.format('workers = 1 ' + OWN_USER),
+                       BLOCKING.format('"systemd:echo"', OWN_USER).replace('3', '1')):
+            with self.subTest(config):
+                it = self.start(config)
+                it.announce(SHORT, "can't accept connections any more")
+                pid, = it.workers()
+                self.limit(pid, 3)
+                waiting = it.connect('echo')
+                waiting.sendall(b'hello')
+                waiting.settimeout(60)
+                if client.read_exactly(waiting, 5) and pid in it.workers():
+                    waiting.close()  # it was in accept() when its limit fell: only the next fails
+                    waiting = it.connect('echo')
+                    waiting.sendall(b'hello')
+                    waiting.settimeout(60)
+                    self.assertServed(waiting)
+                it.wait_for_log(rf"worker {pid} couldn't accept")
+                self.assertNotIn(pid, it.workers())
+                waiting.close()
+
+    def test_in_accept(self):
+        it = self.start(BLOCKING.format('"unix:@DIR@/echo"', OWN_USER))
+        it.announce(SHORT)
+        self.limit(it.workers()[0], 3)
+        for _ in range(20):
+            self.assertEqual(client.ask(it.path('echo'), b'hello'), b'hello')
+
+    def test_all_of_them(self):
+        """They don't wake each other for ever; and once they can, they do."""
+        it = self.begin('workers = 8')
+        it.announce(SHORT)
+        it.put('ACCEPT', '')
+        held = [it.connect(name) for name in ('echo', 'unix') * 3]
+        for waiting in held:
+            self.addCleanup(waiting.close)
+            waiting.sendall(b'hello')
+        wait_until(lambda: len(it.log.find(SHORT)) == 8, 'all of them failed')
+
+        def switches():
+            return sum(int(processes.status(pid)['voluntary_ctxt_switches'])
+                       for pid in [it.pid, *it.workers()])
+        before = switches()
+        with contextlib.suppress(TimeoutError):
+            held[0].settimeout(3)
+            held[0].recv(1)
+        self.assertLess(switches() - before, 400)  # of 9 processes, in 3 s
+        os.unlink(it.path('ACCEPT'))
+        held[0].settimeout(daemon.PATIENCE)
+        for waiting in held:
+            self.assertServed(waiting)
+
+
+class Called(Case):
+    """The signal by which the master has a worker look, from whomever it comes."""
+
+    def test_harms_nobody(self):
+        for config in (POLLING.format('workers = 3'), BLOCKING.format('"systemd:echo"', '')):
+            with self.subTest(config):
+                it = self.start(config)
+                held, = it.occupy('echo', 1)
+                workers = it.workers()
+                for _ in range(200):
+                    for pid in workers:
+                        it.kill(signal.SIGURG, pid)
+                self.assertEqual(client.echo(held, b'goes on'), b'goes on')
+                for _ in range(10):
+                    self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+                self.assertEqual(it.workers(), workers)
+                held.close()
+
+
+if __name__ == '__main__':
+    daemon.main()
