@@ -7,6 +7,7 @@
 #include "roll.h"
 #include "slow.h"
 #include "speaker.h"
+#include "waker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -289,23 +290,6 @@ static void show_size(struct pool *pool, struct overview *overview)
     pool->shown = conf;
 }
 
-/* Has an idle worker woken for a connection that waits, where that may be for want of a wake-up.
- * Programs accept by themselves. */
-static usec wake_for_waiting(struct pool *pool, usec now)
-{
-    struct waker *waker = &pool->resources.waker;
-    const struct waker_scene scene = {
-        .first = pool->ring.first,
-        .listeners = pool->listeners,
-        .listener_count = pool->removed ? 0 : pool->listener_count, /* the others may be closed */
-    };
-    for (struct board *board = pool->resources.boards; board; board = board->next)
-        if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
-            atomic_exchange(&board->map->unserved, 0))
-            waker->asked = true;
-    return waker_step(waker, &scene, now);
-}
-
 usec keeper_step(struct pool *pool, struct spawner *spawner, usec now, int *births)
 {
     pool->resources.changed = false;
@@ -328,7 +312,7 @@ usec keeper_step(struct pool *pool, struct spawner *spawner, usec now, int *birt
     next = clock_earlier(next, lines_rate_tell(&pool->resources.rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
-    next = clock_earlier(next, wake_for_waiting(pool, now));
+    next = clock_earlier(next, waker_step(pool, now));
     if (*births == 0)
         return now;
     return missing > 0 ? clock_earlier(next, now + FORK_PATIENCE) : next;

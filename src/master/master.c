@@ -171,7 +171,7 @@ void master_stop_now(struct master *master)
  * connection just now. */
 static void note_stop(struct worker *worker)
 {
-    worker->resources->waker.asked = true;
+    worker->resources->wakeups.asked = true;
     worker->resources->changed = true;
 }
 
@@ -197,7 +197,7 @@ static void look_everywhere(struct master *master, const struct worker *dead)
         its = its->next;
     bool kept = !its || dead->generation == its->generation || has_all(its, dead->conf);
     for (struct pool *p = kept && !(its && its->removed) ? NULL : pools; p; p = p->next) {
-        p->resources.waker.asked = true;
+        p->resources.wakeups.asked = true;
         pool_touch(p);
     }
 }

@@ -16,7 +16,14 @@
 #include "boards.h"
 #include "groups.h"
 #include "lines.h"
-#include "waker.h"
+
+/* Connections that may wait although somebody is idle: see waker. */
+struct wakeups {
+    bool asked;   /* a wake-up may be lost: look in this round */
+    bool looking; /* a connection waited at the last look: look again at `due` */
+    usec due, pause;
+    uint32_t last; /* the seat of who was woken last: the next one's turn is next */
+};
 
 struct resources {
     int place;             /* in the overview */
@@ -25,7 +32,7 @@ struct resources {
     int limits_fd;
     struct groups groups; /* what they started and that has to end */
     struct lines_rate rate;
-    struct waker waker;
+    struct wakeups wakeups;
     bool changed;       /* something happened: the pool must be looked at in this round */
     uint32_t seats_end; /* no seat from here on was ever taken */
     uint64_t seats[SCOREBOARD_SLOTS / 64]; /* a bit each: taken */

@@ -517,7 +517,7 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     usec deadline = worker->deadline;
     note_pid(spawner, worker, worker->pid, false);
     worker->resources->changed = true;
-    worker->resources->waker.asked = true; /* it may have been woken for a connection */
+    worker->resources->wakeups.asked = true; /* it may have been woken for a connection */
     worker->status = status;
     worker->died = now;
     worker->was_ready = worker->ready_at || worker->slot->ready;

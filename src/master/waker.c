@@ -1,8 +1,5 @@
 #include "waker.h"
 
-#include "../shared/listener.h"
-#include "spawn.h"
-
 #include <poll.h>
 #include <signal.h>
 
@@ -12,10 +9,10 @@
 #define LOOK_MOST  (USEC_SECOND / 5)
 
 /* One that was shut down is readable for ever, and nobody can accept from it. */
-static bool someone_waits(const struct waker_scene *scene)
+static bool someone_waits(const struct pool *pool)
 {
-    for (int i = 0; i < scene->listener_count; i++) {
-        struct pollfd input = {.fd = scene->listeners[i]->fd, .events = POLLIN};
+    for (int i = 0; i < pool->listener_count; i++) {
+        struct pollfd input = {.fd = pool->listeners[i]->fd, .events = POLLIN};
         if (poll(&input, 1, 0) == 1 && input.revents == POLLIN)
             return true;
     }
@@ -29,10 +26,10 @@ static bool goes_on(const struct worker *worker)
 }
 
 /* In turn, since one that says that it is idle may be stopped, or unable to accept. */
-static struct worker *next_idle(const struct waker_scene *scene, unsigned last)
+static struct worker *next_idle(const struct pool *pool, uint32_t last)
 {
     struct worker *lowest = NULL, *next = NULL;
-    for (struct worker *w = scene->first; w; w = w->next) {
+    for (struct worker *w = pool->ring.first; w; w = w->next) {
         if (!goes_on(w) || spawn_is_busy(w))
             continue;
         if (!lowest || w->seat < lowest->seat)
@@ -43,9 +40,9 @@ static struct worker *next_idle(const struct waker_scene *scene, unsigned last)
     return next ? next : lowest;
 }
 
-static bool anyone_goes_on(const struct waker_scene *scene)
+static bool anyone_goes_on(const struct pool *pool)
 {
-    const struct worker *worker = scene->first;
+    const struct worker *worker = pool->ring.first;
     while (worker && !goes_on(worker))
         worker = worker->next;
     return worker;
@@ -55,29 +52,40 @@ static bool anyone_goes_on(const struct waker_scene *scene)
  * share and spoil, it reaches those of every generation, and one in accept() as well as one in
  * epoll_wait(). To the thread that accepts: a module may have others. One that is not waiting by now
  * finds nothing; then the next look finds the connection still there, and another worker. */
-static void wake(struct waker *waker, const struct worker *worker)
+static void wake(struct wakeups *wakeups, const struct worker *worker)
 {
     tgkill(worker->pid, worker->pid, SIGURG);
-    waker->last = worker->seat;
+    wakeups->last = worker->seat;
 }
 
-usec waker_step(struct waker *waker, const struct waker_scene *scene, usec now)
+/* A worker may have said that it was woken, and can't accept. */
+static void hear(struct pool *pool)
 {
-    if (waker->asked) {
-        waker->asked = false;
-        waker->looking = true;
-        waker->due = now;
-        waker->pause = LOOK_FIRST / 2;
+    for (struct board *board = pool->resources.boards; board; board = board->next)
+        if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
+            atomic_exchange(&board->map->unserved, 0))
+            pool->resources.wakeups.asked = true;
+}
+
+usec waker_step(struct pool *pool, usec now)
+{
+    struct wakeups *wakeups = &pool->resources.wakeups;
+    hear(pool);
+    if (wakeups->asked) {
+        wakeups->asked = false;
+        wakeups->looking = true;
+        wakeups->due = now;
+        wakeups->pause = LOOK_FIRST / 2;
     }
-    if (!waker->looking || now < waker->due)
-        return waker->looking ? waker->due : USEC_NEVER;
-    waker->looking = anyone_goes_on(scene) && someone_waits(scene);
-    if (!waker->looking)
+    if (!wakeups->looking || now < wakeups->due)
+        return wakeups->looking ? wakeups->due : USEC_NEVER;
+    wakeups->looking = !pool->removed && anyone_goes_on(pool) && someone_waits(pool);
+    if (!wakeups->looking)
         return USEC_NEVER;
-    const struct worker *idle = next_idle(scene, waker->last);
+    const struct worker *idle = next_idle(pool, wakeups->last);
     if (idle)
-        wake(waker, idle);
-    waker->pause = 2 * waker->pause < LOOK_MOST ? 2 * waker->pause : LOOK_MOST;
-    waker->due = now + waker->pause;
-    return waker->due;
+        wake(wakeups, idle);
+    wakeups->pause = 2 * wakeups->pause < LOOK_MOST ? 2 * wakeups->pause : LOOK_MOST;
+    wakeups->due = now + wakeups->pause;
+    return wakeups->due;
 }
