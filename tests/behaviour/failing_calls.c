@@ -1,6 +1,6 @@
 /*
  * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
- * there, close_range() with EPERM while $FAILING_CLOSE_RANGE is, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
+ * there, which grows by a byte each time, close_range() with EPERM while $FAILING_CLOSE_RANGE is, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
  * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and the
  * clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK. The first child to which
  * epoll_wait() gives an event while the file $HELD_WAKEUP is there writes its pid into that, and has
@@ -33,6 +33,9 @@ pid_t fork(void)
     memcpy(&real, &found, sizeof real);
     if (!fails("FAILING_FORK"))
         return real();
+    int count = open(getenv("FAILING_FORK"), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (count >= 0 && write(count, "x", 1) == 1)
+        close(count);
     errno = EAGAIN;
     return -1;
 }

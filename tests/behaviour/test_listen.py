@@ -355,11 +355,18 @@ class Several(daemon.Case):
             it.stop(timeout=30)
 
     def test_one_connection_wakes_no_herd(self):
-        """Those that lose a race for a connection must not block in accept() on one socket."""
-        it = self.start(self.CONFIG)
+        """Of sixteen that wait; and those that lose a race for one don't block in accept()."""
+        it = self.start(self.CONFIG.replace('workers = 4', 'workers = 16'))
         addresses = self.addresses(it)
+
+        def woken():
+            return sum(int(processes.status(pid)['voluntary_ctxt_switches'])
+                       for pid in it.workers())
+        wait_until(lambda: all(map(processes.sleeps, it.workers())), 'all wait')
+        before = woken()
         for number in range(200):
             client.ask(addresses[number % 4], b'x')
+        self.assertLess(woken() - before, 200 * 8)
         held = [client.connect(addresses[2]) for _ in range(4)]
         for connection in held:
             self.addCleanup(connection.close)
