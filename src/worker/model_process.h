@@ -2,9 +2,12 @@
  * model_process - one connection at a time: wait in accept(), serve, wait again.
  *
  * A small pool on one listener: the worker blocks in accept() itself, which is cheapest, and wakes
- * workers in turn. Several listeners, or many workers: an epoll set of its own, where each listener
- * wakes one worker, the one that came last (EPOLLEXCLUSIVE), then an accept() that does not block:
- * the others stay asleep, and what they have in the processor's caches is not asked for.
+ * workers in turn. Several listeners, or many workers: an epoll set of its own, where each connection
+ * wakes one worker (EPOLLEXCLUSIVE), then an accept() that does not block. The one that is woken is
+ * of all that wait the one that joined the listener's queue first, so mostly the one born first: the
+ * others stay asleep, and what they have in the processor's caches is not asked for.
+ *
+ * Who was woken must accept, or somebody else must be woken: src/README.md has the argument.
  * Called by: the worker.
  * Runs in:   a worker.
  */
