@@ -214,10 +214,12 @@ static void set_options(int fd, long number)
     static const struct {
         int level, name;
     } options[] = {
-        {SOL_SOCKET, SO_RCVBUF},   {SOL_SOCKET, SO_SNDBUF},       {SOL_SOCKET, SO_RCVLOWAT},
-        {SOL_SOCKET, SO_PRIORITY}, {SOL_SOCKET, SO_PASSCRED},     {SOL_SOCKET, SO_KEEPALIVE},
-        {SOL_SOCKET, SO_OOBINLINE}, {SOL_SOCKET, SO_REUSEPORT},   {IPPROTO_TCP, TCP_DEFER_ACCEPT},
-        {IPPROTO_TCP, TCP_MAXSEG}, {IPPROTO_TCP, TCP_WINDOW_CLAMP},
+        {SOL_SOCKET, SO_RCVBUF},         {SOL_SOCKET, SO_SNDBUF},
+        {SOL_SOCKET, SO_RCVLOWAT},       {SOL_SOCKET, SO_PRIORITY},
+        {SOL_SOCKET, SO_PASSCRED},       {SOL_SOCKET, SO_KEEPALIVE},
+        {SOL_SOCKET, SO_OOBINLINE},      {SOL_SOCKET, SO_REUSEPORT},
+        {IPPROTO_TCP, TCP_DEFER_ACCEPT}, {IPPROTO_TCP, TCP_MAXSEG},
+        {IPPROTO_TCP, TCP_WINDOW_CLAMP},
     };
     int value = (int)number;
     struct timeval moment = {.tv_usec = 1}, never = {0};
@@ -310,12 +312,12 @@ static const struct abuse {
     const char *name;
     void (*abuse)(int fd, long number);
 } abuses[] = {
-    {"block", block},       {"nonblock", nonblock}, {"owner", set_owner},
-    {"lock", lock},         {"drain", drain},       {"fill", fill},
-    {"shutdown", shut_down}, {"connect", reconnect}, {"listen", listen_to_none},
-    {"options", set_options}, {"filter", filter},   {"truncate", truncate_to},
-    {"punch", punch},       {"seal", seal},         {"ioctl", control_it},
-    {"watch", watch},       {"reopen", open_anew},  {"close", close_it},
+    {"block", block},         {"nonblock", nonblock}, {"owner", set_owner},
+    {"lock", lock},           {"drain", drain},       {"fill", fill},
+    {"shutdown", shut_down},  {"connect", reconnect}, {"listen", listen_to_none},
+    {"options", set_options}, {"filter", filter},     {"truncate", truncate_to},
+    {"punch", punch},         {"seal", seal},         {"ioctl", control_it},
+    {"watch", watch},         {"reopen", open_anew},  {"close", close_it},
 };
 
 static const struct abuse *find_abuse(const char *name)

@@ -143,15 +143,16 @@ class Case(daemon.Case):
     def figures(self, it, names=UNHURT):
         """Of each pool what stays the same as long as nobody does anything to it."""
         report = self.report(it)
-        return {name: (report[name]['state'], report[name]['ready'], report[name]['accepted'],
-                       report[name]['served'], report[name]['refused']['denied'],
-                       sorted((worker['pid'], worker['state']) for worker in report[name]['workers']))
-                for name in names}
+        return {name: (pool['state'], pool['ready'], pool['accepted'], pool['served'],
+                       pool['refused']['denied'],
+                       sorted((worker['pid'], worker['state']) for worker in pool['workers']))
+                for name, pool in report.items() if name in names}
 
     def truth(self, it, names=UNHURT):
         """The same, of pools that nobody has used yet, by what is there."""
-        return {name: ('serving', len(it.workers(name)), 0, 0, 0,
-                       [(pid, 'idle') for pid in it.workers(name)]) for name in names}
+        there = {name: it.workers(name) for name in names}
+        return {name: ('serving', len(pids), 0, 0, 0, [(pid, 'idle') for pid in pids])
+                for name, pids in there.items()}
 
     def true_report(self, it, name, count=None):
         """Waits until a pool's report is what is there, in good order."""
@@ -206,7 +207,7 @@ class Case(daemon.Case):
         for name in ('echo', 'load', 'run'):
             for _ in range(3):
                 self.assertTrue(serves(it.address(name)), name)
-        self.assertRegex(client.ask(it.address('check'), b'', BOUND), rb'\d+%|up|ready')
+        self.assertRegex(client.ask(it.address('check'), b'', BOUND), rb'^\d+%|^up|^ready|^down #pool (evil|intrude) ')
         if has_web():
             pools = web.get(it.address('web'), '/status.json', timeout=BOUND).json()['pools']
             told = next(pool for pool in pools if pool['name'] == 'echo')

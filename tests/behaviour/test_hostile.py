@@ -1,4 +1,4 @@
-"""A module that writes over all that it shares, and abuses each descriptor: the others notice nothing."""
+"""A module that writes over all that it shares and abuses each descriptor: nobody else notices."""
 
 import signal
 
@@ -75,7 +75,7 @@ class Lasting(Hostile):
     def test_ends_while_all_is_scribbled_over(self):
         """Workers of both sides end in every way meanwhile."""
         it = self.begin()
-        it.announce('killed by signal (3|9|15) ')
+        it.announce('killed by signal (3|9|15) ', r'pool (echo|load): .*; respawned in ')
         for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL):
             for name in ('evil', 'echo', 'load', 'evil'):
                 self.command(it, 'lasting memory 3 1')
