@@ -207,7 +207,8 @@ class Case(daemon.Case):
         for name in ('echo', 'load', 'run'):
             for _ in range(3):
                 self.assertTrue(serves(it.address(name)), name)
-        self.assertRegex(client.ask(it.address('check'), b'', BOUND), rb'^\d+%|^up|^ready|^down #pool (evil|intrude) ')
+        answer = client.ask(it.address('check'), b'', BOUND)
+        self.assertRegex(answer, rb'^\d+%|^up|^ready|^down #pool (evil|intrude) ')
         if has_web():
             pools = web.get(it.address('web'), '/status.json', timeout=BOUND).json()['pools']
             told = next(pool for pool in pools if pool['name'] == 'echo')

@@ -97,6 +97,8 @@ def add(case, name, lines, listeners_hurt=False):
         it = self.begin()
         for line in lines:
             self.command(it, line)
+        if listeners_hurt:
+            it.announce("can't set the backlog")
         self.everything_works(it, listeners_hurt)
     setattr(case, 'test_' + name.replace(' ', '_'), test)
 
