@@ -118,6 +118,7 @@ class Case(daemon.Case):
         self.workers_then = len(it.workers())
         self.memory_then = processes.memory_kilobytes(it.pid)[0]
         self.dumpable_then = dumpable(it.pid)
+        self.descriptors_then = self.descriptors(it)
         self.mark = it.mark()
         self.before = self.figures(it)
         self.assertEqual(self.before, self.truth(it))
@@ -268,11 +269,21 @@ class Case(daemon.Case):
             self.assertEqual([death['signal'] for death in ledger
                               if (death['pool'], death['pid']) == (name, worker)], ['KILL'])
 
+    def descriptors(self, it):
+        """How many the master has beside those of scoreboards, and how many of those. Of each of these
+        it has a second one once a reporter has asked for it."""
+        texts = processes.descriptors(it.pid).values()
+        boards = sum('preforkd-scoreboard' in text for text in texts)
+        return len(texts) - boards, boards
+
     def master_is_as_it_was(self, it):
+        pools = len(self.report(it))
+
         def same():
             more = len(it.workers()) - self.workers_then  # a pipe each
-            return len(processes.descriptors(it.pid)) == it.descriptors_then + more
-        wait_until(same, lambda: f'{it.descriptors_then} descriptors with {self.workers_then} '
+            others, boards = self.descriptors(it)
+            return others == self.descriptors_then[0] + more and pools <= boards <= 2 * pools
+        wait_until(same, lambda: f'{self.descriptors_then} descriptors with {self.workers_then} '
                    f'workers: {processes.descriptors(it.pid)}, {it.workers()}', timeout=BOUND)
         memory = processes.memory_kilobytes(it.pid)[0]
         self.assertLessEqual(memory, 2 * self.memory_then + 1024, 'memory of the master')
