@@ -230,7 +230,7 @@ class Case(daemon.Case):
         mark = it.mark()
         it.write(self.configure(it, ADDED, runners=2))
         self.ctl(it, 'reload')
-        self.assertTrue(it.log.find(r'pool added: added', mark))
+        it.wait_for_log(r'pool added: added', mark, timeout=BOUND)
         self.assertTrue(serves(it.path('added')))
         self.true_report(it, 'added', 1)
         self.true_report(it, 'run', 2)
@@ -294,7 +294,7 @@ class Case(daemon.Case):
         mark = it.mark()
         it.install()
         self.ctl(it, 'upgrade')
-        self.assertTrue(it.log.find('upgraded from preforkd', mark))
+        it.wait_for_log('upgraded from preforkd', mark, timeout=BOUND)  # which comes by a pipe
         for connection in held:
             self.assertEqual(client.echo(connection, b'goes on'), b'goes on')
             connection.close()
