@@ -609,9 +609,11 @@ int spawn_number(const struct spawner *spawner, const struct worker *worker)
     return (int)(worker - spawner->workers);
 }
 
+/* Once seen it is so until its end, whatever is written into the slot: a reload of all pools waits for
+ * it. */
 bool spawn_is_ready(const struct worker *worker)
 {
-    return worker->pid && worker->slot->ready;
+    return worker->pid && (worker->ready_at || worker->slot->ready);
 }
 
 bool spawn_is_busy(const struct worker *worker)
