@@ -277,12 +277,16 @@ class Case(daemon.Case):
         return len(texts) - boards, boards
 
     def master_is_as_it_was(self, it):
-        pools = len(self.report(it))
-
+        """But for attackers that hang: they stay until the stop, and their scoreboards with them, each
+        with an eventfd."""
         def same():
-            more = len(it.workers()) - self.workers_then  # a pipe each
+            pools = self.report(it)
+            left = {(name, worker['generation']) for name, pool in pools.items()
+                    for worker in pool['workers'] if worker['retiring']}
+            more = len(it.workers()) - self.workers_then + len(left)  # a pipe each
             others, boards = self.descriptors(it)
-            return others == self.descriptors_then[0] + more and pools <= boards <= 2 * pools
+            least = len(pools) + len(left)
+            return others == self.descriptors_then[0] + more and least <= boards <= 2 * least
         wait_until(same, lambda: f'{self.descriptors_then} descriptors with {self.workers_then} '
                    f'workers: {processes.descriptors(it.pid)}, {it.workers()}', timeout=BOUND)
         memory = processes.memory_kilobytes(it.pid)[0]
