@@ -370,6 +370,9 @@ static int start_over(struct session *session, const char *why)
     log_err("upgrade: can't go on with what the program before has: %s; starting anew on its "
             "listeners, its workers finish",
             why);
+    int error = sysd_take_handed_on();
+    if (error)
+        log_err("upgrade: can't tell which sockets systemd passed: %s", strerror(-error));
     inherited_take(&session->inherited, line->pidfile);
     session->pidfile_fd = session->inherited.pidfile_fd;
     inherited_retire_children();
@@ -411,6 +414,7 @@ static int replace(struct session *session)
     if (error)
         return start_over(session,
                           strerror(-error)); /* what it had adopted by then is left behind */
+    sysd_take_back(); /* it was for the case that we had to start over */
     orders_adopt_callers(master, &session->state);
     state_free(&session->state);
     int status = supervisor_run(master);

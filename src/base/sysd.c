@@ -3,10 +3,13 @@
 #include "build-config.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define HANDED_ON "PREFORKD_SOCKETS"
 
 static char *notify_socket;
 static struct sysd_socket *passed;
@@ -43,9 +46,41 @@ void sysd_forget_socket(int index)
     memmove(&passed[index], &passed[index + 1], (size_t)(passed_count - index) * sizeof *passed);
 }
 
+/* "5=http:6=https": a name has no colon (systemd.socket(5)). */
+static void hand_on_sockets(void)
+{
+    char *text;
+    size_t size;
+    FILE *out = passed_count ? open_memstream(&text, &size) : NULL;
+    if (!out)
+        return;
+    for (int i = 0; i < passed_count; i++)
+        fprintf(out, "%s%d=%s", i ? ":" : "", passed[i].fd, passed[i].name);
+    if (fclose(out) == 0)
+        setenv(HANDED_ON, text, true);
+    free(text);
+}
+
+int sysd_take_handed_on(void)
+{
+    const char *value = getenv(HANDED_ON);
+    char *text = value ? strdup(value) : NULL, *rest = text, *word, *end;
+    int error = value && !text ? -ENOMEM : 0;
+    unsetenv(HANDED_ON);
+    passed_count = 0;
+    while (!error && rest && (word = strsep(&rest, ":"))) {
+        long fd = strtol(word, &end, 10);
+        error = *end == '=' && fd > 2 && fd <= INT_MAX ? sysd_add_socket((int)fd, end + 1)
+                                                       : -EINVAL;
+    }
+    free(text);
+    return error;
+}
+
 void sysd_hand_on(void)
 {
     char period[24];
+    hand_on_sockets();
     if (notify_socket)
         setenv("NOTIFY_SOCKET", notify_socket, true);
     snprintf(period, sizeof period, "%lld", (long long)watchdog_period * 2);
@@ -55,6 +90,7 @@ void sysd_hand_on(void)
 
 void sysd_take_back(void)
 {
+    unsetenv(HANDED_ON);
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
 }

@@ -41,10 +41,15 @@ void sysd_unstore(const char *name);
 /* Waits until systemd has done what it was told of late, but for 5 s at most. */
 void sysd_await(void);
 
-/* Puts back into the environment what sysd_open took, for the program that replaces us; but the
- * sockets, which sysd_add_socket tells it of. Or takes it out again. */
+/* Puts back into the environment what sysd_open took, for the program that replaces us; the sockets
+ * in a variable of our own, since the numbers that LISTEN_FDS means are taken by others. Or takes it
+ * out again. */
 void sysd_hand_on(void);
 void sysd_take_back(void);
+
+/* In that program, takes the variable out of the environment, and the sockets from it alone: for one
+ * that can't go on with what it was told of them otherwise. 0 or -errno. */
+int sysd_take_handed_on(void);
 
 /* A socket that was passed to the program of before. 0 or -errno. */
 int sysd_add_socket(int fd, const char *name);
