@@ -414,7 +414,7 @@ static int replace(struct session *session)
     if (error)
         return start_over(session,
                           strerror(-error)); /* what it had adopted by then is left behind */
-    sysd_take_back(); /* it was for the case that we had to start over */
+    sysd_take_back();                        /* it was for the case that we had to start over */
     orders_adopt_callers(master, &session->state);
     state_free(&session->state);
     int status = supervisor_run(master);

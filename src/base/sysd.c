@@ -70,8 +70,8 @@ int sysd_take_handed_on(void)
     passed_count = 0;
     while (!error && rest && (word = strsep(&rest, ":"))) {
         long fd = strtol(word, &end, 10);
-        error = *end == '=' && fd > 2 && fd <= INT_MAX ? sysd_add_socket((int)fd, end + 1)
-                                                       : -EINVAL;
+        error =
+            *end == '=' && fd > 2 && fd <= INT_MAX ? sysd_add_socket((int)fd, end + 1) : -EINVAL;
     }
     free(text);
     return error;
