@@ -79,7 +79,7 @@ class Lasting(Hostile):
         for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL):
             for name in ('evil', 'echo', 'load', 'evil'):
                 self.command(it, 'lasting memory 3 1')
-                worker = it.workers(name)[0]
+                worker = wait_until(lambda: it.workers(name), f'a worker of {name}')[0]
                 it.kill(number, worker)
                 wait_until(lambda: worker not in it.workers(name) and it.workers(name),
                            f'another worker of {name}', timeout=hostile.BOUND)
