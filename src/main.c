@@ -219,7 +219,10 @@ static int test_config(struct session *session)
         printf(UPGRADE_UNDERSTOOD "\n");
     config_unref(config);
     state_free(&session->state);
-    return !right ? EXIT_CONFIG : is_printed() ? EXIT_STOPPED : EXIT_START_FAILED;
+    int status = !right ? EXIT_CONFIG : is_printed() ? EXIT_STOPPED : EXIT_START_FAILED;
+    if (session->state_fd >= 0)
+        _exit(status); /* what was adopted on trial is the running master's: nothing of it ends here */
+    return status;
 }
 
 /* The pools serve: whoever waits for that is told. */

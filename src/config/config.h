@@ -81,6 +81,7 @@ struct pool_config {
     int graceful_timeout; /* seconds, 0 at once; the global one where it is not set */
     int idle_timeout;     /* seconds, at least 1 */
     int ready_timeout;    /* seconds */
+    int min_ready_time;   /* seconds that a new worker stays ready before a roll goes on; 0: none */
     bool log_connections;
     struct words allow, deny;            /* addresses and blocks */
     int max_per_source, rate_per_source; /* 0 no limit */

@@ -78,6 +78,8 @@ const struct option_row pool_rows[] = {
     POOL(idle_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "60"),
     POOL(ready_timeout, OPTION_SECONDS, RANGE(1, SECONDS_MAX), .fallback = "30",
          .flags = OPTION_LIVE),
+    POOL(min_ready_time, OPTION_SECONDS, RANGE(0, SECONDS_MAX), .fallback = "0",
+         .flags = OPTION_LIVE),
     POOL(log_connections, OPTION_BOOL, .fallback = "false"),
     POOL(allow, OPTION_WORDS, RANGE(1, BLOCKS_MAX)),
     POOL(deny, OPTION_WORDS, RANGE(1, BLOCKS_MAX)),

@@ -70,7 +70,9 @@ static const char *const refused[] = {
     "proxy_from",      "max_requests", "proxy_timeout",  "request_timeout", "idle_timeout",
     "log_connections", "max_spare",    "slow_threshold", "queue_timeout",   NULL};
 
-static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
+/* Nobody sees it accept: how it lives is all that there is to judge it by. */
+static const struct option_default defaults[] = {
+    {"no_new_privs", "false"}, {"min_ready_time", "2"}, {NULL, NULL}};
 
 static void app_check(const char *pool, const void *config, const struct origin *origin,
                       struct faults *faults)

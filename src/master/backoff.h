@@ -5,6 +5,9 @@
  * second. A first early death is replaced at once; each further one in a row waits, 100 ms first,
  * doubling to 10 s. "Served" would be no measure: whoever can crash a worker could then starve the
  * pool.
+ * A program that accepts by itself, and ends in order, is expected to: it is replaced at once, but
+ * never more than once in 100 ms. What it lived counts for its successor: programs that each live
+ * for a moment are as ready, and as sound, as one that lives on.
  * Called by: mourning, keeper.
  * Runs in:   the master.
  */
@@ -24,11 +27,19 @@ struct backoff {
     unsigned early; /* early deaths in a row */
     usec delay;     /* of the last replacement; 0: at once */
     bool degraded;  /* until a worker accepts, or has been ready for BACKOFF_HEALED */
+
+    /* Of the programs before this one that ended in order, one after another: */
+    usec alive; /* how long they lived, less a part of the gaps between them */
+    usec ready; /* how long they were ready */
 };
 
 /* A worker died. `ready_for` is how long it had been ready, negative where it never was. Returns
  * how long its replacement waits; *grew tells whether that is longer than the last time. */
 usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool *grew);
+
+/* A program ended in order, after it lived for `life`, and was ready for `ready_for` of that, negative
+ * where it never was. Returns how long its replacement waits. */
+usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for);
 
 /* The slot's worker lives: whether the slot is sound again. */
 void backoff_alive(struct backoff *backoff, bool accepted, usec ready_for);

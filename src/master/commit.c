@@ -80,18 +80,22 @@ int commit_missing(const struct plans *plans)
         struct census census = pool_census(plan->pool);
         if (census.canaries == 0) {
             faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
-                       "pool %s: its first worker did not become ready: %s", plan->conf->name,
-                       plan->pool->trouble[0] ? plan->pool->trouble : "it died");
+                       "pool %s: %s: its first worker did not %s", plan->conf->name,
+                       plan->pool->trouble[0] ? plan->pool->trouble : "it died",
+                       plan->conf->min_ready_time ? "become ready and stay so" : "become ready");
             return -1;
         }
-        missing += census.canaries_ready == 0;
+        missing += census.canaries_stayed == 0;
     }
     return missing;
 }
 
-static void put_in_force(struct plan *plan, struct config *config, unsigned generation)
+static void put_in_force(struct plan *plan, struct config *config, unsigned generation,
+                         uint64_t job)
 {
     struct pool *pool = plan->pool;
+    if (plan_needs_workers(plan) || plan->kind == PLAN_RESIZED || pool->drained)
+        pool->job = job;
     unsigned its = plan_needs_workers(plan) ? generation : pool->generation;
     pool_configure(pool, config, plan->conf, its, plan->listeners, plan->listener_count);
     plan->listeners = NULL;
@@ -102,8 +106,9 @@ static void put_in_force(struct plan *plan, struct config *config, unsigned gene
 }
 
 /* Its workers are to be new ones, and nothing else changes, but for listeners that were lost. */
-static void renew(struct plan *plan, unsigned generation)
+static void renew(struct plan *plan, unsigned generation, uint64_t job)
 {
+    plan->pool->job = job;
     plan->pool->generation = generation;
     pool_exchange_listeners(plan->pool, plan->listeners);
     plan->listeners = NULL;
@@ -169,11 +174,11 @@ static void warn_of_lost(const struct realm *realm)
                     control->text, control->trouble, control->text);
 }
 
-static void apply_config(struct realm *realm, struct plans *plans)
+static void apply_config(struct realm *realm, struct plans *plans, uint64_t job)
 {
     struct config *config = plans->config;
     for (int i = 0; i < plans->count; i++)
-        put_in_force(&plans->at[i], config, realm->generation);
+        put_in_force(&plans->at[i], config, realm->generation, job);
     retire_unplanned(realm, plans);
     exchange_listeners(realm, plans, WHOLE);
     exchange_control(realm, plans);
@@ -181,14 +186,14 @@ static void apply_config(struct realm *realm, struct plans *plans)
     realm->config = config;
 }
 
-void commit_apply(struct realm *realm, struct plans *plans, bool renewal)
+void commit_apply(struct realm *realm, struct plans *plans, uint64_t job, bool renewal)
 {
     realm->generation++;
     if (!renewal)
-        apply_config(realm, plans);
+        apply_config(realm, plans, job);
     for (int i = 0; renewal && i < plans->count; i++)
         if (plan_needs_workers(&plans->at[i]))
-            renew(&plans->at[i], realm->generation);
+            renew(&plans->at[i], realm->generation, job);
     if (renewal)
         exchange_listeners(realm, plans, RENEWAL);
     warn_of_lost(realm);

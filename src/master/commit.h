@@ -19,12 +19,14 @@ int commit_add_pools(struct realm *realm, struct plans *plans, unsigned generati
  * noted: commit_undo then undoes it. */
 int commit_try(struct realm *realm, struct plans *plans);
 
-/* How many canaries are not ready; -1 with the fault noted where one is dead. */
+/* How many canaries have not been ready for min_ready_time; -1 with the fault noted where one is dead.
+ */
 int commit_missing(const struct plans *plans);
 
-/* Puts it in force, and frees the plans. A renewal, where the configuration stays as it is, leaves
+/* Puts it in force, and frees the plans. Pools whose workers it concerns get the number of the job. A
+ * renewal, where the configuration stays as it is, leaves
  * alone what was done to pools by hand: sizes and drains. */
-void commit_apply(struct realm *realm, struct plans *plans, bool renewal);
+void commit_apply(struct realm *realm, struct plans *plans, uint64_t job, bool renewal);
 
 /* All is as it was before commit_try. */
 void commit_undo(struct realm *realm, struct plans *plans);

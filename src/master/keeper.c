@@ -7,6 +7,7 @@
 #include "roll.h"
 #include "slow.h"
 #include "speaker.h"
+#include "strays.h"
 #include "waker.h"
 
 #include <errno.h>
@@ -16,12 +17,21 @@
 /* After a fork that failed. */
 #define FORK_PATIENCE (USEC_SECOND / 2)
 
+/* Programs that lived longer than the first are not asked for strays; two such questions are as far
+ * apart as the second. */
+#define STRAYS_AGE   (10 * USEC_SECOND)
+#define STRAYS_PAUSE USEC_SECOND
+
 /* Births. */
 
 static void try_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
 {
     unsigned missed;
-    int error = spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
+    bool canary = worker->role == ROLE_CANARY;
+    if (!worker->trying_since)
+        worker->trying_since = now;
+    int error = canary ? spawn_fork(spawner, worker, pool->trial, pool->trial_count)
+                       : spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
     worker->respawn_at = error ? now + FORK_PATIENCE : 0;
     if (error && log_rate_ok(&pool->fork_failures, 60 * USEC_SECOND, &missed))
         log_err("pool %s: can't fork a worker: %s; trying again pool=%s errno=%d missed=%u",
@@ -50,11 +60,43 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
 
 /* Deaths. */
 
-/* Whether a dead one is to have a successor in its slot. */
-static bool is_replaced(const struct pool *pool, const struct worker *worker,
-                        const struct census *census)
+/* The most workers of the generation in force that there may be. One that can't be ended keeps its
+ * seat; and where a roll has stopped, those that it did not come to are not wanted. */
+static int most_of(const struct pool *pool, const struct census *census)
 {
-    return pool_is_current(pool, worker) && census->active <= pool_target(pool) && !pool->carried;
+    struct roll roll = pool_roll(pool, census);
+    return pool->halted ? roll_allowed(&roll) : roll.target;
+}
+
+/* Whether a dead one is to have a successor in its slot. A canary's death is the reload's answer, but
+ * where it ended in order: then it has another try, until ready_timeout. Who asked for it may be gone
+ * by then, and with it the listeners of the trial. */
+static bool is_replaced(const struct pool *pool, const struct worker *worker,
+                        const struct census *census, usec now)
+{
+    usec patience = worker->conf->ready_timeout * USEC_SECOND;
+    bool late = worker->trying_since && now - worker->trying_since >= patience;
+    if (worker->role == ROLE_CANARY)
+        return pool->trial && worker->expected && !late;
+    return pool_is_current(pool, worker) && census->active <= most_of(pool, census) &&
+           !pool->carried;
+}
+
+/* Twice in a row, new workers did not stay: the old ones do. */
+static void halt(struct pool *pool, const struct census *census)
+{
+    if (pool->halted || !census->outdated || !pool->conf->min_ready_time)
+        return;
+    pool->halted = true;
+    log_err("pool %s: %s: new workers don't stay, the old ones go on pool=%s old=%d", pool->name,
+            pool->trouble, pool->name, census->outdated);
+}
+
+static void note_failure(struct pool *pool, struct worker *worker, const struct census *census)
+{
+    worker->failures++;
+    if (worker->failures >= ROLL_FAILURES && pool_is_current(pool, worker))
+        halt(pool, census);
 }
 
 static void note_trouble(struct pool *pool, const struct obituary *o)
@@ -74,18 +116,46 @@ static void replace(struct pool *pool, struct spawner *spawner, struct worker *w
     obituary->replacement = worker->pid;
 }
 
-static void mourn(struct pool *pool, struct spawner *spawner, struct worker *worker, bool replaced,
-                  usec now)
+/* One that ended in order is asked whether it went into the background; not one that was there for
+ * long, since that is seen soon if at all, and no more often than once a second: all processes are
+ * looked at. */
+static void look_for_strays(struct pool *pool, const struct spawner *spawner, struct worker *worker,
+                            usec now)
+{
+    bool orderly = worker->was_program && worker->status == 0 && worker->cause == DEATH_OWN;
+    bool trial = worker->role == ROLE_CANARY && pool->trial;
+    struct listener *const *listeners = trial ? pool->trial : pool->listeners;
+    if (!orderly || worker->left_group || worker->died - worker->born > STRAYS_AGE ||
+        now < pool->strays_looked + STRAYS_PAUSE || !listeners)
+        return;
+    pid_t stray =
+        strays_find(spawner->master, worker->lines.pid, listeners[0]->fd, &pool->resources.groups);
+    worker->left_group = stray > 0;
+    pool->strays_looked = stray ? 0 : now; /* the next one is likely to do the same */
+    if (stray)
+        log_notice("pool %s: process %d, which worker %d left in a session of its own, goes on "
+                   "pool=%s pid=%d",
+                   pool->name, (int)stray, (int)worker->lines.pid, pool->name, (int)stray);
+}
+
+/* Whether it has a successor, or is to have one. */
+static bool mourn(struct pool *pool, struct spawner *spawner, struct worker *worker,
+                  const struct census *census, usec now)
 {
     struct obituary obituary;
+    look_for_strays(pool, spawner, worker, now);
     mourning_begin(worker, spawner->boards.overview, &obituary);
     listeners_heal(pool, obituary.pid); /* before its successor tries to accept there */
     note_trouble(pool, &obituary);
+    if (obituary.ended_early)
+        note_failure(pool, worker, census);
+    bool replaced = is_replaced(pool, worker, census, now);
     if (replaced)
         mourning_set_respawn(worker, &obituary, now);
     if (replaced && obituary.delay == 0)
         replace(pool, spawner, worker, &obituary, now);
     mourning_end(&obituary);
+    return replaced;
 }
 
 static bool has_dead(const struct pool *pool)
@@ -105,11 +175,11 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
     struct worker **at = &pool->ring.first;
     while (*at) {
         struct worker *worker = *at;
-        bool replaced = is_replaced(pool, worker, &census);
-        if (!worker->pid && !worker->mourned && *births > 0) {
-            *births -= replaced;
-            mourn(pool, spawner, worker, replaced, now);
-        }
+        bool replaced = true;
+        if (!worker->pid && worker->mourned)
+            replaced = is_replaced(pool, worker, &census, now);
+        else if (!worker->pid && *births > 0)
+            *births -= replaced = mourn(pool, spawner, worker, &census, now);
         if (!worker->pid && worker->mourned && !replaced) {
             census.active -= pool_is_current(pool, worker);
             ring_leave(at);
@@ -165,16 +235,26 @@ static void retire_outdated(struct pool *pool, int count, bool all)
     }
 }
 
-static struct roll roll_of(const struct pool *pool, const struct census *census, int target)
+/* Notes who is ready, and who has been so for as long as it was to be. Returns when the next one will
+ * have. */
+static usec prove(const struct pool *pool, usec now)
 {
-    const struct pool_config *conf = pool->conf;
-    return (struct roll){
-        .ready = census->ready,
-        .settled = census->settled,
-        .outdated = census->outdated,
-        .target = target,
-        .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
-    };
+    usec next = USEC_NEVER;
+    for (struct worker *w = pool->ring.first; w; w = w->next) {
+        if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || w->cause != DEATH_OWN)
+            continue;
+        if (!w->ready_at)
+            w->ready_at = now;
+        w->trying_since = 0;
+        w->late = w->continues = false;
+        usec due = w->ready_at + w->conf->min_ready_time * USEC_SECOND - w->backoff.ready;
+        w->stayed = w->stayed || now >= due;
+        if (w->stayed)
+            w->failures = 0;
+        else
+            next = clock_earlier(next, due);
+    }
+    return next;
 }
 
 static usec tend_programs(struct pool *pool, usec grace_until, usec now)
@@ -188,13 +268,15 @@ static usec tend_programs(struct pool *pool, usec grace_until, usec now)
 /* One that serves; returns when it must be looked at again. */
 static usec tend_ready(struct worker *worker, usec now)
 {
+    struct backoff *backoff = &worker->backoff;
     worker->deadline = USEC_NEVER; /* that of getting ready is over */
     if (!worker->ready_at)
         worker->ready_at = now;
-    if (!worker->backoff.degraded)
+    if (!backoff->degraded)
         return USEC_NEVER;
-    backoff_alive(&worker->backoff, spawn_has_accepted(worker), now - worker->ready_at);
-    return worker->backoff.degraded ? worker->ready_at + BACKOFF_HEALED : USEC_NEVER;
+    usec before = backoff->ready; /* of those that ended in order */
+    backoff_alive(backoff, spawn_has_accepted(worker), before + now - worker->ready_at);
+    return backoff->degraded ? worker->ready_at + BACKOFF_HEALED - before : USEC_NEVER;
 }
 
 /* The longest that a request may take; 0: for ever. */
@@ -217,7 +299,8 @@ static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
         if (slow)
             next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
-            next = clock_earlier(next, w->mourned && w->role == ROLE_ACTIVE ? w->respawn_at : now);
+            next =
+                clock_earlier(next, w->mourned && w->role != ROLE_RETIRING ? w->respawn_at : now);
         else if (spawn_is_ready(w) && w->role != ROLE_RETIRING && w->cause == DEATH_OWN)
             next = clock_earlier(next, tend_ready(w, now));
         else
@@ -297,16 +380,15 @@ usec keeper_step(struct pool *pool, struct spawner *spawner, usec now, int *birt
     tend_dead(pool, spawner, now, births);
     resources_sweep(&pool->resources);
     next = clock_earlier(next, tend_programs(pool, spawner->grace_until, now));
+    next = clock_earlier(next, prove(pool, now));
     show_size(pool, spawner->boards.overview);
     struct census census = pool_census(pool);
     follow_load(pool, spawner, &census, now);
-    /* What can't be ended keeps its seat. */
-    int target = pool_target(pool) - pool->resources.groups.stuck;
-    target = target > 0 ? target : 0;
-    struct roll roll = roll_of(pool, &census, target);
+    pool->halted = pool->halted && census.outdated;
+    struct roll roll = pool_roll(pool, &census);
     int due = roll_allowed(&roll) - census.active;
     int missing = pool->carried ? 0 : grow(pool, spawner, now, due, births);
-    shrink(pool, census.active, census.active - target);
+    shrink(pool, census.active, census.active - most_of(pool, &census));
     if (census.outdated)
         retire_outdated(pool, roll_surplus(&roll), roll_surplus(&roll) == census.outdated);
     next = clock_earlier(next, lines_rate_tell(&pool->resources.rate, pool->name, now));

@@ -234,12 +234,13 @@ void master_reap(struct master *master)
         reap_one(master, pid, status, &usage);
 }
 
+/* Other pools may serve already: whom they serve has the time that a stop gives. */
 static void fail_start(struct master *master, const struct pool *pool, const char *why)
 {
-    log_err("%s:%d: pool %s: no worker becomes ready: %s pool=%s", pool->conf->origin.file,
+    log_err("%s:%d: pool %s: %s: no worker becomes ready pool=%s", pool->conf->origin.file,
             pool->conf->origin.line, pool->name, why, pool->name);
     master->exit_status = EXIT_START_FAILED;
-    master_stop_now(master);
+    master_stop(master);
 }
 
 /* Every pool serves once its workers are ready, or at least one is and the others had their try. */
@@ -248,7 +249,7 @@ static void watch_start(struct master *master, usec now)
     bool serving = true;
     for (const struct pool *p = master->realm.pools; p; p = p->next) {
         struct census census = pool_census(p);
-        bool tried = census.settled >= pool_target(p);
+        bool tried = census.ready + census.failed >= pool_target(p);
         bool wanted = pool_target(p) > 0; /* 0: its first worker comes with the first connection */
         if (wanted && census.ready == 0 &&
             ((p->trouble[0] && tried) || now >= master->start_deadline)) {

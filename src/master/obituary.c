@@ -69,17 +69,22 @@ static bool exited_as(const struct obituary *o, int code)
     return !o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == code;
 }
 
-/* A program that ended too soon, however well. */
-static bool fell_short(const struct obituary *o)
+bool obituary_is_orderly(const struct obituary *o)
 {
-    return o->program && !o->ready && o->cause == DEATH_OWN;
+    return o->program && o->cause == DEATH_OWN && exited_well(o) && !o->left_group;
+}
+
+/* A program that goes on without the process that we know of. */
+static bool went_away(const struct obituary *o)
+{
+    return o->program && o->cause == DEATH_OWN && exited_well(o) && o->left_group;
 }
 
 static int level_of_end(const struct obituary *o)
 {
     if (o->cause == DEATH_TIMEOUT)
         return LOG_WARNING;
-    if (fell_short(o))
+    if (went_away(o))
         return LOG_NOTICE;
     if (exited_well(o))
         return LOG_INFO;
@@ -98,6 +103,8 @@ static int level_of_end(const struct obituary *o)
 int obituary_level(const struct obituary *o)
 {
     int level = level_of_end(o);
+    if (obituary_is_orderly(o))
+        return LOG_INFO;
     if (o->delay && !o->delay_grew)
         return LOG_DEBUG;
     return o->delay && level > LOG_WARNING ? LOG_WARNING : level;
@@ -105,7 +112,7 @@ int obituary_level(const struct obituary *o)
 
 bool obituary_is_expected(const struct obituary *o)
 {
-    bool well = exited_well(o) && o->cause != DEATH_TIMEOUT && !fell_short(o);
+    bool well = exited_well(o) && o->cause != DEATH_TIMEOUT && !went_away(o);
     return well || o->cause == DEATH_STOPPED;
 }
 
@@ -185,8 +192,10 @@ static void add_life(struct line *line, const struct obituary *o)
             o->served == 1 ? "" : "s");
     else
         add(line, " after %.1f s", clock_seconds(o->age));
-    if (fell_short(o) && exited_well(o))
-        add(line, ", before it was ready: it must not go into the background");
+    if (went_away(o))
+        add(line, ", and left processes behind: it must stay in the foreground");
+    else if (obituary_is_orderly(o) && !o->ready)
+        add(line, ", before it was ready");
 }
 
 static void add_successor(struct line *line, const struct obituary *o)
@@ -233,7 +242,18 @@ int obituary_print(const struct obituary *o, char *text, size_t size)
 bool obituary_is_trouble(const struct obituary *o)
 {
     bool told = o->cause == DEATH_RETIRED || o->cause == DEATH_OVERDUE || o->cause == DEATH_STOPPED;
-    return exited_as(o, WORKER_CANT_START) || (!o->ready && !told);
+    return exited_as(o, WORKER_CANT_START) || went_away(o) || (!o->ready && !told) || o->ended_early;
+}
+
+static void tell_early(struct line *line, const struct obituary *o)
+{
+    if (o->program)
+        add(line, "its program ");
+    else
+        add(line, "worker %d ", (int)o->pid);
+    add_how(line, o, /* with_core: */ false);
+    add(line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
+        clock_seconds(o->ready_for), o->min_ready_time, o->last[0] ? ": " : "", o->last);
 }
 
 void obituary_tell_trouble(const struct obituary *o, char *text, size_t size)
@@ -241,13 +261,17 @@ void obituary_tell_trouble(const struct obituary *o, char *text, size_t size)
     struct line line = {.text = text, .size = size};
     if (exited_as(o, WORKER_CANT_START))
         add(&line, "%s", o->reason);
+    else if (went_away(o))
+        add(&line, "its program ended, with status 0, and left processes behind: it must stay in "
+                   "the foreground");
+    else if (o->ended_early && o->ready)
+        tell_early(&line, o);
     else if (add_cause(&line, o))
         add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
     else if (!o->program)
         add(&line, "worker %d died before it was ready", (int)o->pid);
-    else if (fell_short(o) && exited_well(o))
-        add(&line, "its program ended, with status 0, before it was ready: it must stay in the "
-                   "foreground");
+    else if (obituary_is_orderly(o))
+        add(&line, "its program ended, with status 0, before it was ready");
     else
         add(&line, "its program %s before it was ready%s%s",
             WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);

@@ -26,6 +26,10 @@ struct obituary {
     bool program;              /* it had become one: what it served is not known */
     bool hung;                 /* killed for having said so itself, by WATCHDOG=trigger */
     int ready_timeout;         /* seconds, that it had to become ready; 0: not known */
+    bool left_group;           /* it left processes running */
+    bool ended_early;          /* it had not stayed ready for min_ready_time, but was to */
+    usec ready_for;            /* how long it was ready, where it was */
+    int min_ready_time;        /* seconds */
     int stop_signal;           /* by which a program is told to finish */
     uint64_t served;           /* connections, in this life */
     usec age;                  /* from its birth */
@@ -51,11 +55,16 @@ bool obituary_signal_dumps(int number);
 /* Writes the line. Returns its length, as snprintf does. */
 int obituary_print(const struct obituary *obituary, char *text, size_t size);
 
-/* Whether its end was asked for: it retired, or was killed by a stop. */
+/* Whether it is a program that ended by itself and in order, as many do after so many requests: with
+ * status 0, and nothing of it left behind. One that went into the background leaves something. */
+bool obituary_is_orderly(const struct obituary *obituary);
+
+/* Whether its end was asked for, or is such a one: it retired, or was killed by a stop. */
 bool obituary_is_expected(const struct obituary *obituary);
 
-/* Whether it could not start, or died by its own doing before it was ready; and that as a sentence.
- * Whoever is told to go before it is ready tells nothing of why others don't become it. */
+/* Whether it could not start, died by its own doing before it was ready, or was not ready for as long
+ * as it was to; and that as a sentence. Whoever is told to go before it is ready tells nothing of why
+ * others don't become it. */
 bool obituary_is_trouble(const struct obituary *obituary);
 void obituary_tell_trouble(const struct obituary *obituary, char *text, size_t size);
 

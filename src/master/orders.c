@@ -170,20 +170,20 @@ void orders_drain(struct master *master, struct request *request)
 static bool is_serving(const struct pool *pool, struct request *request)
 {
     struct census census = pool_census(pool);
-    int target = pool_target(pool);
+    char why[SCOREBOARD_REASON + 100];
     if (pool->drained) {
         request_fail(request, "pool %s was drained again", pool->name);
         return true;
     }
-    if (census.settled < target)
+    if (!pool_has_tried(pool, &census))
         return false;
-    if (target && !census.ready)
-        request_fail(request, "pool %s: no worker becomes ready%s%s", pool->name,
-                     pool->trouble[0] ? ": " : "", pool->trouble);
+    if (pool_has_failed(pool, &census, why, sizeof why))
+        request_fail(request, "pool %s: %s", pool->name, why);
     return true;
 }
 
-static bool is_resumed(struct master *master, struct request *request)
+/* Whether all pools of an order do, or one doesn't; `done` is what to say of it. */
+static bool are_serving(struct master *master, struct request *request, const char *done)
 {
     bool found = false;
     for (const struct pool *p = master->realm.pools; p; p = p->next) {
@@ -195,11 +195,16 @@ static bool is_resumed(struct master *master, struct request *request)
         if (request->status)
             return true;
     }
-    if (found)
-        request_say(request, "resumed");
-    else
+    if (found && done)
+        request_say(request, "%s", done);
+    else if (!found)
         request_fail(request, "pool %s was removed by a reload", request->pool);
     return true;
+}
+
+static bool is_resumed(struct master *master, struct request *request)
+{
+    return are_serving(master, request, "resumed");
 }
 
 void orders_resume(struct master *master, struct request *request)
@@ -240,6 +245,11 @@ static bool is_possible(const struct master *master, const struct pool *pool, lo
     return false;
 }
 
+static bool is_resized(struct master *master, struct request *request)
+{
+    return are_serving(master, request, NULL);
+}
+
 static void resize(struct pool *pool, int wanted)
 {
     pool->extra = wanted - pool->conf->workers;
@@ -271,6 +281,8 @@ void orders_scale(struct master *master, struct request *request)
         resize(pool, (int)wanted);
     request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name, before,
                 wanted, pool->drained ? "; it is drained" : "");
+    if (!pool->drained)
+        request_wait(request, is_resized);
 }
 
 static void resize_all(struct master *master, struct request *request, int by)

@@ -306,6 +306,10 @@ static void plan_pool(struct plan *plan, const struct realm *realm, const struct
     if (plan->kind != PLAN_REPLACED &&
         log_differs(realm->config, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;
+    if (plan->kind != PLAN_REPLACED && plan->pool->halted) {
+        plan->kind = PLAN_REPLACED;
+        snprintf(plan->what, sizeof plan->what, "its old workers, which went on");
+    }
 }
 
 static int fault_control(const struct plans *plans, const char *why)

@@ -143,15 +143,27 @@ bool pool_is_current(const struct pool *pool, const struct worker *worker)
     return worker->role == ROLE_ACTIVE && worker->generation == pool->generation;
 }
 
+/* Ready for as long as it was to be; or it follows one that was, and ended in order. */
+static bool has_stayed(const struct worker *worker)
+{
+    return (spawn_is_ready(worker) && (worker->stayed || !worker->conf->min_ready_time)) ||
+           (worker->expected && worker->stayed);
+}
+
+/* Dead before it had stayed. Where programs end in order there is another try until they are late. */
+static bool has_failed(const struct worker *worker)
+{
+    return !worker->pid && worker->respawn_at > 0 && (!worker->expected || worker->late);
+}
+
 static void count_current(struct census *census, const struct worker *worker)
 {
     census->active++;
-    census->settled += worker->pid ? spawn_is_ready(worker) : worker->respawn_at > 0;
+    census->ready += spawn_is_ready(worker) || worker->continues;
+    census->stayed += has_stayed(worker);
+    census->failed += has_failed(worker);
+    census->busy += spawn_is_ready(worker) && spawn_is_busy(worker);
     census->degraded = census->degraded || worker->backoff.degraded;
-    if (!spawn_is_ready(worker))
-        return;
-    census->ready++;
-    census->busy += spawn_is_busy(worker);
 }
 
 struct board *pool_board(const struct pool *pool)
@@ -179,7 +191,7 @@ struct census pool_census(const struct pool *pool)
             census.retiring_idle += w->pid && !spawn_is_busy(w);
         } else if (w->role == ROLE_CANARY) {
             census.canaries++;
-            census.canaries_ready += spawn_is_ready(w);
+            census.canaries_stayed += has_stayed(w);
         } else if (pool_is_current(pool, w)) {
             count_current(&census, w);
         } else {
@@ -199,10 +211,36 @@ int pool_target(const struct pool *pool)
     return target > 1 ? target : 1;
 }
 
-bool pool_is_rolled(const struct pool *pool, const struct census *census)
+struct roll pool_roll(const struct pool *pool, const struct census *census)
 {
-    bool failed = census->ready == 0; /* all of the new ones: the old go on until one is ready */
-    return census->settled >= pool_target(pool) && (census->outdated == 0 || failed);
+    const struct pool_config *conf = pool->conf;
+    int target = pool_target(pool) - pool->resources.groups.stuck; /* which keep their seats */
+    return (struct roll){
+        .stayed = census->stayed,
+        .tried = census->stayed + census->failed,
+        .outdated = census->outdated,
+        .target = target > 0 ? target : 0,
+        .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
+        .halted = pool->halted,
+    };
+}
+
+bool pool_has_tried(const struct pool *pool, const struct census *census)
+{
+    struct roll roll = pool_roll(pool, census);
+    return roll_is_over(&roll);
+}
+
+bool pool_has_failed(const struct pool *pool, const struct census *census, char *why, size_t size)
+{
+    int target = pool_target(pool);
+    bool halted = pool->halted && census->outdated > 0;
+    if (target == 0 || (census->stayed > 0 && !halted))
+        return false;
+    snprintf(why, size, "%s: %s%s", pool->trouble[0] ? pool->trouble : "no reason is known",
+             halted ? "its new workers don't stay" : "no worker becomes ready",
+             census->outdated > 0 ? ", the old ones go on" : "");
+    return true;
 }
 
 static struct worker *append(struct pool *pool, struct worker *worker, bool polls)
@@ -248,6 +286,9 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
     if (!worker)
         return -errno;
     worker->role = ROLE_CANARY;
+    worker->trying_since = clock_now();
+    pool->trial = listeners;
+    pool->trial_count = count;
     pool->trouble[0] = '\0';
     pool_touch(pool);
     return spawn_fork(spawner, worker, listeners, count);
@@ -258,6 +299,8 @@ void pool_promote_canaries(struct pool *pool)
     for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             w->role = ROLE_ACTIVE;
+    pool->trial = NULL;
+    pool->halted = false;
     pool_touch(pool);
 }
 
@@ -272,6 +315,7 @@ void pool_dismiss_canaries(struct pool *pool)
     for (struct worker *w = pool->ring.first; w; w = w->next)
         if (w->role == ROLE_CANARY)
             pool_retire(pool, w);
+    pool->trial = NULL;
     pool_touch(pool);
 }
 

@@ -13,6 +13,7 @@
 #include "../base/log.h"
 #include "load.h"
 #include "ring.h"
+#include "roll.h"
 #include "spawn.h"
 #include "state.h"
 
@@ -48,10 +49,17 @@ struct pool {
     bool on_trial; /* a new pool whose canary is not ready yet: no worker but that */
     bool drained;  /* by WINCH: no worker, the sockets stay */
     bool removed;  /* no longer configured: gone when its last worker is */
+    bool halted;   /* its roll has stopped: new workers did not stay, and old ones go on */
     bool carried;  /* over from the program before: `conf` has just what its workers' ends need, and
                       no worker can be forked of it */
 
-    struct ring ring; /* its workers */
+    uint64_t job; /* the latest one that changed its workers */
+
+    struct listener *const *trial; /* of its canaries; NULL: it has none. The plan's */
+    int trial_count;
+
+    struct ring ring;   /* its workers */
+    usec strays_looked; /* when it was last asked who is left of its programs */
     struct log_rate fork_failures, no_seat;
     usec restart_at; /* since a listener of its was shut down, see heal; 0: none is to be */
     usec restarted;  /* for that, the last time; 0: never */
@@ -62,12 +70,13 @@ struct pool {
 struct census {
     int active;   /* of the pool's generation, those that wait for a respawn too */
     int ready;    /* of these: ready */
-    int settled;  /* of these: ready, or dead before they were */
+    int stayed;   /* of these: ready for min_ready_time */
+    int failed;   /* of these: dead before they had stayed */
     int busy;     /* of the ready ones */
     int outdated; /* active, of an earlier generation */
     int retiring;
     int retiring_idle; /* of these: those that hold no connection */
-    int canaries, canaries_ready;
+    int canaries, canaries_stayed;
     bool degraded;
 };
 
@@ -119,9 +128,13 @@ void pool_remove(struct pool *pool);
 
 int pool_target(const struct pool *pool); /* how many workers it should have */
 
-/* Whether its new workers had their try, and none is outdated, but where all of the new ones fail: a
- * further reload may be what helps. */
-bool pool_is_rolled(const struct pool *pool, const struct census *census);
+/* How far its workers are with giving way to those of the generation in force. */
+struct roll pool_roll(const struct pool *pool, const struct census *census);
+
+/* Whether all that can come of it has: its workers had their try, and it has enough of them, of
+ * whatever generation; or why not, as a sentence. */
+bool pool_has_tried(const struct pool *pool, const struct census *census);
+bool pool_has_failed(const struct pool *pool, const struct census *census, char *why, size_t size);
 
 /* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,

@@ -19,7 +19,7 @@ static enum pool_state state_of(const struct pool *pool, const struct census *ce
         return POOL_DRAINED;
     if (pool->unreachable)
         return POOL_UNREACHABLE;
-    if (census->degraded)
+    if (census->degraded || pool->halted)
         return POOL_DEGRADED;
     return census->ready < pool_target(pool) ? POOL_STARTING : POOL_SERVING;
 }

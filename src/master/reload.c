@@ -40,7 +40,7 @@ int reload_first(struct reload *reload, struct realm *realm, struct config *conf
         return -1;
     }
     arena_seal(config->arena);
-    commit_apply(realm, &reload->plans, false);
+    commit_apply(realm, &reload->plans, /* job: */ 0, /* renewal: */ false);
     return 0;
 }
 
@@ -183,6 +183,38 @@ static void tell_warnings(struct reload *reload)
     }
 }
 
+/* One of the pools that it concerns. */
+static void note_failure(struct reload *reload, const struct realm *realm, const struct pool *pool,
+                         const char *why)
+{
+    struct reload_result *result = result_of(reload, reload->job.number);
+    const char *word = job_words[reload->job.kind];
+    char line[POOL_NAME_MAX + SCOREBOARD_REASON + 200];
+    snprintf(line, sizeof line, "pool %s: %s", pool->name, why);
+    log_err("%s failed: %s pool=%s generation=%u", word, line, pool->name, realm->generation);
+    scroll_print(&result->faults, "%s failed: %s\n", word, line);
+    if (reload->job.kind == JOB_RELOAD && !result->refused)
+        overview_note_reload(realm->spawner.boards.overview, line);
+    result->refused = true;
+}
+
+/* It is in force, and nobody undoes that: but where nobody serves by it, nobody is told that it is
+ * done. */
+static bool has_failed(struct reload *reload, const struct realm *realm)
+{
+    char why[SCOREBOARD_REASON + 100];
+    bool failed = false;
+    for (const struct pool *pool = realm->pools; pool; pool = pool->next) {
+        struct census census = pool_census(pool);
+        if (pool->job != reload->job.number || pool->removed ||
+            !pool_has_failed(pool, &census, why, sizeof why))
+            continue;
+        note_failure(reload, realm, pool, why);
+        failed = true;
+    }
+    return failed;
+}
+
 static void end_rehearsal(struct reload *reload, struct realm *realm)
 {
     plans_tell(&reload->plans, realm, tell_line, reload);
@@ -295,7 +327,7 @@ static void apply(struct reload *reload, struct realm *realm)
         log_configure(config->log.ident, config->log.facility, config->log.level);
     }
     plans_tell(&reload->plans, realm, tell_line, reload);
-    commit_apply(realm, &reload->plans, renewal);
+    commit_apply(realm, &reload->plans, reload->job.number, renewal);
     if (renewal)
         config_unref(config);
 }
@@ -320,7 +352,7 @@ static bool all_rolled(const struct realm *realm)
 {
     for (const struct pool *pool = realm->pools; pool; pool = pool->next) {
         struct census census = pool_census(pool);
-        if (!pool->removed && !pool_is_rolled(pool, &census))
+        if (!pool->removed && !pool_has_tried(pool, &census))
             return false;
     }
     return true;
@@ -334,9 +366,9 @@ static bool idlers_left(const struct realm *realm)
     return false;
 }
 
-/* It is done when the new workers serve, and the old ones that were idle are gone: whoever connects
- * after that meets the new configuration. Those that finish a connection hold nothing up, nor, for
- * long, does one that does not go. */
+/* It is over when the new workers serve, or have failed, and the old ones that were idle are gone:
+ * whoever connects after that meets the new configuration. Those that finish a connection hold nothing
+ * up, nor, for long, does one that does not go. */
 static usec await_roll(struct reload *reload, struct realm *realm, usec now)
 {
     if (!all_rolled(realm))
@@ -345,7 +377,10 @@ static usec await_roll(struct reload *reload, struct realm *realm, usec now)
         reload->deadline = now + IDLERS_PATIENCE;
     if (now < reload->deadline && idlers_left(realm))
         return reload->deadline;
-    succeed(reload, realm);
+    if (has_failed(reload, realm))
+        finish(reload);
+    else
+        succeed(reload, realm);
     return now;
 }
 

@@ -4,7 +4,9 @@
  *
  * check (in a child) -> try (open new listeners, fork a canary for each changed pool) ->
  * apply (put in force, close what nobody wants) -> roll (the next generation is forked; when it
- * is ready the old one retires). Until it is applied, a rollback leaves all as it was.
+ * is ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
+ * must have stayed ready for min_ready_time by then. Where the others don't, the roll stops, the old
+ * ones go on, and the job has failed; what is in force stays so.
  * A rehearsal ends when the plan is made; a restart begins there, with the configuration in force.
  * Owns:      the jobs that wait, the one under way, and the results of the last ones.
  * Knows not: signals, who asked.
@@ -32,9 +34,9 @@ struct job {
 /* How one ended. */
 struct reload_result {
     uint64_t number;
-    bool refused;
+    bool refused;         /* or it failed */
     struct scroll said;   /* lines: what it changed */
-    struct scroll faults; /* lines: why it was refused */
+    struct scroll faults; /* lines: why it was refused, or has failed */
 };
 
 enum reload_state {

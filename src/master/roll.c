@@ -1,20 +1,37 @@
 #include "roll.h"
 
+static int greater(int a, int b)
+{
+    return a > b ? a : b;
+}
+
 /* Those that had their try are no longer on their way; and the old that died don't come back. */
 int roll_allowed(const struct roll *roll)
 {
-    int some = roll->settled + roll->at_once, missing = roll->target - roll->outdated;
-    if (!roll->at_once || !roll->outdated || some > roll->target)
+    int missing = roll->target - roll->outdated;
+    if (!roll->outdated)
         return roll->target;
-    return some > missing ? some : missing;
+    if (roll->halted)
+        return greater(roll->stayed < roll->target ? roll->stayed : roll->target, missing);
+    int some = roll->tried + roll->at_once;
+    if (!roll->at_once || some > roll->target)
+        return roll->target;
+    return greater(some, missing);
 }
 
 int roll_surplus(const struct roll *roll)
 {
-    int over = roll->outdated + roll->ready - roll->target;
-    if (roll->settled >= roll->target && (roll->ready || !roll->target))
+    int over = roll->outdated + roll->stayed - roll->target;
+    bool all_tried = roll->tried >= roll->target;
+    if (!roll->target || (all_tried && roll->stayed && !roll->halted))
         return roll->outdated;
-    if (!roll->at_once || over < 0)
+    if ((!roll->at_once && !roll->halted) || over < 0)
         return 0;
     return over < roll->outdated ? over : roll->outdated;
+}
+
+bool roll_is_over(const struct roll *roll)
+{
+    return (roll->halted && roll->outdated) ||
+           (roll->tried >= roll->target && (!roll->outdated || !roll->stayed));
 }

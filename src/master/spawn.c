@@ -599,6 +599,9 @@ void spawn_obituary(const struct worker *worker, struct obituary *obituary)
         .reason = slot->reason,
         .last = worker->lines.last,
         .program = worker->was_program,
+        .left_group = worker->left_group,
+        .ready_for = worker->was_ready ? worker->died - worker->ready_at : 0,
+        .min_ready_time = worker->conf->min_ready_time,
         .stop_signal = worker->terms.stop_signal,
         .no_core = asks_core ? core_reason(worker) : NULL,
     };

@@ -79,7 +79,13 @@ struct worker {
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
-    usec respawn_at;           /* of a dead one */
+    usec respawn_at;   /* of a dead one */
+    usec trying_since; /* when the first of those in its seat was born of which none got ready; 0 */
+    bool late;         /* none of them did within ready_timeout */
+    bool expected;     /* the last one ended in order */
+    bool continues;    /* and its place was ready, as it is in effect while the next one begins */
+    bool stayed;       /* it was ready for min_ready_time, or those before it that ended in order */
+    unsigned failures; /* deaths in a row, in its seat, before they had stayed */
     struct lines lines;        /* keeps the pid of the dead */
     struct reporter *reporter; /* of a living one that reports; else NULL */
     struct notify *notify;     /* of a living program that says when it is ready; else NULL */

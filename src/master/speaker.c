@@ -2,13 +2,15 @@
 
 #include "ending.h"
 
-/* Alive for so long, a program is taken for ready that does not say it. */
+/* Alive for so long, a program is taken for ready that does not say it; or several, one after another.
+ */
 #define READY_AFTER USEC_SECOND
 
 /* It can't be late: to be alive for as long is sure to come, or not to. */
 static usec await_age(struct worker *worker, usec now)
 {
-    usec due = spawn_since(worker, now) + READY_AFTER; /* its word, from before */
+    usec before = worker->backoff.alive;                        /* of those that ended in order */
+    usec due = spawn_since(worker, now) + READY_AFTER - before; /* its word, from before */
     if (worker->role != ROLE_RETIRING)
         worker->deadline = USEC_NEVER;
     if (due > now)

@@ -385,8 +385,24 @@ void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
                state->lists[STATE_WORKER].count, state->lists[STATE_LISTENER].count);
 }
 
-static void finish(struct upgrade *upgrade, const struct realm *realm, usec now)
+/* It is the new program all the same; but who asked is not told that all is well. */
+static void note_reload(struct upgrade *upgrade, const struct reload *reload)
 {
+    const struct reload_result *result = reload_result(reload, upgrade->ticket);
+    char line[512];
+    if (!result || !result->refused)
+        return;
+    const struct scroll *faults = &result->faults; /* lines, of which the first is enough */
+    const char *end = faults->at ? memchr(faults->at, '\n', faults->used) : NULL;
+    snprintf(line, sizeof line, "upgraded, but the %.*s", end ? (int)(end - faults->at) : 0,
+             end ? faults->at : "");
+    note_refusal(upgrade, line);
+}
+
+static void finish(struct upgrade *upgrade, const struct realm *realm, const struct reload *reload,
+                   usec now)
+{
+    note_reload(upgrade, reload);
     realm->spawner.boards.overview->upgrades++;
     upgrade->phase = UPGRADE_NONE;
     log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->from,
@@ -400,14 +416,14 @@ static usec settle(struct upgrade *upgrade, struct realm *realm, struct reload *
     if (reload->state != RELOAD_NONE || reload->queued)
         return USEC_NEVER;
     if (!carry_is_left(realm)) {
-        finish(upgrade, realm, now);
+        finish(upgrade, realm, reload, now);
         return now;
     }
     if (now >= upgrade->deadline) {
         upgrade->deadline = now + RETRY;
         upgrade->told = false;
         upgrade->refusal[0] = '\0';
-        reload_ask(reload, JOB_RELOAD, "");
+        upgrade->ticket = reload_ask(reload, JOB_RELOAD, "");
         return now;
     }
     if (!upgrade->told)

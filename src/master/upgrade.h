@@ -48,6 +48,7 @@ struct upgrade {
     pid_t trial;   /* 0: none runs */
     usec deadline; /* of the trial; of the next reload, when arriving */
     usec began;
+    uint64_t ticket;         /* of that reload */
     struct control *control; /* whose callers may be carried */
     char refusal[4600];      /* lines: why the last one was refused; empty: it was not */
     struct upgrade_stream out, err;

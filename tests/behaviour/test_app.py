@@ -860,16 +860,16 @@ class Fails(Case):
 
     def test_ends_at_once(self):
         it = self.start_fails(run(['/bin/sh', '-c', 'echo no such thing >&2; exit 7']),
-                              'no worker becomes ready: its program exited before it was ready: '
-                              'no such thing')
+                              'its program exited before it was ready: no such thing: no worker '
+                              'becomes ready')
         it.wait_for_log(r' exited with status 7 after 0\.\d s')
 
     def test_goes_into_the_background(self):
         it = self.start_fails(run(['/bin/sh', '-c', 'sleep 1000 & exit 0']),
-                              'no worker becomes ready: its program ended, with status 0, before '
-                              'it was ready: it must stay in the foreground')
-        it.wait_for_log(r' notice: pool x: worker \d+ ended after 0\.\d s, before it was ready: it '
-                        'must not go into the background')
+                              'its program ended, with status 0, and left processes behind: it '
+                              'must stay in the foreground: no worker becomes ready')
+        it.wait_for_log(r' notice: pool x: worker \d+ ended after 0\.\d s, and left processes '
+                        'behind: it must stay in the foreground')
 
     def test_can_not_be_executed(self):
         it = self.make(run(['@DIR@/program']))

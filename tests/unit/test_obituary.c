@@ -116,9 +116,26 @@ static const struct {
      LOG_NOTICE,
      "pool web: worker 10 exited with status 71 after 2.5 s pool=web pid=10 exit=71 age=2.5"},
     {{.pid = 10, .status = EXITED(0), .program = true},
+     LOG_INFO,
+     "pool web: worker 10 ended after 2.5 s, before it was ready pool=web pid=10 exit=0 age=2.5"},
+    {{.pid = 10,
+      .status = EXITED(0),
+      .program = true,
+      .replaced = true,
+      .delay = 90000,
+      .delay_grew = true},
+     LOG_INFO,
+     "pool web: worker 10 ended after 2.5 s, before it was ready; respawned in 0.1 s pool=web "
+     "pid=10 "
+     "exit=0 age=2.5"},
+    {{.pid = 10, .status = EXITED(0), .program = true, .left_group = true},
      LOG_NOTICE,
-     "pool web: worker 10 ended after 2.5 s, before it was ready: it must not go into the "
-     "background pool=web pid=10 exit=0 age=2.5"},
+     "pool web: worker 10 ended after 2.5 s, and left processes behind: it must stay in the "
+     "foreground pool=web pid=10 exit=0 age=2.5"},
+    {{.pid = 10, .status = EXITED(0), .program = true, .left_group = true, .ready = true},
+     LOG_NOTICE,
+     "pool web: worker 10 ended after 2.5 s, and left processes behind: it must stay in the "
+     "foreground pool=web pid=10 exit=0 age=2.5"},
     {{.pid = 10, .status = EXITED(0), .program = true, .ready = true},
      LOG_INFO,
      "pool web: worker 10 ended after 2.5 s pool=web pid=10 exit=0 age=2.5"},
@@ -173,7 +190,8 @@ static const struct {
     {{.status = EXITED(WORKER_RETIRED), .cause = DEATH_RETIRED}, true, "ended", ""},
     {{.status = EXITED(WORKER_RETIRED)}, true, "ended", ""}, /* after max_requests */
     {{.status = EXITED(0), .program = true, .ready = true}, true, "ended", ""},
-    {{.status = EXITED(0), .program = true}, false, "ended", ""},
+    {{.status = EXITED(0), .program = true}, true, "ended", ""},
+    {{.status = EXITED(0), .program = true, .left_group = true}, false, "ended", ""},
     {{.status = KILLED(SIGINT),
       .cause = DEATH_RETIRED,
       .program = true,
@@ -257,6 +275,28 @@ static const struct {
     {{.status = KILLED(SIGTERM), .cause = DEATH_RETIRED, .program = true}, NULL},
     {{.status = KILLED(SIGKILL), .cause = DEATH_OVERDUE, .program = true}, NULL},
     {{.status = KILLED(SIGKILL), .ready = true}, NULL},
+    {{.status = EXITED(WORKER_RETIRED), .ready = true}, NULL},
+    {{.status = EXITED(0), .program = true, .ready = true}, NULL},
+    {{.status = EXITED(0), .program = true},
+     "its program ended, with status 0, before it was ready"},
+    {{.status = EXITED(0), .program = true, .ready = true, .left_group = true},
+     "its program ended, with status 0, and left processes behind: it must stay in the foreground"},
+    {{.status = EXITED(9),
+      .program = true,
+      .ready = true,
+      .ended_early = true,
+      .ready_for = 500000,
+      .min_ready_time = 2,
+      .last = "no such luck"},
+     "its program exited with status 9, 0.5 s after it was ready (min_ready_time is 2 s): no such "
+     "luck"},
+    {{.pid = 10,
+      .status = KILLED(SIGKILL),
+      .ready = true,
+      .ended_early = true,
+      .ready_for = 100000,
+      .min_ready_time = 1},
+     "worker 10 killed by signal 9 (Killed), 0.1 s after it was ready (min_ready_time is 1 s)"},
 };
 
 START_TEST(tells_trouble)

@@ -5,45 +5,73 @@
 #include <stdlib.h>
 
 static const struct {
-    struct roll roll; /* ready, settled, outdated, target, at_once */
+    struct roll roll; /* stayed, tried, outdated, target, at_once, halted */
     int allowed, surplus;
 } cases[] = {
     /* all together */
-    {{0, 0, 8, 8, 0}, 8, 0},
-    {{1, 1, 8, 8, 0}, 8, 0},
-    {{7, 7, 8, 8, 0}, 8, 0},
-    {{8, 8, 8, 8, 0}, 8, 8},
-    {{7, 8, 8, 8, 0}, 8, 8}, /* one had its try */
-    {{0, 8, 8, 8, 0}, 8, 0}, /* all failed: the old stay */
-    {{0, 0, 8, 0, 0}, 0, 8}, /* drained, or removed */
-    {{8, 8, 0, 8, 0}, 8, 0},
+    {{0, 0, 8, 8, 0, false}, 8, 0},
+    {{1, 1, 8, 8, 0, false}, 8, 0},
+    {{7, 7, 8, 8, 0, false}, 8, 0},
+    {{8, 8, 8, 8, 0, false}, 8, 8},
+    {{7, 8, 8, 8, 0, false}, 8, 8}, /* one had its try */
+    {{0, 8, 8, 8, 0, false}, 8, 0}, /* all failed: the old stay */
+    {{0, 0, 8, 0, 0, false}, 0, 8}, /* drained, or removed */
+    {{8, 8, 0, 8, 0, false}, 8, 0},
     /* one by one */
-    {{0, 0, 0, 8, 1}, 8, 0}, /* nobody is there: all at once */
-    {{0, 0, 8, 8, 1}, 1, 0},
-    {{1, 1, 8, 8, 1}, 2, 1}, /* the canary is ready */
-    {{1, 1, 7, 8, 1}, 2, 0},
-    {{2, 2, 7, 8, 1}, 3, 1},
-    {{2, 2, 4, 8, 1}, 4, 0}, /* old ones died: new ones come for them */
-    {{7, 7, 1, 8, 1}, 8, 0},
-    {{8, 8, 1, 8, 1}, 8, 1},
-    {{1, 2, 7, 8, 1}, 3, 0}, /* one fails, and holds up nobody, but keeps an old one */
-    {{0, 3, 8, 8, 1}, 4, 0}, /* all fail so far: all the old stay */
-    {{7, 8, 1, 8, 1}, 8, 1},
-    {{0, 0, 8, 0, 1}, 0, 8},
+    {{0, 0, 0, 8, 1, false}, 8, 0}, /* nobody is there: all at once */
+    {{0, 0, 8, 8, 1, false}, 1, 0},
+    {{1, 1, 8, 8, 1, false}, 2, 1}, /* the canary is ready */
+    {{1, 1, 7, 8, 1, false}, 2, 0},
+    {{2, 2, 7, 8, 1, false}, 3, 1},
+    {{2, 2, 4, 8, 1, false}, 4, 0}, /* old ones died: new ones come for them */
+    {{7, 7, 1, 8, 1, false}, 8, 0},
+    {{8, 8, 1, 8, 1, false}, 8, 1},
+    {{1, 2, 7, 8, 1, false}, 3, 0}, /* one fails, and holds up nobody, but keeps an old one */
+    {{0, 3, 8, 8, 1, false}, 4, 0}, /* all fail so far: all the old stay */
+    {{7, 8, 1, 8, 1, false}, 8, 1},
+    {{0, 0, 8, 0, 1, false}, 0, 8},
     /* some at once */
-    {{0, 0, 8, 8, 3}, 3, 0},
-    {{1, 1, 8, 8, 3}, 4, 1},
-    {{3, 3, 8, 8, 3}, 6, 3},
-    {{7, 7, 3, 8, 3}, 8, 2},
-    {{0, 0, 8, 8, 100}, 8, 0},
+    {{0, 0, 8, 8, 3, false}, 3, 0},
+    {{1, 1, 8, 8, 3, false}, 4, 1},
+    {{3, 3, 8, 8, 3, false}, 6, 3},
+    {{7, 7, 3, 8, 3, false}, 8, 2},
+    {{0, 0, 8, 8, 100, false}, 8, 0},
     /* to another size */
-    {{0, 0, 4, 8, 1}, 4, 0},
-    {{1, 1, 4, 8, 1}, 4, 0},
-    {{4, 4, 4, 8, 1}, 5, 0},
-    {{5, 5, 4, 8, 1}, 6, 1},
-    {{0, 0, 8, 2, 1}, 1, 6}, /* fewer are wanted: those beyond go at once */
-    {{1, 1, 2, 2, 1}, 2, 1},
+    {{0, 0, 4, 8, 1, false}, 4, 0},
+    {{1, 1, 4, 8, 1, false}, 4, 0},
+    {{4, 4, 4, 8, 1, false}, 5, 0},
+    {{5, 5, 4, 8, 1, false}, 6, 1},
+    {{0, 0, 8, 2, 1, false}, 1, 6}, /* fewer are wanted: those beyond go at once */
+    {{1, 1, 2, 2, 1, false}, 2, 1},
+    /* stopped: as many new ones as have stayed, and as are missing beside the old */
+    {{1, 2, 7, 8, 1, true}, 1, 0},
+    {{2, 3, 7, 8, 1, true}, 2, 1}, /* which one of the old has gone for */
+    {{1, 2, 5, 8, 1, true}, 3, 0}, /* old ones died */
+    {{0, 1, 8, 8, 1, true}, 0, 0}, /* the canary died later */
+    {{0, 8, 0, 8, 1, true}, 8, 0}, /* nobody is left of the old */
+    {{3, 8, 8, 8, 0, true}, 3, 3}, /* all together: those that stayed have come for as many */
+    {{0, 8, 8, 8, 0, true}, 0, 0},
+    {{9, 9, 1, 8, 0, true}, 8, 1},
+    {{1, 2, 8, 0, 1, true}, 0, 8}, /* drained */
 };
+
+static const struct {
+    struct roll roll;
+    bool over;
+} ends[] = {
+    {{0, 0, 8, 8, 0, false}, false}, {{8, 8, 8, 8, 0, false}, false}, /* the old are to go */
+    {{8, 8, 0, 8, 0, false}, true},  {{7, 8, 0, 8, 0, false}, true},
+    {{7, 7, 0, 8, 0, false}, false}, {{0, 8, 8, 8, 0, false}, true}, /* all failed */
+    {{0, 8, 0, 8, 0, false}, true},  {{1, 2, 7, 8, 1, true}, true},
+    {{1, 2, 0, 8, 1, true}, false}, /* what had stopped it is over */
+    {{0, 0, 0, 0, 0, false}, true},
+};
+
+START_TEST(tells_its_end)
+{
+    ck_assert(roll_is_over(&ends[_i].roll) == ends[_i].over);
+}
+END_TEST
 
 START_TEST(decides)
 {
@@ -52,7 +80,7 @@ START_TEST(decides)
 }
 END_TEST
 
-/* Played to its end, it never has fewer ready ones than it should, nor more than at_once beyond. */
+/* Played to its end, it never has fewer that serve than it should, nor more than at_once beyond. */
 START_TEST(keeps_its_size)
 {
     for (int at_once = 1; at_once < 12; at_once++) {
@@ -63,10 +91,10 @@ START_TEST(keeps_its_size)
             int allowed = roll_allowed(&roll);
             born = allowed > born ? allowed : born;
             ck_assert_int_le(born + roll.outdated, roll.target + at_once);
-            roll.ready += roll.ready < born; /* one more is ready in each round */
-            roll.settled = roll.ready;
+            roll.stayed += roll.stayed < born; /* one more is ready in each round */
+            roll.tried = roll.stayed;
             roll.outdated -= roll_surplus(&roll);
-            ck_assert_int_ge(roll.ready + roll.outdated, roll.target);
+            ck_assert_int_ge(roll.stayed + roll.outdated, roll.target);
         }
         ck_assert_int_eq(born, roll.target);
     }
@@ -77,6 +105,7 @@ int main(void)
 {
     TCase *tests = tcase_create("roll");
     tcase_add_loop_test(tests, decides, 0, sizeof cases / sizeof *cases);
+    tcase_add_loop_test(tests, tells_its_end, 0, sizeof ends / sizeof *ends);
     tcase_add_test(tests, keeps_its_size);
     return unit_run("roll", tests);
 }
