@@ -2,8 +2,10 @@
 
 import http.client
 import os
+import re
 import shutil
 import threading
+import time
 
 import control
 import daemon
@@ -14,14 +16,19 @@ from processes import wait_until
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'conf', 'examples',
                         'app')
 
+# How long php-cgi is kept busy; given by hand, how long a request takes is judged too.
+SECONDS = os.environ.get('PREFORKD_TEST_SECONDS')
+
 ANSWERS = {'/hello.php': b'hello from PHP\n', '/perl/': b'hello from Perl\n',
            '/wsgi/': b'hello from gunicorn\n', '/python/': b'hello from Python\n',
            '/node/': b'hello from Node\n'}
 
 
-class Programs(webservers.Nginx):
+class Behind(webservers.Nginx):
+    needed = ()
+
     def setUp(self):
-        for program in ('php-cgi', 'gunicorn', 'node', 'perl'):
+        for program in self.needed:
             if not os.access('/usr/bin/' + program, os.X_OK):
                 self.skipTest(f'there is no {program} here')
         super().setUp()
@@ -33,6 +40,23 @@ class Programs(webservers.Nginx):
                          ('/var/www/html', '@DIR@/html')):
             text = text.replace(old, new)
         return self.it.expand(text)
+
+    def ask(self, path):
+        """The answer's text; its status where that is not 200."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=processes.PATIENCE)
+        try:
+            connection.request('GET', path)
+            answer = connection.getresponse()
+            text = answer.read()
+            return text if answer.status == 200 else answer.status
+        except OSError as error:
+            return str(error)
+        finally:
+            connection.close()
+
+
+class Programs(Behind):
+    needed = ('php-cgi', 'gunicorn', 'node', 'perl')
 
     def serve_programs(self):
         self.it = self.make('')
@@ -49,19 +73,6 @@ class Programs(webservers.Nginx):
         self.port = daemon.reserve_port(self)
         self.start_server()
         wait_until(lambda: self.ask('/node/') == b'hello from Node\n', 'nginx to answer')
-
-    def ask(self, path):
-        """The answer's text; its status where that is not 200."""
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=processes.PATIENCE)
-        try:
-            connection.request('GET', path)
-            answer = connection.getresponse()
-            text = answer.read()
-            return text if answer.status == 200 else answer.status
-        except OSError as error:
-            return str(error)
-        finally:
-            connection.close()
 
     def test_each_answers(self):
         self.serve_programs()
@@ -94,6 +105,73 @@ class Programs(webservers.Nginx):
             for thread in threads:
                 thread.join()
         self.assertEqual(wrong, [])
+
+
+class PhpThatEnds(Behind):
+    """php-cgi ends by itself after so many requests, 500 by default: nobody may notice."""
+
+    needed = ('php-cgi',)
+
+    def keep_busy(self, pools, seconds):
+        """Eight clients without a pause, from the start on, and a restart. Returns how long each
+        request took, the first ones aside."""
+        self.it.write('control = "@DIR@/control"\n' + pools)
+        self.it.put('html/hello.php', '<?php echo "hello from PHP\n";')
+        self.port = daemon.reserve_port(self)
+        self.start_server()
+        self.it.launch()
+        over, wrong, took = threading.Event(), [], []
+
+        def load():
+            connection = http.client.HTTPConnection('127.0.0.1', self.port,
+                                                    timeout=processes.PATIENCE)
+            while not over.is_set():
+                began = time.monotonic()
+                try:
+                    connection.request('GET', '/hello.php')
+                    answer = connection.getresponse()
+                    if answer.read() != b'hello from PHP\n' or answer.status != 200:
+                        wrong.append(answer.status)
+                    took.append(time.monotonic() - began)
+                except OSError as error:
+                    wrong.append(error)
+                    connection.close()
+        wait_until(lambda: self.ask('/hello.php') == b'hello from PHP\n', 'nginx and php to answer')
+        threads = [threading.Thread(target=load) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            self.it.ready()
+            done = control.run(self.it, 'restart')
+            self.assertEqual(done.returncode, 0, done.stderr)
+            until = time.monotonic() + seconds
+            wait_until(lambda: time.monotonic() > until, 'the time to pass', timeout=2 * seconds)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+        return took
+
+    def goes_unnoticed(self, variables):
+        self.it = self.make('')
+        pools = re.search(r'(?s)pool "php".*?\n}\n', self.example('app.conf'))[0]
+        pools = re.sub(r'(?m)^    (user|socket_group) .*\n|"PHP_FCGI_MAX_REQUESTS=1000"', '', pools)
+        pools = pools.replace('environment  = { ', f'environment  = {{ {variables}')
+        took = self.keep_busy(pools, float(SECONDS or 3))
+        ends = len(self.it.log.find(r' info: pool php: worker \d+ ended after .*exit=0'))
+        print(f'{variables or "the default"}: {len(took)} requests, {ends} ends, the slowest took '
+              f'{max(took):.3f} s')
+        self.assertGreater(ends, 4)
+        self.assertFalse(self.it.log.find('degraded|warning: |err: |notice: pool php: worker'))
+        if SECONDS:
+            self.assertLess(max(took), 1)
+
+    def test_by_default(self):
+        self.goes_unnoticed('')
+
+    def test_after_few_requests(self):
+        self.goes_unnoticed('"PHP_FCGI_MAX_REQUESTS=20"')
 
 
 if __name__ == '__main__':
