@@ -137,7 +137,7 @@ class InHand(Case):
         it = self.begin()
         waiting, _ = self.wake(it)
         log = it.mark()
-        it.write(BLOCKING.format('"systemd:echo"', ''))
+        it.write(BLOCKING.format('"systemd:echo"', daemon.UNLISTED))
         it.kill(signal.SIGHUP)
         it.wait_for_log(wording.RELOADED, log)
         self.release(it)
