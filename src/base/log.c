@@ -27,6 +27,7 @@ static struct {
     pid_t syslog_owner;  /* who opened it: nobody else uses it */
     bool syslog_is_open; /* to every user: a child need not connect before it changes its own */
     int stderr_fd;       /* a way to the first standard error; -1: none */
+    char stderr_path[48]; /* of its file, for children */
     enum way {
         WAY_OWN,    /* opened anew: nobody else has this description */
         WAY_SOCKET, /* can't be opened anew; a call can be told not to block */
@@ -97,25 +98,20 @@ static bool syslog_reconnect(void)
     return true;
 }
 
-static int open_file_of(const char *process, int fd)
+static int open_anew(const char *path)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%s/fd/%d", process, fd);
     return open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 /* Another description of the file behind a descriptor, so that its flags and its offset are nobody
  * else's. It never blocks, and appends: other processes write to the same file. -1 where there is no
  * such thing: of a socket, without /proc, or where we may not open the file.
- *
- * A child has it of who called log_open, under the same number: to look up a new process in /proc
- * for the first time costs a tenth of a worker's birth. Where it may not, it has it of itself. */
+ */
 static int reopen(int fd)
 {
-    char opener[16];
-    snprintf(opener, sizeof opener, "%d", (int)log_state.opener);
-    int opened = open_file_of(opener, fd);
-    return opened >= 0 || !is_child() ? opened : open_file_of("self", fd);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open_anew(path);
 }
 
 /* What was opened without it is made to append as well, or it would write over what comes by the
@@ -128,6 +124,8 @@ static void open_stderr(void)
     if (known && S_ISREG(file.st_mode) && flags >= 0 && !(flags & O_APPEND))
         fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
     log_state.stderr_fd = reopen(STDERR_FILENO);
+    snprintf(log_state.stderr_path, sizeof log_state.stderr_path, "/proc/%d/fd/%d", (int)getpid(),
+             log_state.stderr_fd);
     if (log_state.stderr_fd >= 0)
         return;
     log_state.stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -167,12 +165,19 @@ void log_lend_no_stderr(void)
     log_state.stderr_is_ours = true;
 }
 
-/* A way of its own: with its parent's it could have it block, and write at any offset. A socket is
+/* A child has it of the process that called log_open, by a path that was written then: to look up a
+ * new process in /proc costs a tenth of a worker's birth, and to print the path some pages of libc
+ * that it has no other use for. Where it may not, it has it of itself.
+ *
+ * A way of its own: with its parent's it could have it block, and write at any offset. A socket is
  * nobody's but the parent's, since whoever has it may shut it down, nor is what root shares: the
  * child's lines go to syslog, or by the parent. */
 static void part_from_stderr(void)
 {
-    int fd = log_state.stderr_way == WAY_OWN ? reopen(log_state.stderr_fd) : -1;
+    bool own = log_state.stderr_way == WAY_OWN;
+    int fd = own ? open_anew(log_state.stderr_path) : -1;
+    if (fd < 0 && own)
+        fd = reopen(log_state.stderr_fd);
     if (fd >= 0 && dup3(fd, log_state.stderr_fd, O_CLOEXEC) >= 0)
         close(fd);
     else

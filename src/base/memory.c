@@ -50,6 +50,11 @@ void *memory_map(int fd, size_t size, bool writable)
     return NULL;
 }
 
+void memory_lend(void *memory, size_t size, bool lent)
+{
+    madvise(memory, size, lent ? MADV_DOFORK : MADV_DONTFORK);
+}
+
 int memory_reader(int fd)
 {
     char path[32];

@@ -20,6 +20,9 @@ int memory_create(const char *name, size_t size);
  * descriptor is no memory of this size. munmap(2) gives it back. */
 void *memory_map(int fd, size_t size, bool writable);
 
+/* Whether children that are forked from now on get the mapping. */
+void memory_lend(void *memory, size_t size, bool lent);
+
 /* Another descriptor of it, by which it can be read and never written; close-on-exec. Or -errno. */
 int memory_reader(int fd);
 

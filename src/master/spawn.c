@@ -3,6 +3,7 @@
 #include "../base/arena.h"
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "../base/memory.h"
 #include "../shared/exitcode.h"
 #include "../worker/worker.h"
 
@@ -319,8 +320,8 @@ static void give_birth(struct worker_birth *birth, const struct spawner *spawner
     birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
     birth->master = spawner->master;
     birth->seat = worker->seat;
-    birth->board_fd = worker->board->fd;
-    birth->limits_fd = worker->resources->limits_fd;
+    birth->board = worker->board->map;
+    birth->limits = worker->resources->limits;
     birth->overview_fd = spawner->boards.overview_reader;
     birth->boards_fd = -1;
     birth->generation = worker->generation;
@@ -413,6 +414,14 @@ static void note_birth(struct spawner *spawner, struct worker *worker, pid_t pid
     show_worker(spawner, worker);
 }
 
+/* What the worker shares with its pool, and no other pool's: no other child has it. */
+static void lend(const struct worker_birth *birth, bool lent)
+{
+    memory_lend(birth->board, sizeof *birth->board, lent);
+    if (birth->limits)
+        memory_lend(birth->limits, sizeof *birth->limits, lent);
+}
+
 int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
                int listener_count)
 {
@@ -432,10 +441,12 @@ int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *
     give_birth(&birth, spawner, worker, listeners, listener_count);
     birth.error_fd = error_fd;
     birth.boards_fd = boards_fd;
+    lend(&birth, true);
     pid_t pid = fork(); /* every signal that the master takes is blocked: see loop */
     if (pid == 0)
         worker_run(&birth);
     error = pid < 0 ? -errno : 0;
+    lend(&birth, false);
     note_birth(spawner, worker, pid, now);
     return error;
 }

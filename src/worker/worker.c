@@ -144,20 +144,12 @@ static char *show_title(const struct worker_birth *birth)
     return proc_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
 }
 
-/* What it shares with others, by the descriptors that go next. Without it there is no slot in which
- * the reason could stand. */
-static void map_shared(const struct worker_birth *birth)
+/* What it shares with others of its pool: the master lent it the mappings for the fork. */
+static void take_shared(const struct worker_birth *birth)
 {
-    struct scoreboard *board = scoreboard_map(birth->board_fd, true);
-    struct limits *limits = birth->limits_fd >= 0 ? limits_map(birth->limits_fd) : NULL;
-    if (!board || (birth->limits_fd >= 0 && !limits)) {
-        log_err("pool %s: a worker can't map what it shares with its pool: %s pool=%s",
-                birth->pool->name, strerror(errno), birth->pool->name);
-        _exit(WORKER_CANT_START);
-    }
-    lane.slot = &board->slots[birth->seat];
-    lane.bell = (struct bell){.board = board, .seat = birth->seat, .fd = birth->bell};
-    lane.gate = gate_open(birth->pool, board, limits, birth->seat,
+    lane.slot = &birth->board->slots[birth->seat];
+    lane.bell = (struct bell){.board = birth->board, .seat = birth->seat, .fd = birth->bell};
+    lane.gate = gate_open(birth->pool, birth->board, birth->limits, birth->seat,
                           handler_of(birth->pool->handler)->refuse != NULL);
 }
 
@@ -275,7 +267,7 @@ _Noreturn void worker_run(struct worker_birth *birth)
     log_enter_child(/* cut_off: */ birth->pool->chroot != NULL);
     if (birth->log)
         log_configure(birth->log->ident, birth->log->facility, birth->log->level);
-    map_shared(birth);
+    take_shared(birth);
     prepare_view(birth);
     keep_descriptors(birth);
     prepare_lane(birth);

@@ -8,7 +8,7 @@
 #define PREFORKD_WORKER_WORKER_H
 
 #include "../config/config.h"
-#include "../shared/scoreboard.h"
+#include "../shared/sources.h"
 
 enum {
     WORKER_LISTENERS_MAX = 256, /* of one pool */
@@ -35,8 +35,8 @@ struct worker_birth {
     bool
         polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
     uint32_t seat; /* its slot in the scoreboard, and its claim on the limits */
-    int board_fd;  /* the scoreboard of its pool and generation */
-    int limits_fd; /* the limits per source of its pool; -1: it has none */
+    struct scoreboard *board; /* of its pool and generation: the only one that it has */
+    struct limits *limits;    /* per source, of its pool; NULL: it has none */
     int overview_fd,
         boards_fd; /* where the handler `reads_board`: the overview, and a socket by which
                                    it asks the master for scoreboards; else -1 */
