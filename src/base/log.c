@@ -22,11 +22,11 @@ static struct {
     char ident[65];
     int facility;
     int level;
-    pid_t opener;        /* who called log_open; another process is a child */
-    int syslog_fd;       /* -1: none */
-    pid_t syslog_owner;  /* who opened it: nobody else uses it */
-    bool syslog_is_open; /* to every user: a child need not connect before it changes its own */
-    int stderr_fd;       /* a way to the first standard error; -1: none */
+    pid_t opener;         /* who called log_open; another process is a child */
+    int syslog_fd;        /* -1: none */
+    pid_t syslog_owner;   /* who opened it: nobody else uses it */
+    bool syslog_is_open;  /* to every user: a child need not connect before it changes its own */
+    int stderr_fd;        /* a way to the first standard error; -1: none */
     char stderr_path[48]; /* of its file, for children */
     enum way {
         WAY_OWN,    /* opened anew: nobody else has this description */

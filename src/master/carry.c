@@ -5,7 +5,7 @@
 #include "../base/sysd.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
-#include "../shared/deaths.h"
+#include "carry_figures.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,76 +43,6 @@ static bool save_socket(const struct sysd_socket *passed, struct state *state)
     return true;
 }
 
-/* A list of numbers as text: "3,0,17". */
-static void print_numbers(char text[static STATE_NUMBERS], const _Atomic uint64_t *numbers,
-                          int count)
-{
-    int at = 0;
-    for (int i = 0; i < count && at < STATE_NUMBERS; i++)
-        at += snprintf(text + at, (size_t)(STATE_NUMBERS - at), "%s%llu", i ? "," : "",
-                       (unsigned long long)numbers[i]);
-}
-
-static void read_numbers(const char *text, _Atomic uint64_t *numbers, int count)
-{
-    char *end;
-    for (int i = 0; i < count && *text; i++) {
-        numbers[i] = strtoull(text, &end, 10);
-        text = *end == ',' ? end + 1 : "";
-    }
-}
-
-/* As text, a histogram is its sum, and then its classes. */
-static void print_histogram(char text[static STATE_NUMBERS], const struct histogram *histogram)
-{
-    _Atomic uint64_t all[HISTOGRAM_CLASSES + 1];
-    all[0] = histogram->sum;
-    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
-        all[i + 1] = histogram->classes[i];
-    print_numbers(text, all, HISTOGRAM_CLASSES + 1);
-}
-
-static void read_histogram(const char *text, struct histogram *histogram)
-{
-    _Atomic uint64_t all[HISTOGRAM_CLASSES + 1] = {0};
-    read_numbers(text, all, HISTOGRAM_CLASSES + 1);
-    histogram->sum = all[0];
-    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
-        histogram->classes[i] = all[i + 1];
-}
-
-static void print_counts(struct state_counts *saved, const struct slot_counts *counts)
-{
-    _Atomic uint64_t refused[REFUSALS];
-    for (int i = 0; i < REFUSALS; i++)
-        refused[i] = counts->refused[i];
-    saved->accepted = (long long)counts->accepted;
-    saved->served = (long long)counts->served;
-    saved->errors = (long long)counts->errors;
-    saved->bytes_in = (long long)counts->bytes_in;
-    saved->bytes_out = (long long)counts->bytes_out;
-    print_numbers(saved->refused, refused, REFUSALS);
-    print_histogram(saved->service, &counts->service);
-    print_histogram(saved->wait, &counts->wait);
-}
-
-static void read_counts(const struct state_counts *saved, struct slot_counts *counts)
-{
-    _Atomic uint64_t refused[REFUSALS] = {0};
-    *counts = (struct slot_counts){
-        .accepted = (uint64_t)saved->accepted,
-        .served = (uint64_t)saved->served,
-        .errors = (uint64_t)saved->errors,
-        .bytes_in = (uint64_t)saved->bytes_in,
-        .bytes_out = (uint64_t)saved->bytes_out,
-    };
-    read_numbers(saved->refused, refused, REFUSALS);
-    for (int i = 0; i < REFUSALS; i++)
-        counts->refused[i] = refused[i];
-    read_histogram(saved->service, &counts->service);
-    read_histogram(saved->wait, &counts->wait);
-}
-
 /* What was counted so far by the workers that have a slot in a scoreboard. */
 static struct slot_counts counts_of(const struct pool *pool, const struct board *board, usec age)
 {
@@ -139,7 +69,7 @@ static bool save_totals(const struct pool *pool, const struct overview *overview
     saved->deaths = (long long)shown->deaths;
     saved->cpu_user = shown->cpu_user;
     saved->cpu_system = shown->cpu_system;
-    print_counts(saved, &shown->counts);
+    carry_print_counts(saved, &shown->counts);
     return true;
 }
 
@@ -160,7 +90,7 @@ static bool save_board(const struct pool *pool, const struct board *board, usec 
     counts->place = saved->place;
     counts->generation = saved->generation;
     const struct slot_counts sum = counts_of(pool, board, age);
-    print_counts(counts, &sum);
+    carry_print_counts(counts, &sum);
     return true;
 }
 
@@ -201,59 +131,6 @@ static bool save_pool(const struct pool *pool, const struct spawner *spawner, st
     return whole;
 }
 
-static void print_bytes(char *text, const void *from, size_t size)
-{
-    const unsigned char *at = from;
-    for (size_t i = 0; i < size; i++)
-        sprintf(text + 2 * i, "%02x", at[i]);
-}
-
-static void read_bytes(const char *text, void *to, size_t size)
-{
-    unsigned char *at = to;
-    unsigned byte;
-    for (size_t i = 0; i < size && sscanf(text + 2 * i, "%2x", &byte) == 1; i++)
-        at[i] = (unsigned char)byte;
-}
-
-_Static_assert(2 * sizeof(struct slot_peer) < STATE_NAME, "a peer has room");
-
-static bool save_deaths(const struct overview *overview, struct state *state)
-{
-    struct death *list = calloc(SCOREBOARD_DEATHS, sizeof *list);
-    int count = list ? deaths_list(overview, list) : 0;
-    bool whole = list;
-    for (int i = 0; whole && i < count; i++) {
-        const struct death *death = &list[i];
-        struct state_death *saved = state_add(state, STATE_DEATH);
-        whole = saved;
-        if (!saved)
-            break;
-        *saved = (struct state_death){
-            .number = (long long)death->number,
-            .when = death->when,
-            .pid = death->pid,
-            .generation = death->generation,
-            .status = death->status,
-            .cause = death->cause,
-            .age = death->age,
-            .served = (long long)death->served,
-            .cpu_user = death->cpu_user,
-            .cpu_system = death->cpu_system,
-            .memory = death->memory,
-            .was_ready = death->was_ready,
-            .out_of_memory = death->out_of_memory,
-        };
-        snprintf(saved->pool, sizeof saved->pool, "%s", death->pool);
-        snprintf(saved->why, sizeof saved->why, "%s", death->why);
-        snprintf(saved->core, sizeof saved->core, "%s", death->core);
-        snprintf(saved->last, sizeof saved->last, "%s", death->last);
-        print_bytes(saved->peer, &death->peer, sizeof death->peer);
-    }
-    free(list);
-    return whole;
-}
-
 static bool save_detached(const struct lines *lines, struct state *state)
 {
     struct state_detached *saved = state_add(state, STATE_DETACHED);
@@ -278,7 +155,7 @@ int carry_save(const struct realm *realm, struct state *state)
         saved = save_listener(realm->control, state, STATE_CONTROL);
     for (const struct pool *p = realm->pools; saved && p; p = p->next)
         saved = save_pool(p, &realm->spawner, state);
-    saved = saved && save_deaths(realm->spawner.boards.overview, state);
+    saved = saved && carry_save_deaths(realm->spawner.boards.overview, state);
     while (saved && (lines = lines_next_detached(set, lines)))
         saved = save_detached(lines, state);
     return saved ? 0 : -ENOMEM;
@@ -470,7 +347,7 @@ static int adopt_counts(struct realm *realm, const struct state *state,
             continue;
         struct overview_pool *shown = &realm->spawner.boards.overview->pools[pool->resources.place];
         struct slot_counts counts;
-        read_counts(saved, &counts);
+        carry_read_counts(saved, &counts);
         overview_add_counts(&shown->counts, &counts);
         shown->retirements += (uint64_t)saved->retirements;
         shown->deaths += (uint64_t)saved->deaths;
@@ -507,34 +384,6 @@ static int adopt_workers(struct realm *realm, const struct state *state, struct 
             return -EINVAL;
     }
     return 0;
-}
-
-static void adopt_deaths(struct overview *overview, const struct state *state)
-{
-    const struct state_death *saved;
-    for (int i = 0; (saved = state_at(state, STATE_DEATH, i)); i++) {
-        struct death death = {
-            .when = saved->when,
-            .pid = (pid_t)saved->pid,
-            .generation = (uint32_t)saved->generation,
-            .status = (int32_t)saved->status,
-            .cause = (int32_t)saved->cause,
-            .age = saved->age,
-            .served = (uint64_t)saved->served,
-            .cpu_user = saved->cpu_user,
-            .cpu_system = saved->cpu_system,
-            .memory = saved->memory,
-            .was_ready = (uint32_t)saved->was_ready,
-            .out_of_memory = (uint32_t)saved->out_of_memory,
-        };
-        snprintf(death.pool, sizeof death.pool, "%.*s", SCOREBOARD_NAME - 1, saved->pool);
-        snprintf(death.why, sizeof death.why, "%.*s", SCOREBOARD_REASON - 1, saved->why);
-        snprintf(death.core, sizeof death.core, "%.*s", SCOREBOARD_REASON - 1, saved->core);
-        snprintf(death.last, sizeof death.last, "%.*s", (int)sizeof death.last - 1, saved->last);
-        read_bytes(saved->peer, &death.peer, sizeof death.peer);
-        overview->deaths_written = (uint64_t)saved->number - 1;
-        deaths_write(overview, &death);
-    }
 }
 
 static void adopt_history(struct overview *overview, const struct state_daemon *daemon)
@@ -585,7 +434,7 @@ int carry_adopt(struct realm *realm, const struct state *state, const char *file
     adopt_listeners(realm, state);
     int error = adopt_sockets(state);
     adopt_history(realm->spawner.boards.overview, daemon);
-    adopt_deaths(realm->spawner.boards.overview, state);
+    carry_adopt_deaths(realm->spawner.boards.overview, state);
     if (!error)
         error = adopt_pools(realm, state, realm->config, pools);
     if (!error)

@@ -1,7 +1,14 @@
 #include "mourning.h"
 
 #include "../base/log.h"
+#include "../handlers/handler.h"
 #include "../shared/deaths.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
  * for it. */
@@ -27,10 +34,73 @@ static bool is_failure(const struct worker *worker, const struct obituary *obitu
            worker->conf->min_ready_time > 0 && !obituary_is_orderly(obituary);
 }
 
+/* Why a signal that dumps core left none (core(5)). */
+static const char *core_reason(const struct worker *worker)
+{
+    static char pattern[128];
+    long long asked = worker->conf->limits.value[LIMIT_CORE];
+    struct rlimit ours;
+    if (asked == 0)
+        return "limits { core = 0 }";
+    if (asked == OPTION_UNSET && getrlimit(RLIMIT_CORE, &ours) == 0 && ours.rlim_cur == 0)
+        return "the limit of core files is 0, see limits { core }";
+    if (asked == OPTION_UNSET && geteuid() == 0)
+        return "it has changed its user, see limits { core }";
+    FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
+    char words[64] = "";
+    if (file && fgets(words, sizeof words, file))
+        words[strcspn(words, "\n")] = '\0';
+    if (file)
+        fclose(file);
+    snprintf(pattern, sizeof pattern, "see directory, its rights, and kernel.core_pattern = %s",
+             words);
+    return pattern;
+}
+
+/* The facts of its death, for the log; texts point into the worker. */
+static void fill_obituary(const struct worker *worker, struct obituary *obituary)
+{
+    const struct slot *slot = worker->slot;
+    uint64_t served = slot->served - worker->served_before;
+    usec age = worker->died - worker->born;
+    int status = worker->status;
+    if (served > (uint64_t)age + USEC_SECOND) {
+        spawn_tell_broken(worker, "more connections than there can have been");
+        served = 0;
+    }
+    bool asks_core =
+        WIFSIGNALED(status) && !WCOREDUMP(status) && obituary_signal_dumps(WTERMSIG(status));
+    *obituary = (struct obituary){
+        .pool = worker->conf->name,
+        .pid = worker->lines.pid,
+        .generation = worker->generation,
+        .status = status,
+        .cause = worker->cause,
+        .hung = worker->hung,
+        .ready_timeout = worker->conf->ready_timeout,
+        .ready = worker->was_ready,
+        .served = served,
+        .age = age,
+        .cpu_user = worker->cpu_user,
+        .cpu_system = worker->cpu_system,
+        .memory = worker->memory,
+        .out_of_memory = worker->out_of_memory,
+        .peer = worker->peer,
+        .reason = slot->reason,
+        .last = worker->lines.last,
+        .program = worker->was_program,
+        .left_group = worker->left_group,
+        .ready_for = worker->was_ready ? worker->died - worker->ready_at : 0,
+        .min_ready_time = worker->conf->min_ready_time,
+        .stop_signal = worker->terms.stop_signal,
+        .no_core = asks_core ? core_reason(worker) : NULL,
+    };
+}
+
 void mourning_begin(struct worker *worker, struct overview *overview, struct obituary *obituary)
 {
     lines_close(&worker->lines);
-    spawn_obituary(worker, obituary);
+    fill_obituary(worker, obituary);
     obituary->ended_early = is_failure(worker, obituary);
     worker->expected = obituary_is_orderly(obituary);
     record(overview, worker->resources->place, obituary);

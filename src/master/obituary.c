@@ -242,7 +242,8 @@ int obituary_print(const struct obituary *o, char *text, size_t size)
 bool obituary_is_trouble(const struct obituary *o)
 {
     bool told = o->cause == DEATH_RETIRED || o->cause == DEATH_OVERDUE || o->cause == DEATH_STOPPED;
-    return exited_as(o, WORKER_CANT_START) || went_away(o) || (!o->ready && !told) || o->ended_early;
+    return exited_as(o, WORKER_CANT_START) || went_away(o) || (!o->ready && !told) ||
+           o->ended_early;
 }
 
 static void tell_early(struct line *line, const struct obituary *o)

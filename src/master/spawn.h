@@ -154,9 +154,6 @@ struct worker *spawn_find(const struct spawner *spawner, pid_t pid);
 /* Sends a signal to a live one, and notes when a harder one is due. */
 void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);
 
-/* The facts of its death, for the log; texts point into the worker. */
-void spawn_obituary(const struct worker *worker, struct obituary *obituary);
-
 int spawn_number(const struct spawner *spawner, const struct worker *worker);
 bool spawn_is_ready(const struct worker *worker);
 bool spawn_is_busy(const struct worker *worker);

@@ -25,16 +25,16 @@
  * them the names that machines of 32 bits have. */
 static const char serve[] =
     "accept4 recv recvfrom send sendto shutdown close "
-    "read epoll_wait epoll_pwait epoll_ctl poll ppoll ppoll_time64 getsockopt setsockopt fcntl fcntl64 dup3 "
+    "read epoll_wait epoll_pwait epoll_ctl poll ppoll ppoll_time64 getsockopt setsockopt fcntl "
+    "fcntl64 dup3 "
     "connect write writev fstat fstat64 newfstatat fstatat64 statx lseek _llseek getpid gettid "
     "rt_sigreturn sigreturn rt_sigprocmask restart_syscall exit exit_group sysinfo "
     "brk munmap mremap madvise futex futex_time64 clock_gettime clock_gettime64 gettimeofday time";
 
 /* What a report takes besides: to ask the kernel for queues, /proc for processes, libmicrohttpd for
  * HTTP. */
-static const char report[] =
-    "bind recvmsg sendmsg sendfile sendfile64 getsockname getpeername "
-    "epoll_create1 eventfd2 getrandom";
+static const char report[] = "bind recvmsg sendmsg sendfile sendfile64 getsockname getpeername "
+                             "epoll_create1 eventfd2 getrandom";
 
 static void die(const char *what, int error)
 {

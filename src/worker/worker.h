@@ -34,7 +34,7 @@ struct worker_birth {
     int listener_count;
     bool
         polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
-    uint32_t seat; /* its slot in the scoreboard, and its claim on the limits */
+    uint32_t seat;            /* its slot in the scoreboard, and its claim on the limits */
     struct scoreboard *board; /* of its pool and generation: the only one that it has */
     struct limits *limits;    /* per source, of its pool; NULL: it has none */
     int overview_fd,
