@@ -221,7 +221,8 @@ static int test_config(struct session *session)
     state_free(&session->state);
     int status = !right ? EXIT_CONFIG : is_printed() ? EXIT_STOPPED : EXIT_START_FAILED;
     if (session->state_fd >= 0)
-        _exit(status); /* what was adopted on trial is the running master's: nothing of it ends here */
+        _exit(
+            status); /* what was adopted on trial is the running master's: nothing of it ends here */
     return status;
 }
 

@@ -13,7 +13,8 @@ import processes
 import wording
 from processes import wait_until
 
-POLLING = ('control = "@DIR@/control"\npool "echo" {{ listen = {{ "systemd:echo", "unix:@DIR@/echo" }} {}\n'
+POLLING = ('control = "@DIR@/control"\n'
+           'pool "echo" {{ listen = {{ "systemd:echo", "unix:@DIR@/echo" }} {}\n'
            + daemon.UNLISTED + '\necho {{}} }}\n')
 BLOCKING = 'pool "echo" {{ listen = {{ {} }} workers = 3 {}\necho {{}} }}\n'
 OWN_USER = 'user = "root"' if daemon.ROOT else ''  # so that its limits may be set

@@ -42,5 +42,5 @@ def field(line, key):
     found = re.findall(rf'(?:^|\s){key}=("[^"]*"|\S*)', line)
     return found[-1].strip('"') if found else None
 
-# A program that accepts by itself ended, and processes of its group did not within graceful_timeout.
+# A program that accepts by itself ended, and processes of its group did not in time.
 LEFT_GROUP = 'did not end in time: killed'
