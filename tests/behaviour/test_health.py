@@ -54,8 +54,7 @@ class Health(Case):
 
     def test_unreachable(self):
         """The path of a listener is gone: every report says so, until a reload."""
-        config = (STATUS % 1 + 'pool "agent" { listen = { "systemd:agent" } workers = 1 agent {} }\n'
-                  'pool "echo" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n')
+        config = (STATUS % 1 + AGENT + 'pool "echo" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n')
         it = self.start(config)
         it.announce(wording.UNREACHABLE)
         os.unlink(it.path('s'))

@@ -163,7 +163,8 @@ class Answers(daemon.Case):
             self.assertEqual(len(own), 1)
         # The one that answered has mapped the others' for reading, and its own pool's once more.
         self.assertTrue(any('r--s' in line and 'preforkd-scoreboard' in line
-                            for pid in it.workers('status') for line in self.maps(pid).splitlines()))
+                            for pid in it.workers('status')
+                            for line in self.maps(pid).splitlines()))
         for pid in it.workers('echo'):
             shared = [line for line in self.maps(pid).splitlines() if '/memfd:preforkd' in line]
             self.assertEqual(len(shared), 1, shared)
