@@ -277,8 +277,8 @@ class Case(daemon.Case):
         return len(texts) - boards, boards
 
     def master_is_as_it_was(self, it):
-        """But for attackers that hang: they stay until the stop, and their scoreboards with them, each
-        with an eventfd."""
+        """But for attackers that hang: they stay until the stop, and their scoreboards with them,
+        each with an eventfd."""
         def same():
             pools = self.report(it)
             left = {(name, worker['generation']) for name, pool in pools.items()

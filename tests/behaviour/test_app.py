@@ -428,7 +428,7 @@ class Notifies(Case):
         self.assertEqual(it.exited(), 3)
         it.wait_for_log(r'warning: pool x: worker \d+ not ready within ready_timeout \(1 s\): '
                         r'killed by signal 9 \(Killed\) by us')
-        it.wait_for_log(r'pool x: no worker becomes ready: not ready within ready_timeout \(1 s\)')
+        it.wait_for_log(r'pool x: not ready within ready_timeout \(1 s\): no worker becomes ready')
 
     def test_one_that_hangs_before_it_is_ready(self):
         """It says so, and nobody waits until its time is over."""
@@ -437,7 +437,7 @@ class Notifies(Case):
         it.announce('err: ', 'warning: ', 'killed by signal')
         it.launch()
         self.assertEqual(it.exited(), 3)
-        it.wait_for_log('pool x: no worker becomes ready: asked to be ended by WATCHDOG=trigger')
+        it.wait_for_log('pool x: asked to be ended by WATCHDOG=trigger: no worker becomes ready')
 
     def test_reload_to_one_that_is_never_ready(self):
         it = self.start_notified('READY=1')

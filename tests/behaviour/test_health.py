@@ -54,7 +54,8 @@ class Health(Case):
 
     def test_unreachable(self):
         """The path of a listener is gone: every report says so, until a reload."""
-        config = (STATUS % 1 + AGENT + 'pool "echo" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n')
+        config = (STATUS % 1 + AGENT +
+                  'pool "echo" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n')
         it = self.start(config)
         it.announce(wording.UNREACHABLE)
         os.unlink(it.path('s'))
