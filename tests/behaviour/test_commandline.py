@@ -127,9 +127,9 @@ class Start(daemon.Case):
                     'FAILING_CHDIR': it.path('in'), 'FAILING_CHDIR_COUNT': it.path('times'),
                     'ASAN_OPTIONS': 'verify_asan_link_order=0'})
                 self.assertEqual(result.returncode, 3, result.stderr)
-                self.assertRegex(result.stderr, rf'{re.escape(it.file)}:1: pool x: no worker '
-                                 r"becomes ready: can't change to the directory .*: "
-                                 'Input/output error')
+                self.assertRegex(result.stderr, rf'{re.escape(it.file)}:1: pool x: '
+                                 r"can't change to the directory .*: Input/output error: "
+                                 'no worker becomes ready')
                 self.assertFalse(os.path.exists(it.path('x')), 'a socket left behind')
 
     def test_closed_standard_descriptors(self):

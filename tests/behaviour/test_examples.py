@@ -85,7 +85,7 @@ class Examples(daemon.Case):
         wait_until(lambda: prometheus.ask('preforkd_connections_accepted_total{pool="echo"}')
                    == [1], 'the connection')
         self.assertEqual(prometheus.ask('count(preforkd_queue_depth)'), [3])
-        self.assertEqual(len(prometheus.get('rules')['groups'][0]['rules']), 8)
+        self.assertEqual(len(prometheus.get('rules')['groups'][0]['rules']), 9)
 
         def unanswered():
             return [where for where, expression in expressions().items()
