@@ -72,15 +72,15 @@ static void allow_if(scmp_filter_ctx filter, const char *name, struct scmp_arg_c
 static void allow_some(scmp_filter_ctx filter, bool reports)
 {
     const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
-    allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX));
-    allow_if(filter, "ioctl", SCMP_A1_64(SCMP_CMP_EQ, TCGETS));
+    allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX, 0));
+    allow_if(filter, "ioctl", SCMP_A1_64(SCMP_CMP_EQ, TCGETS, 0));
     allow_if(filter, "mmap", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     allow_if(filter, "mmap2", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     allow_if(filter, "mprotect", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    allow_if(filter, "tgkill", SCMP_A2_64(SCMP_CMP_EQ, SIGABRT));
+    allow_if(filter, "tgkill", SCMP_A2_64(SCMP_CMP_EQ, SIGABRT, 0));
     if (!reports)
         return;
-    allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_NETLINK));
+    allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_NETLINK, 0));
     allow_if(filter, "openat", SCMP_A2_64(SCMP_CMP_MASKED_EQ, writing, O_RDONLY));
     allow_if(filter, "open", SCMP_A1_64(SCMP_CMP_MASKED_EQ, writing, O_RDONLY));
 }

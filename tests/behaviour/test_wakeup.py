@@ -33,9 +33,11 @@ class Case(daemon.Case):
         """Of two workers, the one that is woken first has been idle longest, and goes first."""
         held = it.occupy('echo', len(it.workers()))
         for connection in held:
-            busy = len(self.busy(it))
+            busy = self.busy(it)
             connection.close()
-            wait_until(lambda: len(self.busy(it)) < busy, 'it is idle again')
+            wait_until(lambda: len(self.busy(it)) < len(busy), 'it is idle again')
+            pid, = set(busy) - set(self.busy(it))
+            wait_until(lambda: processes.sleeps(pid), 'it waits for the next')
 
     def busy(self, it):
         return [pid for pid in it.workers() if processes.title(pid).endswith('busy')]

@@ -215,6 +215,7 @@ class Daemon(Case):
                          r'slow: sh \d+, sleeping, .*children: sleep \d+ sleeping')
         self.assertIn('x: full, all 1 busy, 1 slow', self.text('#look'))
         held.close()
+        self.browser.open('about:blank')  # which asks no daemon that has ended
         it.kill(3)
         it.exited()
 

@@ -136,7 +136,8 @@ static void furnish(void)
     web->cpu_system = USEC_SECOND / 2;
     histogram_count(&web->counts.service, 70 * USEC_SECOND, 1);
     struct slot *refusing = add_worker(2, 0, SLOT_STARTING);
-    refusing->accepted = refusing->refused[REFUSED_DENIED] = 2;
+    refusing->accepted = 2;
+    refusing->refused[REFUSED_DENIED] = 2;
     add_worker(3, 0, SLOT_IDLE);
     overview->workers[3].retiring = 1;
     add_worker(5, 0, SLOT_BUSY);
@@ -272,7 +273,9 @@ START_TEST(programs_that_cant_be_started)
     pool->state = POOL_DRAINED;
     ck_assert_int_eq(state_of_pool(trouble), POOL_DRAINED);
     pool->state = POOL_SERVING;
-    overview->workers[0].born = slot->since = clock_now() - 61 * USEC_SECOND;
+    usec long_ago = clock_now() - 61 * USEC_SECOND;
+    overview->workers[0].born = long_ago;
+    slot->since = long_ago;
     ck_assert_int_eq(state_of_pool(trouble), POOL_SERVING);
 }
 END_TEST
