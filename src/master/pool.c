@@ -125,6 +125,12 @@ void pool_exchange_listeners(struct pool *pool, struct listener **listeners)
     pool->listeners = listeners;
 }
 
+void pool_forget_listeners(struct pool *pool)
+{
+    doorbell_unwatch(&pool->load.doorbell);
+    pool->listener_count = 0;
+}
+
 bool pool_polls(const struct pool_config *conf, int listener_count)
 {
     bool many = listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
@@ -133,7 +139,7 @@ bool pool_polls(const struct pool_config *conf, int listener_count)
 
 void pool_remove(struct pool *pool)
 {
-    doorbell_unwatch(&pool->load.doorbell);
+    pool_forget_listeners(pool); /* which are closed next, or another pool's */
     pool->removed = true;
     pool_touch(pool);
 }

@@ -111,6 +111,8 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 
 /* Gives it others in the place of the same (taken over). */
 void pool_exchange_listeners(struct pool *pool, struct listener **listeners);
+/* They are closed while its workers live on: before that, so that nobody looks at them again. */
+void pool_forget_listeners(struct pool *pool);
 
 struct census pool_census(const struct pool *pool);
 

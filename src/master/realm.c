@@ -43,6 +43,8 @@ int realm_room(const struct realm *realm)
 
 void realm_close_listeners(struct realm *realm)
 {
+    for (struct pool *pool = realm->pools; pool; pool = pool->next)
+        pool_forget_listeners(pool);
     while (realm->listeners) {
         struct listener *next = realm->listeners->next;
         reach_forget(&realm->reach, realm->listeners);
