@@ -335,6 +335,21 @@ static void show_title(const struct command_line *line)
     proc_title(title);
 }
 
+/* 0, and the configuration to serve; or an exit status, and what is wrong with it is told. */
+static int load_config(const struct command_line *line, struct config **loaded)
+{
+    struct config *config = config_new();
+    if (!config)
+        return start_failed("the configuration", errno);
+    if (!check_config(config, line->config)) {
+        log_faults(&config->faults);
+        config_unref(config);
+        return EXIT_CONFIG;
+    }
+    *loaded = config;
+    return 0;
+}
+
 static int serve(struct session *session)
 {
     const struct command_line *line = session->line;
@@ -345,17 +360,13 @@ static int serve(struct session *session)
     if (error < 0)
         return start_failed("LISTEN_FDS", -error);
     proc_raise_nofile();
-    struct config *config = config_new();
-    if (!config)
-        return start_failed("the configuration", errno);
-    if (!check_config(config, line->config)) {
-        log_faults(&config->faults);
-        config_unref(config);
-        return EXIT_CONFIG;
-    }
+    struct config *config;
+    int status = load_config(line, &config);
+    if (status != 0)
+        return status;
     leave_standard_input_and_output();
     show_title(line);
-    int status = open_pidfile(session);
+    status = open_pidfile(session);
     if (status != 0) {
         config_unref(config);
         return status;
@@ -380,14 +391,10 @@ static int start_over(struct session *session, const char *why)
     inherited_take(&session->inherited, line->pidfile);
     session->pidfile_fd = session->inherited.pidfile_fd;
     inherited_retire_children();
-    struct config *config = config_new();
-    if (!config)
-        return start_failed("the configuration", errno);
-    if (!check_config(config, line->config)) {
-        log_faults(&config->faults);
-        config_unref(config);
-        return EXIT_CONFIG;
-    }
+    struct config *config;
+    int status = load_config(line, &config);
+    if (status != 0)
+        return status;
     inherited_find_control(&session->inherited, config->control);
     log_configure(config->log.ident, config->log.facility, config->log.level);
     return run_master(session, config);
