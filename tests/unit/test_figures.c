@@ -1,5 +1,6 @@
 #include "../../src/shared/figures.h"
 #include "unit.h"
+#include "unit_view.h"
 
 #include <check.h>
 #include <signal.h>
@@ -9,30 +10,12 @@
 
 enum { MANY = FIGURES_A_LOOK + 50 };
 
-enum { SERIAL = 5 };
-
-static struct overview *overview;
-static struct scoreboard *board;
-static struct view view;
-static int fd;
 static pid_t child;
 static struct figures figures;
 
-static const struct scoreboard *find_board(void *owner, uint32_t number, uint64_t serial)
-{
-    (void)owner;
-    return number == 0 && serial == SERIAL ? board : NULL;
-}
-
 static void set_up(void)
 {
-    int memory = scoreboard_create();
-    board = scoreboard_map(memory, true);
-    close(memory);
-    overview = overview_open(&fd);
-    ck_assert(board != NULL && overview != NULL);
-    view = (struct view){.overview = overview, .board = find_board};
-    board->end = SCOREBOARD_SLOTS;
+    view_set_up();
     child = fork();
     while (child == 0)
         pause();
@@ -44,8 +27,7 @@ static void tear_down(void)
     figures_done(&figures);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    overview_close(overview, fd);
-    scoreboard_unmap(board);
+    view_tear_down();
 }
 
 static void add(int slot, pid_t pid)

@@ -1,6 +1,7 @@
 #include "../../src/shared/health.h"
 #include "../../src/shared/metrics.h"
 #include "unit.h"
+#include "unit_view.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,36 +9,17 @@
 
 #define NOW (1000 * USEC_SECOND)
 
-enum { SERIAL = 5 };
-
-static struct overview *overview;
-static struct scoreboard *board;
-static struct view view;
 static struct figures figures;
-static int fd;
-
-static const struct scoreboard *find_board(void *owner, uint32_t number, uint64_t serial)
-{
-    (void)owner;
-    return number == 0 && serial == SERIAL ? board : NULL;
-}
 
 static void set_up(void)
 {
-    int memory = scoreboard_create();
-    board = scoreboard_map(memory, true);
-    close(memory);
-    overview = overview_open(&fd);
-    ck_assert(board != NULL && overview != NULL);
-    view = (struct view){.overview = overview, .board = find_board};
-    board->end = SCOREBOARD_SLOTS;
+    view_set_up();
 }
 
 static void tear_down(void)
 {
     figures_done(&figures);
-    overview_close(overview, fd);
-    scoreboard_unmap(board);
+    view_tear_down();
 }
 
 static int put_pool(const char *name, const char *handler, int workers)

@@ -3,6 +3,7 @@
 #include "../../src/shared/snapshot.h"
 #include "../../src/shared/status.h"
 #include "unit.h"
+#include "unit_view.h"
 
 #include "build-config.h"
 
@@ -18,30 +19,11 @@
 
 #define NOW (1000 * USEC_SECOND)
 
-enum { SERIAL = 5 };
-
-static struct overview *overview;
-static struct scoreboard *board;
-static struct view view;
-static int fd;
-
-static const struct scoreboard *find_board(void *owner, uint32_t number, uint64_t serial)
-{
-    (void)owner;
-    return number == 0 && serial == SERIAL ? board : NULL;
-}
-
 static void set_up(void)
 {
     setenv("TZ", "UTC", 1);
     tzset();
-    int memory = scoreboard_create();
-    board = scoreboard_map(memory, true);
-    close(memory);
-    overview = overview_open(&fd);
-    ck_assert(board != NULL && overview != NULL);
-    view = (struct view){.overview = overview, .board = find_board};
-    board->end = SCOREBOARD_SLOTS;
+    view_set_up();
     overview->master = 4711;
     overview->started = NOW - 90 * USEC_SECOND;
     overview->generation = 3;
@@ -50,8 +32,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    overview_close(overview, fd);
-    scoreboard_unmap(board);
+    view_tear_down();
 }
 
 static struct overview_pool *add_pool(const char *name, enum pool_state state, int workers)
@@ -435,7 +416,7 @@ START_TEST(reading_is_enough)
 {
     furnish();
     die(1);
-    const struct overview *read = overview_map(fd);
+    const struct overview *read = overview_map(overview_fd);
     ck_assert_ptr_nonnull(read);
     view.overview = read;
     ck_assert_int_eq(mprotect(board, sizeof *board, PROT_READ), 0);
