@@ -3,11 +3,14 @@
 import contextlib
 import os
 import random
+import re
 import socket
 import struct
 import threading
+import time
 
 PATIENCE = 60  # seconds that any single read or write may take
+LONGEST = 600  # seconds that a load may go on
 
 
 def connect(address, timeout=PATIENCE):
@@ -84,9 +87,10 @@ def exchange(connection, data):
 class Load:
     """Clients that connect, send bytes of their own, want them back, close, and begin again."""
 
-    def __init__(self, address, clients=8, largest=4096):
+    def __init__(self, address, clients=8, largest=4096, longest=LONGEST):
         self.address = address
         self.largest = largest
+        self.longest = longest
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.served = 0
@@ -108,12 +112,10 @@ class Load:
 
     def _client(self, number):
         choose = random.Random(number)
-        while not self.stopping.is_set():
-            data = number.to_bytes(4, 'big') + os.urandom(choose.randrange(1, self.largest))
+        until = time.monotonic() + self.longest
+        while not self.stopping.is_set() and time.monotonic() < until:
             try:
-                with connect(self.address) as connection:
-                    back = echo(connection, data)
-                problem = None if back == data else f'{len(data)} bytes came back changed'
+                problem = self.converse(number, choose)
             except (OSError, EOFError) as error:
                 problem = repr(error)
             with self.lock:
@@ -122,3 +124,24 @@ class Load:
                     self.failures.append(problem)
                 if len(self.failures) > 10000:
                     return
+
+    def converse(self, number, choose):
+        """One connection; what was wrong with it."""
+        data = number.to_bytes(4, 'big') + os.urandom(choose.randrange(1, self.largest))
+        with connect(self.address) as connection:
+            back = echo(connection, data)
+        return None if back == data else f'{len(data)} bytes came back changed'
+
+
+class Asking(Load):
+    """Clients that put the same question again and again; each answer must be whole."""
+
+    def __init__(self, address, clients, question, right, longest=LONGEST):
+        super().__init__(address, clients, longest=longest)
+        self.question, self.right = question, right
+
+    def converse(self, number, choose):
+        with connect(self.address) as connection:
+            connection.sendall(self.question)
+            answer = read_all(connection)
+        return None if re.fullmatch(self.right, answer) else f'the answer was {answer}'

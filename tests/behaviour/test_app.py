@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import socket
-import threading
 import time
 
 import client
@@ -601,7 +600,7 @@ class Rolls(Case):
 
     def load(self, it, seconds_of_patience=60):
         """Asks as fast as it can from some threads until it is told to stop; what failed."""
-        return Asking(it.address('x'), 6, seconds_of_patience)
+        return client.Asking(it.address('x'), 6, b'pid\n', rb'\d+\n', seconds_of_patience)
 
     def test_restart_loses_nothing(self):
         it = self.make('control = "@DIR@/control"\n'
@@ -615,7 +614,7 @@ class Rolls(Case):
             it.wait_for_workers(6, without=old)
             served = asking.served
             wait_until(lambda: asking.served > served + 50, 'the load after it')
-        self.assertEqual(asking.failed, [])
+        self.assertEqual(asking.failures, [])
 
     def test_restart_ends_all_of_the_old(self):
         for at_once in (1, 3):
@@ -686,7 +685,7 @@ class Rolls(Case):
             it.install()
             it.upgrade()
             it.wait_for_workers(4, without=old)
-        self.assertEqual(asking.failed, [])
+        self.assertEqual(asking.failures, [])
         self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
 
     def test_upgrade_to_a_configuration_that_fails(self):
@@ -813,38 +812,6 @@ class Follows(Case):
                    >= looks + 10, 'ten looks')
         after = processes.status(it.pid)['voluntary_ctxt_switches']
         self.assertLess(int(after) - int(before), 5)
-
-
-class Asking:
-    """Clients that ask a server again and again; each answer must be whole."""
-
-    def __init__(self, address, clients, patience):
-        self.address, self.patience = address, patience
-        self.served, self.failed, self.over = 0, [], False
-        self.threads = [threading.Thread(target=self.ask, daemon=True) for _ in range(clients)]
-
-    def ask(self):
-        until = time.monotonic() + self.patience
-        while not self.over and time.monotonic() < until:
-            try:
-                with client.connect(self.address) as connection:
-                    connection.sendall(b'pid\n')
-                    answer = client.read_all(connection)
-                if not re.fullmatch(rb'\d+\n', answer):
-                    raise OSError(f'the answer was {answer}')
-                self.served += 1
-            except OSError as error:
-                self.failed.append(error)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over = True
-        for thread in self.threads:
-            thread.join()
 
 
 class Fails(Case):

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 
 import client
@@ -72,39 +71,6 @@ class Case(test_app.Case):
         return next(pool for pool in pools if pool['name'] == name)
 
 
-class Clients:
-    """So many at once, without a pause; each answer must be whole, and comes in time."""
-
-    def __init__(self, address, count, right=b'served\n'):
-        self.address, self.right = address, right
-        self.served, self.failed, self.slowest, self.over = 0, [], 0, False
-        self.threads = [threading.Thread(target=self.ask, daemon=True) for _ in range(count)]
-
-    def ask(self):
-        while not self.over:
-            began = time.monotonic()
-            try:
-                with client.connect(self.address) as connection:
-                    connection.sendall(b'x\n')
-                    answer = client.read_all(connection)
-                if answer != self.right:
-                    raise OSError(f'the answer was {answer}')
-                self.served += 1
-            except OSError as error:
-                self.failed.append(error)
-            self.slowest = max(self.slowest, time.monotonic() - began)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over = True
-        for thread in self.threads:
-            thread.join()
-
-
 class EndsInOrder(Case):
     """A program that ends with status 0, by itself, and leaves nothing."""
 
@@ -113,7 +79,7 @@ class EndsInOrder(Case):
         be ill; there is no back-off."""
         it = self.make(config)
         it.launch()
-        with Clients(it.address('x'), clients) as asking:
+        with client.Asking(it.address('x'), clients, b'x\n', rb'served\n') as asking:
             it.ready()
             served = asking.served
             wait_until(lambda: asking.served > served + 300, 'a load')
@@ -123,7 +89,7 @@ class EndsInOrder(Case):
             served = asking.served
             wait_until(lambda: asking.served > served + 300, 'a load after it')
             pool = self.pool(it)
-        self.assertEqual(asking.failed, [])
+        self.assertEqual(asking.failures, [])
         self.assertFalse(it.log.find('degraded|warning: |err: '), it.log.lines[-20:])
         self.assertEqual(pool['deaths'], 0, pool)
         self.assertGreater(pool['retirements'], 10)
@@ -342,13 +308,13 @@ class Stops(Case):
     def test_no_connection_is_lost(self):
         it = self.start(test_app.app('workers = 4', 'ready = "notify"', ['READY=1']))
         it.announce('err: ')
-        with test_app.Asking(it.address('x'), 4, processes.PATIENCE) as asking:
+        with client.Asking(it.address('x'), 4, b'pid\n', rb'\d+\n') as asking:
             wait_until(lambda: asking.served > 50, 'a load')
             it.reload('control = "@DIR@/control"\n'
                       + run([PYTHON, '-I', '-S', '-c', SHORT, '1.5'], 'workers = 4'), refused=True)
             served = asking.served
             wait_until(lambda: asking.served > served + 50, 'a load after it')
-        self.assertEqual(asking.failed, [])
+        self.assertEqual(asking.failures, [])
 
 
 class Truth(Case):
