@@ -126,7 +126,7 @@ static bool save_pool(const struct pool *pool, const struct spawner *spawner, st
         struct state_worker *worker = state_add(state, STATE_WORKER);
         whole = worker;
         if (worker)
-            spawn_save(spawner, w, worker);
+            spawn_save(w, worker);
     }
     return whole;
 }

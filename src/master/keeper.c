@@ -1,6 +1,7 @@
 #include "keeper.h"
 
 #include "../handlers/handler.h"
+#include "birth.h"
 #include "ending.h"
 #include "heal.h"
 #include "mourning.h"
@@ -30,8 +31,8 @@ static void try_fork(struct pool *pool, struct spawner *spawner, struct worker *
     bool canary = worker->role == ROLE_CANARY;
     if (!worker->trying_since)
         worker->trying_since = now;
-    int error = canary ? spawn_fork(spawner, worker, pool->trial, pool->trial_count)
-                       : spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
+    int error = canary ? birth_fork(spawner, worker, pool->trial, pool->trial_count)
+                       : birth_fork(spawner, worker, pool->listeners, pool->listener_count);
     worker->respawn_at = error ? now + FORK_PATIENCE : 0;
     if (error && log_rate_ok(&pool->fork_failures, 60 * USEC_SECOND, &missed))
         log_err("pool %s: can't fork a worker: %s; trying again pool=%s errno=%d missed=%u",

@@ -2,6 +2,7 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
+#include "birth.h"
 #include "ending.h"
 
 #include <errno.h>
@@ -297,7 +298,7 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
     pool->trial_count = count;
     pool->trouble[0] = '\0';
     pool_touch(pool);
-    return spawn_fork(spawner, worker, listeners, count);
+    return birth_fork(spawner, worker, listeners, count);
 }
 
 void pool_promote_canaries(struct pool *pool)

@@ -1,13 +1,9 @@
 #include "spawn.h"
 
 #include "../base/arena.h"
-#include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/memory.h"
-#include "../shared/exitcode.h"
 #include "../worker/worker.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -128,11 +123,9 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
     return worker;
 }
 
-void spawn_save(const struct spawner *spawner, const struct worker *worker,
-                struct state_worker *saved)
+void spawn_save(const struct worker *worker, struct state_worker *saved)
 {
     const struct slot *slot = worker->slot;
-    (void)spawner;
     *saved = (struct state_worker){
         .seat = worker->seat,
         .place = worker->resources->place,
@@ -287,117 +280,13 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
         spawner->lowest_free = number;
 }
 
-_Static_assert(sizeof WORKER_TITLE_BEGIN + POOL_NAME_MAX + sizeof WORKER_TITLE_END <= WORKER_TITLE,
-               "a title has room for every name");
-
-/* What the master knows of a new life, before the fork: the child may be faster than we are. */
-static void begin_life(struct worker *worker, usec now)
-{
-    struct slot *slot = worker->slot;
-    worker->born = now;
-    worker->ready_at = 0;
-    worker->accepted_before = slot->accepted;
-    worker->served_before = slot->served;
-    worker->cause = DEATH_OWN;
-    worker->hung = false;
-    worker->out_of_memory = false;
-    worker->mourned = true;
-    worker->left_group = false;
-    slot->ready = false;
-    slot->program = 0;
-    slot->failed_starts = 0;
-    slot->peer.family = 0;
-    slot->retiring = 0;
-    slot->since = now;
-    slot->reason[0] = '\0';
-    slot->state = SLOT_STARTING;
-}
-
-static void give_birth(struct worker_birth *birth, const struct spawner *spawner,
-                       const struct worker *worker, struct listener *const *listeners, int count)
-{
-    birth->pool = worker->conf;
-    birth->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
-    birth->master = spawner->master;
-    birth->seat = worker->seat;
-    birth->board = worker->board->map;
-    birth->limits = worker->resources->limits;
-    birth->overview_fd = spawner->boards.overview_reader;
-    birth->boards_fd = -1;
-    birth->generation = worker->generation;
-    birth->bell = worker->board->wakeup.fd;
-    birth->polls = worker->polls;
-    birth->listener_count = count;
-    birth->sockets = listeners;
-    birth->number = worker->number;
-    birth->notify = worker->notify ? worker->notify->address : NULL;
-    birth->watchdog = worker->notify ? worker->notify->watchdog : 0;
-    /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
-    char *end = stpcpy(birth->title, WORKER_TITLE_BEGIN);
-    end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
-    birth->title_length = (size_t)(end - birth->title);
-    for (int i = 0; i < count; i++)
-        birth->listeners[i] = listeners[i]->fd;
-}
-
-/* Whoever is told by the pool's environment, is taken at its word. */
-static usec watchdog_of(const struct pool_config *conf)
-{
-    static const char name[] = "WATCHDOG_USEC=";
-    usec told = 0;
-    for (int i = 0; i < conf->environment.count; i++) {
-        const char *variable = conf->environment.at[i];
-        if (strncmp(variable, name, sizeof name - 1) == 0)
-            told = strtoll(variable + sizeof name - 1, NULL, 10);
-    }
-    return told > 0 ? told : conf->ready_timeout * USEC_SECOND;
-}
-
-static int open_notify(const struct spawner *spawner, struct worker *worker)
-{
-    if (!worker->terms.notifies)
-        return 0;
-    worker->notify =
-        notify_open(spawner->loop, worker->conf->identity.uid, worker->conf->chroot != NULL,
-                    worker->slot->reason, sizeof worker->slot->reason);
-    if (!worker->notify)
-        return -errno;
-    worker->notify->changed = &worker->resources->changed;
-    worker->notify->watchdog = watchdog_of(worker->conf);
-    return 0;
-}
-
-static int open_reporter(struct spawner *spawner, struct worker *worker, int *fd)
-{
-    if (!handler_of(worker->conf->handler)->reads_board)
-        return 0;
-    worker->reporter = reporter_open(&spawner->boards, fd);
-    return worker->reporter ? 0 : -errno;
-}
-
-/* The ways between it and us: its standard error, whose writing end goes into *error_fd; its notices;
- * a reporter's questions, whose other end goes into *boards_fd. 0 or -errno. */
-static int open_ways(struct spawner *spawner, struct worker *worker, int *error_fd, int *boards_fd)
-{
-    int fd =
-        lines_open(&worker->lines, spawner->lines, worker->conf->name, &worker->resources->rate);
-    worker->lines.accepted = &worker->slot->accepted;
-    worker->lines.took = &worker->slot->service.sum;
-    if (fd < 0)
-        return fd;
-    *error_fd = fd;
-    int error = open_notify(spawner, worker);
-    return error ? error : open_reporter(spawner, worker, boards_fd);
-}
-
 static void close_reporter(struct worker *worker)
 {
     reporter_close(worker->reporter);
     worker->reporter = NULL;
 }
 
-/* It lives, or it could not be forked. */
-static void note_birth(struct spawner *spawner, struct worker *worker, pid_t pid, usec now)
+void spawn_born(struct spawner *spawner, struct worker *worker, pid_t pid, usec now)
 {
     bool lives = pid > 0;
     worker->pid = worker->lines.pid = lives ? pid : 0;
@@ -412,43 +301,6 @@ static void note_birth(struct spawner *spawner, struct worker *worker, pid_t pid
         worker->slot->state = SLOT_WAITING;
     }
     show_worker(spawner, worker);
-}
-
-/* What the worker shares with its pool, and no other pool's: no other child has it. */
-static void lend(const struct worker_birth *birth, bool lent)
-{
-    memory_lend(birth->board, sizeof *birth->board, lent);
-    if (birth->limits)
-        memory_lend(birth->limits, sizeof *birth->limits, lent);
-}
-
-int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
-               int listener_count)
-{
-    struct worker_birth birth; /* on the page of stack that fork() writes to anyway */
-    usec now = clock_now();
-    int error_fd __attribute__((cleanup(fd_cleanup))) = -1;
-    int boards_fd __attribute__((cleanup(fd_cleanup))) = -1;
-    lines_close(&worker->lines); /* of the life before */
-    int error = open_ways(spawner, worker, &error_fd, &boards_fd);
-    begin_life(worker, now);
-    if (error) {
-        fd_cleanup(&error_fd); /* or the pipe would be kept for it */
-        lines_close(&worker->lines);
-        note_birth(spawner, worker, 0, now);
-        return error;
-    }
-    give_birth(&birth, spawner, worker, listeners, listener_count);
-    birth.error_fd = error_fd;
-    birth.boards_fd = boards_fd;
-    lend(&birth, true);
-    pid_t pid = fork(); /* every signal that the master takes is blocked: see loop */
-    if (pid == 0)
-        worker_run(&birth);
-    error = pid < 0 ? -errno : 0;
-    lend(&birth, false);
-    note_birth(spawner, worker, pid, now);
-    return error;
 }
 
 /* What the worker ran goes on without it. Of a program that it became, the processes that are left may

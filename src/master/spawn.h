@@ -1,10 +1,10 @@
 /*
- * spawn - the birth and the death of one worker.
+ * spawn - a worker's number and seat, what the master knows of its life, and its death.
  *
  * Owns:      struct worker, the master's half of a slot: pid, role, pipe, what it was told.
  * Knows not: how many there should be (pool), who asked (reload, verbs).
- * Called by: pool, keeper.
- * Runs in:   the master; the child that it forks goes into worker_run.
+ * Called by: birth, pool, keeper.
+ * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_SPAWN_H
 #define PREFORKD_MASTER_SPAWN_H
@@ -115,8 +115,7 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
 
 /* For the program that replaces us, and in it: the worker in its seat, as it was, of a configuration
  * that says as much. NULL where the seat is not free. One without a process is retiring, and dead. */
-void spawn_save(const struct spawner *spawner, const struct worker *worker,
-                struct state_worker *saved);
+void spawn_save(const struct worker *worker, struct state_worker *saved);
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct resources *resources, struct board *board, struct config *config,
                            const struct pool_config *conf);
@@ -127,9 +126,8 @@ void spawn_release(struct spawner *spawner, struct worker *worker);
 /* Says once that a scoreboard holds what its workers can't rightly have written. */
 void spawn_tell_broken(const struct worker *worker, const char *what);
 
-/* Forks it. 0 or -errno. */
-int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
-               int listener_count);
+/* Notes what fork(2) said of it: it lives, or it could not be forked. */
+void spawn_born(struct spawner *spawner, struct worker *worker, pid_t pid, usec now);
 
 /* Whether it becomes a program, which it may have done already, and whether it has. */
 static inline bool spawn_becomes(const struct worker *worker)
