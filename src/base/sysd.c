@@ -103,7 +103,12 @@ usec sysd_watchdog_period(void)
 #if HAVE_SYSTEMD
 
 #include <dlfcn.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 /* libsystemd brings seven libraries along, and every page that their loading writes is copied into
  * each worker's page tables: so it is there only while systemd is spoken with. */
@@ -179,34 +184,91 @@ static bool lend_socket(const char *name, void *function)
            setenv("NOTIFY_SOCKET", notify_socket, true) == 0;
 }
 
-/* With a descriptor where it is not negative. Leaves the library to the caller. */
-static void say(const char *text, int fd)
+/* The queue of systemd's socket holds what all services say, from ten messages on (unix(7),
+ * max_dgram_qlen), and sd_notify(3) waits without an end for a place in it: so a systemd that hangs
+ * would hang the master. We wait for so long, and once that was in vain, not at all until there is room
+ * again. */
+enum { PATIENCE_MSEC = 5000 };
+
+/* A socket that never blocks; -1: nobody listens. */
+static int connect_notify(void)
 {
-    int (*notify)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
-    if (lend_socket("sd_pid_notify_with_fds", &notify))
-        notify(0, true, text, &fd, fd >= 0 ? 1 : 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = notify_socket ? strlen(notify_socket) : 0;
+    if (length == 0 || length >= sizeof address.sun_path)
+        return -1;
+    memcpy(address.sun_path, notify_socket, length);
+    if (address.sun_path[0] == '@')
+        address.sun_path[0] = '\0';
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, size) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Who reads makes room; the time ends it where nobody does. */
+static bool has_room(int fd, int patience)
+{
+    static bool stuck;
+    struct pollfd out = {.fd = fd, .events = POLLOUT};
+    int found = poll(&out, 1, stuck ? 0 : patience);
+    if (found > 0)
+        stuck = false;
+    else if (patience > 0)
+        stuck = true;
+    return found > 0;
+}
+
+static bool say(int patience, const char *format, va_list args)
+{
+    char text[1024];
+    int fd = connect_notify();
+    if (fd < 0)
+        return true;
+    int length = vsnprintf(text, sizeof text, format, args);
+    size_t size = length < (int)sizeof text ? (size_t)length : sizeof text - 1;
+    /* Another service may be faster, and take the place that was seen. */
+    ssize_t sent = -1;
+    for (int i = 0; sent < 0 && i < 100 && has_room(fd, patience); i++)
+        sent = send(fd, text, size, MSG_NOSIGNAL);
+    close(fd);
+    return sent >= 0;
 }
 
 void sysd_notify(const char *format, ...)
 {
-    char text[1024];
     va_list args;
-    if (!notify_socket)
-        return;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    say(PATIENCE_MSEC, format, args);
     va_end(args);
-    say(text, -1);
-    leave_library();
 }
 
+bool sysd_offer(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    bool said = say(0, format, args);
+    va_end(args);
+    return said;
+}
+
+/* libsystemd passes the descriptors. It waits only where the place that we saw was taken meanwhile, and
+ * then for systemd's next look. */
 void sysd_store(const struct sysd_socket *sockets, int count)
 {
+    int (*notify)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
     char text[512];
-    for (int i = 0; i < count; i++) {
+    int fd = connect_notify();
+    for (int i = 0; fd >= 0 && i < count && has_room(fd, PATIENCE_MSEC); i++) {
         snprintf(text, sizeof text, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", sockets[i].name);
-        say(text, sockets[i].fd);
+        if (lend_socket("sd_pid_notify_with_fds", &notify))
+            notify(0, true, text, &sockets[i].fd, 1);
     }
+    if (fd >= 0)
+        close(fd);
     leave_library();
 }
 
@@ -233,6 +295,12 @@ int sysd_open(void)
 void sysd_notify(const char *format, ...)
 {
     (void)format;
+}
+
+bool sysd_offer(const char *format, ...)
+{
+    (void)format;
+    return true;
 }
 
 void sysd_store(const struct sysd_socket *sockets, int count)

@@ -28,8 +28,12 @@ int sysd_socket_count(void);
 /* Half the interval in which systemd wants to hear from us; 0: none. */
 usec sysd_watchdog_period(void);
 
-/* Says something, "READY=1\nSTATUS=...". Nothing where nobody listens. */
+/* Says something that systemd must hear, "READY=1\nSTATUS=...". Nothing where nobody listens. Waits
+ * where there is no room for it, but for 5 s at most. */
 void sysd_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Says something that can be said later as well. False where there is no room for it now. */
+bool sysd_offer(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Puts descriptors into systemd's store, each under its name (FDSTORE=1 of sd_notify(3)): the next
  * process of the unit is passed them like sockets. Nothing where nobody listens. */

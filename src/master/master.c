@@ -332,7 +332,7 @@ usec master_announce(struct master *master, usec now)
     publish_realm(&master->publish, &master->realm);
     usec next = publish_status(&master->publish, &master->realm, now);
     if (period && now >= master->watchdog_at) {
-        sysd_notify("WATCHDOG=1");
+        sysd_offer("WATCHDOG=1");
         master->watchdog_at = now + period;
     }
     return clock_earlier(next, period ? master->watchdog_at : USEC_NEVER);

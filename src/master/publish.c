@@ -155,11 +155,10 @@ usec publish_status(struct publish *publish, const struct realm *realm, usec now
         return publish->looked_at + USEC_SECOND;
     print_status(realm, text, sizeof text);
     publish->looked_at = now;
+    if (strcmp(text, publish->said) != 0 && !sysd_offer("STATUS=%s", text))
+        return now + USEC_SECOND; /* systemd has other work */
     publish->changed = false;
-    if (strcmp(text, publish->said) == 0)
-        return USEC_NEVER;
     memcpy(publish->said, text, sizeof text);
-    sysd_notify("STATUS=%s", text);
     return USEC_NEVER;
 }
 

@@ -220,6 +220,25 @@ class Systemd(daemon.Case):
         for _ in range(5):
             it.notices.wait(r'(?m)^WATCHDOG=1$', since=len(it.notices.lines), timeout=10)
 
+    def test_a_manager_that_is_slow(self):
+        """It reads nothing for a while, and its queue is full: the master goes on without it, and
+        says what is true once there is room."""
+        it = self.make(ECHO % (2, ''), environment={'WATCHDOG_USEC': '200000'})
+        it.launch().ready()
+        it.announce('killed')
+        heard = len(it.notices.lines)
+        with it.unheard():
+            until = time.monotonic() + 3  # in which it has more to say than once
+            while time.monotonic() < until:
+                worker, _ = it.workers()
+                os.kill(worker, signal.SIGKILL)
+                it.wait_for_workers(2, without=[worker])
+                self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
+                time.sleep(0.2)
+            it.kill(signal.SIGTTIN)
+            it.wait_for_workers(3)
+        it.notices.wait(r'(?m)^STATUS=echo 3/3 workers ready', since=heard)
+
     def test_systemds_variables_are_not_handed_on(self):
         it = self.start('pool "env" { listen = { "systemd:env" } workers = 1\n'
                         'exec { command = { "/usr/bin/env" } } }')
