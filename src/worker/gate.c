@@ -3,13 +3,14 @@
 #include "../base/log.h"
 #include "../config/blocks.h"
 #include "../conn/proxied.h"
-#include "../handlers/handler.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { LEAVE_MSEC = 1000 };
 
 struct gate {
     const struct pool_config *pool;
@@ -18,6 +19,7 @@ struct gate {
     struct seat seat;
     bool seated;  /* a seat is held */
     bool answers; /* who comes too late is told so */
+    int patience; /* milliseconds for workers that are about to leave */
 };
 
 /* Why a connection is not served: the kind that is counted, and in words. */
@@ -40,7 +42,7 @@ static bool is_configured(const struct pool_config *pool)
 }
 
 struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
-                       struct limits *limits, uint32_t seat, bool answers)
+                       struct limits *limits, uint32_t seat, bool answers, bool gives_away)
 {
     static struct gate gate;
     if (!is_configured(pool))
@@ -49,6 +51,7 @@ struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
     gate.board = board;
     gate.slot = &board->slots[seat];
     gate.answers = answers;
+    gate.patience = gives_away ? LEAVE_MSEC : 0;
     if (limits)
         gate.seat = (struct seat){.limits = limits, .claim = &limits->claims[seat]};
     return &gate;
@@ -122,8 +125,6 @@ static bool someone_leaves(const struct gate *gate)
     return false;
 }
 
-enum { LEAVE_MSEC = 1000 };
-
 /* Where a program has the connection alone, its client sees the end a moment before the worker has
  * reaped the program and gives the seat back. Who comes again at once must not be refused for that: so
  * before a refusal we wait for a millisecond, in which an exiting program becomes a dead one, and for
@@ -132,9 +133,8 @@ enum { LEAVE_MSEC = 1000 };
 static bool claim(const struct gate *gate, const struct source *source)
 {
     uint32_t most = (uint32_t)gate->pool->max_per_source;
-    int tries = handler_of(gate->pool->handler)->gives_away ? LEAVE_MSEC : 0;
     bool seated = sources_claim(&gate->seat, source, most);
-    for (int i = 0; !seated && i < tries; i++) {
+    for (int i = 0; !seated && i < gate->patience; i++) {
         poll(NULL, 0, 1);
         bool leaving = someone_leaves(gate); /* first, or who left between is missed */
         seated = sources_claim(&gate->seat, source, most);

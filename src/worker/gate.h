@@ -22,9 +22,10 @@ struct gate;
 
 /* The gate of a worker, one in a process. NULL where its pool lets everybody in. `limits` is NULL
  * where the pool has none. `answers`: who comes too late is told so, by the handler; only who would
- * be served else is, and behind the PROXY header. */
+ * be served else is, and behind the PROXY header. `gives_away`: a program has the connection alone, and
+ * its client may see the end before the worker does. */
 struct gate *gate_open(const struct pool_config *pool, struct scoreboard *board,
-                       struct limits *limits, uint32_t seat, bool answers);
+                       struct limits *limits, uint32_t seat, bool answers, bool gives_away);
 
 /* REFUSALS where a connection just accepted is served; who is its peer may be another then, behind a
  * proxy. Else why not: it is counted and told of, and the caller closes it. May wait for a PROXY

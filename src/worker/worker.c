@@ -150,7 +150,7 @@ static void take_shared(const struct worker_birth *birth)
     lane.slot = &birth->board->slots[birth->seat];
     lane.bell = (struct bell){.board = birth->board, .seat = birth->seat, .fd = birth->bell};
     lane.gate = gate_open(birth->pool, birth->board, birth->limits, birth->seat,
-                          handler_of(birth->pool->handler)->refuse != NULL);
+                          lane.handler->refuse != NULL, lane.handler->gives_away);
 }
 
 static void prepare_lane(const struct worker_birth *birth)

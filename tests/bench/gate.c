@@ -83,7 +83,7 @@ static struct gate *open_kind(int kind, const struct blocks *list)
     pools[1].admitted = list;
     pools[2].max_per_source = 1;
     pools[3].rate_per_source = 100000;
-    return gate_open(&pools[kind], board, kind < 2 ? NULL : limits, 0, false);
+    return gate_open(&pools[kind], board, kind < 2 ? NULL : limits, 0, false, false);
 }
 
 int main(int argc, char **argv)
