@@ -304,7 +304,9 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
 static int open_beneath_root(struct cgi_script *script, const struct cgi_config *config,
                              struct cgi_env *env)
 {
-    int status = take_path_info(env) ? write_path(script, env) : 431;
+    if (!take_path_info(env))
+        return refuse(script, 431, "has too large an environment", 0);
+    int status = write_path(script, env);
     if (status)
         return status;
     int root = open(config->root, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -143,6 +143,9 @@ class Which(gateway.Case):
         found = dict(line.split('=', 1) for line in found.split('\0') if line)
         self.assertEqual([found[name] for name in ('SCRIPT_NAME', 'PATH_INFO', 'SCRIPT_FILENAME')],
                          ['/cgi/env', '/a b', it.path('cgi/env')])
+        self.assert_status(fastcgi.ask(it.address('x'), {'DOCUMENT_ROOT': it.directory,
+                                                         'PATH_INFO': '/' + 'x' * 30000}), 431)
+        it.wait_for_log('has too large an environment; answered with 431')
 
     def test_interpreter(self):
         it = self.make_gateway(cgi='root = "@DIR@/cgi" interpreter = { ".x=@DIR@/interpreter" }')
