@@ -34,7 +34,8 @@ void *memory_map(int fd, size_t size, bool writable)
     struct stat file;
     if (fstat(fd, &file) != 0)
         return NULL;
-    if (file.st_size != (off_t)size || !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+    int seals = fcntl(fd, F_GET_SEALS); /* -1: of no memory that can have one */
+    if (file.st_size != (off_t)size || seals < 0 || !(seals & F_SEAL_SHRINK)) {
         errno = EPROTO;
         return NULL;
     }

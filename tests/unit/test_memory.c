@@ -49,6 +49,12 @@ START_TEST(what_it_is_not)
     ck_assert_ptr_null(memory_map(other, SIZE, false));
     ck_assert_int_eq(errno, EPROTO);
     close(other);
+    other = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600); /* no seal can be put on it */
+    ck_assert_int_ge(other, 0);
+    ck_assert_int_eq(ftruncate(other, SIZE), 0);
+    ck_assert_ptr_null(memory_map(other, SIZE, false));
+    ck_assert_int_eq(errno, EPROTO);
+    close(other);
     ck_assert_ptr_null(memory_map(-1, SIZE, false));
     ck_assert_int_eq(errno, EBADF);
 }
