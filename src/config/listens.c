@@ -42,8 +42,7 @@ static struct listen_spec *add(struct reading *reading)
     return spec;
 }
 
-/* The directory of the default places, which root makes where nobody did. */
-static bool is_made_later(const char *path)
+bool listens_in_default_place(const char *path)
 {
     return geteuid() == 0 && strncmp(path, PLACE_RUN "/", sizeof PLACE_RUN) == 0 &&
            !strchr(path + sizeof PLACE_RUN, '/');
@@ -80,7 +79,7 @@ bool listens_can_bind(const char *path, struct inode *directory, char *why, size
     struct stat there;
     int length = (int)(entry_name(path) - path);
     int error = entry_directory(path, &there);
-    if (error == -ENOENT && is_made_later(path))
+    if (error == -ENOENT && listens_in_default_place(path))
         return true;
     if (error)
         return complain_of_directory(path, -error, why, size);

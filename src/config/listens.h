@@ -21,6 +21,9 @@ int listens_read(const struct pool_config *pool, struct listen_spec *specs, int 
 /* Looks whether the daemon can make a Unix socket of this path. False: with a sentence in `why`. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size);
 
+/* Whether a path is right in the directory of the default places, which root makes where nobody did. */
+bool listens_in_default_place(const char *path);
+
 /* Whether both can't be opened: one address, or a wildcard and an address of its port. */
 bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b);
 

@@ -4,6 +4,7 @@
 #include "../base/sysd.h"
 #include "../config/gates.h"
 #include "../config/identity.h"
+#include "../config/listens.h"
 #include "../handlers/handler.h"
 #include "../worker/worker.h"
 
@@ -368,16 +369,22 @@ static void prepare_listeners(const struct plan *plan)
         listener_prepare(plan->listeners[i], &options);
 }
 
+static bool names_default_place(const char *word)
+{
+    static const char unix_word[] = "unix:";
+    return strncmp(word, unix_word, sizeof unix_word - 1) == 0 &&
+           listens_in_default_place(word + sizeof unix_word - 1);
+}
+
 /* By hand there is no unit for the directory of the default places: it is made where nobody did. It
  * lies in one that root alone may write in, and has its mode from the first on. */
 static void make_run_directory(const struct config *config)
 {
-    bool wanted = strcmp(config->control, PLACE_CONTROL) == 0;
+    bool wanted = listens_in_default_place(config->control);
     for (int i = 0; i < config->pool_count; i++)
         for (int k = 0; k < config->pools[i]->listen_count; k++)
-            wanted = wanted || strncmp(config->pools[i]->listens[k].word, "unix:" PLACE_RUN "/",
-                                       sizeof "unix:" PLACE_RUN "/" - 1) == 0;
-    if (!wanted || geteuid() != 0)
+            wanted = wanted || names_default_place(config->pools[i]->listens[k].word);
+    if (!wanted)
         return;
     mode_t mask = umask(022);
     mkdir(PLACE_RUN, 0755);

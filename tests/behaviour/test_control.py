@@ -551,6 +551,20 @@ class Socket(Case):
         self.assertTrue(os.path.exists(it.path('control')))
 
     @daemon.needs_root
+    def test_beside_the_default_place(self):
+        """Where no unit made the directory, the daemon does for any name in it."""
+        it = self.make(ECHO.replace('systemd:echo', '127.0.0.1:0') % (1, ''))
+        with open(it.file, encoding='ascii') as file:
+            it.put('preforkd.conf', file.read().replace('"none"', '"/run/preforkd/other"'))
+        script = ('mount -t tmpfs tmpfs /run && "$0" -t -c "$2" && "$0" -d -c "$2" && '
+                  '"$1" -s /run/preforkd/other stop')
+        done = subprocess.run(['/usr/bin/unshare', '-m', '/bin/sh', '-c', script, daemon.BINARY,
+                               daemon.CONTROL_BINARY, it.file], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False,
+                              timeout=daemon.PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    @daemon.needs_root
     def test_default_place(self):
         """Where no unit made it, the daemon does. In a /run of its own."""
         it = self.make('control_group = "nogroup"\n' + ECHO.replace('systemd:echo', '127.0.0.1:0')
