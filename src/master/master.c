@@ -188,15 +188,19 @@ static bool has_all(const struct pool *pool, const struct pool_config *conf)
     return true;
 }
 
-/* One of a pool that is gone, or that gave up a listener, may leave a connection on a listener that is another pool's by now. */
+/* One of a pool that is gone, or that gave up a listener, may leave a connection on a listener
+ * that is
+ * another pool's by now. */
 static void look_everywhere(struct master *master, const struct worker *dead)
 {
     struct pool *pools = master->realm.pools;
     const struct pool *its = pools;
     while (its && &its->resources != dead->resources)
         its = its->next;
-    bool kept = !its || dead->generation == its->generation || has_all(its, dead->conf);
-    for (struct pool *p = kept && !(its && its->removed) ? NULL : pools; p; p = p->next) {
+    if (!its ||
+        (!its->removed && (dead->generation == its->generation || has_all(its, dead->conf))))
+        return;
+    for (struct pool *p = pools; p; p = p->next) {
         p->resources.wakeups.asked = true;
         pool_touch(p);
     }
@@ -289,7 +293,7 @@ static usec step_pools(struct master *master, usec now)
             p->due = keeper_step(p, &master->realm.spawner, now, &births);
             publish_pool(&master->publish, &master->realm, p, now);
         }
-        next = clock_earlier(next, p->resources.changed ? now : p->due);
+        next = clock_earlier(next, p->due);
     }
     return next;
 }
@@ -307,15 +311,15 @@ usec master_step(struct master *master, usec now)
                              upgrade_step(&master->upgrade, &master->realm, &master->reload, now));
     }
     struct realm *realm = &master->realm;
-    for (const struct pool *p = realm->pools; p; p = p->next)
-        if (p->resources.changed) /* by what was done since it was looked at */
-            next = now;
     next = clock_earlier(next, reach_step(&realm->reach, realm->listeners, realm->control, now));
     if (realm->reach.changed) {
         for (struct pool *p = realm->pools; p; p = p->next)
             pool_touch(p);
         realm->reach.changed = false;
     }
+    for (const struct pool *p = realm->pools; p; p = p->next)
+        if (p->resources.changed) /* by what was done since it was looked at */
+            next = now;
     control_listen(&master->control, realm->control ? realm->control->fd : -1,
                    realm->config->control_gid);
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
