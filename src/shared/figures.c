@@ -43,8 +43,8 @@ static int64_t program_memory(pid_t program, pid_t worker)
 
 static pid_t program_of(const struct view *view, const struct overview_worker *worker)
 {
-    const struct scoreboard *board = view->board(view->owner, worker->board, worker->serial);
-    return board && worker->seat < SCOREBOARD_SLOTS ? board->slots[worker->seat].program : 0;
+    const struct slot *slot = view_slot(view, worker);
+    return slot ? slot->program : 0;
 }
 
 /* Whether there was a process to look at. */
@@ -75,7 +75,8 @@ static void look_at_processes(struct figures *figures, const struct view *view)
 {
     int workers = workers_of(view->overview), looked = 0;
     for (int i = 0; i < workers; i++) /* a scoreboard that is new is fetched: not in this time */
-        program_of(view, &view->overview->workers[i]);
+        if (view->overview->workers[i].pid > 1)
+            program_of(view, &view->overview->workers[i]);
     usec end = clock_now() + PATIENCE;
     if (!workers || !make_room(figures, workers))
         return;

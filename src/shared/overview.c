@@ -104,3 +104,9 @@ void overview_note_reload(struct overview *overview, const char *refusal)
     snprintf(overview->refusal, sizeof overview->refusal, "%s", refusal ? refusal : "");
     overview->reloaded = clock_real();
 }
+
+const struct slot *view_slot(const struct view *view, const struct overview_worker *worker)
+{
+    const struct scoreboard *board = view->board(view->owner, worker->board, worker->serial);
+    return board && worker->seat < SCOREBOARD_SLOTS ? &board->slots[worker->seat] : NULL;
+}

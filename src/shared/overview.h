@@ -193,4 +193,7 @@ struct view {
     void *owner;
 };
 
+/* The slot of a worker that the overview names; NULL: not to be had now. */
+const struct slot *view_slot(const struct view *view, const struct overview_worker *worker);
+
 #endif

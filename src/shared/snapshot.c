@@ -76,12 +76,6 @@ static enum slot_state state_of_living(const struct slot *slot)
     return slot->ready ? SLOT_IDLE : SLOT_STARTING;
 }
 
-static const struct slot *slot_of(const struct view *view, const struct overview_worker *entry)
-{
-    const struct scoreboard *board = view->board(view->owner, entry->board, entry->serial);
-    return board && entry->seat < SCOREBOARD_SLOTS ? &board->slots[entry->seat] : NULL;
-}
-
 static void read_slot(const struct slot *slot, struct snapshot_worker *worker)
 {
     usec since = slot->since;
@@ -106,7 +100,7 @@ bool snapshot_worker(const struct view *view, int number, struct snapshot_worker
     *worker = (struct snapshot_worker){
         .number = number,
         .pool = entry->pool,
-        .slot = slot_of(view, entry),
+        .slot = view_slot(view, entry),
         .pid = pid > 0 ? pid : 0,
         .generation = entry->generation,
         .state = state == SLOT_WAITING ? SLOT_WAITING : SLOT_STARTING,
