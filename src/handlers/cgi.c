@@ -194,12 +194,18 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
 
 /* --- a request --------------------------------------------------------------------------------- */
 
-/* An answer of our own. 0, or -errno. */
-static int answer(struct cgi_session *session, int status)
+/* An answer of our own. */
+static void put_answer(struct cgi_session *session, int status)
 {
     cgi_answer_put_status(session, status);
     cgi_session_put(session, FCGI_STDOUT, 0);
     cgi_session_put_end(session, (uint32_t)status);
+}
+
+/* 0, or -errno. */
+static int answer(struct cgi_session *session, int status)
+{
+    put_answer(session, status);
     return cgi_peer_flush(session);
 }
 
@@ -406,9 +412,7 @@ static void cgi_refuse(struct service *service, struct conn *conn)
     int error = take_request(&session);
     if (error == -EPROTO || !session.request.id || cgi_session_write(&session) != 0)
         return;
-    cgi_answer_put_status(&session, 503);
-    cgi_session_put(&session, FCGI_STDOUT, 0);
-    cgi_session_put_end(&session, 503);
+    put_answer(&session, 503);
     if (cgi_session_write(&session) == 0 && error)
         conn_finish(conn);
 }

@@ -105,23 +105,20 @@ const char *cgi_header_fault(const char *text, size_t size)
     return NULL;
 }
 
-/* Whether a field of this name is there. */
-static bool has_field(const char *text, size_t size, const char *name)
+/* The first field of this name; of size 0: there is none. */
+static struct line find_field(const char *text, size_t size, const char *name)
 {
     const char *at = text, *end = text + size;
     struct line line = next_line(&at, end);
     while (line.size && !has_name(&line, name))
         line = next_line(&at, end);
-    return line.size > 0;
+    return line;
 }
 
 long long cgi_header_length(const char *text, size_t size)
 {
     static const char name[] = "Content-Length";
-    const char *at = text, *end = text + size;
-    struct line line = next_line(&at, end);
-    while (line.size && !has_name(&line, name))
-        line = next_line(&at, end);
+    struct line line = find_field(text, size, name);
     if (line.size == 0)
         return -1;
     const char *value = line.text + sizeof name;
@@ -157,7 +154,7 @@ static size_t copy_nph(char *to, const char *text, size_t size)
 static size_t put_status(char *to, const char *text, size_t size)
 {
     static const char found[] = "Status: 302 Found\r\n";
-    if (!has_field(text, size, "Location") || has_field(text, size, "Status"))
+    if (!find_field(text, size, "Location").size || find_field(text, size, "Status").size)
         return 0;
     memcpy(to, found, sizeof found - 1);
     return sizeof found - 1;

@@ -340,9 +340,8 @@ static int adopt_counts(struct realm *realm, const struct state *state,
         struct pool *pool = pool_at(pools, saved->place);
         if (!pool)
             return -EINVAL;
-        const struct board *board = pool->resources.boards;
-        while (board && board->generation != saved->generation)
-            board = board->next;
+        const struct board *board =
+            resources_find_board(&pool->resources, (unsigned)saved->generation);
         if (saved->generation && board && board->fd >= 0)
             continue;
         struct overview_pool *shown = &realm->spawner.boards.overview->pools[pool->resources.place];

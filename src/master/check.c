@@ -156,15 +156,13 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     if (!notes)
         _exit(STATUS_FAULTS);
     faults_init(&faults, notes);
-    if (error == 0)
-        error = enter(pool, &refusal);
+    error = enter(pool, &refusal);
     die_with(parent); /* which becoming somebody else has cleared */
-    if (error)
-        faults_add(&faults, pool->origin.file, line_of_refusal(pool, refusal.option), "pool %s: %s",
-                   pool->name, refusal.why);
-    else
+    if (error == 0) {
         look(pool, report, &faults);
-    if (!error && sandbox_close(pool, handler_of(pool->handler)->calls, &refusal) != 0)
+        error = sandbox_close(pool, handler_of(pool->handler)->calls, &refusal);
+    }
+    if (error)
         faults_add(&faults, pool->origin.file, line_of_refusal(pool, refusal.option), "pool %s: %s",
                    pool->name, refusal.why);
     write_report(report, &faults);
@@ -259,11 +257,6 @@ static void take_report(const struct pool_config *pool, struct faults *faults,
         log_escape(shown, sizeof shown, text, (int)strnlen(text, sizeof text));
         faults_add(faults, pool->origin.file, line > 0 ? line : pool->origin.line, "%s", shown);
     }
-    if (count == 0)
-        return;
-    if (faults->count == 0) /* it says that there are some: then it has not passed */
-        faults_add(faults, pool->origin.file, pool->origin.line, "pool %s: it is wrong",
-                   pool->name);
 }
 
 /* The pools are const to everyone but those who fill them. */

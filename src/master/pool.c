@@ -175,10 +175,7 @@ static void count_current(struct census *census, const struct worker *worker)
 
 struct board *pool_board(const struct pool *pool)
 {
-    struct board *board = pool->resources.boards;
-    while (board && board->generation != pool->generation)
-        board = board->next;
-    return board;
+    return resources_find_board(&pool->resources, pool->generation);
 }
 
 bool pool_is_empty(const struct pool *pool)

@@ -21,12 +21,18 @@ void resources_free(struct resources *resources)
     groups_free(&resources->groups);
 }
 
-struct board *resources_board(struct resources *resources, struct boards *boards,
-                              unsigned generation)
+struct board *resources_find_board(const struct resources *resources, unsigned generation)
 {
     struct board *board = resources->boards;
     while (board && board->generation != generation)
         board = board->next;
+    return board;
+}
+
+struct board *resources_board(struct resources *resources, struct boards *boards,
+                              unsigned generation)
+{
+    struct board *board = resources_find_board(resources, generation);
     if (board)
         return board;
     board = board_new(boards, generation, &resources->changed);

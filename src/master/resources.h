@@ -42,7 +42,10 @@ struct resources {
 void resources_init(struct resources *resources, int place);
 void resources_free(struct resources *resources);
 
-/* The scoreboard of a generation, made where it is not there yet. NULL with errno set. */
+/* The scoreboard of a generation; NULL where it is not there. */
+struct board *resources_find_board(const struct resources *resources, unsigned generation);
+
+/* The same, made where it is not there yet. NULL with errno set. */
 struct board *resources_board(struct resources *resources, struct boards *boards,
                               unsigned generation);
 

@@ -2,13 +2,10 @@
 
 #include "../base/memory.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 const char *const slot_state_words[SLOT_STATES] = {
     [SLOT_FREE] = "free", [SLOT_WAITING] = "waiting", [SLOT_STARTING] = "starting",

@@ -94,8 +94,9 @@ static bool has_any(void)
  * was root has lost all of them by becoming somebody, and spares a copy of the credentials. */
 int capabilities_drop(void)
 {
-    int error = has_any() ? set_all(0) : 0;
+    bool had_some = has_any();
+    int error = had_some ? set_all(0) : 0;
     if (error)
         return error;
-    return set_all(~0U) == 0 || has_any() ? -ENOTRECOVERABLE : 0;
+    return set_all(~0U) == 0 || (had_some && has_any()) ? -ENOTRECOVERABLE : 0;
 }

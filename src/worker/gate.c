@@ -109,8 +109,8 @@ static bool has_ended(pid_t program)
     return ended;
 }
 
-/* Whether a worker of our generation that serves our source is about to give its seat back: no program runs there any
- * more, or none yet. */
+/* Whether a worker of our generation that serves our source is about to give its seat back: no program
+ * runs there any more, or none yet. */
 static bool someone_leaves(const struct gate *gate)
 {
     const struct claim *own = gate->seat.claim, *claim = gate->seat.limits->claims;

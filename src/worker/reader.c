@@ -3,11 +3,9 @@
 #include "../base/clock.h"
 #include "../shared/boards_wire.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -74,8 +72,7 @@ static void keep(const struct board_answer *answer, int fd)
     const struct scoreboard *board = fd < 0 ? NULL : scoreboard_map(fd, false);
     if (fd >= 0)
         close(fd);
-    if (mapped->board)
-        munmap((void *)mapped->board, sizeof *mapped->board);
+    scoreboard_unmap((struct scoreboard *)mapped->board);
     *mapped = (struct mapped){.serial = answer->serial, .board = board};
 }
 

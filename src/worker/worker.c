@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -25,19 +24,25 @@
 static struct lane lane;
 static struct process_model model;
 
+/* Ends epoll_wait(). What is in the eventfd already does as well: so a failure is none. */
+static void wake(void)
+{
+    static const uint64_t one = 1;
+    ssize_t written = model.wake_fd < 0 ? 0 : write(model.wake_fd, &one, sizeof one);
+    (void)written;
+}
+
 /* TERM: take no further connection. accept() on the null device fails at once, whether the signal
  * comes before it or into it, and the socket of the others is untouched; the eventfd does the same
  * for epoll_wait(). */
 static void on_term(int number)
 {
-    static const uint64_t one = 1;
     int saved = errno;
     (void)number;
     lane.stopping = 1;
     for (int i = 0; i < model.count; i++)
         dup3(STDIN_FILENO, model.listeners[i], O_CLOEXEC);
-    if (model.wake_fd >= 0 && write(model.wake_fd, &one, sizeof one) < 0)
-        lane.stopping = 1;
+    wake();
     errno = saved;
 }
 
@@ -46,11 +51,9 @@ static void on_term(int number)
  * nobody where no handler takes it: a program, or a module that took the handler away. */
 static void on_urge(int number)
 {
-    static const uint64_t one = 1;
     int saved = errno;
     (void)number;
-    ssize_t written = model.wake_fd < 0 ? 0 : write(model.wake_fd, &one, sizeof one);
-    (void)written;
+    wake();
     errno = saved;
 }
 
@@ -234,9 +237,9 @@ static void say_ready(void)
     bell_ring(&lane.bell);
 }
 
-/* It leads a group of its own, as it does its session; and its time begins, by which it may be ready. Its death signal is KILL: the one that a program
- * can't fail to obey. Signals are blocked as they were at birth, so that none is lost to a handler of
- * ours. */
+/* It leads a group of its own, as it does its session; and its time begins, by which it may be ready.
+ * Its death signal is KILL: the one that a program can't fail to obey. Signals are blocked as they were
+ * at birth, so that none is lost to a handler of ours. */
 static _Noreturn void become_program(const struct worker_birth *birth)
 {
     char why[SCOREBOARD_REASON];
