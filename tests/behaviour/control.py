@@ -74,8 +74,8 @@ def ask(it, *words, flags=0):
     return Caller(it.path('control'), *words, flags=flags).answer()
 
 
-def run(it, *arguments, **more):
+def run(it, *arguments, timeout=daemon.PATIENCE, **more):
     """Runs preforkctl to its end."""
     return subprocess.run([daemon.CONTROL_BINARY, '-s', it.path('control'), *arguments],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=daemon.PATIENCE, check=False, **more)
+                          timeout=timeout, check=False, **more)

@@ -128,12 +128,9 @@ class Case(daemon.Case):
         self.values |= changed
         return CONFIG % self.values + more
 
-    def ctl(self, it, *arguments, status=0):
-        done = subprocess.run([daemon.CONTROL_BINARY, '-s', it.path('control'), *arguments],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=BOUND, check=False)
-        if status is not None:
-            self.assertEqual(done.returncode, status, f'{arguments}: {done.stdout}{done.stderr}')
+    def ctl(self, it, *arguments):
+        done = control.run(it, *arguments, timeout=BOUND)
+        self.assertEqual(done.returncode, 0, f'{arguments}: {done.stdout}{done.stderr}')
         return done
 
     def report(self, it):
@@ -227,10 +224,9 @@ class Case(daemon.Case):
         self.true_report(it, 'echo', 3)
         it.kill(signal.SIGTTIN)
         self.true_report(it, 'echo', 4)
-        mark = it.mark()
         it.write(self.configure(it, ADDED, runners=2))
-        self.ctl(it, 'reload')
-        it.wait_for_log(r'pool added: added', mark, timeout=BOUND)
+        # The log may be full of what the attacker writes to it, and a line of ours be lost.
+        self.assertIn('pool added: added', self.ctl(it, 'reload').stdout)
         self.assertTrue(serves(it.path('added')))
         self.true_report(it, 'added', 1)
         self.true_report(it, 'run', 2)

@@ -152,13 +152,13 @@ class Answers(daemon.Case):
         it = self.start()
         self.get('/status.json')
         for pid in it.workers('status'):
-            own, others, overview = [], [], []
+            own, overview = [], []
             for line in self.maps(pid).splitlines():
                 kind = line.split()[1][1] # of "rw-s"
                 if 'preforkd-overview' in line:
                     overview.append(kind)
-                elif 'preforkd-scoreboard' in line:
-                    (own if kind == 'w' else others).append(kind)
+                elif 'preforkd-scoreboard' in line and kind == 'w':
+                    own.append(kind)
             self.assertEqual(overview, ['-'])
             self.assertEqual(len(own), 1)
         # The one that answered has mapped the others' for reading, and its own pool's once more.

@@ -28,16 +28,15 @@ class Case(gateway.Case):
         done = control.run(it, '--json', 'status')
         return next(pool for pool in json.loads(done.stdout)['pools'] if pool['name'] == 'x')
 
-    def wait_busy(self, it):
-        wait_until(lambda: self.pool(it)['busy'] == 1, 'the worker to be busy')
-
     def wait_refused(self, it, **wanted):
         """Until so many were refused, by reason, and nobody else."""
         wait_until(lambda: {key: n for key, n in self.pool(it)['refused'].items() if n} == wanted,
                    lambda: f'{wanted}; it is {self.pool(it)["refused"]}')
 
-    def age(self, it, since):
+    @staticmethod
+    def age():
         """Until what came before is late: longer than a second in the queue, and its tick."""
+        since = time.monotonic()
         wait_until(lambda: time.monotonic() > since + 1.1, 'a second')
 
     def assert_closed(self, connection):
@@ -61,7 +60,7 @@ class Late(Case):
         held, = it.occupy('x', 1)
         late = it.connect('x')
         late.sendall(sent)
-        self.age(it, time.monotonic())
+        self.age()
         return held, late
 
     def test_is_closed_and_the_next_one_served(self):
@@ -91,7 +90,7 @@ class Late(Case):
         held, _ = self.late(it)
         for late in [it.connect('x') for _ in range(40)]:
             self.addCleanup(late.close)
-        self.age(it, time.monotonic())
+        self.age()
         held.close()
         self.wait_refused(it, queue=41)
         self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
@@ -111,7 +110,7 @@ class Late(Case):
         held.sendall((PROXIED % 1).encode() + b'x')
         self.assertEqual(client.read_exactly(held, 1), b'x')
         late = it.connect('x')
-        self.age(it, time.monotonic())
+        self.age()
         held.close()
         self.assert_closed(late)
         self.wait_refused(it, queue=1)
@@ -141,7 +140,7 @@ class Answers(Case):
             late.append(it.connect('x'))
             self.addCleanup(late[-1].close)
             late[-1].sendall(request)
-        self.age(it, time.monotonic())
+        self.age()
         fresh = it.connect('x')
         self.addCleanup(fresh.close)
         fresh.sendall(fastcgi.whole(self.params(it, 'cat')))
@@ -201,7 +200,7 @@ class Answers(Case):
             for _ in range(2):
                 connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
                 self.assertEqual(fastcgi.read_answer(connection).status, 200)
-                self.age(it, time.monotonic())
+                self.age()
         self.wait_refused(it)
 
     def test_only_who_would_be_served_is_told(self):
@@ -217,7 +216,7 @@ class Answers(Case):
             for connection, number in zip(late, (66, 1)):
                 self.addCleanup(connection.close)
                 connection.sendall((PROXIED % number).encode() + request)
-            self.age(it, time.monotonic())
+            self.age()
             self.release(held)
         self.assert_closed(late[0])
         self.assert_told(late[1])

@@ -11,6 +11,7 @@ import unittest
 
 import board
 import client
+import control
 import daemon
 import processes
 import wording
@@ -44,9 +45,6 @@ class Case(daemon.Case):
         """(accepted, served), of the pool's report."""
         pool = board.pool(it, 'echo')
         return pool['accepted'], pool['served']
-
-    def control(self, it, *words):
-        return self.run_program([daemon.CONTROL_BINARY, '-s', it.path('control'), *words])
 
     def goes_on(self, held):
         for connection in held:
@@ -146,7 +144,7 @@ class Anew(Case):
             self.goes_on(held)
         self.assertEqual(load.failures + more.failures, [])
         self.assertEqual(os.stat(it.path('echo')).st_ino, sockets)
-        self.assertEqual(self.control(it, 'ping').returncode, 0)
+        self.assertEqual(control.run(it, 'ping').returncode, 0)
         self.assertIn('holds the pid file',
                       self.run_preforkd('-c', it.file, '-p', it.path('pid')).stderr)
         for connection in held:
