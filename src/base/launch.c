@@ -22,8 +22,8 @@ struct birth {
 /* One page of system calls and nothing deeper: execve's kernel stack is its own. */
 static alignas(16) char child_stack[32 * 1024];
 
-/* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two that
- * our caller catches: each costs a system call. */
+/* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two of
+ * our caller's that do harm there: each costs a system call. */
 static void default_dispositions(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};

@@ -34,7 +34,8 @@ struct launch {
 
 /* The program's pid; or -errno where it can't be started: nothing runs then. It gets default signal
  * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). For the dispositions the
- * caller must do its part: ignore no signal, and catch none but TERM and QUIT. */
+ * caller must do its part: ignore no signal, and catch none but TERM and QUIT, and such as may run in
+ * the child, in the caller's memory, as the worker's URG does. */
 pid_t launch_program(const struct launch *launch);
 
 static inline void launch_forget(const struct launch *launch)
