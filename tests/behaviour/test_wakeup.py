@@ -61,6 +61,19 @@ class Case(daemon.Case):
         self.assertEqual(client.read_exactly(waiting, 5), b'hello')
 
 
+class Born(daemon.Case):
+    def test_told_to_finish_before_it_waits(self):
+        """It ends in order, wherever the signal finds it."""
+        for _ in range(10):
+            it = self.start(POLLING.format('workers = 2'))
+            asking = control.Caller(it.path('control'), 'scale', 'echo', '100')
+            self.addCleanup(asking.leave)
+            wait_until(lambda it=it: len(it.workers()) > 10, 'some on their way')
+            it.kill(signal.SIGTERM)
+            self.assertEqual(it.exited(), 0)
+            self.assertFalse(it.log.find(' err: '))
+
+
 class InHand(Case):
     """One worker is woken for a connection, and has not accepted it yet; another one is idle."""
 
