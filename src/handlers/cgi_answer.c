@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* The longest header is a record's content, as it goes out. The rest is for what is held back, which is much for few
- * requests: the memory for it is given back after each of those. */
+/* The longest header is a record's content, as it goes out. The rest is for what is held back, which is
+ * much for few requests: the memory for it is given back after each of those. */
 enum {
     HEADER_MAX = CGI_OUTPUT - CGI_HEADER_MORE,
     HELD_MAX = 8 * 1024 * 1024,

@@ -334,6 +334,9 @@ usec master_announce(struct master *master, usec now)
 {
     usec period = sysd_watchdog_period();
     publish_realm(&master->publish, &master->realm);
+    if (master->tell)
+        publish_tell(&master->realm);
+    master->tell = false;
     usec next = publish_status(&master->publish, &master->realm, now);
     if (period && now >= master->watchdog_at) {
         sysd_offer("WATCHDOG=1");

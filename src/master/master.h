@@ -35,6 +35,7 @@ struct master {
     void (*serving)(void *owner); /* called once, when every pool serves */
     void *owner;
     struct publish publish;
+    bool tell; /* SIGUSR1 came; signals come by their numbers, so the others of this round go first */
     struct oom oom;
     usec watchdog_at;
 };

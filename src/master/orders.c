@@ -376,8 +376,18 @@ void orders_stop_now(struct master *master, struct request *request)
 
 /* What there is to see. */
 
+/* An order of this same round is not carried out yet, but a report must show that it was given. */
+static void refresh(struct master *master)
+{
+    usec now = clock_now();
+    for (struct pool *p = master->realm.pools; p; p = p->next)
+        if (p->resources.changed)
+            publish_pool(&master->publish, &master->realm, p, now);
+}
+
 void orders_status(struct master *master, struct request *request)
 {
+    refresh(master);
     const struct view view = boards_view(&master->realm.spawner.boards);
     struct figures figures = {0};
     enum status_form form = request->coloured ? STATUS_COLOURED : STATUS_PLAIN;
@@ -409,7 +419,7 @@ void orders_ping(struct master *master, struct request *request)
 void orders_tell(struct master *master, struct request *request)
 {
     (void)request;
-    publish_tell(&master->realm);
+    master->tell = true;
 }
 
 bool orders_settled(struct master *master, struct request *request)

@@ -350,6 +350,16 @@ class Daemon:
         self.case.assertEqual(was_refused, refused, end.string)
         return self.log.lines[mark:]
 
+    @contextlib.contextmanager
+    def paused(self):
+        """Stopped meanwhile: it takes in one round what comes."""
+        self.kill(signal.SIGSTOP)
+        try:
+            processes.wait_until(lambda: processes.stat(self.pid)[0] == 'T', 'it is stopped')
+            yield
+        finally:
+            self.kill(signal.SIGCONT)
+
     def workers(self, pool=None):
         """Pids of the living children of the master; with `pool`, those whose title names it."""
         found = processes.children(self.pid)

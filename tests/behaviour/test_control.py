@@ -47,6 +47,20 @@ class Words(Case):
         json.loads(self.asked(it, 'deaths', '--json').out)
         self.asked(it, 'deaths')
 
+    def test_a_report_shows_what_was_ordered_before(self):
+        """Order and question come in one round of the master."""
+        it = self.serve()
+        with it.paused():
+            drain = Caller(it.path('control'), 'drain')
+            status = Caller(it.path('control'), 'status')
+        self.assertRegex(status.answer().out, r'(?m)^echo +echo +drained ')
+        self.assertEqual(drain.answer().status, 0)
+        self.asked(it, 'resume')
+        with it.paused():
+            it.kill(signal.SIGWINCH)
+            it.kill(signal.SIGUSR1)
+        it.wait_for_log('pool=echo state=drained')
+
     def test_help_lists_what_there_is(self):
         it = self.serve()
         words = set(re.findall(r'(?m)^(\w+)', self.asked(it, 'help').out))

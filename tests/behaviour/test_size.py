@@ -29,12 +29,8 @@ def hold(it, count, name='echo'):
 
 def hold_unseen(it, count):
     """The same, while the master is stopped: all wait before it looks at any."""
-    it.kill(signal.SIGSTOP)
-    try:
-        wait_until(lambda: processes.stat(it.pid)[0] == 'T', 'it is stopped')
+    with it.paused():
         return hold(it, count)
-    finally:
-        it.kill(signal.SIGCONT)
 
 
 def answers(it, held):
