@@ -1,16 +1,16 @@
 /*
  * main - the command line, and the order in which things begin and end.
  */
+#include "base/daemon.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/proc.h"
 #include "base/sysd.h"
 #include "handlers/handler.h"
 #include "master/check.h"
+#include "master/command_table.h"
+#include "master/commands.h"
 #include "master/inherited.h"
-#include "master/orders.h"
-#include "master/supervisor.h"
-#include "master/verbs.h"
+#include "master/main_loop.h"
 #include "shared/exitcode.h"
 
 #include "build-config.h"
@@ -233,7 +233,7 @@ static void serving(void *owner)
     if (session->detach_fd < 0)
         return;
     log_leave_stderr();
-    proc_detached(session->detach_fd, EXIT_STOPPED);
+    daemon_detached(session->detach_fd, EXIT_STOPPED);
     session->detach_fd = -1;
 }
 
@@ -248,7 +248,7 @@ static int open_pidfile(struct session *session)
     const char *path = session->line->pidfile;
     if (!path)
         return 0;
-    session->pidfile_fd = proc_pidfile_open(path);
+    session->pidfile_fd = daemon_pidfile_open(path);
     if (session->pidfile_fd >= 0)
         return 0;
     if (session->pidfile_fd == -EWOULDBLOCK)
@@ -265,7 +265,7 @@ static int open_pidfile(struct session *session)
 static int supervise(struct master *master, struct config *config)
 {
     if (master_start(master, config) == 0)
-        return supervisor_run(master);
+        return main_loop_run(master);
     log_faults(&config->faults);
     config_unref(config);
     return EXIT_START_FAILED;
@@ -299,7 +299,7 @@ static struct master *open_master(const struct session *session)
     struct master *master = arena_unforked(sizeof *master);
     struct upgrade_self self = tell_self(session);
     sigset_t signals;
-    verbs_signals(&signals);
+    command_table_signals(&signals);
     int error = master ? master_open(master, &signals, &self) : -ENOMEM;
     if (error)
         start_failed("the supervisor", -error);
@@ -332,7 +332,7 @@ static void show_title(const struct command_line *line)
 {
     char title[256];
     snprintf(title, sizeof title, "preforkd: master %s", line->config);
-    proc_title(title);
+    daemon_title(title);
 }
 
 /* 0, and the configuration to serve; or an exit status, and what is wrong with it is told. */
@@ -359,7 +359,7 @@ static int serve(struct session *session)
     int error = sysd_open();
     if (error < 0)
         return start_failed("LISTEN_FDS", -error);
-    proc_raise_nofile();
+    daemon_raise_nofile();
     struct config *config;
     int status = load_config(line, &config);
     if (status != 0)
@@ -405,7 +405,7 @@ static int replace(struct session *session)
 {
     char why[200];
     sysd_open();
-    proc_raise_nofile();
+    daemon_raise_nofile();
     show_title(session->line);
     if (session->line->daemon)
         log_leave_stderr();
@@ -414,7 +414,7 @@ static int replace(struct session *session)
     close(session->state_fd);
     const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
     session->pidfile_fd = (int)before->pidfile_fd;
-    proc_set_first_nofile((rlim_t)before->nofile);
+    daemon_set_first_nofile((rlim_t)before->nofile);
     log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level);
     struct master *master = open_master(session);
     if (!master)
@@ -426,9 +426,9 @@ static int replace(struct session *session)
         return start_over(session,
                           strerror(-error)); /* what it had adopted by then is left behind */
     sysd_take_back();                        /* it was for the case that we had to start over */
-    orders_adopt_callers(master, &session->state);
+    commands_adopt_callers(master, &session->state);
     state_free(&session->state);
-    int status = supervisor_run(master);
+    int status = main_loop_run(master);
     close_master(master);
     return status;
 }
@@ -438,17 +438,17 @@ static int run(struct session *session)
     const struct command_line *line = session->line;
     log_open("preforkd", line->to_stderr || (!line->daemon && isatty(STDERR_FILENO)));
     int status = session->state_fd < 0 ? serve(session) : replace(session);
-    proc_pidfile_close(line->pidfile, session->pidfile_fd);
+    daemon_pidfile_close(line->pidfile, session->pidfile_fd);
     return status;
 }
 
 /* A daemon leaves the directory that it was started in. */
 static int detach(struct session *session, struct command_line *line)
 {
-    line->config = proc_absolute(line->config);
+    line->config = daemon_absolute(line->config);
     if (line->pidfile)
-        line->pidfile = proc_absolute(line->pidfile);
-    session->detach_fd = proc_detach();
+        line->pidfile = daemon_absolute(line->pidfile);
+    session->detach_fd = daemon_detach();
     if (session->detach_fd < 0) {
         fprintf(stderr, "preforkd: can't detach: %s\n", strerror(-session->detach_fd));
         return EXIT_START_FAILED;
@@ -461,7 +461,7 @@ int main(int argc, char **argv)
     static struct command_line line = {.config = PREFORKD_SYSCONFDIR "/preforkd/preforkd.conf"};
     static struct session session = {.line = &line, .detach_fd = -1, .pidfile_fd = -1};
     fill_standard_descriptors();
-    argv = proc_title_init(argc, argv);
+    argv = daemon_title_init(argc, argv);
     int status = parse_command_line(&line, argc, argv);
     if (status >= 0)
         return status;
@@ -470,11 +470,11 @@ int main(int argc, char **argv)
         reset_signals();
     if (line.test || line.dump)
         return test_config(&session);
-    line.program = proc_program(argv[0] ? argv[0] : "");
+    line.program = daemon_program(argv[0] ? argv[0] : "");
     status = line.daemon && session.state_fd < 0 ? detach(&session, &line) : 0;
     if (status == 0)
         status = run(&session);
     if (session.detach_fd >= 0)
-        proc_detached(session.detach_fd, status);
+        daemon_detached(session.detach_fd, status);
     return status;
 }

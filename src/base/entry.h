@@ -6,7 +6,7 @@
  * compares that with the inode that he knows: from there on no name is asked any more.
  * Owns:      the directory's descriptor.
  * Knows not: what the file is for.
- * Called by: config, listener, proc.
+ * Called by: config, listener, daemon.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_ENTRY_H

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* What the child, in the same memory, works with. */
-struct birth {
+struct start {
     const struct launch *launch;
     pid_t parent;
     int error; /* errno where it could not execute */
@@ -60,40 +60,40 @@ static void execute(const struct launch *launch)
  */
 static int child_main(void *argument)
 {
-    struct birth *birth = argument;
-    const struct launch *launch = birth->launch;
+    struct start *start = argument;
+    const struct launch *launch = start->launch;
     sigset_t none;
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != birth->parent)
+    if (getppid() != start->parent)
         _exit(127);
     if (!take_place(launch)) {
-        birth->error = errno;
+        start->error = errno;
         _exit(127);
     }
-    birth->error = -fd_shut_at_exec(STDERR_FILENO + 1);
-    if (birth->error)
+    start->error = -fd_shut_at_exec(STDERR_FILENO + 1);
+    if (start->error)
         _exit(127);
     default_dispositions();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execute(launch);
-    birth->error = errno;
+    start->error = errno;
     _exit(127);
 }
 
 pid_t launch_program(const struct launch *launch)
 {
-    struct birth birth = {.launch = launch, .parent = launch->caller ? launch->caller : getpid()};
+    struct start start = {.launch = launch, .parent = launch->caller ? launch->caller : getpid()};
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
     int flags = CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD;
     if (launch->shown)
         flags |= CLONE_CHILD_SETTID; /* our memory is the child's */
-    pid_t pid = clone(child_main, child_stack + sizeof child_stack, flags, &birth, launch->group,
+    pid_t pid = clone(child_main, child_stack + sizeof child_stack, flags, &start, launch->group,
                       NULL, launch->shown);
-    int error = pid < 0 ? errno : birth.error;
+    int error = pid < 0 ? errno : start.error;
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (error == 0)
         return pid;

@@ -166,7 +166,7 @@ void log_lend_no_stderr(void)
 }
 
 /* A child has it of the process that called log_open, by a path that was written then: to look up a
- * new process in /proc costs a tenth of a worker's birth, and to print the path some pages of libc
+ * new process in /proc costs a tenth of a worker's start, and to print the path some pages of libc
  * that it has no other use for. Where it may not, it has it of itself.
  *
  * A way of its own: with its parent's it could have it block, and write at any offset. A socket is

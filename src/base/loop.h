@@ -4,7 +4,7 @@
  * Owns:      one epoll set and one signalfd. Whoever watches a descriptor hands in a function; a
  *            signal that was blocked before loop_open is never lost (signalfd(2)).
  * Knows not: what anything means.
- * Called by: the supervisor.
+ * Called by: the main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_BASE_LOOP_H

@@ -17,18 +17,18 @@ static bool make_room(struct table *table)
     return true;
 }
 
-static void add(struct table *table, enum paint paint, const char *format, va_list args)
+static void add(struct table *table, enum colour paint, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
-static void add(struct table *table, enum paint paint, const char *format, va_list args)
+static void add(struct table *table, enum colour paint, const char *format, va_list args)
 {
     char *plain, *cell;
     if (!make_room(table) || vasprintf(&plain, format, args) < 0) {
         table->failed = true;
         return;
     }
-    paint = table->coloured ? paint : PAINT_NONE;
-    if (asprintf(&cell, "%s%s%s", paint_begin(paint), plain, paint_end(paint)) >= 0)
+    paint = table->coloured ? paint : COLOUR_NONE;
+    if (asprintf(&cell, "%s%s%s", colour_begin(paint), plain, colour_end(paint)) >= 0)
         table->cells[table->count++] = cell;
     else
         table->failed = true;
@@ -39,11 +39,11 @@ void table_add(struct table *table, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    add(table, PAINT_NONE, format, args);
+    add(table, COLOUR_NONE, format, args);
     va_end(args);
 }
 
-void table_paint(struct table *table, enum paint paint, const char *format, ...)
+void table_paint(struct table *table, enum colour paint, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -51,7 +51,7 @@ void table_paint(struct table *table, enum paint paint, const char *format, ...)
     va_end(args);
 }
 
-void table_bar(struct table *table, int part, int whole, enum paint paint)
+void table_bar(struct table *table, int part, int whole, enum colour paint)
 {
     enum { WIDTH = 10 };
     static const char full[] = "##########", empty[] = "----------";
@@ -70,7 +70,7 @@ static int width_of(const char *text)
     int width = 0;
     size_t left = strlen(text), step;
     for (; left; text += step, left -= step) {
-        size_t colour = paint_length(text, left);
+        size_t colour = colour_length(text, left);
         width += !colour && ((unsigned char)*text & 0xc0) != 0x80;
         step = colour ? colour : 1;
     }
@@ -91,11 +91,11 @@ static int measure(const struct table *table, int widths[static TABLE_COLUMNS])
     return columns;
 }
 
-static void print_cell(FILE *out, const char *text, enum paint paint, int width, bool right,
+static void print_cell(FILE *out, const char *text, enum colour paint, int width, bool right,
                        bool last)
 {
     int blank = width - width_of(text);
-    fprintf(out, "%*s%s%s%s", right ? blank : 0, "", paint_begin(paint), text, paint_end(paint));
+    fprintf(out, "%*s%s%s%s", right ? blank : 0, "", colour_begin(paint), text, colour_end(paint));
     if (last)
         fputc('\n', out);
     else
@@ -108,12 +108,12 @@ bool table_print(struct table *table, FILE *out)
     int columns = measure(table, widths);
     for (int i = 0; table->count && i < columns; i++) {
         bool right = table->heads[i][0] == '>';
-        print_cell(out, table->heads[i] + right, table->coloured ? PAINT_HEAD : PAINT_NONE,
+        print_cell(out, table->heads[i] + right, table->coloured ? COLOUR_HEAD : COLOUR_NONE,
                    widths[i], right, i == columns - 1);
     }
     for (int i = 0; i < table->count; i++) {
         int at = i % columns;
-        print_cell(out, table->cells[i], PAINT_NONE, widths[at], table->heads[at][0] == '>',
+        print_cell(out, table->cells[i], COLOUR_NONE, widths[at], table->heads[at][0] == '>',
                    at == columns - 1);
         free(table->cells[i]);
     }

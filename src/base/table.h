@@ -7,7 +7,7 @@
 #ifndef PREFORKD_BASE_TABLE_H
 #define PREFORKD_BASE_TABLE_H
 
-#include "paint.h"
+#include "colour.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -27,12 +27,12 @@ struct table {
 void table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same, in a colour where the table is coloured. */
-void table_paint(struct table *table, enum paint paint, const char *format, ...)
+void table_paint(struct table *table, enum colour paint, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* A bar, ten wide: how much of a whole is taken. Nothing is empty, all is full, and whatever is
  * between the two looks so. */
-void table_bar(struct table *table, int part, int whole, enum paint paint);
+void table_bar(struct table *table, int part, int whole, enum colour paint);
 
 /* Prints the table, or nothing where it has no row, and gives back its cells. Whether nothing was
  * lost. */

@@ -86,7 +86,7 @@ static bool follows(const char *option, const struct pool_config *old,
            (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
 }
 
-/* Whether workers have it from their birth, although others would follow a change in place. */
+/* Whether workers have it from their start, although others would follow a change in place. */
 static bool is_kept(const struct handler_section *handler, const char *option)
 {
     for (const char *const *name = handler->kept; name && *name; name++)
@@ -132,7 +132,7 @@ static void compare_files(struct difference *difference, const struct pool_confi
                           const struct pool_config *new)
 {
     bool same_path = old->file && new->file &&strcmp(old->file, new->file) == 0;
-    if (same_path && !mark_equal(&old->mark, &new->mark) && note(difference, POOL_REPLACED))
+    if (same_path && !file_id_equal(&old->mark, &new->mark) && note(difference, POOL_REPLACED))
         snprintf(difference->what, sizeof difference->what, "%s %s changed", new->handler->name,
                  new->file);
 }
@@ -150,7 +150,7 @@ static void compare_handlers(struct difference *difference, const struct pool_co
                  new->handler->name);
 }
 
-static bool groups_equal(const struct identity *a, const struct identity *b)
+static bool process_groups_equal(const struct identity *a, const struct identity *b)
 {
     return a->group_count == b->group_count &&
            (a->group_count == 0 ||
@@ -173,7 +173,7 @@ static void compare_identities(struct difference *difference, const struct pool_
                                const struct pool_config *new)
 {
     const struct identity *was = &old->identity, *is = &new->identity;
-    bool same = was->uid == is->uid && was->gid == is->gid && groups_equal(was, is) &&
+    bool same = was->uid == is->uid && was->gid == is->gid && process_groups_equal(was, is) &&
                 strcmp(was->home, is->home) == 0;
     bool owned = old->socket_uid == new->socket_uid && old->socket_gid == new->socket_gid;
     if (!same && names_equal(old, new) && note(difference, POOL_REPLACED))

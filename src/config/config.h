@@ -12,7 +12,7 @@
 
 #include "../base/addr.h"
 #include "../base/entry.h"
-#include "../base/mark.h"
+#include "../base/file_id.h"
 #include "option.h"
 
 #include <stdio.h>
@@ -60,7 +60,7 @@ struct log_config {
     const char *ident;
 };
 
-struct blocks;
+struct cidr_list;
 
 struct pool_config {
     struct origin origin;
@@ -103,9 +103,9 @@ struct pool_config {
     struct identity identity;
     uid_t socket_uid; /* the owner of the pool's Unix sockets */
     gid_t socket_gid;
-    const struct blocks *admitted; /* by allow and deny; NULL: every address is */
-    const struct blocks *proxies;  /* by proxy_from; NULL: no PROXY header is taken */
-    bool proxies_unix;             /* a peer of a Unix socket may send one too */
+    const struct cidr_list *admitted; /* by allow and deny; NULL: every address is */
+    const struct cidr_list *proxies;  /* by proxy_from; NULL: no PROXY header is taken */
+    bool proxies_unix;                /* a peer of a Unix socket may send one too */
 
     /* the handler, by its own rows */
     const struct handler_section *handler;
@@ -114,7 +114,7 @@ struct pool_config {
 
     /* what the check saw of a file that the workers load */
     const char *file; /* its path; NULL: they load none */
-    struct mark mark;
+    struct file_id mark;
 };
 
 struct config {
@@ -171,7 +171,7 @@ enum pool_change {
     POOL_KEPT,     /* nothing differs */
     POOL_ADJUSTED, /* only what takes effect in place */
     POOL_RESIZED,  /* the size (and what takes effect in place) */
-    POOL_REPLACED, /* something that workers have from their birth */
+    POOL_REPLACED, /* something that workers have from their start */
 };
 
 /* Compares, and says what differs: "user www-data to git", "4 to 8"; the first difference of the

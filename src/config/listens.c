@@ -1,6 +1,6 @@
 #include "listens.h"
 
-#include "../base/places.h"
+#include "../base/control_path.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* config_load: a room of its own, for it stands on the others of this floor. */
 #include "config.h"
 
-#include "reader.h"
+#include "parser.h"
 #include "rules.h"
 #include "source.h"
 
@@ -29,6 +29,6 @@ void config_load(struct config *config, const char *file,
     struct source *sources = source_read(config->file, scratch, &config->faults, &whole);
     if (!sources)
         return;
-    reader_fill(config, sources, handlers, scratch);
+    parser_fill(config, sources, handlers, scratch);
     rules_apply(config, whole);
 }

@@ -84,7 +84,7 @@ struct handler_section {
     int descriptors; /* that the master may hold for each worker, beside a pipe */
     const char *const
         *kept; /* names of pool options that a change could give to workers in place, but
-                                not with this handler: they have it from their birth. Ended by NULL;
+                                not with this handler: they have it from their start. Ended by NULL;
                                 NULL: none */
 };
 

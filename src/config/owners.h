@@ -10,8 +10,8 @@
 #ifndef PREFORKD_CONFIG_OWNERS_H
 #define PREFORKD_CONFIG_OWNERS_H
 
-#include "ruling.h"
+#include "rule_context.h"
 
-void owners_apply(const struct ruling *ruling);
+void owners_apply(const struct rule_context *context);
 
 #endif

@@ -101,7 +101,7 @@ const struct option_row pool_rows[] = {
 };
 
 /* The least: fewer descriptors than a worker holds, or less memory than it is, would kill it at
- * birth. */
+ * start. */
 const struct option_row limit_rows[] = {
     LIMIT(LIMIT_NOFILE, "nofile", RANGE(16, LLONG_MAX)),
     LIMIT(LIMIT_AS, "as", RANGE(16 * 1024 * 1024, LLONG_MAX)),

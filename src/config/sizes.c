@@ -54,44 +54,45 @@ static void complete(struct pool_config *pool)
 }
 
 /* The greater of two is in the fault: it, or else the lesser, is what somebody wrote. */
-static void rule_order(const struct ruling *ruling, const struct pool_config *pool,
+static void rule_order(const struct rule_context *context, const struct pool_config *pool,
                        const char *lesser, int least, const char *greater, int most)
 {
     if (least > most)
-        ruling_fault(ruling, pool, is_set(pool, lesser) ? lesser : greater,
-                     "%s (%d) is above %s (%d)", lesser, least, greater, most);
+        rule_context_fault(context, pool, is_set(pool, lesser) ? lesser : greater,
+                           "%s (%d) is above %s (%d)", lesser, least, greater, most);
 }
 
-static void rule_dynamic(const struct ruling *ruling, struct pool_config *pool)
+static void rule_dynamic(const struct rule_context *context, struct pool_config *pool)
 {
     complete(pool);
     if (pool->min_workers == 0 && pool->min_spare > 0)
-        ruling_fault(ruling, pool, "min_spare",
-                     "with min_workers = 0 there is nobody to spare: min_spare must be 0");
-    rule_order(ruling, pool, "min_workers", pool->min_workers, "max_workers", pool->max_workers);
-    rule_order(ruling, pool, "max_spare", pool->max_spare, "max_workers", pool->max_workers);
-    rule_order(ruling, pool, "min_spare", pool->min_spare, "max_spare", pool->max_spare);
+        rule_context_fault(context, pool, "min_spare",
+                           "with min_workers = 0 there is nobody to spare: min_spare must be 0");
+    rule_order(context, pool, "min_workers", pool->min_workers, "max_workers", pool->max_workers);
+    rule_order(context, pool, "max_spare", pool->max_spare, "max_workers", pool->max_workers);
+    rule_order(context, pool, "min_spare", pool->min_spare, "max_spare", pool->max_spare);
 }
 
 /* The fields of the other kind of size are 0, whatever their rows' defaults. */
-static void rule_fixed(const struct ruling *ruling, struct pool_config *pool)
+static void rule_fixed(const struct rule_context *context, struct pool_config *pool)
 {
     for (const char *const *name = dynamic; *name; name++)
         if (is_set(pool, *name))
-            ruling_fault(ruling, pool, *name,
-                         "%s is of a size that follows the load; with workers it is fixed", *name);
+            rule_context_fault(context, pool, *name,
+                               "%s is of a size that follows the load; with workers it is fixed",
+                               *name);
     pool->min_workers = pool->max_workers = pool->min_spare = pool->max_spare = 0;
     pool->spare_timeout = 0;
 }
 
-void sizes_apply(const struct ruling *ruling, struct pool_config *pool)
+void sizes_apply(const struct rule_context *context, struct pool_config *pool)
 {
     if (is_set(pool, "workers"))
-        rule_fixed(ruling, pool);
+        rule_fixed(context, pool);
     else if (is_set(pool, "max_workers"))
-        rule_dynamic(ruling, pool);
-    else if (ruling->whole)
-        faults_add(ruling->faults, pool->origin.file, pool->origin.line,
+        rule_dynamic(context, pool);
+    else if (context->whole)
+        faults_add(context->faults, pool->origin.file, pool->origin.line,
                    "pool %.40s: its size is missing: workers, or max_workers for one that follows "
                    "the load",
                    pool->name);
@@ -103,28 +104,29 @@ static const char *size_option(const struct pool_config *pool)
 }
 
 /* Told at the pool with which they become too many. */
-void sizes_apply_sum(const struct ruling *ruling)
+void sizes_apply_sum(const struct rule_context *context)
 {
     struct rlimit limit;
     bool bounded = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
     long long before = 0, files_before = SPARE_DESCRIPTORS;
-    for (int i = 0; i < ruling->config->pool_count; i++) {
-        const struct pool_config *pool = ruling->config->pools[i];
+    for (int i = 0; i < context->config->pool_count; i++) {
+        const struct pool_config *pool = context->config->pools[i];
         int its = pool_config_most(pool);
         long long workers = before + its;
         long long files = files_before + its;
         if (pool->handler)
             files += (long long)its * pool->handler->descriptors;
         if (workers > POOL_WORKERS_MAX && before <= POOL_WORKERS_MAX)
-            ruling_fault(ruling, pool, size_option(pool),
-                         "with its %d there are %lld workers in all; at most %d are possible", its,
-                         workers, POOL_WORKERS_MAX);
+            rule_context_fault(context, pool, size_option(pool),
+                               "with its %d there are %lld workers in all; at most %d are possible",
+                               its, workers, POOL_WORKERS_MAX);
         else if (bounded && files > (long long)limit.rlim_max &&
                  files_before <= (long long)limit.rlim_max)
-            ruling_fault(ruling, pool, size_option(pool),
-                         "%lld workers need %lld open files, but the hard limit is %lld: raise "
-                         "LimitNOFILE= of the unit (ulimit -Hn)",
-                         workers, files, (long long)limit.rlim_max);
+            rule_context_fault(
+                context, pool, size_option(pool),
+                "%lld workers need %lld open files, but the hard limit is %lld: raise "
+                "LimitNOFILE= of the unit (ulimit -Hn)",
+                workers, files, (long long)limit.rlim_max);
         before = workers;
         files_before = files;
     }

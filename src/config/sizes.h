@@ -10,13 +10,13 @@
 #ifndef PREFORKD_CONFIG_SIZES_H
 #define PREFORKD_CONFIG_SIZES_H
 
-#include "ruling.h"
+#include "rule_context.h"
 
 /* Notes what is wrong with one pool's size, and completes it. */
-void sizes_apply(const struct ruling *ruling, struct pool_config *pool);
+void sizes_apply(const struct rule_context *context, struct pool_config *pool);
 
 /* Notes where all pools together are more than is possible. */
-void sizes_apply_sum(const struct ruling *ruling);
+void sizes_apply_sum(const struct rule_context *context);
 
 /* Whether a pool of this kind of size takes the option, as far as sizes has a say in it. */
 bool sizes_take(const struct pool_config *pool, const struct option_row *row);

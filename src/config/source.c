@@ -115,7 +115,7 @@ static struct source *read_file(struct reading *reading, struct chain *link)
     }
     struct source *source = arena_take(reading->arena, sizeof *source);
     source->file = link->file;
-    screen_read(&source->screened, reading->text, (size_t)size, link->file, reading->arena,
+    syntax_read(&source->screened, reading->text, (size_t)size, link->file, reading->arena,
                 reading->faults);
     reading->whole &= !source->screened.broken;
     return source;
@@ -162,7 +162,7 @@ static void read_matches(struct reading *reading, const struct chain *outer,
         return;
     }
     qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, compare_paths);
-    for (size_t i = 0; i < found.gl_pathc && reading->files <= SOURCES_MAX; i++)
+    for (size_t i = 0; i < found.gl_pathc && reading->files <= SOURCE_LIMITS_MAX; i++)
         read_included(reading, outer, include, found.gl_pathv[i]);
 }
 
@@ -201,8 +201,8 @@ static void read_chain(struct reading *reading, struct chain *link)
         fault(reading, link, "is included too deeply", "");
         return;
     }
-    if (++reading->files > SOURCES_MAX) {
-        if (reading->files == SOURCES_MAX + 1)
+    if (++reading->files > SOURCE_LIMITS_MAX) {
+        if (reading->files == SOURCE_LIMITS_MAX + 1)
             fault(reading, link, "is one file too many: more than 1000", "");
         return;
     }

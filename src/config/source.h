@@ -9,16 +9,16 @@
 #ifndef PREFORKD_CONFIG_SOURCE_H
 #define PREFORKD_CONFIG_SOURCE_H
 
-#include "screen.h"
+#include "syntax.h"
 
-enum { SOURCE_SIZE_MAX = 1024 * 1024 };             /* bytes of one file */
-enum { SOURCE_TOTAL_MAX = 4 * SOURCE_SIZE_MAX };    /* of all together */
-enum { SOURCE_DEPTH_MAX = 16, SOURCES_MAX = 1000 }; /* includes in includes; files */
+enum { SOURCE_SIZE_MAX = 1024 * 1024 };                   /* bytes of one file */
+enum { SOURCE_TOTAL_MAX = 4 * SOURCE_SIZE_MAX };          /* of all together */
+enum { SOURCE_DEPTH_MAX = 16, SOURCE_LIMITS_MAX = 1000 }; /* includes in includes; files */
 
 struct source {
     struct source *next;
     const char *file; /* as a fault names it */
-    struct screened screened;
+    struct syntax screened;
 };
 
 /* Reads a file and, behind it, what it includes, in the order of the files. A file that can't be

@@ -3,7 +3,7 @@
  *
  * Owns:      blanks, comments, quotes, and the count of lines.
  * Knows not: what a statement is.
- * Called by: screen.
+ * Called by: syntax.
  * Runs in:   the checking child.
  */
 #ifndef PREFORKD_CONFIG_TOKEN_H

@@ -3,11 +3,11 @@
  *
  * Owns:      the descriptor of the connection, its peer, and what went in and out.
  * Knows not: how it was accepted, who serves it.
- * Called by: the lane, handlers.
+ * Called by: the serve, handlers.
  * Runs in:   a worker.
  *
  * The socket blocks. Its deadline is SO_RCVTIMEO and SO_SNDTIMEO, which TCP inherits from the
- * listener (tcp(7)) and the lane sets on a Unix socket: so waiting costs no system call.
+ * listener (tcp(7)) and the serve sets on a Unix socket: so waiting costs no system call.
  */
 #ifndef PREFORKD_CONN_CONN_H
 #define PREFORKD_CONN_CONN_H

@@ -3,7 +3,7 @@
  *
  * Owns:      the reading of the header within its time.
  * Knows not: who may send one.
- * Called by: the worker's gate.
+ * Called by: the worker's access.
  * Runs in:   a worker. The socket is left as it came, without a timeout of its own: a program may
  *            get it next.
  */

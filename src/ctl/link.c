@@ -1,6 +1,6 @@
 #include "link.h"
 
-#include "../base/places.h"
+#include "../base/control_path.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include "link.h"
 #include "top.h"
 
-#include "../base/places.h"
+#include "../base/control_path.h"
 
 #include "build-config.h"
 

@@ -1,7 +1,7 @@
 #include "top.h"
 
 #include "link.h"
-#include "screen.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -2,7 +2,7 @@
  * app - the worker becomes a program, which inherits the listeners and accepts by itself: inetd's
  * wait, spawn-fcgi, and what every server can do that knows LISTEN_FDS.
  *
- * Nothing of us is in its way then: no lane, no slot, no code. What the master must know of it, it
+ * Nothing of us is in its way then: no serve, no slot, no code. What the master must know of it, it
  * learns from outside.
  */
 #include "handler.h"
@@ -82,10 +82,10 @@ static void app_check(const char *pool, const void *config, const struct origin 
                   option_line(rows, origin, "command"), faults);
 }
 
-static void app_terms(const void *config, struct terms *terms)
+static void app_terms(const void *config, struct app_policy *app_policy)
 {
     const struct app_config *app = config;
-    *terms = (struct terms){
+    *app_policy = (struct app_policy){
         .stop_signal = signals[app->stop_signal],
         .notifies = app->ready == READY_NOTIFY,
         .roll_at_once = app->roll_at_once,
@@ -175,6 +175,6 @@ const struct handler handler_app = {
     .runs_programs = true,
     .leads_session = true,
     .check = app_check,
-    .terms = app_terms,
-    .become = app_become,
+    .app_policy = app_terms,
+    .exec = app_become,
 };

@@ -53,7 +53,7 @@ static const struct option_row rows[] = {
 static const struct option_default defaults[] = {
     {"request_timeout", "60"}, {"no_new_privs", "false"}, {NULL, NULL}};
 
-/* What the worker keeps by itself, it has from its birth. */
+/* What the worker keeps by itself, it has from its start. */
 static const char *const kept[] = {"request_timeout", NULL};
 
 /* One for all requests of the process, which come one after the other. */

@@ -1,7 +1,7 @@
 #include "cgi_log.h"
 
+#include "../base/daemon.h"
 #include "../base/log.h"
-#include "../base/proc.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -106,7 +106,7 @@ void cgi_log_end(const struct cgi_relay *relay, const struct cgi_env *env, const
         return;
     double seconds = clock_seconds(clock_now() - session->request.since);
     if (WIFSIGNALED(relay->status))
-        snprintf(how, sizeof how, "signal=%s", proc_signal_word(WTERMSIG(relay->status)));
+        snprintf(how, sizeof how, "signal=%s", daemon_signal_word(WTERMSIG(relay->status)));
     else
         snprintf(how, sizeof how, "exit=%d", WEXITSTATUS(relay->status));
     log_event(level,

@@ -3,7 +3,7 @@
  *
  * A handler knows conn, wire and its own section of the configuration; never the pool, the worker
  * or the model that it serves in: what it needs of them comes in struct service.
- * Called by: main and master/check (sections, load, check), worker (load, start, stop), the lane
+ * Called by: main and master/check (sections, load, check), worker (load, start, stop), the serve
  *            (serve).
  * Runs in:   load and check in a short-lived child; load, start, serve, stop in a worker.
  */
@@ -11,7 +11,7 @@
 #define PREFORKD_HANDLERS_HANDLER_H
 
 #include "../base/clock.h"
-#include "../base/mark.h"
+#include "../base/file_id.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
 #include "../shared/overview.h"
@@ -22,7 +22,7 @@
 
 struct listener;
 
-/* What a worker lends to its handler, from the worker's birth to its end. */
+/* What a worker lends to its handler, from the worker's start to its end. */
 struct service {
     const char *pool;         /* its name, for the log */
     const void *config;       /* the handler's section, as its rows filled it */
@@ -38,8 +38,8 @@ struct service {
     /* How many connections the pool serves of the present one's address, this one included; slots
      * are looked at for it. */
     unsigned (*same_peer)(const struct service *service);
-    int pause_msec;          /* set by serve: how long the worker should take no other connection */
-    const struct mark *mark; /* of the handler's `file`, as it was when it was checked */
+    int pause_msec; /* set by serve: how long the worker should take no other connection */
+    const struct file_id *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
     const struct view *view;        /* of all pools, where the handler `reads_board`; else NULL */
     struct shown_time *shown_times; /* of the own scoreboard, which can be written to; the same */
@@ -66,7 +66,7 @@ struct service {
 
 /* What the master must know of a program that a worker becomes: none of our code is left in it, to
  * write into its slot or to obey. */
-struct terms {
+struct app_policy {
     int stop_signal;  /* by which it is told to finish; 0: the worker stays what it is */
     bool notifies;    /* it says when it is ready; else it is once it has lived for a second */
     int roll_at_once; /* how many are replaced together; 0: all */
@@ -106,7 +106,7 @@ struct handler {
     /* The option at which a check is told that crashes or hangs. NULL: the section. */
     const char *checked_option;
 
-    /* The path of a file that each worker loads at its birth, so that a reload replaces the workers
+    /* The path of a file that each worker loads at its start, so that a reload replaces the workers
      * where it has changed. NULL: there is none. */
     const char *(*file)(const void *config);
 
@@ -135,11 +135,11 @@ struct handler {
     /* At the worker's orderly end, after its last connection. NULL: nothing to do. */
     void (*stop)(struct service *service);
 
-    /* Instead of serving: the worker becomes a program, which accepts by itself. On which terms; and
+    /* Instead of serving: the worker becomes a program, which accepts by itself. On which app_policy; and
      * how, as the last thing that the worker does: it returns only where it could not, with a
      * sentence in `why`. It finds every signal blocked. NULL, both: the worker serves. */
-    void (*terms)(const void *config, struct terms *terms);
-    void (*become)(struct service *service, char *why, size_t size);
+    void (*app_policy)(const void *config, struct app_policy *app_policy);
+    void (*exec)(struct service *service, char *why, size_t size);
 };
 
 extern const struct handler handler_echo, handler_discard, handler_daytime, handler_time,
@@ -154,13 +154,14 @@ static inline const struct handler *handler_of(const struct handler_section *sec
     return (const struct handler *)section;
 }
 
-/* The terms of a section; zeroed where its workers serve. */
-static inline struct terms handler_terms(const struct handler_section *section, const void *config)
+/* The app_policy of a section; zeroed where its workers serve. */
+static inline struct app_policy handler_terms(const struct handler_section *section,
+                                              const void *config)
 {
-    struct terms terms = {0};
-    if (handler_of(section)->terms)
-        handler_of(section)->terms(config, &terms);
-    return terms;
+    struct app_policy app_policy = {0};
+    if (handler_of(section)->app_policy)
+        handler_of(section)->app_policy(config, &app_policy);
+    return app_policy;
 }
 
 #endif

@@ -295,8 +295,8 @@ static void tell_of_other_file(const struct service *service, const char *path)
     struct stat file;
     if (stat(path, &file) != 0)
         return;
-    struct mark now = mark_of(&file);
-    if (!mark_equal(&now, service->mark))
+    struct file_id now = file_id_of(&file);
+    if (!file_id_equal(&now, service->mark))
         log_notice("pool %s: a worker loads another %s than the one that was checked: reload "
                    "pool=%s module=%s",
                    service->pool, path, service->pool, path);

@@ -10,8 +10,8 @@
 #include "../shared/health.h"
 #include "../shared/metrics.h"
 #include "../shared/status.h"
-#include "accept.h"
 #include "handler.h"
+#include "http_accept.h"
 
 #include "build-config.h"
 
@@ -32,19 +32,19 @@ static const struct option_row no_rows[] = {OPTION_END};
 static const struct option_default defaults[] = {
     {"idle_timeout", "5"}, {"request_timeout", "10"}, {NULL, NULL}};
 
-/* What the worker keeps by itself, it has from its birth. */
+/* What the worker keeps by itself, it has from its start. */
 static const char *const kept[] = {"request_timeout", NULL};
 
 #if HAVE_MICROHTTPD
 
 static const struct status_http *http;
-static struct figures figures = {.processes = true};
+static struct procstat figures = {.processes = true};
 
 /* Whoever asks is told what is so now. */
-static const struct figures *look_again(const struct service *service)
+static const struct procstat *look_again(const struct service *service)
 {
     figures.shown = service->shown_times;
-    figures_look(&figures, service->view, clock_now());
+    procstat_look(&figures, service->view, clock_now());
     return &figures;
 }
 
@@ -123,9 +123,9 @@ static bool tell_ailments(FILE *out, const struct snapshot *snapshot, struct hea
 /* What ails the pools, as a text from malloc(), empty where nothing does. NULL: no memory. */
 static char *look(const struct service *service, struct health *health, bool *unsure)
 {
-    static struct figures queues; /* processes are none of its business */
+    static struct procstat queues; /* processes are none of its business */
     struct text text;
-    figures_look(&queues, service->view, clock_now());
+    procstat_look(&queues, service->view, clock_now());
     struct snapshot *snapshot = snapshot_take(service->view, &queues);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);

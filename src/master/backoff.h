@@ -8,7 +8,7 @@
  * A program that accepts by itself, and ends in order, is expected to: it is replaced at once, but
  * never more than once in 100 ms. What it lived counts for its successor: programs that each live
  * for a moment are as ready, and as sound, as one that lives on.
- * Called by: mourning, keeper.
+ * Called by: exits, maintain.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_BACKOFF_H

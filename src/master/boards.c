@@ -2,8 +2,8 @@
 
 #include "../base/arena.h"
 #include "../base/fd.h"
-#include "../base/memory.h"
-#include "../shared/boards_wire.h"
+#include "../base/shm.h"
+#include "../shared/board_request.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -172,7 +172,7 @@ struct board *board_adopt(struct boards *boards, unsigned generation, bool *chan
 static int reader_of(struct board *board)
 {
     if (board->reader_fd < 0 && board->fd >= 0)
-        board->reader_fd = memory_reader(board->fd);
+        board->reader_fd = shm_reader(board->fd);
     return board->reader_fd < 0 ? -1 : board->reader_fd;
 }
 

@@ -5,7 +5,7 @@
  * Owns:      each one's memory, the eventfd by which its workers wake the master, and the number by
  *            which the overview names it; the sockets by which reporters ask for them.
  * Knows not: pools, what workers do.
- * Called by: pool, spawn, carry, master.
+ * Called by: pool, spawn, handoff, master.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_BOARDS_H

@@ -1,12 +1,12 @@
 #include "check.h"
 
 #include "../base/clock.h"
+#include "../base/daemon.h"
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/proc.h"
 #include "../handlers/handler.h"
 #include "../worker/environment.h"
-#include "../worker/sandbox.h"
+#include "../worker/privileges.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,9 +60,9 @@ void check_become_child(pid_t parent)
  * so there is neither pointer nor length in it, and whoever reads it takes a copy of each part and
  * looks at that. All that a lie brings about is a wrong word on the pool of who lies. */
 struct report {
-    int finished;     /* came to its end */
-    struct mark mark; /* of the handler's file */
-    unsigned count;   /* of faults, those that have no room here too */
+    int finished;        /* came to its end */
+    struct file_id mark; /* of the handler's file */
+    unsigned count;      /* of faults, those that have no room here too */
     struct {
         int line;
         char text[REPORT_TEXT];
@@ -125,7 +125,7 @@ static void look(const struct pool_config *pool, struct report *report, struct f
     if (handler->has_environment)
         environ = environment_make(pool);
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
-        report->mark = mark_of(&file);
+        report->mark = file_id_of(&file);
     if (handler->check)
         handler->check(pool->name, pool->handler_config, &pool->handler_origin, faults);
 }
@@ -138,17 +138,17 @@ static int line_of_refusal(const struct pool_config *pool, const char *option)
 }
 
 /* What is loaded as we are, and then becoming who the pool says. */
-static int enter(const struct pool_config *pool, struct sandbox_refusal *refusal)
+static int enter(const struct pool_config *pool, struct privileges_refusal *refusal)
 {
     const struct handler *handler = handler_of(pool->handler);
     int error = handler->load ? handler->load(refusal->why, sizeof refusal->why) : 0;
-    return error ? error : sandbox_enter(pool, handler->calls, refusal);
+    return error ? error : privileges_enter(pool, handler->calls, refusal);
 }
 
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
                                   struct report *report, int output, pid_t parent)
 {
-    struct sandbox_refusal refusal = {.option = "", .why = "out of memory"};
+    struct privileges_refusal refusal = {.option = "", .why = "out of memory"};
     struct faults faults;
     check_become_child(parent);
     int error = isolate(config, pool, output, report);
@@ -160,7 +160,7 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     die_with(parent); /* which becoming somebody else has cleared */
     if (error == 0) {
         look(pool, report, &faults);
-        error = sandbox_close(pool, handler_of(pool->handler)->calls, &refusal);
+        error = privileges_close(pool, handler_of(pool->handler)->calls, &refusal);
     }
     if (error)
         faults_add(&faults, pool->origin.file, line_of_refusal(pool, refusal.option), "pool %s: %s",
@@ -323,8 +323,8 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     int error = fd_keep_only(kept, log_descriptors(kept));
     char title[256];
     snprintf(title, sizeof title, "preforkd: checking %s", file);
-    proc_title(title);
-    sandbox_prepare();
+    daemon_title(title);
+    privileges_prepare();
     if (error)
         faults_add(&config->faults, file, 0, "can't be checked: %s", strerror(-error));
     else

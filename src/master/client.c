@@ -12,7 +12,7 @@ void client_close(struct client *client)
     loop_remove(client->loop, &client->watch);
     close(client->watch.fd);
     request_done(&client->request);
-    scroll_done(&client->reply);
+    buffer_done(&client->reply);
     client->state = CLIENT_FREE;
 }
 

@@ -29,7 +29,7 @@ struct client {
     struct request request;
     uint8_t bytes[MESSAGE_REQUEST_MAX];
     size_t got;
-    struct scroll reply;
+    struct buffer reply;
     size_t sent;
     bool lasts; /* stays open when it has its reply: that the process ends will close it */
 };

@@ -31,34 +31,34 @@ static void tell_oddities(const struct pool *pool)
         log_notice("pool %s: its workers run as root", conf->name);
 }
 
-int commit_add_pools(struct realm *realm, struct plans *plans, unsigned generation)
+int commit_add_pools(struct runtime *runtime, struct plans *plans, unsigned generation)
 {
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         if (plan->kind != PLAN_ADDED)
             continue;
-        plan->pool = pool_new(&realm->spawner, plans->config, plan->conf, generation);
+        plan->pool = pool_new(&runtime->spawner, plans->config, plan->conf, generation);
         if (!plan->pool) {
             faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
                        "pool %s: no room for another pool", plan->conf->name);
             return -1;
         }
         plan->pool->on_trial = true;
-        realm_append(realm, plan->pool);
+        runtime_append(runtime, plan->pool);
     }
     return 0;
 }
 
-int commit_try(struct realm *realm, struct plans *plans)
+int commit_try(struct runtime *runtime, struct plans *plans)
 {
-    unsigned generation = realm->generation + 1;
-    if (plans_fit(plans, realm) != 0 || commit_add_pools(realm, plans, generation) != 0)
+    unsigned generation = runtime->generation + 1;
+    if (plans_fit(plans, runtime) != 0 || commit_add_pools(runtime, plans, generation) != 0)
         return -1;
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         if (!plan_needs_workers(plan))
             continue;
-        int error = pool_add_canary(plan->pool, &realm->spawner, plans->config, plan->conf,
+        int error = pool_add_canary(plan->pool, &runtime->spawner, plans->config, plan->conf,
                                     generation, plan->listeners, plan->listener_count);
         if (error) {
             faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
@@ -77,15 +77,15 @@ int commit_missing(const struct plans *plans)
         const struct plan *plan = &plans->at[i];
         if (!plan_needs_workers(plan))
             continue;
-        struct census census = pool_census(plan->pool);
-        if (census.canaries == 0) {
+        struct counts counts = pool_counts(plan->pool);
+        if (counts.canaries == 0) {
             faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
                        "pool %s: %s: its first worker did not %s", plan->conf->name,
                        plan->pool->trouble[0] ? plan->pool->trouble : "it died",
                        plan->conf->min_ready_time ? "become ready and stay so" : "become ready");
             return -1;
         }
-        missing += census.canaries_stayed == 0;
+        missing += counts.canaries_stayed == 0;
     }
     return missing;
 }
@@ -115,9 +115,9 @@ static void renew(struct plan *plan, unsigned generation, uint64_t job)
     pool_promote_canaries(plan->pool); /* which is looked at in this round */
 }
 
-static void retire_unplanned(struct realm *realm, const struct plans *plans)
+static void retire_unplanned(struct runtime *runtime, const struct plans *plans)
 {
-    for (struct pool *pool = realm->pools; pool; pool = pool->next)
+    for (struct pool *pool = runtime->pools; pool; pool = pool->next)
         if (!pool->removed && !plans_have(plans, pool))
             pool_remove(pool);
 }
@@ -126,9 +126,9 @@ enum { WHOLE = false, RENEWAL = true };
 
 /* Those in force that nobody wants any more go, those that were opened come. In a renewal only those
  * go that have a successor. */
-static void exchange_listeners(struct realm *realm, struct plans *plans, bool renewal)
+static void exchange_listeners(struct runtime *runtime, struct plans *plans, bool renewal)
 {
-    struct listener **at = &realm->listeners;
+    struct listener **at = &runtime->listeners;
     while (*at) {
         struct listener *listener = *at;
         if (renewal ? !listener->successor : listener->wanted) {
@@ -137,72 +137,72 @@ static void exchange_listeners(struct realm *realm, struct plans *plans, bool re
         }
         *at = listener->next;
         store_release(listener);
-        reach_forget(&realm->reach, listener);
+        listener_watch_forget(&runtime->listener_watch, listener);
         listener_close(listener);
     }
     *at = plans->opened;
     plans->opened = NULL;
-    store_keep(realm->listeners);
-    reach_watch(&realm->reach, realm->listeners);
+    store_keep(runtime->listeners);
+    listener_watch_watch(&runtime->listener_watch, runtime->listeners);
 }
 
-static void exchange_control(struct realm *realm, struct plans *plans)
+static void exchange_control(struct runtime *runtime, struct plans *plans)
 {
     struct listener_options options = plan_control_options(plans->config);
-    if (realm->control != plans->control) {
-        reach_forget(&realm->reach, realm->control);
-        listener_close(realm->control);
+    if (runtime->control != plans->control) {
+        listener_watch_forget(&runtime->listener_watch, runtime->control);
+        listener_close(runtime->control);
     }
-    realm->control = plans->control;
-    if (realm->control)
-        listener_apply(realm->control, &options);
-    reach_watch(&realm->reach, realm->control);
+    runtime->control = plans->control;
+    if (runtime->control)
+        listener_apply(runtime->control, &options);
+    listener_watch_watch(&runtime->listener_watch, runtime->control);
 }
 
 /* The lost ones that could not be opened again. */
-static void warn_of_lost(const struct realm *realm)
+static void warn_of_lost(const struct runtime *runtime)
 {
-    for (const struct listener *l = realm->listeners; l; l = l->next)
+    for (const struct listener *l = runtime->listeners; l; l = l->next)
         if (l->trouble[0])
             log_warning("listener %s: nobody can connect to it, and it can't be opened again: %s "
                         "listener=%s",
                         l->text, l->trouble, l->text);
-    const struct listener *control = realm->control;
+    const struct listener *control = runtime->control;
     if (control && control->trouble[0])
         log_warning("control %s: nobody can connect to it, and it can't be opened again: %s "
                     "listener=%s",
                     control->text, control->trouble, control->text);
 }
 
-static void apply_config(struct realm *realm, struct plans *plans, uint64_t job)
+static void apply_config(struct runtime *runtime, struct plans *plans, uint64_t job)
 {
     struct config *config = plans->config;
     for (int i = 0; i < plans->count; i++)
-        put_in_force(&plans->at[i], config, realm->generation, job);
-    retire_unplanned(realm, plans);
-    exchange_listeners(realm, plans, WHOLE);
-    exchange_control(realm, plans);
-    config_unref(realm->config);
-    realm->config = config;
+        put_in_force(&plans->at[i], config, runtime->generation, job);
+    retire_unplanned(runtime, plans);
+    exchange_listeners(runtime, plans, WHOLE);
+    exchange_control(runtime, plans);
+    config_unref(runtime->config);
+    runtime->config = config;
 }
 
-void commit_apply(struct realm *realm, struct plans *plans, uint64_t job, bool renewal)
+void commit_apply(struct runtime *runtime, struct plans *plans, uint64_t job, bool renewal)
 {
-    realm->generation++;
+    runtime->generation++;
     if (!renewal)
-        apply_config(realm, plans, job);
+        apply_config(runtime, plans, job);
     for (int i = 0; renewal && i < plans->count; i++)
         if (plan_needs_workers(&plans->at[i]))
-            renew(&plans->at[i], realm->generation, job);
+            renew(&plans->at[i], runtime->generation, job);
     if (renewal)
-        exchange_listeners(realm, plans, RENEWAL);
-    warn_of_lost(realm);
+        exchange_listeners(runtime, plans, RENEWAL);
+    warn_of_lost(runtime);
     plans_done(plans);
 }
 
-void commit_undo(struct realm *realm, struct plans *plans)
+void commit_undo(struct runtime *runtime, struct plans *plans)
 {
-    for (int i = 0; !plans->rehearsal && i < plans->count; i++) {
+    for (int i = 0; !plans->dry_run && i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         if (!plan->pool)
             continue;
@@ -212,5 +212,5 @@ void commit_undo(struct realm *realm, struct plans *plans)
         else
             apply_listeners(plan->pool);
     }
-    plans_abandon(plans, realm);
+    plans_abandon(plans, runtime);
 }

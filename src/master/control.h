@@ -3,7 +3,7 @@
  *
  * Owns:      a bounded table of clients. When it is full, the next ones wait in the kernel's queue.
  * Knows not: what is asked, and where the socket is: it is handed a listener.
- * Called by: master, supervisor.
+ * Called by: master, main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_CONTROL_H

@@ -2,7 +2,7 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/process.h"
+#include "../base/procfs.h"
 #include "../base/sysd.h"
 
 #include <dirent.h>
@@ -104,12 +104,12 @@ void inherited_retire_children(void)
 {
     DIR *folder = opendir("/proc");
     struct dirent *entry;
-    struct process_stat stat;
+    struct procfs_stat stat;
     pid_t self = getpid();
     int count = 0;
     while (folder && (entry = readdir(folder))) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid <= 0 || process_stat(pid, &stat) != 0 || stat.parent != self)
+        if (pid <= 0 || procfs_stat(pid, &stat) != 0 || stat.parent != self)
             continue;
         kill(pid, SIGTERM);
         count++;

@@ -1,6 +1,6 @@
 #include "load.h"
 
-#include "../shared/queue.h"
+#include "../shared/accept_queue.h"
 
 #include <poll.h>
 #include <sys/stat.h>
@@ -8,9 +8,9 @@
 /* Between two tries to watch the listeners. */
 #define WATCH_PATIENCE (USEC_SECOND / 2)
 
-static struct sizing_limits limits_of(const struct pool_config *conf)
+static struct scale_limits limits_of(const struct pool_config *conf)
 {
-    return (struct sizing_limits){
+    return (struct scale_limits){
         .min_workers = conf->min_workers,
         .max_workers = conf->max_workers,
         .min_spare = conf->min_spare,
@@ -21,24 +21,24 @@ static struct sizing_limits limits_of(const struct pool_config *conf)
 
 static int queue_of(const struct load_scene *scene)
 {
-    struct queues queues = {0};
+    struct accept_queues queues = {0};
     int all = 0;
-    queues_ask(&queues);
+    accept_queues_ask(&queues);
     for (int i = 0; i < scene->listener_count; i++) {
         struct stat socket;
-        const struct queue *queue = fstat(scene->listeners[i]->fd, &socket) == 0
-                                        ? queues_find(&queues, socket.st_ino)
-                                        : NULL;
+        const struct accept_queue *queue = fstat(scene->listeners[i]->fd, &socket) == 0
+                                               ? accept_queues_find(&queues, socket.st_ino)
+                                               : NULL;
         all += queue ? queue->depth : 0;
     }
-    queues_free(&queues);
+    accept_queues_free(&queues);
     return all;
 }
 
 static void tell_full(struct load *load, const struct load_scene *scene)
 {
     const char *name = scene->conf->name;
-    usec since = load->sizing.full_since;
+    usec since = load->scale.full_since;
     unsigned missed;
     if (!since && load->said_full) {
         log_notice("pool %s: no longer full pool=%s", name, name);
@@ -68,16 +68,16 @@ static bool anyone_waits(const struct load_scene *scene)
 
 static void step_blind(struct load *load, const struct load_scene *scene, int ready)
 {
-    struct sizing_limits limits = limits_of(scene->conf);
-    if (load->looked_at && scene->now - load->looked_at < SIZING_LOOK_SHORT / 2 && ready)
+    struct scale_limits limits = limits_of(scene->conf);
+    if (load->looked_at && scene->now - load->looked_at < SCALE_LOOK_SHORT / 2 && ready)
         return; /* somebody else's affair woke us */
     load->looked_at = scene->now;
-    struct sizing_blind facts = {
+    struct scale_blind facts = {
         .ready = ready,
         .queue = anyone_waits(scene) ? queue_of(scene) : 0,
         .now = scene->now,
     };
-    load->orders = sizing_step_blind(&load->sizing, &limits, &facts);
+    load->orders = scale_step_blind(&load->scale, &limits, &facts);
     tell_full(load, scene);
 }
 
@@ -87,25 +87,25 @@ void load_step(struct load *load, const struct load_scene *scene, int ready, int
         step_blind(load, scene, ready);
         return;
     }
-    struct sizing_limits limits = limits_of(scene->conf);
-    struct sizing_facts facts = {
+    struct scale_limits limits = limits_of(scene->conf);
+    struct scale_facts facts = {
         .ready = ready,
         .idle = idle,
-        .waiting = doorbell_waiting(&load->doorbell),
+        .waiting = wakeup_events_waiting(&load->wakeup_events),
         .now = scene->now,
     };
-    load->orders = sizing_step(&load->sizing, &limits, &facts);
+    load->orders = scale_step(&load->scale, &limits, &facts);
     tell_full(load, scene);
 }
 
 static usec watch(struct load *load, const struct load_scene *scene)
 {
     if (!load->orders.watch) {
-        doorbell_unwatch(&load->doorbell);
+        wakeup_events_unwatch(&load->wakeup_events);
         return USEC_NEVER;
     }
-    int error = doorbell_watch(&load->doorbell, scene->loop, scene->listeners,
-                               scene->listener_count, scene->changed);
+    int error = wakeup_events_watch(&load->wakeup_events, scene->loop, scene->listeners,
+                                    scene->listener_count, scene->changed);
     return error ? scene->now + WATCH_PATIENCE : USEC_NEVER;
 }
 
@@ -113,20 +113,20 @@ usec load_await(struct load *load, const struct load_scene *scene)
 {
     usec next = clock_earlier(load->orders.look, watch(load, scene));
     if (load->orders.arm)
-        doorbell_arm(scene->board);
+        wakeup_events_arm(scene->board);
     else
-        doorbell_disarm(scene->board);
+        wakeup_events_disarm(scene->board);
     return next;
 }
 
 bool load_is_missed(const struct load *load, const struct load_scene *scene, int idle)
 {
-    struct sizing_limits limits = limits_of(scene->conf);
-    return load->orders.arm && !sizing_has_spare(&limits, idle);
+    struct scale_limits limits = limits_of(scene->conf);
+    return load->orders.arm && !scale_has_spare(&limits, idle);
 }
 
 void load_stop(struct load *load, struct scoreboard *board)
 {
-    doorbell_unwatch(&load->doorbell);
-    doorbell_disarm(board);
+    wakeup_events_unwatch(&load->wakeup_events);
+    wakeup_events_disarm(board);
 }

@@ -1,22 +1,22 @@
 /*
  * load - a pool's size follows it: from what is counted to what has to be awaited.
  *
- * Owns:      the state of sizing, the doorbell, and the words about a pool that is full.
+ * Owns:      the state of scale, the wakeup_events, and the words about a pool that is full.
  * Knows not: workers; it is told how many there are.
- * Called by: keeper.
+ * Called by: maintain.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_LOAD_H
 #define PREFORKD_MASTER_LOAD_H
 
 #include "../base/log.h"
-#include "doorbell.h"
-#include "sizing.h"
+#include "scale.h"
+#include "wakeup_events.h"
 
 struct load {
-    struct sizing sizing;
-    struct sizing_orders orders; /* of the last step */
-    struct doorbell doorbell;
+    struct scale scale;
+    struct scale_orders orders; /* of the last step */
+    struct wakeup_events wakeup_events;
     usec looked_at; /* blind: at the queue */
     struct log_rate full;
     bool said_full;
@@ -34,7 +34,7 @@ struct load_scene {
     usec now;
 };
 
-/* Sets load->sizing.goal, how many workers there should be; so many are ready, and of these idle. */
+/* Sets load->scale.goal, how many workers there should be; so many are ready, and of these idle. */
 void load_step(struct load *load, const struct load_scene *scene, int ready, int idle);
 
 /* After what that asked for was done: sees to it that the master is woken when the goal must change.

@@ -5,7 +5,7 @@
 #include "../base/sysd.h"
 #include "../config/identity.h"
 #include "../shared/exitcode.h"
-#include "keeper.h"
+#include "maintain.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Forks in one round, so that signals are not kept waiting while a thousand workers are born. */
-enum { BIRTHS_A_ROUND = 64 };
+enum { STARTS_A_ROUND = 64 };
 
 /* What a stop takes beyond the longest graceful_timeout: QUIT, KILL, and the reaping. */
 #define STOP_MARGIN (5 * USEC_SECOND)
@@ -25,14 +25,14 @@ int master_open(struct master *master, const sigset_t *signals, const struct upg
     *master = (struct master){.control.socket = -1};
     int error = loop_open(&master->loop, signals);
     if (!error)
-        error = spawn_open(&master->realm.spawner, &master->loop);
+        error = spawn_open(&master->runtime.spawner, &master->loop);
     if (!error)
         error = control_open(&master->control, &master->loop);
     if (error)
         return error;
-    master->realm.spawner.master = getpid();
+    master->runtime.spawner.master = getpid();
     upgrade_init(&master->upgrade, self, &master->control);
-    error = reach_open(&master->realm.reach, &master->loop);
+    error = listener_watch_open(&master->runtime.listener_watch, &master->loop);
     if (error)
         log_notice("can't be told when a listener's path is removed: %s; a reload will see it",
                    strerror(-error));
@@ -47,14 +47,14 @@ int master_try(const struct state *state, const char *file)
     sigemptyset(&none);
     int error = master ? loop_open(&master->loop, &none) : -ENOMEM;
     if (!error)
-        error = spawn_open(&master->realm.spawner, &master->loop);
-    return error ? error : carry_adopt(&master->realm, state, file);
+        error = spawn_open(&master->runtime.spawner, &master->loop);
+    return error ? error : handoff_adopt(&master->runtime, state, file);
 }
 
 void master_inherit(struct master *master, struct listener *listeners, struct listener *control)
 {
-    master->realm.listeners = listeners;
-    master->realm.control = control;
+    master->runtime.listeners = listeners;
+    master->runtime.control = control;
 }
 
 static usec longest_ready_timeout(const struct config *config)
@@ -67,11 +67,11 @@ static usec longest_ready_timeout(const struct config *config)
 }
 
 /* A socket that was passed and is in no pool: systemd listens, and nobody will ever accept. */
-static void tell_unused_sockets(const struct realm *realm)
+static void tell_unused_sockets(const struct runtime *runtime)
 {
     for (int i = 0; i < sysd_socket_count(); i++) {
         const struct sysd_socket *passed = sysd_socket(i);
-        if (!listener_find(realm->listeners, passed->fd))
+        if (!listener_find(runtime->listeners, passed->fd))
             log_warning("the socket that was passed as systemd:%s is in no pool listener=%s",
                         passed->name, passed->name);
     }
@@ -79,43 +79,43 @@ static void tell_unused_sockets(const struct realm *realm)
 
 int master_start(struct master *master, struct config *config)
 {
-    if (reload_first(&master->reload, &master->realm, config) != 0)
+    if (reload_first(&master->reload, &master->runtime, config) != 0)
         return -1;
     master->phase = PHASE_STARTING;
     usec patience = longest_ready_timeout(config) + USEC_SECOND;
     master->start_deadline = clock_now() + patience;
     sysd_notify("EXTEND_TIMEOUT_USEC=%lld", (long long)(patience + STOP_MARGIN));
-    for (const struct pool *p = master->realm.pools; p; p = p->next)
+    for (const struct pool *p = master->runtime.pools; p; p = p->next)
         for (int i = 0; i < p->listener_count; i++)
             log_notice("pool %s: listening on %s pool=%s listener=%s", p->name,
                        p->listeners[i]->text, p->name, p->listeners[i]->text);
-    tell_unused_sockets(&master->realm);
+    tell_unused_sockets(&master->runtime);
     return 0;
 }
 
 int master_resume(struct master *master, const struct state *state)
 {
-    int error = carry_adopt(&master->realm, state, master->upgrade.self.config);
+    int error = handoff_adopt(&master->runtime, state, master->upgrade.self.config);
     if (error)
         return error;
     master->phase = PHASE_SERVING;
     master->start_deadline = USEC_NEVER;
     upgrade_arrive(&master->upgrade, state);
-    reach_watch(&master->realm.reach, master->realm.listeners);
-    reach_watch(&master->realm.reach, master->realm.control);
+    listener_watch_watch(&master->runtime.listener_watch, master->runtime.listeners);
+    listener_watch_watch(&master->runtime.listener_watch, master->runtime.control);
     master_reap(master); /* whose SIGCHLD the program before took may be waiting still */
     return 0;
 }
 
 void master_close(struct master *master)
 {
-    realm_close_listeners(&master->realm);
-    listener_close(master->realm.control);
-    reach_close(&master->realm.reach);
+    runtime_close_listeners(&master->runtime);
+    listener_close(master->runtime.control);
+    listener_watch_close(&master->runtime.listener_watch);
     control_close(&master->control);
     reload_close(&master->reload);
-    config_unref(master->realm.config);
-    spawn_close(&master->realm.spawner);
+    config_unref(master->runtime.config);
+    spawn_close(&master->runtime.spawner);
     loop_close(&master->loop);
 }
 
@@ -133,9 +133,9 @@ static usec longest_grace(const struct pool *pools)
 static void begin_stop(struct master *master)
 {
     master->phase = PHASE_STOPPING;
-    reload_abandon(&master->reload, &master->realm);
+    reload_abandon(&master->reload, &master->runtime);
     upgrade_abandon(&master->upgrade);
-    realm_close_listeners(&master->realm);
+    runtime_close_listeners(&master->runtime);
 }
 
 void master_stop(struct master *master)
@@ -145,11 +145,11 @@ void master_stop(struct master *master)
         return;
     }
     usec now = clock_now();
-    usec longest = longest_grace(master->realm.pools);
+    usec longest = longest_grace(master->runtime.pools);
     sysd_notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld", (long long)(longest + STOP_MARGIN));
     log_notice("stopping: connections in hand may end within %d s", (int)(longest / USEC_SECOND));
     begin_stop(master);
-    for (struct pool *p = master->realm.pools; p; p = p->next)
+    for (struct pool *p = master->runtime.pools; p; p = p->next)
         pool_stop(p, now);
 }
 
@@ -161,7 +161,7 @@ void master_stop_now(struct master *master)
     master->stopping_now = true;
     sysd_notify("STOPPING=1");
     begin_stop(master);
-    for (struct pool *p = master->realm.pools; p; p = p->next)
+    for (struct pool *p = master->runtime.pools; p; p = p->next)
         pool_stop_now(p, now);
 }
 
@@ -193,7 +193,7 @@ static bool has_all(const struct pool *pool, const struct pool_config *conf)
  * another pool's by now. */
 static void look_everywhere(struct master *master, const struct worker *dead)
 {
-    struct pool *pools = master->realm.pools;
+    struct pool *pools = master->runtime.pools;
     const struct pool *its = pools;
     while (its && &its->resources != dead->resources)
         its = its->next;
@@ -208,7 +208,7 @@ static void look_everywhere(struct master *master, const struct worker *dead)
 
 static void reap_one(struct master *master, pid_t pid, int status, const struct rusage *usage)
 {
-    struct spawner *spawner = &master->realm.spawner;
+    struct spawner *spawner = &master->runtime.spawner;
     struct worker *worker = spawn_find(spawner, pid);
     usec now = clock_now();
     if (WIFSTOPPED(status)) {
@@ -224,7 +224,7 @@ static void reap_one(struct master *master, pid_t pid, int status, const struct 
         look_everywhere(master, worker);
         return;
     }
-    if (!reload_reaped(&master->reload, &master->realm, pid, status) &&
+    if (!reload_reaped(&master->reload, &master->runtime, pid, status) &&
         !upgrade_reaped(&master->upgrade, pid, status))
         log_debug("reaped %d, which is no worker pid=%d", (int)pid, (int)pid);
 }
@@ -251,32 +251,32 @@ static void fail_start(struct master *master, const struct pool *pool, const cha
 static void watch_start(struct master *master, usec now)
 {
     bool serving = true;
-    for (const struct pool *p = master->realm.pools; p; p = p->next) {
-        struct census census = pool_census(p);
-        bool tried = census.ready + census.failed >= pool_target(p);
+    for (const struct pool *p = master->runtime.pools; p; p = p->next) {
+        struct counts counts = pool_counts(p);
+        bool tried = counts.ready + counts.failed >= pool_target(p);
         bool wanted = pool_target(p) > 0; /* 0: its first worker comes with the first connection */
-        if (wanted && census.ready == 0 &&
+        if (wanted && counts.ready == 0 &&
             ((p->trouble[0] && tried) || now >= master->start_deadline)) {
             fail_start(master, p, p->trouble[0] ? p->trouble : "the time is over");
             return;
         }
-        serving = serving && (census.ready || !wanted) && (tried || now >= master->start_deadline);
+        serving = serving && (counts.ready || !wanted) && (tried || now >= master->start_deadline);
     }
     if (!serving)
         return;
     master->phase = PHASE_SERVING;
     master->start_deadline = USEC_NEVER;
     log_errors_to_stderr(false);
-    log_notice("ready: every pool serves pools=%d generation=%u", master->realm.config->pool_count,
-               master->realm.generation);
-    publish_realm(&master->publish, &master->realm);
-    publish_ready(&master->publish, &master->realm, now);
+    log_notice("ready: every pool serves pools=%d generation=%u",
+               master->runtime.config->pool_count, master->runtime.generation);
+    export_runtime(&master->export, &master->runtime);
+    export_ready(&master->export, &master->runtime, now);
     master->serving(master->owner);
 }
 
 static bool anyone_left(const struct master *master)
 {
-    for (const struct pool *p = master->realm.pools; p; p = p->next)
+    for (const struct pool *p = master->runtime.pools; p; p = p->next)
         if (!pool_is_empty(p))
             return true;
     return false;
@@ -286,12 +286,12 @@ static bool anyone_left(const struct master *master)
  * two words. */
 static usec step_pools(struct master *master, usec now)
 {
-    int births = BIRTHS_A_ROUND;
+    int starts = STARTS_A_ROUND;
     usec next = USEC_NEVER;
-    for (struct pool *p = master->realm.pools; p; p = p->next) {
+    for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (p->resources.changed || now >= p->due) {
-            p->due = keeper_step(p, &master->realm.spawner, now, &births);
-            publish_pool(&master->publish, &master->realm, p, now);
+            p->due = maintain_step(p, &master->runtime.spawner, now, &starts);
+            export_pool(&master->export, &master->runtime, p, now);
         }
         next = clock_earlier(next, p->due);
     }
@@ -301,27 +301,28 @@ static usec step_pools(struct master *master, usec now)
 usec master_step(struct master *master, usec now)
 {
     usec next = step_pools(master, now);
-    next = clock_earlier(next, lines_tend(master->realm.spawner.lines, now));
+    next = clock_earlier(next, stderr_log_tend(master->runtime.spawner.lines, now));
     if (master->phase == PHASE_STARTING) {
         watch_start(master, now);
         next = clock_earlier(next, master->start_deadline);
     } else {
-        next = clock_earlier(next, reload_step(&master->reload, &master->realm, now));
-        next = clock_earlier(next,
-                             upgrade_step(&master->upgrade, &master->realm, &master->reload, now));
+        next = clock_earlier(next, reload_step(&master->reload, &master->runtime, now));
+        next = clock_earlier(
+            next, upgrade_step(&master->upgrade, &master->runtime, &master->reload, now));
     }
-    struct realm *realm = &master->realm;
-    next = clock_earlier(next, reach_step(&realm->reach, realm->listeners, realm->control, now));
-    if (realm->reach.changed) {
-        for (struct pool *p = realm->pools; p; p = p->next)
+    struct runtime *runtime = &master->runtime;
+    next = clock_earlier(next, listener_watch_step(&runtime->listener_watch, runtime->listeners,
+                                                   runtime->control, now));
+    if (runtime->listener_watch.changed) {
+        for (struct pool *p = runtime->pools; p; p = p->next)
             pool_touch(p);
-        realm->reach.changed = false;
+        runtime->listener_watch.changed = false;
     }
-    for (const struct pool *p = realm->pools; p; p = p->next)
+    for (const struct pool *p = runtime->pools; p; p = p->next)
         if (p->resources.changed) /* by what was done since it was looked at */
             next = now;
-    control_listen(&master->control, realm->control ? realm->control->fd : -1,
-                   realm->config->control_gid);
+    control_listen(&master->control, runtime->control ? runtime->control->fd : -1,
+                   runtime->config->control_gid);
     if (master->phase == PHASE_STOPPING && !anyone_left(master)) {
         log_notice("stopped");
         master->phase = PHASE_ENDED;
@@ -333,11 +334,11 @@ usec master_step(struct master *master, usec now)
 usec master_announce(struct master *master, usec now)
 {
     usec period = sysd_watchdog_period();
-    publish_realm(&master->publish, &master->realm);
+    export_runtime(&master->export, &master->runtime);
     if (master->tell)
-        publish_tell(&master->realm);
+        export_tell(&master->runtime);
     master->tell = false;
-    usec next = publish_status(&master->publish, &master->realm, now);
+    usec next = export_status(&master->export, &master->runtime, now);
     if (period && now >= master->watchdog_at) {
         sysd_offer("WATCHDOG=1");
         master->watchdog_at = now + period;

@@ -2,17 +2,17 @@
  * master - the one process that opens the sockets, forks, supervises: its state, and how that goes
  * on by itself.
  *
- * Owns:      the realm, the reload, the control socket, the overview, the phase of its life.
+ * Owns:      the runtime, the reload, the control socket, the overview, the phase of its life.
  * Knows not: what it is told to do (orders), when it is called (supervisor).
- * Called by: main, orders, supervisor.
+ * Called by: main, commands, main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_MASTER_H
 #define PREFORKD_MASTER_MASTER_H
 
 #include "control.h"
+#include "export.h"
 #include "oom.h"
-#include "publish.h"
 #include "upgrade.h"
 
 enum master_phase {
@@ -24,7 +24,7 @@ enum master_phase {
 
 struct master {
     struct loop loop;
-    struct realm realm;
+    struct runtime runtime;
     struct reload reload;
     struct upgrade upgrade;
     struct control control;
@@ -34,8 +34,9 @@ struct master {
     usec start_deadline;          /* of the first workers */
     void (*serving)(void *owner); /* called once, when every pool serves */
     void *owner;
-    struct publish publish;
-    bool tell; /* SIGUSR1 came; signals come by their numbers, so the others of this round go first */
+    struct export export;
+    bool
+        tell; /* SIGUSR1 came; signals come by their numbers, so the others of this round go first */
     struct oom oom;
     usec watchdog_at;
 };

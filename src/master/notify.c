@@ -1,6 +1,6 @@
 #include "notify.h"
 
-#include "../base/places.h"
+#include "../base/control_path.h"
 #include "../wire/notice.h"
 
 #include <dirent.h>

@@ -7,7 +7,7 @@
  * address is an abstract one then, which everybody reaches. Who is not the worker's process, nor one of
  * its group, is not heard by either.
  * Knows not: what follows from it (speaker).
- * Called by: spawn, speaker.
+ * Called by: spawn, app_monitor.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_NOTIFY_H

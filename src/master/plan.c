@@ -1,8 +1,8 @@
 #include "plan.h"
 
-#include "../base/places.h"
+#include "../base/control_path.h"
 #include "../base/sysd.h"
-#include "../config/gates.h"
+#include "../config/access_list.h"
 #include "../config/identity.h"
 #include "../config/listens.h"
 #include "../handlers/handler.h"
@@ -29,7 +29,7 @@ struct listener_options plan_listener_options(const struct pool_config *conf, bo
         .keepalive = conf->keepalive,
         .idle_timeout = handler_of(conf->handler)->runs_programs ? 0 : conf->idle_timeout,
         .nonblocking = polls,
-        .lent = handler_of(conf->handler)->become != NULL,
+        .lent = handler_of(conf->handler)->exec != NULL,
     };
 }
 
@@ -129,7 +129,7 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
     int count = maker->plan->conf->listen_count;
     struct listener_options options =
         plan_listener_options(maker->plan->conf, pool_polls(maker->plan->conf, count));
-    if (maker->plans->rehearsal)
+    if (maker->plans->dry_run)
         listener = imagine(spec);
     else
         listener_open(&listener, spec, &options, why, sizeof why);
@@ -152,7 +152,7 @@ static bool is_meant(const struct maker *maker)
 /* One that was shut down listens again in place, if it is not of a kind which can't. */
 static bool mend_in_place(const struct maker *maker, struct listener *old)
 {
-    if (maker->plans->rehearsal)
+    if (maker->plans->dry_run)
         return old->bound.sa.sa_family != AF_UNIX;
     return listener_heal(old, maker->plan->conf->backlog) == 0;
 }
@@ -177,7 +177,7 @@ static void open_again(struct maker *maker, const struct listen_spec *spec, stru
     const struct pool_config *conf = maker->plan->conf;
     struct listener_options options =
         plan_listener_options(conf, pool_polls(conf, conf->listen_count));
-    if (maker->plans->rehearsal)
+    if (maker->plans->dry_run)
         fresh = imagine(spec);
     else
         listener_open(&fresh, spec, &options, why, sizeof why);
@@ -286,7 +286,7 @@ static bool log_differs(const struct config *old, const struct config *new, char
     return false;
 }
 
-static void plan_pool(struct plan *plan, const struct realm *realm, const struct config *config)
+static void plan_pool(struct plan *plan, const struct runtime *runtime, const struct config *config)
 {
     static const enum plan_kind kinds[] = {
         [POOL_KEPT] = PLAN_KEPT,
@@ -295,7 +295,7 @@ static void plan_pool(struct plan *plan, const struct realm *realm, const struct
         [POOL_REPLACED] = PLAN_REPLACED,
     };
     plan->kind = PLAN_ADDED;
-    plan->pool = realm_find(realm, plan->conf->name);
+    plan->pool = runtime_find(runtime, plan->conf->name);
     if (!plan->pool)
         return;
     if (plan->pool->carried) {
@@ -305,7 +305,7 @@ static void plan_pool(struct plan *plan, const struct realm *realm, const struct
     }
     plan->kind = kinds[config_compare(plan->pool->conf, plan->conf, plan->what, sizeof plan->what)];
     if (plan->kind != PLAN_REPLACED &&
-        log_differs(realm->config, config, plan->what, sizeof plan->what))
+        log_differs(runtime->config, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;
     if (plan->kind != PLAN_REPLACED && plan->pool->halted) {
         plan->kind = PLAN_REPLACED;
@@ -327,7 +327,7 @@ static int open_control(struct plans *plans, const struct listen_spec *spec, str
 {
     struct listener_options options = plan_control_options(plans->config);
     char why[LISTENER_TROUBLE] = "out of memory";
-    if (plans->rehearsal)
+    if (plans->dry_run)
         plans->control = imagine(spec);
     else
         listener_open(&plans->control, spec, &options, why, sizeof why);
@@ -342,11 +342,11 @@ static int open_control(struct plans *plans, const struct listen_spec *spec, str
     return 0;
 }
 
-static int plan_control(struct plans *plans, const struct realm *realm)
+static int plan_control(struct plans *plans, const struct runtime *runtime)
 {
     struct listen_spec spec = {.word = plans->config->control};
     struct stat directory;
-    struct listener *old = realm->control;
+    struct listener *old = runtime->control;
     if (!addr_from_path(&spec.addr, plans->config->control) || plans->config->control[0] != '/')
         return 0;
     if (entry_directory(spec.word, &directory) == 0)
@@ -400,7 +400,7 @@ static void begin_listener(struct listener *listener)
     listener->trouble[0] = '\0';
 }
 
-int plans_make(struct plans *plans, const struct realm *realm)
+int plans_make(struct plans *plans, const struct runtime *runtime)
 {
     const struct config *config = plans->config;
     unsigned faults_before = plans->faults->count;
@@ -410,22 +410,22 @@ int plans_make(struct plans *plans, const struct realm *realm)
         return -1;
     }
     plans->count = config->pool_count;
-    for (struct listener *l = realm->listeners; l; l = l->next)
+    for (struct listener *l = runtime->listeners; l; l = l->next)
         begin_listener(l);
-    if (realm->control)
-        begin_listener(realm->control);
-    if (!plans->rehearsal)
+    if (runtime->control)
+        begin_listener(runtime->control);
+    if (!plans->dry_run)
         make_run_directory(config);
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         plan->conf = config->pools[i];
-        plan_pool(plan, realm, config);
+        plan_pool(plan, runtime, config);
         plan_listeners(
-            &(struct maker){.plans = plans, .listeners = realm->listeners, .plan = plan});
+            &(struct maker){.plans = plans, .listeners = runtime->listeners, .plan = plan});
     }
-    if (plan_control(plans, realm) != 0 || plans->faults->count != faults_before)
+    if (plan_control(plans, runtime) != 0 || plans->faults->count != faults_before)
         return -1;
-    for (int i = 0; !plans->rehearsal && i < plans->count; i++)
+    for (int i = 0; !plans->dry_run && i < plans->count; i++)
         prepare_listeners(&plans->at[i]);
     return 0;
 }
@@ -443,7 +443,7 @@ void plans_renew(struct plans *plans, const struct pool *pool)
 static int births_of(const struct plan *plan)
 {
     bool dynamic = pool_config_is_dynamic(plan->conf);
-    int there = plan->pool ? pool_census(plan->pool).active : 0;
+    int there = plan->pool ? pool_counts(plan->pool).active : 0;
     int wanted = dynamic ? plan->conf->min_workers : plan->conf->workers;
     if (dynamic && wanted < there)
         wanted = there;
@@ -452,17 +452,17 @@ static int births_of(const struct plan *plan)
     return wanted > there ? wanted - there : 0;
 }
 
-int plans_fit(const struct plans *plans, const struct realm *realm)
+int plans_fit(const struct plans *plans, const struct runtime *runtime)
 {
-    int births = 0, room = realm_room(realm);
+    int starts = 0, room = runtime_room(runtime);
     for (int i = 0; i < plans->count; i++)
-        births += births_of(&plans->at[i]);
-    if (births <= room)
+        starts += births_of(&plans->at[i]);
+    if (starts <= room)
         return 0;
     faults_add(plans->faults, plans->config->file, 0,
                "%d new workers, and there is room for %d: wait until old ones are done "
                "with their connections",
-               births, room);
+               starts, room);
     return -1;
 }
 
@@ -474,16 +474,16 @@ void plans_done(struct plans *plans)
     *plans = (struct plans){0};
 }
 
-void plans_abandon(struct plans *plans, const struct realm *realm)
+void plans_abandon(struct plans *plans, const struct runtime *runtime)
 {
     while (plans->opened) {
         struct listener *next = plans->opened->next;
         listener_close(plans->opened);
         plans->opened = next;
     }
-    for (struct listener *l = realm->listeners; l; l = l->next)
+    for (struct listener *l = runtime->listeners; l; l = l->next)
         l->successor = NULL;
-    if (plans->control != realm->control)
+    if (plans->control != runtime->control)
         listener_close(plans->control);
     plans_done(plans);
 }

@@ -11,7 +11,7 @@
 #ifndef PREFORKD_MASTER_PLAN_H
 #define PREFORKD_MASTER_PLAN_H
 
-#include "realm.h"
+#include "runtime.h"
 
 enum plan_kind {
     PLAN_KEPT,
@@ -37,25 +37,25 @@ struct plans {
     struct plan *at;
     int count;
     const char *only;        /* of a restart: its pool; empty: all that aren't drained; else NULL */
-    bool rehearsal;          /* made to be told: nothing is opened */
+    bool dry_run;            /* made to be told: nothing is opened */
     struct listener *opened; /* not in force yet */
     struct listener *control; /* the control socket that is wanted: that in force, one of its own,
                                  or NULL */
 };
 
-/* Makes the plan, opens the new listeners, or, in a rehearsal, only notes which. 0; or -1 with the
- * faults noted: plans_abandon then undoes what was done. In the realm nothing is in force at the
+/* Makes the plan, opens the new listeners, or, in a dry_run, only notes which. 0; or -1 with the
+ * faults noted: plans_abandon then undoes what was done. In the runtime nothing is in force at the
  * start. */
-int plans_make(struct plans *plans, const struct realm *realm);
+int plans_make(struct plans *plans, const struct runtime *runtime);
 
 /* Of a plan that changes nothing: has a pool's workers replaced all the same. */
 void plans_renew(struct plans *plans, const struct pool *pool);
 
 /* Whether there is room for all that it makes of workers. 0; or -1 with the fault noted. */
-int plans_fit(const struct plans *plans, const struct realm *realm);
+int plans_fit(const struct plans *plans, const struct runtime *runtime);
 
 /* Closes what was opened, frees. */
-void plans_abandon(struct plans *plans, const struct realm *realm);
+void plans_abandon(struct plans *plans, const struct runtime *runtime);
 
 /* Frees what nobody took over. */
 void plans_done(struct plans *plans);

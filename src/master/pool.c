@@ -2,8 +2,8 @@
 
 #include "../base/arena.h"
 #include "../handlers/handler.h"
-#include "birth.h"
-#include "ending.h"
+#include "stop.h"
+#include "worker_start.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 /* What is said of its workers' output, and how much. */
 static void set_rate(struct pool *pool)
 {
-    pool->resources.rate.is_output = handler_of(pool->conf->handler)->become != NULL;
+    pool->resources.rate.is_output = handler_of(pool->conf->handler)->exec != NULL;
     pool->resources.rate.most_workers = pool_config_most(pool->conf);
 }
 
@@ -86,8 +86,8 @@ struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
 
 void pool_free(struct spawner *spawner, struct pool *pool)
 {
-    doorbell_unwatch(&pool->load.doorbell);
-    lines_leave(spawner->lines, &pool->resources.rate);
+    wakeup_events_unwatch(&pool->load.wakeup_events);
+    stderr_log_leave(spawner->lines, &pool->resources.rate);
     overview_remove_pool(spawner->boards.overview, pool->resources.place);
     resources_free(&pool->resources);
     config_unref(pool->config);
@@ -98,9 +98,9 @@ void pool_free(struct spawner *spawner, struct pool *pool)
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
                     unsigned generation, struct listener **listeners, int count)
 {
-    doorbell_unwatch(&pool->load.doorbell); /* of listeners that may be closed next */
+    wakeup_events_unwatch(&pool->load.wakeup_events); /* of listeners that may be closed next */
     if (pool->drained || !pool_config_is_dynamic(pool->conf))
-        pool->load.sizing = (struct sizing){.goal = pool_census(pool).active}; /* to begin with */
+        pool->load.scale = (struct scale){.goal = pool_counts(pool).active}; /* to begin with */
     if (!pool->listeners || generation != pool->generation)
         pool->polls = pool_polls(conf, count);
     config_ref(config);
@@ -121,21 +121,21 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 
 void pool_exchange_listeners(struct pool *pool, struct listener **listeners)
 {
-    doorbell_unwatch(&pool->load.doorbell);
+    wakeup_events_unwatch(&pool->load.wakeup_events);
     free(pool->listeners);
     pool->listeners = listeners;
 }
 
 void pool_forget_listeners(struct pool *pool)
 {
-    doorbell_unwatch(&pool->load.doorbell);
+    wakeup_events_unwatch(&pool->load.wakeup_events);
     pool->listener_count = 0;
 }
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
 {
     bool many = listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
-    return many && !handler_of(conf->handler)->become;
+    return many && !handler_of(conf->handler)->exec;
 }
 
 void pool_remove(struct pool *pool)
@@ -163,14 +163,14 @@ static bool has_failed(const struct worker *worker)
     return !worker->pid && worker->respawn_at > 0 && (!worker->expected || worker->late);
 }
 
-static void count_current(struct census *census, const struct worker *worker)
+static void count_current(struct counts *counts, const struct worker *worker)
 {
-    census->active++;
-    census->ready += spawn_is_ready(worker) || worker->continues;
-    census->stayed += has_stayed(worker);
-    census->failed += has_failed(worker);
-    census->busy += spawn_is_ready(worker) && spawn_is_busy(worker);
-    census->degraded = census->degraded || worker->backoff.degraded;
+    counts->active++;
+    counts->ready += spawn_is_ready(worker) || worker->continues;
+    counts->stayed += has_stayed(worker);
+    counts->failed += has_failed(worker);
+    counts->busy += spawn_is_ready(worker) && spawn_is_busy(worker);
+    counts->degraded = counts->degraded || worker->backoff.degraded;
 }
 
 struct board *pool_board(const struct pool *pool)
@@ -186,23 +186,23 @@ bool pool_is_empty(const struct pool *pool)
     return !pool->ring.first && !group;
 }
 
-struct census pool_census(const struct pool *pool)
+struct counts pool_counts(const struct pool *pool)
 {
-    struct census census = {0};
+    struct counts counts = {0};
     for (const struct worker *w = pool->ring.first; w; w = w->next) {
         if (w->role == ROLE_RETIRING) {
-            census.retiring++;
-            census.retiring_idle += w->pid && !spawn_is_busy(w);
+            counts.retiring++;
+            counts.retiring_idle += w->pid && !spawn_is_busy(w);
         } else if (w->role == ROLE_CANARY) {
-            census.canaries++;
-            census.canaries_stayed += has_stayed(w);
+            counts.canaries++;
+            counts.canaries_stayed += has_stayed(w);
         } else if (pool_is_current(pool, w)) {
-            count_current(&census, w);
+            count_current(&counts, w);
         } else {
-            census.outdated++;
+            counts.stale++;
         }
     }
-    return census;
+    return counts;
 }
 
 int pool_target(const struct pool *pool)
@@ -210,40 +210,40 @@ int pool_target(const struct pool *pool)
     if (pool->removed || pool->drained || pool->on_trial)
         return 0;
     if (pool_config_is_dynamic(pool->conf))
-        return pool->load.sizing.goal;
+        return pool->load.scale.goal;
     int target = pool->conf->workers + pool->extra;
     return target > 1 ? target : 1;
 }
 
-struct roll pool_roll(const struct pool *pool, const struct census *census)
+struct roll pool_roll(const struct pool *pool, const struct counts *counts)
 {
     const struct pool_config *conf = pool->conf;
     int target = pool_target(pool) - pool->resources.groups.stuck; /* which keep their seats */
     return (struct roll){
-        .stayed = census->stayed,
-        .tried = census->stayed + census->failed,
-        .outdated = census->outdated,
+        .stayed = counts->stayed,
+        .tried = counts->stayed + counts->failed,
+        .stale = counts->stale,
         .target = target > 0 ? target : 0,
         .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
         .halted = pool->halted,
     };
 }
 
-bool pool_has_tried(const struct pool *pool, const struct census *census)
+bool pool_has_tried(const struct pool *pool, const struct counts *counts)
 {
-    struct roll roll = pool_roll(pool, census);
+    struct roll roll = pool_roll(pool, counts);
     return roll_is_over(&roll);
 }
 
-bool pool_has_failed(const struct pool *pool, const struct census *census, char *why, size_t size)
+bool pool_has_failed(const struct pool *pool, const struct counts *counts, char *why, size_t size)
 {
     int target = pool_target(pool);
-    bool halted = pool->halted && census->outdated > 0;
-    if (target == 0 || (census->stayed > 0 && !halted))
+    bool halted = pool->halted && counts->stale > 0;
+    if (target == 0 || (counts->stayed > 0 && !halted))
         return false;
     snprintf(why, size, "%s: %s%s", pool->trouble[0] ? pool->trouble : "no reason is known",
              halted ? "its new workers don't stay" : "no worker becomes ready",
-             census->outdated > 0 ? ", the old ones go on" : "");
+             counts->stale > 0 ? ", the old ones go on" : "");
     return true;
 }
 
@@ -252,7 +252,7 @@ static struct worker *append(struct pool *pool, struct worker *worker, bool poll
     if (worker) {
         pool->programs = pool->programs || spawn_becomes(worker);
         worker->polls = polls;
-        ring_join(&pool->ring, worker);
+        worker_list_join(&pool->ring, worker);
     }
     return worker;
 }
@@ -262,7 +262,7 @@ static struct worker *add_worker(struct pool *pool, struct spawner *spawner, str
 {
     struct worker *worker = spawn_prepare(spawner, &pool->resources, config, conf, generation);
     if (worker && spawn_becomes(worker))
-        worker->number = ring_free_number(&pool->ring, generation);
+        worker->number = worker_list_free_number(&pool->ring, generation);
     return append(pool, worker, polls);
 }
 
@@ -295,7 +295,7 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
     pool->trial_count = count;
     pool->trouble[0] = '\0';
     pool_touch(pool);
-    return birth_fork(spawner, worker, listeners, count);
+    return worker_start_fork(spawner, worker, listeners, count);
 }
 
 void pool_promote_canaries(struct pool *pool)
@@ -311,7 +311,7 @@ void pool_promote_canaries(struct pool *pool)
 void pool_retire(const struct pool *pool, struct worker *worker)
 {
     usec grace = pool->conf->graceful_timeout * USEC_SECOND;
-    ending_retire(worker, spawn_becomes(worker) ? clock_now() + grace : USEC_NEVER);
+    stop_retire(worker, spawn_becomes(worker) ? clock_now() + grace : USEC_NEVER);
 }
 
 void pool_dismiss_canaries(struct pool *pool)
@@ -333,14 +333,14 @@ void pool_stop(struct pool *pool, usec now)
     pool->removed = true;
     pool_touch(pool);
     for (struct worker *w = pool->ring.first; w; w = w->next)
-        ending_retire(w, deadline);
+        stop_retire(w, deadline);
 }
 
 void pool_stop_now(struct pool *pool, usec now)
 {
     pool->removed = true;
     pool_touch(pool);
-    groups_kill(&pool->resources.groups, now);
+    process_groups_kill(&pool->resources.groups, now);
     for (struct worker *w = pool->ring.first; w; w = w->next)
-        ending_stop(w, now);
+        stop_stop(w, now);
 }

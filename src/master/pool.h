@@ -4,7 +4,7 @@
  * Owns:      its workers, and which configuration and generation they are of.
  * Knows not: other pools, reloads, signals. It is told its size and its configuration by those
  *            above, and keeper makes it so.
- * Called by: reload, keeper, master.
+ * Called by: reload, maintain, master.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_POOL_H
@@ -12,10 +12,10 @@
 
 #include "../base/log.h"
 #include "load.h"
-#include "ring.h"
 #include "roll.h"
 #include "spawn.h"
 #include "state.h"
+#include "worker_list.h"
 
 enum {
     /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and past
@@ -32,7 +32,7 @@ struct pool {
     struct config *config; /* counted: that in which `conf` lies */
     const struct pool_config *conf;
     const struct pool_config *shown; /* whose size is shown */
-    unsigned generation;             /* workers of an earlier one are outdated */
+    unsigned generation;             /* workers of an earlier one are stale */
     struct listener **listeners;
     int listener_count;
 
@@ -58,8 +58,8 @@ struct pool {
     struct listener *const *trial; /* of its canaries; NULL: it has none. The plan's */
     int trial_count;
 
-    struct ring ring;   /* its workers */
-    usec strays_looked; /* when it was last asked who is left of its programs */
+    struct worker_list ring; /* its workers */
+    usec background_looked;  /* when it was last asked who is left of its programs */
     struct log_rate fork_failures, no_seat;
     usec restart_at; /* since a listener of its was shut down, see heal; 0: none is to be */
     usec restarted;  /* for that, the last time; 0: never */
@@ -67,13 +67,13 @@ struct pool {
 };
 
 /* What its workers do, counted at one look. */
-struct census {
-    int active;   /* of the pool's generation, those that wait for a respawn too */
-    int ready;    /* of these: ready */
-    int stayed;   /* of these: ready for min_ready_time */
-    int failed;   /* of these: dead before they had stayed */
-    int busy;     /* of the ready ones */
-    int outdated; /* active, of an earlier generation */
+struct counts {
+    int active; /* of the pool's generation, those that wait for a respawn too */
+    int ready;  /* of these: ready */
+    int stayed; /* of these: ready for min_ready_time */
+    int failed; /* of these: dead before they had stayed */
+    int busy;   /* of the ready ones */
+    int stale;  /* active, of an earlier generation */
     int retiring;
     int retiring_idle; /* of these: those that hold no connection */
     int canaries, canaries_stayed;
@@ -105,7 +105,7 @@ static inline void pool_touch(struct pool *pool)
 void pool_free(struct spawner *spawner, struct pool *pool);
 
 /* Puts a configuration in force, with its listeners (taken over). Workers of an earlier generation
- * are outdated from now on. */
+ * are stale from now on. */
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
                     unsigned generation, struct listener **listeners, int count);
 
@@ -114,7 +114,7 @@ void pool_exchange_listeners(struct pool *pool, struct listener **listeners);
 /* They are closed while its workers live on: before that, so that nobody looks at them again. */
 void pool_forget_listeners(struct pool *pool);
 
-struct census pool_census(const struct pool *pool);
+struct counts pool_counts(const struct pool *pool);
 
 /* The scoreboard of the generation in force; NULL: none of its workers was born yet. */
 struct board *pool_board(const struct pool *pool);
@@ -131,12 +131,12 @@ void pool_remove(struct pool *pool);
 int pool_target(const struct pool *pool); /* how many workers it should have */
 
 /* How far its workers are with giving way to those of the generation in force. */
-struct roll pool_roll(const struct pool *pool, const struct census *census);
+struct roll pool_roll(const struct pool *pool, const struct counts *counts);
 
 /* Whether all that can come of it has: its workers had their try, and it has enough of them, of
  * whatever generation; or why not, as a sentence. */
-bool pool_has_tried(const struct pool *pool, const struct census *census);
-bool pool_has_failed(const struct pool *pool, const struct census *census, char *why, size_t size);
+bool pool_has_tried(const struct pool *pool, const struct counts *counts);
+bool pool_has_failed(const struct pool *pool, const struct counts *counts, char *why, size_t size);
 
 /* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,

@@ -7,22 +7,22 @@
  * is ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
  * must have stayed ready for min_ready_time by then. Where the others don't, the roll stops, the old
  * ones go on, and the job has failed; what is in force stays so.
- * A rehearsal ends when the plan is made; a restart begins there, with the configuration in force.
+ * A dry_run ends when the plan is made; a restart begins there, with the configuration in force.
  * Owns:      the jobs that wait, the one under way, and the results of the last ones.
  * Knows not: signals, who asked.
- * Called by: master, orders.
+ * Called by: master, commands.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_RELOAD_H
 #define PREFORKD_MASTER_RELOAD_H
 
-#include "../base/scroll.h"
+#include "../base/buffer.h"
 #include "plan.h"
 
 enum job_kind {
     JOB_RELOAD,
-    JOB_REHEARSAL, /* tells what a reload would do */
-    JOB_RESTART,   /* replaces workers of the configuration in force */
+    JOB_DRY_RUN, /* tells what a reload would do */
+    JOB_RESTART, /* replaces workers of the configuration in force */
 };
 
 struct job {
@@ -35,15 +35,15 @@ struct job {
 struct reload_result {
     uint64_t number;
     bool refused;         /* or it failed */
-    struct scroll said;   /* lines: what it changed */
-    struct scroll faults; /* lines: why it was refused, or has failed */
+    struct buffer said;   /* lines: what it changed */
+    struct buffer faults; /* lines: why it was refused, or has failed */
 };
 
 enum reload_state {
     RELOAD_NONE,
     RELOAD_CHECKING, /* the child runs */
     RELOAD_CANARIES, /* not all are ready */
-    RELOAD_ROLLING,  /* in force; outdated workers are there still */
+    RELOAD_ROLLING,  /* in force; stale workers are there still */
 };
 
 enum {
@@ -70,7 +70,7 @@ struct reload {
 };
 
 /* The start: puts a checked configuration (taken over) in force. 0; or -1 with its faults noted. */
-int reload_first(struct reload *reload, struct realm *realm, struct config *config);
+int reload_first(struct reload *reload, struct runtime *runtime, struct config *config);
 
 /* Asks for a job, which begins when those before it are done. Jobs alike that wait are one. The
  * number of the job; 0 where too many wait. */
@@ -80,13 +80,13 @@ uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool)
 const struct reload_result *reload_result(const struct reload *reload, uint64_t number);
 
 /* A child that is no worker ended. True where it was the checking one. */
-bool reload_reaped(struct reload *reload, struct realm *realm, pid_t pid, int status);
+bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, int status);
 
 /* Goes on as far as it can. Returns when it wants to be called again. */
-usec reload_step(struct reload *reload, struct realm *realm, usec now);
+usec reload_step(struct reload *reload, struct runtime *runtime, usec now);
 
 /* The daemon stops: nothing is reloaded any more. */
-void reload_abandon(struct reload *reload, struct realm *realm);
+void reload_abandon(struct reload *reload, struct runtime *runtime);
 
 /* Frees what it holds. */
 void reload_close(struct reload *reload);

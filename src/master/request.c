@@ -25,8 +25,8 @@ void request_init(struct request *request, const struct message_request *words, 
 
 void request_done(struct request *request)
 {
-    scroll_done(&request->said);
-    scroll_done(&request->failed);
+    buffer_done(&request->said);
+    buffer_done(&request->failed);
     *request = (struct request){0};
 }
 
@@ -44,13 +44,13 @@ void request_say(struct request *request, const char *format, ...)
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    scroll_print(&request->said, "%s\n", sentence);
+    buffer_print(&request->said, "%s\n", sentence);
 }
 
 void request_give(struct request *request, char *text)
 {
     if (text) {
-        scroll_add(&request->said, text, strlen(text));
+        buffer_add(&request->said, text, strlen(text));
         request->whole = true;
     } else {
         request_fail(request, "out of memory");
@@ -67,7 +67,7 @@ __attribute__((format(printf, 3, 0))) static void fail(struct request *request, 
         log_notice("%s", sentence);
         return;
     }
-    scroll_print(&request->failed, "%s\n", sentence);
+    buffer_print(&request->failed, "%s\n", sentence);
     request->status = status;
 }
 
@@ -94,44 +94,44 @@ void request_wait(struct request *request, request_wait_fn *wait)
 }
 
 /* The text without its last newline. */
-static void add_json_text(struct scroll *json, const char *name, const struct scroll *text)
+static void add_json_text(struct buffer *json, const char *name, const struct buffer *text)
 {
     size_t size = text->used && text->at[text->used - 1] == '\n' ? text->used - 1 : text->used;
-    scroll_print(json, ",\"%s\":", name);
-    scroll_add_quoted(json, text->at, size);
+    buffer_print(json, ",\"%s\":", name);
+    buffer_add_quoted(json, text->at, size);
 }
 
 /* An answer that is no JSON by itself becomes an object. */
 static void wrap(struct request *request)
 {
-    struct scroll json = {0};
-    scroll_print(&json, "{\"ok\":%s", request->status == MESSAGE_DONE ? "true" : "false");
+    struct buffer json = {0};
+    buffer_print(&json, "{\"ok\":%s", request->status == MESSAGE_DONE ? "true" : "false");
     add_json_text(&json, "text", &request->said);
     if (request->failed.used)
         add_json_text(&json, "error", &request->failed);
-    scroll_print(&json, "}\n");
+    buffer_print(&json, "}\n");
     json.cut = json.cut || request->said.cut || request->failed.cut;
-    scroll_done(&request->said);
-    scroll_done(&request->failed);
+    buffer_done(&request->said);
+    buffer_done(&request->failed);
     request->said = json;
 }
 
-static void add_frame(struct scroll *reply, enum message_type type, const void *bytes, size_t size)
+static void add_frame(struct buffer *reply, enum message_type type, const void *bytes, size_t size)
 {
     uint8_t head[MESSAGE_HEAD];
     message_write_head(&(struct message_frame){.type = type, .length = (uint32_t)size}, head);
-    scroll_add(reply, head, sizeof head);
-    scroll_add(reply, bytes, size);
+    buffer_add(reply, head, sizeof head);
+    buffer_add(reply, bytes, size);
 }
 
-void request_reply(struct request *request, struct scroll *reply)
+void request_reply(struct request *request, struct buffer *reply)
 {
     if (request->json && !request->whole)
         wrap(request);
     if (request->said.cut || request->failed.cut ||
-        request->said.used + request->failed.used > SCROLL_MAX - FRAMES_SIZE) {
-        scroll_done(&request->said);
-        scroll_done(&request->failed);
+        request->said.used + request->failed.used > BUFFER_MAX - FRAMES_SIZE) {
+        buffer_done(&request->said);
+        buffer_done(&request->failed);
         request_fail(request, "the answer is too long");
     }
     if (request->said.used)

@@ -3,15 +3,15 @@
  *
  * Owns:      the words, who asked, the answer as it grows, and what it waits for.
  * Knows not: sockets, and what the words mean.
- * Called by: client, control, verbs, orders.
+ * Called by: client, control, command_table, commands.
  * Runs in:   the master.
  *
- * What a verb does, it does for a signal too, which has no request: so all of these let NULL pass.
+ * What a command does, it does for a signal too, which has no request: so all of these let NULL pass.
  */
 #ifndef PREFORKD_MASTER_REQUEST_H
 #define PREFORKD_MASTER_REQUEST_H
 
-#include "../base/scroll.h"
+#include "../base/buffer.h"
 #include "../config/config.h"
 #include "../wire/message.h"
 
@@ -28,7 +28,7 @@ struct request {
     pid_t pid;     /* of who asks; 0: not to be seen from here */
     uid_t uid;
 
-    struct scroll said, failed; /* for standard output, and for standard error */
+    struct buffer said, failed; /* for standard output, and for standard error */
     bool whole;                 /* `said` is in the format that was asked for */
     int status;                 /* enum message_status */
     bool carried;               /* a program that replaces us is to answer it */
@@ -66,6 +66,6 @@ void request_misuse(struct request *request, const char *format, ...)
 void request_wait(struct request *request, request_wait_fn *wait);
 
 /* Writes the answer as it is sent. */
-void request_reply(struct request *request, struct scroll *reply);
+void request_reply(struct request *request, struct buffer *reply);
 
 #endif

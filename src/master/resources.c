@@ -18,7 +18,7 @@ void resources_free(struct resources *resources)
         resources->boards = next;
     }
     limits_close(resources->limits, resources->limits_fd);
-    groups_free(&resources->groups);
+    process_groups_free(&resources->groups);
 }
 
 struct board *resources_find_board(const struct resources *resources, unsigned generation)
@@ -49,7 +49,7 @@ static void clear_limits(const struct resources *resources)
 {
     for (uint32_t seat = 0; resources->limits && seat < resources->seats_end; seat++)
         if (!(resources->seats[seat / 64] >> seat % 64 & 1))
-            sources_forget(resources->limits, seat);
+            source_limits_forget(resources->limits, seat);
 }
 
 void resources_sweep(struct resources *resources)

@@ -12,10 +12,10 @@
 #define PREFORKD_MASTER_RESOURCES_H
 
 #include "../config/config.h"
-#include "../shared/sources.h"
+#include "../shared/source_limits.h"
 #include "boards.h"
-#include "groups.h"
-#include "lines.h"
+#include "process_groups.h"
+#include "stderr_log.h"
 
 /* Connections that may wait although somebody is idle: see waker. */
 struct wakeups {
@@ -31,7 +31,7 @@ struct resources {
     struct limits *limits; /* per source; NULL: none of its workers had any */
     int limits_fd;
     struct groups groups; /* what they started and that has to end */
-    struct lines_rate rate;
+    struct stderr_log_rate rate;
     struct wakeups wakeups;
     bool changed;       /* something happened: the pool must be looked at in this round */
     uint32_t seats_end; /* no seat from here on was ever taken */

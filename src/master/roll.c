@@ -8,8 +8,8 @@ static int greater(int a, int b)
 /* Those that had their try are no longer on their way; and the old that died don't come back. */
 int roll_allowed(const struct roll *roll)
 {
-    int missing = roll->target - roll->outdated;
-    if (!roll->outdated)
+    int missing = roll->target - roll->stale;
+    if (!roll->stale)
         return roll->target;
     if (roll->halted)
         return greater(roll->stayed < roll->target ? roll->stayed : roll->target, missing);
@@ -21,17 +21,17 @@ int roll_allowed(const struct roll *roll)
 
 int roll_surplus(const struct roll *roll)
 {
-    int over = roll->outdated + roll->stayed - roll->target;
+    int over = roll->stale + roll->stayed - roll->target;
     bool all_tried = roll->tried >= roll->target;
     if (!roll->target || (all_tried && roll->stayed && !roll->halted))
-        return roll->outdated;
+        return roll->stale;
     if ((!roll->at_once && !roll->halted) || over < 0)
         return 0;
-    return over < roll->outdated ? over : roll->outdated;
+    return over < roll->stale ? over : roll->stale;
 }
 
 bool roll_is_over(const struct roll *roll)
 {
-    return (roll->halted && roll->outdated) ||
-           (roll->tried >= roll->target && (!roll->outdated || !roll->stayed));
+    return (roll->halted && roll->stale) ||
+           (roll->tried >= roll->target && (!roll->stale || !roll->stayed));
 }

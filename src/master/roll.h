@@ -5,7 +5,7 @@
  * Either all of the new come together, and when each had its try, and one at least stayed, the old
  * go; or some at once come, and for each that stayed ready for min_ready_time an old one goes. Where
  * the new ones don't stay, it stops: no more of them come than are wanted beside the old.
- * Called by: keeper, pool.
+ * Called by: maintain, pool.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_ROLL_H
@@ -20,12 +20,12 @@ enum {
 
 /* As counted, but for the last three. */
 struct roll {
-    int stayed;   /* of the new: ready, for min_ready_time */
-    int tried;    /* of the new: stayed, or dead before they did */
-    int outdated; /* the old */
-    int target;   /* how many there should be */
-    int at_once;  /* 0: all */
-    bool halted;  /* it has stopped */
+    int stayed;  /* of the new: ready, for min_ready_time */
+    int tried;   /* of the new: stayed, or dead before they did */
+    int stale;   /* the old */
+    int target;  /* how many there should be */
+    int at_once; /* 0: all */
+    bool halted; /* it has stopped */
 };
 
 /* How many workers of the new generation there may be by now. */

@@ -1,7 +1,7 @@
 #include "slow.h"
 
 #include "../base/log.h"
-#include "../base/process.h"
+#include "../base/procfs.h"
 #include "../base/text.h"
 #include "../handlers/handler.h"
 #include "../shared/slow_text.h"
@@ -16,7 +16,7 @@
 #define PERIOD (2 * USEC_SECOND)
 
 /* In the log, a second; what can't be told now is told at the next look. */
-enum { LINES_MOST = 20 };
+enum { STDERR_LOG_MOST = 20 };
 
 _Static_assert((int)PROCESS_COMMAND == (int)SCOREBOARD_COMMAND, "a name has room in the overview");
 
@@ -51,28 +51,28 @@ static void give_entry(struct worker *worker)
 /* Looking. */
 
 /* The program that it says to run, where that is its child; else it is itself what is looked at. */
-static void find_process(const struct worker *worker, struct slow *slow, struct process_stat *stat)
+static void find_process(const struct worker *worker, struct slow *slow, struct procfs_stat *stat)
 {
     bool runs = handler_of(worker->conf->handler)->runs_programs;
     pid_t program = runs ? worker->slot->program : 0;
-    *stat = (struct process_stat){0};
+    *stat = (struct procfs_stat){0};
     slow->is_program =
-        program > 1 && process_stat(program, stat) == 0 && stat->parent == worker->pid;
+        program > 1 && procfs_stat(program, stat) == 0 && stat->parent == worker->pid;
     slow->process.pid = slow->is_program ? program : worker->pid;
-    if (!slow->is_program && process_stat(worker->pid, stat) != 0)
-        *stat = (struct process_stat){0};
+    if (!slow->is_program && procfs_stat(worker->pid, stat) != 0)
+        *stat = (struct procfs_stat){0};
     memcpy(slow->process.command, stat->command, sizeof slow->process.command);
     slow->process.state = stat->state;
 }
 
 /* CPU of all its threads and of those it waited for comes in ticks, that of its first thread is
  * exact: what is more is nearer to the truth. */
-static void measure(struct worker *worker, struct slow *slow, const struct process_stat *stat,
+static void measure(struct worker *worker, struct slow *slow, const struct procfs_stat *stat,
                     bool first)
 {
     usec running, waiting;
     usec ticks = stat->user + stat->system + stat->children_user + stat->children_system;
-    bool exact = process_schedule(slow->process.pid, &running, &waiting) == 0;
+    bool exact = procfs_schedule(slow->process.pid, &running, &waiting) == 0;
     usec cpu = exact && running > ticks ? running : ticks, wait = exact ? waiting : -1;
     if (first) {
         worker->slow_cpu = slow->is_program ? 0 : cpu;
@@ -99,7 +99,7 @@ static void locate(struct slow *slow)
 {
     int number = -1;
     bool sleeps = slow->process.state == 'S' || slow->process.state == 'D';
-    int error = process_channel(slow->process.pid, slow->channel, sizeof slow->channel);
+    int error = procfs_channel(slow->process.pid, slow->channel, sizeof slow->channel);
     if (error) {
         hide(slow, "wchan", -error);
         return;
@@ -110,10 +110,10 @@ static void locate(struct slow *slow)
     }
     if (slow->process.state != 'S' || strstr(slow->channel, "request_wait_answer"))
         return;
-    error = process_call(slow->process.pid, &number);
+    error = procfs_call(slow->process.pid, &number);
     if (error)
         hide(slow, "syscall", -error);
-    const char *name = process_call_name(number);
+    const char *name = procfs_call_name(number);
     if (name)
         snprintf(slow->call, sizeof slow->call, "%s", name);
     else if (number >= 0)
@@ -123,11 +123,11 @@ static void locate(struct slow *slow)
 static void find_children(struct slow *slow)
 {
     pid_t list[SCOREBOARD_CHILDREN];
-    int count = process_children(slow->process.pid, list, SCOREBOARD_CHILDREN);
+    int count = procfs_children(slow->process.pid, list, SCOREBOARD_CHILDREN);
     for (int i = 0; i < count; i++) {
-        struct process_stat stat;
+        struct procfs_stat stat;
         struct slow_process *child = &slow->children[slow->child_count];
-        if (process_stat(list[i], &stat) != 0)
+        if (procfs_stat(list[i], &stat) != 0)
             continue;
         child->pid = list[i];
         child->state = stat.state;
@@ -174,7 +174,7 @@ static bool may_tell(struct spawner *spawner, usec now)
         spawner->slow_second = now;
         spawner->slow_lines = 0;
     }
-    return spawner->slow_lines++ < LINES_MOST;
+    return spawner->slow_lines++ < STDERR_LOG_MOST;
 }
 
 static void tell(struct worker *worker, struct spawner *spawner, const struct slow *slow, usec now)
@@ -193,7 +193,7 @@ static void tell(struct worker *worker, struct spawner *spawner, const struct sl
 static void look(struct worker *worker, struct spawner *spawner, usec since, usec now)
 {
     bool first = worker->slow_since != since;
-    struct process_stat stat;
+    struct procfs_stat stat;
     struct slow slow = {
         .slot = (uint32_t)spawn_number(spawner, worker),
         .since = since,

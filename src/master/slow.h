@@ -5,7 +5,7 @@
  * Owns:      the entries of the slow in the overview. There are few: while all are taken, further
  *            slow requests are not looked into.
  * Knows not: request_timeout, and what is done about a late one (ending).
- * Called by: keeper.
+ * Called by: maintain.
  * Runs in:   the master. It reads /proc, nothing of which waits for the process; see base/process.
  *
  * Of a program the processor time is that of its whole life, which began with the request. Of a

@@ -28,13 +28,13 @@ int spawn_open(struct spawner *spawner, struct loop *loop)
         return error;
     spawner->workers = arena_unforked(TABLE_SIZE);
     spawner->by_pid = spawner->workers ? arena_unforked(PIDS_SIZE) : NULL;
-    spawner->lines = spawner->by_pid ? lines_set_new(loop) : NULL;
+    spawner->lines = spawner->by_pid ? stderr_log_set_new(loop) : NULL;
     return spawner->lines ? 0 : -errno;
 }
 
 void spawn_close(struct spawner *spawner)
 {
-    lines_set_free(spawner->lines);
+    stderr_log_set_free(spawner->lines);
     if (spawner->workers)
         munmap(spawner->workers, TABLE_SIZE);
     if (spawner->by_pid)
@@ -110,7 +110,7 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
         .config = config,
         .conf = conf,
         .generation = generation,
-        .terms = handler_terms(conf->handler, conf->handler_config),
+        .app_policy = handler_terms(conf->handler, conf->handler_config),
         .deadline = USEC_NEVER,
         .lines.watch.fd = -1,
         .mourned = true,
@@ -140,7 +140,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
         .next_signal = worker->next_signal,
         .deadline = worker->deadline,
         .error_fd = worker->lines.watch.fd,
-        .stop_signal = worker->terms.stop_signal,
+        .stop_signal = worker->app_policy.stop_signal,
         .notify_fd = worker->notify ? worker->notify->watch.fd : -1,
         .watchdog = worker->notify ? worker->notify->watchdog : 0,
         .alive_at = worker->notify ? worker->notify->alive_at : 0,
@@ -200,7 +200,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .config = config,
         .conf = conf,
         .generation = (unsigned)saved->generation,
-        .terms.stop_signal = (int)saved->stop_signal,
+        .app_policy.stop_signal = (int)saved->stop_signal,
         .pid = (pid_t)saved->pid,
         .born = saved->born,
         .ready_at = saved->ready_at,
@@ -221,11 +221,13 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     note_pid(spawner, worker, worker->pid, true);
     config_ref(config);
     adopt_notify(spawner, worker, saved);
-    lines_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate, (int)saved->error_fd);
+    stderr_log_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate,
+                     (int)saved->error_fd);
     worker->lines.accepted = &worker->slot->accepted;
     worker->lines.took = &worker->slot->service.sum;
     worker->lines.pid = worker->pid;
-    snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", LINES_LAST - 1, saved->last);
+    snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", STDERR_LOG_LAST - 1,
+             saved->last);
     return worker;
 }
 
@@ -267,7 +269,7 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
 {
     int number = spawn_number(spawner, worker);
     struct resources *resources = worker->resources;
-    lines_close(&worker->lines);
+    stderr_log_close(&worker->lines);
     close_notify(worker);
     settle_counts(spawner, worker);
     clear_slot(worker->slot);
@@ -316,13 +318,13 @@ static void end_program(struct worker *worker, usec deadline, usec now)
         bool told = worker->role == ROLE_RETIRING;
         bool killed = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
         group = worker->lines.pid;
-        signal = told ? 0 : worker->terms.stop_signal;
+        signal = told ? 0 : worker->app_policy.stop_signal;
         deadline = killed ? now : told && deadline != USEC_NEVER ? deadline : now + grace;
     } else {
         deadline = now;
     }
-    enum group_kind kind =
-        groups_end(&worker->resources->groups, worker->lines.pid, group, signal, deadline, now);
+    enum group_kind kind = process_groups_end(&worker->resources->groups, worker->lines.pid, group,
+                                              signal, deadline, now);
     worker->left_group = kind == GROUP_OWN;
     if (kind == GROUP_FOREIGN)
         spawn_tell_broken(worker, "a process group that no worker of it runs");
@@ -395,7 +397,7 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     end_program(worker, deadline, now);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     if (worker->resources->limits)
-        sources_forget(worker->resources->limits, worker->seat);
+        source_limits_forget(worker->resources->limits, worker->seat);
     worker->slot->state = SLOT_WAITING;
     settle(spawner, worker);
 }

@@ -2,8 +2,8 @@
  * spawn - a worker's number and seat, what the master knows of its life, and its death.
  *
  * Owns:      struct worker, the master's half of a slot: pid, role, pipe, what it was told.
- * Knows not: how many there should be (pool), who asked (reload, verbs).
- * Called by: birth, pool, keeper.
+ * Knows not: how many there should be (pool), who asked (reload, command_table).
+ * Called by: start, pool, maintain.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_SPAWN_H
@@ -14,18 +14,18 @@
 #include "../handlers/handler.h"
 #include "../shared/listener.h"
 #include "backoff.h"
+#include "exit_report.h"
 #include "notify.h"
-#include "obituary.h"
 #include "resources.h"
 #include "state.h"
 
 struct rusage;
 struct worker;
 
-/* What every birth needs of the master. */
+/* What every start needs of the master. */
 struct spawner {
     struct loop *loop;
-    struct lines_set *lines; /* the pipes of standard error */
+    struct stderr_log_set *lines; /* the pipes of standard error */
     struct boards boards;
     struct worker *workers; /* by number; sparse, and not there in children: what the master goes on
                                writing would cost each of them a page of their own */
@@ -56,14 +56,14 @@ struct worker {
     struct config *config; /* counted: that under which it was forked, or is to be */
     const struct pool_config *conf;
     unsigned generation;
-    bool polls;         /* waits in epoll, as all of its generation do */
-    struct terms terms; /* on which it becomes a program, if it does */
-    int number;         /* among those of its pool and generation that do so, from 0 on */
+    bool polls;                   /* waits in epoll, as all of its generation do */
+    struct app_policy app_policy; /* on which it becomes a program, if it does */
+    int number;                   /* among those of its pool and generation that do so, from 0 on */
 
     pid_t pid; /* 0: dead, or not born yet */
     usec born;
     usec ready_at;                           /* when the master saw that it is; 0 not yet */
-    uint64_t accepted_before, served_before; /* of its slot, at its birth */
+    uint64_t accepted_before, served_before; /* of its slot, at its start */
     enum worker_role role;
 
     enum death_cause cause; /* what we did to end it */
@@ -86,7 +86,7 @@ struct worker {
     bool continues;    /* and its place was ready, as it is in effect while the next one begins */
     bool stayed;       /* it was ready for min_ready_time, or those before it that ended in order */
     unsigned failures; /* deaths in a row, in its seat, before they had stayed */
-    struct lines lines;        /* keeps the pid of the dead */
+    struct stderr_log lines;   /* keeps the pid of the dead */
     struct reporter *reporter; /* of a living one that reports; else NULL */
     struct notify *notify;     /* of a living program that says when it is ready; else NULL */
 
@@ -132,7 +132,7 @@ void spawn_born(struct spawner *spawner, struct worker *worker, pid_t pid, usec 
 /* Whether it becomes a program, which it may have done already, and whether it has. */
 static inline bool spawn_becomes(const struct worker *worker)
 {
-    return worker->terms.stop_signal != 0;
+    return worker->app_policy.stop_signal != 0;
 }
 bool spawn_is_program(const struct worker *worker);
 

@@ -6,7 +6,7 @@
  * not know, takes what is missing for its default, and refuses what is out of range: so either side
  * may be the newer one.
  * Knows not: what anything in it means.
- * Called by: carry, upgrade.
+ * Called by: handoff, upgrade.
  * Runs in:   the master, and the -t of the program that is to replace it.
  */
 #ifndef PREFORKD_MASTER_STATE_H
@@ -85,7 +85,7 @@ struct state_worker {
     long long generation, role;
     long long born, ready_at, was_ready;
     long long slow_told;        /* since when the request began that was told of as slow */
-    long long accepted, served; /* of its slot, at its birth */
+    long long accepted, served; /* of its slot, at its start */
     long long cause, next_signal, deadline;
     long long error_fd;    /* its standard error's reading end; -1: closed */
     long long stop_signal; /* of one that becomes a program, or 0; as are all of these: */

@@ -1,8 +1,8 @@
 #include "upgrade.h"
 
+#include "../base/daemon.h"
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/proc.h"
 #include "../base/sysd.h"
 #include "check.h"
 
@@ -69,17 +69,17 @@ int upgrade_read(int fd, struct state *state, char *why, size_t size)
     return result;
 }
 
-static int save_daemon(const struct upgrade *upgrade, const struct realm *realm,
+static int save_daemon(const struct upgrade *upgrade, const struct runtime *runtime,
                        struct state *state)
 {
     struct state_daemon *daemon = state_add(state, STATE_DAEMON);
     if (!daemon)
         return -ENOMEM;
-    const struct log_config *log = &realm->config->log;
-    const struct overview *overview = realm->spawner.boards.overview;
+    const struct log_config *log = &runtime->config->log;
+    const struct overview *overview = runtime->spawner.boards.overview;
     *daemon = (struct state_daemon){
         .version = PREFORKD_VERSION,
-        .generation = realm->generation,
+        .generation = runtime->generation,
         .started = overview->started,
         .started_at = overview->started_at,
         .reloads = overview->reloads,
@@ -87,7 +87,7 @@ static int save_daemon(const struct upgrade *upgrade, const struct realm *realm,
         .upgrades = overview->upgrades,
         .reloaded = overview->reloaded,
         .pidfile_fd = upgrade->self.pidfile_fd,
-        .nofile = (long long)proc_first_nofile(),
+        .nofile = (long long)daemon_first_nofile(),
         .log_level = log->level,
         .log_facility = log->facility,
     };
@@ -116,11 +116,12 @@ static int write_state(const struct state *state)
 }
 
 /* The descriptor of the state of this moment, which is filled in too; or -errno. */
-static int make_state(const struct upgrade *upgrade, const struct realm *realm, struct state *state)
+static int make_state(const struct upgrade *upgrade, const struct runtime *runtime,
+                      struct state *state)
 {
-    int error = save_daemon(upgrade, realm, state);
+    int error = save_daemon(upgrade, runtime, state);
     if (!error)
-        error = carry_save(realm, state);
+        error = handoff_save(runtime, state);
     if (!error && !control_save(upgrade->control, state))
         error = -ENOMEM;
     int fd = error ? error : write_state(state);
@@ -199,7 +200,7 @@ static _Noreturn void try_child(const char *const *arguments, int out, int err,
     setpgid(0, 0);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
-    carry_inherit(state, true);
+    handoff_inherit(state, true);
     fd_set_inherited(state_fd, true);
     if (set_variable(state_fd) == 0)
         execv(arguments[0], (char *const *)arguments);
@@ -224,13 +225,13 @@ static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct
     return pid < 0 ? -errno : pid;
 }
 
-static int start_trial(struct upgrade *upgrade, const struct realm *realm)
+static int start_trial(struct upgrade *upgrade, const struct runtime *runtime)
 {
     struct state state = {0};
-    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
+    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
     if (state_fd < 0)
         return state_fd;
-    pid_t pid = fork_trial(upgrade, realm->spawner.loop, &state, state_fd);
+    pid_t pid = fork_trial(upgrade, runtime->spawner.loop, &state, state_fd);
     state_free(&state);
     if (pid < 0)
         return pid;
@@ -254,7 +255,7 @@ static void refuse(struct upgrade *upgrade, const char *why)
     upgrade->phase = UPGRADE_NONE;
 }
 
-static void begin_trial(struct upgrade *upgrade, const struct realm *realm, usec now)
+static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, usec now)
 {
     char why[100];
     upgrade->wanted = false;
@@ -262,7 +263,7 @@ static void begin_trial(struct upgrade *upgrade, const struct realm *realm, usec
     upgrade->began = now;
     upgrade->deadline = now + TRIAL_PATIENCE;
     log_notice("upgrade: trying %s", upgrade->self.program);
-    int error = start_trial(upgrade, realm);
+    int error = start_trial(upgrade, runtime);
     upgrade->phase = UPGRADE_TRYING;
     if (!error)
         return;
@@ -330,9 +331,9 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 /* The hand-over. */
 
 /* A worker's death that is not told in the log yet would be forgotten. */
-static bool is_quiet(const struct realm *realm)
+static bool is_quiet(const struct runtime *runtime)
 {
-    for (const struct pool *p = realm->pools; p; p = p->next)
+    for (const struct pool *p = runtime->pools; p; p = p->next)
         for (const struct worker *w = p->ring.first; w; w = w->next)
             if (!w->mourned)
                 return false;
@@ -347,23 +348,23 @@ static int execute(const struct upgrade *upgrade, const struct state *state, int
     if (error)
         return error;
     sysd_hand_on();
-    carry_inherit(state, true);
+    handoff_inherit(state, true);
     fd_set_inherited(state_fd, true);
     execve(upgrade->self.program, (char *const *)upgrade->self.arguments, environ);
     error = -errno;
-    carry_inherit(state, false);
+    handoff_inherit(state, false);
     sysd_take_back();
     unsetenv(VARIABLE);
     return error;
 }
 
-static void hand_over(struct upgrade *upgrade, const struct realm *realm)
+static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
 {
     char why[200];
     struct state state = {0};
-    lines_flush(realm->spawner.lines);
+    stderr_log_flush(runtime->spawner.lines);
     control_part(upgrade->control);
-    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, realm, &state);
+    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
     log_notice("upgrade: preforkd %s hands over to %s", PREFORKD_VERSION, upgrade->self.program);
     int error = state_fd < 0 ? state_fd : execute(upgrade, &state, state_fd);
     state_free(&state);
@@ -392,31 +393,32 @@ static void note_reload(struct upgrade *upgrade, const struct reload *reload)
     char line[512];
     if (!result || !result->refused)
         return;
-    const struct scroll *faults = &result->faults; /* lines, of which the first is enough */
+    const struct buffer *faults = &result->faults; /* lines, of which the first is enough */
     const char *end = faults->at ? memchr(faults->at, '\n', faults->used) : NULL;
     snprintf(line, sizeof line, "upgraded, but the %.*s", end ? (int)(end - faults->at) : 0,
              end ? faults->at : "");
     note_refusal(upgrade, line);
 }
 
-static void finish(struct upgrade *upgrade, const struct realm *realm, const struct reload *reload,
-                   usec now)
+static void finish(struct upgrade *upgrade, const struct runtime *runtime,
+                   const struct reload *reload, usec now)
 {
     note_reload(upgrade, reload);
-    realm->spawner.boards.overview->upgrades++;
+    runtime->spawner.boards.overview->upgrades++;
     upgrade->phase = UPGRADE_NONE;
     log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->from,
-               PREFORKD_VERSION, realm->generation, clock_seconds(now - upgrade->began));
+               PREFORKD_VERSION, runtime->generation, clock_seconds(now - upgrade->began));
 }
 
 /* The reload that makes the pools ours; tried again where it is refused, for until then no worker that
  * ends has a successor. */
-static usec settle(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now)
+static usec settle(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
+                   usec now)
 {
     if (reload->state != RELOAD_NONE || reload->queued)
         return USEC_NEVER;
-    if (!carry_is_left(realm)) {
-        finish(upgrade, realm, reload, now);
+    if (!handoff_is_left(runtime)) {
+        finish(upgrade, runtime, reload, now);
         return now;
     }
     if (now >= upgrade->deadline) {
@@ -458,15 +460,15 @@ void upgrade_begin(struct upgrade *upgrade)
         upgrade->wanted = true;
 }
 
-usec upgrade_step(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now)
+usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload, usec now)
 {
     if (upgrade->phase == UPGRADE_ARRIVING)
-        return settle(upgrade, realm, reload, now);
+        return settle(upgrade, runtime, reload, now);
     bool free = reload->state == RELOAD_NONE && !reload->queued;
     if (upgrade->phase == UPGRADE_NONE && upgrade->wanted && free)
-        begin_trial(upgrade, realm, now);
-    if (upgrade->phase == UPGRADE_PASSED && free && is_quiet(realm))
-        hand_over(upgrade, realm);
+        begin_trial(upgrade, runtime, now);
+    if (upgrade->phase == UPGRADE_PASSED && free && is_quiet(runtime))
+        hand_over(upgrade, runtime);
     if (upgrade->phase != UPGRADE_TRYING)
         return USEC_NEVER;
     if (now >= upgrade->deadline) {

@@ -15,8 +15,8 @@
 #ifndef PREFORKD_MASTER_UPGRADE_H
 #define PREFORKD_MASTER_UPGRADE_H
 
-#include "carry.h"
 #include "control.h"
+#include "handoff.h"
 
 /* What a program needs to execute its successor: main knows. */
 struct upgrade_self {
@@ -59,7 +59,7 @@ struct upgrade {
 void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self,
                   struct control *control);
 
-/* The verb. */
+/* The command. */
 void upgrade_begin(struct upgrade *upgrade);
 
 /* Whether the last one has come to its end, good or bad. */
@@ -73,7 +73,8 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
 
 /* Goes on as far as it can; may not return, but be the other program. Returns when it wants to be
  * called again. */
-usec upgrade_step(struct upgrade *upgrade, struct realm *realm, struct reload *reload, usec now);
+usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
+                  usec now);
 
 /* The daemon stops. */
 void upgrade_abandon(struct upgrade *upgrade);

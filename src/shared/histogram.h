@@ -3,7 +3,7 @@
  *
  * Owns:      the bounds, which never change: whoever has stored the counts compares them over years.
  * Knows not: what is counted.
- * Called by: the lane (counting), scoreboard, snapshot, reports.
+ * Called by: the serve (counting), scoreboard, snapshot, reports.
  * Runs in:   any process. One process writes, others read meanwhile: each number is whole, and grows.
  *
  * From one bound to the next it is twice as far or more. So between a power of two and the next one

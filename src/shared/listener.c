@@ -2,7 +2,7 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "queue.h"
+#include "accept_queue.h"
 #include "socket_path.h"
 
 #include <errno.h>
@@ -406,13 +406,13 @@ static int listen_again(const struct listener *listener, int backlog)
 static bool is_half_shut(const struct listener *listener)
 {
     struct stat socket;
-    struct queues queues = {0};
-    const struct queue *queue = NULL;
-    queues_ask(&queues); /* of what it can't tell, the rest may be told */
+    struct accept_queues queues = {0};
+    const struct accept_queue *queue = NULL;
+    accept_queues_ask(&queues); /* of what it can't tell, the rest may be told */
     if (fstat(listener->fd, &socket) == 0)
-        queue = queues_find(&queues, socket.st_ino);
+        queue = accept_queues_find(&queues, socket.st_ino);
     bool shut = queue && queue->half_shut;
-    queues_free(&queues);
+    accept_queues_free(&queues);
     return shut;
 }
 

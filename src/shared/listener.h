@@ -60,7 +60,7 @@ struct listener {
     char text[ADDR_TEXT]; /* `bound`, printed */
 
     bool unreachable; /* as of the latest look: nobody can connect to it */
-    int watch;        /* on its path, see master/reach; 0: none */
+    int watch;        /* on its path, see master/listener_watch; 0: none */
     bool suspect;     /* something happened there */
     struct log_rate loss_told;
 

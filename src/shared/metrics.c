@@ -17,7 +17,7 @@ struct report {
     FILE *out;
     enum metrics_format format;
     const struct overview *overview;
-    const struct figures *figures;
+    const struct procstat *figures;
     const struct snapshot *snapshot;
     usec now;
 };
@@ -301,18 +301,19 @@ static bool read_listener(const struct report *report, int number, struct listen
 /* Several sockets with one address, which systemd may pass, are told of as one. The first of them
  * stands for all; false for the others. */
 static bool sum_queues(const struct report *report, int number, const struct listener_name *name,
-                       struct queue *sum)
+                       struct accept_queue *sum)
 {
     struct listener_name other;
     const struct overview_listener *list = report->overview->listeners;
-    *sum = (struct queue){0};
+    *sum = (struct accept_queue){0};
     for (int i = 0; i < snapshot_listeners(report->overview); i++) {
         if (list[i].pool != name->pool || !read_listener(report, i, &other) ||
             strcmp(other.text, name->text) != 0)
             continue;
         if (i < number)
             return false;
-        const struct queue *queue = queues_find(&report->figures->queues, list[i].inode);
+        const struct accept_queue *queue =
+            accept_queues_find(&report->figures->queues, list[i].inode);
         sum->inode |= queue ? queue->inode : 0;
         sum->depth += queue ? queue->depth : 0;
         sum->room += queue ? queue->room : 0;
@@ -321,10 +322,10 @@ static bool sum_queues(const struct report *report, int number, const struct lis
 }
 
 static void put_queues(const struct report *report, const char *name, const char *help,
-                       int (*of)(const struct queue *queue))
+                       int (*of)(const struct accept_queue *queue))
 {
     struct listener_name listener;
-    struct queue queue;
+    struct accept_queue queue;
     open_family(report, name, GAUGE, help);
     for (int i = 0; i < snapshot_listeners(report->overview); i++) {
         if (!read_listener(report, i, &listener) || !sum_queues(report, i, &listener, &queue) ||
@@ -336,12 +337,12 @@ static void put_queues(const struct report *report, const char *name, const char
     }
 }
 
-static int depth_of(const struct queue *queue)
+static int depth_of(const struct accept_queue *queue)
 {
     return queue->depth;
 }
 
-static int room_of(const struct queue *queue)
+static int room_of(const struct accept_queue *queue)
 {
     return queue->room;
 }
@@ -407,7 +408,7 @@ static void put_report(const struct report *report)
     fputs("# EOF\n", report->out);
 }
 
-char *metrics_text(const struct view *view, const struct figures *figures, usec now,
+char *metrics_text(const struct view *view, const struct procstat *figures, usec now,
                    enum metrics_format format)
 {
     struct text text;

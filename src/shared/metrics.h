@@ -9,8 +9,8 @@
 #ifndef PREFORKD_SHARED_METRICS_H
 #define PREFORKD_SHARED_METRICS_H
 
-#include "figures.h"
 #include "overview.h"
+#include "procstat.h"
 
 enum metrics_format {
     METRICS_TEXT, /* Prometheus' text format 0.0.4 */
@@ -18,7 +18,7 @@ enum metrics_format {
 };
 
 /* A text from malloc(), its last line "# EOF"; NULL where there is no memory. */
-char *metrics_text(const struct view *view, const struct figures *figures, usec now,
+char *metrics_text(const struct view *view, const struct procstat *figures, usec now,
                    enum metrics_format format);
 
 #endif

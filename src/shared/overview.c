@@ -1,6 +1,6 @@
 #include "overview.h"
 
-#include "../base/memory.h"
+#include "../base/shm.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,10 +21,10 @@ const char *const death_cause_words[DEATH_CAUSES] = {
 
 struct overview *overview_open(int *reader)
 {
-    int fd = memory_create("preforkd-overview", sizeof(struct overview));
-    struct overview *overview = fd < 0 ? NULL : memory_map(fd, sizeof *overview, true);
-    int error = fd < 0 ? fd : overview ? memory_seal(fd) : -errno;
-    *reader = error ? error : memory_reader(fd);
+    int fd = shm_create("preforkd-overview", sizeof(struct overview));
+    struct overview *overview = fd < 0 ? NULL : shm_map(fd, sizeof *overview, true);
+    int error = fd < 0 ? fd : overview ? shm_seal(fd) : -errno;
+    *reader = error ? error : shm_reader(fd);
     if (fd >= 0)
         close(fd);
     if (*reader < 0) {
@@ -47,7 +47,7 @@ void overview_close(struct overview *overview, int reader)
 
 const struct overview *overview_map(int reader)
 {
-    return memory_map(reader, sizeof(struct overview), false);
+    return shm_map(reader, sizeof(struct overview), false);
 }
 
 void overview_begin_move(struct overview *overview)

@@ -1,6 +1,6 @@
 #include "scoreboard.h"
 
-#include "../base/memory.h"
+#include "../base/shm.h"
 
 #include <netinet/in.h>
 #include <stddef.h>
@@ -20,12 +20,12 @@ const char *const refusal_words[REFUSALS] = {
 
 int scoreboard_create(void)
 {
-    return memory_create("preforkd-scoreboard", sizeof(struct scoreboard));
+    return shm_create("preforkd-scoreboard", sizeof(struct scoreboard));
 }
 
 struct scoreboard *scoreboard_map(int fd, bool writable)
 {
-    return memory_map(fd, sizeof(struct scoreboard), writable);
+    return shm_map(fd, sizeof(struct scoreboard), writable);
 }
 
 void scoreboard_unmap(struct scoreboard *board)

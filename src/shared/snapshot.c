@@ -225,7 +225,7 @@ static void count_failing(struct snapshot_pool *pool, const struct snapshot_work
 }
 
 /* What was read of its process. One that wasn't yet had used nothing when it was born. */
-static void add_process(struct snapshot_pool *pool, const struct figures_process *process,
+static void add_process(struct snapshot_pool *pool, const struct procstat_process *process,
                         usec born, usec now)
 {
     usec age = snapshot_span(process ? process->read_at : born, now);
@@ -250,8 +250,8 @@ static void add_slot(struct snapshot_pool *pool, const struct slot *slot, usec a
         add_counts(pool, &counts);
 }
 
-static void add_worker(const struct view *view, const struct figures *figures, int number, usec now,
-                       struct snapshot *snapshot)
+static void add_worker(const struct view *view, const struct procstat *figures, int number,
+                       usec now, struct snapshot *snapshot)
 {
     struct snapshot_worker worker;
     struct slow slow;
@@ -266,7 +266,7 @@ static void add_worker(const struct view *view, const struct figures *figures, i
     if (worker.slot)
         count_failing(pool, &worker, worker.slot);
     if (figures && worker.pid)
-        add_process(pool, figures_process(figures, overview, number), worker.born,
+        add_process(pool, procstat_process(figures, overview, number), worker.born,
                     figures->looked_at);
     if (worker.state == SLOT_BUSY && worker.since > pool->busy_since)
         pool->busy_since = worker.since;
@@ -292,7 +292,7 @@ static void judge_starts(struct snapshot_pool *pool)
     pool->state = POOL_DEGRADED;
 }
 
-static void look(const struct view *view, const struct figures *figures, struct snapshot *snapshot)
+static void look(const struct view *view, const struct procstat *figures, struct snapshot *snapshot)
 {
     int workers = snapshot_workers(view->overview);
     usec now = clock_now();
@@ -307,7 +307,7 @@ static void look(const struct view *view, const struct figures *figures, struct 
 
 /* While counts move from a slot to its pool they could be seen in neither, and a sum would go back:
  * then it is looked again. Not for ever, since a master that moves them may be stopped. */
-static void look_in_peace(const struct view *view, const struct figures *figures,
+static void look_in_peace(const struct view *view, const struct procstat *figures,
                           struct snapshot *snapshot)
 {
     const struct overview *overview = view->overview;
@@ -341,14 +341,14 @@ static void note_time(struct shown_time *shown, struct snapshot_pool *pool)
     raise_to(&shown->system, &pool->cpu_system);
 }
 
-static void add_queues(const struct overview *overview, const struct figures *figures,
+static void add_queues(const struct overview *overview, const struct procstat *figures,
                        struct snapshot *snapshot)
 {
     for (int i = 0; i < snapshot->count; i++)
         snapshot->pools[i].queued = -1;
     for (int i = 0; figures && i < snapshot_listeners(overview); i++) {
         const struct overview_listener *listener = &overview->listeners[i];
-        const struct queue *queue = queues_find(&figures->queues, listener->inode);
+        const struct accept_queue *queue = accept_queues_find(&figures->queues, listener->inode);
         uint32_t place = listener->pool;
         if (!listener->used || !queue || place >= (uint32_t)snapshot->count)
             continue;
@@ -357,7 +357,7 @@ static void add_queues(const struct overview *overview, const struct figures *fi
     }
 }
 
-struct snapshot *snapshot_take(const struct view *view, const struct figures *figures)
+struct snapshot *snapshot_take(const struct view *view, const struct procstat *figures)
 {
     int count = bounded(view->overview->pools_end, SCOREBOARD_POOLS);
     struct snapshot *snapshot =

@@ -3,7 +3,7 @@
  *
  * Owns:      the reading of the overview and all scoreboards as a whole: bounds, sums, which state a pool is in.
  * Knows not: how it is shown.
- * Called by: master/publish, status.
+ * Called by: master/export, status.
  * Runs in:   any process that has the overview mapped, be it for reading alone.
  *
  * The overview is the master's word. Nothing of a scoreboard is trusted, since any worker of its pool
@@ -15,8 +15,8 @@
 
 #include "../base/addr.h"
 #include "../base/text.h"
-#include "figures.h"
 #include "overview.h"
+#include "procstat.h"
 
 #include <stdbool.h>
 
@@ -77,7 +77,7 @@ struct snapshot {
 
 /* Takes one, with what the figures tell of processes where there are any; free() gives it back. NULL:
  * no memory. */
-struct snapshot *snapshot_take(const struct view *view, const struct figures *figures);
+struct snapshot *snapshot_take(const struct view *view, const struct procstat *figures);
 
 /* Reads a worker. False where there is none of this number. */
 bool snapshot_worker(const struct view *view, int number, struct snapshot_worker *worker);

@@ -13,15 +13,15 @@
 #ifndef PREFORKD_SHARED_STATUS_H
 #define PREFORKD_SHARED_STATUS_H
 
-#include "figures.h"
 #include "overview.h"
+#include "procstat.h"
 
 enum status_form { STATUS_PLAIN, STATUS_COLOURED };
 
 /* The daemon, a line a pool, what is wrong with them, their listeners. */
-char *status_text(const struct view *view, const struct figures *figures, enum status_form form,
+char *status_text(const struct view *view, const struct procstat *figures, enum status_form form,
                   usec now);
-char *status_json(const struct view *view, const struct figures *figures, usec now);
+char *status_json(const struct view *view, const struct procstat *figures, usec now);
 
 /* The ledger, the oldest death first. */
 char *deaths_text(const struct overview *overview);

@@ -4,7 +4,7 @@
 
 #if HAVE_JANSSON
 
-#include "../base/document.h"
+#include "../base/json.h"
 #include "deaths_json.h"
 #include "snapshot.h"
 
@@ -31,8 +31,8 @@ static json_t *histogram_object(const struct histogram *histogram)
         json_array_append_new(pair, json_integer((long long)count));
         json_array_append_new(buckets, pair);
     }
-    document_number(object, "count", (long long)count);
-    document_exact(object, "sum", (usec)histogram->sum);
+    json_number(object, "count", (long long)count);
+    json_exact(object, "sum", (usec)histogram->sum);
     json_object_set_new(object, "buckets", buckets);
     return object;
 }
@@ -40,22 +40,22 @@ static json_t *histogram_object(const struct histogram *histogram)
 static json_t *process_object(const struct slow_process *process)
 {
     json_t *object = json_object();
-    document_number(object, "pid", process->pid);
-    document_field(object, "command", process->command, sizeof process->command);
-    document_text(object, "state", snapshot_process_state(process->state));
+    json_number(object, "pid", process->pid);
+    json_field(object, "command", process->command, sizeof process->command);
+    json_text(object, "state", snapshot_process_state(process->state));
     return object;
 }
 
 static void put_slow_process(json_t *object, const struct slow *slow)
 {
-    document_number_or_null(object, "program", slow->is_program ? slow->process.pid : 0);
-    document_field(object, "command", slow->process.command, sizeof slow->process.command);
-    document_text(object, "state", snapshot_process_state(slow->process.state));
-    document_field(object, "wchan", slow->channel, sizeof slow->channel);
-    document_field(object, "syscall", slow->call, sizeof slow->call);
-    document_seconds_or_null(object, "cpu", slow->cpu);
-    document_seconds_or_null(object, "wait", slow->wait);
-    document_field(object, "hidden", slow->hidden, sizeof slow->hidden);
+    json_number_or_null(object, "program", slow->is_program ? slow->process.pid : 0);
+    json_field(object, "command", slow->process.command, sizeof slow->process.command);
+    json_text(object, "state", snapshot_process_state(slow->process.state));
+    json_field(object, "wchan", slow->channel, sizeof slow->channel);
+    json_field(object, "syscall", slow->call, sizeof slow->call);
+    json_seconds_or_null(object, "cpu", slow->cpu);
+    json_seconds_or_null(object, "wait", slow->wait);
+    json_field(object, "hidden", slow->hidden, sizeof slow->hidden);
 }
 
 /* What a request is at that takes too long; null: it doesn't. */
@@ -66,8 +66,8 @@ static json_t *slow_object(const struct overview *overview, const struct snapsho
     if (!snapshot_slow(overview, worker, &slow))
         return json_null();
     json_t *object = json_object(), *children = json_array();
-    document_seconds(object, "seconds", snapshot_span(slow.since, now));
-    document_seconds(object, "sampled", snapshot_span(slow.sampled, now));
+    json_seconds(object, "seconds", snapshot_span(slow.since, now));
+    json_seconds(object, "sampled", snapshot_span(slow.sampled, now));
     put_slow_process(object, &slow);
     for (int i = 0; i < slow.child_count; i++)
         json_array_append_new(children, process_object(&slow.children[i]));
@@ -80,31 +80,32 @@ static json_t *worker_object(const struct overview *overview, const struct snaps
 {
     char peer[ADDR_TEXT], status[TEXT_CLEAN(SCOREBOARD_REASON)];
     json_t *object = json_object();
-    document_number(object, "slot", worker->number);
-    document_number_or_null(object, "pid", worker->pid);
-    document_text(object, "state", slot_state_words[worker->state]);
-    document_flag(object, "retiring", worker->retiring);
-    document_seconds(object, "seconds", snapshot_span(worker->since, now));
-    document_seconds(object, "age", snapshot_span(worker->born, now));
-    document_number(object, "generation", worker->generation);
-    document_number(object, "accepted", (long long)worker->accepted);
-    document_number(object, "served", (long long)worker->served);
-    document_text(object, "peer", snapshot_peer(&worker->peer, peer));
-    document_number_or_null(object, "program", worker->program);
-    document_text(object, "status", snapshot_status(worker, status));
+    json_number(object, "slot", worker->number);
+    json_number_or_null(object, "pid", worker->pid);
+    json_text(object, "state", slot_state_words[worker->state]);
+    json_flag(object, "retiring", worker->retiring);
+    json_seconds(object, "seconds", snapshot_span(worker->since, now));
+    json_seconds(object, "age", snapshot_span(worker->born, now));
+    json_number(object, "generation", worker->generation);
+    json_number(object, "accepted", (long long)worker->accepted);
+    json_number(object, "served", (long long)worker->served);
+    json_text(object, "peer", snapshot_peer(&worker->peer, peer));
+    json_number_or_null(object, "program", worker->program);
+    json_text(object, "status", snapshot_status(worker, status));
     json_object_set_new(object, "slow", slow_object(overview, worker, now));
     return object;
 }
 
 static json_t *listener_object(const struct overview_listener *listener, const char *text,
-                               const struct figures *figures)
+                               const struct procstat *figures)
 {
-    const struct queue *queue = figures ? queues_find(&figures->queues, listener->inode) : NULL;
+    const struct accept_queue *queue =
+        figures ? accept_queues_find(&figures->queues, listener->inode) : NULL;
     json_t *object = json_object();
-    document_text(object, "address", text);
-    document_number(object, "backlog", listener->backlog);
-    document_flag(object, "unreachable", listener->unreachable);
-    document_number(object, "inode", (long long)listener->inode);
+    json_text(object, "address", text);
+    json_number(object, "backlog", listener->backlog);
+    json_flag(object, "unreachable", listener->unreachable);
+    json_number(object, "inode", (long long)listener->inode);
     json_object_set_new(object, "queue", queue ? json_integer(queue->depth) : json_null());
     json_object_set_new(object, "room", queue ? json_integer(queue->room) : json_null());
     return object;
@@ -112,66 +113,66 @@ static json_t *listener_object(const struct overview_listener *listener, const c
 
 static void put_size(json_t *object, const struct snapshot_pool *pool)
 {
-    document_number(object, "target", pool->target);
-    document_number(object, "min_workers", pool->min_workers);
-    document_number(object, "max_workers", pool->max_workers);
-    document_number(object, "min_spare", pool->min_spare);
-    document_number(object, "max_spare", pool->max_spare);
-    document_number(object, "ready", snapshot_ready(pool));
-    document_number(object, "busy", pool->busy);
-    document_number(object, "idle", pool->idle);
-    document_number(object, "starting", pool->starting);
-    document_number(object, "retiring", pool->retiring);
-    document_number(object, "waiting", pool->waiting);
+    json_number(object, "target", pool->target);
+    json_number(object, "min_workers", pool->min_workers);
+    json_number(object, "max_workers", pool->max_workers);
+    json_number(object, "min_spare", pool->min_spare);
+    json_number(object, "max_spare", pool->max_spare);
+    json_number(object, "ready", snapshot_ready(pool));
+    json_number(object, "busy", pool->busy);
+    json_number(object, "idle", pool->idle);
+    json_number(object, "starting", pool->starting);
+    json_number(object, "retiring", pool->retiring);
+    json_number(object, "waiting", pool->waiting);
 }
 
 /* Null where the age is unknown. */
 static json_t *cpu_object(usec user, usec system, usec age)
 {
     json_t *object = age >= 0 ? json_object() : json_null();
-    document_exact(object, "user", user);
-    document_exact(object, "system", system);
-    document_seconds(object, "age", age);
+    json_exact(object, "user", user);
+    json_exact(object, "system", system);
+    json_seconds(object, "age", age);
     return object;
 }
 
-static json_t *memory_object(const struct snapshot_pool *pool)
+static json_t *shm_object(const struct snapshot_pool *pool)
 {
     json_t *object = pool->age >= 0 ? json_object() : json_null();
-    document_number(object, "bytes", pool->memory);
-    document_seconds(object, "age", pool->age);
+    json_number(object, "bytes", pool->memory);
+    json_seconds(object, "age", pool->age);
     return object;
 }
 
 static void put_counts(json_t *object, const struct snapshot_pool *pool)
 {
     json_t *refused = json_object();
-    document_number(object, "accepted", (long long)pool->accepted);
-    document_number(object, "served", (long long)pool->served);
-    document_number(object, "errors", (long long)pool->errors);
+    json_number(object, "accepted", (long long)pool->accepted);
+    json_number(object, "served", (long long)pool->served);
+    json_number(object, "errors", (long long)pool->errors);
     for (int i = 0; i < REFUSALS; i++)
-        document_number(refused, refusal_words[i], (long long)pool->refused[i]);
+        json_number(refused, refusal_words[i], (long long)pool->refused[i]);
     json_object_set_new(object, "refused", refused);
-    document_number(object, "retirements", (long long)pool->retirements);
-    document_number(object, "deaths", (long long)pool->deaths);
-    document_number(object, "bytes_in", (long long)pool->bytes_in);
-    document_number(object, "bytes_out", (long long)pool->bytes_out);
+    json_number(object, "retirements", (long long)pool->retirements);
+    json_number(object, "deaths", (long long)pool->deaths);
+    json_number(object, "bytes_in", (long long)pool->bytes_in);
+    json_number(object, "bytes_out", (long long)pool->bytes_out);
     json_object_set_new(object, "service_time", histogram_object(&pool->service));
     json_object_set_new(object, "queue_wait", histogram_object(&pool->wait));
     json_object_set_new(object, "cpu", cpu_object(pool->cpu_user, pool->cpu_system, pool->age));
-    json_object_set_new(object, "memory", memory_object(pool));
+    json_object_set_new(object, "memory", shm_object(pool));
     json_object_set_new(object, "cpu_ended", cpu_object(pool->dead_user, pool->dead_system, 0));
 }
 
 static json_t *pool_object(const struct snapshot_pool *pool, usec now)
 {
     json_t *object = json_object();
-    document_text(object, "name", pool->name);
-    document_text(object, "handler", pool->handler);
-    document_text(object, "state", pool_state_words[pool->state]);
-    document_seconds(object, "seconds", snapshot_span(pool->state_since, now));
-    document_text(object, "trouble", pool->trouble);
-    document_number(object, "generation", pool->generation);
+    json_text(object, "name", pool->name);
+    json_text(object, "handler", pool->handler);
+    json_text(object, "state", pool_state_words[pool->state]);
+    json_seconds(object, "seconds", snapshot_span(pool->state_since, now));
+    json_text(object, "trouble", pool->trouble);
+    json_number(object, "generation", pool->generation);
     put_size(object, pool);
     put_counts(object, pool);
     return object;
@@ -188,7 +189,7 @@ static void list_workers(const struct view *view, const struct snapshot *snapsho
 }
 
 static void list_listeners(const struct overview *overview, const struct snapshot *snapshot,
-                           const struct figures *figures, struct lists *lists)
+                           const struct procstat *figures, struct lists *lists)
 {
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
     for (int i = 0; i < snapshot_listeners(overview); i++) {
@@ -216,29 +217,29 @@ static json_t *pools_array(const struct snapshot *snapshot, struct lists *lists,
 static json_t *reloads_object(const struct overview *overview)
 {
     json_t *object = json_object();
-    document_number(object, "done", overview->reloads);
-    document_number(object, "refused", overview->reloads_refused);
-    document_time(object, "last", overview->reloaded);
-    document_field(object, "refusal", overview->refusal, sizeof overview->refusal);
+    json_number(object, "done", overview->reloads);
+    json_number(object, "refused", overview->reloads_refused);
+    json_time(object, "last", overview->reloaded);
+    json_field(object, "refusal", overview->refusal, sizeof overview->refusal);
     return object;
 }
 
 static json_t *daemon_object(const struct overview *overview, usec now)
 {
     json_t *object = json_object();
-    document_number(object, "version", SCHEMA);
-    document_field(object, "preforkd", overview->release, sizeof overview->release);
-    document_number(object, "pid", overview->master);
-    document_time(object, "time", clock_real());
-    document_seconds(object, "uptime", snapshot_span(overview->started, now));
-    document_number(object, "generation", overview->generation);
+    json_number(object, "version", SCHEMA);
+    json_field(object, "preforkd", overview->release, sizeof overview->release);
+    json_number(object, "pid", overview->master);
+    json_time(object, "time", clock_real());
+    json_seconds(object, "uptime", snapshot_span(overview->started, now));
+    json_number(object, "generation", overview->generation);
     json_object_set_new(object, "reloads", reloads_object(overview));
-    document_number(object, "upgrades", overview->upgrades);
-    document_number(object, "deaths", (long long)overview->deaths_written);
+    json_number(object, "upgrades", overview->upgrades);
+    json_number(object, "deaths", (long long)overview->deaths_written);
     return object;
 }
 
-char *status_json(const struct view *view, const struct figures *figures, usec now)
+char *status_json(const struct view *view, const struct procstat *figures, usec now)
 {
     struct snapshot *snapshot = snapshot_take(view, figures);
     struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
@@ -255,14 +256,14 @@ char *status_json(const struct view *view, const struct figures *figures, usec n
     json_object_set_new(document, "ledger", deaths_array(view->overview));
     free(lists);
     free(snapshot);
-    return document_print(document);
+    return json_print(document);
 }
 
 #else
 
 #include <stddef.h>
 
-char *status_json(const struct view *view, const struct figures *figures, usec now)
+char *status_json(const struct view *view, const struct procstat *figures, usec now)
 {
     (void)view;
     (void)figures;

@@ -25,26 +25,26 @@ struct report {
     FILE *out;
     const struct view *view;
     const struct overview *overview;
-    const struct figures *figures;
+    const struct procstat *figures;
     const struct snapshot *snapshot;
     bool coloured;
     usec now;
 };
 
 /* A line's colour, and nothing where there are none. */
-static enum paint paint_of(const struct report *report, enum paint paint)
+static enum colour colour_of(const struct report *report, enum colour paint)
 {
-    return report->coloured ? paint : PAINT_NONE;
+    return report->coloured ? paint : COLOUR_NONE;
 }
 
-static enum paint state_paint(enum pool_state state)
+static enum colour state_paint(enum pool_state state)
 {
     switch (state) {
-    case POOL_SERVING: return PAINT_GOOD;
+    case POOL_SERVING: return COLOUR_GOOD;
     case POOL_DEGRADED:
     case POOL_UNREACHABLE:
-    case POOL_FULL: return PAINT_BAD;
-    default: return PAINT_ODD;
+    case POOL_FULL: return COLOUR_BAD;
+    default: return COLOUR_ODD;
     }
 }
 
@@ -62,7 +62,7 @@ static void add_pool(struct table *table, const struct snapshot_pool *pool)
     table_add(table, "%s", pool->handler);
     table_paint(table, state_paint(pool->state), "%s", pool_state_words[pool->state]);
     table_bar(table, pool->busy, pool->max_workers,
-              pool->state == POOL_FULL ? PAINT_BAD : PAINT_GOOD);
+              pool->state == POOL_FULL ? COLOUR_BAD : COLOUR_GOOD);
     table_add(table, "%d", pool->busy);
     table_add(table, "%d", pool->idle);
     table_add(table, "%d/%d", snapshot_ready(pool), pool->target);
@@ -98,10 +98,10 @@ static void add_counts(struct table *table, const struct snapshot_pool *pool)
     table_add(table, "%llu", (unsigned long long)pool->accepted);
     table_add(table, "%llu", (unsigned long long)pool->served);
     table_add(table, "%llu", (unsigned long long)pool->errors);
-    table_paint(table, snapshot_refused(pool) ? PAINT_ODD : PAINT_NONE, "%llu",
+    table_paint(table, snapshot_refused(pool) ? COLOUR_ODD : COLOUR_NONE, "%llu",
                 (unsigned long long)snapshot_refused(pool));
     table_add(table, "%llu", (unsigned long long)pool->retirements);
-    table_paint(table, pool->deaths ? PAINT_BAD : PAINT_NONE, "%llu",
+    table_paint(table, pool->deaths ? COLOUR_BAD : COLOUR_NONE, "%llu",
                 (unsigned long long)pool->deaths);
 }
 
@@ -149,14 +149,14 @@ static void print_troubles(const struct report *report)
     bool first = true;
     for (int i = 0; i < report->snapshot->count; i++) {
         const struct snapshot_pool *pool = &report->snapshot->pools[i];
-        enum paint paint = paint_of(report, state_paint(pool->state));
+        enum colour paint = colour_of(report, state_paint(pool->state));
         char span[UNITS_TEXT];
         if (!pool->used || pool->state == POOL_SERVING)
             continue;
         fprintf(report->out, "%s%spool %s: %s for %s%s%s%s\n", first ? "\n" : "",
-                paint_begin(paint), pool->name, pool_state_words[pool->state],
+                colour_begin(paint), pool->name, pool_state_words[pool->state],
                 units_span(snapshot_span(pool->state_since, report->now), span),
-                pool->trouble[0] ? ": " : "", pool->trouble, paint_end(paint));
+                pool->trouble[0] ? ": " : "", pool->trouble, colour_end(paint));
         first = false;
     }
 }
@@ -165,13 +165,13 @@ static void print_slow_one(const struct report *report, const struct snapshot_wo
                            const struct slow *slow)
 {
     char span[UNITS_TEXT], peer[ADDR_TEXT], why[TEXT_CLEAN(sizeof slow->hidden)];
-    enum paint paint = paint_of(report, PAINT_ODD);
+    enum colour paint = colour_of(report, COLOUR_ODD);
     snapshot_peer(&worker->peer, peer);
     text_clean(why, sizeof why, slow->hidden, sizeof slow->hidden);
     fprintf(report->out, "%spool %s: worker %d is slow, for %s, serving %s%s\n  ",
-            paint_begin(paint), report->snapshot->pools[worker->pool].name, (int)worker->pid,
+            colour_begin(paint), report->snapshot->pools[worker->pool].name, (int)worker->pid,
             units_span(snapshot_span(slow->since, report->now), span), peer[0] ? peer : "?",
-            paint_end(paint));
+            colour_end(paint));
     slow_text(report->out, slow);
     fprintf(report->out, "%s%s\n", why[0] ? "; " : "", why);
 }
@@ -215,10 +215,10 @@ static void print_statuses(const struct report *report)
 static void add_queue(const struct report *report, struct table *table,
                       const struct overview_listener *listener)
 {
-    const struct queue *queue =
-        report->figures ? queues_find(&report->figures->queues, listener->inode) : NULL;
+    const struct accept_queue *queue =
+        report->figures ? accept_queues_find(&report->figures->queues, listener->inode) : NULL;
     table_bar(table, queue ? queue->depth : 0, queue ? queue->room : 0,
-              queue && queue->depth ? PAINT_ODD : PAINT_NONE);
+              queue && queue->depth ? COLOUR_ODD : COLOUR_NONE);
     if (queue)
         table_add(table, "%d/%d", queue->depth, queue->room);
     else
@@ -242,7 +242,7 @@ static bool print_listeners(const struct report *report)
     return print_table(report, &table);
 }
 
-char *status_text(const struct view *view, const struct figures *figures, enum status_form form,
+char *status_text(const struct view *view, const struct procstat *figures, enum status_form form,
                   usec now)
 {
     struct text text;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Bits by number. What isn't in it need not be dropped: each drop copies the credentials, and all
- * of them are a tenth of what a worker's birth takes. */
+ * of them are a tenth of what a worker's start takes. */
 static uint64_t bounding;
 static int not_learned; /* errno */
 

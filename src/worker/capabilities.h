@@ -2,7 +2,7 @@
  * capabilities - what root may do, taken from a worker for good (capabilities(7)).
  *
  * Knows not: users, pools.
- * Called by: master/check and the worker's birth, by sandbox; capabilities_learn by the worker's room.
+ * Called by: master/check and the worker's start, by privileges; capabilities_learn by the worker's room.
  * Runs in:   capabilities_learn in the master, once; the rest in a child.
  */
 #ifndef PREFORKD_WORKER_CAPABILITIES_H

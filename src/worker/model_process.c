@@ -69,7 +69,7 @@ static int join_queues(const struct process_model *model)
                                     .data.fd = model->listeners[i]};
         if (epoll_ctl(model->epoll_fd, EPOLL_CTL_ADD, model->listeners[i], &event) != 0 &&
             errno != EEXIST)
-            return model->lane->stopping ? 0 : -errno;
+            return model->serve->stopping ? 0 : -errno;
     }
     return 0;
 }
@@ -82,7 +82,7 @@ static void step_aside(const struct process_model *model)
         return;
     for (int i = 0; i < model->count; i++)
         epoll_ctl(model->epoll_fd, EPOLL_CTL_DEL, model->listeners[i], NULL);
-    bell_hand_on(&model->lane->bell);
+    wakeup_hand_on(&model->serve->wakeup);
 }
 
 /* Descriptors or memory are wanting, or a firewall says no. Until that is over we stand aside, and try
@@ -91,7 +91,7 @@ static int accept_is_short(struct process_model *model, int error)
 {
     static struct log_rate said;
     unsigned missed;
-    struct lane *lane = model->lane;
+    struct serve *serve = model->serve;
     usec now = clock_now();
     if (model->failures == 0) {
         model->failing_since = now;
@@ -99,9 +99,9 @@ static int accept_is_short(struct process_model *model, int error)
     }
     if (log_rate_ok(&said, 60 * USEC_SECOND, &missed))
         log_warning("pool %s: can't accept connections for now: %s pool=%s errno=%d missed=%u",
-                    lane->pool->name, strerror(error), lane->pool->name, error, missed);
+                    serve->pool->name, strerror(error), serve->pool->name, error, missed);
     if (!is_everybodys(error) && now - model->failing_since > SHORT_PATIENCE) {
-        snprintf(lane->slot->reason, SCOREBOARD_REASON, "%s", strerror(error));
+        snprintf(serve->slot->reason, SCOREBOARD_REASON, "%s", strerror(error));
         return WORKER_SHORT;
     }
     pause_awhile(model->failures++);
@@ -130,8 +130,8 @@ static void recover(struct process_model *model)
 /* What is to be done about a failed accept(): 0 to go on, or the worker's exit status. */
 static int accept_failed(struct process_model *model, int listener, int error)
 {
-    struct lane *lane = model->lane;
-    if (lane->stopping || error == EINTR)
+    struct serve *serve = model->serve;
+    if (serve->stopping || error == EINTR)
         return 0;
     if (error == EAGAIN) {
         recover(model);
@@ -140,10 +140,10 @@ static int accept_failed(struct process_model *model, int listener, int error)
         return 0;
     }
     if (is_no_listener(error)) {
-        snprintf(lane->slot->reason, sizeof lane->slot->reason, "accept: %s", strerror(error));
+        snprintf(serve->slot->reason, sizeof serve->slot->reason, "accept: %s", strerror(error));
         return WORKER_LISTENER;
     }
-    lane->slot->errors++;
+    serve->slot->errors++;
     if (!is_passing(error))
         return accept_is_short(model, error);
     recover(model);
@@ -168,14 +168,14 @@ static int serve_one(struct process_model *model, int listener)
     conn.proxied = false;
     conn.counted = true;
     conn.has_status = false;
-    lane_serve(model->lane, &conn);
+    serve_connection(model->serve, &conn);
     return 0;
 }
 
 static int run_blocking(struct process_model *model)
 {
     int status = 0;
-    while (status == 0 && lane_open(model->lane))
+    while (status == 0 && serve_open(model->serve))
         status = serve_one(model, model->listeners[0]);
     return status;
 }
@@ -197,7 +197,7 @@ static int look_around(struct process_model *model)
     int status = 0;
     if (read(model->wake_fd, &wakes, sizeof wakes) < 0)
         return 0;
-    for (int i = 0; i < model->count && status == 0 && lane_open(model->lane); i++) {
+    for (int i = 0; i < model->count && status == 0 && serve_open(model->serve); i++) {
         struct pollfd input = {.fd = model->listeners[i], .events = POLLIN};
         if (poll(&input, 1, 0) == 1)
             status = serve_one(model, model->listeners[i]);
@@ -212,10 +212,10 @@ static int run_polling(struct process_model *model)
 {
     int status = 0, error = open_epoll(model);
     if (error) {
-        snprintf(model->lane->slot->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-error));
+        snprintf(model->serve->slot->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-error));
         return WORKER_CANT_START;
     }
-    while (status == 0 && lane_open(model->lane)) {
+    while (status == 0 && serve_open(model->serve)) {
         struct epoll_event event;
         if (model->failures) {
             status = serve_one(model, model->listeners[0]);
@@ -227,8 +227,8 @@ static int run_polling(struct process_model *model)
         else if (n == 1)
             status = look_around(model);
     }
-    if (model->lane->handler->stop)
-        bell_hand_on(&model->lane->bell);
+    if (model->serve->handler->stop)
+        wakeup_hand_on(&model->serve->wakeup);
     return status;
 }
 

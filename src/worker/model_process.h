@@ -14,22 +14,22 @@
 #ifndef PREFORKD_WORKER_MODEL_PROCESS_H
 #define PREFORKD_WORKER_MODEL_PROCESS_H
 
-#include "lane.h"
+#include "serve.h"
 
 struct process_model {
-    struct lane *lane;
+    struct serve *serve;
     const int *listeners;
     int count;
     /* With the first connection in hand, of which no byte was looked at yet. 0; or the worker's exit
      * status, with its reason in the slot. */
     int (*first)(void);
-    int wake_fd; /* readable once the lane is to stop, or is to look; -1: it blocks in accept() */
+    int wake_fd; /* readable once the serve is to stop, or is to look; -1: it blocks in accept() */
     int epoll_fd;
     int failures; /* of accept(), in a row, for want of something: we stand aside meanwhile */
     usec failing_since;
 };
 
-/* Serves until the lane closes. Returns the worker's exit status. */
+/* Serves until the serve closes. Returns the worker's exit status. */
 int model_process_run(struct process_model *model);
 
 #endif

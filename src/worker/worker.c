@@ -1,14 +1,14 @@
 #include "worker.h"
 
+#include "../base/daemon.h"
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/proc.h"
 #include "../shared/exitcode.h"
+#include "board_reader.h"
 #include "environment.h"
-#include "lane.h"
 #include "model_process.h"
-#include "reader.h"
-#include "sandbox.h"
+#include "privileges.h"
+#include "serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 /* Signal handlers have no argument to find it by. */
-static struct lane lane;
+static struct serve serve;
 static struct process_model model;
 
 /* Ends epoll_wait(). What is in the eventfd already does as well: so a failure is none. */
@@ -39,7 +39,7 @@ static void on_term(int number)
 {
     int saved = errno;
     (void)number;
-    lane.stopping = 1;
+    serve.stopping = 1;
     for (int i = 0; i < model.count; i++)
         dup3(STDIN_FILENO, model.listeners[i], O_CLOEXEC);
     wake();
@@ -61,7 +61,7 @@ static void on_urge(int number)
 static void on_quit(int number)
 {
     (void)number;
-    pid_t group = lane.program; /* our own memory: what stands in the slot, others can write */
+    pid_t group = serve.program; /* our own memory: what stands in the slot, others can write */
     if (group > 1)
         kill(-group, SIGKILL);
     _exit(WORKER_ENDED);
@@ -78,7 +78,7 @@ void worker_prepare(void)
     sigemptyset(&blocked);
     for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
         sigaddset(&blocked, others[i]);
-    sandbox_prepare();
+    privileges_prepare();
 }
 
 /* What programs get from us: they start with the dispositions that we leave (see launch.h). */
@@ -97,26 +97,26 @@ static void take_signals(void)
     sigaction(SIGURG, &urge, NULL);
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
-    if (lane.handler->runs_programs)
+    if (serve.handler->runs_programs)
         ignore_none();
     sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 static _Noreturn void give_up(const char *why)
 {
-    snprintf(lane.slot->reason, sizeof lane.slot->reason, "%s", why);
+    snprintf(serve.slot->reason, sizeof serve.slot->reason, "%s", why);
     _exit(WORKER_CANT_START);
 }
 
-static void keep_descriptors(struct worker_birth *birth)
+static void keep_descriptors(struct worker_start *start)
 {
-    int *others = birth->listeners + birth->listener_count;
+    int *others = start->listeners + start->listener_count;
     int count = log_descriptors(others);
-    others[count++] = birth->bell;
+    others[count++] = start->wakeup;
     others[count++] = model.wake_fd;
-    others[count++] = birth->boards_fd;
-    dup2(birth->error_fd, STDERR_FILENO);
-    if (fd_keep_only(birth->listeners, birth->listener_count + count) != 0)
+    others[count++] = start->boards_fd;
+    dup2(start->error_fd, STDERR_FILENO);
+    if (fd_keep_only(start->listeners, start->listener_count + count) != 0)
         give_up("can't close the descriptors of others");
 }
 
@@ -137,155 +137,155 @@ static long long with_jitter(int requests, pid_t pid)
     return requests ? requests - spread + rand_r(&seed) % (2 * spread + 1) : -1;
 }
 
-/* Shows the title; where its last word stands, which the lane changes in place. NULL where there is
+/* Shows the title; where its last word stands, which the serve changes in place. NULL where there is
  * no room for all of it. */
-static char *show_title(const struct worker_birth *birth)
+static char *show_title(const struct worker_start *start)
 {
-    size_t shown = proc_title(birth->title);
-    if (shown < birth->title_length)
+    size_t shown = daemon_title(start->title);
+    if (shown < start->title_length)
         return NULL;
-    return proc_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
+    return daemon_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
 }
 
 /* What it shares with others of its pool: the master lent it the mappings for the fork. */
-static void take_shared(const struct worker_birth *birth)
+static void take_shared(const struct worker_start *start)
 {
-    lane.slot = &birth->board->slots[birth->seat];
-    lane.bell = (struct bell){.board = birth->board, .seat = birth->seat, .fd = birth->bell};
-    lane.gate = gate_open(birth->pool, birth->board, birth->limits, birth->seat,
-                          lane.handler->refuse != NULL, lane.handler->gives_away);
+    serve.slot = &start->board->slots[start->seat];
+    serve.wakeup = (struct wakeup){.board = start->board, .seat = start->seat, .fd = start->wakeup};
+    serve.access = access_open(start->pool, start->board, start->limits, start->seat,
+                               serve.handler->refuse != NULL, serve.handler->gives_away);
 }
 
-static void prepare_lane(const struct worker_birth *birth)
+static void prepare_lane(const struct worker_start *start)
 {
-    const struct pool_config *pool = birth->pool;
+    const struct pool_config *pool = start->pool;
     int level = pool->log_connections ? LOG_INFO : LOG_DEBUG;
-    lane.pool = pool;
-    lane.title_word = show_title(birth);
-    lane.log_level = log_wanted(level) ? level : -1;
-    lane.wait_known = lane.slot->accepted;
-    lane.left = with_jitter(pool->max_requests, getpid());
-    lane.service.pool = pool->name;
-    lane.service.config = pool->handler_config;
-    lane.service.program = &lane.program;
-    lane.service.shown = &lane.slot->program;
-    lane.service.failed_starts = &lane.slot->failed_starts;
-    lane.service.start_error = &lane.slot->start_error;
-    lane.service.listeners = birth->listeners;
-    lane.service.listener_count = birth->listener_count;
-    lane.service.mark = &pool->mark;
-    lane.service.stopping = &lane.stopping;
-    lane.service.seats = (unsigned)(pool->workers ? pool->workers : pool->max_workers);
-    lane.service.idle_timeout = pool->idle_timeout;
-    lane.service.request_timeout = pool->request_timeout;
-    lane.service.log_level = lane.log_level;
-    lane.service.renew = lane_renew;
-    lane.service.count_request = lane_count_request;
-    lane.service.crowded = lane_crowded;
-    lane.service.same_peer = lane_same_peer;
-    lane.service.sockets = birth->sockets;
-    lane.service.generation = birth->generation;
-    lane.service.number = birth->number;
-    lane.service.notify = birth->notify;
-    lane.service.watchdog = birth->watchdog;
+    serve.pool = pool;
+    serve.title_word = show_title(start);
+    serve.log_level = log_wanted(level) ? level : -1;
+    serve.wait_known = serve.slot->accepted;
+    serve.left = with_jitter(pool->max_requests, getpid());
+    serve.service.pool = pool->name;
+    serve.service.config = pool->handler_config;
+    serve.service.program = &serve.program;
+    serve.service.shown = &serve.slot->program;
+    serve.service.failed_starts = &serve.slot->failed_starts;
+    serve.service.start_error = &serve.slot->start_error;
+    serve.service.listeners = start->listeners;
+    serve.service.listener_count = start->listener_count;
+    serve.service.mark = &pool->mark;
+    serve.service.stopping = &serve.stopping;
+    serve.service.seats = (unsigned)(pool->workers ? pool->workers : pool->max_workers);
+    serve.service.idle_timeout = pool->idle_timeout;
+    serve.service.request_timeout = pool->request_timeout;
+    serve.service.log_level = serve.log_level;
+    serve.service.renew = serve_renew;
+    serve.service.count_request = serve_count_request;
+    serve.service.crowded = serve_crowded;
+    serve.service.same_peer = serve_same_peer;
+    serve.service.sockets = start->sockets;
+    serve.service.generation = start->generation;
+    serve.service.number = start->number;
+    serve.service.notify = start->notify;
+    serve.service.watchdog = start->watchdog;
 }
 
 /* Who speaks with strangers about all pools can write of none but its own. */
-static void prepare_view(const struct worker_birth *birth)
+static void prepare_view(const struct worker_start *start)
 {
-    if (!lane.handler->reads_board)
+    if (!serve.handler->reads_board)
         return;
-    lane.service.view = reader_open(birth->overview_fd, birth->boards_fd);
-    lane.service.shown_times = lane.bell.board->shown;
-    if (!lane.service.view)
+    serve.service.view = board_reader_open(start->overview_fd, start->boards_fd);
+    serve.service.shown_times = serve.wakeup.board->shown;
+    if (!serve.service.view)
         give_up("can't map the overview");
 }
 
-static void prepare_handler(const struct worker_birth *birth)
+static void prepare_handler(const struct worker_start *start)
 {
     char why[SCOREBOARD_REASON];
-    const struct handler *handler = lane.handler;
+    const struct handler *handler = serve.handler;
     if (handler->runs_programs || handler->has_environment) {
-        lane.service.environment = environment_make(birth->pool);
-        if (!lane.service.environment)
+        serve.service.environment = environment_make(start->pool);
+        if (!serve.service.environment)
             give_up("out of memory");
     }
     if (!handler->start)
         return;
-    if (handler->start(&lane.service, why, sizeof why) != 0)
+    if (handler->start(&serve.service, why, sizeof why) != 0)
         give_up(why);
     take_signals(); /* whatever it did to them */
 }
 
-/* Not at its birth: to load the list takes longer than the fork, and who has taken no connection has
+/* Not at its start: to load the list takes longer than the fork, and who has taken no connection has
  * read nothing that could turn it against us. */
 static int close_sandbox(void)
 {
-    struct sandbox_refusal refusal;
-    if (sandbox_close(lane.pool, lane.handler->calls, &refusal) == 0)
+    struct privileges_refusal refusal;
+    if (privileges_close(serve.pool, serve.handler->calls, &refusal) == 0)
         return 0;
-    snprintf(lane.slot->reason, sizeof lane.slot->reason, "%.*s", SCOREBOARD_REASON - 1,
+    snprintf(serve.slot->reason, sizeof serve.slot->reason, "%.*s", SCOREBOARD_REASON - 1,
              refusal.why);
     return WORKER_CANT_START;
 }
 
 static void say_ready(void)
 {
-    lane.slot->since = clock_now();
-    lane.slot->ready = true;
-    lane.slot->state = SLOT_IDLE;
-    bell_ring(&lane.bell);
+    serve.slot->since = clock_now();
+    serve.slot->ready = true;
+    serve.slot->state = SLOT_IDLE;
+    wakeup_ring(&serve.wakeup);
 }
 
 /* It leads a group of its own, as it does its session; and its time begins, by which it may be ready.
  * Its death signal is KILL: the one that a program can't fail to obey. Signals are blocked as they were
- * at birth, so that none is lost to a handler of ours. */
-static _Noreturn void become_program(const struct worker_birth *birth)
+ * at start, so that none is lost to a handler of ours. */
+static _Noreturn void exec_program(const struct worker_start *start)
 {
     char why[SCOREBOARD_REASON];
     ignore_none();
-    die_with(birth->master, SIGKILL);
-    prepare_handler(birth);
-    lane.slot->since = clock_now();
-    lane.slot->program = getpid();
-    bell_ring(&lane.bell);
-    lane.handler->become(&lane.service, why, sizeof why);
-    lane.slot->program = 0;
+    die_with(start->master, SIGKILL);
+    prepare_handler(start);
+    serve.slot->since = clock_now();
+    serve.slot->program = getpid();
+    wakeup_ring(&serve.wakeup);
+    serve.handler->exec(&serve.service, why, sizeof why);
+    serve.slot->program = 0;
     give_up(why);
 }
 
-_Noreturn void worker_run(struct worker_birth *birth)
+_Noreturn void worker_run(struct worker_start *start)
 {
-    struct sandbox_refusal refusal;
+    struct privileges_refusal refusal;
     model = (struct process_model){
-        .lane = &lane,
-        .listeners = birth->listeners,
-        .count = birth->listener_count,
+        .serve = &serve,
+        .listeners = start->listeners,
+        .count = start->listener_count,
         .first = close_sandbox,
-        .wake_fd = birth->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
+        .wake_fd = start->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
     };
-    lane.handler = handler_of(birth->pool->handler);
-    if (lane.handler->leads_session)
+    serve.handler = handler_of(start->pool->handler);
+    if (serve.handler->leads_session)
         setsid(); /* by which the master knows what it runs: see master/groups */
-    log_enter_child(/* cut_off: */ birth->pool->chroot != NULL);
-    if (birth->log)
-        log_configure(birth->log->ident, birth->log->facility, birth->log->level);
-    take_shared(birth);
-    prepare_view(birth);
-    keep_descriptors(birth);
-    prepare_lane(birth);
-    if (lane.handler->load && lane.handler->load(refusal.why, sizeof refusal.why) != 0)
+    log_enter_child(/* cut_off: */ start->pool->chroot != NULL);
+    if (start->log)
+        log_configure(start->log->ident, start->log->facility, start->log->level);
+    take_shared(start);
+    prepare_view(start);
+    keep_descriptors(start);
+    prepare_lane(start);
+    if (serve.handler->load && serve.handler->load(refusal.why, sizeof refusal.why) != 0)
         give_up(refusal.why);
-    if (sandbox_enter(birth->pool, lane.handler->calls, &refusal) != 0)
+    if (privileges_enter(start->pool, serve.handler->calls, &refusal) != 0)
         give_up(refusal.why);
-    if (lane.handler->become)
-        become_program(birth);
+    if (serve.handler->exec)
+        exec_program(start);
     take_signals();
-    die_with(birth->master, SIGQUIT);
-    prepare_handler(birth);
+    die_with(start->master, SIGQUIT);
+    prepare_handler(start);
     say_ready();
     int status = model_process_run(&model);
-    if (lane.handler->stop)
-        lane.handler->stop(&lane.service);
+    if (serve.handler->stop)
+        serve.handler->stop(&serve.service);
     _exit(status);
 }

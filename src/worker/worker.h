@@ -8,11 +8,11 @@
 #define PREFORKD_WORKER_WORKER_H
 
 #include "../config/config.h"
-#include "../shared/sources.h"
+#include "../shared/source_limits.h"
 
 enum {
     WORKER_LISTENERS_MAX = 256, /* of one pool */
-    WORKER_OTHERS_MAX = 5,      /* descriptors: two of the log, the bell, the wake-up, the boards */
+    WORKER_OTHERS_MAX = 5, /* descriptors: two of the log, the wakeup, the wake-up, the boards */
     WORKER_TITLE = 64,
 };
 
@@ -22,8 +22,8 @@ enum {
 
 struct listener;
 
-/* What the master hands to a child at its birth. */
-struct worker_birth {
+/* What the master hands to a child at its start. */
+struct worker_start {
     const struct pool_config *pool;
     const struct log_config *log; /* where it is not the one in force; else NULL */
     pid_t master;
@@ -45,15 +45,15 @@ struct worker_birth {
     int number;                      /* what follows is of a handler that becomes a program: see */
     const char *notify;              /* struct service */
     usec watchdog;
-    int bell;     /* an eventfd: rung once the worker is ready, and as worker/bell has it */
+    int wakeup;   /* an eventfd: rung once the worker is ready, and as worker/wakeup has it */
     int error_fd; /* becomes its standard error */
 };
 
-/* Called once in the master, before the first birth: what is the same for all, is made ready here, at
+/* Called once in the master, before the first start: what is the same for all, is made ready here, at
  * the price of one. */
 void worker_prepare(void);
 
 /* Called in the child with every signal blocked. */
-_Noreturn void worker_run(struct worker_birth *birth);
+_Noreturn void worker_run(struct worker_start *start);
 
 #endif

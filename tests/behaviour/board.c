@@ -62,8 +62,8 @@ static struct view look(const char *pid)
 
 static char *report(const struct view *view, const char *word)
 {
-    static struct figures figures = {.processes = true};
-    figures_look(&figures, view, clock_now());
+    static struct procstat figures = {.processes = true};
+    procstat_look(&figures, view, clock_now());
     if (strcmp(word, "status") == 0)
         return status_text(view, &figures, STATUS_PLAIN, clock_now());
     if (strcmp(word, "status-json") == 0)

@@ -1,6 +1,6 @@
 /*
- * count - what counting costs, in nanoseconds a connection: what the lane adds to its slot for each,
- * beside a lane that adds no figures; and the question about the wait, which one in 32 pays. Each the
+ * count - what counting costs, in nanoseconds a connection: what the serve adds to its slot for each,
+ * beside a serve that adds no figures; and the question about the wait, which one in 32 pays. Each the
  * median of rounds that take turns.
  *
  * usage: count [ROUNDS [CALLS]]
@@ -50,7 +50,7 @@ static double measure(enum kind kind, struct conn *conn, int calls)
     double began = now();
     for (int i = 0; i < calls; i++) {
         histogram_grow(&slot->accepted, 1);
-        atomic_thread_fence(memory_order_seq_cst); /* the bell's */
+        atomic_thread_fence(memory_order_seq_cst); /* the wakeup's */
         if (kind == ASKED && i % SAMPLE == 0)
             histogram_count(&slot->wait, conn_waited(conn), SAMPLE);
         if (kind != OFF) {

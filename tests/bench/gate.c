@@ -1,12 +1,12 @@
 /*
- * gate - what the gate costs, in nanoseconds a connection: unset, with a list of 1000 blocks, with
+ * access - what the access costs, in nanoseconds a connection: unset, with a list of 1000 blocks, with
  * limits per source; each the median of rounds that take turns.
  *
- * usage: gate [ROUNDS [CALLS]]
+ * usage: access [ROUNDS [CALLS]]
  */
-#include "../../src/config/blocks.h"
-#include "../../src/shared/sources.h"
-#include "../../src/worker/lane.h"
+#include "../../src/config/cidr.h"
+#include "../../src/shared/source_limits.h"
+#include "../../src/worker/serve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,34 +33,34 @@ static uint32_t any(void)
 }
 
 /* Blocks of /8 to /32, and all the rest: nobody is refused, for a refusal has its line in the log. */
-static const struct blocks *make_list(struct arena *arena)
+static const struct cidr_list *make_list(struct arena *arena)
 {
     static struct block list[BLOCKS + 1];
     for (int i = 0; i < BLOCKS; i++) {
         int bits = 8 + (int)(any() % 25);
         struct addr_number number = {.low = any(), .family = AF_INET};
-        list[i] = (struct block){addr_mask(number, bits), bits, BLOCK_ALLOW};
+        list[i] = (struct block){addr_mask(number, bits), bits, CIDR_ALLOW};
     }
     for (int i = 0; i < PEERS; i++) {
         uint32_t ip = htonl((uint32_t)list[any() % BLOCKS].first.low | (any() & 0xff));
         addr_from_bytes(&peers[i], AF_INET, (const uint8_t *)&ip, 1024 + any() % 60000);
     }
-    list[BLOCKS] = (struct block){.first.family = AF_INET, .verdict = BLOCK_ALLOW};
-    return blocks_make(arena, list, BLOCKS + 1);
+    list[BLOCKS] = (struct block){.first.family = AF_INET, .verdict = CIDR_ALLOW};
+    return cidr_make(arena, list, BLOCKS + 1);
 }
 
-/* What the lane does for a connection beside serving it. The peer is copied as accept() would. */
-static double measure(struct gate *volatile gate, int calls)
+/* What the serve does for a connection beside serving it. The peer is copied as accept() would. */
+static double measure(struct access *volatile access, int calls)
 {
     struct conn conn = {.fd = -1};
     long admitted = 0;
     double began = now();
     for (int i = 0; i < calls; i++) {
         conn.peer = peers[i % PEERS];
-        struct gate *ours = gate;
-        admitted += !ours || gate_admit(ours, &conn) == REFUSALS;
+        struct access *ours = access;
+        admitted += !ours || access_admit(ours, &conn) == REFUSALS;
         if (ours)
-            gate_leave(ours);
+            access_leave(ours);
     }
     double took = now() - began;
     if (admitted != calls) {
@@ -76,14 +76,14 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static struct gate *open_kind(int kind, const struct blocks *list)
+static struct access *open_kind(int kind, const struct cidr_list *list)
 {
     static struct pool_config pools[4] = {
         {.name = "unset"}, {.name = "list"}, {.name = "max"}, {.name = "rate"}};
     pools[1].admitted = list;
     pools[2].max_per_source = 1;
     pools[3].rate_per_source = 100000;
-    return gate_open(&pools[kind], board, kind < 2 ? NULL : limits, 0, false, false);
+    return access_open(&pools[kind], board, kind < 2 ? NULL : limits, 0, false, false);
 }
 
 int main(int argc, char **argv)
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
     if (!arena || !board || !limits || rounds < 1 || rounds > ROUNDS_MAX || calls < 1)
         return EXIT_FAILURE;
     limits->end = NEIGHBOURS + 1;
-    const struct blocks *list = make_list(arena);
+    const struct cidr_list *list = make_list(arena);
     for (int round = 0; round < rounds; round++)
         for (int kind = 0; kind < 4; kind++)
             took[kind][round] = measure(open_kind(kind, list), calls);

@@ -2,7 +2,7 @@
  * and at the edges of each block the table says what a search through all of them does. */
 #include "fuzz.h"
 
-#include "../../src/config/blocks.h"
+#include "../../src/config/cidr.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +18,9 @@ static void must(bool holds)
 
 static void check_printed(const struct block *block)
 {
-    char text[BLOCK_TEXT];
+    char text[CIDR_TEXT];
     struct block again;
-    must(block_read(&again, block_print(block, text)) == BLOCK_GOOD);
+    must(cidr_read(&again, cidr_print(block, text)) == CIDR_GOOD);
     must(addr_compare(&again.first, &block->first) == 0 && again.bits == block->bits &&
          again.first.family == block->first.family);
 }
@@ -34,10 +34,10 @@ static int read_blocks(const uint8_t *bytes, size_t size, struct block *blocks)
         size_t length = end ? (size_t)(end - bytes) : size, next = length + (end ? 1 : 0);
         snprintf(word, sizeof word, "%.*s", length < WORD_MOST ? (int)length : WORD_MOST - 1,
                  (const char *)bytes);
-        enum block_fault fault = block_read(&blocks[count], word);
-        if (fault == BLOCK_GOOD || fault == BLOCK_HOST_BITS) {
+        enum cidr_fault fault = cidr_read(&blocks[count], word);
+        if (fault == CIDR_GOOD || fault == CIDR_HOST_BITS) {
             check_printed(&blocks[count]);
-            blocks[count].verdict = count % 2 ? BLOCK_DENY : BLOCK_ALLOW;
+            blocks[count].verdict = count % 2 ? CIDR_DENY : CIDR_ALLOW;
             count++;
         }
         bytes += next;
@@ -46,10 +46,10 @@ static int read_blocks(const uint8_t *bytes, size_t size, struct block *blocks)
     return count;
 }
 
-static enum block_verdict search(const struct block *blocks, int count,
-                                 const struct addr_number *number)
+static enum cidr_verdict search(const struct block *blocks, int count,
+                                const struct addr_number *number)
 {
-    enum block_verdict verdict = BLOCK_NONE;
+    enum cidr_verdict verdict = CIDR_NONE;
     int longest = -1;
     for (int i = 0; i < count; i++) {
         struct addr_number first = addr_mask(*number, blocks[i].bits);
@@ -64,7 +64,7 @@ static enum block_verdict search(const struct block *blocks, int count,
 }
 
 /* The addresses around a block's first and around its last. */
-static void check_edges(const struct blocks *made, const struct block *blocks, int count,
+static void check_edges(const struct cidr_list *made, const struct block *blocks, int count,
                         const struct block *block)
 {
     int low_bits = (block->first.family == AF_INET ? 32 : 128) - block->bits;
@@ -75,7 +75,7 @@ static void check_edges(const struct blocks *made, const struct block *blocks, i
             near.low += (uint64_t)(int64_t)step;
             if (near.family == AF_INET)
                 near.low &= UINT32_MAX;
-            must(blocks_find(made, &near) == search(blocks, count, &near));
+            must(cidr_find(made, &near) == search(blocks, count, &near));
         }
         number.low |= low_bits >= 64 ? UINT64_MAX : ((uint64_t)1 << low_bits) - 1;
         if (low_bits > 64)
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     int count = read_blocks(bytes, size, blocks);
     struct arena *arena = arena_open(64 * 1024);
     must(arena != NULL);
-    const struct blocks *made = blocks_make(arena, blocks, count);
+    const struct cidr_list *made = cidr_make(arena, blocks, count);
     for (int i = 0; i < count; i++)
         check_edges(made, blocks, count, &blocks[i]);
     arena_close(arena);

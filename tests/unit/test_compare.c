@@ -242,12 +242,12 @@ START_TEST(loaded_file_changed)
     struct config *config = load("pool a { listen = systemd:a workers = 1 echo {} }");
     struct pool_config old = *config->pools[0], new;
     old.file = "/m.so";
-    old.mark = (struct mark){1, 2, 3, {4, 5}};
-    const struct mark others[] = {{9, 2, 3, {4, 5}},
-                                  {1, 9, 3, {4, 5}},
-                                  {1, 2, 9, {4, 5}},
-                                  {1, 2, 3, {9, 5}},
-                                  {1, 2, 3, {4, 9}}};
+    old.mark = (struct file_id){1, 2, 3, {4, 5}};
+    const struct file_id others[] = {{9, 2, 3, {4, 5}},
+                                     {1, 9, 3, {4, 5}},
+                                     {1, 2, 9, {4, 5}},
+                                     {1, 2, 3, {9, 5}},
+                                     {1, 2, 3, {4, 9}}};
     new = old;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_KEPT);
     for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {

@@ -9,7 +9,7 @@
 
 #define NOW (1000 * USEC_SECOND)
 
-static struct figures figures;
+static struct procstat figures;
 
 static void set_up(void)
 {
@@ -18,7 +18,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    figures_done(&figures);
+    procstat_done(&figures);
     view_tear_down();
 }
 
@@ -65,7 +65,7 @@ static void put_queues(const int *depths, int count)
     for (int i = 0; i < count; i++)
         if (depths[i] >= 0)
             figures.queues.list[figures.queues.count++] =
-                (struct queue){.inode = (uint64_t)i + 1, .depth = depths[i], .room = 100};
+                (struct accept_queue){.inode = (uint64_t)i + 1, .depth = depths[i], .room = 100};
 }
 
 static void expect_line(const char *text, const char *line)
@@ -148,7 +148,7 @@ START_TEST(one_of_each_name)
 }
 END_TEST
 
-START_TEST(queues_of_listeners)
+START_TEST(accept_queues_of_listeners)
 {
     int web = put_pool("web", "echo", 1), mail = put_pool("mail", "echo", 1);
     static const int depths[] = {3, 4, 5, -1};
@@ -247,7 +247,7 @@ int main(void)
     tcase_add_test(tcase, labels_are_quoted);
     tcase_add_test(tcase, histograms);
     tcase_add_test(tcase, one_of_each_name);
-    tcase_add_test(tcase, queues_of_listeners);
+    tcase_add_test(tcase, accept_queues_of_listeners);
     tcase_add_loop_test(tcase, fullness, 0, sizeof looks / sizeof *looks);
     tcase_add_test(tcase, fullness_with_a_break);
     tcase_add_loop_test(tcase, other_ailments, 0, POOL_STATES);

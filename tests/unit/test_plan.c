@@ -1,5 +1,5 @@
 /* Whether a plan has room in the scoreboard, and how it is told. */
-#include "../../src/master/plan_tell.h"
+#include "../../src/master/plan_log.h"
 #include "unit.h"
 
 #include <check.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 static struct config *config;
-static struct realm realm;
+static struct runtime runtime;
 static struct pool there;
 static struct pool_config conf;
 static struct plan plan;
@@ -34,7 +34,7 @@ static void set_up(void)
     config->control = "none";
     conf = (struct pool_config){.name = "web", .workers = 10};
     there = (struct pool){.name = "web", .conf = &conf};
-    realm = (struct realm){.pools = &there, .config = config};
+    runtime = (struct runtime){.pools = &there, .config = config};
     plan = (struct plan){.conf = &conf, .pool = &there};
     plans = (struct plans){.config = config, .faults = &config->faults, .at = &plan, .count = 1};
 }
@@ -69,7 +69,7 @@ START_TEST(room_in_the_scoreboard)
     fill(cases[_i].retiring);
     plan.kind = cases[_i].kind;
     conf.workers = cases[_i].workers;
-    ck_assert_int_eq(plans_fit(&plans, &realm), cases[_i].fits);
+    ck_assert_int_eq(plans_fit(&plans, &runtime), cases[_i].fits);
     ck_assert_uint_eq(config->faults.count, cases[_i].fits ? 1 : 0);
     if (cases[_i].fits)
         ck_assert_ptr_nonnull(
@@ -94,7 +94,7 @@ START_TEST(lines)
     struct listener healed = {.text = "[::]:82", .wanted = true, .mended = LISTENER_SHUT};
     there.next = &gone;
     gone.next = &last;
-    realm.listeners = &kept;
+    runtime.listeners = &kept;
     kept.next = &closed;
     closed.next = &lost;
     lost.next = &stuck;
@@ -104,14 +104,14 @@ START_TEST(lines)
     plans.control = &control;
     plan.kind = PLAN_RESIZED;
     strcpy(plan.what, "4 to 8");
-    plans_tell(&plans, &realm, note_line, text);
+    plans_tell(&plans, &runtime, note_line, text);
     plan.kind = PLAN_REPLACED;
     strcpy(plan.what, "user www-data to git");
     plans.count = 1;
     plans.opened = &opened;
-    plans_tell(&plans, &(struct realm){.control = &control}, note_line, text);
+    plans_tell(&plans, &(struct runtime){.control = &control}, note_line, text);
     plan = (struct plan){.conf = &conf, .kind = PLAN_KEPT};
-    plans_tell(&plans, &(struct realm){.control = &control}, note_line, text);
+    plans_tell(&plans, &(struct runtime){.control = &control}, note_line, text);
     ck_assert_str_eq(text, "* pool web: resized 4 to 8\n"
                            "* pool gone: removed\n"
                            "  listener unix:/kept: kept\n"

@@ -17,7 +17,7 @@ static struct request asked(unsigned flags, const char *one, const char *two)
 static const char *reply_of(struct request *request)
 {
     static char text[1000];
-    struct scroll reply = {0};
+    struct buffer reply = {0};
     request_reply(request, &reply);
     text[0] = '\0';
     for (size_t at = 0; at < reply.used;) {
@@ -31,7 +31,7 @@ static const char *reply_of(struct request *request)
             sprintf(text + strlen(text), "%.*s", (int)frame.length, bytes);
         at += MESSAGE_HEAD + frame.length;
     }
-    scroll_done(&reply);
+    buffer_done(&reply);
     request_done(request);
     return text;
 }
@@ -97,7 +97,7 @@ START_TEST(too_long)
     for (int json = 0; json < 2; json++) {
         struct request request = asked((unsigned)json, "x", NULL);
         for (int i = 0; i < 16; i++)
-            scroll_add(&request.said, megabyte, sizeof megabyte);
+            buffer_add(&request.said, megabyte, sizeof megabyte);
         ck_assert_str_eq(reply_of(&request), "e:the answer is too long\n|x:1");
     }
 }

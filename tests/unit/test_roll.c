@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 static const struct {
-    struct roll roll; /* stayed, tried, outdated, target, at_once, halted */
+    struct roll roll; /* stayed, tried, stale, target, at_once, halted */
     int allowed, surplus;
 } cases[] = {
     /* all together */
@@ -84,17 +84,17 @@ END_TEST
 START_TEST(keeps_its_size)
 {
     for (int at_once = 1; at_once < 12; at_once++) {
-        struct roll roll = {.outdated = 10, .target = 10, .at_once = at_once};
+        struct roll roll = {.stale = 10, .target = 10, .at_once = at_once};
         int born = 0;
-        for (int round = 0; roll.outdated; round++) {
+        for (int round = 0; roll.stale; round++) {
             ck_assert_int_lt(round, 100);
             int allowed = roll_allowed(&roll);
             born = allowed > born ? allowed : born;
-            ck_assert_int_le(born + roll.outdated, roll.target + at_once);
+            ck_assert_int_le(born + roll.stale, roll.target + at_once);
             roll.stayed += roll.stayed < born; /* one more is ready in each round */
             roll.tried = roll.stayed;
-            roll.outdated -= roll_surplus(&roll);
-            ck_assert_int_ge(roll.stayed + roll.outdated, roll.target);
+            roll.stale -= roll_surplus(&roll);
+            ck_assert_int_ge(roll.stayed + roll.stale, roll.target);
         }
         ck_assert_int_eq(born, roll.target);
     }

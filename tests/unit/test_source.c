@@ -31,10 +31,10 @@ static void tear_down(void)
     conf_close();
 }
 
-static struct screened screen(const char *text, size_t size)
+static struct syntax screen(const char *text, size_t size)
 {
-    struct screened screened;
-    screen_read(&screened, text, size, "t.conf", scratch, &config->faults);
+    struct syntax screened;
+    syntax_read(&screened, text, size, "t.conf", scratch, &config->faults);
     return screened;
 }
 
@@ -84,7 +84,7 @@ static const struct {
 
 START_TEST(broken_syntax)
 {
-    struct screened screened = screen(broken[_i].text, strlen(broken[_i].text));
+    struct syntax screened = screen(broken[_i].text, strlen(broken[_i].text));
     ck_assert_msg(screened.broken, "%s", broken[_i].text);
     conf_expect(broken[_i].text, config, broken[_i].expected);
 }
@@ -114,7 +114,7 @@ static const struct {
 /* Faults of characters, behind which the file is read on. */
 START_TEST(odd_characters)
 {
-    struct screened screened = screen(odd[_i].text, odd[_i].size);
+    struct syntax screened = screen(odd[_i].text, odd[_i].size);
     conf_expect(odd[_i].text, config, odd[_i].expected);
     ck_assert(!screened.broken);
 }
@@ -122,16 +122,16 @@ END_TEST
 
 START_TEST(long_lines)
 {
-    char text[SCREEN_LINE_MAX + 16];
+    char text[SYNTAX_LINE_MAX + 16];
     memset(text, 'x', sizeof text);
     memcpy(text, "\n#", 2);
-    text[1 + SCREEN_LINE_MAX] = '\n';
-    ck_assert(!screen(text, SCREEN_LINE_MAX + 2).broken);
+    text[1 + SYNTAX_LINE_MAX] = '\n';
+    ck_assert(!screen(text, SYNTAX_LINE_MAX + 2).broken);
     ck_assert_uint_eq(config->faults.count, 0);
-    ck_assert(!screen(text, SCREEN_LINE_MAX + 1).broken);
+    ck_assert(!screen(text, SYNTAX_LINE_MAX + 1).broken);
     ck_assert_uint_eq(config->faults.count, 0);
-    text[1 + SCREEN_LINE_MAX] = 'x';
-    screen(text, SCREEN_LINE_MAX + 2);
+    text[1 + SYNTAX_LINE_MAX] = 'x';
+    screen(text, SYNTAX_LINE_MAX + 2);
     conf_expect("long line", config, "2: too long");
 }
 END_TEST
@@ -168,7 +168,7 @@ static const struct {
 
 START_TEST(text_for_libconfuse)
 {
-    struct screened screened = screen(texts[_i].text, strlen(texts[_i].text));
+    struct syntax screened = screen(texts[_i].text, strlen(texts[_i].text));
     if (texts[_i].screened)
         ck_assert_str_eq(screened.text, texts[_i].screened);
     else /* unquoted braces are braces */
@@ -182,7 +182,7 @@ START_TEST(statements_and_their_lines)
     static const char text[] =
         "a = 1 /* \n\n */ b = { x }\n\np \"t\\\"u\" # y\n{\n c = \"\n\n\"\n d = 1 }\n"
         "include('x*')\n";
-    struct screened screened = screen(text, strlen(text));
+    struct syntax screened = screen(text, strlen(text));
     const struct statement *a = screened.first, *b = a->next, *p = b->next, *i = p->next;
     ck_assert(!screened.broken && !i->next);
     ck_assert(a->kind == STATEMENT_VALUE && a->line == 1 && strcmp(a->name, "a") == 0);
@@ -195,15 +195,15 @@ END_TEST
 
 START_TEST(dropped_statement_leaves_its_lines)
 {
-    struct screened screened = screen("a = 1\nb = { x,\n y }\nc = 2", 25);
-    screen_drop(&screened, screened.first->next);
+    struct syntax screened = screen("a = 1\nb = { x,\n y }\nc = 2", 25);
+    syntax_drop(&screened, screened.first->next);
     ck_assert_str_eq(screened.text, " a = \"1\"\n            \n      \n c = \"2\"");
 }
 END_TEST
 
 START_TEST(open_section_keeps_what_was_read)
 {
-    struct screened screened = screen("s {\n a = 1\n b = {\n", 17);
+    struct syntax screened = screen("s {\n a = 1\n b = {\n", 17);
     ck_assert(screened.broken && screened.first->open && !screened.first->next);
     ck_assert(screened.first->first && !screened.first->first->next);
 }
@@ -221,7 +221,7 @@ static const char *names(const struct source *sources)
     return text;
 }
 
-static const struct source *sources_of(const char *text)
+static const struct source *source_limits_of(const char *text)
 {
     bool whole;
     conf_write("t.conf", text);
@@ -241,7 +241,8 @@ START_TEST(includes_are_sorted_and_relative)
     conf_write("d/e[f]/x.conf", "include(\"*.c\")");
     conf_write("d/e[f]/y.conf", "");
     conf_write("d/e[f]/z.c", "");
-    const struct source *sources = sources_of("include(\"d/*.conf\")\ninclude(\"nothing/*\")");
+    const struct source *sources =
+        source_limits_of("include(\"d/*.conf\")\ninclude(\"nothing/*\")");
     conf_expect("sorted", config, "");
     ck_assert_str_eq(names(sources), "t.conf d/B.conf d/a.conf d/b.conf d/e[f]/x.conf d/e[f]/z.c "
                                      "d/e[f]/y.conf ");
@@ -254,9 +255,9 @@ START_TEST(includes_that_fail)
     ck_assert_int_eq(symlink("t.conf", "link"), 0);
     ck_assert_int_eq(symlink("nowhere", "dangling"), 0);
     const struct source *sources =
-        sources_of("include(\"missing.conf\")\ninclude(\"fifo\") include(\"/tmp\")\n"
-                   "include(\"/dev/zero\")\ninclude(\"t.conf\")\ninclude(\"link\")\n"
-                   "include(\"dang*\")\ninclude(\"\\a\")\n");
+        source_limits_of("include(\"missing.conf\")\ninclude(\"fifo\") include(\"/tmp\")\n"
+                         "include(\"/dev/zero\")\ninclude(\"t.conf\")\ninclude(\"link\")\n"
+                         "include(\"dang*\")\ninclude(\"\\a\")\n");
     conf_expect("failing", config,
                 "1: include: missing.conf cannot be opened: No such file\n"
                 "2: include: fifo is no regular file\n"
@@ -276,7 +277,7 @@ START_TEST(includes_that_loop)
     conf_write("a", "\ninclude(\"b\")");
     conf_write("b", "\n\ninclude(\"c\")");
     conf_write("c", "include(\"a\")");
-    sources_of("include(\"a\")");
+    source_limits_of("include(\"a\")");
     conf_expect("loop", config, "c:1: include: a includes itself");
 }
 END_TEST
@@ -286,7 +287,7 @@ START_TEST(broken_in_an_included_file)
     conf_write("a", "\nx = \"y");
     conf_write("b", "/*");
     conf_write("c", "\n\ns {");
-    sources_of("include(\"a\") include(\"b\") include(\"c\")\n}");
+    source_limits_of("include(\"a\") include(\"b\") include(\"c\")\n}");
     conf_expect("broken", config, "2: this }\na:2: string\nb:1: comment\nc:3: section");
 }
 END_TEST
@@ -312,7 +313,7 @@ START_TEST(size_is_bounded)
     conf_write_bytes("big", text, SOURCE_SIZE_MAX);
     conf_write_bytes("bigger", text, SOURCE_SIZE_MAX + 1);
     free(text);
-    sources_of("include(\"big\")\ninclude(\"bigger\")");
+    source_limits_of("include(\"big\")\ninclude(\"bigger\")");
     conf_expect("size", config, "2: include: bigger is too large: more than 1 MiB");
 }
 END_TEST
@@ -323,7 +324,7 @@ START_TEST(sum_of_sizes_is_bounded)
     memset(text, '\n', SOURCE_SIZE_MAX);
     conf_write_bytes("big", text, SOURCE_SIZE_MAX);
     free(text);
-    sources_of("include(\"big\") include(\"big\") include(\"big\")\ninclude(\"big\")");
+    source_limits_of("include(\"big\") include(\"big\") include(\"big\")\ninclude(\"big\")");
     conf_expect("sum", config, "2: include: big is too large: more than 4 MiB");
 }
 END_TEST
@@ -336,9 +337,9 @@ START_TEST(depth_is_bounded)
         snprintf(text, sizeof text, "include(\"f%d\")", i + 1);
         conf_write(name, i <= SOURCE_DEPTH_MAX ? text : "");
     }
-    sources_of("include(\"f2\")");
+    source_limits_of("include(\"f2\")");
     conf_expect("depth 16", config, "");
-    sources_of("include(\"f1\")");
+    source_limits_of("include(\"f1\")");
     conf_expect("depth 17", config, "f16:1: include: f17 is included too deeply");
 }
 END_TEST
@@ -353,7 +354,7 @@ START_TEST(number_is_bounded)
                  i + 1, i + 1);
         conf_write(name, i < SOURCE_DEPTH_MAX ? text : "");
     }
-    sources_of("include(\"f1\")");
+    source_limits_of("include(\"f1\")");
     ck_assert_uint_eq(config->faults.count, 1);
     ck_assert(strstr(config->faults.first->text, "one file too many") != NULL);
 }
@@ -375,7 +376,7 @@ START_TEST(descriptors_are_closed)
     ck_assert_int_eq(mkfifo("fifo", 0600), 0);
     conf_write("a", "x = \"");
     for (int i = 0; i < 20; i++)
-        sources_of("include(\"a\") include(\"fifo\") include(\"none\") include(\"t.conf\")");
+        source_limits_of("include(\"a\") include(\"fifo\") include(\"none\") include(\"t.conf\")");
     ck_assert_int_eq(open_descriptors(), before);
 }
 END_TEST

@@ -1,4 +1,4 @@
-#include "../../src/base/paint.h"
+#include "../../src/base/colour.h"
 #include "../../src/shared/deaths.h"
 #include "../../src/shared/snapshot.h"
 #include "../../src/shared/status.h"
@@ -185,7 +185,7 @@ START_TEST(colours_change_nothing_else)
     size_t colours = 0;
     char *to = coloured;
     for (const char *from = coloured; *from;) {
-        size_t length = paint_length(from, strlen(from));
+        size_t length = colour_length(from, strlen(from));
         colours += length > 0;
         if (length)
             from += length;
@@ -282,13 +282,13 @@ START_TEST(counts_while_a_worker_is_born)
 }
 END_TEST
 
-/* The living's and the dead's; of one that wasn't read yet, nothing since its birth; of one that is
+/* The living's and the dead's; of one that wasn't read yet, nothing since its start; of one that is
  * hidden, nothing is known. And no reporter shows less than another before. */
 START_TEST(processor_time)
 {
-    struct figures_process list[2] = {
+    struct procstat_process list[2] = {
         {100, NOW - 60 * USEC_SECOND, NOW - 2 * USEC_SECOND, 3000, 400, 4096}, {0}};
-    struct figures figures = {
+    struct procstat figures = {
         .processes = true, .shown = board->shown, .looked_at = NOW, .list = list, .room = 2};
     struct overview_pool *pool = add_pool("web", POOL_SERVING, 2);
     pool->cpu_user = 10000;
@@ -524,8 +524,8 @@ START_TEST(json_of_a_status)
                                               {"queue", "3"},
                                               {"room", "128"},
                                               {NULL, NULL}};
-    static struct queue queue = {.inode = 77, .depth = 3, .room = 128};
-    static const struct figures figures = {.queues = {.list = &queue, .count = 1}};
+    static struct accept_queue queue = {.inode = 77, .depth = 3, .room = 128};
+    static const struct procstat figures = {.queues = {.list = &queue, .count = 1}};
     furnish();
     overview_note_reload(overview, "no");
     overview_note_reload(overview, NULL);

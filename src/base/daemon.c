@@ -1,0 +1,277 @@
+#include "daemon.h"
+
+#include "entry.h"
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static char *title_memory;
+static size_t title_size;
+static size_t title_used; /* behind it all is zero */
+static struct rlimit first_nofile;
+
+/* The texts of a list that stand one behind the other from *end on: moves *end behind them. Returns
+ * how many texts the list has. */
+static int find_end(char **texts, char **end)
+{
+    int count = 0;
+    for (; texts[count]; count++)
+        if (texts[count] == *end)
+            *end += strlen(texts[count]) + 1;
+    return count;
+}
+
+/* A list of the same texts, those in the title's memory taken from its copy. */
+static void move_texts(char **to, char **from, int count, char *copy)
+{
+    for (int i = 0; i < count; i++) {
+        bool in_title = from[i] >= title_memory && from[i] < title_memory + title_size;
+        to[i] = in_title ? copy + (from[i] - title_memory) : from[i];
+    }
+}
+
+char **daemon_title_init(int argc, char **argv)
+{
+    static char *copy __attribute__((used)); /* of the texts, for as long as we live */
+    static char **lists __attribute__((used));
+    if (argc < 1)
+        return argv;
+    char *end = argv[0];
+    find_end(argv, &end);
+    int variables = find_end(environ, &end);
+    copy = malloc((size_t)(end - argv[0]));
+    lists = calloc((size_t)(argc + variables) + 2, sizeof *lists);
+    if (!copy || !lists)
+        return argv;
+    title_memory = argv[0];
+    title_used = title_size = (size_t)(end - argv[0]);
+    memcpy(copy, title_memory, title_size);
+    move_texts(lists, argv, argc, copy);
+    move_texts(lists + argc + 1, environ, variables, copy);
+    environ = lists + argc + 1;
+    return lists;
+}
+
+/* By hand: each function of libc that a worker calls at its start may cost it a page fault. */
+size_t daemon_title(const char *title)
+{
+    size_t length = 0;
+    if (!title_memory)
+        return 0;
+    for (; title[length] && length + 1 < title_size; length++)
+        title_memory[length] = title[length];
+    for (size_t at = length; at < title_used; at++)
+        title_memory[at] = '\0';
+    if (title_used == title_size || title_used < length)
+        title_used = length;
+    return length;
+}
+
+char *daemon_title_memory(void)
+{
+    return title_memory;
+}
+
+void daemon_raise_nofile(void)
+{
+    if (getrlimit(RLIMIT_NOFILE, &first_nofile) != 0)
+        return;
+    struct rlimit most = {.rlim_cur = first_nofile.rlim_max, .rlim_max = first_nofile.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &most);
+}
+
+rlim_t daemon_first_nofile(void)
+{
+    return first_nofile.rlim_cur;
+}
+
+void daemon_set_first_nofile(rlim_t soft)
+{
+    first_nofile.rlim_cur = soft;
+}
+
+void daemon_restore_nofile(void)
+{
+    if (first_nofile.rlim_max)
+        setrlimit(RLIMIT_NOFILE, &first_nofile);
+}
+
+/* What the kernel says that we run; followed, so no name that a package could exchange. */
+static const char *running_program(void)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    return length > 0 ? strndup(path, (size_t)length) : NULL;
+}
+
+const char *daemon_absolute(const char *path)
+{
+    char *whole = NULL, *here = NULL;
+    if (!path || path[0] == '/' || !(here = getcwd(NULL, 0)))
+        return path;
+    if (asprintf(&whole, "%s/%s", here, path) < 0)
+        whole = NULL;
+    free(here);
+    return whole ? whole : path;
+}
+
+const char *daemon_program(const char *called)
+{
+    if (strchr(called, '/')) {
+        const char *path = daemon_absolute(called);
+        if (access(path, X_OK) == 0)
+            return path;
+    }
+    return running_program(); /* found by PATH, or called by a name that is none */
+}
+
+static bool is_at(int fd, const struct entry *entry)
+{
+    struct stat ours;
+    if (fstat(fd, &ours) != 0)
+        return false;
+    struct inode inode = inode_of(&ours);
+    return entry_is(entry, &inode);
+}
+
+/* Whether it holds a number, or nothing: not a file of somebody's, named by mistake. In a directory
+ * where others may write it may be theirs, or another file of ours to which they made a second name
+ * there: neither is written to. */
+static bool is_pidfile(int fd)
+{
+    char text[16];
+    struct stat stat;
+    if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_uid != geteuid() ||
+        stat.st_nlink > 1)
+        return false;
+    ssize_t n = read(fd, text, sizeof text);
+    if (n < 0 || n == (ssize_t)sizeof text)
+        return false;
+    for (ssize_t i = 0; i < n; i++)
+        if (!strchr("0123456789 \n", text[i]) || !text[i])
+            return false;
+    return true;
+}
+
+static int write_pid(int fd)
+{
+    char text[16];
+    int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 ? fd_write(fd, text, (size_t)length)
+                                                                : -errno;
+}
+
+/* Nothing is changed in what is there but after it is locked, looked at, and found under its name:
+ * whoever writes in the directory may exchange the name at any time, but not what we hold open. */
+static int open_pidfile(const struct entry *entry)
+{
+    int fd = openat(entry->directory, entry->name,
+                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
+    int error = 0;
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        error = -errno;
+    else if (!is_at(fd, entry)) /* whoever held it has just removed it */
+        error = -ESTALE;
+    else
+        error = is_pidfile(fd) ? write_pid(fd) : -EEXIST;
+    if (error == 0)
+        return fd;
+    close(fd);
+    return error;
+}
+
+int daemon_pidfile_open(const char *path)
+{
+    struct entry entry __attribute__((cleanup(entry_close))) = {.directory = -1};
+    int result = entry_open(&entry, path);
+    if (result)
+        return result;
+    result = -ESTALE;
+    for (int tries = 0; tries < 10 && result == -ESTALE; tries++)
+        result = open_pidfile(&entry);
+    return result;
+}
+
+void daemon_pidfile_close(const char *path, int fd)
+{
+    struct stat ours;
+    struct entry entry __attribute__((cleanup(entry_close))) = {.directory = -1};
+    if (fd < 0)
+        return;
+    if (fstat(fd, &ours) == 0 && entry_open(&entry, path) == 0) {
+        struct inode inode = inode_of(&ours);
+        entry_unlink(&entry, &inode);
+    }
+    close(fd);
+}
+
+/* The process that the user started: its exit is the daemon's word, or its death. */
+static void wait_for_word(int fd, pid_t session)
+{
+    unsigned char status;
+    ssize_t n;
+    do
+        n = read(fd, &status, 1);
+    while (n < 0 && errno == EINTR);
+    waitpid(session, NULL, 0);
+    _exit(n == 1 ? status : 70);
+}
+
+int daemon_detach(void)
+{
+    int word[2];
+    if (pipe2(word, O_CLOEXEC) != 0)
+        return -errno;
+    pid_t session = fork();
+    if (session < 0) {
+        int error = -errno;
+        close(word[0]);
+        close(word[1]);
+        return error;
+    }
+    if (session > 0) {
+        close(word[1]);
+        wait_for_word(word[0], session);
+    }
+    close(word[0]);
+    setsid();
+    pid_t daemon = fork(); /* no session leader: it can't get a terminal again */
+    if (daemon != 0)
+        _exit(daemon < 0 ? 70 : 0);
+    return word[1];
+}
+
+void daemon_detached(int fd, int status)
+{
+    unsigned char word = (unsigned char)status;
+    fd_write(fd, &word, 1);
+    close(fd);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++)
+        dup2(null, i);
+    if (null > STDERR_FILENO)
+        close(null);
+}
+
+const char *daemon_signal_word(int number)
+{
+    static char digits[12];
+    const char *word = sigabbrev_np(number);
+    if (word)
+        return word;
+    snprintf(digits, sizeof digits, "%d", number);
+    return digits;
+}

@@ -1,0 +1,38 @@
+/*
+ * json - a JSON document, a key at a time: over jansson.
+ *
+ * Owns:      how our times, durations and texts look in JSON. Where memory is wanting, keys are
+ *            missing.
+ * Knows not: what the documents are about.
+ * Called by: the reports of shared/. Not there where the build has no jansson.
+ * Runs in:   any process.
+ */
+#ifndef PREFORKD_BASE_JSON_H
+#define PREFORKD_BASE_JSON_H
+
+#include "clock.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Each puts one key into an object. */
+void json_number(json_t *object, const char *key, long long number);
+void json_flag(json_t *object, const char *key, bool set);
+void json_seconds(json_t *object, const char *key, usec span);     /* to the millisecond */
+void json_exact(json_t *object, const char *key, usec span);       /* to the microsecond */
+void json_time(json_t *object, const char *key, usec real);        /* null: 0 */
+void json_text(json_t *object, const char *key, const char *text); /* null: empty or NULL */
+
+/* The same of something that may not be there: null where it is 0, or a span below. */
+void json_number_or_null(json_t *object, const char *key, long long number);
+void json_seconds_or_null(json_t *object, const char *key, usec span);
+
+/* And of a field of unknown content: see text_clean. At most DOCUMENT_FIELD bytes. */
+enum { DOCUMENT_FIELD = 512 };
+void json_field(json_t *object, const char *key, const char *field, size_t size);
+
+/* The document as a line of text from malloc(), and gives it back. NULL: no memory. */
+char *json_print(json_t *document);
+
+#endif

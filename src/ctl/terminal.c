@@ -1,0 +1,122 @@
+#include "terminal.h"
+
+#include "../base/colour.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+/* Another page, no cursor, no line that goes on in the next one; and back. */
+#define ENTER "\033[?1049h\033[?25l\033[?7l\033[H\033[2J"
+#define LEAVE "\033[?7h\033[?25h\033[?1049l"
+
+static struct termios found;
+static volatile bool entered;
+
+/* A terminal that is gone has nothing to be given back to. */
+static void put(const char *text, size_t size)
+{
+    while (size) {
+        ssize_t n = write(STDOUT_FILENO, text, size);
+        if (n < 0 && errno != EINTR)
+            return;
+        text += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+}
+
+int screen_enter(void)
+{
+    if (tcgetattr(STDIN_FILENO, &found) != 0)
+        return -errno;
+    struct termios raw = found;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) != 0)
+        return -errno;
+    entered = true;
+    put(ENTER, strlen(ENTER));
+    return 0;
+}
+
+void screen_leave(void)
+{
+    if (!entered)
+        return;
+    entered = false;
+    put(LEAVE, strlen(LEAVE));
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &found);
+}
+
+/* Bytes of the line that so many columns have room for: a character is one, whatever its bytes, and
+ * a colour is none. */
+static size_t cut(const char *line, size_t length, unsigned columns)
+{
+    unsigned used = 0;
+    size_t i = 0;
+    while (i < length) {
+        size_t colour = colour_length(line + i, length - i);
+        bool begins = !colour && ((unsigned char)line[i] & 0xc0) != 0x80;
+        if (begins && used++ == columns)
+            return i;
+        i += colour ? colour : 1;
+    }
+    return length;
+}
+
+/* What would move the cursor, or worse, is shown as a question mark. Colours come, and end with the
+ * line. */
+static void add_line(FILE *out, const char *line, size_t length)
+{
+    size_t i = 0;
+    bool coloured = false;
+    while (i < length) {
+        size_t colour = colour_length(line + i, length - i);
+        unsigned char c = (unsigned char)line[i];
+        if (colour)
+            fwrite(line + i, 1, colour, out);
+        else
+            fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
+        coloured = coloured || colour;
+        i += colour ? colour : 1;
+    }
+    fputs(coloured ? "\033[0m\033[K" : "\033[K", out);
+}
+
+static void add_lines(FILE *out, const char *text, size_t size, const struct winsize *window)
+{
+    const char *end = text + size;
+    for (unsigned row = 0; text < end && row < window->ws_row; row++) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        size_t length = (size_t)((newline ? newline : end) - text);
+        if (row)
+            fputs("\r\n", out);
+        add_line(out, text, cut(text, length, window->ws_col));
+        text += length + 1;
+    }
+}
+
+void screen_show(const char *text, size_t size)
+{
+    struct winsize window = {.ws_row = 24, .ws_col = 80};
+    struct winsize told;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &told) == 0 && told.ws_row && told.ws_col)
+        window = told;
+    char *frame = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&frame, &length);
+    if (!out)
+        return;
+    fputs("\033[H", out);
+    add_lines(out, text, size, &window);
+    fputs("\033[J", out);
+    if (fclose(out) == 0)
+        put(frame, length);
+    free(frame);
+}

@@ -1,0 +1,20 @@
+/*
+ * accept_wakeup - sees to it that a connection which waits while a worker is idle has one woken for it.
+ *
+ * A new connection wakes one worker. Where that one doesn't accept it, nobody else is woken: so
+ * whatever keeps a worker from it (a death, a stop, want of descriptors) is a reason to look. The
+ * argument stands in src/README.md.
+ *
+ * Knows not: why it was asked to look.
+ * Called by: maintain. Whoever has a reason sets `asked` (resources).
+ * Runs in:   the master.
+ */
+#ifndef PREFORKD_MASTER_ACCEPT_WAKEUP_H
+#define PREFORKD_MASTER_ACCEPT_WAKEUP_H
+
+#include "pool.h"
+
+/* Looks at a pool's listeners, where that was asked or is due. Returns when to do so next. */
+usec accept_wakeup_step(struct pool *pool, usec now);
+
+#endif

@@ -1,0 +1,312 @@
+#include "exit_report.h"
+
+#include "../base/daemon.h"
+#include "../shared/exitcode.h"
+#include "../shared/snapshot.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <syslog.h>
+
+/* A text that grows, and stays whole where there is no room for more. */
+struct line {
+    char *text;
+    size_t size, length;
+};
+
+static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct line *line, const char *format, ...)
+{
+    size_t at = line->length < line->size ? line->length : line->size;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(at < line->size ? line->text + at : NULL, line->size - at, format, args);
+    va_end(args);
+    if (n > 0)
+        line->length += (size_t)n;
+}
+
+bool exit_report_signal_dumps(int number)
+{
+    switch (number) {
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGQUIT:
+    case SIGSEGV:
+    case SIGSYS:
+    case SIGTRAP:
+    case SIGXCPU:
+    case SIGXFSZ: return true;
+    default: return false;
+    }
+}
+
+/* A program that is told to finish may leave it to the signal, or say as a shell does that it came by
+ * that. */
+static bool obeyed(const struct exit_report *o)
+{
+    if (!o->program || o->cause != DEATH_RETIRED)
+        return false;
+    if (WIFSIGNALED(o->status))
+        return WTERMSIG(o->status) == o->stop_signal;
+    return WEXITSTATUS(o->status) == 128 + o->stop_signal;
+}
+
+static bool exited_well(const struct exit_report *o)
+{
+    return (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_RETIRED) || obeyed(o);
+}
+
+/* Whether its exit status is one of ours: a program's own may be any. */
+static bool exited_as(const struct exit_report *o, int code)
+{
+    return !o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == code;
+}
+
+bool exit_report_is_orderly(const struct exit_report *o)
+{
+    return o->program && o->cause == DEATH_OWN && exited_well(o) && !o->left_group;
+}
+
+/* A program that goes on without the process that we know of. */
+static bool went_away(const struct exit_report *o)
+{
+    return o->program && o->cause == DEATH_OWN && exited_well(o) && o->left_group;
+}
+
+static int level_of_end(const struct exit_report *o)
+{
+    if (o->cause == DEATH_TIMEOUT)
+        return LOG_WARNING;
+    if (went_away(o))
+        return LOG_NOTICE;
+    if (exited_well(o))
+        return LOG_INFO;
+    if (exited_as(o, WORKER_CANT_START))
+        return LOG_ERR;
+    switch (o->cause) {
+    case DEATH_NOT_READY:
+    case DEATH_WATCHDOG:
+    case DEATH_OVERDUE: return LOG_WARNING;
+    case DEATH_STOPPED: return LOG_INFO;
+    default: return LOG_NOTICE;
+    }
+}
+
+/* A back-off that stays as it was is told once. */
+int exit_report_level(const struct exit_report *o)
+{
+    int level = level_of_end(o);
+    if (exit_report_is_orderly(o))
+        return LOG_INFO;
+    if (o->delay && !o->delay_grew)
+        return LOG_DEBUG;
+    return o->delay && level > LOG_WARNING ? LOG_WARNING : level;
+}
+
+bool exit_report_is_expected(const struct exit_report *o)
+{
+    bool well = exited_well(o) && o->cause != DEATH_TIMEOUT && !went_away(o);
+    return well || o->cause == DEATH_STOPPED;
+}
+
+static void add_core(struct line *line, const struct exit_report *o)
+{
+    if (WCOREDUMP(o->status))
+        add(line, ", core dumped");
+    else if (exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core)
+        add(line, ", no core: %s", o->no_core);
+}
+
+static void add_exit(struct line *line, const struct exit_report *o)
+{
+    int code = WEXITSTATUS(o->status);
+    if (code == WORKER_RETIRED)
+        add(line, "ended");
+    else if (exited_as(o, WORKER_CANT_START))
+        add(line, "can't start: %s", o->reason);
+    else if (exited_as(o, WORKER_LISTENER))
+        add(line, "gave up its listener: %s", o->reason);
+    else if (exited_as(o, WORKER_SHORT))
+        add(line, "couldn't accept connections any more: %s", o->reason);
+    else if (exited_as(o, WORKER_ENDED))
+        add(line, "ended at once");
+    else
+        add(line, "exited with status %d", code);
+}
+
+/* Where it was ended for what it did not do, or said itself: that comes before how it ended. */
+static bool add_cause(struct line *line, const struct exit_report *o)
+{
+    if (o->cause == DEATH_WATCHDOG)
+        add(line, "%s",
+            o->hung ? "asked to be ended by WATCHDOG=trigger" : "no longer said that it is alive");
+    else if (o->cause == DEATH_NOT_READY && o->ready_timeout)
+        add(line, "not ready within ready_timeout (%d s)", o->ready_timeout);
+    else if (o->cause == DEATH_NOT_READY)
+        add(line, "not ready within ready_timeout");
+    else
+        return false;
+    return true;
+}
+
+static void add_how(struct line *line, const struct exit_report *o, bool with_core)
+{
+    static const char *const causes[] = {
+        [DEATH_NOT_READY] = " by us",
+        [DEATH_OVERDUE] = " by us, not done within graceful_timeout",
+        [DEATH_STOPPED] = " by us, told to stop at once",
+        [DEATH_WATCHDOG] = " by us",
+        [DEATH_TIMEOUT] = " by us, its request took more than request_timeout",
+    };
+    if (add_cause(line, o))
+        add(line, ": ");
+    if (WIFEXITED(o->status)) {
+        add_exit(line, o);
+    } else {
+        int number = WTERMSIG(o->status);
+        add(line, "%s by signal %d (%s", obeyed(o) ? "ended" : "killed", number, strsignal(number));
+        if (o->out_of_memory)
+            add(line, ", out of memory");
+        if (with_core)
+            add_core(line, o);
+        add(line, ")");
+    }
+    bool asked = o->cause != DEATH_NOT_READY && o->cause != DEATH_WATCHDOG;
+    if (o->cause < sizeof causes / sizeof *causes && causes[o->cause] &&
+        (asked || WIFSIGNALED(o->status)))
+        add(line, "%s", causes[o->cause]);
+}
+
+/* How much there was of it; where it was too little, what the reason may be. */
+static void add_life(struct line *line, const struct exit_report *o)
+{
+    if (!o->program)
+        add(line, " after %llu request%s", (unsigned long long)o->served,
+            o->served == 1 ? "" : "s");
+    else
+        add(line, " after %.1f s", clock_seconds(o->age));
+    if (went_away(o))
+        add(line, ", and left processes behind: it must stay in the foreground");
+    else if (exit_report_is_orderly(o) && !o->ready)
+        add(line, ", before it was ready");
+}
+
+static void add_successor(struct line *line, const struct exit_report *o)
+{
+    if (o->replacement)
+        add(line, "; respawned as %d", (int)o->replacement);
+    else if (o->replaced)
+        add(line, "; respawned in %.1f s", clock_seconds(o->delay));
+}
+
+static void add_keys(struct line *line, const struct exit_report *o)
+{
+    char peer[ADDR_TEXT];
+    add(line, " pool=%s pid=%d", o->pool, (int)o->pid);
+    if (WIFSIGNALED(o->status))
+        add(line, " signal=%s core=%s", daemon_signal_word(WTERMSIG(o->status)),
+            WCOREDUMP(o->status) ? "yes" : "no");
+    else
+        add(line, " exit=%d", WEXITSTATUS(o->status));
+    if (!o->program)
+        add(line, " served=%llu", (unsigned long long)o->served);
+    add(line, " age=%.1f", clock_seconds(o->age));
+    if (o->replacement)
+        add(line, " new=%d", (int)o->replacement);
+    if (o->out_of_memory)
+        add(line, " oom=yes");
+    if (snapshot_peer(&o->peer, peer)[0])
+        add(line, " peer=%s", peer);
+    if (o->last[0])
+        add(line, " last=\"%s\"", o->last);
+}
+
+int exit_report_print(const struct exit_report *o, char *text, size_t size)
+{
+    struct line line = {.text = text, .size = size};
+    add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
+    add_how(&line, o, /* with_core: */ true);
+    add_life(&line, o);
+    add_successor(&line, o);
+    add_keys(&line, o);
+    return (int)line.length;
+}
+
+bool exit_report_is_trouble(const struct exit_report *o)
+{
+    bool told = o->cause == DEATH_RETIRED || o->cause == DEATH_OVERDUE || o->cause == DEATH_STOPPED;
+    return exited_as(o, WORKER_CANT_START) || went_away(o) || (!o->ready && !told) ||
+           o->ended_early;
+}
+
+static void tell_early(struct line *line, const struct exit_report *o)
+{
+    if (o->program)
+        add(line, "its program ");
+    else
+        add(line, "worker %d ", (int)o->pid);
+    add_how(line, o, /* with_core: */ false);
+    add(line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
+        clock_seconds(o->ready_for), o->min_ready_time, o->last[0] ? ": " : "", o->last);
+}
+
+void exit_report_tell_trouble(const struct exit_report *o, char *text, size_t size)
+{
+    struct line line = {.text = text, .size = size};
+    if (exited_as(o, WORKER_CANT_START))
+        add(&line, "%s", o->reason);
+    else if (went_away(o))
+        add(&line, "its program ended, with status 0, and left processes behind: it must stay in "
+                   "the foreground");
+    else if (o->ended_early && o->ready)
+        tell_early(&line, o);
+    else if (add_cause(&line, o))
+        add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
+    else if (!o->program)
+        add(&line, "worker %d died before it was ready", (int)o->pid);
+    else if (exit_report_is_orderly(o))
+        add(&line, "its program ended, with status 0, before it was ready");
+    else
+        add(&line, "its program %s before it was ready%s%s",
+            WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);
+}
+
+static void record_how(const struct exit_report *o, struct death *death)
+{
+    struct line why = {.text = death->why, .size = sizeof death->why};
+    struct line core = {.text = death->core, .size = sizeof death->core};
+    add_how(&why, o, /* with_core: */ false);
+    if (WIFSIGNALED(o->status) && WCOREDUMP(o->status))
+        add(&core, "dumped");
+    else if (WIFSIGNALED(o->status) && exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core)
+        add(&core, "none: %s", o->no_core);
+}
+
+void exit_report_record(const struct exit_report *o, usec when, struct death *death)
+{
+    *death = (struct death){
+        .when = when,
+        .pid = o->pid,
+        .generation = o->generation,
+        .status = o->status,
+        .cause = (int32_t)o->cause,
+        .age = o->age,
+        .served = o->served,
+        .cpu_user = o->cpu_user,
+        .cpu_system = o->cpu_system,
+        .memory = o->memory,
+        .was_ready = o->ready,
+        .out_of_memory = o->out_of_memory,
+        .peer = o->peer,
+    };
+    record_how(o, death);
+    snprintf(death->pool, sizeof death->pool, "%s", o->pool);
+    snprintf(death->last, sizeof death->last, "%s", o->last);
+}

@@ -1,0 +1,187 @@
+#include "export.h"
+
+#include "../base/log.h"
+#include "../base/sysd.h"
+#include "../shared/snapshot.h"
+
+#include "build-config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static enum pool_state state_of(const struct pool *pool, const struct counts *counts)
+{
+    if (pool->removed)
+        return POOL_REMOVED;
+    if (pool->drained)
+        return POOL_DRAINED;
+    if (pool->unreachable)
+        return POOL_UNREACHABLE;
+    if (counts->degraded || pool->halted)
+        return POOL_DEGRADED;
+    return counts->ready < pool_target(pool) ? POOL_STARTING : POOL_SERVING;
+}
+
+/* The first listener that nobody can connect to, and how many there are; NULL: none. */
+static const struct listener *find_unreachable(const struct pool *pool, int *count)
+{
+    const struct listener *first = NULL;
+    *count = 0;
+    for (int i = 0; i < pool->listener_count; i++) {
+        const struct listener *listener = pool->listeners[i];
+        if (listener_is_reachable(listener))
+            continue;
+        first = first ? first : listener;
+        (*count)++;
+    }
+    return first;
+}
+
+/* Why it doesn't serve as it should; empty where it does. */
+static void tell_trouble(const struct pool *pool, enum pool_state state,
+                         const struct listener *unreachable, char out[static SCOREBOARD_REASON])
+{
+    bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
+    if (state == POOL_UNREACHABLE)
+        snprintf(out, SCOREBOARD_REASON, "nobody can connect to %.100s: a reload binds it anew",
+                 unreachable->text);
+    else if (troubled || out[0])
+        snprintf(out, SCOREBOARD_REASON, "%.*s", SCOREBOARD_REASON - 1,
+                 troubled ? pool->trouble : "");
+}
+
+void export_pool(struct export *export, const struct runtime *runtime, struct pool *pool, usec now)
+{
+    int unreachable_count;
+    const struct listener *unreachable = find_unreachable(pool, &unreachable_count);
+    if (pool->unreachable != unreachable_count)
+        export->generation = 0; /* its listeners are shown anew */
+    pool->unreachable = unreachable_count;
+    struct overview_pool *out = &runtime->spawner.boards.overview->pools[pool->resources.place];
+    struct counts counts = pool_counts(pool);
+    enum pool_state state = state_of(pool, &counts);
+    if (out->state != state) {
+        out->state = state;
+        out->state_since = now;
+    }
+    if (!out->handler[0] || out->generation != pool->generation)
+        snprintf(out->handler, sizeof out->handler, "%s", pool->conf->handler->name);
+    tell_trouble(pool, state, unreachable, out->trouble);
+    out->generation = pool->generation;
+    out->target = pool_target(pool);
+    if (pool->conf->workers > 0) /* a fixed size */
+        out->min_workers = out->max_workers = pool->conf->workers + pool->extra;
+    pool->ready = counts.ready;
+    pool->retiring = counts.retiring + counts.stale;
+    export->changed = true;
+}
+
+/* Returns where the list ends. */
+static int publish_listeners_of(const struct pool *pool, struct overview *overview, int at)
+{
+    for (int i = 0; i < pool->listener_count && at < SCOREBOARD_LISTENERS; i++, at++) {
+        const struct listener *listener = pool->listeners[i];
+        struct overview_listener *out = &overview->listeners[at];
+        struct stat socket;
+        out->pool = (uint32_t)pool->resources.place;
+        out->inode = fstat(listener->fd, &socket) == 0 ? socket.st_ino : 0;
+        out->backlog = pool->conf->backlog;
+        out->unreachable = !listener_is_reachable(listener);
+        snprintf(out->text, sizeof out->text, "%s", listener->text);
+        out->used = 1;
+    }
+    return at;
+}
+
+/* A removed pool's are closed, and in a stop everybody's. */
+static void publish_listeners(const struct runtime *runtime)
+{
+    struct overview *overview = runtime->spawner.boards.overview;
+    int at = 0;
+    for (const struct pool *pool = runtime->pools; pool && runtime->listeners; pool = pool->next)
+        if (!pool->removed && !pool->on_trial)
+            at = publish_listeners_of(pool, overview, at);
+    for (uint32_t i = (uint32_t)at; i < overview->listeners_end; i++)
+        overview->listeners[i].used = 0;
+    overview->listeners_end = (uint32_t)at;
+}
+
+void export_runtime(struct export *export, const struct runtime *runtime)
+{
+    struct overview *overview = runtime->spawner.boards.overview;
+    if (export->generation == runtime->generation &&
+        (runtime->listeners || !overview->listeners_end))
+        return;
+    publish_listeners(runtime);
+    snprintf(overview->release, sizeof overview->release, "%s", PREFORKD_VERSION);
+    overview->generation = export->generation = runtime->generation;
+}
+
+static void print_status(const struct runtime *runtime, char *text, size_t size)
+{
+    const struct overview *overview = runtime->spawner.boards.overview;
+    int retiring = 0;
+    size_t at = 0;
+    text[0] = '\0';
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        retiring += pool->retiring;
+        if (pool->removed || at >= size)
+            continue;
+        uint32_t state = overview->pools[pool->resources.place].state;
+        const char *word = state == POOL_DEGRADED      ? " degraded"
+                           : state == POOL_UNREACHABLE ? " unreachable"
+                                                       : "";
+        at += (size_t)snprintf(text + at, size - at, "%s%s %d/%d%s", at ? ", " : "", pool->name,
+                               pool->ready, pool_target(pool), word);
+    }
+    if (at < size)
+        snprintf(text + at, size - at, " workers ready, %d retiring", retiring);
+}
+
+void export_ready(struct export *export, const struct runtime *runtime, usec now)
+{
+    print_status(runtime, export->said, sizeof export->said);
+    export->looked_at = now;
+    sysd_notify("READY=1\nSTATUS=%s", export->said);
+}
+
+usec export_status(struct export *export, const struct runtime *runtime, usec now)
+{
+    char text[sizeof export->said];
+    if (!export->changed)
+        return USEC_NEVER;
+    if (now < export->looked_at + USEC_SECOND)
+        return export->looked_at + USEC_SECOND;
+    print_status(runtime, text, sizeof text);
+    export->looked_at = now;
+    if (strcmp(text, export->said) != 0 && !sysd_offer("STATUS=%s", text))
+        return now + USEC_SECOND; /* systemd has other work */
+    export->changed = false;
+    memcpy(export->said, text, sizeof text);
+    return USEC_NEVER;
+}
+
+static void tell_pool(const struct snapshot_pool *pool)
+{
+    const char *state = pool_state_words[pool->state];
+    int ready = snapshot_ready(pool);
+    unsigned long long accepted = pool->accepted, served = pool->served;
+    log_notice("pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
+               "connections: %llu accepted, %llu served pool=%s state=%s workers=%d ready=%d "
+               "busy=%d retiring=%d generation=%u accepted=%llu served=%llu",
+               pool->name, state, ready, pool->target, pool->busy, pool->retiring, accepted, served,
+               pool->name, state, pool->target, ready, pool->busy, pool->retiring, pool->generation,
+               accepted, served);
+}
+
+void export_tell(struct runtime *runtime)
+{
+    const struct view view = boards_view(&runtime->spawner.boards);
+    struct snapshot *snapshot = snapshot_take(&view, NULL);
+    for (int i = 0; snapshot && i < snapshot->count; i++)
+        if (snapshot->pools[i].used)
+            tell_pool(&snapshot->pools[i]);
+    free(snapshot);
+}

@@ -1,0 +1,420 @@
+#include "stderr_log.h"
+
+#include "../base/arena.h"
+#include "../config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    READ_AT_ONCE = 16 * 1024,  /* so that one chatty worker does not keep the master */
+    READ_AT_DEATH = 64 * 1024, /* a pipe's default size (pipe(7)) */
+};
+
+/* How long a line may go without its end. */
+#define UNFINISHED_USEC USEC_SECOND
+
+/* One whose worker has ended. */
+struct detached {
+    struct stderr_log lines;
+    struct detached *next;
+    char pool[POOL_NAME_MAX + 1];
+};
+
+struct stderr_log_set {
+    struct loop *loop;
+    struct stderr_log *soonest, *latest; /* of the unfinished */
+    struct detached *detached;           /* the oldest first */
+    struct stderr_log_rate rate;         /* of those whose pool is gone */
+};
+
+struct stderr_log_set *stderr_log_set_new(struct loop *loop)
+{
+    struct stderr_log_set *set = arena_unforked(sizeof *set);
+    if (set)
+        set->loop = loop;
+    return set;
+}
+
+/* --- the rate --------------------------------------------------------------------------------- */
+
+static unsigned most_of(const struct stderr_log_rate *rate)
+{
+    return rate->is_output ? STDERR_LOG_A_SECOND_OUTPUT : STDERR_LOG_A_SECOND;
+}
+
+usec stderr_log_rate_tell(struct stderr_log_rate *rate, const char *pool, usec now)
+{
+    if (!rate->missed)
+        return USEC_NEVER;
+    if (now < rate->window + USEC_SECOND)
+        return rate->window + USEC_SECOND;
+    log_warning("pool %s: %u lines of %s were left out, more than %u in a second pool=%s missed=%u",
+                pool, rate->missed, rate->is_output ? "its programs' output" : "standard error",
+                most_of(rate), pool, rate->missed);
+    rate->missed = 0;
+    return USEC_NEVER;
+}
+
+static bool may_say(struct stderr_log_rate *rate, const char *pool)
+{
+    usec now = clock_now();
+    if (now >= rate->window + USEC_SECOND) {
+        stderr_log_rate_tell(rate, pool, now);
+        rate->window = now;
+        rate->said = 0;
+    }
+    if (rate->said < most_of(rate)) {
+        rate->said++;
+        return true;
+    }
+    if (rate->missed++ == 0 && rate->changed)
+        *rate->changed = true;
+    return false;
+}
+
+/* --- lines ------------------------------------------------------------------------------------ */
+
+/* Control characters come as \xNN, before they are printed: a NUL would end the text. */
+static void tell(const struct stderr_log *lines)
+{
+    char text[STDERR_LOG_LENGTH + 5];
+    int wanted = lines->length;
+    for (int i = 0; i < lines->length; i++)
+        wanted += ((unsigned char)lines->line[i] < 0x20 || lines->line[i] == 0x7f) * 3;
+    int kept = log_escape(text, sizeof text, lines->line, lines->length);
+    log_notice("pool %s: worker %d: %s%s pool=%s pid=%d", lines->pool, (int)lines->pid, text,
+               lines->cutting || kept < wanted ? " [cut]" : "", lines->pool, (int)lines->pid);
+}
+
+static bool is_unfinished(const struct stderr_log *lines)
+{
+    return lines->length > 0 || lines->cutting;
+}
+
+static void end_line(struct stderr_log *lines)
+{
+    if (lines->length && lines->line[lines->length - 1] == '\r')
+        lines->length--;
+    if (!is_unfinished(lines))
+        return;
+    log_escape(lines->last, sizeof lines->last, lines->line, lines->length);
+    if (may_say(lines->rate, lines->pool))
+        tell(lines);
+    lines->length = 0;
+    lines->cutting = false;
+}
+
+static void take(struct stderr_log *lines, const char *data, size_t size)
+{
+    const char *end = data + size;
+    while (data < end) {
+        const char *newline = memchr(data, '\n', (size_t)(end - data));
+        int run = (int)((newline ? newline : end) - data);
+        int room = STDERR_LOG_LENGTH - lines->length;
+        lines->cutting = lines->cutting || run > room;
+        int kept = run < room ? run : room;
+        memcpy(lines->line + lines->length, data, (size_t)kept);
+        lines->length += kept;
+        data += run;
+        if (newline) {
+            end_line(lines);
+            data++;
+        }
+    }
+}
+
+/* --- whose line it is ------------------------------------------------------------------------- */
+
+static uint64_t turn_of(const struct stderr_log *lines)
+{
+    uint64_t connections = lines->accepted ? *lines->accepted : 0;
+    return connections + (lines->took ? *lines->took : 0);
+}
+
+/*
+ * A worker runs one program after another on the same pipe, and a program may end without ending its
+ * line: what the next one writes must not be taken for the rest of it. The worker writes a line's end
+ * behind a program where something of it is still in the pipe (handlers/program). Where nothing is, we
+ * had read all of it before the next connection was accepted: so the count of connections, taken
+ * before that read, is lower than the count taken after the next program's first byte was read. It
+ * differs within one program's line only if a connection was accepted, its program started, and wrote,
+ * between our look at the count and our read: then that line is told in two. A worker that lies
+ * about the count harms its own lines.
+ */
+static void part_turns(struct stderr_log *lines)
+{
+    if (is_unfinished(lines) && turn_of(lines) != lines->turn)
+        end_line(lines);
+}
+
+/* 0 where nothing is left, negative at the end of the stream. */
+static ssize_t read_some(struct stderr_log *lines)
+{
+    char data[4096];
+    uint64_t before = turn_of(lines);
+    ssize_t n = read(lines->watch.fd, data, sizeof data);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if (n == 0)
+        return -1;
+    if (!lines->line)
+        lines->line = malloc(STDERR_LOG_LENGTH);
+    if (lines->line) {
+        part_turns(lines);
+        take(lines, data, (size_t)n);
+        lines->turn = before;
+    }
+    return n;
+}
+
+static ssize_t read_up_to(struct stderr_log *lines, ssize_t most)
+{
+    ssize_t n = 1, sum = 0;
+    while (sum < most && (n = read_some(lines)) > 0)
+        sum += n;
+    return n;
+}
+
+/* --- those without an end --------------------------------------------------------------------- */
+
+static void leave_unfinished(struct stderr_log *lines)
+{
+    struct stderr_log_set *set = lines->set;
+    if (!lines->due)
+        return;
+    *(lines->sooner ? &lines->sooner->later : &set->soonest) = lines->later;
+    *(lines->later ? &lines->later->sooner : &set->latest) = lines->sooner;
+    lines->due = 0;
+}
+
+/* All have the same time, so that the last to come is the last that is due. */
+static void note_unfinished(struct stderr_log *lines)
+{
+    struct stderr_log_set *set = lines->set;
+    leave_unfinished(lines);
+    if (!is_unfinished(lines))
+        return;
+    lines->due = clock_now() + UNFINISHED_USEC;
+    lines->sooner = set->latest;
+    lines->later = NULL;
+    *(set->latest ? &set->latest->later : &set->soonest) = lines;
+    set->latest = lines;
+}
+
+static void finish(struct stderr_log *lines)
+{
+    leave_unfinished(lines);
+    end_line(lines);
+}
+
+void stderr_log_flush(struct stderr_log_set *set)
+{
+    while (set->soonest)
+        finish(set->soonest);
+}
+
+usec stderr_log_tend(struct stderr_log_set *set, usec now)
+{
+    stderr_log_rate_tell(&set->rate, "(removed)", now);
+    while (set->soonest && set->soonest->due <= now)
+        finish(set->soonest);
+    return set->soonest ? set->soonest->due : USEC_NEVER;
+}
+
+/* --- the pipes -------------------------------------------------------------------------------- */
+
+static void close_pipe(struct stderr_log *lines)
+{
+    if (lines->watch.fd < 0)
+        return;
+    loop_remove(lines->set->loop, &lines->watch);
+    close(lines->watch.fd);
+    lines->watch.fd = -1;
+}
+
+static void stderr_log_ready(void *owner)
+{
+    struct stderr_log *lines = owner;
+    bool ended = read_up_to(lines, READ_AT_ONCE) < 0;
+    note_unfinished(lines);
+    if (ended)
+        close_pipe(lines);
+}
+
+int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
+                     struct stderr_log_rate *rate, int fd)
+{
+    *lines = (struct stderr_log){.watch = {.fd = fd, .ready = stderr_log_ready, .owner = lines},
+                                 .set = set,
+                                 .pool = pool,
+                                 .rate = rate};
+    int error = fd < 0 ? 0 : loop_add(set->loop, &lines->watch);
+    if (error) {
+        close(fd);
+        lines->watch.fd = -1;
+    }
+    return error;
+}
+
+/* --- those whose worker has ended ------------------------------------------------------------- */
+
+static void free_detached(struct stderr_log_set *set, struct detached *detached)
+{
+    struct detached **at = &set->detached;
+    while (*at != detached)
+        at = &(*at)->next;
+    *at = detached->next;
+    finish(&detached->lines);
+    close_pipe(&detached->lines);
+    free(detached->lines.line);
+    free(detached);
+}
+
+static void detached_ready(void *owner)
+{
+    struct detached *detached = owner;
+    bool ended = read_up_to(&detached->lines, READ_AT_ONCE) < 0;
+    note_unfinished(&detached->lines);
+    if (ended)
+        free_detached(detached->lines.set, detached);
+}
+
+void stderr_log_set_free(struct stderr_log_set *set)
+{
+    while (set && set->detached)
+        free_detached(set, set->detached);
+    if (set)
+        munmap(set, sizeof *set);
+}
+
+static void tell_closed(const struct detached *detached, const char *why)
+{
+    unsigned missed;
+    struct stderr_log_rate *rate = detached->lines.rate;
+    if (log_rate_ok(&rate->full, 60 * USEC_SECOND, &missed))
+        log_warning(
+            "pool %s: what the ended worker %d left running has no standard error any more: "
+            "%s pool=%s pid=%d missed=%u",
+            detached->pool, (int)detached->lines.pid, why, detached->pool, (int)detached->lines.pid,
+            missed);
+}
+
+/* Makes room for one more: the oldest goes. */
+static void bound_detached(struct stderr_log_set *set, const struct stderr_log_rate *rate)
+{
+    int most = rate->most_workers > STDERR_LOG_DETACHED ? rate->most_workers : STDERR_LOG_DETACHED;
+    int count = 0;
+    struct detached *oldest = NULL;
+    for (struct detached *d = set->detached; d; d = d->next) {
+        if (d->lines.rate != rate)
+            continue;
+        oldest = oldest ? oldest : d;
+        count++;
+    }
+    if (count < most)
+        return;
+    tell_closed(oldest, "too many are there");
+    free_detached(set, oldest);
+}
+
+/* Takes over the descriptor and an open line's memory. 0 or -errno. */
+static int detach(struct stderr_log *lines)
+{
+    struct stderr_log_set *set = lines->set;
+    bound_detached(set, lines->rate);
+    struct detached *detached = calloc(1, sizeof *detached), **end = &set->detached;
+    if (!detached)
+        return -ENOMEM;
+    snprintf(detached->pool, sizeof detached->pool, "%s", lines->pool);
+    detached->lines = *lines;
+    detached->lines.pool = detached->pool;
+    detached->lines.accepted = detached->lines.took =
+        NULL; /* they are the next worker's from now on */
+    detached->lines.watch.ready = detached_ready;
+    detached->lines.watch.owner = detached;
+    loop_remove(set->loop, &lines->watch);
+    int error = loop_add(set->loop, &detached->lines.watch);
+    if (error) {
+        free(detached);
+        return error;
+    }
+    while (*end)
+        end = &(*end)->next;
+    *end = detached;
+    lines->watch.fd = -1;
+    lines->line = NULL;
+    return 0;
+}
+
+void stderr_log_close(struct stderr_log *lines)
+{
+    bool held = lines->watch.fd >= 0 && read_up_to(lines, READ_AT_DEATH) >= 0;
+    if (lines->line)
+        finish(lines);
+    if (!held || detach(lines) != 0)
+        close_pipe(lines);
+    free(lines->line);
+    lines->line = NULL;
+    lines->length = 0;
+}
+
+const struct stderr_log *stderr_log_next_detached(const struct stderr_log_set *set,
+                                                  const struct stderr_log *lines)
+{
+    const struct detached *next = lines ? ((const struct detached *)lines)->next : set->detached;
+    return next ? &next->lines : NULL;
+}
+
+void stderr_log_adopt_detached(struct stderr_log_set *set, int fd, pid_t pid, const char *pool,
+                               struct stderr_log_rate *rate)
+{
+    struct stderr_log lines;
+    if (stderr_log_adopt(&lines, set, pool, rate ? rate : &set->rate, fd) != 0)
+        return;
+    lines.pid = pid;
+    if (detach(&lines) != 0)
+        close_pipe(&lines);
+}
+
+void stderr_log_leave(struct stderr_log_set *set, const struct stderr_log_rate *rate)
+{
+    for (struct detached *d = set->detached; d; d = d->next)
+        if (d->lines.rate == rate)
+            d->lines.rate = &set->rate;
+}
+
+/* Descriptors are for those who serve first. */
+static int open_ends(struct stderr_log_set *set, int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0)
+        return 0;
+    int error = -errno;
+    if (!set->detached || error != -EMFILE)
+        return error;
+    tell_closed(set->detached, strerror(-error));
+    free_detached(set, set->detached);
+    return open_ends(set, ends);
+}
+
+int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
+                    struct stderr_log_rate *rate)
+{
+    int ends[2];
+    int error = open_ends(set, ends);
+    if (error)
+        return error;
+    error = stderr_log_adopt(lines, set, pool, rate, ends[0]);
+    if (error) {
+        close(ends[1]);
+        return error;
+    }
+    /* Programs expect a standard error that blocks; the flag is per end of the pipe. */
+    fcntl(ends[1], F_SETFL, 0);
+    return ends[1];
+}

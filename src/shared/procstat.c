@@ -1,0 +1,118 @@
+#include "procstat.h"
+
+#include "../base/procfs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Processes are read as long as this, at one look. */
+#define PATIENCE (5 * USEC_SECOND / 1000)
+
+static int workers_of(const struct overview *overview)
+{
+    uint32_t end = overview->workers_end;
+    return end < SCOREBOARD_SLOTS ? (int)end : SCOREBOARD_SLOTS;
+}
+
+static bool make_room(struct procstat *figures, int workers)
+{
+    if (workers <= figures->room)
+        return true;
+    struct procstat_process *list = realloc(figures->list, (size_t)workers * sizeof *list);
+    if (!list)
+        return false;
+    memset(list + figures->room, 0, (size_t)(workers - figures->room) * sizeof *list);
+    figures->list = list;
+    figures->room = workers;
+    return true;
+}
+
+static int64_t shm_of(pid_t pid)
+{
+    int64_t bytes;
+    return pid > 0 && procfs_memory(pid, &bytes) == 0 ? bytes : 0;
+}
+
+/* Which program it is, is the worker's word: only a child of its own counts. */
+static int64_t program_memory(pid_t program, pid_t worker)
+{
+    struct procfs_stat stat;
+    bool own = program > 1 && procfs_stat(program, &stat) == 0 && stat.parent == worker;
+    return own ? shm_of(program) : 0;
+}
+
+static pid_t program_of(const struct view *view, const struct overview_worker *worker)
+{
+    const struct slot *slot = view_slot(view, worker);
+    return slot ? slot->program : 0;
+}
+
+/* Whether there was a process to look at. */
+static bool read_worker(const struct procstat *figures, const struct view *view, int number,
+                        struct procstat_process *known)
+{
+    const struct overview_worker *worker = &view->overview->workers[number];
+    struct procfs_stat stat;
+    pid_t pid = worker->pid;
+    usec born = worker->born;
+    if (pid <= 1)
+        return false;
+    bool found = procfs_stat(pid, &stat) == 0;
+    int64_t memory = found ? shm_of(pid) + program_memory(program_of(view, worker), pid) : 0;
+    if (worker->pid != pid) /* gone meanwhile: then its number may be another's */
+        return true;
+    *known = (struct procstat_process){.pid = pid, .born = born, .read_at = -1};
+    if (!found)
+        return true;
+    known->read_at = figures->looked_at;
+    known->user = stat.user + stat.children_user;
+    known->system = stat.system + stat.children_system;
+    known->memory = memory;
+    return true;
+}
+
+static void look_at_processes(struct procstat *figures, const struct view *view)
+{
+    int workers = workers_of(view->overview), looked = 0;
+    for (int i = 0; i < workers; i++) /* a scoreboard that is new is fetched: not in this time */
+        if (view->overview->workers[i].pid > 1)
+            program_of(view, &view->overview->workers[i]);
+    usec end = clock_now() + PATIENCE;
+    if (!workers || !make_room(figures, workers))
+        return;
+    for (int i = 0; i < workers && looked < PROCSTAT_A_LOOK; i++) {
+        figures->next = figures->next < workers ? figures->next : 0;
+        bool there = read_worker(figures, view, figures->next, &figures->list[figures->next]);
+        figures->next++;
+        looked += there;
+        if (there && clock_now() >= end)
+            break;
+    }
+}
+
+void procstat_look(struct procstat *figures, const struct view *view, usec now)
+{
+    figures->looked_at = now;
+    accept_queues_ask(&figures->queues); /* what can't be known is told as unknown */
+    if (figures->processes)
+        look_at_processes(figures, view);
+}
+
+const struct procstat_process *procstat_process(const struct procstat *figures,
+                                                const struct overview *overview, int worker)
+{
+    if (worker >= figures->room)
+        return NULL;
+    const struct procstat_process *known = &figures->list[worker];
+    bool same = known->read_at && known->pid == overview->workers[worker].pid &&
+                known->born == overview->workers[worker].born;
+    return same ? known : NULL;
+}
+
+void procstat_done(struct procstat *figures)
+{
+    accept_queues_free(&figures->queues);
+    free(figures->list);
+    figures->list = NULL;
+    figures->room = 0;
+}

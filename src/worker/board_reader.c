@@ -1,0 +1,117 @@
+#include "board_reader.h"
+
+#include "../base/clock.h"
+#include "../shared/board_request.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How long the master may take to answer, and how long it is not asked again after it didn't: it may
+ * be stopped, and reports must come all the same. */
+#define PATIENCE (USEC_SECOND / 2)
+#define SILENCE  (5 * USEC_SECOND)
+
+enum { NUMBERS_MOST = SCOREBOARD_SLOTS }; /* a scoreboard that a worker has a slot in */
+
+struct mapped {
+    uint64_t serial;
+    const struct scoreboard *board;
+};
+
+static struct reader {
+    struct view view;
+    int fd;
+    struct mapped *list; /* by number */
+    uint32_t room;
+    usec silent_until;
+} reader;
+
+static bool make_room(uint32_t number)
+{
+    if (number < reader.room)
+        return true;
+    uint32_t room = number + 64;
+    struct mapped *list = realloc(reader.list, room * sizeof *list);
+    if (!list)
+        return false;
+    memset(list + reader.room, 0, (room - reader.room) * sizeof *list);
+    reader.list = list;
+    reader.room = room;
+    return true;
+}
+
+/* One datagram of the master's: the descriptor that came with it, or -1. False: none came in time. */
+static bool receive(struct board_answer *answer, int *fd, usec deadline)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } beside;
+    struct iovec part = {.iov_base = answer, .iov_len = sizeof *answer};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+    struct pollfd input = {.fd = reader.fd, .events = POLLIN};
+    usec left = deadline - clock_now();
+    if (left <= 0 || poll(&input, 1, (int)(left / 1000) + 1) <= 0)
+        return false;
+    if (recvmsg(reader.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof *answer)
+        return false;
+    const struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    *fd = -1;
+    if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(rights), sizeof *fd);
+    return true;
+}
+
+static void keep(const struct board_answer *answer, int fd)
+{
+    struct mapped *mapped = &reader.list[answer->number];
+    const struct scoreboard *board = fd < 0 ? NULL : scoreboard_map(fd, false);
+    if (fd >= 0)
+        close(fd);
+    scoreboard_unmap((struct scoreboard *)mapped->board);
+    *mapped = (struct mapped){.serial = answer->serial, .board = board};
+}
+
+/* An answer that came too late for an earlier question is as good as the one that is waited for. */
+static void fetch(uint32_t number)
+{
+    const struct board_question question = {.number = number};
+    struct board_answer answer;
+    usec deadline = clock_now() + PATIENCE;
+    int fd;
+    if (send(reader.fd, &question, sizeof question, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        reader.silent_until = clock_now() + SILENCE;
+        return;
+    }
+    do {
+        if (!receive(&answer, &fd, deadline)) {
+            reader.silent_until = clock_now() + SILENCE;
+            return;
+        }
+        if (answer.number < reader.room)
+            keep(&answer, fd);
+        else if (fd >= 0)
+            close(fd);
+    } while (answer.number != number);
+}
+
+static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
+{
+    (void)owner;
+    if (number >= NUMBERS_MOST || !make_room(number))
+        return NULL;
+    if (reader.list[number].serial != serial && clock_now() >= reader.silent_until)
+        fetch(number);
+    return reader.list[number].serial == serial ? reader.list[number].board : NULL;
+}
+
+const struct view *board_reader_open(int overview_fd, int boards_fd)
+{
+    reader = (struct reader){.view = {.overview = overview_map(overview_fd), .board = find},
+                             .fd = boards_fd};
+    return reader.view.overview ? &reader.view : NULL;
+}

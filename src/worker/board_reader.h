@@ -1,0 +1,19 @@
+/*
+ * board_reader - how a worker that reports sees all pools: the overview, and their scoreboards, which come
+ * and go while it lives.
+ *
+ * Owns:      the mappings, all for reading alone; and a socket of its own to the master, by which it
+ *            asks for a scoreboard that it has not seen yet.
+ * Knows not: what is reported.
+ * Called by: worker; handlers by struct view.
+ * Runs in:   a worker whose handler `reads_board`.
+ */
+#ifndef PREFORKD_WORKER_BOARD_READER_H
+#define PREFORKD_WORKER_BOARD_READER_H
+
+#include "../shared/overview.h"
+
+/* The one of this process. NULL with errno set. The first descriptor may be closed then. */
+const struct view *board_reader_open(int overview_fd, int boards_fd);
+
+#endif

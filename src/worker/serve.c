@@ -1,0 +1,258 @@
+#include "serve.h"
+
+#include "../base/clock.h"
+#include "../base/daemon.h"
+#include "../base/log.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TITLE_WORD = 4 };
+
+/* Who it is, for whoever looks at the slot while it is busy, or after a death. */
+static void show_peer(struct slot_peer *peer, const struct addr *addr)
+{
+    peer->uid = (uint32_t)-1;
+    peer->port = 0;
+    if (addr->sa.sa_family == AF_INET) {
+        peer->port = ntohs(addr->in.sin_port);
+        memcpy(peer->ip, &addr->in.sin_addr, sizeof addr->in.sin_addr);
+    } else if (addr->sa.sa_family == AF_INET6) {
+        peer->port = ntohs(addr->in6.sin6_port);
+        memcpy(peer->ip, &addr->in6.sin6_addr, sizeof addr->in6.sin6_addr);
+    }
+    peer->family = addr->sa.sa_family;
+}
+
+/* The time before the state: whoever finds it busy must not take the time of something older. */
+static void show_state(struct serve *serve, enum slot_state state, const char *word, usec now)
+{
+    atomic_store_explicit(&serve->slot->since, now, memory_order_relaxed);
+    atomic_store_explicit(&serve->slot->state, state, memory_order_release);
+    if (serve->title_word)
+        memcpy(serve->title_word, word, TITLE_WORD);
+}
+
+/* Whether a connection stood in the queue is not to be seen without a system call, which only one
+ * in WAIT_SAMPLE pays, but for those that likely did, since then all workers are busy: where the
+ * one asked about before did; and where one that took long is followed at once by the next. No word
+ * of the pool's is needed for that, which somebody would have to count free seats for. */
+enum { WAIT_SAMPLE = 32 };
+#define TAKES_LONG (USEC_SECOND / 10)
+#define AT_ONCE    (USEC_SECOND / 1000)
+
+static bool likely_waited(const struct serve *serve, usec idle)
+{
+    return serve->waited || (serve->took >= TAKES_LONG && idle < AT_ONCE);
+}
+
+/* One that is asked about in its turn stands for those before it that were not, so that the counts
+ * are those of all connections. With queue_timeout each is asked, and those that are refused for it
+ * don't count: they have a count of their own. */
+static void count_wait(struct serve *serve, struct conn *conn, usec idle)
+{
+    usec most = serve->pool->queue_timeout * USEC_SECOND;
+    uint64_t unknown = serve->slot->accepted - serve->wait_known;
+    bool in_turn = most || unknown >= WAIT_SAMPLE;
+    uint64_t stands_for = in_turn ? unknown : likely_waited(serve, idle) ? 1 : 0;
+    conn->late = false;
+    if (!stands_for)
+        return;
+    usec wait = conn_waited(conn);
+    serve->wait_known += stands_for;
+    serve->waited = wait > 0;
+    conn->late = most && wait > most;
+    if (wait >= 0 && !conn->late)
+        histogram_count(&serve->slot->wait, wait, stands_for);
+}
+
+/* Returns when that was. */
+static usec enter(struct serve *serve, struct conn *conn)
+{
+    usec now = clock_now(), idle = now - serve->slot->since;
+    histogram_grow(&serve->slot->accepted, 1);
+    show_peer(&serve->slot->peer, &conn->peer);
+    show_state(serve, SLOT_BUSY, "busy", now);
+    wakeup_seat_taken(&serve->wakeup);
+    count_wait(serve, conn, idle);
+    return now;
+}
+
+static void rest(struct serve *serve, usec now)
+{
+    serve->slot->peer.family = 0;
+    show_state(serve, SLOT_IDLE, "idle", now);
+}
+
+/* The two times that show when it was busy are those that tell for how long. */
+static void leave(struct serve *serve, const struct conn *conn, usec began)
+{
+    struct slot *slot = serve->slot;
+    usec now = clock_now();
+    serve->took = now - began;
+    if (!serve->handler->counts_requests)
+        histogram_count(&slot->service, serve->took, 1);
+    if (conn->counted) {
+        histogram_grow(&slot->bytes_in, conn->in);
+        histogram_grow(&slot->bytes_out, conn->out);
+    }
+    histogram_grow(&slot->served, 1);
+    rest(serve, now);
+    if (serve->left > 0)
+        serve->left--;
+}
+
+/* TCP hands the listener's timeouts on to its connections; a Unix socket does not. */
+static void set_unix_timeouts(const struct serve *serve, int fd)
+{
+    struct timeval idle = {.tv_sec = serve->pool->idle_timeout};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+}
+
+static const char *outcome(const struct conn *conn, int error, char *text, size_t size)
+{
+    int at = 0;
+    text[0] = '\0';
+    if (conn->counted)
+        at = snprintf(text, size, " in=%llu out=%llu", (unsigned long long)conn->in,
+                      (unsigned long long)conn->out);
+    if (conn->has_status && WIFEXITED(conn->status))
+        snprintf(text + at, size - (size_t)at, " exit=%d", WEXITSTATUS(conn->status));
+    else if (conn->has_status)
+        snprintf(text + at, size - (size_t)at, " signal=%s",
+                 daemon_signal_word(WTERMSIG(conn->status)));
+    else if (error)
+        snprintf(text + at, size - (size_t)at, " error=\"%s\"", strerror(-error));
+    return text;
+}
+
+static void tell(const struct serve *serve, const struct conn *conn, int error, usec began)
+{
+    char peer[ADDR_TEXT], what[128];
+    double seconds = clock_seconds(clock_now() - began);
+    addr_print(&conn->peer, peer);
+    log_event(serve->log_level,
+              "pool %s: connection from %s ended after %.3f s pool=%s peer=%s duration=%.3f%s",
+              serve->pool->name, peer, seconds, serve->pool->name, peer, seconds,
+              outcome(conn, error, what, sizeof what));
+}
+
+/* A program that ended otherwise than well is told of, whether or not connections are. False where
+ * there were too many. */
+static bool tell_failure(const struct serve *serve, const struct conn *conn, usec began)
+{
+    static struct log_rate failures;
+    unsigned missed;
+    char peer[ADDR_TEXT], what[128];
+    bool exited = WIFEXITED(conn->status);
+    double seconds = clock_seconds(clock_now() - began);
+    if (!log_rate_ok(&failures, USEC_SECOND, &missed))
+        return false;
+    addr_print(&conn->peer, peer);
+    log_notice("pool %s: the program for %s %s %d after %.3f s pool=%s peer=%s duration=%.3f%s "
+               "missed=%u",
+               serve->pool->name, peer, exited ? "exited with" : "was killed by signal",
+               exited ? WEXITSTATUS(conn->status) : WTERMSIG(conn->status), seconds,
+               serve->pool->name, peer, seconds, outcome(conn, 0, what, sizeof what), missed);
+    return true;
+}
+
+/* One line, where one is due: a failure that no line of level info tells is a notice. */
+static void report(const struct serve *serve, const struct conn *conn, int error, usec began)
+{
+    bool failed = conn->has_status && conn->status != 0;
+    if (failed && serve->log_level != LOG_INFO && tell_failure(serve, conn, began))
+        return;
+    if (serve->log_level >= 0)
+        tell(serve, conn, error, began);
+}
+
+/* A worker that is told to finish does not wait, whether the word comes before or meanwhile. It is
+ * idle for everybody else: nobody is served by one more worker, and no connection is late. */
+static void pause_awhile(struct serve *serve)
+{
+    int msec = serve->service.pause_msec;
+    struct timespec span = {.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000L};
+    sigset_t all, before;
+    serve->service.pause_msec = 0;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    if (!serve->stopping)
+        ppoll(NULL, 0, &span, &before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static struct serve *serve_of(struct service *service)
+{
+    return (struct serve *)((char *)service - offsetof(struct serve, service));
+}
+
+void serve_renew(struct service *service)
+{
+    serve_of(service)->slot->since = clock_now();
+}
+
+void serve_count_request(struct service *service, usec began)
+{
+    histogram_count(&serve_of(service)->slot->service, clock_now() - began, 1);
+}
+
+bool serve_crowded(struct service *service)
+{
+    const struct serve *serve = serve_of(service);
+    return !serve_open(serve) || !wakeup_finds_seat(&serve->wakeup);
+}
+
+unsigned serve_same_peer(const struct service *service)
+{
+    const char *at = (const char *)service - offsetof(struct serve, service);
+    const struct serve *serve = (const struct serve *)at;
+    return scoreboard_same_peer(serve->wakeup.board, serve->wakeup.seat);
+}
+
+/* It is not served: closed at once, but for one that came too late and can be told so. */
+static void turn_away(struct serve *serve, struct conn *conn, enum refusal why)
+{
+    if (why == REFUSED_QUEUE && serve->handler->refuse)
+        serve->handler->refuse(&serve->service, conn);
+    access_leave(serve->access);
+    close(conn->fd);
+    rest(serve, clock_now());
+}
+
+void serve_connection(struct serve *serve, struct conn *conn)
+{
+    enum refusal refused = REFUSALS;
+    bool programs = serve->handler->runs_programs;
+    usec began = enter(serve, conn);
+    if (conn->peer.sa.sa_family == AF_UNIX && !programs)
+        set_unix_timeouts(serve, conn->fd);
+    if (serve->access)
+        refused = access_admit(serve->access, conn);
+    if (refused != REFUSALS) {
+        turn_away(serve, conn, refused);
+        return;
+    }
+    if (conn->proxied)
+        show_peer(&serve->slot->peer, &conn->peer);
+    int error = serve->handler->serve(&serve->service, conn);
+    bool told = serve->log_level >= 0 || (conn->has_status && conn->status != 0);
+    if (!conn->counted)
+        conn_ask_counts(conn);
+    if (serve->access)
+        access_leave(serve->access); /* before the client can see the end, and come again */
+    if (conn->fd >= 0)
+        close(conn->fd);
+    if (told)
+        report(serve, conn, error, began);
+    leave(serve, conn, began);
+    if (serve->service.pause_msec)
+        pause_awhile(serve);
+}

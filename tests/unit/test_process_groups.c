@@ -1,0 +1,165 @@
+#include "../../src/master/process_groups.h"
+#include "unit.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct groups groups;
+static pid_t worker, program, member;
+static int ready[2];
+
+static void tell(pid_t pid)
+{
+    if (write(ready[1], &pid, sizeof pid) != sizeof pid)
+        _exit(1);
+}
+
+static void sleep_on(void)
+{
+    for (;;)
+        pause();
+}
+
+static pid_t told(void)
+{
+    pid_t pid = 0;
+    ck_assert_int_eq(read(ready[0], &pid, sizeof pid), sizeof pid);
+    return pid;
+}
+
+/* A worker that leads a session, the program that it runs in a group, and that one's child. */
+static void start(bool deaf)
+{
+    ck_assert_int_eq(pipe(ready), 0);
+    worker = fork();
+    if (worker == 0) {
+        signal(SIGCHLD, SIG_IGN);
+        setsid();
+        if (fork() == 0) {
+            setpgid(0, 0);
+            /* Check has a handler of its own, which ends the test. */
+            signal(SIGTERM, deaf ? SIG_IGN : SIG_DFL);
+            tell(getpid());
+            if (fork() == 0)
+                tell(getpid());
+            sleep_on();
+        }
+        sleep_on();
+    }
+    program = told();
+    member = told();
+}
+
+static void tear_down(void)
+{
+    kill(-program, SIGKILL);
+    kill(worker, SIGKILL);
+    waitpid(worker, NULL, 0);
+    process_groups_free(&groups);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+/* Looks when it wants to be looked at, until nothing is followed any more. */
+static void follow(void)
+{
+    usec end = clock_now() + 60 * USEC_SECOND;
+    for (usec now; groups.first && (now = clock_now()) < end;) {
+        usec next = process_groups_step(&groups, "web", now);
+        if (groups.first && next > now)
+            usleep((useconds_t)(next - now));
+    }
+    ck_assert_ptr_null(groups.first);
+    ck_assert_int_eq(group_of_session(program, worker), GROUP_GONE);
+}
+
+START_TEST(is_told_to_end)
+{
+    start(false);
+    usec now = clock_now();
+    ck_assert_int_eq(
+        process_groups_end(&groups, worker, program, SIGTERM, now + 60 * USEC_SECOND, now),
+        GROUP_OWN);
+    follow();
+}
+END_TEST
+
+START_TEST(is_killed_at_the_deadline)
+{
+    start(true);
+    usec now = clock_now();
+    process_groups_end(&groups, worker, program, SIGTERM, now + USEC_SECOND / 10, now);
+    ck_assert_int_eq(group_of_session(program, worker), GROUP_OWN);
+    follow();
+    ck_assert_int_ge(clock_now(), now + USEC_SECOND / 10);
+}
+END_TEST
+
+START_TEST(without_its_leader)
+{
+    start(true);
+    kill(program, SIGKILL);
+    while (kill(program, 0) == 0)
+        usleep(1000); /* until it is reaped */
+    ck_assert_int_eq(group_of_session(program, worker), GROUP_OWN);
+    usec now = clock_now();
+    ck_assert_int_eq(process_groups_end(&groups, worker, program, 0, now, now), GROUP_OWN);
+    follow();
+}
+END_TEST
+
+START_TEST(stopped)
+{
+    start(false);
+    kill(-program, SIGSTOP);
+    usec now = clock_now();
+    process_groups_end(&groups, worker, program, SIGTERM, now + 60 * USEC_SECOND, now);
+    process_groups_kill(&groups, now);
+    follow();
+}
+END_TEST
+
+/* Of another session, or no group's number: nobody gets a signal. */
+START_TEST(whose_it_is_not)
+{
+    static const pid_t none[] = {0, 1, -1, 1 << 30};
+    start(false);
+    usec now = clock_now();
+    ck_assert_int_eq(process_groups_end(&groups, getsid(0), program, SIGKILL, now, now),
+                     GROUP_FOREIGN);
+    for (unsigned i = 0; i < sizeof none / sizeof *none; i++)
+        ck_assert_int_eq(process_groups_end(&groups, worker, none[i], SIGKILL, now, now),
+                         GROUP_GONE);
+    ck_assert_ptr_null(groups.first);
+    ck_assert_int_eq(kill(program, 0), 0);
+    ck_assert_int_eq(kill(member, 0), 0);
+    ck_assert_int_eq(group_of_session(program, worker), GROUP_OWN);
+}
+END_TEST
+
+START_TEST(goes_on_with_what_was_saved)
+{
+    start(true);
+    const struct state_group saved = {
+        .session = worker, .number = program, .since = clock_now(), .deadline = clock_now()};
+    ck_assert(process_groups_adopt(&groups, &saved));
+    follow();
+    ck_assert_int_eq(groups.stuck, 0);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("groups");
+    tcase_add_checked_fixture(tests, NULL, tear_down);
+    tcase_add_test(tests, is_told_to_end);
+    tcase_add_test(tests, is_killed_at_the_deadline);
+    tcase_add_test(tests, without_its_leader);
+    tcase_add_test(tests, stopped);
+    tcase_add_test(tests, whose_it_is_not);
+    tcase_add_test(tests, goes_on_with_what_was_saved);
+    return unit_run("groups", tests);
+}

@@ -1,0 +1,373 @@
+/* Limits per source: every way in which three workers can come between each other's steps, and the
+ * rates.
+ *
+ * The room itself is included here, and what it does to shared memory goes through `act`: so a
+ * worker can be stopped before each such step. It is stopped by leaving it altogether. When it is its
+ * turn again it starts anew, is told what it was told before, and takes one step more. What a worker
+ * was told is all that it knows: so the ways to go on from a state depend on that and on the memory
+ * alone, and states that were seen are not entered again. */
+#include "../../src/shared/scoreboard.h"
+
+#include <setjmp.h>
+#include <stdbool.h>
+
+enum act { ACT_LOAD, ACT_STORE, ACT_ADD, ACT_SWAP };
+
+static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value);
+
+static bool act_swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t value)
+{
+    uint64_t found = act(ACT_SWAP, at, *expected, value);
+    bool done = found == *expected;
+    *expected = found;
+    return done;
+}
+
+#undef atomic_load
+#undef atomic_store
+#undef atomic_fetch_add
+#undef atomic_compare_exchange_strong
+#define atomic_load(at)                                     act(ACT_LOAD, at, 0, 0)
+#define atomic_store(at, value)                             act(ACT_STORE, at, 0, value)
+#define atomic_fetch_add(at, value)                         act(ACT_ADD, at, 0, value)
+#define atomic_compare_exchange_strong(at, expected, value) act_swap(at, expected, value)
+
+#include "../../src/shared/source_limits.c"
+
+#include "unit.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the workers --------------------------------------------------------------------------- */
+
+enum {
+    ALL = 1000, /* turns: every way there is */
+    WORKERS = 3,
+    LOG_MAX = 160,
+    WORDS = 3 * WORKERS + 1, /* each claim's source and ticket, and the counter */
+    CONNECTIONS_MAX = 5,     /* whose sets a word holds */
+};
+
+/* What a worker does in its life: connections one after the other. */
+enum phase { PHASE_CLAIMING, PHASE_SERVING, PHASE_DONE };
+
+/* A connection, from before its first step on. */
+struct connection {
+    uint32_t crowds; /* who was there while this one was judged: a set of sets of connections */
+    bool was_held;
+};
+
+struct state {
+    uint64_t memory[WORDS];
+    struct {
+        enum phase phase;
+        int connection; /* the one in hand */
+        int left;       /* connections to come */
+        int told_count;
+        uint64_t told[LOG_MAX]; /* in this connection's claim */
+    } workers[WORKERS];
+    struct connection connections[CONNECTIONS_MAX];
+    int connection_count;
+    int kills_left;
+    int last;       /* who took the last step */
+    int turns_left; /* how often another may still come in between somebody's claim */
+};
+
+static struct limits limits; /* pages that are never touched cost nothing */
+static struct state now;
+static int most;                     /* the limit */
+static int running, replayed, acted; /* the worker whose turn it is; steps told again; taken */
+static bool fine;                    /* each step is taken alone */
+static bool checking; /* false: everything is done at once, as outside of this test */
+static jmp_buf stop;
+
+static _Atomic uint64_t *word_at(int index)
+{
+    if (index == WORDS - 1)
+        return &limits.tickets;
+    struct claim *claim = &limits.claims[index / 3];
+    return index % 3 == 2 ? &claim->ticket : &claim->source[index % 3];
+}
+
+static uint64_t do_act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value)
+{
+    uint64_t found = act == ACT_STORE ? 0 : *at;
+    if (act == ACT_STORE)
+        *at = value;
+    else if (act == ACT_ADD)
+        *at = found + value;
+    else if (act == ACT_SWAP && found == expected)
+        *at = value;
+    return found;
+}
+
+/* Of three workers, those steps are taken together with the next one whose place among the others'
+ * changes nothing: what is read and written of sources, which the word around them guards, and what
+ * comes before a claim is pending. Of two, each is taken alone. */
+static bool is_seen(enum act act, const _Atomic uint64_t *at)
+{
+    const struct claim *claim = &limits.claims[running];
+    if (state_of(claim->ticket) == CLAIM_FREE)
+        return act == ACT_STORE && at == &claim->ticket;
+    for (int w = 0; w < WORKERS; w++)
+        if (at == &limits.claims[w].source[0] || at == &limits.claims[w].source[1])
+            return false;
+    return true;
+}
+
+static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value)
+{
+    if (!checking)
+        return do_act(act, at, expected, value);
+    if (replayed < now.workers[running].told_count)
+        return now.workers[running].told[replayed++];
+    if (acted && (fine || is_seen(act, at)))
+        longjmp(stop, 1);
+    acted += fine || is_seen(act, at);
+    if (now.workers[running].told_count == LOG_MAX)
+        ck_abort_msg("a claim goes on and on");
+    uint64_t found = do_act(act, at, expected, value);
+    now.workers[running].told[now.workers[running].told_count++] = found;
+    replayed++;
+    return found;
+}
+
+/* --- what must hold ------------------------------------------------------------------------ */
+
+static bool is_held(int worker)
+{
+    return state_of(limits.claims[worker].ticket) == CLAIM_HELD;
+}
+
+/* Those that were accepted and are not over; each claim that is being judged remembers them. */
+static void note_crowd(void)
+{
+    uint32_t crowd = 0;
+    for (int w = 0; w < WORKERS; w++) {
+        if (now.workers[w].phase != PHASE_DONE && now.workers[w].told_count) {
+            crowd |= (uint32_t)1 << now.workers[w].connection;
+            if (is_held(w))
+                now.connections[now.workers[w].connection].was_held = true;
+        }
+    }
+    for (int w = 0; w < WORKERS; w++)
+        if (now.workers[w].phase == PHASE_CLAIMING && now.workers[w].told_count)
+            now.connections[now.workers[w].connection].crowds |= (uint32_t)1 << crowd;
+}
+
+static int holders_in(uint32_t crowd, int own)
+{
+    int count = 0;
+    for (int i = 0; i < now.connection_count; i++)
+        count += i != own && (crowd >> i & 1) && now.connections[i].was_held;
+    return count;
+}
+
+/* At some moment while it was judged as many others were there as may, all of which were let in. */
+static void check_refusal(int connection)
+{
+    int found = 0;
+    for (uint32_t crowd = 0; crowd < 32; crowd++) {
+        int holders = holders_in(crowd, connection);
+        if (now.connections[connection].crowds >> crowd & 1)
+            found = holders > found ? holders : found;
+    }
+    if (found < most)
+        ck_abort_msg("refused while %d of %d were there", found, most);
+}
+
+static void check_seats(void)
+{
+    int served = 0, held = 0;
+    for (int w = 0; w < WORKERS; w++) {
+        served += now.workers[w].phase == PHASE_SERVING;
+        held += is_held(w);
+    }
+    if (served > most || held > most)
+        ck_abort_msg("%d served, %d held", served, held);
+}
+
+/* --- the ways ------------------------------------------------------------------------------ */
+
+static void load_memory(void)
+{
+    for (int i = 0; i < WORDS; i++)
+        *word_at(i) = now.memory[i];
+}
+
+static void save_memory(void)
+{
+    for (int i = 0; i < WORDS; i++)
+        now.memory[i] = *word_at(i);
+}
+
+static struct seat seat_of(int worker)
+{
+    return (struct seat){.limits = &limits, .claim = &limits.claims[worker]};
+}
+
+static void next_connection(int worker)
+{
+    now.workers[worker].told_count = 0;
+    now.workers[worker].phase = now.workers[worker].left ? PHASE_CLAIMING : PHASE_DONE;
+    if (!now.workers[worker].left)
+        return;
+    now.workers[worker].left--;
+    now.workers[worker].connection = now.connection_count++;
+}
+
+/* One step of a claim, and the end of it where that was the last. */
+static void step_claim(int worker)
+{
+    struct source source = {.kind = SOURCE_IPV4, .key = 7};
+    struct seat seat = seat_of(worker);
+    running = worker;
+    replayed = acted = 0;
+    checking = true;
+    bool stopped = setjmp(stop) != 0;
+    bool admitted = !stopped && source_limits_claim(&seat, &source, (uint32_t)most);
+    checking = false;
+    note_crowd();
+    if (stopped)
+        return;
+    if (admitted) {
+        now.workers[worker].phase = PHASE_SERVING;
+        return;
+    }
+    check_refusal(now.workers[worker].connection);
+    next_connection(worker);
+}
+
+static void step(int worker)
+{
+    struct seat seat = seat_of(worker);
+    if (now.workers[worker].phase == PHASE_CLAIMING) {
+        step_claim(worker);
+        return;
+    }
+    source_limits_release(&seat);
+    next_connection(worker);
+}
+
+/* Its successor has as many connections to come. */
+static void kill_worker(int worker)
+{
+    source_limits_forget(&limits, (uint32_t)worker);
+    next_connection(worker);
+    now.kills_left--;
+}
+
+/* States that were seen, by a hash: a wrong match would hide a state, at odds of one in 2^40. */
+static struct {
+    uint64_t *hashes;
+    size_t size, count;
+} seen;
+
+static uint64_t hash_bytes(const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+    uint64_t hash = 1469598103934665603u;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ bytes[i]) * 1099511628211u;
+    return hash ? hash : 1;
+}
+
+static uint64_t hash_now(void)
+{
+    uint64_t hash = hash_bytes(now.memory, sizeof now.memory);
+    hash = hash * 31 + (uint64_t)(now.kills_left * 64 + now.turns_left * 4 + now.last);
+    for (int w = 0; w < WORKERS; w++) {
+        hash = hash * 31 + hash_bytes(now.workers[w].told,
+                                      (size_t)now.workers[w].told_count * sizeof(uint64_t));
+        hash = hash * 31 + (uint64_t)(now.workers[w].phase * 64 + now.workers[w].left * 8 +
+                                      now.workers[w].connection);
+    }
+    for (int i = 0; i < now.connection_count; i++)
+        hash = hash * 31 + hash_bytes(&now.connections[i], sizeof now.connections[i]);
+    return mix(hash);
+}
+
+static bool is_new(void)
+{
+    uint64_t hash = hash_now();
+    size_t at = hash & (seen.size - 1);
+    while (seen.hashes[at] && seen.hashes[at] != hash)
+        at = (at + 1) & (seen.size - 1);
+    if (seen.hashes[at])
+        return false;
+    seen.hashes[at] = hash;
+    if (++seen.count > seen.size / 8 * 7)
+        ck_abort_msg("more states than expected");
+    return true;
+}
+
+static void explore(void)
+{
+    struct state before;
+    check_seats();
+    if (!is_new())
+        return;
+    memcpy(&before, &now, sizeof now);
+    for (int choice = 0; choice < 2 * WORKERS; choice++) {
+        int worker = choice % WORKERS;
+        bool kills = choice >= WORKERS;
+        bool between = worker != before.last && before.workers[before.last].told_count &&
+                       before.workers[before.last].phase == PHASE_CLAIMING;
+        if (before.workers[worker].phase == PHASE_DONE || (kills && !before.kills_left) ||
+            (between && !before.turns_left))
+            continue;
+        if (before.turns_left != ALL) {
+            now.last = worker;
+            now.turns_left -= between;
+        }
+        load_memory();
+        if (kills)
+            kill_worker(worker);
+        else
+            step(worker);
+        save_memory();
+        explore();
+        memcpy(&now, &before, sizeof now);
+    }
+}
+
+static const struct {
+    bool fine;
+    int most, connections[WORKERS], kills, turns;
+} ways[] = {
+    {true, 1, {1, 1, 0}, 0, ALL}, {true, 1, {1, 1, 0}, 1, 2},  {true, 1, {2, 1, 0}, 0, 2},
+    {false, 1, {1, 1, 1}, 0, 2},  {false, 2, {1, 1, 1}, 0, 2}, {false, 1, {1, 1, 1}, 1, 1},
+    {false, 1, {2, 1, 1}, 0, 1},
+};
+
+START_TEST(every_way)
+{
+    seen.size = (size_t)1 << 20;
+    seen.hashes = calloc(seen.size, sizeof *seen.hashes);
+    seen.count = 0;
+    memset(&now, 0, sizeof now);
+    fine = ways[_i].fine;
+    most = ways[_i].most;
+    limits.end = WORKERS;
+    now.turns_left = ways[_i].turns;
+    now.kills_left = ways[_i].kills;
+    for (int w = 0; w < WORKERS; w++) {
+        now.workers[w].left = ways[_i].connections[w];
+        next_connection(w);
+    }
+    explore();
+    printf("way %d: %zu states\n", _i, seen.count);
+    free(seen.hashes);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("sources");
+    tcase_add_loop_test(tests, every_way, 0, sizeof ways / sizeof *ways);
+    tcase_set_timeout(tests, 300);
+    return unit_run("sources", tests);
+}
