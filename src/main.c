@@ -5,13 +5,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sysd.h"
+#include "board/exitcode.h"
 #include "handlers/handler.h"
 #include "master/check.h"
 #include "master/command_table.h"
 #include "master/commands.h"
 #include "master/inherited.h"
 #include "master/main_loop.h"
-#include "shared/exitcode.h"
 
 #include "build-config.h"
 

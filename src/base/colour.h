@@ -2,7 +2,7 @@
  * colour - colours of a terminal, where they are wanted.
  *
  * Owns:      which colour means what, and their escape sequences: "\033[", digits, "m".
- * Called by: table, the reports of shared/.
+ * Called by: table, reports/.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_COLOUR_H

@@ -4,7 +4,7 @@
  * Owns:      how our times, durations and texts look in JSON. Where memory is wanting, keys are
  *            missing.
  * Knows not: what the documents are about.
- * Called by: the reports of shared/. Not there where the build has no jansson.
+ * Called by: reports/. Not there where the build has no jansson.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_JSON_H

@@ -4,7 +4,7 @@
  * Owns:      how it is made so that nobody who has it can end another by it: its size is sealed
  *            (fcntl(2), F_SEAL_SHRINK: else who shortens it ends its readers by SIGBUS), and nobody
  *            but root and its owner can open the descriptor anew, for more rights, by /proc/self/fd.
- * Called by: shared/scoreboard, shared/overview, shared/source_limits.
+ * Called by: board.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_SHM_H

@@ -1,7 +1,7 @@
 /*
  * table - columns of words, as wide as what stands in them.
  *
- * Called by: the reports of shared/.
+ * Called by: reports/.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_TABLE_H

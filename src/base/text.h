@@ -2,7 +2,7 @@
  * text - texts that grow, and bytes of unknown origin made fit for a terminal and for JSON.
  *
  * Knows not: where they are from, where they go.
- * Called by: the reports of shared/.
+ * Called by: reports/.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_TEXT_H

@@ -1,7 +1,7 @@
 /*
  * units - times, durations and sizes, as people read them.
  *
- * Called by: the reports of shared/.
+ * Called by: reports/.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_UNITS_H

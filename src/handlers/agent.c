@@ -4,7 +4,7 @@
  * HAProxy connects, reads up to a newline, and closes. What it may send before, agent-send, is not
  * waited for: it may come without any end.
  */
-#include "../shared/health.h"
+#include "../reports/health.h"
 #include "handler.h"
 
 #include <errno.h>

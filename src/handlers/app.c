@@ -8,7 +8,7 @@
 #include "handler.h"
 
 #include "../base/fd.h"
-#include "../shared/listener.h"
+#include "../listeners/listener.h"
 #include "app_env.h"
 #include "program.h"
 

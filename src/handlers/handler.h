@@ -12,9 +12,9 @@
 
 #include "../base/clock.h"
 #include "../base/file_id.h"
+#include "../board/overview.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
-#include "../shared/overview.h"
 
 #include <signal.h>
 #include <stdatomic.h>

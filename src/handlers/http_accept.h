@@ -7,7 +7,7 @@
 #ifndef PREFORKD_HANDLERS_HTTP_ACCEPT_H
 #define PREFORKD_HANDLERS_HTTP_ACCEPT_H
 
-#include "../shared/metrics.h"
+#include "../reports/metrics.h"
 
 /* The media types, by format. */
 extern const char *const accept_types[];

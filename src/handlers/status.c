@@ -7,9 +7,9 @@
  */
 #include "status_http.h"
 
-#include "../shared/health.h"
-#include "../shared/metrics.h"
-#include "../shared/status.h"
+#include "../reports/health.h"
+#include "../reports/metrics.h"
+#include "../reports/status.h"
 #include "handler.h"
 #include "http_accept.h"
 

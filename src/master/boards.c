@@ -3,7 +3,7 @@
 #include "../base/arena.h"
 #include "../base/fd.h"
 #include "../base/shm.h"
-#include "../shared/board_request.h"
+#include "../board/board_request.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 #define PREFORKD_MASTER_BOARDS_H
 
 #include "../base/loop.h"
-#include "../shared/overview.h"
+#include "../board/overview.h"
 
 struct board {
     struct board *next; /* of its pool */

@@ -3,7 +3,7 @@
 #include "../base/log.h"
 #include "../config/suggest.h"
 #include "../handlers/handler.h"
-#include "../shared/status.h"
+#include "../reports/status.h"
 
 #include "build-config.h"
 #include <errno.h>

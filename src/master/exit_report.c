@@ -1,8 +1,8 @@
 #include "exit_report.h"
 
 #include "../base/daemon.h"
-#include "../shared/exitcode.h"
-#include "../shared/snapshot.h"
+#include "../board/exitcode.h"
+#include "../reports/snapshot.h"
 
 #include <signal.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
 #define PREFORKD_MASTER_EXIT_REPORT_H
 
 #include "../base/clock.h"
-#include "../shared/overview.h"
+#include "../board/overview.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 #include "exits.h"
 
 #include "../base/log.h"
+#include "../board/deaths.h"
 #include "../handlers/handler.h"
-#include "../shared/deaths.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 
 #include "../base/log.h"
 #include "../base/sysd.h"
-#include "../shared/snapshot.h"
+#include "../reports/snapshot.h"
 
 #include "build-config.h"
 

@@ -1,6 +1,6 @@
 #include "handoff_counts.h"
 
-#include "../shared/deaths.h"
+#include "../board/deaths.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #ifndef PREFORKD_MASTER_HANDOFF_COUNTS_H
 #define PREFORKD_MASTER_HANDOFF_COUNTS_H
 
-#include "../shared/overview.h"
+#include "../board/overview.h"
 #include "state.h"
 
 #include <stdbool.h>

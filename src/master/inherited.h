@@ -9,7 +9,7 @@
 #ifndef PREFORKD_MASTER_INHERITED_H
 #define PREFORKD_MASTER_INHERITED_H
 
-#include "../shared/listener.h"
+#include "../listeners/listener.h"
 
 struct inherited {
     struct listener *listeners;

@@ -10,7 +10,7 @@
 #define PREFORKD_MASTER_LISTENER_WATCH_H
 
 #include "../base/loop.h"
-#include "../shared/listener.h"
+#include "../listeners/listener.h"
 
 struct listener_watch {
     struct loop *loop; /* NULL: nothing is watched */

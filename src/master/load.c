@@ -1,6 +1,6 @@
 #include "load.h"
 
-#include "../shared/accept_queue.h"
+#include "../listeners/accept_queue.h"
 
 #include <poll.h>
 #include <sys/stat.h>

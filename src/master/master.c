@@ -3,8 +3,8 @@
 #include "../base/arena.h"
 #include "../base/log.h"
 #include "../base/sysd.h"
+#include "../board/exitcode.h"
 #include "../config/identity.h"
-#include "../shared/exitcode.h"
 #include "maintain.h"
 
 #include <errno.h>

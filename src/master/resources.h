@@ -11,8 +11,8 @@
 #ifndef PREFORKD_MASTER_RESOURCES_H
 #define PREFORKD_MASTER_RESOURCES_H
 
+#include "../board/source_limits.h"
 #include "../config/config.h"
-#include "../shared/source_limits.h"
 #include "boards.h"
 #include "process_groups.h"
 #include "stderr_log.h"

@@ -4,8 +4,8 @@
 #include "../base/procfs.h"
 #include "../base/text.h"
 #include "../handlers/handler.h"
-#include "../shared/slow_text.h"
-#include "../shared/snapshot.h"
+#include "../reports/slow_text.h"
+#include "../reports/snapshot.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
 #include "../base/loop.h"
 #include "../config/config.h"
 #include "../handlers/handler.h"
-#include "../shared/listener.h"
+#include "../listeners/listener.h"
 #include "backoff.h"
 #include "exit_report.h"
 #include "notify.h"

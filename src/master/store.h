@@ -10,7 +10,7 @@
 #ifndef PREFORKD_MASTER_STORE_H
 #define PREFORKD_MASTER_STORE_H
 
-#include "../shared/listener.h"
+#include "../listeners/listener.h"
 
 /* At the start: the listeners of the master before, as far as the configuration wants them. The
  * others are closed. */

@@ -11,8 +11,8 @@
 #define PREFORKD_MASTER_WAKEUP_EVENTS_H
 
 #include "../base/loop.h"
-#include "../shared/listener.h"
-#include "../shared/scoreboard.h"
+#include "../board/scoreboard.h"
+#include "../listeners/listener.h"
 
 struct wakeup_events {
     struct loop *loop;

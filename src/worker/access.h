@@ -11,10 +11,10 @@
 #ifndef PREFORKD_WORKER_ACCESS_H
 #define PREFORKD_WORKER_ACCESS_H
 
+#include "../board/scoreboard.h"
+#include "../board/source_limits.h"
 #include "../config/config.h"
 #include "../conn/conn.h"
-#include "../shared/scoreboard.h"
-#include "../shared/source_limits.h"
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 #include "board_reader.h"
 
 #include "../base/clock.h"
-#include "../shared/board_request.h"
+#include "../board/board_request.h"
 
 #include <poll.h>
 #include <stdlib.h>

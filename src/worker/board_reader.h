@@ -11,7 +11,7 @@
 #ifndef PREFORKD_WORKER_BOARD_READER_H
 #define PREFORKD_WORKER_BOARD_READER_H
 
-#include "../shared/overview.h"
+#include "../board/overview.h"
 
 /* The one of this process. NULL with errno set. The first descriptor may be closed then. */
 const struct view *board_reader_open(int overview_fd, int boards_fd);

@@ -2,7 +2,7 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../shared/exitcode.h"
+#include "../board/exitcode.h"
 
 #include <errno.h>
 #include <poll.h>

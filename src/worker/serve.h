@@ -11,9 +11,9 @@
 #ifndef PREFORKD_WORKER_SERVE_H
 #define PREFORKD_WORKER_SERVE_H
 
+#include "../board/scoreboard.h"
 #include "../config/config.h"
 #include "../handlers/handler.h"
-#include "../shared/scoreboard.h"
 #include "access.h"
 #include "wakeup.h"
 

@@ -10,7 +10,7 @@
 #ifndef PREFORKD_WORKER_WAKEUP_H
 #define PREFORKD_WORKER_WAKEUP_H
 
-#include "../shared/scoreboard.h"
+#include "../board/scoreboard.h"
 
 struct wakeup {
     struct scoreboard *board;

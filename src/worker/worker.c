@@ -3,7 +3,7 @@
 #include "../base/daemon.h"
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../shared/exitcode.h"
+#include "../board/exitcode.h"
 #include "board_reader.h"
 #include "environment.h"
 #include "model_process.h"

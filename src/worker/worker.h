@@ -7,8 +7,8 @@
 #ifndef PREFORKD_WORKER_WORKER_H
 #define PREFORKD_WORKER_WORKER_H
 
+#include "../board/source_limits.h"
 #include "../config/config.h"
-#include "../shared/source_limits.h"
 
 enum {
     WORKER_LISTENERS_MAX = 256, /* of one pool */

@@ -1,7 +1,7 @@
 /* Prints what a running daemon's overview and scoreboards say: board PID
  * status|status-json|deaths|deaths-json. They are mapped for reading alone, as by a status worker. */
-#include "../../src/shared/snapshot.h"
-#include "../../src/shared/status.h"
+#include "../../src/reports/snapshot.h"
+#include "../../src/reports/status.h"
 
 #include <dirent.h>
 #include <fcntl.h>

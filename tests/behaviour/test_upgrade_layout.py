@@ -71,7 +71,7 @@ class Layout(Case):
             shutil.copy(path, source)
         for name in ('src', 'man', 'conf', 'systemd'):
             shutil.copytree(os.path.join(ROOT, name), os.path.join(source, name))
-        header = os.path.join(source, 'src/shared/scoreboard.h')
+        header = os.path.join(source, 'src/board/scoreboard.h')
         with open(header, encoding='utf-8') as file:
             text = file.read()
         changed = re.sub(r'SCOREBOARD_REASON = \d+', 'SCOREBOARD_REASON = 224', text)

@@ -5,8 +5,8 @@
  *
  * usage: count [ROUNDS [CALLS]]
  */
+#include "../../src/board/scoreboard.h"
 #include "../../src/conn/conn.h"
-#include "../../src/shared/scoreboard.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
  *
  * usage: access [ROUNDS [CALLS]]
  */
+#include "../../src/board/source_limits.h"
 #include "../../src/config/cidr.h"
-#include "../../src/shared/source_limits.h"
 #include "../../src/worker/serve.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "../../src/shared/accept_queue.h"
+#include "../../src/listeners/accept_queue.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,4 +1,4 @@
-#include "../../src/shared/deaths.h"
+#include "../../src/board/deaths.h"
 #include "unit.h"
 
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "../../src/shared/histogram.h"
+#include "../../src/board/histogram.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,5 +1,5 @@
-#include "../../src/shared/health.h"
-#include "../../src/shared/metrics.h"
+#include "../../src/reports/health.h"
+#include "../../src/reports/metrics.h"
 #include "unit.h"
 #include "unit_view.h"
 

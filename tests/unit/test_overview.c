@@ -1,4 +1,4 @@
-#include "../../src/shared/overview.h"
+#include "../../src/board/overview.h"
 #include "unit.h"
 
 #include <check.h>

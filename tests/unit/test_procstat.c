@@ -1,4 +1,4 @@
-#include "../../src/shared/procstat.h"
+#include "../../src/reports/procstat.h"
 #include "unit.h"
 #include "unit_view.h"
 

@@ -1,4 +1,4 @@
-#include "../../src/shared/scoreboard.h"
+#include "../../src/board/scoreboard.h"
 #include "unit.h"
 
 #include <check.h>

@@ -6,7 +6,7 @@
  * turn again it starts anew, is told what it was told before, and takes one step more. What a worker
  * was told is all that it knows: so the ways to go on from a state depend on that and on the memory
  * alone, and states that were seen are not entered again. */
-#include "../../src/shared/scoreboard.h"
+#include "../../src/board/scoreboard.h"
 
 #include <setjmp.h>
 #include <stdbool.h>
@@ -32,7 +32,7 @@ static bool act_swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t value)
 #define atomic_fetch_add(at, value)                         act(ACT_ADD, at, 0, value)
 #define atomic_compare_exchange_strong(at, expected, value) act_swap(at, expected, value)
 
-#include "../../src/shared/source_limits.c"
+#include "../../src/board/source_limits.c"
 
 #include "unit.h"
 

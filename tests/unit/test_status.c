@@ -1,7 +1,7 @@
 #include "../../src/base/colour.h"
-#include "../../src/shared/deaths.h"
-#include "../../src/shared/snapshot.h"
-#include "../../src/shared/status.h"
+#include "../../src/board/deaths.h"
+#include "../../src/reports/snapshot.h"
+#include "../../src/reports/status.h"
 #include "unit.h"
 #include "unit_view.h"
 

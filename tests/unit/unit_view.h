@@ -4,7 +4,7 @@
 #ifndef PREFORKD_TESTS_UNIT_VIEW_H
 #define PREFORKD_TESTS_UNIT_VIEW_H
 
-#include "../../src/shared/snapshot.h"
+#include "../../src/reports/snapshot.h"
 
 #include <check.h>
 #include <unistd.h>

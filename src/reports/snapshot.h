@@ -10,12 +10,12 @@
  * can write all of it: its numbers may be wrong, but they lead nowhere, and texts are ended, UTF-8,
  * and without controls.
  */
-#ifndef PREFORKD_SHARED_SNAPSHOT_H
-#define PREFORKD_SHARED_SNAPSHOT_H
+#ifndef PREFORKD_REPORTS_SNAPSHOT_H
+#define PREFORKD_REPORTS_SNAPSHOT_H
 
 #include "../base/addr.h"
 #include "../base/text.h"
-#include "overview.h"
+#include "../board/overview.h"
 #include "procstat.h"
 
 #include <stdbool.h>

@@ -8,8 +8,8 @@
  * Called by: the handlers status and agent.
  * Runs in:   any process that has the scoreboard mapped, be it for reading alone.
  */
-#ifndef PREFORKD_SHARED_HEALTH_H
-#define PREFORKD_SHARED_HEALTH_H
+#ifndef PREFORKD_REPORTS_HEALTH_H
+#define PREFORKD_REPORTS_HEALTH_H
 
 #include "snapshot.h"
 

@@ -8,8 +8,8 @@
  * Called by: listener.
  * Runs in:   the master.
  */
-#ifndef PREFORKD_SHARED_SOCKET_PATH_H
-#define PREFORKD_SHARED_SOCKET_PATH_H
+#ifndef PREFORKD_LISTENERS_SOCKET_PATH_H
+#define PREFORKD_LISTENERS_SOCKET_PATH_H
 
 #include "../base/addr.h"
 #include "../base/entry.h"

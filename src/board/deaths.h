@@ -8,8 +8,8 @@
  * Called by: master/pool (writing), status (reading).
  * Runs in:   the master; reading in any process that has the overview.
  */
-#ifndef PREFORKD_SHARED_DEATHS_H
-#define PREFORKD_SHARED_DEATHS_H
+#ifndef PREFORKD_BOARD_DEATHS_H
+#define PREFORKD_BOARD_DEATHS_H
 
 #include "overview.h"
 

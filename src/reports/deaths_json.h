@@ -4,10 +4,10 @@
  * Called by: status_json. Not there where the build has no jansson.
  * Runs in:   any process that has the overview mapped, be it for reading alone.
  */
-#ifndef PREFORKD_SHARED_DEATHS_JSON_H
-#define PREFORKD_SHARED_DEATHS_JSON_H
+#ifndef PREFORKD_REPORTS_DEATHS_JSON_H
+#define PREFORKD_REPORTS_DEATHS_JSON_H
 
-#include "overview.h"
+#include "../board/overview.h"
 
 #include <jansson.h>
 

@@ -16,8 +16,8 @@
  *
  * Counters belong to the slot, not to the process: the next worker in it goes on from them.
  */
-#ifndef PREFORKD_SHARED_SCOREBOARD_H
-#define PREFORKD_SHARED_SCOREBOARD_H
+#ifndef PREFORKD_BOARD_SCOREBOARD_H
+#define PREFORKD_BOARD_SCOREBOARD_H
 
 #include "../base/clock.h"
 #include "histogram.h"

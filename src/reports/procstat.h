@@ -11,11 +11,11 @@
  * To look at ten thousand processes takes half a second. So they are read in turns, some at each
  * look, and each has its age.
  */
-#ifndef PREFORKD_SHARED_PROCSTAT_H
-#define PREFORKD_SHARED_PROCSTAT_H
+#ifndef PREFORKD_REPORTS_PROCSTAT_H
+#define PREFORKD_REPORTS_PROCSTAT_H
 
-#include "accept_queue.h"
-#include "overview.h"
+#include "../board/overview.h"
+#include "../listeners/accept_queue.h"
 
 #include <stdbool.h>
 

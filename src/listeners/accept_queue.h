@@ -8,8 +8,8 @@
  * Called by: the master, procstat.
  * Runs in:   any process. It never waits: the kernel answers while it is asked.
  */
-#ifndef PREFORKD_SHARED_ACCEPT_QUEUE_H
-#define PREFORKD_SHARED_ACCEPT_QUEUE_H
+#ifndef PREFORKD_LISTENERS_ACCEPT_QUEUE_H
+#define PREFORKD_LISTENERS_ACCEPT_QUEUE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  *
  * Called by: main, worker, master.
  */
-#ifndef PREFORKD_SHARED_EXITCODE_H
-#define PREFORKD_SHARED_EXITCODE_H
+#ifndef PREFORKD_BOARD_EXITCODE_H
+#define PREFORKD_BOARD_EXITCODE_H
 
 /* Of preforkd itself; preforkd(8) lists them. */
 enum exit_code {

@@ -9,8 +9,8 @@
  * From one bound to the next it is twice as far or more. So between a power of two and the next one
  * there is one bound at most, and the class is found by the number's highest bit and one comparison.
  */
-#ifndef PREFORKD_SHARED_HISTOGRAM_H
-#define PREFORKD_SHARED_HISTOGRAM_H
+#ifndef PREFORKD_BOARD_HISTOGRAM_H
+#define PREFORKD_BOARD_HISTOGRAM_H
 
 #include "../base/clock.h"
 

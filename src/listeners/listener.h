@@ -8,8 +8,8 @@
  * Called by: the master.
  * Runs in:   the master; workers inherit the descriptor alone.
  */
-#ifndef PREFORKD_SHARED_LISTENER_H
-#define PREFORKD_SHARED_LISTENER_H
+#ifndef PREFORKD_LISTENERS_LISTENER_H
+#define PREFORKD_LISTENERS_LISTENER_H
 
 #include "../base/addr.h"
 #include "../base/entry.h"

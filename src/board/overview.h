@@ -8,8 +8,8 @@
  * Called by: the master (writing), reporters (reading).
  * Runs in:   the master; a worker whose handler `reads_board`.
  */
-#ifndef PREFORKD_SHARED_OVERVIEW_H
-#define PREFORKD_SHARED_OVERVIEW_H
+#ifndef PREFORKD_BOARD_OVERVIEW_H
+#define PREFORKD_BOARD_OVERVIEW_H
 
 #include "scoreboard.h"
 

@@ -10,10 +10,10 @@
  * Each function returns a text from malloc(), ended by a newline and NUL; NULL where there is no
  * memory, or, for JSON, no libjansson.
  */
-#ifndef PREFORKD_SHARED_STATUS_H
-#define PREFORKD_SHARED_STATUS_H
+#ifndef PREFORKD_REPORTS_STATUS_H
+#define PREFORKD_REPORTS_STATUS_H
 
-#include "overview.h"
+#include "../board/overview.h"
 #include "procstat.h"
 
 enum status_form { STATUS_PLAIN, STATUS_COLOURED };

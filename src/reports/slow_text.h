@@ -4,10 +4,10 @@
  * Called by: status_text, master/slow for the log.
  * Runs in:   any process that has the overview mapped, be it for reading alone.
  */
-#ifndef PREFORKD_SHARED_SLOW_TEXT_H
-#define PREFORKD_SHARED_SLOW_TEXT_H
+#ifndef PREFORKD_REPORTS_SLOW_TEXT_H
+#define PREFORKD_REPORTS_SLOW_TEXT_H
 
-#include "overview.h"
+#include "../board/overview.h"
 
 #include <stdio.h>
 

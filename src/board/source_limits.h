@@ -14,8 +14,8 @@
  * alone: so that of many that come in the same instant exactly as many get in as may. Nobody waits
  * for anybody: what a worker that stands still has begun, whoever needs it brings to its end.
  */
-#ifndef PREFORKD_SHARED_SOURCE_LIMITS_H
-#define PREFORKD_SHARED_SOURCE_LIMITS_H
+#ifndef PREFORKD_BOARD_SOURCE_LIMITS_H
+#define PREFORKD_BOARD_SOURCE_LIMITS_H
 
 #include "../base/addr.h"
 #include "scoreboard.h"

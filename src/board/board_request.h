@@ -4,8 +4,8 @@
  *
  * Called by: worker/reader, master/boards.
  */
-#ifndef PREFORKD_SHARED_BOARD_REQUEST_H
-#define PREFORKD_SHARED_BOARD_REQUEST_H
+#ifndef PREFORKD_BOARD_BOARD_REQUEST_H
+#define PREFORKD_BOARD_BOARD_REQUEST_H
 
 #include <stdint.h>
 

@@ -6,10 +6,10 @@
  * Called by: the handler status.
  * Runs in:   any process that has them mapped, be it for reading alone; see status.h.
  */
-#ifndef PREFORKD_SHARED_METRICS_H
-#define PREFORKD_SHARED_METRICS_H
+#ifndef PREFORKD_REPORTS_METRICS_H
+#define PREFORKD_REPORTS_METRICS_H
 
-#include "overview.h"
+#include "../board/overview.h"
 #include "procstat.h"
 
 enum metrics_format {

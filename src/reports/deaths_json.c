@@ -6,7 +6,7 @@
 
 #include "../base/daemon.h"
 #include "../base/json.h"
-#include "deaths.h"
+#include "../board/deaths.h"
 #include "deaths_json.h"
 #include "snapshot.h"
 

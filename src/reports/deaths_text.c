@@ -1,7 +1,7 @@
 #include "status.h"
 
 #include "../base/units.h"
-#include "deaths.h"
+#include "../board/deaths.h"
 #include "snapshot.h"
 
 #include <stdlib.h>
