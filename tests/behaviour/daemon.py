@@ -32,6 +32,8 @@ USER, GROUP = 'nobody', 'nogroup'
 # What a preload calls is on no list of system calls: an option for handlers of ours under one.
 UNLISTED = 'no_new_privs = false'
 
+LATE = 10  # seconds after which an end is slow enough to look what it waits for
+
 needs_root = unittest.skipUnless(ROOT, 'only root may do this')
 
 
@@ -103,6 +105,7 @@ class Daemon:
         self.notices = Lines()
         self.child = None
         self.stopped = False
+        self.late = []
         self.write(config)
 
     # -- its files
@@ -263,7 +266,10 @@ class Daemon:
 
     def exited(self, timeout=PATIENCE):
         """Waits for its end; the exit status."""
-        code = self.child.wait(timeout)
+        code = self.child.wait(min(timeout, LATE))
+        if code is None:
+            self.late = self.describe()
+            code = self.child.wait(max(timeout - LATE, 0))
         if code is None:
             raise AssertionError(f'it does not end in {timeout} s')
         self.stopped = True
@@ -283,6 +289,10 @@ class Daemon:
             self.check_descriptors()
         self.kill(number)
         self.case.assertEqual(self.exited(timeout), 0, 'exit status after a stop')
+
+    def describe(self):
+        """What its processes are at."""
+        return [processes.describe(pid) for pid in [self.pid, *processes.descendants(self.pid)]]
 
     def check_descriptors(self, patience=20):
         """The master holds as many descriptors as when it became ready."""
@@ -535,6 +545,9 @@ class Result(unittest.TestResult):
     def _say_failed(self, test, error):
         text = self._exc_info_to_string(error, test)
         for daemon in getattr(test, 'daemons', []):
+            at = daemon.late or (daemon.describe() if daemon.child else [])
+            if any(at):
+                text += '  its processes:\n    ' + '\n    '.join(at[:40]) + '\n'
             text += '  the last of the log:\n    ' + '\n    '.join(daemon.log.lines[-30:]) + '\n'
         self._say('FAIL', test, '\n' + text)
 

@@ -108,6 +108,22 @@ def status(pid):
         return dict(line.rstrip('\n').split(':\t', 1) for line in file if ':\t' in line)
 
 
+def describe(pid):
+    """A line on what a process is at, for people; empty where it is gone."""
+    def read(name):
+        try:
+            with open(f'/proc/{pid}/{name}', encoding='utf-8', errors='replace') as file:
+                return file.read().strip()
+        except OSError:
+            return '?'
+    try:
+        return (f'{pid} {stat(pid)[0]} {title(pid)!r} in {read("wchan")}, system call '
+                f'{read("syscall").split(" ")[:4]}, signals '
+                f'{re.findall("(?m)^(?:Sig|Shd)(?:Pnd|Blk):.*", read("status"))}')
+    except (OSError, TypeError):
+        return ''
+
+
 def cpu_seconds(pid):
     with open(f'/proc/{pid}/stat', 'rb') as file:
         fields = file.read().rpartition(b')')[2].split()
