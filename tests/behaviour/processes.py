@@ -88,6 +88,12 @@ def sleeps(pid):
     return seen is not None and seen[0] == 'S'
 
 
+def polls(pid):
+    """Whether it sleeps in epoll_wait(), and not merely somewhere."""
+    with open(f'/proc/{pid}/wchan', encoding='ascii') as file:
+        return 'ep' in file.read()
+
+
 def alive(pid):
     seen = stat(pid)
     return seen is not None and seen[0] not in 'ZX'

@@ -29,8 +29,11 @@ class Case(daemon.Case):
         return it
 
     def order(self, it):
-        """Of two workers, the one that is woken first has been idle longest, and goes first."""
-        held = it.occupy('echo', len(it.workers()))
+        """Of two workers, the one that is woken first has been idle longest, and goes first. It is
+        the first that joined the queue; but one that isn't asleep is passed over, and of two that
+        are woken at once either may be the first to accept."""
+        wait_until(lambda: all(map(processes.polls, it.workers())), 'all are in the queue')
+        held = [it.occupy('echo', 1)[0] for _ in it.workers()]
         for connection in held:
             busy = self.busy(it)
             connection.close()
