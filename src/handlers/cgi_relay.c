@@ -95,12 +95,16 @@ static void stop(struct run *run, enum cgi_outcome outcome, usec grace)
     run->kill_at = clock_now() + grace;
 }
 
+static bool has_promised_length(const struct run *run)
+{
+    return run->answer.promised >= 0 && run->answer.sent >= run->answer.promised;
+}
+
 /* Whether the web server has all that it was promised: then its going away is no word about the
  * program, which may have something left to do. */
 static bool is_complete(const struct run *run)
 {
-    return run->stream_ended ||
-           (run->answer.promised >= 0 && run->answer.sent >= run->answer.promised);
+    return run->stream_ended || has_promised_length(run);
 }
 
 static void lose(struct run *run)
@@ -381,7 +385,9 @@ static void reap(struct run *run)
     relay->status = cgi_process_reap(&run->process, &relay->usage);
 }
 
-/* It has ended, and all that it wrote is on its way. */
+/* The program has ended, and all that it wrote is on its way. If it was killed, its answer counts as
+ * whole by its length alone: a kill closes the output, too, and on a busy machine long before the
+ * program's end is seen. Not so if we killed it: it had ended its answer by itself, or was cut then. */
 static void conclude(struct run *run)
 {
     struct cgi_relay *relay = run->relay;
@@ -390,13 +396,14 @@ static void conclude(struct run *run)
         signaled ? 128 + (uint32_t)WTERMSIG(relay->status) : (uint32_t)WEXITSTATUS(relay->status);
     if (run->lost || run->answered)
         return;
-    if (relay->outcome == CGI_ABORTED || run->stream_ended) {
+    bool killed = signaled && !run->stopping;
+    if (relay->outcome == CGI_ABORTED || (run->stream_ended && !killed)) {
         finish(run, app_status);
     } else if (!run->answer.begun) {
         relay->outcome = CGI_NO_ANSWER;
         relay->fault = run->answer.size ? "has no complete header in its answer" : "wrote nothing";
         fail(run, signaled ? 502 : 500);
-    } else if (signaled) {
+    } else if (signaled && !has_promised_length(run)) {
         relay->outcome = CGI_CUT;
         cut(run);
     } else {

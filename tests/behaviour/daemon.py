@@ -291,8 +291,9 @@ class Daemon:
         self.case.assertEqual(self.exited(timeout), 0, 'exit status after a stop')
 
     def describe(self):
-        """What its processes are at."""
-        return [processes.describe(pid) for pid in [self.pid, *processes.descendants(self.pid)]]
+        """What its processes are at, those that are idle last."""
+        every = [processes.describe(pid) for pid in [self.pid, *processes.descendants(self.pid)]]
+        return sorted(every, key=lambda line: ' idle' in line)
 
     def check_descriptors(self, patience=20):
         """The master holds as many descriptors as when it became ready."""
@@ -547,7 +548,7 @@ class Result(unittest.TestResult):
         for daemon in getattr(test, 'daemons', []):
             at = daemon.late or (daemon.describe() if daemon.child else [])
             if any(at):
-                text += '  its processes:\n    ' + '\n    '.join(at[:40]) + '\n'
+                text += '  its processes:\n    ' + '\n    '.join(at[:15]) + '\n'
             text += '  the last of the log:\n    ' + '\n    '.join(daemon.log.lines[-30:]) + '\n'
         self._say('FAIL', test, '\n' + text)
 

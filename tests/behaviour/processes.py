@@ -123,9 +123,9 @@ def describe(pid):
         except OSError:
             return '?'
     try:
+        pending = re.findall(r'(?m)^\w+Pnd:\s*(\w*[1-9a-f]\w*)$', read('status'))
         return (f'{pid} {stat(pid)[0]} {title(pid)!r} in {read("wchan")}, system call '
-                f'{read("syscall").split(" ")[:4]}, signals '
-                f'{re.findall("(?m)^(?:Sig|Shd)(?:Pnd|Blk):.*", read("status"))}')
+                f'{read("syscall").split(" ")[0]}' + (f', pending {pending}' if pending else ''))
     except (OSError, TypeError):
         return ''
 

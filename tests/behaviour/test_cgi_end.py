@@ -114,6 +114,14 @@ class OurEnd(gateway.Case):
             self.assertTrue(processes.alive(pid))
         self.wait_gone(pid)
 
+    def test_whole_by_its_length(self):
+        """How its program ends then is no word about the answer."""
+        it = self.gateway()
+        self.program(it, 'closed', 'echo Content-Type: a/b; echo Content-Length: 5; echo;'
+                                   'echo half; exec >&-; sleep 0.05; kill -KILL $$')
+        answer = self.ask(it, 'closed')
+        self.assertEqual((answer.body, answer.ended), (b'half\n', True))
+
     def test_cut_off(self):
         """No web server takes what it gets for a whole answer: a record of version 0 ends it."""
         for listen in LISTEN:
@@ -121,7 +129,10 @@ class OurEnd(gateway.Case):
             it.announce('took longer')
             self.program(it, 'killed', 'echo Content-Type: a/b; echo; echo half; kill -KILL $$')
             self.program(it, 'late', 'echo Content-Type: a/b; echo; echo half; exec sleep 1000')
-            for name in ('killed', 'late'):
+            # As one whose end takes its time on a busy machine, after its output was closed.
+            self.program(it, 'closed', 'echo Content-Type: a/b; echo; echo half; exec >&-;'
+                                       'sleep 0.05; kill -KILL $$')
+            for name in ('killed', 'late', 'closed'):
                 with self.subTest(listen=listen, name=name), it.connect('x') as connection:
                     connection.sendall(fastcgi.whole(self.params(it, name)))
                     sent = client.read_all(connection)
