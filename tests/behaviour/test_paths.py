@@ -376,7 +376,10 @@ while True:
     if word == b'shut':
         listening.shutdown(socket.SHUT_RDWR)
         os._exit(0) if sys.argv[1] == 'ends' else time.sleep(3600)
-    connection.sendall(word)
+    try:
+        connection.sendall(word)
+    except OSError:  # a client that only looked whether it is there
+        pass
     connection.close()
 '''
 
