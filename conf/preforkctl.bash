@@ -1,6 +1,6 @@
-# Completion of preforkctl(1) for bash. The commands and the pools are the running daemon's own.
+# Completion of preforkctl(1) for bash. The running daemon lists its commands and pools.
 
-# Asks the daemon that the command line means, for half a second at most.
+# Asks the daemon that the command line selects, for half a second at most.
 _preforkctl_ask() {
     local socket=() i
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -12,7 +12,7 @@ _preforkctl_ask() {
     timeout 0.5 "${COMP_WORDS[0]/#\~/$HOME}" "${socket[@]}" "$@" 2> /dev/null
 }
 
-# The words of the command line from the command on, without the options before it.
+# Sets words to the command and its arguments, without the options before it.
 _preforkctl_words() {
     local i
     words=()

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# A FastCGI program: descriptor 0 is the listener. Told to stop, it finishes the request in hand.
+# A FastCGI program on the listener in descriptor 0. On SIGTERM it finishes the request in hand.
 use strict;
 use warnings;
 use FCGI;

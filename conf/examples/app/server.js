@@ -1,4 +1,4 @@
-// An HTTP server by Node's own library. Descriptor 3 is the listener; told to stop, it finishes the
+// An HTTP server with Node's own library, on the listener in descriptor 3. On SIGTERM it finishes the
 // requests in hand.
 const http = require('http');
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""An HTTP server by Python's own library. Descriptor 3 is the listener; told to stop, it finishes
+"""An HTTP server with Python's own library, on the listener in descriptor 3. On SIGTERM it finishes
 the request in hand."""
 
 import http.server
@@ -19,7 +19,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def address_string(self):  # a Unix socket's peer has none
+    def address_string(self):  # the peer of a Unix socket has no address
         return self.headers.get('X-Forwarded-For', '-')
 
     def log_message(self, *_):
@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(socketserver.BaseServer):
-    """On a socket that is there already, and that others accept from too."""
+    """A server on an existing socket, from which other processes accept too."""
 
     def __init__(self, descriptor):
         super().__init__(None, Handler)
@@ -45,7 +45,7 @@ class Server(socketserver.BaseServer):
 
 
 def say(text):
-    """As sd_notify(3) does."""
+    """Sends text as sd_notify(3) does."""
     address = os.environ.get('NOTIFY_SOCKET')
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:

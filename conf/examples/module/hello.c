@@ -1,4 +1,4 @@
-/* A module of preforkd: greets, then echoes. `args = { "greeting=..." }` */
+/* A module for preforkd: it sends a greeting, then echoes. `args = { "greeting=..." }` */
 #include <preforkd/module.h>
 
 #include <stdio.h>
@@ -9,7 +9,7 @@ static int check(const struct preforkd_host *host, char *why, size_t size)
     const char *greeting = host->arg(host, "greeting");
     if (greeting && strlen(greeting) <= 100)
         return 0;
-    snprintf(why, size, "greeting=TEXT, of 100 bytes at most, is what it needs");
+    snprintf(why, size, "it needs greeting=TEXT, of 100 bytes at most");
     return -1;
 }
 
