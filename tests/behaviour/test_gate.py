@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import threading
+import time
 
 import client
 import daemon
@@ -275,9 +276,9 @@ class Seats(Gate):
         it.kill(signal.SIGCONT, busy[0])
         self.end(held)
 
-    def test_who_saw_the_end_may_come_again(self):
-        """A program has the connection alone: its client sees the end before the worker does."""
-        it = self.start(daemon.shell('echo $PPID; read line', 'max_per_source = 1', workers=2))
+    def come_again(self, it):
+        """Whether the second of two connections is served, of which the first has ended, but its
+        worker doesn't know that yet; and how long the worker took to learn it."""
         idle = {pid: len(processes.descriptors(pid)) for pid in it.workers()}
         with it.connect('x') as first:
             worker = int(first.makefile('rb').readline())
@@ -286,11 +287,29 @@ class Seats(Gate):
             it.kill(signal.SIGSTOP, worker)
             first.sendall(b'end\n')
             self.assertEqual(client.read_all(first), b'')
+        since = time.monotonic()
         with it.connect('x') as second:
             other, = set(it.workers()) - {worker}
-            wait_until(lambda: processes.title(other).endswith('busy'), 'it is accepted')
+            mark = it.mark()
+            wait_until(lambda: processes.title(other).endswith('busy') or
+                       it.log.find("refused the connection", mark), 'it is accepted')
             it.kill(signal.SIGCONT, worker)
-            self.assertNotEqual(second.makefile('rb').readline(), b'', 'it was refused')
+            took = time.monotonic() - since
+            served = second.makefile('rb').readline() != b''
+            second.sendall(b'end\n') if served else None
+        wait_until(lambda: not any(processes.title(pid).endswith('busy') for pid in it.workers()),
+                   'both are idle')
+        return served, took
+
+    def test_who_saw_the_end_may_come_again(self):
+        """A program has the connection alone: its client sees the end before the worker does. It
+        may take a second to see it, which a busy machine may exceed here: then once more."""
+        it = self.start(daemon.shell('echo $PPID; read line', 'max_per_source = 1', workers=2))
+        for _ in range(20):
+            served, took = self.come_again(it)
+            if served or took < 0.9:
+                break
+        self.assertTrue(served, 'it was refused')
 
     def test_whose_program_goes_on_is_refused(self):
         it = self.start(daemon.shell('echo hello; read line', 'max_per_source = 1', workers=2))
