@@ -1,14 +1,5 @@
 #include "backoff.h"
 
-static usec next_delay(const struct backoff *backoff)
-{
-    if (backoff->early < 2)
-        return 0;
-    if (backoff->delay == 0)
-        return BACKOFF_FIRST;
-    return clock_earlier(backoff->delay * 2, BACKOFF_MOST);
-}
-
 usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool *grew)
 {
     *grew = false;
@@ -20,7 +11,9 @@ usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool 
         return 0;
     }
     backoff->early++;
-    usec delay = next_delay(backoff);
+    usec delay = 0;
+    if (backoff->early >= 2)
+        delay = backoff->delay ? clock_earlier(backoff->delay * 2, BACKOFF_MOST) : BACKOFF_FIRST;
     *grew = delay > backoff->delay;
     backoff->delay = delay;
     backoff->degraded = backoff->degraded || delay > 0;

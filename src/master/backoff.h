@@ -1,15 +1,13 @@
 /*
- * backoff - how long a slot whose workers die waits for the next one. Pure: no clock, no process.
+ * backoff - how long a slot whose workers end waits for the next one. Pure: no clock, no process.
  *
- * A death is early where the worker had accepted nothing and had been ready for less than a
- * second. A first early death is replaced at once; each further one in a row waits, 100 ms first,
- * doubling to 10 s. "Served" would be no measure: whoever can crash a worker could then starve the
- * pool.
+ * An exit is early if the worker had accepted nothing and had been ready for less than a second. A
+ * first early exit is replaced at once; each further one in a row waits, 100 ms first, doubling to
+ * 10 s. "Served" would be no measure: a client that can crash a worker could then starve the pool.
  * A program that accepts by itself, and ends in order, is expected to: it is replaced at once, but
- * never more than once in 100 ms. What it lived counts for its successor: programs that each live
- * for a moment are as ready, and as sound, as one that lives on.
- * Called by: exits, maintain.
- * Runs in:   the master.
+ * never more than once in 100 ms. What it lived counts for the next one: programs that each live for a
+ * moment are as ready, and as sound, as one that lives on.
+ * Called by: exits, maintain, in the master.
  */
 #ifndef PREFORKD_MASTER_BACKOFF_H
 #define PREFORKD_MASTER_BACKOFF_H
@@ -24,8 +22,8 @@
 #define BACKOFF_HEALED (10 * USEC_SECOND) /* ready for as long, a worker is sound */
 
 struct backoff {
-    unsigned early; /* early deaths in a row */
-    usec delay;     /* of the last replacement; 0: at once */
+    unsigned early; /* early exits in a row */
+    usec delay;     /* of the last respawn; 0: at once */
     bool degraded;  /* until a worker accepts, or has been ready for BACKOFF_HEALED */
 
     /* Of the programs before this one that ended in order, one after another: */
@@ -33,12 +31,12 @@ struct backoff {
     usec ready; /* how long they were ready */
 };
 
-/* A worker died. `ready_for` is how long it had been ready, negative where it never was. Returns
- * how long its replacement waits; *grew tells whether that is longer than the last time. */
+/* A worker ended. `ready_for` is how long it had been ready, negative if it never was. Returns how long
+ * the respawn waits; *grew tells whether that is longer than the last time. */
 usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool *grew);
 
 /* A program ended in order, after it lived for `life`, and was ready for `ready_for` of that, negative
- * where it never was. Returns how long its replacement waits. */
+ * if it never was. Returns how long the respawn waits. */
 usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for);
 
 /* The slot's worker lives: whether the slot is sound again. */

@@ -47,8 +47,14 @@ bool exit_report_signal_dumps(int number)
     }
 }
 
-/* A program that is told to finish may leave it to the signal, or say as a shell does that it came by
- * that. */
+/* A signal that dumps core left none, and that is news. */
+static bool lacks_core(const struct exit_report *o)
+{
+    return WIFSIGNALED(o->status) && exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core;
+}
+
+/* A program that is told to finish may end by the signal, or exit with the status by which a shell says
+ * that it did. */
 static bool obeyed(const struct exit_report *o)
 {
     if (!o->program || o->cause != DEATH_RETIRED)
@@ -99,7 +105,7 @@ static int level_of_end(const struct exit_report *o)
     }
 }
 
-/* A back-off that stays as it was is told once. */
+/* A back-off that stays as it was is logged once. */
 int exit_report_level(const struct exit_report *o)
 {
     int level = level_of_end(o);
@@ -114,14 +120,6 @@ bool exit_report_is_expected(const struct exit_report *o)
 {
     bool well = exited_well(o) && o->cause != DEATH_TIMEOUT && !went_away(o);
     return well || o->cause == DEATH_STOPPED;
-}
-
-static void add_core(struct line *line, const struct exit_report *o)
-{
-    if (WCOREDUMP(o->status))
-        add(line, ", core dumped");
-    else if (exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core)
-        add(line, ", no core: %s", o->no_core);
 }
 
 static void add_exit(struct line *line, const struct exit_report *o)
@@ -141,7 +139,7 @@ static void add_exit(struct line *line, const struct exit_report *o)
         add(line, "exited with status %d", code);
 }
 
-/* Where it was ended for what it did not do, or said itself: that comes before how it ended. */
+/* If it was ended for what it did not do, or said itself, that comes before how it ended. */
 static bool add_cause(struct line *line, const struct exit_report *o)
 {
     if (o->cause == DEATH_WATCHDOG)
@@ -174,36 +172,16 @@ static void add_how(struct line *line, const struct exit_report *o, bool with_co
         add(line, "%s by signal %d (%s", obeyed(o) ? "ended" : "killed", number, strsignal(number));
         if (o->out_of_memory)
             add(line, ", out of memory");
-        if (with_core)
-            add_core(line, o);
+        if (with_core && WCOREDUMP(o->status))
+            add(line, ", core dumped");
+        else if (with_core && lacks_core(o))
+            add(line, ", no core: %s", o->no_core);
         add(line, ")");
     }
     bool asked = o->cause != DEATH_NOT_READY && o->cause != DEATH_WATCHDOG;
     if (o->cause < sizeof causes / sizeof *causes && causes[o->cause] &&
         (asked || WIFSIGNALED(o->status)))
         add(line, "%s", causes[o->cause]);
-}
-
-/* How much there was of it; where it was too little, what the reason may be. */
-static void add_life(struct line *line, const struct exit_report *o)
-{
-    if (!o->program)
-        add(line, " after %llu request%s", (unsigned long long)o->served,
-            o->served == 1 ? "" : "s");
-    else
-        add(line, " after %.1f s", clock_seconds(o->age));
-    if (went_away(o))
-        add(line, ", and left processes behind: it must stay in the foreground");
-    else if (exit_report_is_orderly(o) && !o->ready)
-        add(line, ", before it was ready");
-}
-
-static void add_successor(struct line *line, const struct exit_report *o)
-{
-    if (o->replacement)
-        add(line, "; respawned as %d", (int)o->replacement);
-    else if (o->replaced)
-        add(line, "; respawned in %.1f s", clock_seconds(o->delay));
 }
 
 static void add_keys(struct line *line, const struct exit_report *o)
@@ -233,8 +211,19 @@ int exit_report_print(const struct exit_report *o, char *text, size_t size)
     struct line line = {.text = text, .size = size};
     add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
     add_how(&line, o, /* with_core: */ true);
-    add_life(&line, o);
-    add_successor(&line, o);
+    if (!o->program)
+        add(&line, " after %llu request%s", (unsigned long long)o->served,
+            o->served == 1 ? "" : "s");
+    else
+        add(&line, " after %.1f s", clock_seconds(o->age));
+    if (went_away(o))
+        add(&line, ", and left processes behind: it must stay in the foreground");
+    else if (exit_report_is_orderly(o) && !o->ready)
+        add(&line, ", before it was ready");
+    if (o->replacement)
+        add(&line, "; respawned as %d", (int)o->replacement);
+    else if (o->replaced)
+        add(&line, "; respawned in %.1f s", clock_seconds(o->delay));
     add_keys(&line, o);
     return (int)line.length;
 }
@@ -246,28 +235,24 @@ bool exit_report_is_trouble(const struct exit_report *o)
            o->ended_early;
 }
 
-static void tell_early(struct line *line, const struct exit_report *o)
-{
-    if (o->program)
-        add(line, "its program ");
-    else
-        add(line, "worker %d ", (int)o->pid);
-    add_how(line, o, /* with_core: */ false);
-    add(line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
-        clock_seconds(o->ready_for), o->min_ready_time, o->last[0] ? ": " : "", o->last);
-}
-
-void exit_report_tell_trouble(const struct exit_report *o, char *text, size_t size)
+void exit_report_print_trouble(const struct exit_report *o, char *text, size_t size)
 {
     struct line line = {.text = text, .size = size};
+    const char *colon = o->last[0] ? ": " : "";
     if (exited_as(o, WORKER_CANT_START))
         add(&line, "%s", o->reason);
     else if (went_away(o))
         add(&line, "its program ended, with status 0, and left processes behind: it must stay in "
                    "the foreground");
-    else if (o->ended_early && o->ready)
-        tell_early(&line, o);
-    else if (add_cause(&line, o))
+    else if (o->ended_early && o->ready) {
+        if (o->program)
+            add(&line, "its program ");
+        else
+            add(&line, "worker %d ", (int)o->pid);
+        add_how(&line, o, /* with_core: */ false);
+        add(&line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
+            clock_seconds(o->ready_for), o->min_ready_time, colon, o->last);
+    } else if (add_cause(&line, o))
         add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
     else if (!o->program)
         add(&line, "worker %d died before it was ready", (int)o->pid);
@@ -275,18 +260,7 @@ void exit_report_tell_trouble(const struct exit_report *o, char *text, size_t si
         add(&line, "its program ended, with status 0, before it was ready");
     else
         add(&line, "its program %s before it was ready%s%s",
-            WIFEXITED(o->status) ? "exited" : "was killed", o->last[0] ? ": " : "", o->last);
-}
-
-static void record_how(const struct exit_report *o, struct death *death)
-{
-    struct line why = {.text = death->why, .size = sizeof death->why};
-    struct line core = {.text = death->core, .size = sizeof death->core};
-    add_how(&why, o, /* with_core: */ false);
-    if (WIFSIGNALED(o->status) && WCOREDUMP(o->status))
-        add(&core, "dumped");
-    else if (WIFSIGNALED(o->status) && exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core)
-        add(&core, "none: %s", o->no_core);
+            WIFEXITED(o->status) ? "exited" : "was killed", colon, o->last);
 }
 
 void exit_report_record(const struct exit_report *o, usec when, struct death *death)
@@ -306,7 +280,12 @@ void exit_report_record(const struct exit_report *o, usec when, struct death *de
         .out_of_memory = o->out_of_memory,
         .peer = o->peer,
     };
-    record_how(o, death);
+    struct line why = {.text = death->why, .size = sizeof death->why};
+    add_how(&why, o, /* with_core: */ false);
+    if (WIFSIGNALED(o->status) && WCOREDUMP(o->status))
+        snprintf(death->core, sizeof death->core, "dumped");
+    else if (lacks_core(o))
+        snprintf(death->core, sizeof death->core, "none: %s", o->no_core);
     snprintf(death->pool, sizeof death->pool, "%s", o->pool);
     snprintf(death->last, sizeof death->last, "%s", o->last);
 }

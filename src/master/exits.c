@@ -2,7 +2,6 @@
 
 #include "../base/log.h"
 #include "../board/deaths.h"
-#include "../handlers/handler.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,28 +9,57 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A plain retirement is counted; every other end has its entry in the ledger, unless a stop asked
- * for it. */
-static void record(struct overview *overview, int place, const struct exit_report *report)
+/* Two that were killed together are reaped together, or nearly so. */
+#define CLAIM_TIMEOUT (USEC_SECOND / 10)
+
+/* The count; -1 if it can't be read. */
+static long long read_count(const char *path)
 {
-    struct death death;
-    if (exit_report_is_expected(report)) {
-        overview->pools[place].retirements++;
-        return;
-    }
-    overview->pools[place].deaths++;
-    exit_report_record(report, clock_real(), &death);
-    deaths_write(overview, &death);
+    char word[64];
+    long long number, count = -1;
+    FILE *file = path[0] ? fopen(path, "re") : NULL;
+    if (!file)
+        return -1;
+    while (count < 0 && fscanf(file, "%63s %lld", word, &number) == 2)
+        if (strcmp(word, "oom_kill") == 0)
+            count = number;
+    fclose(file);
+    return count;
 }
 
-/* Whether it ended by its own doing, and not in order, before it had stayed ready as long as it was to.
- */
-static bool is_failure(const struct worker *worker, const struct exit_report *report)
+/* The line of version 2 is "0::/PATH" (cgroups(7)). */
+void oom_open(struct oom *oom, const char *own, const char *mounted)
 {
-    bool asked = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
-                 worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
-    return worker->role != ROLE_RETIRING && !asked && !worker->stayed &&
-           worker->conf->min_ready_time > 0 && !exit_report_is_orderly(report);
+    char line[OOM_PATH];
+    FILE *file = fopen(own, "re");
+    *oom = (struct oom){0};
+    while (file && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "0::/", 4) != 0)
+            continue;
+        int n = snprintf(oom->path, sizeof oom->path, "%s%s/memory.events", mounted, line + 3);
+        if (n >= (int)sizeof oom->path)
+            oom->path[0] = '\0';
+    }
+    if (file)
+        fclose(file);
+    oom->seen = read_count(oom->path);
+}
+
+bool oom_claim(struct oom *oom, usec now)
+{
+    long long count = read_count(oom->path);
+    if (now >= oom->until)
+        oom->unclaimed = 0;
+    if (count > oom->seen && oom->seen >= 0) {
+        oom->unclaimed += count - oom->seen;
+        oom->until = now + CLAIM_TIMEOUT;
+    }
+    oom->seen = count;
+    if (oom->unclaimed == 0)
+        return false;
+    oom->unclaimed--;
+    return true;
 }
 
 /* Why a signal that dumps core left none (core(5)). */
@@ -57,15 +85,17 @@ static const char *core_reason(const struct worker *worker)
     return pattern;
 }
 
-/* The facts of its death, for the log; texts point into the worker. */
-static void fill_exit_report(const struct worker *worker, struct exit_report *report)
+/* Texts point into the worker. */
+void exits_begin(struct worker *worker, struct overview *overview, struct exit_report *report)
 {
     const struct slot *slot = worker->slot;
+    struct overview_pool *shown = &overview->pools[worker->resources->place];
     uint64_t served = slot->served - worker->served_before;
     usec age = worker->died - worker->born;
     int status = worker->status;
+    stderr_log_close(&worker->lines);
     if (served > (uint64_t)age + USEC_SECOND) {
-        spawn_tell_broken(worker, "more connections than there can have been");
+        spawn_warn_broken(worker, "more connections than there can have been");
         served = 0;
     }
     bool asks_core =
@@ -95,39 +125,40 @@ static void fill_exit_report(const struct worker *worker, struct exit_report *re
         .stop_signal = worker->app_policy.stop_signal,
         .no_core = asks_core ? core_reason(worker) : NULL,
     };
-}
-
-void exits_begin(struct worker *worker, struct overview *overview, struct exit_report *report)
-{
-    stderr_log_close(&worker->lines);
-    fill_exit_report(worker, report);
-    report->ended_early = is_failure(worker, report);
     worker->expected = exit_report_is_orderly(report);
-    record(overview, worker->resources->place, report);
+    /* It ended by its own doing, and not in order, before it had stayed ready as long as it was to. */
+    bool asked = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
+                 worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
+    report->ended_early = worker->role != ROLE_RETIRING && !asked && !worker->stayed &&
+                          worker->conf->min_ready_time > 0 && !worker->expected;
+    /* A plain retirement is counted; every other exit has its entry in the ledger, unless a stop asked
+     * for it. */
+    if (exit_report_is_expected(report)) {
+        shown->retirements++;
+    } else {
+        struct death death;
+        shown->deaths++;
+        exit_report_record(report, clock_real(), &death);
+        deaths_write(overview, &death);
+    }
     worker->mourned = true;
-}
-
-/* A successor of one that was ready is so too, unless it is to say that by itself. */
-static void set_orderly(struct worker *worker, struct exit_report *report, usec ready_for, usec now)
-{
-    usec patience = worker->conf->ready_timeout * USEC_SECOND;
-    usec life = worker->died - worker->born;
-    bool ready = worker->was_ready || worker->continues;
-    report->delay = backoff_orderly(&worker->backoff, life, ready_for);
-    worker->continues = ready && !worker->app_policy.notifies;
-    worker->late = worker->trying_since && now - worker->trying_since >= patience;
 }
 
 void exits_set_respawn(struct worker *worker, struct exit_report *report, usec now)
 {
     usec ready_for = worker->was_ready ? worker->died - worker->ready_at : -1;
-    bool accepted = spawn_has_accepted(worker);
     report->replaced = true;
     if (exit_report_is_orderly(report)) {
-        set_orderly(worker, report, ready_for, now);
+        usec timeout = worker->conf->ready_timeout * USEC_SECOND;
+        report->delay = backoff_orderly(&worker->backoff, worker->died - worker->born, ready_for);
+        /* The next one of a worker that was ready is so too, unless it is to say that by itself. */
+        worker->continues =
+            (worker->was_ready || worker->continues) && !worker->app_policy.notifies;
+        worker->late = worker->trying_since && now - worker->trying_since >= timeout;
     } else {
         worker->continues = worker->late = worker->stayed = false;
-        report->delay = backoff_death(&worker->backoff, accepted, ready_for, &report->delay_grew);
+        report->delay = backoff_death(&worker->backoff, spawn_has_accepted(worker), ready_for,
+                                      &report->delay_grew);
     }
     worker->respawn_at = now + report->delay;
 }

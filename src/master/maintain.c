@@ -2,14 +2,11 @@
 
 #include "../handlers/handler.h"
 #include "accept_wakeup.h"
-#include "app_monitor.h"
-#include "background.h"
 #include "exits.h"
 #include "listener_repair.h"
 #include "roll.h"
 #include "slow.h"
 #include "stop.h"
-#include "worker_start.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,8 +28,8 @@ static void try_fork(struct pool *pool, struct spawner *spawner, struct worker *
     bool canary = worker->role == ROLE_CANARY;
     if (!worker->trying_since)
         worker->trying_since = now;
-    int error = canary ? worker_start_fork(spawner, worker, pool->trial, pool->trial_count)
-                       : worker_start_fork(spawner, worker, pool->listeners, pool->listener_count);
+    int error = canary ? spawn_fork(spawner, worker, pool->trial, pool->trial_count)
+                       : spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
     worker->respawn_at = error ? now + FORK_PATIENCE : 0;
     if (error && log_rate_ok(&pool->fork_failures, 60 * USEC_SECOND, &missed))
         log_err("pool %s: can't fork a worker: %s; trying again pool=%s errno=%d missed=%u",
@@ -103,7 +100,7 @@ static void note_failure(struct pool *pool, struct worker *worker, const struct 
 static void note_trouble(struct pool *pool, const struct exit_report *o)
 {
     if (exit_report_is_trouble(o))
-        exit_report_tell_trouble(o, pool->trouble, sizeof pool->trouble);
+        exit_report_print_trouble(o, pool->trouble, sizeof pool->trouble);
 }
 
 /* First the successor, then the words about the dead: but what those refer to is gone by then. */
@@ -129,8 +126,8 @@ static void look_for_strays(struct pool *pool, const struct spawner *spawner, st
     if (!orderly || worker->left_group || worker->died - worker->born > STRAYS_AGE ||
         now < pool->background_looked + STRAYS_PAUSE || !listeners)
         return;
-    pid_t stray = background_find(spawner->master, worker->lines.pid, listeners[0]->fd,
-                                  &pool->resources.groups);
+    pid_t stray = process_groups_background(spawner->master, worker->lines.pid, listeners[0]->fd,
+                                            &pool->resources.groups);
     worker->left_group = stray > 0;
     pool->background_looked = stray ? 0 : now; /* the next one is likely to do the same */
     if (stray)
@@ -262,7 +259,7 @@ static usec tend_programs(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
     for (struct worker *w = pool->programs ? pool->ring.first : NULL; w; w = w->next)
-        next = clock_earlier(next, app_monitor_tend(w, grace_until, now));
+        next = clock_earlier(next, stop_watch_program(w, grace_until, now));
     return next;
 }
 

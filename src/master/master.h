@@ -11,8 +11,8 @@
 #define PREFORKD_MASTER_MASTER_H
 
 #include "control.h"
+#include "exits.h"
 #include "export.h"
-#include "oom.h"
 #include "upgrade.h"
 
 enum master_phase {

@@ -3,7 +3,6 @@
 #include "../base/arena.h"
 #include "../handlers/handler.h"
 #include "stop.h"
-#include "worker_start.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -295,7 +294,7 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
     pool->trial_count = count;
     pool->trouble[0] = '\0';
     pool_touch(pool);
-    return worker_start_fork(spawner, worker, listeners, count);
+    return spawn_fork(spawner, worker, listeners, count);
 }
 
 void pool_promote_canaries(struct pool *pool)
@@ -342,5 +341,5 @@ void pool_stop_now(struct pool *pool, usec now)
     pool_touch(pool);
     process_groups_kill(&pool->resources.groups, now);
     for (struct worker *w = pool->ring.first; w; w = w->next)
-        stop_stop(w, now);
+        stop_now(w, now);
 }

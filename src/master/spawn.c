@@ -1,7 +1,9 @@
 #include "spawn.h"
 
 #include "../base/arena.h"
+#include "../base/fd.h"
 #include "../base/log.h"
+#include "../base/shm.h"
 #include "../worker/worker.h"
 
 #include <errno.h>
@@ -18,6 +20,9 @@ enum {
     PIDS = 1 << 22, /* the most that there can be (proc(5), pid_max) */
     PIDS_SIZE = PIDS * sizeof(uint32_t),
 };
+
+_Static_assert(sizeof WORKER_TITLE_BEGIN + POOL_NAME_MAX + sizeof WORKER_TITLE_END <= WORKER_TITLE,
+               "a title has room for every name");
 
 int spawn_open(struct spawner *spawner, struct loop *loop)
 {
@@ -54,6 +59,7 @@ static void note_pid(struct spawner *spawner, const struct worker *worker, pid_t
         spawner->by_pid[pid] = lives ? (uint32_t)spawn_number(spawner, worker) + 1 : 0;
 }
 
+/* What reporters see of it. */
 static void show_worker(struct spawner *spawner, const struct worker *worker)
 {
     struct overview *overview = spawner->boards.overview;
@@ -73,11 +79,19 @@ static void show_worker(struct spawner *spawner, const struct worker *worker)
         overview->workers_end = number + 1;
 }
 
-static void clear_slot(struct slot *slot)
+void spawn_warn_broken(const struct worker *worker, const char *what)
 {
-    memset(slot, 0, sizeof *slot);
-    slot->state = SLOT_WAITING;
+    const char *name = worker->conf->name;
+    if (worker->board->broken)
+        return;
+    worker->board->broken = true;
+    log_warning(
+        "pool %s: its scoreboard holds what its workers can't rightly have written: %s; what "
+        "is reported of this pool is not to be trusted until it is restarted pool=%s",
+        name, what, name);
 }
+
+/* Its number and its seat. */
 
 static struct worker *free_worker(struct spawner *spawner)
 {
@@ -117,11 +131,47 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
     };
     board->workers++;
     resources_extend(resources, board, worker->seat);
-    clear_slot(worker->slot);
+    memset(worker->slot, 0, sizeof *worker->slot);
+    worker->slot->state = SLOT_WAITING;
     show_worker(spawner, worker);
     config_ref(config);
     return worker;
 }
+
+static void close_notify(struct worker *worker)
+{
+    notify_close(worker->notify);
+    worker->notify = NULL;
+}
+
+void spawn_release(struct spawner *spawner, struct worker *worker)
+{
+    struct overview *overview = spawner->boards.overview;
+    struct slot_counts counts;
+    stderr_log_close(&worker->lines);
+    close_notify(worker);
+    /* What was counted in the slot goes over to the pool, unless nobody can have counted it. */
+    slot_read(worker->slot, &counts);
+    if (!slot_counts_possible(&counts, clock_now() - overview->started)) {
+        spawn_warn_broken(worker, "counts that are too large");
+        counts = (struct slot_counts){0};
+    }
+    overview_begin_move(overview);
+    overview_add_counts(&overview->pools[worker->resources->place].counts, &counts);
+    worker->shown->state = SLOT_FREE;
+    overview_end_move(overview);
+    memset(worker->slot, 0, sizeof *worker->slot);
+    worker->slot->state = SLOT_FREE;
+    resources_give_seat(worker->resources, worker->seat);
+    worker->board->workers--;
+    config_unref(worker->config);
+    worker->slot = NULL;
+    int number = spawn_number(spawner, worker);
+    if (number < spawner->lowest_free)
+        spawner->lowest_free = number;
+}
+
+/* From one binary to the next. */
 
 void spawn_save(const struct worker *worker, struct state_worker *saved)
 {
@@ -153,7 +203,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
     snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
 }
 
-/* Without it, what the program says is lost, and it is never judged by it. */
+/* Without its notify socket, what the program says is lost, and it is never judged by it. */
 static void adopt_notify(const struct spawner *spawner, struct worker *worker,
                          const struct state_worker *saved)
 {
@@ -171,17 +221,6 @@ static void adopt_notify(const struct spawner *spawner, struct worker *worker,
     worker->notify->alive_at = saved->alive_at;
 }
 
-/* What is known of one whose scoreboard can't be read any more: that it is there, and whether it was
- * ready. It finishes, and nothing else is asked of it. */
-static void fill_stand_in(const struct worker *worker, const struct state_worker *saved)
-{
-    struct slot *slot = worker->slot;
-    slot->state = saved->was_ready ? SLOT_BUSY : SLOT_STARTING;
-    slot->ready = saved->was_ready != 0;
-    slot->since = saved->ready_at ? saved->ready_at : saved->born;
-    slot->program = saved->program ? (pid_t)saved->pid : 0;
-}
-
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct resources *resources, struct board *board, struct config *config,
                            const struct pool_config *conf)
@@ -191,8 +230,9 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         (saved->pid && spawn_find(spawner, (pid_t)saved->pid)) ||
         !resources_take_this_seat(resources, (uint32_t)saved->seat))
         return NULL;
+    struct slot *slot = &board->map->slots[saved->seat];
     *worker = (struct worker){
-        .slot = &board->map->slots[saved->seat],
+        .slot = slot,
         .shown = &spawner->boards.overview->workers[worker - spawner->workers],
         .resources = resources,
         .board = board,
@@ -214,8 +254,14 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .mourned = true,
     };
     board->workers++;
-    if (board->fd < 0)
-        fill_stand_in(worker, saved);
+    if (board->fd < 0) {
+        /* Its scoreboard can't be read any more: what is known is that it is there, and whether it
+         * was ready. It finishes, and nothing else is asked of it. */
+        slot->state = saved->was_ready ? SLOT_BUSY : SLOT_STARTING;
+        slot->ready = saved->was_ready != 0;
+        slot->since = saved->ready_at ? saved->ready_at : saved->born;
+        slot->program = saved->program ? (pid_t)saved->pid : 0;
+    }
     resources_extend(resources, board, worker->seat);
     show_worker(spawner, worker);
     note_pid(spawner, worker, worker->pid, true);
@@ -223,72 +269,114 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     adopt_notify(spawner, worker, saved);
     stderr_log_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate,
                      (int)saved->error_fd);
-    worker->lines.accepted = &worker->slot->accepted;
-    worker->lines.took = &worker->slot->service.sum;
+    worker->lines.accepted = &slot->accepted;
+    worker->lines.took = &slot->service.sum;
     worker->lines.pid = worker->pid;
     snprintf(worker->lines.last, sizeof worker->lines.last, "%.*s", STDERR_LOG_LAST - 1,
              saved->last);
     return worker;
 }
 
-static void close_notify(struct worker *worker)
-{
-    notify_close(worker->notify);
-    worker->notify = NULL;
-}
+/* Its fork. */
 
-void spawn_tell_broken(const struct worker *worker, const char *what)
+/* A program whose environment sets the interval takes that one. */
+static usec watchdog_of(const struct pool_config *conf)
 {
-    const char *name = worker->conf->name;
-    if (worker->board->broken)
-        return;
-    worker->board->broken = true;
-    log_warning(
-        "pool %s: its scoreboard holds what its workers can't rightly have written: %s; what "
-        "is reported of this pool is not to be trusted until it is restarted pool=%s",
-        name, what, name);
-}
-
-/* What was counted in the slot goes over to the pool, but for what nobody can have counted. */
-static void settle_counts(struct spawner *spawner, const struct worker *worker)
-{
-    struct overview *overview = spawner->boards.overview;
-    struct slot_counts counts;
-    slot_read(worker->slot, &counts);
-    if (!slot_counts_possible(&counts, clock_now() - overview->started)) {
-        spawn_tell_broken(worker, "counts that are too large");
-        counts = (struct slot_counts){0};
+    static const char name[] = "WATCHDOG_USEC=";
+    usec set = 0;
+    for (int i = 0; i < conf->environment.count; i++) {
+        const char *variable = conf->environment.at[i];
+        if (strncmp(variable, name, sizeof name - 1) == 0)
+            set = strtoll(variable + sizeof name - 1, NULL, 10);
     }
-    overview_begin_move(overview);
-    overview_add_counts(&overview->pools[worker->resources->place].counts, &counts);
-    worker->shown->state = SLOT_FREE;
-    overview_end_move(overview);
+    return set > 0 ? set : conf->ready_timeout * USEC_SECOND;
 }
 
-void spawn_release(struct spawner *spawner, struct worker *worker)
+/* The ways between it and us: its standard error, whose writing end goes into *error_fd; the notify
+ * socket of a program; a reporter's questions, whose other end goes into *boards_fd. 0 or -errno. */
+static int open_ways(struct spawner *spawner, struct worker *worker, int *error_fd, int *boards_fd)
 {
-    int number = spawn_number(spawner, worker);
-    struct resources *resources = worker->resources;
-    stderr_log_close(&worker->lines);
-    close_notify(worker);
-    settle_counts(spawner, worker);
-    clear_slot(worker->slot);
-    worker->slot->state = SLOT_FREE;
-    resources_give_seat(resources, worker->seat);
-    worker->board->workers--;
-    config_unref(worker->config);
-    worker->slot = NULL;
-    if (number < spawner->lowest_free)
-        spawner->lowest_free = number;
+    const struct pool_config *conf = worker->conf;
+    struct slot *slot = worker->slot;
+    int fd = stderr_log_open(&worker->lines, spawner->lines, conf->name, &worker->resources->rate);
+    worker->lines.accepted = &slot->accepted;
+    worker->lines.took = &slot->service.sum;
+    if (fd < 0)
+        return fd;
+    *error_fd = fd;
+    if (worker->app_policy.notifies) {
+        worker->notify = notify_open(spawner->loop, conf->identity.uid, conf->chroot != NULL,
+                                     slot->reason, sizeof slot->reason);
+        if (!worker->notify)
+            return -errno;
+        worker->notify->changed = &worker->resources->changed;
+        worker->notify->watchdog = watchdog_of(conf);
+    }
+    if (!handler_of(conf->handler)->reads_board)
+        return 0;
+    worker->reporter = reporter_open(&spawner->boards, boards_fd);
+    return worker->reporter ? 0 : -errno;
 }
 
-static void close_reporter(struct worker *worker)
+/* What the master knows of the new process, before the fork: the child may be faster than we are. */
+static void begin_record(struct worker *worker, usec now)
 {
-    reporter_close(worker->reporter);
-    worker->reporter = NULL;
+    struct slot *slot = worker->slot;
+    worker->born = now;
+    worker->ready_at = 0;
+    worker->accepted_before = slot->accepted;
+    worker->served_before = slot->served;
+    worker->cause = DEATH_OWN;
+    worker->hung = false;
+    worker->out_of_memory = false;
+    worker->mourned = true;
+    worker->left_group = false;
+    slot->ready = false;
+    slot->program = 0;
+    slot->failed_starts = 0;
+    slot->peer.family = 0;
+    slot->retiring = 0;
+    slot->since = now;
+    slot->reason[0] = '\0';
+    slot->state = SLOT_STARTING;
 }
 
-void spawn_born(struct spawner *spawner, struct worker *worker, pid_t pid, usec now)
+static void fill_start(struct worker_start *start, const struct spawner *spawner,
+                       const struct worker *worker, struct listener *const *listeners, int count)
+{
+    start->pool = worker->conf;
+    start->log = worker->role == ROLE_CANARY ? &worker->config->log : NULL;
+    start->master = spawner->master;
+    start->seat = worker->seat;
+    start->board = worker->board->map;
+    start->limits = worker->resources->limits;
+    start->overview_fd = spawner->boards.overview_reader;
+    start->generation = worker->generation;
+    start->wakeup = worker->board->wakeup.fd;
+    start->polls = worker->polls;
+    start->listener_count = count;
+    start->sockets = listeners;
+    start->number = worker->number;
+    start->notify = worker->notify ? worker->notify->address : NULL;
+    start->watchdog = worker->notify ? worker->notify->watchdog : 0;
+    /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
+    char *end = stpcpy(start->title, WORKER_TITLE_BEGIN);
+    end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
+    start->title_length = (size_t)(end - start->title);
+    for (int i = 0; i < count; i++)
+        start->listeners[i] = listeners[i]->fd;
+}
+
+/* What the worker shares with its pool, and no other pool's: no other child has it. */
+static void lend(const struct worker_start *start, bool lent)
+{
+    shm_lend(start->board, sizeof *start->board, lent);
+    if (start->limits)
+        shm_lend(start->limits, sizeof *start->limits, lent);
+}
+
+/* It lives, or, without a pid, it could not be forked. */
+static void note_fork(struct spawner *spawner, struct worker *worker, pid_t pid, usec now)
 {
     bool lives = pid > 0;
     worker->pid = worker->lines.pid = lives ? pid : 0;
@@ -299,11 +387,43 @@ void spawn_born(struct spawner *spawner, struct worker *worker, pid_t pid, usec 
     worker->deadline = lives ? now + worker->conf->ready_timeout * USEC_SECOND : USEC_NEVER;
     if (!lives) {
         close_notify(worker);
-        close_reporter(worker);
+        reporter_close(worker->reporter);
+        worker->reporter = NULL;
         worker->slot->state = SLOT_WAITING;
     }
     show_worker(spawner, worker);
 }
+
+int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
+               int listener_count)
+{
+    struct worker_start start; /* on the page of stack that fork() writes to anyway */
+    usec now = clock_now();
+    int error_fd __attribute__((cleanup(fd_cleanup))) = -1;
+    int boards_fd __attribute__((cleanup(fd_cleanup))) = -1;
+    stderr_log_close(&worker->lines); /* of the process before */
+    int error = open_ways(spawner, worker, &error_fd, &boards_fd);
+    begin_record(worker, now);
+    if (error) {
+        fd_cleanup(&error_fd); /* or the pipe would be kept for it */
+        stderr_log_close(&worker->lines);
+        note_fork(spawner, worker, 0, now);
+        return error;
+    }
+    fill_start(&start, spawner, worker, listeners, listener_count);
+    start.error_fd = error_fd;
+    start.boards_fd = boards_fd;
+    lend(&start, true);
+    pid_t pid = fork(); /* every signal that the master takes is blocked: see loop */
+    if (pid == 0)
+        worker_run(&start);
+    error = pid < 0 ? -errno : 0;
+    lend(&start, false);
+    note_fork(spawner, worker, pid, now);
+    return error;
+}
+
+/* Its exit. */
 
 /* What the worker ran goes on without it. Of a program that it became, the processes that are left may
  * finish as long as it might have; of one that it started the rest is killed, as the connection that
@@ -327,58 +447,14 @@ static void end_program(struct worker *worker, usec deadline, usec now)
                                               signal, deadline, now);
     worker->left_group = kind == GROUP_OWN;
     if (kind == GROUP_FOREIGN)
-        spawn_tell_broken(worker, "a process group that no worker of it runs");
-}
-
-void spawn_set_retiring(struct worker *worker)
-{
-    worker->role = ROLE_RETIRING;
-    worker->slot->retiring = 1;
-    worker->shown->retiring = 1;
-}
-
-bool spawn_is_program(const struct worker *worker)
-{
-    return spawn_becomes(worker) && worker->pid && worker->slot->program == worker->pid;
-}
-
-void spawn_set_ready(struct worker *worker, usec now)
-{
-    worker->slot->since = now;
-    worker->slot->state = SLOT_IDLE;
-    worker->slot->ready = true;
-}
-
-/* What it was at, and what it took. Whom it served is its own word: text for people, no more. */
-static void note_life(struct worker *worker, const struct rusage *usage)
-{
-    bool busy = worker->slot->state == SLOT_BUSY;
-    worker->was_program = spawn_is_program(worker);
-    worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
-    worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
-    worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
-    worker->memory = usage->ru_maxrss * 1024;
-}
-
-/* Whoever reads meanwhile must not add what the process used to what the dead ones did, nor miss
- * it. */
-static void settle(struct spawner *spawner, struct worker *worker)
-{
-    struct overview *overview = spawner->boards.overview;
-    struct overview_pool *pool = &overview->pools[worker->resources->place];
-    overview_begin_move(overview);
-    pool->cpu_user += worker->cpu_user;
-    pool->cpu_system += worker->cpu_system;
-    worker->shown->pid = worker->pid = 0;
-    worker->shown->state = SLOT_WAITING;
-    worker->shown->slow = 0;
-    worker->slow = 0;
-    overview_end_move(overview);
+        spawn_warn_broken(worker, "a process group that no worker of it runs");
 }
 
 void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now)
 {
+    struct overview *overview = spawner->boards.overview;
+    struct overview_pool *pool = &overview->pools[worker->resources->place];
     usec deadline = worker->deadline;
     note_pid(spawner, worker, worker->pid, false);
     worker->resources->changed = true;
@@ -391,49 +467,29 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->mourned = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
-    note_life(worker, usage);
+    worker->was_program = spawn_is_program(worker);
+    /* Whom it served is its own word: text for people, no more. */
+    bool busy = worker->slot->state == SLOT_BUSY;
+    worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
+    worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
+    worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
+    worker->memory = usage->ru_maxrss * 1024;
     close_notify(worker);
-    close_reporter(worker);
+    reporter_close(worker->reporter);
+    worker->reporter = NULL;
     end_program(worker, deadline, now);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     if (worker->resources->limits)
         source_limits_forget(worker->resources->limits, worker->seat);
     worker->slot->state = SLOT_WAITING;
-    settle(spawner, worker);
-}
-
-void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline)
-{
-    if (worker->pid) /* not reaped: the number is still its own */
-        kill(worker->pid, number);
-    worker->next_signal = next_signal;
-    worker->deadline = deadline;
-}
-
-int spawn_number(const struct spawner *spawner, const struct worker *worker)
-{
-    return (int)(worker - spawner->workers);
-}
-
-/* Once seen it is so until its end, whatever is written into the slot: a reload of all pools waits for
- * it. */
-bool spawn_is_ready(const struct worker *worker)
-{
-    return worker->pid && (worker->ready_at || worker->slot->ready);
-}
-
-bool spawn_is_busy(const struct worker *worker)
-{
-    return worker->pid && worker->slot->state == SLOT_BUSY;
-}
-
-usec spawn_since(const struct worker *worker, usec now)
-{
-    usec since = worker->slot->since;
-    return since < worker->born ? worker->born : since > now ? now : since;
-}
-
-bool spawn_has_accepted(const struct worker *worker)
-{
-    return worker->slot->accepted != worker->accepted_before;
+    /* A reporter that reads meanwhile must not add what the process used to what the ended ones did,
+     * nor miss it. */
+    overview_begin_move(overview);
+    pool->cpu_user += worker->cpu_user;
+    pool->cpu_system += worker->cpu_system;
+    worker->shown->pid = worker->pid = 0;
+    worker->shown->state = SLOT_WAITING;
+    worker->shown->slow = 0;
+    worker->slow = 0;
+    overview_end_move(overview);
 }

@@ -1,10 +1,11 @@
 /*
- * spawn - a worker's number and seat, what the master knows of its life, and its death.
+ * spawn - a worker's record in the master, from the seat that it gets to the exit that is reaped.
  *
- * Owns:      struct worker, the master's half of a slot: pid, role, pipe, what it was told.
- * Knows not: how many there should be (pool), who asked (reload, command_table).
- * Called by: start, pool, maintain.
- * Runs in:   the master.
+ * Owns:      struct worker: pid, role, pipes, what the worker was sent; the fork.
+ * Knows not: how many workers there should be (pool), why one has to go (stop), what follows from its
+ *            exit (exits).
+ * Called by: pool, maintain, stop, exits, master, in the master; the child that it forks goes into
+ *            worker_run.
  */
 #ifndef PREFORKD_MASTER_SPAWN_H
 #define PREFORKD_MASTER_SPAWN_H
@@ -14,7 +15,6 @@
 #include "../handlers/handler.h"
 #include "../listeners/listener.h"
 #include "backoff.h"
-#include "exit_report.h"
 #include "notify.h"
 #include "resources.h"
 #include "state.h"
@@ -38,9 +38,9 @@ struct spawner {
     usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
 };
 
-/* These numbers go over to a program that replaces us: new ones come last. */
+/* These numbers go over to a binary that replaces us: new ones come last. */
 enum worker_role {
-    ROLE_ACTIVE,   /* one of its pool's workers: replaced when it dies */
+    ROLE_ACTIVE,   /* one of its pool's workers: replaced when it ends */
     ROLE_CANARY,   /* the first of a generation that is not in force yet */
     ROLE_RETIRING, /* told to finish: not replaced */
 };
@@ -57,10 +57,10 @@ struct worker {
     const struct pool_config *conf;
     unsigned generation;
     bool polls;                   /* waits in epoll, as all of its generation do */
-    struct app_policy app_policy; /* on which it becomes a program, if it does */
+    struct app_policy app_policy; /* of a worker that becomes a program */
     int number;                   /* among those of its pool and generation that do so, from 0 on */
 
-    pid_t pid; /* 0: dead, or not born yet */
+    pid_t pid; /* 0: it has ended, or was not forked yet */
     usec born;
     usec ready_at;                           /* when the master saw that it is; 0 not yet */
     uint64_t accepted_before, served_before; /* of its slot, at its start */
@@ -71,26 +71,27 @@ struct worker {
     int next_signal;        /* sent at `deadline`, harder than the last; 0: none */
     usec deadline;
 
-    /* Its request, where that is slow: see master/slow. */
+    /* Its request, if that is slow: see master/slow. */
     int slow;                 /* the entry, plus 1; 0: none */
     usec slow_since;          /* when the one began that was looked into */
-    usec slow_told;           /* the same of the one that was told of */
+    usec slow_told;           /* the same of the one that was logged */
     usec slow_next;           /* when to look again */
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
-    usec respawn_at;   /* of a dead one */
-    usec trying_since; /* when the first of those in its seat was born of which none got ready; 0 */
-    bool late;         /* none of them did within ready_timeout */
-    bool expected;     /* the last one ended in order */
-    bool continues;    /* and its place was ready, as it is in effect while the next one begins */
-    bool stayed;       /* it was ready for min_ready_time, or those before it that ended in order */
-    unsigned failures; /* deaths in a row, in its seat, before they had stayed */
-    struct stderr_log lines;   /* keeps the pid of the dead */
+    usec respawn_at; /* of one that has ended */
+    usec
+        trying_since; /* when the first of those in its seat was forked of which none got ready; 0 */
+    bool late;        /* none of them did within ready_timeout */
+    bool expected;    /* the last one ended in order */
+    bool continues;   /* and its place was ready, as it is in effect while the next one begins */
+    bool stayed;      /* it was ready for min_ready_time, or those before it that ended in order */
+    unsigned failures;         /* exits in a row, in its seat, before they had stayed */
+    struct stderr_log lines;   /* keeps the pid of one that has ended */
     struct reporter *reporter; /* of a living one that reports; else NULL */
     struct notify *notify;     /* of a living program that says when it is ready; else NULL */
 
-    /* Its death, from when it is reaped until it is told in the log. */
+    /* Its exit, from when it is reaped until it is logged. */
     bool mourned;
     int status;
     usec died;
@@ -107,57 +108,74 @@ struct worker {
 int spawn_open(struct spawner *spawner, struct loop *loop);
 void spawn_close(struct spawner *spawner);
 
-/* Takes a number and a seat for a worker of a pool's configuration, not yet born. NULL with errno set:
- * ENOSPC where there is none left. */
+/* Takes a number and a seat for a worker of a pool's configuration, not yet forked. NULL with errno
+ * set: ENOSPC if there is none left. */
 struct worker *spawn_prepare(struct spawner *spawner, struct resources *resources,
                              struct config *config, const struct pool_config *conf,
                              unsigned generation);
 
-/* For the program that replaces us, and in it: the worker in its seat, as it was, of a configuration
- * that says as much. NULL where the seat is not free. One without a process is retiring, and dead. */
+/* Gives number and seat back. The worker must have ended; what it counted stays with the pool. */
+void spawn_release(struct spawner *spawner, struct worker *worker);
+
+/* For the binary that replaces us, and in it: the worker in its seat, as it was, of a configuration
+ * that says as much. NULL if the seat is not free. A worker without a process is retiring, and ended. */
 void spawn_save(const struct worker *worker, struct state_worker *saved);
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct resources *resources, struct board *board, struct config *config,
                            const struct pool_config *conf);
 
-/* Gives number and seat back. The worker must be dead; what it counted stays with the pool. */
-void spawn_release(struct spawner *spawner, struct worker *worker);
+/* Forks a worker that was prepared, or whose last process was reaped. 0 or -errno. */
+int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
+               int listener_count);
+
+/* Notes that wait4(2) reported it; ends what it left running. What it used stays with its pool. */
+void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
+                  const struct rusage *usage, usec now);
 
 /* Says once that a scoreboard holds what its workers can't rightly have written. */
-void spawn_tell_broken(const struct worker *worker, const char *what);
+void spawn_warn_broken(const struct worker *worker, const char *what);
 
-/* Notes what fork(2) said of it: it lives, or it could not be forked. */
-void spawn_born(struct spawner *spawner, struct worker *worker, pid_t pid, usec now);
+/* The worker that a pid belongs to; NULL: none that lives. */
+struct worker *spawn_find(const struct spawner *spawner, pid_t pid);
 
 /* Whether it becomes a program, which it may have done already, and whether it has. */
 static inline bool spawn_becomes(const struct worker *worker)
 {
     return worker->app_policy.stop_signal != 0;
 }
-bool spawn_is_program(const struct worker *worker);
+static inline bool spawn_is_program(const struct worker *worker)
+{
+    return spawn_becomes(worker) && worker->pid && worker->slot->program == worker->pid;
+}
 
-/* Of a program, which can't say so in its slot. */
-void spawn_set_ready(struct worker *worker, usec now);
+/* Once seen it is so until its end, whatever is written into the slot: a reload of all pools waits for
+ * it. */
+static inline bool spawn_is_ready(const struct worker *worker)
+{
+    return worker->pid && (worker->ready_at || worker->slot->ready);
+}
 
-/* It is to be no free seat any more, whatever it is doing. */
-void spawn_set_retiring(struct worker *worker);
+static inline bool spawn_is_busy(const struct worker *worker)
+{
+    return worker->pid && worker->slot->state == SLOT_BUSY;
+}
 
-/* Notes that wait4(2) reported it; ends what it left running. What it used stays with its pool. */
-void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
-                  const struct rusage *usage, usec now);
+/* Whether this process has accepted a connection. */
+static inline bool spawn_has_accepted(const struct worker *worker)
+{
+    return worker->slot->accepted != worker->accepted_before;
+}
 
-/* Whom a pid belongs to; NULL: none that lives. */
-struct worker *spawn_find(const struct spawner *spawner, pid_t pid);
-
-/* Sends a signal to a live one, and notes when a harder one is due. */
-void spawn_tell(struct worker *worker, int number, int next_signal, usec deadline);
-
-int spawn_number(const struct spawner *spawner, const struct worker *worker);
-bool spawn_is_ready(const struct worker *worker);
-bool spawn_is_busy(const struct worker *worker);
-bool spawn_has_accepted(const struct worker *worker); /* in this life */
+static inline int spawn_number(const struct spawner *spawner, const struct worker *worker)
+{
+    return (int)(worker - spawner->workers);
+}
 
 /* Since when it has been doing what it does: its word, made a time of its life. */
-usec spawn_since(const struct worker *worker, usec now);
+static inline usec spawn_since(const struct worker *worker, usec now)
+{
+    usec since = worker->slot->since;
+    return since < worker->born ? worker->born : since > now ? now : since;
+}
 
 #endif

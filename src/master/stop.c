@@ -1,25 +1,32 @@
 #include "stop.h"
 
-#include "../handlers/handler.h"
-
 #include <signal.h>
 #include <stdlib.h>
 
 /* Between QUIT, which lets a worker end its program, and KILL. */
-#define QUIT_PATIENCE USEC_SECOND
+#define QUIT_TIMEOUT USEC_SECOND
 
 /* Between TERM and KILL for a program whose request takes too long. */
-#define PROGRAM_PATIENCE (5 * USEC_SECOND)
+#define PROGRAM_TIMEOUT (5 * USEC_SECOND)
 
-/* A program is told once, since many take a second signal for another order; only its time may grow
- * shorter. */
-static void tell_program(struct worker *worker, bool told, usec deadline)
+/* Alive for so long, a program that does not say so is taken for ready; or several, one after another. */
+#define READY_AFTER USEC_SECOND
+
+/* Notes when a harder signal is due. */
+static void send_signal(struct worker *worker, int number, int next_signal, usec deadline)
 {
-    deadline = told ? clock_earlier(deadline, worker->deadline) : deadline;
-    if (told)
-        worker->deadline = deadline;
-    else
-        spawn_tell(worker, worker->app_policy.stop_signal, SIGKILL, deadline);
+    if (worker->pid) /* not reaped: the number is still its own */
+        kill(worker->pid, number);
+    worker->next_signal = next_signal;
+    worker->deadline = deadline;
+}
+
+/* It is to be no free seat any more, whatever it is doing. */
+static void set_retiring(struct worker *worker)
+{
+    worker->role = ROLE_RETIRING;
+    worker->slot->retiring = 1;
+    worker->shown->retiring = 1;
 }
 
 void stop_retire(struct worker *worker, usec deadline)
@@ -27,50 +34,45 @@ void stop_retire(struct worker *worker, usec deadline)
     bool told = worker->role == ROLE_RETIRING;
     if (told && worker->cause == DEATH_TIMEOUT) /* its end is nearer */
         return;
-    if (worker->cause == DEATH_WATCHDOG) {
-        spawn_set_retiring(worker);
+    set_retiring(worker);
+    if (worker->cause == DEATH_WATCHDOG)
         return;
-    }
     if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
         deadline = clock_earlier(deadline, worker->deadline);
-    spawn_set_retiring(worker);
     if (worker->cause == DEATH_OWN)
         worker->cause = DEATH_RETIRED;
-    if (spawn_becomes(worker))
-        tell_program(worker, told, deadline);
+    /* A program is told once, since many take a second signal for another order; only its time may
+     * grow shorter. */
+    if (spawn_becomes(worker) && told)
+        worker->deadline = clock_earlier(deadline, worker->deadline);
+    else if (spawn_becomes(worker))
+        send_signal(worker, worker->app_policy.stop_signal, SIGKILL, deadline);
     else if (!told || deadline != USEC_NEVER)
-        spawn_tell(worker, SIGTERM, SIGQUIT, deadline);
+        send_signal(worker, SIGTERM, SIGQUIT, deadline);
 }
 
-void stop_abort(struct worker *worker, usec now)
+void stop_now(struct worker *worker, usec now)
 {
-    worker->cause = DEATH_WATCHDOG;
-    spawn_tell(worker, SIGABRT, SIGKILL, now + PROGRAM_PATIENCE);
-}
-
-void stop_stop(struct worker *worker, usec now)
-{
-    spawn_set_retiring(worker);
+    set_retiring(worker);
     worker->cause = DEATH_STOPPED;
     if (spawn_becomes(worker)) /* QUIT may mean anything to it */
-        spawn_tell(worker, SIGKILL, 0, USEC_NEVER);
+        send_signal(worker, SIGKILL, 0, USEC_NEVER);
     else
-        spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
+        send_signal(worker, SIGQUIT, SIGKILL, now + QUIT_TIMEOUT);
 }
 
-/* Its program is told, and it ends with that; where it runs none, the request is its own doing, and
- * it can't be asked to leave off. Which group the program is, the worker says: if that is none of its
- * session's, it runs none. */
-static void end_overdue(struct worker *worker, pid_t program, usec now)
+usec stop_step(struct worker *worker, usec now)
 {
-    struct groups *groups = &worker->resources->groups;
-    spawn_set_retiring(worker);
-    worker->cause = DEATH_TIMEOUT;
-    if (process_groups_end(groups, worker->pid, program, SIGTERM, now + PROGRAM_PATIENCE, now) !=
-        GROUP_OWN)
-        spawn_tell(worker, SIGQUIT, SIGKILL, now + QUIT_PATIENCE);
-    else
-        spawn_tell(worker, SIGTERM, SIGQUIT, now + PROGRAM_PATIENCE + QUIT_PATIENCE);
+    if (now < worker->deadline || !worker->next_signal)
+        return worker->deadline;
+    if (worker->cause == DEATH_OWN)
+        worker->cause = DEATH_NOT_READY;
+    else if (worker->cause == DEATH_RETIRED)
+        worker->cause = DEATH_OVERDUE;
+    bool last = worker->next_signal == SIGKILL;
+    send_signal(worker, worker->next_signal, last ? 0 : SIGKILL,
+                last ? USEC_NEVER : now + QUIT_TIMEOUT);
+    return worker->deadline;
 }
 
 usec stop_watch(struct worker *worker, usec limit, usec now)
@@ -86,29 +88,63 @@ usec stop_watch(struct worker *worker, usec limit, usec now)
         return due;
     if (slot->accepted != number) /* the next request already, which is not late */
         return now;
-    end_overdue(worker, program, now);
+    set_retiring(worker);
+    worker->cause = DEATH_TIMEOUT;
+    /* Its program is told, and the worker ends with that. Which group the program is, the worker says:
+     * if that is none of its session's, it runs none. Then the request is its own doing, and it can't
+     * be asked to leave off. */
+    if (process_groups_end(&worker->resources->groups, worker->pid, program, SIGTERM,
+                           now + PROGRAM_TIMEOUT, now) == GROUP_OWN)
+        send_signal(worker, SIGTERM, SIGQUIT, now + PROGRAM_TIMEOUT + QUIT_TIMEOUT);
+    else
+        send_signal(worker, SIGQUIT, SIGKILL, now + QUIT_TIMEOUT);
     return now;
 }
 
-static void tell_harder(struct worker *worker, usec now)
+/* A program hangs: it is to leave a core behind, if it may. */
+static usec end_hung(struct worker *worker, usec now)
 {
-    if (worker->cause == DEATH_OWN)
-        worker->cause = DEATH_NOT_READY;
-    else if (worker->cause == DEATH_RETIRED)
-        worker->cause = DEATH_OVERDUE;
-    bool last = worker->next_signal == SIGKILL;
-    spawn_tell(worker, worker->next_signal, last ? 0 : SIGKILL,
-               last ? USEC_NEVER : now + QUIT_PATIENCE);
+    worker->hung = worker->notify->hung;
+    worker->cause = DEATH_WATCHDOG;
+    send_signal(worker, SIGABRT, SIGKILL, now + PROGRAM_TIMEOUT);
+    return USEC_NEVER;
 }
 
-usec stop_step(struct worker *worker, usec now)
+usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
 {
-    if (now >= worker->deadline && worker->next_signal)
-        tell_harder(worker, now);
-    return worker->deadline;
+    const struct notify *notify = worker->notify;
+    if (!spawn_is_program(worker))
+        return USEC_NEVER;
+    /* None is told twice, nor for this if it is told to go anyway. */
+    bool watched = notify && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
+    if (spawn_is_ready(worker)) {
+        if (!watched)
+            return USEC_NEVER;
+        /* A program that gave signs of life has to go on with it, at least until it is told to go. */
+        bool gives_signs = notify->alive_at && notify->watchdog < USEC_NEVER - notify->alive_at;
+        usec due = gives_signs ? notify->alive_at + notify->watchdog : USEC_NEVER;
+        if (now >= due && now < grace_until)
+            return grace_until;
+        return now < due && !notify->hung ? due : end_hung(worker, now);
+    }
+    if (!notify) {
+        /* It can't be late: to be alive for as long is sure to come, or not to. */
+        usec before = worker->backoff.alive; /* of those that ended in order */
+        usec due = spawn_since(worker, now) + READY_AFTER - before; /* its word, from before */
+        if (worker->role != ROLE_RETIRING)
+            worker->deadline = USEC_NEVER;
+        if (due > now)
+            return due;
+    } else if (!notify->ready) {
+        return notify->hung && watched ? end_hung(worker, now) : USEC_NEVER;
+    }
+    worker->slot->since = now;
+    worker->slot->state = SLOT_IDLE;
+    worker->slot->ready = true;
+    return now;
 }
 
-/* Who goes first. */
+/* Which class goes first. */
 enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY };
 
 /* What is compared, copied once: workers go on meanwhile, and an order that changes while it is made
@@ -121,15 +157,6 @@ struct going {
     usec since;
 };
 
-static int class_of(const struct worker *worker)
-{
-    if (!worker->pid)
-        return GO_UNBORN;
-    if (!spawn_is_ready(worker))
-        return GO_UNREADY;
-    return spawn_is_busy(worker) ? GO_BUSY : GO_IDLE;
-}
-
 /* Of those that wait, the one that has waited longest; of programs, which are numbered, the last. */
 static bool goes_before(const struct going *a, const struct going *b)
 {
@@ -140,8 +167,7 @@ static bool goes_before(const struct going *a, const struct going *b)
 
 static int compare_going(const void *a, const void *b)
 {
-    const struct going *x = a, *y = b;
-    return goes_before(x, y) ? -1 : goes_before(y, x);
+    return goes_before(a, b) ? -1 : goes_before(b, a);
 }
 
 /* Without memory for it they stay as they are. */
@@ -149,14 +175,19 @@ void stop_sort(struct worker **workers, int count)
 {
     struct going *going = calloc((size_t)count, sizeof *going);
     usec now = clock_now();
-    for (int i = 0; going && i < count; i++)
+    for (int i = 0; going && i < count; i++) {
+        struct worker *w = workers[i];
         going[i] = (struct going){
-            .worker = workers[i],
-            .class = class_of(workers[i]),
-            .number = workers[i]->number,
-            .program = spawn_becomes(workers[i]),
-            .since = spawn_since(workers[i], now),
+            .worker = w,
+            .class = !w->pid              ? GO_UNBORN
+                     : !spawn_is_ready(w) ? GO_UNREADY
+                     : spawn_is_busy(w)   ? GO_BUSY
+                                          : GO_IDLE,
+            .number = w->number,
+            .program = spawn_becomes(w),
+            .since = spawn_since(w, now),
         };
+    }
     if (going)
         qsort(going, (size_t)count, sizeof *going, compare_going);
     for (int i = 0; going && i < count; i++)

@@ -1,34 +1,35 @@
 /*
- * stop - how a worker is made to end: signals that grow harder, each with its deadline.
+ * stop - which worker is late, and how one is made to end: by signals that grow harder, each with its
+ * deadline.
  *
- * Owns:      the role and the cause of one that has to go, and what it is sent when.
- * Knows not: why it has to go, or who replaces it.
- * Called by: pool, maintain.
- * Runs in:   the master.
+ * Owns:      role and cause of a worker that has to go, and what it is sent when.
+ * Knows not: why a worker is not wanted any more, or which one replaces it.
+ * Called by: pool, maintain, in the master.
  */
 #ifndef PREFORKD_MASTER_STOP_H
 #define PREFORKD_MASTER_STOP_H
 
 #include "spawn.h"
 
-/* Puts those first whom it hurts least to lose: one that is not born, one that is not ready, the one
- * that has been idle longest. */
+/* Puts those first that it hurts least to lose: a worker that is not forked, one that is not ready, the
+ * one that has been idle longest. */
 void stop_sort(struct worker **workers, int count);
 
-/* Finish the connection in hand, if any, and go: by the deadline, where there is one. */
+/* Finish the connection in hand, if any, and go: by the deadline, if there is one. */
 void stop_retire(struct worker *worker, usec deadline);
 
-/* It hangs: it is to leave a core behind, where it may. */
-void stop_abort(struct worker *worker, usec now);
-
 /* Go now. */
-void stop_stop(struct worker *worker, usec now);
+void stop_now(struct worker *worker, usec now);
 
-/* Looks at how long its request has been going on, of `limit` at most. One that is late has to go,
+/* Looks at how long its request has been going on, of `limit` at most. A worker that is late has to go,
  * with what it runs. Returns when to look again. */
 usec stop_watch(struct worker *worker, usec limit, usec now);
 
-/* One that is late with going gets the next harder signal; returns when that is due. */
+/* Speaks for a worker that became a program, which can't write into its slot: when it is ready, and
+ * when it hangs. Returns when to look again. Before grace_until nobody is late. */
+usec stop_watch_program(struct worker *worker, usec grace_until, usec now);
+
+/* A worker that is late with going gets the next harder signal; returns when that is due. */
 usec stop_step(struct worker *worker, usec now);
 
 #endif

@@ -307,7 +307,7 @@ START_TEST(tells_trouble)
     ck_assert_int_eq(exit_report_is_trouble(&report), troubles[_i].told != NULL);
     if (!troubles[_i].told)
         return;
-    exit_report_tell_trouble(&report, text, sizeof text);
+    exit_report_print_trouble(&report, text, sizeof text);
     ck_assert_str_eq(text, troubles[_i].told);
 }
 END_TEST

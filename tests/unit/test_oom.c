@@ -1,4 +1,4 @@
-#include "../../src/master/oom.h"
+#include "../../src/master/exits.h"
 #include "unit.h"
 
 #include <stdio.h>
