@@ -43,6 +43,14 @@ int entry_directory(const char *path, struct stat *directory)
     return stat(name, directory) == 0 ? 0 : -errno;
 }
 
+int entry_make_directory(const char *path, mode_t mode)
+{
+    mode_t mask = umask(0);
+    int error = mkdir(path, mode) == 0 ? 0 : -errno;
+    umask(mask);
+    return error;
+}
+
 int entry_open(struct entry *entry, const char *path)
 {
     char directory[PATH_MAX];

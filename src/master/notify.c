@@ -1,6 +1,7 @@
 #include "notify.h"
 
 #include "../base/control_path.h"
+#include "../base/entry.h"
 #include "../wire/notice.h"
 
 #include <dirent.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-    DATAGRAM_MOST = 4096, /* as long as anybody's */
+    DATAGRAM_MOST = 4096,
     DATAGRAMS_AT_ONCE = 16,
     DESCRIPTORS_MOST = 253, /* in one datagram (unix(7)) */
     LEFTOVERS_MOST = 10000,
@@ -29,8 +30,8 @@ union ancillary {
     char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(DESCRIPTORS_MOST * sizeof(int))];
 };
 
-/* A sender that is gone can't be asked for its group any more. It was its user's, who may do to the
- * worker what he likes. */
+/* A sender that is gone can't be asked for its group any more. It was its user's, who may do anything to
+ * the worker anyway. */
 static bool is_heard(const struct notify *notify, const struct ucred *sender)
 {
     if (notify->pid <= 0 || sender->pid <= 0)
@@ -41,47 +42,29 @@ static bool is_heard(const struct notify *notify, const struct ucred *sender)
     return group == notify->pid || (group < 0 && errno == ESRCH && sender->uid == notify->uid);
 }
 
-/* We keep nothing for anybody; and whoever waits for a descriptor to be closed (sd_notify_barrier(3))
- * has waited long enough. */
-static void close_descriptors(const struct cmsghdr *part)
-{
-    int fd;
-    for (size_t at = CMSG_LEN(0); at + sizeof fd <= part->cmsg_len; at += sizeof fd) {
-        memcpy(&fd, (const char *)part + at, sizeof fd);
-        close(fd);
-    }
-}
-
+/* Descriptors that come along are closed: nothing is kept for a program, and one that waits for its
+ * descriptor to be closed (sd_notify_barrier(3)) has waited long enough. */
 static struct ucred take_sender(struct msghdr *message)
 {
     struct ucred sender = {0};
     for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
         if (part->cmsg_level != SOL_SOCKET)
             continue;
-        if (part->cmsg_type == SCM_RIGHTS)
-            close_descriptors(part);
-        else if (part->cmsg_type == SCM_CREDENTIALS)
+        if (part->cmsg_type == SCM_CREDENTIALS)
             memcpy(&sender, CMSG_DATA(part), sizeof sender);
+        if (part->cmsg_type != SCM_RIGHTS)
+            continue;
+        int fd;
+        for (size_t at = CMSG_LEN(0); at + sizeof fd <= part->cmsg_len; at += sizeof fd) {
+            memcpy(&fd, (const char *)part + at, sizeof fd);
+            close(fd);
+        }
     }
     return sender;
 }
 
-static void heed(struct notify *notify, const struct notice *notice)
-{
-    if (notify->changed)
-        *notify->changed = true;
-    notify->ready = notify->ready || notice->ready;
-    notify->hung = notify->hung || notice->hung;
-    if (notice->watchdog)
-        notify->watchdog = notice->watchdog;
-    if (notice->alive)
-        notify->alive_at = clock_now();
-    if (notice->status)
-        snprintf(notify->status, notify->room, "%.*s", (int)notice->status_length, notice->status);
-}
-
-/* False where nothing is there. */
-static bool hear_one(struct notify *notify)
+/* False if nothing is there. */
+static bool read_one(struct notify *notify)
 {
     char text[DATAGRAM_MOST];
     union ancillary beside;
@@ -96,14 +79,23 @@ static bool hear_one(struct notify *notify)
     if (!is_heard(notify, &sender) || (message.msg_flags & MSG_TRUNC))
         return true;
     notice_read(text, (size_t)n, &notice);
-    heed(notify, &notice);
+    if (notify->changed)
+        *notify->changed = true;
+    notify->ready = notify->ready || notice.ready;
+    notify->hung = notify->hung || notice.hung;
+    if (notice.watchdog)
+        notify->watchdog = notice.watchdog;
+    if (notice.alive)
+        notify->alive_at = clock_now();
+    if (notice.status)
+        snprintf(notify->status, notify->room, "%.*s", (int)notice.status_length, notice.status);
     return true;
 }
 
-static void hear(void *owner)
+static void read_ready(void *owner)
 {
     struct notify *notify = owner;
-    for (int i = 0; i < DATAGRAMS_AT_ONCE && hear_one(notify); i++)
+    for (int i = 0; i < DATAGRAMS_AT_ONCE && read_one(notify); i++)
         continue;
 }
 
@@ -132,7 +124,7 @@ struct notify *notify_adopt(struct loop *loop, int fd, uid_t uid, char *status, 
     if (!notify)
         return NULL;
     *notify = (struct notify){
-        .watch = {.fd = fd, .ready = hear, .owner = notify},
+        .watch = {.fd = fd, .ready = read_ready, .owner = notify},
         .loop = loop,
         .uid = uid,
         .status = status,
@@ -159,11 +151,10 @@ static bool is_ours_alone(const char *path)
            !(file.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-/* The mode is not the umask's to say: the pools' users pass through. */
+/* Pools' users pass through it. */
 static bool have_directory(const char *path, mode_t mode)
 {
-    if (mkdir(path, mode) == 0)
-        chmod(path, mode);
+    entry_make_directory(path, mode);
     return is_ours_alone(path);
 }
 
@@ -188,26 +179,19 @@ static void sweep(void)
         closedir(all);
 }
 
-static bool choose_own(void)
-{
-    const char *under = getenv(PLACE_OWN_UNDER);
-    if (!under || under[0] != '/' || !is_ours_alone(under))
-        return false;
-    int length = snprintf(directory, sizeof directory, "%s/" PLACE_OWN_NOTIFY, under);
-    return length < (int)sizeof directory && have_directory(directory, 0700);
-}
-
-static bool choose_roots(void)
-{
-    snprintf(directory, sizeof directory, PLACE_NOTIFY);
-    return have_directory(PLACE_RUN, 0755) && have_directory(directory, 0711);
-}
-
 /* 0 or -1 with errno set. */
 static int choose_directory(void)
 {
-    bool root = geteuid() == 0;
-    if (root ? choose_roots() : choose_own()) {
+    bool root = geteuid() == 0, found = false;
+    const char *under = getenv(PLACE_OWN_UNDER);
+    if (root) {
+        snprintf(directory, sizeof directory, PLACE_NOTIFY);
+        found = have_directory(PLACE_RUN, 0755) && have_directory(directory, 0711);
+    } else if (under && under[0] == '/' && is_ours_alone(under)) {
+        int length = snprintf(directory, sizeof directory, "%s/" PLACE_OWN_NOTIFY, under);
+        found = length < (int)sizeof directory && have_directory(directory, 0700);
+    }
+    if (found) {
         sweep();
         return 0;
     }
@@ -242,8 +226,8 @@ static int bind_in_directory(int fd, uid_t uid)
     return -1;
 }
 
-/* Whoever closes the last socket takes the directory along, even between our looking at it and the
- * binding. */
+/* Another daemon that closes its last socket removes the directory, even between our looking at it and
+ * the binding. */
 static int bind_path(int fd, uid_t uid)
 {
     int error = -1;
@@ -259,14 +243,7 @@ static int bind_path(int fd, uid_t uid)
     return error;
 }
 
-/* A name that the kernel picks, which nobody else has (unix(7), autobind). 0 or -1 with errno set. */
-static int bind_abstract(int fd)
-{
-    static const struct sockaddr_un name = {.sun_family = AF_UNIX};
-    return bind(fd, (const struct sockaddr *)&name, sizeof name.sun_family);
-}
-
-/* Takes the path along, and the directory with the last one. */
+/* And the directory with the last one. */
 static void remove_path(const char *address)
 {
     char parent[NOTIFY_ADDRESS];
@@ -281,25 +258,25 @@ static void remove_path(const char *address)
 struct notify *notify_open(struct loop *loop, uid_t uid, bool elsewhere, char *status, size_t room)
 {
     static const int on = 1;
+    /* A name that the kernel picks, which nobody else has (unix(7), autobind). */
+    static const struct sockaddr_un none = {.sun_family = AF_UNIX};
     char address[NOTIFY_ADDRESS] = "";
+    struct notify *notify = NULL;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return NULL;
-    struct notify *notify = NULL;
     if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0 &&
-        (elsewhere ? bind_abstract(fd) : bind_path(fd, uid)) == 0) {
+        (elsewhere ? bind(fd, (const struct sockaddr *)&none, sizeof none.sun_family)
+                   : bind_path(fd, uid)) == 0)
         notify = notify_adopt(loop, fd, uid, status, room);
-        int error = errno;
-        if (!notify && address_of(fd, address) == 0)
-            remove_path(address);
-        errno = error;
-    }
-    if (!notify) {
-        int error = errno;
-        close(fd);
-        errno = error;
-    }
-    return notify;
+    if (notify)
+        return notify;
+    int error = errno;
+    if (address_of(fd, address) == 0)
+        remove_path(address);
+    close(fd);
+    errno = error;
+    return NULL;
 }
 
 void notify_close(struct notify *notify)

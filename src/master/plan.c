@@ -384,11 +384,8 @@ static void make_run_directory(const struct config *config)
     for (int i = 0; i < config->pool_count; i++)
         for (int k = 0; k < config->pools[i]->listen_count; k++)
             wanted = wanted || names_default_place(config->pools[i]->listens[k].word);
-    if (!wanted)
-        return;
-    mode_t mask = umask(022);
-    mkdir(PLACE_RUN, 0755);
-    umask(mask);
+    if (wanted)
+        entry_make_directory(PLACE_RUN, 0755);
 }
 
 /* What the plan before left. */
