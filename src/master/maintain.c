@@ -389,7 +389,7 @@ usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *st
     shrink(pool, counts.active, counts.active - most_of(pool, &counts));
     if (counts.stale)
         retire_stale(pool, roll_surplus(&roll), roll_surplus(&roll) == counts.stale);
-    next = clock_earlier(next, stderr_log_rate_tell(&pool->resources.rate, pool->name, now));
+    next = clock_earlier(next, stderr_log_rate_step(&pool->resources.rate, pool->name, now));
     next = clock_earlier(next, tend_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     next = clock_earlier(next, accept_wakeup_step(pool, now));

@@ -301,7 +301,7 @@ static usec step_pools(struct master *master, usec now)
 usec master_step(struct master *master, usec now)
 {
     usec next = step_pools(master, now);
-    next = clock_earlier(next, stderr_log_tend(master->runtime.spawner.lines, now));
+    next = clock_earlier(next, stderr_log_step(master->runtime.spawner.lines, now));
     if (master->phase == PHASE_STARTING) {
         watch_start(master, now);
         next = clock_earlier(next, master->start_deadline);

@@ -19,7 +19,7 @@ enum {
 /* How long a line may go without its end. */
 #define UNFINISHED_USEC USEC_SECOND
 
-/* One whose worker has ended. */
+/* A pipe whose worker has ended. */
 struct detached {
     struct stderr_log lines;
     struct detached *next;
@@ -41,14 +41,14 @@ struct stderr_log_set *stderr_log_set_new(struct loop *loop)
     return set;
 }
 
-/* --- the rate --------------------------------------------------------------------------------- */
+/* The rate. */
 
 static unsigned most_of(const struct stderr_log_rate *rate)
 {
     return rate->is_output ? STDERR_LOG_A_SECOND_OUTPUT : STDERR_LOG_A_SECOND;
 }
 
-usec stderr_log_rate_tell(struct stderr_log_rate *rate, const char *pool, usec now)
+usec stderr_log_rate_step(struct stderr_log_rate *rate, const char *pool, usec now)
 {
     if (!rate->missed)
         return USEC_NEVER;
@@ -61,16 +61,16 @@ usec stderr_log_rate_tell(struct stderr_log_rate *rate, const char *pool, usec n
     return USEC_NEVER;
 }
 
-static bool may_say(struct stderr_log_rate *rate, const char *pool)
+static bool may_log(struct stderr_log_rate *rate, const char *pool)
 {
     usec now = clock_now();
     if (now >= rate->window + USEC_SECOND) {
-        stderr_log_rate_tell(rate, pool, now);
+        stderr_log_rate_step(rate, pool, now);
         rate->window = now;
-        rate->said = 0;
+        rate->logged = 0;
     }
-    if (rate->said < most_of(rate)) {
-        rate->said++;
+    if (rate->logged < most_of(rate)) {
+        rate->logged++;
         return true;
     }
     if (rate->missed++ == 0 && rate->changed)
@@ -78,34 +78,30 @@ static bool may_say(struct stderr_log_rate *rate, const char *pool)
     return false;
 }
 
-/* --- lines ------------------------------------------------------------------------------------ */
-
-/* Control characters come as \xNN, before they are printed: a NUL would end the text. */
-static void tell(const struct stderr_log *lines)
-{
-    char text[STDERR_LOG_LENGTH + 5];
-    int wanted = lines->length;
-    for (int i = 0; i < lines->length; i++)
-        wanted += ((unsigned char)lines->line[i] < 0x20 || lines->line[i] == 0x7f) * 3;
-    int kept = log_escape(text, sizeof text, lines->line, lines->length);
-    log_notice("pool %s: worker %d: %s%s pool=%s pid=%d", lines->pool, (int)lines->pid, text,
-               lines->cutting || kept < wanted ? " [cut]" : "", lines->pool, (int)lines->pid);
-}
+/* Lines. */
 
 static bool is_unfinished(const struct stderr_log *lines)
 {
     return lines->length > 0 || lines->cutting;
 }
 
+/* Control characters come as \xNN, before they are printed: a NUL would end the text. */
 static void end_line(struct stderr_log *lines)
 {
+    char text[STDERR_LOG_LENGTH + 5];
     if (lines->length && lines->line[lines->length - 1] == '\r')
         lines->length--;
     if (!is_unfinished(lines))
         return;
     log_escape(lines->last, sizeof lines->last, lines->line, lines->length);
-    if (may_say(lines->rate, lines->pool))
-        tell(lines);
+    if (may_log(lines->rate, lines->pool)) {
+        int wanted = lines->length;
+        for (int i = 0; i < lines->length; i++)
+            wanted += ((unsigned char)lines->line[i] < 0x20 || lines->line[i] == 0x7f) * 3;
+        int kept = log_escape(text, sizeof text, lines->line, lines->length);
+        log_notice("pool %s: worker %d: %s%s pool=%s pid=%d", lines->pool, (int)lines->pid, text,
+                   lines->cutting || kept < wanted ? " [cut]" : "", lines->pool, (int)lines->pid);
+    }
     lines->length = 0;
     lines->cutting = false;
 }
@@ -129,31 +125,22 @@ static void take(struct stderr_log *lines, const char *data, size_t size)
     }
 }
 
-/* --- whose line it is ------------------------------------------------------------------------- */
-
 static uint64_t turn_of(const struct stderr_log *lines)
 {
     uint64_t connections = lines->accepted ? *lines->accepted : 0;
     return connections + (lines->took ? *lines->took : 0);
 }
 
-/*
+/* 0 if nothing is left, negative at the end of the stream.
+ *
  * A worker runs one program after another on the same pipe, and a program may end without ending its
  * line: what the next one writes must not be taken for the rest of it. The worker writes a line's end
- * behind a program where something of it is still in the pipe (handlers/program). Where nothing is, we
- * had read all of it before the next connection was accepted: so the count of connections, taken
- * before that read, is lower than the count taken after the next program's first byte was read. It
- * differs within one program's line only if a connection was accepted, its program started, and wrote,
- * between our look at the count and our read: then that line is told in two. A worker that lies
- * about the count harms its own lines.
- */
-static void part_turns(struct stderr_log *lines)
-{
-    if (is_unfinished(lines) && turn_of(lines) != lines->turn)
-        end_line(lines);
-}
-
-/* 0 where nothing is left, negative at the end of the stream. */
+ * behind a program if something of it is still in the pipe (handlers/program). If nothing is, we had
+ * read all of it before the next connection was accepted: so the count of connections, taken before
+ * that read, is lower than the count taken after the next program's first byte was read. It differs
+ * within one program's line only if a connection was accepted, its program started, and wrote, between
+ * our look at the count and our read: then that line is logged in two. A worker that lies about the
+ * count harms its own lines. */
 static ssize_t read_some(struct stderr_log *lines)
 {
     char data[4096];
@@ -166,7 +153,8 @@ static ssize_t read_some(struct stderr_log *lines)
     if (!lines->line)
         lines->line = malloc(STDERR_LOG_LENGTH);
     if (lines->line) {
-        part_turns(lines);
+        if (is_unfinished(lines) && turn_of(lines) != lines->turn)
+            end_line(lines);
         take(lines, data, (size_t)n);
         lines->turn = before;
     }
@@ -181,7 +169,7 @@ static ssize_t read_up_to(struct stderr_log *lines, ssize_t most)
     return n;
 }
 
-/* --- those without an end --------------------------------------------------------------------- */
+/* Lines without an end. */
 
 static void leave_unfinished(struct stderr_log *lines)
 {
@@ -193,7 +181,7 @@ static void leave_unfinished(struct stderr_log *lines)
     lines->due = 0;
 }
 
-/* All have the same time, so that the last to come is the last that is due. */
+/* All wait for the same time, so the last to come is the last that is due. */
 static void note_unfinished(struct stderr_log *lines)
 {
     struct stderr_log_set *set = lines->set;
@@ -219,15 +207,15 @@ void stderr_log_flush(struct stderr_log_set *set)
         finish(set->soonest);
 }
 
-usec stderr_log_tend(struct stderr_log_set *set, usec now)
+usec stderr_log_step(struct stderr_log_set *set, usec now)
 {
-    stderr_log_rate_tell(&set->rate, "(removed)", now);
+    stderr_log_rate_step(&set->rate, "(removed)", now);
     while (set->soonest && set->soonest->due <= now)
         finish(set->soonest);
     return set->soonest ? set->soonest->due : USEC_NEVER;
 }
 
-/* --- the pipes -------------------------------------------------------------------------------- */
+/* The pipes. */
 
 static void close_pipe(struct stderr_log *lines)
 {
@@ -238,19 +226,23 @@ static void close_pipe(struct stderr_log *lines)
     lines->watch.fd = -1;
 }
 
-static void stderr_log_ready(void *owner)
+static ssize_t read_at_once(struct stderr_log *lines)
 {
-    struct stderr_log *lines = owner;
-    bool ended = read_up_to(lines, READ_AT_ONCE) < 0;
+    ssize_t n = read_up_to(lines, READ_AT_ONCE);
     note_unfinished(lines);
-    if (ended)
-        close_pipe(lines);
+    return n;
+}
+
+static void pipe_ready(void *owner)
+{
+    if (read_at_once(owner) < 0)
+        close_pipe(owner);
 }
 
 int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
                      struct stderr_log_rate *rate, int fd)
 {
-    *lines = (struct stderr_log){.watch = {.fd = fd, .ready = stderr_log_ready, .owner = lines},
+    *lines = (struct stderr_log){.watch = {.fd = fd, .ready = pipe_ready, .owner = lines},
                                  .set = set,
                                  .pool = pool,
                                  .rate = rate};
@@ -262,7 +254,7 @@ int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const
     return error;
 }
 
-/* --- those whose worker has ended ------------------------------------------------------------- */
+/* Pipes whose worker has ended. */
 
 static void free_detached(struct stderr_log_set *set, struct detached *detached)
 {
@@ -279,9 +271,7 @@ static void free_detached(struct stderr_log_set *set, struct detached *detached)
 static void detached_ready(void *owner)
 {
     struct detached *detached = owner;
-    bool ended = read_up_to(&detached->lines, READ_AT_ONCE) < 0;
-    note_unfinished(&detached->lines);
-    if (ended)
+    if (read_at_once(&detached->lines) < 0)
         free_detached(detached->lines.set, detached);
 }
 
@@ -293,7 +283,7 @@ void stderr_log_set_free(struct stderr_log_set *set)
         munmap(set, sizeof *set);
 }
 
-static void tell_closed(const struct detached *detached, const char *why)
+static void warn_closed(const struct detached *detached, const char *why)
 {
     unsigned missed;
     struct stderr_log_rate *rate = detached->lines.rate;
@@ -319,7 +309,7 @@ static void bound_detached(struct stderr_log_set *set, const struct stderr_log_r
     }
     if (count < most)
         return;
-    tell_closed(oldest, "too many are there");
+    warn_closed(oldest, "too many are there");
     free_detached(set, oldest);
 }
 
@@ -334,8 +324,8 @@ static int detach(struct stderr_log *lines)
     snprintf(detached->pool, sizeof detached->pool, "%s", lines->pool);
     detached->lines = *lines;
     detached->lines.pool = detached->pool;
-    detached->lines.accepted = detached->lines.took =
-        NULL; /* they are the next worker's from now on */
+    /* The counts are the next worker's from now on. */
+    detached->lines.accepted = detached->lines.took = NULL;
     detached->lines.watch.ready = detached_ready;
     detached->lines.watch.owner = detached;
     loop_remove(set->loop, &lines->watch);
@@ -389,27 +379,19 @@ void stderr_log_leave(struct stderr_log_set *set, const struct stderr_log_rate *
             d->lines.rate = &set->rate;
 }
 
-/* Descriptors are for those who serve first. */
-static int open_ends(struct stderr_log_set *set, int ends[2])
-{
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0)
-        return 0;
-    int error = -errno;
-    if (!set->detached || error != -EMFILE)
-        return error;
-    tell_closed(set->detached, strerror(-error));
-    free_detached(set, set->detached);
-    return open_ends(set, ends);
-}
-
 int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
                     struct stderr_log_rate *rate)
 {
     int ends[2];
-    int error = open_ends(set, ends);
-    if (error)
-        return error;
-    error = stderr_log_adopt(lines, set, pool, rate, ends[0]);
+    while (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        int error = errno;
+        if (!set->detached || error != EMFILE)
+            return -error;
+        /* Descriptors are for workers that serve first. */
+        warn_closed(set->detached, strerror(error));
+        free_detached(set, set->detached);
+    }
+    int error = stderr_log_adopt(lines, set, pool, rate, ends[0]);
     if (error) {
         close(ends[1]);
         return error;

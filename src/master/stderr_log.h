@@ -1,15 +1,13 @@
 /*
  * stderr_log - the standard error of workers: a pipe each, read by the master, line by line into the log.
  *
- * A worker that waits for its program reads no pipe, and a program that wrote 64 KiB of errors
- * would block for ever: so the master reads, whatever the rate, and logs so many lines a second a pool
- * at most; the rest is counted.
- *
- * Owns:      the pipes, those of dead workers too: what a program left in the background would die of
+ * A worker that waits for its program reads no pipe, and a program that wrote 64 KiB of errors would
+ * block for ever: so the master reads, whatever the rate, and logs so many lines a second a pool at
+ * most; the rest is counted.
+ * Owns:      the pipes, those of ended workers too: what a program left in the background would die of
  *            SIGPIPE if a pipe ended before its last writer.
- * Knows not: workers; it is told the pool's name and the pid.
- * Called by: spawn, pool, handoff, upgrade, master.
- * Runs in:   the master.
+ * Knows not: workers; it is given the pool's name and the pid.
+ * Called by: spawn, exits, pool, maintain, handoff, upgrade, master, in the master.
  */
 #ifndef PREFORKD_MASTER_STDERR_LOG_H
 #define PREFORKD_MASTER_STDERR_LOG_H
@@ -26,14 +24,14 @@ enum {
     STDERR_LOG_LENGTH = 512, /* bytes of a line that are logged; the rest of it is cut */
     STDERR_LOG_LAST = 120,   /* bytes of the last line that are kept */
 
-    /* Lines a second, a pool: of what programs and workers have to complain of; of all that a pool's
-     * programs print that are its workers, which may be a line a request. */
+    /* Lines a second, a pool: of what programs and workers complain of; of all that programs print which
+     * are workers of the pool, which may be a line a request. */
     STDERR_LOG_A_SECOND = 100,
     STDERR_LOG_A_SECOND_OUTPUT = 10000,
 
-    /* Pipes of a pool without their workers, at the least: as many as the pool may have workers where
-     * that is more, so that one restart of all leaves no background part without its pipe. They take no
-     * more descriptors then than the workers do. */
+    /* Pipes of a pool without their workers, at the least: as many as the pool may have workers if that
+     * is more, so that one restart of all leaves no background part without its pipe. They take no more
+     * descriptors then than the workers do. */
     STDERR_LOG_DETACHED = 64,
 };
 
@@ -42,11 +40,11 @@ struct stderr_log_set;
 
 struct stderr_log_rate {
     usec window; /* when the second began */
-    unsigned said, missed;
-    bool *changed;    /* set when the first line is left out: that is to be told; NULL: by nobody */
-    bool is_output;   /* of workers that are programs: all that they print */
-    int most_workers; /* that the pool may have */
-    struct log_rate full; /* too many detached */
+    unsigned logged, missed;
+    bool *changed;        /* set when the first line is left out, so that it is logged; or NULL */
+    bool is_output;       /* of workers that are programs: all that they print */
+    int most_workers;     /* that the pool may have */
+    struct log_rate full; /* of the log line that too many are detached */
 };
 
 struct stderr_log {
@@ -64,7 +62,7 @@ struct stderr_log {
     bool cutting;                      /* behind STDERR_LOG_LENGTH bytes, until the line's end */
     char last[STDERR_LOG_LAST];        /* escaped */
     uint64_t turn;                     /* the sum of both, when what is unfinished was read */
-    usec due;                          /* when the unfinished line is told; 0: there is none */
+    usec due;                          /* when the unfinished line is logged; 0: there is none */
     struct stderr_log *sooner, *later; /* of the unfinished */
 };
 
@@ -76,34 +74,33 @@ void stderr_log_set_free(struct stderr_log_set *set); /* and closes what is deta
 int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
                     struct stderr_log_rate *rate);
 
-/* Goes on with a reading end, which it closes where that fails; -1: it was closed before. 0 or
- * -errno. */
+/* Goes on with a reading end, which it closes if that fails; -1: it was closed before. 0 or -errno. */
 int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
                      struct stderr_log_rate *rate, int fd);
 
 /* Of a worker that has ended: reads what is there, ends an unfinished line, and lets the pipe go. It is
- * closed where nobody holds the other end; else it lives on, detached, until nobody does. */
+ * closed if no process holds the other end; else it lives on, detached, until none does. */
 void stderr_log_close(struct stderr_log *lines);
 
 /* Detached ones, the oldest first: the one behind another; NULL behind the last, and the first behind
- * NULL. Of them, `watch.fd`, `pool` and `pid` are for whoever hands them on. */
+ * NULL. Of them, `watch.fd`, `pool` and `pid` are for the handoff. */
 const struct stderr_log *stderr_log_next_detached(const struct stderr_log_set *set,
                                                   const struct stderr_log *lines);
 
-/* Goes on with one, whose pool may be gone: `rate` is NULL then. Closes it where that fails. */
+/* Goes on with one, whose pool may be gone: `rate` is NULL then. Closes it if that fails. */
 void stderr_log_adopt_detached(struct stderr_log_set *set, int fd, pid_t pid, const char *pool,
                                struct stderr_log_rate *rate);
 
 /* The pool is gone: its detached pipes go on without it. */
 void stderr_log_leave(struct stderr_log_set *set, const struct stderr_log_rate *rate);
 
-/* Ends all unfinished lines: whoever goes on reading does not know how they began. */
+/* Ends all unfinished lines: the binary that goes on reading does not know how they began. */
 void stderr_log_flush(struct stderr_log_set *set);
 
 /* Ends those that nothing was added to for a second. Returns when to ask again. */
-usec stderr_log_tend(struct stderr_log_set *set, usec now);
+usec stderr_log_step(struct stderr_log_set *set, usec now);
 
-/* Tells how many lines were not logged in a second that is over. Returns when to ask again. */
-usec stderr_log_rate_tell(struct stderr_log_rate *rate, const char *pool, usec now);
+/* Logs how many lines were left out in a second that is over. Returns when to ask again. */
+usec stderr_log_rate_step(struct stderr_log_rate *rate, const char *pool, usec now);
 
 #endif

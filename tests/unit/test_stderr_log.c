@@ -84,7 +84,7 @@ START_TEST(stderr_log_have_ends)
     ck_assert_str_eq(said(), "one|two|");
     put(fd, "ee\n");
     ck_assert_str_eq(said(), "three|");
-    ck_assert(stderr_log_tend(set, clock_now()) == USEC_NEVER);
+    ck_assert(stderr_log_step(set, clock_now()) == USEC_NEVER);
     close(fd);
     stderr_log_close(&lines);
 }
@@ -100,15 +100,15 @@ START_TEST(unfinished_ones_are_told_in_a_while)
     }
     put(fd[1], "b\n"); /* the one between the others */
     ck_assert_str_eq(said(), "bb|");
-    usec due = stderr_log_tend(set, clock_now());
+    usec due = stderr_log_step(set, clock_now());
     ck_assert(due > clock_now() && due <= clock_now() + USEC_SECOND);
     ck_assert_str_eq(said(), "");
-    stderr_log_tend(set, due);
+    stderr_log_step(set, due);
     ck_assert_str_eq(said(), "a|");
     put(fd[0], "A"); /* behind c now */
     stderr_log_flush(set);
     ck_assert_str_eq(said(), "c|A|");
-    ck_assert(stderr_log_tend(set, clock_now()) == USEC_NEVER);
+    ck_assert(stderr_log_step(set, clock_now()) == USEC_NEVER);
     for (int i = 0; i < 3; i++) {
         close(fd[i]);
         stderr_log_close(&lines[i]);
@@ -169,7 +169,7 @@ START_TEST(pipe_outlives_its_worker)
     lines = (struct stderr_log){0}; /* the next worker's */
     put(fd, "la");
     stderr_log_leave(set, &rate);
-    rate.said = 1000000; /* the pool's, and nothing to it */
+    rate.logged = 1000000; /* the pool's, and nothing to it */
     put(fd, "te\n");
     ck_assert_str_eq(said(), "late|");
     close(fd);
