@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 enum {
-    START_SECONDS = 60, /* for all of it, where nobody serves meanwhile */
-    KILLED_SECONDS = 2, /* for the end of who was killed */
+    START_SECONDS = 60, /* for all of it, at a start: no worker serves meanwhile */
+    KILLED_SECONDS = 2, /* for the end of a child that was killed */
     PROBE_SECONDS = 5,  /* for one pool's look at the world */
     NOTES_ROOM = 4 * 1024 * 1024,
     REPORT_TEXT = 1024,
@@ -41,8 +41,8 @@ static void die_with(pid_t parent)
         _exit(STATUS_FAULTS);
 }
 
-/* The child is no master, and the master's signals are not for it: `pkill -HUP preforkd` must not
- * end a check. It ends with its parent, or when that has waited long enough. */
+/* The master's signals are not for it: `pkill -HUP preforkd` must not end a check. It ends with its
+ * parent, or when that has waited long enough. */
 void check_become_child(pid_t parent)
 {
     static const int others[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
@@ -55,10 +55,10 @@ void check_become_child(pid_t parent)
     die_with(parent);
 }
 
-/* What a probe tells its parent, in memory that they share. A handler may load anybody's code, which
+/* What a probe reports to its parent, in memory that they share. A handler may load anybody's code, which
  * can write anything here at any time, and leave a process behind that does so after the probe's end:
- * so there is neither pointer nor length in it, and whoever reads it takes a copy of each part and
- * looks at that. All that a lie brings about is a wrong word on the pool of who lies. */
+ * so there is neither pointer nor length in it, and the reader takes a copy of each part and looks at
+ * that. All that a lie brings about is a wrong word on the pool of the liar. */
 struct report {
     int finished;        /* came to its end */
     struct file_id mark; /* of the handler's file */
@@ -91,8 +91,8 @@ static void leave_shared_memory(const struct report *report)
         munmap((void *)shared[i].from, shared[i].to - shared[i].from);
 }
 
-/* The configuration is the probe's own from here on, and of its parent's descriptors it has none:
- * what it prints comes by its parent, and is no part of what -T prints. */
+/* The configuration is the probe's own from here on, and of its parent's descriptors it has none: what
+ * it prints comes by its parent, and is no part of what -T prints. */
 static int isolate(const struct config *config, const struct pool_config *pool, int output,
                    const struct report *report)
 {
@@ -107,17 +107,7 @@ static int isolate(const struct config *config, const struct pool_config *pool, 
     return error;
 }
 
-static void write_report(struct report *report, const struct faults *faults)
-{
-    unsigned at = 0;
-    for (const struct fault *f = faults->first; f && at < FAULTS_MAX; f = f->next, at++) {
-        report->faults[at].line = f->line;
-        snprintf(report->faults[at].text, REPORT_TEXT, "%s", f->text);
-    }
-    report->count = faults->count;
-    report->finished = 1;
-}
-
+/* With the pool's privileges. */
 static void look(const struct pool_config *pool, struct report *report, struct faults *faults)
 {
     const struct handler *handler = handler_of(pool->handler);
@@ -130,42 +120,40 @@ static void look(const struct pool_config *pool, struct report *report, struct f
         handler->check(pool->name, pool->handler_config, &pool->handler_origin, faults);
 }
 
-static int line_of_refusal(const struct pool_config *pool, const char *option)
-{
-    return option_is_set(limit_rows, &pool->limits_origin, option)
-               ? option_line(limit_rows, &pool->limits_origin, option)
-               : option_line(pool_rows, &pool->origin, option);
-}
-
-/* What is loaded as we are, and then becoming who the pool says. */
-static int enter(const struct pool_config *pool, struct privileges_refusal *refusal)
-{
-    const struct handler *handler = handler_of(pool->handler);
-    int error = handler->load ? handler->load(refusal->why, sizeof refusal->why) : 0;
-    return error ? error : privileges_enter(pool, handler->calls, refusal);
-}
-
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
                                   struct report *report, int output, pid_t parent)
 {
+    const struct handler *handler = handler_of(pool->handler);
     struct privileges_refusal refusal = {.option = "", .why = "out of memory"};
     struct faults faults;
     check_become_child(parent);
     int error = isolate(config, pool, output, report);
-    struct arena *notes = error ? NULL : arena_open(NOTES_ROOM); /* nobody else's: after the fork */
+    struct arena *notes = error ? NULL : arena_open(NOTES_ROOM); /* its own: after the fork */
     if (!notes)
         _exit(STATUS_FAULTS);
     faults_init(&faults, notes);
-    error = enter(pool, &refusal);
-    die_with(parent); /* which becoming somebody else has cleared */
+    /* What is loaded with our privileges comes before the pool's. */
+    error = handler->load ? handler->load(refusal.why, sizeof refusal.why) : 0;
+    if (error == 0)
+        error = privileges_enter(pool, handler->calls, &refusal);
+    die_with(parent); /* which the change of user has cleared */
     if (error == 0) {
         look(pool, report, &faults);
-        error = privileges_close(pool, handler_of(pool->handler)->calls, &refusal);
+        error = privileges_close(pool, handler->calls, &refusal);
     }
-    if (error)
-        faults_add(&faults, pool->origin.file, line_of_refusal(pool, refusal.option), "pool %s: %s",
-                   pool->name, refusal.why);
-    write_report(report, &faults);
+    if (error) {
+        bool limit = option_is_set(limit_rows, &pool->limits_origin, refusal.option);
+        int line = limit ? option_line(limit_rows, &pool->limits_origin, refusal.option)
+                         : option_line(pool_rows, &pool->origin, refusal.option);
+        faults_add(&faults, pool->origin.file, line, "pool %s: %s", pool->name, refusal.why);
+    }
+    unsigned at = 0;
+    for (const struct fault *f = faults.first; f && at < FAULTS_MAX; f = f->next, at++) {
+        report->faults[at].line = f->line;
+        snprintf(report->faults[at].text, REPORT_TEXT, "%s", f->text);
+    }
+    report->count = faults.count;
+    report->finished = 1;
     _exit(STATUS_GOOD);
 }
 
@@ -178,11 +166,11 @@ static void pass_on(struct pollfd *output)
     if (n > 0)
         fd_write(STDERR_FILENO, text, (size_t)n);
     else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-        output->fd = -1; /* poll(2) passes over it; who opened it closes it */
+        output->fd = -1; /* poll(2) passes over it; probe closes it */
 }
 
-/* Waits for the end of a child, but not for long. Who can't be watched has all the time that we have
- * ourselves. Returns whether it has ended; reaped it is not. */
+/* Waits for the end of a child, but not for long. A child that can't be watched has all the time that we
+ * have ourselves. Returns whether it has ended; it is not reaped. */
 static bool await_end(pid_t pid, int seconds, int output)
 {
     struct pollfd ends[] = {{.fd = pidfd_open(pid, 0), .events = POLLIN},
@@ -207,45 +195,6 @@ static void reap(pid_t pid, int *status)
         continue;
 }
 
-/* What is left in the pipe. What it started may have it still, and write: nobody waits for that. */
-static void pass_on_rest(int output)
-{
-    struct pollfd rest = {.fd = output, .events = POLLIN};
-    for (int i = 0; i < PIPE_ROUNDS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
-        pass_on(&rest);
-}
-
-/* Whoever does not come to an end is killed. Returns whether it came to one, with the status of
- * waitpid(2). */
-static bool await_probe(pid_t pid, int output, int *status)
-{
-    bool ended = await_end(pid, PROBE_SECONDS, output);
-    if (!ended)
-        kill(pid, SIGKILL);
-    reap(pid, status);
-    pass_on_rest(output);
-    return ended;
-}
-
-/* The line at which its end is told: where what it ran is named. */
-static int line_of(const struct pool_config *pool)
-{
-    const char *option = handler_of(pool->handler)->checked_option;
-    return option ? option_line(pool->handler->rows, &pool->handler_origin, option)
-                  : pool->origin.line;
-}
-
-static const char *tell_end(char text[static 128], int status)
-{
-    if (WIFSIGNALED(status))
-        snprintf(text, 128, "crashed in its check by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else
-        snprintf(text, 128, "ended the process in its check, with exit status %d",
-                 WEXITSTATUS(status));
-    return text;
-}
-
 static void take_report(const struct pool_config *pool, struct faults *faults,
                         const struct report *report)
 {
@@ -259,30 +208,39 @@ static void take_report(const struct pool_config *pool, struct faults *faults,
     }
 }
 
-/* The pools are const to everyone but those who fill them. */
-static void take_file(const struct pool_config *pool, const struct report *report)
-{
-    struct pool_config *filled = (struct pool_config *)pool;
-    const struct handler *handler = handler_of(pool->handler);
-    filled->file = handler->file ? handler->file(pool->handler_config) : NULL;
-    filled->mark = report->mark;
-}
-
 static void watch_probe(const struct pool_config *pool, struct faults *faults, pid_t pid,
                         int output, const struct report *report)
 {
-    char text[128];
-    int status = 0;
+    const struct handler *handler = handler_of(pool->handler);
     const char *name = pool->handler->name, *file = pool->origin.file;
-    if (!await_probe(pid, output, &status))
-        faults_add(faults, file, line_of(pool), "pool %s: %s: its check took more than %d s",
-                   pool->name, name, PROBE_SECONDS);
-    else if (!report->finished)
-        faults_add(faults, file, line_of(pool), "pool %s: %s: it %s", pool->name, name,
-                   tell_end(text, status));
-    else
+    /* The line of its end: the one that names what it ran. */
+    int status = 0, line = pool->origin.line;
+    if (handler->checked_option)
+        line = option_line(pool->handler->rows, &pool->handler_origin, handler->checked_option);
+    bool ended = await_end(pid, PROBE_SECONDS, output);
+    if (!ended)
+        kill(pid, SIGKILL);
+    reap(pid, &status);
+    /* What is left in the pipe. What it started may have it still, and write: that is not waited for. */
+    struct pollfd rest = {.fd = output, .events = POLLIN};
+    for (int i = 0; i < PIPE_ROUNDS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
+        pass_on(&rest);
+    if (!ended)
+        faults_add(faults, file, line, "pool %s: %s: its check took more than %d s", pool->name,
+                   name, PROBE_SECONDS);
+    else if (report->finished)
         take_report(pool, faults, report);
-    take_file(pool, report);
+    else if (WIFSIGNALED(status))
+        faults_add(faults, file, line, "pool %s: %s: it crashed in its check by signal %d (%s)",
+                   pool->name, name, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        faults_add(faults, file, line,
+                   "pool %s: %s: it ended the process in its check, with exit status %d",
+                   pool->name, name, WEXITSTATUS(status));
+    /* The pools are const to all but those that fill them. */
+    struct pool_config *filled = (struct pool_config *)pool;
+    filled->file = handler->file ? handler->file(pool->handler_config) : NULL;
+    filled->mark = report->mark;
 }
 
 static void fault_of_probe(struct faults *faults, const struct pool_config *pool, const char *what)
@@ -345,8 +303,8 @@ pid_t check_start(struct config *config, const char *file)
     return pid < 0 ? -errno : pid;
 }
 
-/* From here on nobody may change it, whoever has it: workers would else share it with us, and could
- * write who their successors are to be. */
+/* From here on no process that has it may change it: workers would else share it with us, and could
+ * write as which user the next ones run. */
 static bool own(struct config *config, const char *file)
 {
     int error = arena_own(config->arena, FAULTS_ROOM);
@@ -364,17 +322,12 @@ static void note_alone(struct config *config, const char *file, const char *what
     faults_add(&config->faults, file, 0, "%s", what);
 }
 
-static bool is_killed(int status)
-{
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-}
-
 bool check_passed(struct config *config, const char *file, int status, int late)
 {
     char text[128];
     if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_GOOD && config->faults.count == 0)
         return own(config, file);
-    if (late && is_killed(status)) {
+    if (late && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
         faults_add(&config->faults, file, 0, "the check took more than %d s", late);
     } else if (WIFSIGNALED(status)) {
         snprintf(text, sizeof text, "the check was killed by signal %d (%s)", WTERMSIG(status),

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BATCH = 16 }; /* listeners told of at once */
+enum { BATCH = 16 }; /* listeners sent at once */
 
 static bool is_wanted(const struct listener *listener, const struct config *config)
 {
@@ -15,18 +15,6 @@ static bool is_wanted(const struct listener *listener, const struct config *conf
             if (listener_is(listener, &config->pools[i]->listens[k]))
                 return true;
     return false;
-}
-
-/* One that we could not use would keep its address from being bound. */
-static void discard(struct listener *listener, int fd, const char *name, const char *why)
-{
-    log_notice("the stored listener %s is closed: %s", name, why);
-    sysd_unstore(name);
-    if (!listener)
-        close(fd);
-    else if (listener_is_reachable(listener))
-        listener->origin = LISTENER_BOUND; /* so that its path goes too */
-    listener_close(listener);
 }
 
 static struct listener *take_one(const struct sysd_socket *stored,
@@ -42,7 +30,14 @@ static struct listener *take_one(const struct sysd_socket *stored,
     else if (!is_wanted(listener, config))
         reason = "no pool listens there any more";
     if (reason) {
-        discard(listener, stored->fd, stored->name, reason);
+        /* One that we could not use would keep its address from being bound. */
+        log_notice("the stored listener %s is closed: %s", stored->name, reason);
+        sysd_unstore(stored->name);
+        if (!listener)
+            close(stored->fd);
+        else if (listener_is_reachable(listener))
+            listener->origin = LISTENER_BOUND; /* so that its path goes too */
+        listener_close(listener);
         return NULL;
     }
     listener->stored = true;
