@@ -10,7 +10,7 @@
 #include "master/check.h"
 #include "master/command_table.h"
 #include "master/commands.h"
-#include "master/inherited.h"
+#include "master/handoff.h"
 #include "master/main_loop.h"
 
 #include "build-config.h"
@@ -37,11 +37,11 @@ struct command_line {
 /* What is open while the daemon runs, beside the master. */
 struct session {
     const struct command_line *line;
-    int detach_fd;  /* to whoever started us with -d; -1: nobody waits */
+    int detach_fd;  /* to the process that started us with -d; -1: none waits */
     int pidfile_fd; /* -1: none */
-    int state_fd;   /* of the program that we replace; -1: of none */
+    int state_fd;   /* of the binary that we replace; -1: of none */
     struct state state;
-    struct inherited inherited; /* where the state can't be gone on with */
+    struct inherited inherited; /* if the state can't be gone on with */
 };
 
 static void print_usage(FILE *out)
@@ -131,8 +131,8 @@ static void leave_standard_input_and_output(void)
     close(null);
 }
 
-/* Whatever our parent had blocked or ignored is no business of ours, nor of what we run. Until the
- * master takes it, USR2 must not end a daemon that some package's script wants upgraded. */
+/* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes it,
+ * USR2 must not end a daemon that some package's script wants upgraded. */
 static void reset_signals(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
@@ -172,31 +172,16 @@ static void log_warnings(const struct faults *warnings)
         log_warning("%s: %s", fault_place(f, place), f->text);
 }
 
-/* The state of the program that we replace, or are tried out for. True where there is none. */
-static bool read_state(struct session *session, char *why, size_t size)
-{
-    return session->state_fd < 0 ||
-           upgrade_read(session->state_fd, &session->state, why, size) == 0;
-}
-
-/* A dump that a full disk cut short is none. */
-static bool is_printed(void)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return true;
-    perror("preforkd: standard output");
-    return false;
-}
-
 static int test_config(struct session *session)
 {
     const struct command_line *line = session->line;
+    bool trial = session->state_fd >= 0; /* for the running master, which has us replace it */
     char why[200];
-    if (!read_state(session, why, sizeof why)) {
+    if (trial && upgrade_read(session->state_fd, &session->state, why, sizeof why) != 0) {
         fprintf(stderr, "preforkd: " UNREADABLE ": %s\n", why);
         return EXIT_START_FAILED;
     }
-    int error = session->state_fd < 0 ? 0 : master_try(&session->state, line->config);
+    int error = trial ? master_try(&session->state, line->config) : 0;
     if (error) {
         fprintf(stderr, "preforkd: can't go on with what the program before has: %s\n",
                 strerror(-error));
@@ -215,18 +200,21 @@ static int test_config(struct session *session)
     else if (right)
         printf("%s: the configuration is right: %d pool%s\n", line->config, config->pool_count,
                config->pool_count == 1 ? "" : "s");
-    if (right && session->state_fd >= 0)
+    if (right && trial)
         printf(UPGRADE_UNDERSTOOD "\n");
     config_unref(config);
     state_free(&session->state);
-    int status = !right ? EXIT_CONFIG : is_printed() ? EXIT_STOPPED : EXIT_START_FAILED;
-    if (session->state_fd >= 0)
-        _exit(
-            status); /* what was adopted on trial is the running master's: nothing of it ends here */
+    int status = right ? EXIT_STOPPED : EXIT_CONFIG;
+    if (right && (fflush(stdout) != 0 || ferror(stdout))) { /* a dump cut by a full disk is none */
+        perror("preforkd: standard output");
+        status = EXIT_START_FAILED;
+    }
+    if (trial) /* what was adopted is the running master's: nothing of it ends here */
+        _exit(status);
     return status;
 }
 
-/* The pools serve: whoever waits for that is told. */
+/* The pools serve: a process that waits for that returns. */
 static void serving(void *owner)
 {
     struct session *session = owner;
@@ -261,20 +249,10 @@ static int open_pidfile(struct session *session)
     return EXIT_START_FAILED;
 }
 
-/* From here on the configuration is the master's. */
-static int supervise(struct master *master, struct config *config)
+/* NULL if that fails. */
+static struct master *open_master(struct session *session)
 {
-    if (master_start(master, config) == 0)
-        return main_loop_run(master);
-    log_faults(&config->faults);
-    config_unref(config);
-    return EXIT_START_FAILED;
-}
-
-/* What we give to the program that replaces us, some day. */
-static struct upgrade_self tell_self(const struct session *session)
-{
-    static const char *arguments[8];
+    static const char *arguments[8]; /* for the binary that replaces us, some day */
     const struct command_line *line = session->line;
     const char **next = arguments;
     *next++ = line->program;
@@ -288,22 +266,21 @@ static struct upgrade_self tell_self(const struct session *session)
         *next++ = "-p";
         *next++ = line->pidfile;
     }
-    return (struct upgrade_self){.program = line->program,
-                                 .arguments = arguments,
-                                 .config = line->config,
-                                 .pidfile_fd = session->pidfile_fd};
-}
-
-static struct master *open_master(const struct session *session)
-{
+    struct upgrade_self self = {.program = line->program,
+                                .arguments = arguments,
+                                .config = line->config,
+                                .pidfile_fd = session->pidfile_fd};
     struct master *master = arena_unforked(sizeof *master);
-    struct upgrade_self self = tell_self(session);
     sigset_t signals;
     command_table_signals(&signals);
     int error = master ? master_open(master, &signals, &self) : -ENOMEM;
-    if (error)
-        start_failed("the supervisor", -error);
-    return error ? NULL : master;
+    if (error) {
+        start_failed("the master", -error);
+        return NULL;
+    }
+    master->serving = serving;
+    master->owner = session;
+    return master;
 }
 
 static void close_master(struct master *master)
@@ -319,11 +296,14 @@ static int run_master(struct session *session, struct config *config)
         config_unref(config);
         return EXIT_START_FAILED;
     }
-    master->serving = serving;
-    master->owner = session;
-    struct inherited *inherited = &session->inherited;
-    master_inherit(master, inherited->listeners, inherited->control);
-    int status = supervise(master, config);
+    master_inherit(master, session->inherited.listeners, session->inherited.control);
+    int status = EXIT_START_FAILED;
+    if (master_start(master, config) == 0) { /* from here on the configuration is the master's */
+        status = main_loop_run(master);
+    } else {
+        log_faults(&config->faults);
+        config_unref(config);
+    }
     close_master(master);
     return status;
 }
@@ -335,7 +315,7 @@ static void show_title(const struct command_line *line)
     daemon_title(title);
 }
 
-/* 0, and the configuration to serve; or an exit status, and what is wrong with it is told. */
+/* 0, and the configuration to serve; or an exit status, and what is wrong with it is logged. */
 static int load_config(const struct command_line *line, struct config **loaded)
 {
     struct config *config = config_new();
@@ -377,8 +357,8 @@ static int serve(struct session *session)
     return run_master(session, config);
 }
 
-/* What a program that replaces another has in hand, where it can't go on with the state: its
- * descriptors, and the workers of before, which are told to finish. Everything else begins anew. */
+/* The binary that replaces another can't go on with the state: it has its descriptors, and the workers of
+ * before, which are told to finish. Everything else begins anew. */
 static int start_over(struct session *session, const char *why)
 {
     const struct command_line *line = session->line;
@@ -400,7 +380,7 @@ static int start_over(struct session *session, const char *why)
     return run_master(session, config);
 }
 
-/* The same for the program that replaces another: all that was opened, bound and locked is there. */
+/* The binary that replaces another: all that was opened, bound and locked is there. */
 static int replace(struct session *session)
 {
     char why[200];
@@ -409,7 +389,7 @@ static int replace(struct session *session)
     show_title(session->line);
     if (session->line->daemon)
         log_leave_stderr();
-    if (!read_state(session, why, sizeof why))
+    if (upgrade_read(session->state_fd, &session->state, why, sizeof why) != 0)
         return start_over(session, why);
     close(session->state_fd);
     const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
@@ -418,27 +398,15 @@ static int replace(struct session *session)
     log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level);
     struct master *master = open_master(session);
     if (!master)
-        return start_over(session, "the supervisor can't be opened");
-    master->serving = serving;
-    master->owner = session;
+        return start_over(session, "the master can't be opened");
     int error = master_resume(master, &session->state);
-    if (error)
-        return start_over(session,
-                          strerror(-error)); /* what it had adopted by then is left behind */
-    sysd_take_back();                        /* it was for the case that we had to start over */
+    if (error) /* what it had adopted by then is left behind */
+        return start_over(session, strerror(-error));
+    sysd_take_back(); /* it was for the case that we had to start over */
     commands_adopt_callers(master, &session->state);
     state_free(&session->state);
     int status = main_loop_run(master);
     close_master(master);
-    return status;
-}
-
-static int run(struct session *session)
-{
-    const struct command_line *line = session->line;
-    log_open("preforkd", line->to_stderr || (!line->daemon && isatty(STDERR_FILENO)));
-    int status = session->state_fd < 0 ? serve(session) : replace(session);
-    daemon_pidfile_close(line->pidfile, session->pidfile_fd);
     return status;
 }
 
@@ -466,14 +434,17 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     session.state_fd = upgrade_state_fd();
-    if (session.state_fd < 0) /* else they are as the program before left them, blocked */
+    if (session.state_fd < 0) /* else they are as the binary before left them, blocked */
         reset_signals();
     if (line.test || line.dump)
         return test_config(&session);
     line.program = daemon_program(argv[0] ? argv[0] : "");
     status = line.daemon && session.state_fd < 0 ? detach(&session, &line) : 0;
-    if (status == 0)
-        status = run(&session);
+    if (status == 0) {
+        log_open("preforkd", line.to_stderr || (!line.daemon && isatty(STDERR_FILENO)));
+        status = session.state_fd < 0 ? serve(&session) : replace(&session);
+        daemon_pidfile_close(line.pidfile, session.pidfile_fd);
+    }
     if (session.detach_fd >= 0)
         daemon_detached(session.detach_fd, status);
     return status;

@@ -75,7 +75,7 @@ static bool is_reloaded(struct master *master, struct request *request)
     const struct reload_result *result = reload_result(&master->reload, request->ticket);
     if (!result)
         return false;
-    buffer_add(&request->said, result->said.at, result->said.used);
+    buffer_add(&request->said, result->lines.at, result->lines.used);
     buffer_add(&request->failed, result->faults.at, result->faults.used);
     if (result->refused)
         request->status = MESSAGE_REFUSED;

@@ -1,24 +1,168 @@
 #include "handoff.h"
 
+#include "../base/entry.h"
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "../base/procfs.h"
 #include "../base/sysd.h"
+#include "../board/deaths.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
-#include "handoff_counts.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+_Static_assert(2 * sizeof(struct slot_peer) < STATE_NAME, "a peer has room");
+
+/* Counts and the ledger as text, and back. */
+
+/* A list of numbers: "3,0,17". */
+static void print_numbers(char text[static STATE_NUMBERS], const uint64_t *numbers, int count)
+{
+    int at = 0;
+    for (int i = 0; i < count && at < STATE_NUMBERS; i++)
+        at += snprintf(text + at, (size_t)(STATE_NUMBERS - at), "%s%llu", i ? "," : "",
+                       (unsigned long long)numbers[i]);
+}
+
+static void read_numbers(const char *text, uint64_t *numbers, int count)
+{
+    char *end;
+    for (int i = 0; i < count && *text; i++) {
+        numbers[i] = strtoull(text, &end, 10);
+        text = *end == ',' ? end + 1 : "";
+    }
+}
+
+/* As text, a histogram is its sum, and then its classes. */
+static void print_histogram(char text[static STATE_NUMBERS], const struct histogram *histogram)
+{
+    uint64_t all[HISTOGRAM_CLASSES + 1] = {histogram->sum};
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
+        all[i + 1] = histogram->classes[i];
+    print_numbers(text, all, HISTOGRAM_CLASSES + 1);
+}
+
+static void read_histogram(const char *text, struct histogram *histogram)
+{
+    uint64_t all[HISTOGRAM_CLASSES + 1] = {0};
+    read_numbers(text, all, HISTOGRAM_CLASSES + 1);
+    histogram->sum = all[0];
+    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
+        histogram->classes[i] = all[i + 1];
+}
+
+static void print_counts(struct state_counts *saved, const struct slot_counts *counts)
+{
+    uint64_t refused[REFUSALS];
+    for (int i = 0; i < REFUSALS; i++)
+        refused[i] = counts->refused[i];
+    saved->accepted = (long long)counts->accepted;
+    saved->served = (long long)counts->served;
+    saved->errors = (long long)counts->errors;
+    saved->bytes_in = (long long)counts->bytes_in;
+    saved->bytes_out = (long long)counts->bytes_out;
+    print_numbers(saved->refused, refused, REFUSALS);
+    print_histogram(saved->service, &counts->service);
+    print_histogram(saved->wait, &counts->wait);
+}
+
+static void read_counts(const struct state_counts *saved, struct slot_counts *counts)
+{
+    uint64_t refused[REFUSALS] = {0};
+    *counts = (struct slot_counts){
+        .accepted = (uint64_t)saved->accepted,
+        .served = (uint64_t)saved->served,
+        .errors = (uint64_t)saved->errors,
+        .bytes_in = (uint64_t)saved->bytes_in,
+        .bytes_out = (uint64_t)saved->bytes_out,
+    };
+    read_numbers(saved->refused, refused, REFUSALS);
+    for (int i = 0; i < REFUSALS; i++)
+        counts->refused[i] = refused[i];
+    read_histogram(saved->service, &counts->service);
+    read_histogram(saved->wait, &counts->wait);
+}
+
+static void save_deaths(const struct overview *overview, struct state *state)
+{
+    struct death *list = calloc(SCOREBOARD_DEATHS, sizeof *list);
+    int count = list ? deaths_list(overview, list) : 0;
+    state->cut = state->cut || !list;
+    for (int i = 0; i < count; i++) {
+        const struct death *death = &list[i];
+        struct state_death *saved = state_add(state, STATE_DEATH);
+        *saved = (struct state_death){
+            .number = (long long)death->number,
+            .when = death->when,
+            .pid = death->pid,
+            .generation = death->generation,
+            .status = death->status,
+            .cause = death->cause,
+            .age = death->age,
+            .served = (long long)death->served,
+            .cpu_user = death->cpu_user,
+            .cpu_system = death->cpu_system,
+            .memory = death->memory,
+            .was_ready = death->was_ready,
+            .out_of_memory = death->out_of_memory,
+        };
+        snprintf(saved->pool, sizeof saved->pool, "%s", death->pool);
+        snprintf(saved->why, sizeof saved->why, "%s", death->why);
+        snprintf(saved->core, sizeof saved->core, "%s", death->core);
+        snprintf(saved->last, sizeof saved->last, "%s", death->last);
+        const unsigned char *peer = (const unsigned char *)&death->peer;
+        for (size_t k = 0; k < sizeof death->peer; k++)
+            sprintf(saved->peer + 2 * k, "%02x", peer[k]);
+    }
+    free(list);
+}
+
+/* Puts them into a ledger that has none. */
+static void adopt_deaths(struct overview *overview, const struct state *state)
+{
+    const struct state_death *saved;
+    for (int i = 0; (saved = state_at(state, STATE_DEATH, i)); i++) {
+        struct death death = {
+            .when = saved->when,
+            .pid = (pid_t)saved->pid,
+            .generation = (uint32_t)saved->generation,
+            .status = (int32_t)saved->status,
+            .cause = (int32_t)saved->cause,
+            .age = saved->age,
+            .served = (uint64_t)saved->served,
+            .cpu_user = saved->cpu_user,
+            .cpu_system = saved->cpu_system,
+            .memory = saved->memory,
+            .was_ready = (uint32_t)saved->was_ready,
+            .out_of_memory = (uint32_t)saved->out_of_memory,
+        };
+        snprintf(death.pool, sizeof death.pool, "%.*s", SCOREBOARD_NAME - 1, saved->pool);
+        snprintf(death.why, sizeof death.why, "%.*s", SCOREBOARD_REASON - 1, saved->why);
+        snprintf(death.core, sizeof death.core, "%.*s", SCOREBOARD_REASON - 1, saved->core);
+        snprintf(death.last, sizeof death.last, "%.*s", (int)sizeof death.last - 1, saved->last);
+        unsigned char *peer = (unsigned char *)&death.peer;
+        unsigned byte;
+        for (size_t k = 0; k < sizeof death.peer && sscanf(saved->peer + 2 * k, "%2x", &byte) == 1;
+             k++)
+            peer[k] = (unsigned char)byte;
+        overview->deaths_written = (uint64_t)saved->number - 1;
+        deaths_write(overview, &death);
+    }
+}
 
 /* Saving. */
 
-static bool save_listener(const struct listener *listener, struct state *state,
+static void save_listener(const struct listener *listener, struct state *state,
                           enum state_kind kind)
 {
     struct state_listener *saved = state_add(state, kind);
-    if (!saved)
-        return false;
     struct listener_facts facts = listener_facts(listener);
     *saved = (struct state_listener){
         .fd = listener->fd,
@@ -30,56 +174,14 @@ static bool save_listener(const struct listener *listener, struct state *state,
         .inode = (long long)facts.inode,
     };
     snprintf(saved->name, sizeof saved->name, "%s", facts.passed_name ? facts.passed_name : "");
-    return true;
 }
 
-static bool save_socket(const struct sysd_socket *passed, struct state *state)
-{
-    struct state_socket *saved = state_add(state, STATE_SOCKET);
-    if (!saved)
-        return false;
-    saved->fd = passed->fd;
-    snprintf(saved->name, sizeof saved->name, "%s", passed->name);
-    return true;
-}
-
-/* What was counted so far by the workers that have a slot in a scoreboard. */
-static struct slot_counts counts_of(const struct pool *pool, const struct board *board, usec age)
-{
-    struct slot_counts sum = {0}, counts;
-    for (const struct worker *w = pool->ring.first; w; w = w->next) {
-        if (w->board != board)
-            continue;
-        slot_read(w->slot, &counts);
-        if (slot_counts_possible(&counts, age))
-            overview_add_counts(&sum, &counts);
-    }
-    return sum;
-}
-
-static bool save_totals(const struct pool *pool, const struct overview *overview,
-                        struct state *state)
-{
-    const struct overview_pool *shown = &overview->pools[pool->resources.place];
-    struct state_counts *saved = state_add(state, STATE_COUNTS);
-    if (!saved)
-        return false;
-    saved->place = pool->resources.place;
-    saved->retirements = (long long)shown->retirements;
-    saved->deaths = (long long)shown->deaths;
-    saved->cpu_user = shown->cpu_user;
-    saved->cpu_system = shown->cpu_system;
-    handoff_print_counts(saved, &shown->counts);
-    return true;
-}
-
-static bool save_board(const struct pool *pool, const struct board *board, usec age,
+/* A scoreboard, and what was counted so far by the workers that have a slot in it. */
+static void save_board(const struct pool *pool, const struct board *board, usec age,
                        struct state *state)
 {
+    struct slot_counts sum = {0}, counts;
     struct state_board *saved = state_add(state, STATE_BOARD);
-    struct state_counts *counts = saved ? state_add(state, STATE_COUNTS) : NULL;
-    if (!counts)
-        return false;
     *saved = (struct state_board){
         .place = pool->resources.place,
         .generation = board->generation,
@@ -87,19 +189,34 @@ static bool save_board(const struct pool *pool, const struct board *board, usec 
         .wakeup_fd = board->wakeup.fd,
         .layout = scoreboard_layout(),
     };
-    counts->place = saved->place;
-    counts->generation = saved->generation;
-    const struct slot_counts sum = counts_of(pool, board, age);
-    handoff_print_counts(counts, &sum);
-    return true;
+    for (const struct worker *w = pool->ring.first; w; w = w->next) {
+        if (w->board != board)
+            continue;
+        slot_read(w->slot, &counts);
+        if (slot_counts_possible(&counts, age))
+            overview_add_counts(&sum, &counts);
+    }
+    struct state_counts *counted = state_add(state, STATE_COUNTS);
+    counted->place = pool->resources.place;
+    counted->generation = board->generation;
+    print_counts(counted, &sum);
 }
 
-static bool save_groups(const struct pool *pool, struct state *state)
+static void save_pool(const struct pool *pool, const struct spawner *spawner, struct state *state)
 {
+    const struct overview *overview = spawner->boards.overview;
+    const struct overview_pool *shown = &overview->pools[pool->resources.place];
+    usec age = clock_now() - overview->started;
+    pool_save(pool, state_add(state, STATE_POOL));
+    struct state_counts *total = state_add(state, STATE_COUNTS);
+    total->place = pool->resources.place;
+    total->retirements = (long long)shown->retirements;
+    total->deaths = (long long)shown->deaths;
+    total->cpu_user = shown->cpu_user;
+    total->cpu_system = shown->cpu_system;
+    print_counts(total, &shown->counts);
     for (const struct group *g = pool->resources.groups.first; g; g = g->next) {
         struct state_group *saved = state_add(state, STATE_GROUP);
-        if (!saved)
-            return false;
         *saved = (struct state_group){
             .place = pool->resources.place,
             .session = g->session,
@@ -108,108 +225,47 @@ static bool save_groups(const struct pool *pool, struct state *state)
             .deadline = g->deadline,
         };
     }
-    return true;
-}
-
-static bool save_pool(const struct pool *pool, const struct spawner *spawner, struct state *state)
-{
-    const struct overview *overview = spawner->boards.overview;
-    usec age = clock_now() - overview->started;
-    struct state_pool *saved = state_add(state, STATE_POOL);
-    if (!saved)
-        return false;
-    pool_save(pool, saved);
-    bool whole = save_totals(pool, overview, state) && save_groups(pool, state);
-    for (const struct board *b = pool->resources.boards; whole && b; b = b->next)
-        whole = save_board(pool, b, age, state);
-    for (const struct worker *w = pool->ring.first; whole && w; w = w->next) {
-        struct state_worker *worker = state_add(state, STATE_WORKER);
-        whole = worker;
-        if (worker)
-            spawn_save(w, worker);
-    }
-    return whole;
-}
-
-static bool save_detached(const struct stderr_log *lines, struct state *state)
-{
-    struct state_detached *saved = state_add(state, STATE_DETACHED);
-    if (!saved)
-        return false;
-    saved->fd = lines->watch.fd;
-    saved->pid = lines->pid;
-    snprintf(saved->pool, sizeof saved->pool, "%s", lines->pool);
-    return true;
+    for (const struct board *b = pool->resources.boards; b; b = b->next)
+        save_board(pool, b, age, state);
+    for (const struct worker *w = pool->ring.first; w; w = w->next)
+        spawn_save(w, state_add(state, STATE_WORKER));
 }
 
 int handoff_save(const struct runtime *runtime, struct state *state)
 {
     const struct stderr_log_set *set = runtime->spawner.lines;
     const struct stderr_log *lines = NULL;
-    bool saved = true;
-    for (int i = 0; saved && i < sysd_socket_count(); i++)
-        saved = save_socket(sysd_socket(i), state);
-    for (const struct listener *l = runtime->listeners; saved && l; l = l->next)
-        saved = save_listener(l, state, STATE_LISTENER);
-    if (saved && runtime->control)
-        saved = save_listener(runtime->control, state, STATE_CONTROL);
-    for (const struct pool *p = runtime->pools; saved && p; p = p->next)
-        saved = save_pool(p, &runtime->spawner, state);
-    saved = saved && handoff_save_deaths(runtime->spawner.boards.overview, state);
-    while (saved && (lines = stderr_log_next_detached(set, lines)))
-        saved = save_detached(lines, state);
-    return saved ? 0 : -ENOMEM;
+    for (int i = 0; i < sysd_socket_count(); i++) {
+        const struct sysd_socket *passed = sysd_socket(i);
+        struct state_socket *saved = state_add(state, STATE_SOCKET);
+        saved->fd = passed->fd;
+        snprintf(saved->name, sizeof saved->name, "%s", passed->name);
+    }
+    for (const struct listener *l = runtime->listeners; l; l = l->next)
+        save_listener(l, state, STATE_LISTENER);
+    if (runtime->control)
+        save_listener(runtime->control, state, STATE_CONTROL);
+    for (const struct pool *p = runtime->pools; p; p = p->next)
+        save_pool(p, &runtime->spawner, state);
+    save_deaths(runtime->spawner.boards.overview, state);
+    while ((lines = stderr_log_next_detached(set, lines))) {
+        struct state_detached *saved = state_add(state, STATE_DETACHED);
+        saved->fd = lines->watch.fd;
+        saved->pid = lines->pid;
+        snprintf(saved->pool, sizeof saved->pool, "%s", lines->pool);
+    }
+    return state->cut ? -ENOMEM : 0;
 }
 
 void handoff_inherit(const struct state *state, bool wanted)
 {
-    const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
-    const struct state_socket *socket;
-    const struct state_listener *listener;
-    const struct state_worker *worker;
-    const struct state_caller *caller;
-    const struct state_board *board;
-    const struct state_pool *pool;
-    const struct state_detached *detached;
-    for (int i = 0; (board = state_at(state, STATE_BOARD, i)); i++) {
-        if (board->fd >= 0)
-            fd_set_inherited((int)board->fd, wanted);
-        if (board->wakeup_fd >= 0)
-            fd_set_inherited((int)board->wakeup_fd, wanted);
-    }
-    for (int i = 0; (pool = state_at(state, STATE_POOL, i)); i++)
-        if (pool->limits_fd >= 0)
-            fd_set_inherited((int)pool->limits_fd, wanted);
-    if (daemon->pidfile_fd >= 0)
-        fd_set_inherited((int)daemon->pidfile_fd, wanted);
-    for (int i = 0; (socket = state_at(state, STATE_SOCKET, i)); i++)
-        fd_set_inherited((int)socket->fd, wanted);
-    for (int i = 0; (listener = state_at(state, STATE_LISTENER, i)); i++)
-        fd_set_inherited((int)listener->fd, wanted);
-    for (int i = 0; (listener = state_at(state, STATE_CONTROL, i)); i++)
-        fd_set_inherited((int)listener->fd, wanted);
-    for (int i = 0; (caller = state_at(state, STATE_CALLER, i)); i++)
-        fd_set_inherited((int)caller->fd, wanted);
-    for (int i = 0; (detached = state_at(state, STATE_DETACHED, i)); i++)
-        fd_set_inherited((int)detached->fd, wanted);
-    for (int i = 0; (worker = state_at(state, STATE_WORKER, i)); i++) {
-        if (worker->error_fd >= 0)
-            fd_set_inherited((int)worker->error_fd, wanted);
-        if (worker->notify_fd > STDERR_FILENO)
-            fd_set_inherited((int)worker->notify_fd, wanted);
-    }
+    struct state_cursor cursor = {0};
+    int fd;
+    while ((fd = state_next_fd(state, &cursor)) >= 0)
+        fd_set_inherited(fd, wanted);
 }
 
 /* Adopting. */
-
-static int adopt_sockets(const struct state *state)
-{
-    const struct state_socket *saved;
-    int error = 0;
-    for (int i = 0; !error && (saved = state_at(state, STATE_SOCKET, i)); i++)
-        error = sysd_add_socket((int)saved->fd, saved->name);
-    return error;
-}
 
 static struct listener *adopt_listener(const struct state_listener *saved)
 {
@@ -229,10 +285,13 @@ static struct listener *adopt_listener(const struct state_listener *saved)
     return listener;
 }
 
-static void adopt_listeners(struct runtime *runtime, const struct state *state)
+/* Also the sockets that systemd passed. 0 or -errno. */
+static int adopt_listeners(struct runtime *runtime, const struct state *state)
 {
     const struct state_listener *saved;
+    const struct state_socket *socket;
     struct listener **end = &runtime->listeners;
+    int error = 0;
     for (int i = 0; (saved = state_at(state, STATE_LISTENER, i)); i++) {
         *end = adopt_listener(saved);
         if (*end)
@@ -240,20 +299,18 @@ static void adopt_listeners(struct runtime *runtime, const struct state *state)
     }
     saved = state_at(state, STATE_CONTROL, 0);
     runtime->control = saved ? adopt_listener(saved) : NULL;
+    for (int i = 0; !error && (socket = state_at(state, STATE_SOCKET, i)); i++)
+        error = sysd_add_socket((int)socket->fd, socket->name);
+    return error;
 }
 
-static const struct handler_section *find_handler(const char *name)
-{
-    const struct handler_section *const *at = handler_sections;
-    while (*at && strcmp((*at)->name, name) != 0)
-        at++;
-    return *at ? *at : &handler_discard.section;
-}
-
-/* All defaults, but for what was carried: so nothing in it is missing, whoever looks. */
+/* All defaults, but for what was carried: so nothing in it is missing, whatever is looked at. */
 static const struct pool_config *make_conf(struct config *config, const struct state_pool *saved)
 {
     struct pool_config *conf = arena_take(config->arena, sizeof *conf);
+    const struct handler_section *const *handler = handler_sections;
+    while (*handler && strcmp((*handler)->name, saved->handler) != 0)
+        handler++;
     option_defaults(pool_rows, conf, config->arena);
     option_defaults(limit_rows, &conf->limits, config->arena);
     conf->name = arena_text(config->arena, saved->name);
@@ -261,7 +318,7 @@ static const struct pool_config *make_conf(struct config *config, const struct s
     conf->workers = (int)saved->workers;
     conf->graceful_timeout = (int)saved->graceful_timeout;
     conf->request_timeout = (int)saved->request_timeout;
-    conf->handler = find_handler(saved->handler);
+    conf->handler = *handler ? *handler : &handler_discard.section;
     conf->handler_origin.file = config->file;
     void *section = arena_take(config->arena, conf->handler->size);
     option_defaults(conf->handler->rows, section, config->arena);
@@ -269,7 +326,7 @@ static const struct pool_config *make_conf(struct config *config, const struct s
     return conf;
 }
 
-/* The pool's, unless a worker is of one before it: then what differs at its end. */
+/* The pool's, unless a worker is of one before it: then what differs at its exit. */
 static const struct pool_config *worker_conf(struct config *config, const struct pool_config *conf,
                                              const struct state_worker *saved)
 {
@@ -282,36 +339,41 @@ static const struct pool_config *worker_conf(struct config *config, const struct
     return its;
 }
 
-static int adopt_pools(struct runtime *runtime, const struct state *state, struct config *config,
-                       struct pool *pools[static SCOREBOARD_POOLS])
+/* The pools of a state, by their places. */
+struct places {
+    struct pool *pools[SCOREBOARD_POOLS];
+};
+
+static struct pool *pool_at(const struct places *places, long long place)
+{
+    return place < SCOREBOARD_POOLS ? places->pools[place] : NULL;
+}
+
+static int adopt_pools(struct runtime *runtime, const struct state *state, struct places *places)
 {
     const struct state_pool *saved;
+    struct config *config = runtime->config;
     struct pool **end = &runtime->pools;
     for (int i = 0; (saved = state_at(state, STATE_POOL, i)); i++) {
-        if (saved->place >= SCOREBOARD_POOLS || pools[saved->place])
+        if (saved->place >= SCOREBOARD_POOLS || places->pools[saved->place])
             return -EINVAL;
         *end = pool_adopt(&runtime->spawner, saved, config, make_conf(config, saved));
         if (!*end)
             return -ENOMEM;
-        pools[saved->place] = *end;
+        places->pools[saved->place] = *end;
         end = &(*end)->next;
     }
     return 0;
 }
 
-static struct pool *pool_at(struct pool *const pools[static SCOREBOARD_POOLS], long long place)
-{
-    return place < SCOREBOARD_POOLS ? pools[place] : NULL;
-}
-
-/* A scoreboard that can't be gone on with is one in which the old workers count unseen from now on. */
+/* If a scoreboard can't be gone on with, the old workers count in it unseen from now on. */
 static int adopt_boards(struct runtime *runtime, const struct state *state,
-                        struct pool *const pools[static SCOREBOARD_POOLS])
+                        const struct places *places)
 {
     const struct state_board *saved;
     int others = 0;
     for (int i = 0; (saved = state_at(state, STATE_BOARD, i)); i++) {
-        struct pool *pool = pool_at(pools, saved->place);
+        struct pool *pool = pool_at(places, saved->place);
         if (!pool)
             return -EINVAL;
         struct resources *resources = &pool->resources;
@@ -331,13 +393,13 @@ static int adopt_boards(struct runtime *runtime, const struct state *state,
     return 0;
 }
 
-/* Those of a scoreboard that we go on with are in it. */
+/* What is counted in a scoreboard that we go on with is in it. */
 static int adopt_counts(struct runtime *runtime, const struct state *state,
-                        struct pool *const pools[static SCOREBOARD_POOLS])
+                        const struct places *places)
 {
     const struct state_counts *saved;
     for (int i = 0; (saved = state_at(state, STATE_COUNTS, i)); i++) {
-        struct pool *pool = pool_at(pools, saved->place);
+        struct pool *pool = pool_at(places, saved->place);
         if (!pool)
             return -EINVAL;
         const struct board *board =
@@ -347,7 +409,7 @@ static int adopt_counts(struct runtime *runtime, const struct state *state,
         struct overview_pool *shown =
             &runtime->spawner.boards.overview->pools[pool->resources.place];
         struct slot_counts counts;
-        handoff_read_counts(saved, &counts);
+        read_counts(saved, &counts);
         overview_add_counts(&shown->counts, &counts);
         shown->retirements += (uint64_t)saved->retirements;
         shown->deaths += (uint64_t)saved->deaths;
@@ -357,30 +419,29 @@ static int adopt_counts(struct runtime *runtime, const struct state *state,
     return 0;
 }
 
-static int adopt_groups(const struct state *state,
-                        struct pool *const pools[static SCOREBOARD_POOLS])
+static int adopt_groups(const struct state *state, const struct places *places)
 {
     const struct state_group *saved;
     for (int i = 0; (saved = state_at(state, STATE_GROUP, i)); i++) {
-        struct pool *pool = pool_at(pools, saved->place);
+        struct pool *pool = pool_at(places, saved->place);
         if (!pool || !process_groups_adopt(&pool->resources.groups, saved))
             return pool ? -ENOMEM : -EINVAL;
     }
     return 0;
 }
 
-static int adopt_workers(struct runtime *runtime, const struct state *state, struct config *config,
-                         struct pool *const pools[static SCOREBOARD_POOLS])
+static int adopt_workers(struct runtime *runtime, const struct state *state,
+                         const struct places *places)
 {
     const struct state_worker *saved;
     const struct pool_config *conf = NULL;
     for (int i = 0; (saved = state_at(state, STATE_WORKER, i)); i++) {
-        struct pool *pool = pool_at(pools, saved->place);
+        struct pool *pool = pool_at(places, saved->place);
         if (!pool)
             return -EINVAL;
         bool same = conf && conf->name == pool->conf->name;
-        conf = worker_conf(config, same ? conf : pool->conf, saved);
-        if (!pool_adopt_worker(pool, &runtime->spawner, saved, config, conf))
+        conf = worker_conf(runtime->config, same ? conf : pool->conf, saved);
+        if (!pool_adopt_worker(pool, &runtime->spawner, saved, runtime->config, conf))
             return -EINVAL;
     }
     return 0;
@@ -398,20 +459,8 @@ static void adopt_history(struct overview *overview, const struct state_daemon *
              daemon->refusal);
 }
 
-/* Of a pool that goes on, or of none. */
-static void adopt_detached(struct runtime *runtime, const struct state *state)
+static struct config *make_config(const struct state_daemon *daemon, const char *file)
 {
-    const struct state_detached *saved;
-    for (int i = 0; (saved = state_at(state, STATE_DETACHED, i)); i++) {
-        struct pool *pool = runtime_find(runtime, saved->pool);
-        stderr_log_adopt_detached(runtime->spawner.lines, (int)saved->fd, (pid_t)saved->pid,
-                                  saved->pool, pool ? &pool->resources.rate : NULL);
-    }
-}
-
-static struct config *make_config(const struct state *state, const char *file)
-{
-    const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
     struct config *config = config_new();
     if (!config)
         return NULL;
@@ -425,27 +474,31 @@ static struct config *make_config(const struct state *state, const char *file)
 
 int handoff_adopt(struct runtime *runtime, const struct state *state, const char *file)
 {
-    struct pool *pools[SCOREBOARD_POOLS] = {NULL};
+    struct places places = {{NULL}};
     const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
-    runtime->config = make_config(state, file);
+    const struct state_detached *detached;
+    runtime->config = make_config(daemon, file);
     if (!runtime->config)
         return -errno;
     runtime->generation = (unsigned)daemon->generation;
-    adopt_listeners(runtime, state);
-    int error = adopt_sockets(state);
+    int error = adopt_listeners(runtime, state);
     adopt_history(runtime->spawner.boards.overview, daemon);
-    handoff_adopt_deaths(runtime->spawner.boards.overview, state);
+    adopt_deaths(runtime->spawner.boards.overview, state);
     if (!error)
-        error = adopt_pools(runtime, state, runtime->config, pools);
+        error = adopt_pools(runtime, state, &places);
     if (!error)
-        error = adopt_boards(runtime, state, pools);
+        error = adopt_boards(runtime, state, &places);
     if (!error)
-        error = adopt_counts(runtime, state, pools);
+        error = adopt_counts(runtime, state, &places);
     if (!error)
-        error = adopt_groups(state, pools);
+        error = adopt_groups(state, &places);
     if (!error)
-        error = adopt_workers(runtime, state, runtime->config, pools);
-    adopt_detached(runtime, state);
+        error = adopt_workers(runtime, state, &places);
+    for (int i = 0; (detached = state_at(state, STATE_DETACHED, i)); i++) {
+        struct pool *pool = runtime_find(runtime, detached->pool); /* that goes on, or NULL */
+        stderr_log_adopt_detached(runtime->spawner.lines, (int)detached->fd, (pid_t)detached->pid,
+                                  detached->pool, pool ? &pool->resources.rate : NULL);
+    }
     handoff_inherit(state, false);
     arena_seal(runtime->config->arena);
     return error;
@@ -457,4 +510,97 @@ bool handoff_is_left(const struct runtime *runtime)
         if (pool->carried && !pool->removed)
             return true;
     return false;
+}
+
+/* Without the state. */
+
+static bool is_file(int fd, const char *path)
+{
+    struct stat open_file, file;
+    if (!path || fstat(fd, &open_file) != 0 || stat(path, &file) != 0 ||
+        !S_ISREG(open_file.st_mode))
+        return false;
+    struct inode a = inode_of(&open_file), b = inode_of(&file);
+    return inode_equal(&a, &b);
+}
+
+/* Whether its path leads to it still can't be known: so the path is left alone. */
+static struct listener *take_listener(int fd)
+{
+    char why[100];
+    int only_v6 = 1;
+    socklen_t length = sizeof only_v6;
+    getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, &length); /* fails on all others */
+    struct listener_facts facts = {.origin = LISTENER_BOUND, .any_family = !only_v6};
+    struct listener *listener = listener_revive(fd, &facts, why, sizeof why);
+    if (listener)
+        listener->asked = listener->bound;
+    return listener;
+}
+
+static void take_one(struct inherited *inherited, int fd, const char *pidfile)
+{
+    int logs[2];
+    int count = log_descriptors(logs);
+    for (int i = 0; i < sysd_socket_count(); i++)
+        if (sysd_socket(i)->fd == fd)
+            return; /* systemd's stay where they are: their names are known */
+    struct listener *listener = take_listener(fd);
+    fd_set_inherited(fd, false);
+    if (listener) {
+        listener->next = inherited->listeners;
+        inherited->listeners = listener;
+    } else if (inherited->pidfile_fd < 0 && is_file(fd, pidfile)) {
+        inherited->pidfile_fd = fd;
+    } else if (!(count > 0 && logs[0] == fd) && !(count > 1 && logs[1] == fd)) {
+        close(fd);
+    }
+}
+
+void inherited_take(struct inherited *inherited, const char *pidfile)
+{
+    *inherited = (struct inherited){.pidfile_fd = -1};
+    DIR *folder = opendir("/proc/self/fd");
+    struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        int fd = atoi(entry->d_name);
+        if (fd > STDERR_FILENO && fd != dirfd(folder))
+            take_one(inherited, fd, pidfile);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+void inherited_find_control(struct inherited *inherited, const char *path)
+{
+    struct listener **at = &inherited->listeners;
+    for (; *at; at = &(*at)->next) {
+        struct listener *listener = *at;
+        if (strncmp(listener->text, "unix:", 5) != 0 || strcmp(listener->text + 5, path) != 0)
+            continue;
+        *at = listener->next;
+        listener->next = NULL;
+        inherited->control = listener;
+        return;
+    }
+}
+
+void inherited_retire_children(void)
+{
+    DIR *folder = opendir("/proc");
+    struct dirent *entry;
+    struct procfs_stat stat;
+    pid_t self = getpid();
+    int count = 0;
+    while (folder && (entry = readdir(folder))) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || procfs_stat(pid, &stat) != 0 || stat.parent != self)
+            continue;
+        kill(pid, SIGTERM);
+        count++;
+    }
+    if (folder)
+        closedir(folder);
+    log_notice("upgrade: %d workers of the program before were told to finish workers=%d", count,
+               count);
 }

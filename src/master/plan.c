@@ -14,11 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const plan_words[] = {
-    [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
-    [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
-};
-
 struct listener_options plan_listener_options(const struct pool_config *conf, bool polls)
 {
     return (struct listener_options){
@@ -37,7 +32,7 @@ struct listener_options plan_control_options(const struct config *config)
 {
     bool shared = config->control_gid != IDENTITY_NO_GROUP;
     return (struct listener_options){
-        .backlog = 1024, /* all who ask at once may wait, however slow we are just then */
+        .backlog = 1024, /* all callers may wait at once, however slow we are just then */
         .mode = shared ? 0660 : 0600,
         .uid = geteuid(),
         .gid = shared ? config->control_gid : getegid(),
@@ -58,7 +53,7 @@ bool plans_have(const struct plans *plans, const struct pool *pool)
     return false;
 }
 
-/* Making it: what a plan for one pool is made of. */
+/* What a plan for one pool is made of. */
 struct maker {
     struct plans *plans;
     struct listener *listeners; /* in force */
@@ -92,18 +87,18 @@ static void take_opened(struct maker *maker, const struct listen_spec *spec,
     take(maker, spec, listener);
 }
 
-static struct listener *find_old(const struct maker *maker, const struct listen_spec *spec)
+/* Opens it, or, in a dry run, has one that stands for it in the plan. NULL with a sentence in `why`. */
+static struct listener *open_or_stand_in(const struct plans *plans, const struct listen_spec *spec,
+                                         const struct listener_options *options, char *why,
+                                         size_t size)
 {
-    struct listener *listener = maker->listeners;
-    while (listener && (listener->wanted || !listener_is(listener, spec)))
-        listener = listener->next;
-    return listener;
-}
-
-/* One that would be opened, for its place in the plan. */
-static struct listener *imagine(const struct listen_spec *spec)
-{
-    struct listener *listener = calloc(1, sizeof *listener);
+    struct listener *listener = NULL;
+    snprintf(why, size, "out of memory");
+    if (!plans->dry_run) {
+        listener_open(&listener, spec, options, why, size);
+        return listener;
+    }
+    listener = calloc(1, sizeof *listener);
     if (!listener)
         return NULL;
     listener->fd = -1;
@@ -113,10 +108,18 @@ static struct listener *imagine(const struct listen_spec *spec)
     return listener;
 }
 
+static struct listener *open_for_pool(const struct maker *maker, const struct listen_spec *spec,
+                                      char *why, size_t size)
+{
+    const struct pool_config *conf = maker->plan->conf;
+    struct listener_options options =
+        plan_listener_options(conf, pool_polls(conf, conf->listen_count));
+    return open_or_stand_in(maker->plans, spec, &options, why, size);
+}
+
 static void open_new(struct maker *maker, const struct listen_spec *spec)
 {
-    char why[ADDR_TEXT + 100] = "out of memory";
-    struct listener *listener = NULL;
+    char why[ADDR_TEXT + 100];
     for (const struct listener *old = maker->listeners; old; old = old->next)
         if (listener_collides(old, spec)) {
             snprintf(why, sizeof why,
@@ -126,13 +129,7 @@ static void open_new(struct maker *maker, const struct listen_spec *spec)
             fault(maker, spec, why);
             return;
         }
-    int count = maker->plan->conf->listen_count;
-    struct listener_options options =
-        plan_listener_options(maker->plan->conf, pool_polls(maker->plan->conf, count));
-    if (maker->plans->dry_run)
-        listener = imagine(spec);
-    else
-        listener_open(&listener, spec, &options, why, sizeof why);
+    struct listener *listener = open_for_pool(maker, spec, why, sizeof why);
     if (listener)
         take_opened(maker, spec, listener);
     else
@@ -149,53 +146,37 @@ static bool is_meant(const struct maker *maker)
     return only[0] ? strcmp(only, maker->plan->conf->name) == 0 : pool && !pool->drained;
 }
 
-/* One that was shut down listens again in place, if it is not of a kind which can't. */
-static bool mend_in_place(const struct maker *maker, struct listener *old)
-{
-    if (maker->plans->dry_run)
-        return old->bound.sa.sa_family != AF_UNIX;
-    return listener_heal(old, maker->plan->conf->backlog) == 0;
-}
-
-/* Workers have the lost one until their end: for another there must be other workers. */
-static void renew_for(struct plan *plan, const struct listener *lost, enum listener_loss loss)
-{
-    if (plan_needs_workers(plan))
-        return;
-    plan->kind = PLAN_REPLACED;
-    snprintf(plan->what, sizeof plan->what, "listener %s, %s", lost->text,
-             listener_loss_words[loss]);
-}
-
-/* Opens another in the place of one that is lost. Where it can't be, the old one stays as it is: who
- * may write in the directory of a path could else keep the whole daemon from being reloaded. */
+/* Opens another in the place of one that is lost. If it can't be opened, the old one stays as it is:
+ * else a user that may write in the directory of a path could keep the whole daemon from being
+ * reloaded. */
 static void open_again(struct maker *maker, const struct listen_spec *spec, struct listener *old,
                        enum listener_loss loss)
 {
-    char why[LISTENER_TROUBLE] = "out of memory";
-    struct listener *fresh = NULL;
-    const struct pool_config *conf = maker->plan->conf;
-    struct listener_options options =
-        plan_listener_options(conf, pool_polls(conf, conf->listen_count));
-    if (maker->plans->dry_run)
-        fresh = imagine(spec);
-    else
-        listener_open(&fresh, spec, &options, why, sizeof why);
+    struct plan *plan = maker->plan;
+    struct listener *fresh = open_for_pool(maker, spec, old->trouble, sizeof old->trouble);
     if (!fresh) {
-        snprintf(old->trouble, sizeof old->trouble, "%s", why);
         take(maker, spec, old);
         return;
     }
+    old->trouble[0] = '\0';
     old->successor = fresh;
     fresh->mended = loss;
-    renew_for(maker->plan, old, loss);
+    /* Workers have the lost one until their end: for another there must be other workers. */
+    if (!plan_needs_workers(plan)) {
+        plan->kind = PLAN_REPLACED;
+        snprintf(plan->what, sizeof plan->what, "listener %s, %s", old->text,
+                 listener_loss_words[loss]);
+    }
     take_opened(maker, spec, fresh);
 }
 
 static void take_old(struct maker *maker, const struct listen_spec *spec, struct listener *old)
 {
     enum listener_loss loss = is_meant(maker) ? listener_look(old) : LISTENER_SOUND;
-    if (loss == LISTENER_SHUT && mend_in_place(maker, old)) {
+    /* One that was shut down listens again in place, unless it is of a kind which can't. */
+    if (loss == LISTENER_SHUT &&
+        (maker->plans->dry_run ? old->bound.sa.sa_family != AF_UNIX
+                               : listener_heal(old, maker->plan->conf->backlog) == 0)) {
         old->mended = loss;
         loss = LISTENER_SOUND;
     }
@@ -210,20 +191,10 @@ static void take_old(struct maker *maker, const struct listen_spec *spec, struct
     }
 }
 
-/* Of one that was passed nobody knew before that it is a Unix socket. */
-static void rule_queue(struct maker *maker, const struct listener *listener)
-{
-    const struct pool_config *conf = maker->plan->conf;
-    if (conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
-        faults_add(maker->plans->faults, conf->origin.file,
-                   option_line(pool_rows, &conf->origin, "queue_timeout"),
-                   "pool %s: queue_timeout can't be kept at the passed socket %s: " GATES_NO_WAIT,
-                   conf->name, listener->text);
-}
-
 /* Every socket that was passed under the name. */
 static void take_passed(struct maker *maker, const struct listen_spec *spec)
 {
+    const struct pool_config *conf = maker->plan->conf;
     char why[200];
     bool found = false;
     for (int i = 0; i < sysd_socket_count(); i++) {
@@ -241,8 +212,13 @@ static void take_passed(struct maker *maker, const struct listen_spec *spec)
             take_old(maker, spec, listener);
         else
             take_opened(maker, spec, listener);
-        if (listener)
-            rule_queue(maker, listener);
+        /* That it is a Unix socket was not known before. */
+        if (listener && conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
+            faults_add(
+                maker->plans->faults, conf->origin.file,
+                option_line(pool_rows, &conf->origin, "queue_timeout"),
+                "pool %s: queue_timeout can't be kept at the passed socket %s: " GATES_NO_WAIT,
+                conf->name, listener->text);
     }
     if (!found)
         fault(maker, spec,
@@ -261,7 +237,9 @@ static void plan_listeners(struct maker *maker)
     }
     for (int i = 0; i < plan->conf->listen_count; i++) {
         const struct listen_spec *spec = &plan->conf->listens[i];
-        struct listener *old = spec->passed_name ? NULL : find_old(maker, spec);
+        struct listener *old = maker->listeners;
+        while (old && (old->wanted || !listener_is(old, spec)))
+            old = old->next;
         if (spec->passed_name)
             take_passed(maker, spec);
         else if (old)
@@ -313,77 +291,49 @@ static void plan_pool(struct plan *plan, const struct runtime *runtime, const st
     }
 }
 
-static int fault_control(const struct plans *plans, const char *why)
-{
-    const struct config *config = plans->config;
-    faults_add(plans->faults, option_file(global_rows, &config->origin, "control"),
-               option_line(global_rows, &config->origin, "control"), "control \"%s\": %s",
-               config->control, why);
-    return -1;
-}
-
-static int open_control(struct plans *plans, const struct listen_spec *spec, struct listener *old,
-                        enum listener_loss loss)
-{
-    struct listener_options options = plan_control_options(plans->config);
-    char why[LISTENER_TROUBLE] = "out of memory";
-    if (plans->dry_run)
-        plans->control = imagine(spec);
-    else
-        listener_open(&plans->control, spec, &options, why, sizeof why);
-    if (plans->control) {
-        plans->control->mended = loss;
-        return 0;
-    }
-    if (!old)
-        return fault_control(plans, why);
-    snprintf(old->trouble, sizeof old->trouble, "%s", why); /* see open_again */
-    plans->control = old;
-    return 0;
-}
-
 static int plan_control(struct plans *plans, const struct runtime *runtime)
 {
-    struct listen_spec spec = {.word = plans->config->control};
+    const struct config *config = plans->config;
+    struct listen_spec spec = {.word = config->control};
+    struct listener_options options = plan_control_options(config);
     struct stat directory;
+    char why[LISTENER_TROUBLE];
     struct listener *old = runtime->control;
-    if (!addr_from_path(&spec.addr, plans->config->control) || plans->config->control[0] != '/')
+    if (!addr_from_path(&spec.addr, config->control) || config->control[0] != '/')
         return 0;
     if (entry_directory(spec.word, &directory) == 0)
         spec.directory = inode_of(&directory);
-    if (!old || !listener_is(old, &spec))
-        return open_control(plans, &spec, NULL, LISTENER_SOUND);
-    enum listener_loss loss = plans->only ? LISTENER_SOUND : listener_look(old);
-    if (loss != LISTENER_SOUND)
-        return open_control(plans, &spec, old, loss);
+    old = old && listener_is(old, &spec) ? old : NULL;
+    enum listener_loss loss = old && !plans->only ? listener_look(old) : LISTENER_SOUND;
     plans->control = old;
+    if (old && loss == LISTENER_SOUND)
+        return 0;
+    struct listener *fresh = open_or_stand_in(plans, &spec, &options, why, sizeof why);
+    if (fresh) {
+        plans->control = fresh;
+        fresh->mended = loss;
+    } else if (old) {
+        snprintf(old->trouble, sizeof old->trouble, "%s", why); /* see open_again */
+    } else {
+        faults_add(plans->faults, option_file(global_rows, &config->origin, "control"),
+                   option_line(global_rows, &config->origin, "control"), "control \"%s\": %s",
+                   config->control, why);
+        return -1;
+    }
     return 0;
 }
 
-/* Canaries accept before the new options are in force on sockets that were there already. */
-static void prepare_listeners(const struct plan *plan)
-{
-    bool polls = pool_polls(plan->conf, plan->listener_count);
-    struct listener_options options = plan_listener_options(plan->conf, polls);
-    for (int i = 0; plan_needs_workers(plan) && i < plan->listener_count; i++)
-        listener_prepare(plan->listeners[i], &options);
-}
-
-static bool names_default_place(const char *word)
-{
-    static const char unix_word[] = "unix:";
-    return strncmp(word, unix_word, sizeof unix_word - 1) == 0 &&
-           listens_in_default_place(word + sizeof unix_word - 1);
-}
-
-/* By hand there is no unit for the directory of the default places: it is made where nobody did. It
- * lies in one that root alone may write in, and has its mode from the first on. */
+/* A daemon that is started by hand has no unit which makes the directory of the default places. It lies
+ * in one that root alone may write in. */
 static void make_run_directory(const struct config *config)
 {
     bool wanted = listens_in_default_place(config->control);
     for (int i = 0; i < config->pool_count; i++)
-        for (int k = 0; k < config->pools[i]->listen_count; k++)
-            wanted = wanted || names_default_place(config->pools[i]->listens[k].word);
+        for (int k = 0; k < config->pools[i]->listen_count; k++) {
+            const char *word = config->pools[i]->listens[k].word;
+            wanted =
+                wanted || (strncmp(word, "unix:", 5) == 0 && listens_in_default_place(word + 5));
+        }
     if (wanted)
         entry_make_directory(PLACE_RUN, 0755);
 }
@@ -422,8 +372,14 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
     }
     if (plan_control(plans, runtime) != 0 || plans->faults->count != faults_before)
         return -1;
-    for (int i = 0; !plans->dry_run && i < plans->count; i++)
-        prepare_listeners(&plans->at[i]);
+    /* Canaries accept before the new options are in force on sockets that were there already. */
+    for (int i = 0; !plans->dry_run && i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        struct listener_options options =
+            plan_listener_options(plan->conf, pool_polls(plan->conf, plan->listener_count));
+        for (int k = 0; plan_needs_workers(plan) && k < plan->listener_count; k++)
+            listener_prepare(plan->listeners[k], &options);
+    }
     return 0;
 }
 
@@ -437,7 +393,7 @@ void plans_renew(struct plans *plans, const struct pool *pool)
 }
 
 /* How many workers it makes, its canary among them. */
-static int births_of(const struct plan *plan)
+static int starts_of(const struct plan *plan)
 {
     bool dynamic = pool_config_is_dynamic(plan->conf);
     int there = plan->pool ? pool_counts(plan->pool).active : 0;
@@ -453,7 +409,7 @@ int plans_fit(const struct plans *plans, const struct runtime *runtime)
 {
     int starts = 0, room = runtime_room(runtime);
     for (int i = 0; i < plans->count; i++)
-        starts += births_of(&plans->at[i]);
+        starts += starts_of(&plans->at[i]);
     if (starts <= room)
         return 0;
     faults_add(plans->faults, plans->config->file, 0,
@@ -483,4 +439,57 @@ void plans_abandon(struct plans *plans, const struct runtime *runtime)
     if (plans->control != runtime->control)
         listener_close(plans->control);
     plans_done(plans);
+}
+
+/* The lines of a plan, for people. */
+
+static void print_pool(const struct plan *plan, plan_line *print, void *owner)
+{
+    static const char *const words[] = {
+        [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
+        [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
+    };
+    char line[POOL_NAME_MAX + sizeof plan->what + 40];
+    const char *between = plan->kind == PLAN_RESIZED ? " " : ": ";
+    snprintf(line, sizeof line, "pool %s: %s%s%s", plan->conf->name, words[plan->kind],
+             plan->what[0] ? between : "", plan->what);
+    print(owner, plan->kind != PLAN_KEPT, line);
+}
+
+/* A line ends with the reason if there is one: "listener unix:/x: opened: its path was removed". */
+static void print_socket(const char *kind, const struct listener *listener, const char *word,
+                         plan_line *print, void *owner)
+{
+    char line[2 * ADDR_TEXT + LISTENER_TROUBLE];
+    const char *why = listener->mended ? listener_loss_words[listener->mended] : listener->trouble;
+    const char *between = listener->trouble[0] ? ", unreachable: " : why[0] ? ": " : "";
+    if (listener->mended)
+        word = "opened";
+    snprintf(line, sizeof line, "%s %s: %s%s%s", kind, listener->text, word, between, why);
+    print(owner, between[0] || strcmp(word, "kept") != 0, line);
+}
+
+void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
+                 void *owner)
+{
+    char line[POOL_NAME_MAX + 40];
+    const struct listener *old = runtime->control, *new = plans->control;
+    for (int i = 0; i < plans->count; i++)
+        print_pool(&plans->at[i], print, owner);
+    for (const struct pool *p = runtime->pools; p; p = p->next)
+        if (!p->removed && !plans_have(plans, p)) {
+            snprintf(line, sizeof line, "pool %s: removed", p->name);
+            print(owner, true, line);
+        }
+    for (const struct listener *l = runtime->listeners; l; l = l->next)
+        if (!l->successor)
+            print_socket("listener", l, l->wanted ? "kept" : "closed", print, owner);
+    for (const struct listener *l = plans->opened; l; l = l->next)
+        print_socket("listener", l, "opened", print, owner);
+    if (old && old == new && old->trouble[0])
+        print_socket("control", old, "kept", print, owner);
+    if (old && old != new && !(new &&new->mended))
+        print_socket("control", old, "closed", print, owner);
+    if (new &&old != new)
+        print_socket("control", new, "opened", print, owner);
 }

@@ -1,12 +1,11 @@
 /*
- * plan - what a new configuration would change: for each pool whether its workers stay, for each
- * socket whether it is there already, and whether there is room for it all.
+ * plan - what a new configuration would change: for each pool whether its workers stay, for each socket
+ * whether it is there already, and whether there is room for it all.
  *
- * Owns:      the matching of old to new, the listeners that are opened on trial, and the lines that
- *            tell it.
+ * Owns:      the matching of old to new, the listeners that are opened on trial, and the lines that say
+ *            it.
  * Knows not: when it is carried out.
- * Called by: commit, reload.
- * Runs in:   the master.
+ * Called by: reload, in the master.
  */
 #ifndef PREFORKD_MASTER_PLAN_H
 #define PREFORKD_MASTER_PLAN_H
@@ -20,7 +19,6 @@ enum plan_kind {
     PLAN_REPLACED,
     PLAN_ADDED,
 };
-extern const char *const plan_words[];
 
 struct plan {
     const struct pool_config *conf;
@@ -33,22 +31,21 @@ struct plan {
 
 struct plans {
     struct config *config;
-    struct faults *faults; /* where what goes wrong is noted */
+    struct faults *faults; /* here goes what is wrong */
     struct plan *at;
     int count;
     const char *only;        /* of a restart: its pool; empty: all that aren't drained; else NULL */
-    bool dry_run;            /* made to be told: nothing is opened */
+    bool dry_run;            /* made to be printed: nothing is opened */
     struct listener *opened; /* not in force yet */
     struct listener *control; /* the control socket that is wanted: that in force, one of its own,
                                  or NULL */
 };
 
-/* Makes the plan, opens the new listeners, or, in a dry_run, only notes which. 0; or -1 with the
- * faults noted: plans_abandon then undoes what was done. In the runtime nothing is in force at the
- * start. */
+/* Makes the plan, opens the new listeners, or, in a dry run, only notes which. 0; or -1 with the faults
+ * noted: plans_abandon then undoes what was done. At the start nothing is in force in the runtime. */
 int plans_make(struct plans *plans, const struct runtime *runtime);
 
-/* Of a plan that changes nothing: has a pool's workers replaced all the same. */
+/* A plan that changes nothing has a pool's workers replaced all the same. */
 void plans_renew(struct plans *plans, const struct pool *pool);
 
 /* Whether there is room for all that it makes of workers. 0; or -1 with the fault noted. */
@@ -57,7 +54,7 @@ int plans_fit(const struct plans *plans, const struct runtime *runtime);
 /* Closes what was opened, frees. */
 void plans_abandon(struct plans *plans, const struct runtime *runtime);
 
-/* Frees what nobody took over. */
+/* Frees what was not taken over. */
 void plans_done(struct plans *plans);
 
 /* Whether its workers must be new ones. */
@@ -66,8 +63,13 @@ bool plan_needs_workers(const struct plan *plan);
 /* Whether one of the plans is a pool's. */
 bool plans_have(const struct plans *plans, const struct pool *pool);
 
-/* What of a pool's configuration sits on its sockets, whose workers poll them, or don't; and what of
- * a configuration on the control socket. */
+/* Prints it, a line a pool and a listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */
+typedef void plan_line(void *owner, bool changes, const char *line);
+void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
+                 void *owner);
+
+/* What of a pool's configuration is set on its sockets, whose workers poll them, or don't; and what of a
+ * configuration on the control socket. */
 struct listener_options plan_listener_options(const struct pool_config *conf, bool polls);
 struct listener_options plan_control_options(const struct config *config);
 

@@ -3,18 +3,17 @@
 #include "../base/log.h"
 #include "../base/sysd.h"
 #include "check.h"
-#include "commit.h"
 #include "listener_repair.h"
-#include "plan_log.h"
 #include "store.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#define KILLED_PATIENCE (2 * USEC_SECOND)
-#define IDLERS_PATIENCE (2 * USEC_SECOND)
+#define KILLED_TIMEOUT (2 * USEC_SECOND)
+#define IDLE_TIMEOUT   (2 * USEC_SECOND)
 
 enum {
     CHECK_SECONDS = 10,
@@ -27,21 +26,226 @@ static const char *const job_words[] = {
     [JOB_RESTART] = "restart",
 };
 
+/* A plan is tried: all that can fail is here. */
+
+static void fault_of_plan(const struct plans *plans, const struct plan *plan, const char *what)
+{
+    faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line, "pool %s: %s",
+               plan->conf->name, what);
+}
+
+/* Makes the pools that are new. 0; or -1 with the fault noted. */
+static int add_pools(struct runtime *runtime, struct plans *plans, unsigned generation)
+{
+    for (int i = 0; i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (plan->kind != PLAN_ADDED)
+            continue;
+        plan->pool = pool_new(&runtime->spawner, plans->config, plan->conf, generation);
+        if (!plan->pool) {
+            fault_of_plan(plans, plan, "no room for another pool");
+            return -1;
+        }
+        plan->pool->on_trial = true;
+        runtime_append(runtime, plan->pool);
+    }
+    return 0;
+}
+
+/* Makes the new pools, and forks a canary of each that needs new workers. 0; or -1 with the fault
+ * noted. */
+static int try_plans(struct runtime *runtime, struct plans *plans)
+{
+    char what[200];
+    unsigned generation = runtime->generation + 1;
+    if (plans_fit(plans, runtime) != 0 || add_pools(runtime, plans, generation) != 0)
+        return -1;
+    for (int i = 0; i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (!plan_needs_workers(plan))
+            continue;
+        int error = pool_add_canary(plan->pool, &runtime->spawner, plans->config, plan->conf,
+                                    generation, plan->listeners, plan->listener_count);
+        if (error) {
+            snprintf(what, sizeof what, "can't fork its first worker: %s", strerror(-error));
+            fault_of_plan(plans, plan, what);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* How many canaries have not been ready for min_ready_time; -1 with the fault noted if one has ended. */
+static int missing_canaries(const struct plans *plans)
+{
+    char what[SCOREBOARD_REASON + 100];
+    int missing = 0;
+    for (int i = 0; i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        if (!plan_needs_workers(plan))
+            continue;
+        struct counts counts = pool_counts(plan->pool);
+        if (counts.canaries == 0) {
+            snprintf(what, sizeof what, "%s: its first worker did not %s",
+                     plan->pool->trouble[0] ? plan->pool->trouble : "it died",
+                     plan->conf->min_ready_time ? "become ready and stay so" : "become ready");
+            fault_of_plan(plans, plan, what);
+            return -1;
+        }
+        missing += counts.canaries_stayed == 0;
+    }
+    return missing;
+}
+
+static void apply_listeners(const struct pool *pool)
+{
+    struct listener_options options = plan_listener_options(pool->conf, pool->polls);
+    for (int i = 0; i < pool->listener_count; i++)
+        listener_apply(pool->listeners[i], &options);
+}
+
+/* All is as it was before try_plans. */
+static void undo_plans(struct runtime *runtime, struct plans *plans)
+{
+    for (int i = 0; !plans->dry_run && i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (!plan->pool)
+            continue;
+        pool_dismiss_canaries(plan->pool);
+        if (plan->kind == PLAN_ADDED)
+            pool_remove(plan->pool);
+        else
+            apply_listeners(plan->pool);
+    }
+    plans_abandon(plans, runtime);
+}
+
+/* A plan is put in force: nothing can fail here. */
+
+/* What is allowed, but should not surprise. */
+static void log_oddities(const struct pool *pool)
+{
+    const struct pool_config *conf = pool->conf;
+    int most = 0;
+    FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
+    if (file && fscanf(file, "%d", &most) != 1)
+        most = 0;
+    if (file)
+        fclose(file);
+    if (most && conf->backlog > most)
+        log_notice("pool %s: the kernel caps its backlog of %d at net.core.somaxconn = %d",
+                   conf->name, conf->backlog, most);
+    if (geteuid() == 0 && conf->identity.uid == 0)
+        log_notice("pool %s: its workers run as root", conf->name);
+}
+
+/* Pools whose workers it concerns get the number of the job. */
+static void put_in_force(struct plan *plan, struct config *config, unsigned generation,
+                         uint64_t job)
+{
+    struct pool *pool = plan->pool;
+    if (plan_needs_workers(plan) || plan->kind == PLAN_RESIZED || pool->drained)
+        pool->job = job;
+    unsigned its = plan_needs_workers(plan) ? generation : pool->generation;
+    pool_configure(pool, config, plan->conf, its, plan->listeners, plan->listener_count);
+    plan->listeners = NULL;
+    pool_promote_canaries(pool);
+    apply_listeners(pool);
+    if (plan->kind != PLAN_KEPT)
+        log_oddities(pool);
+}
+
+/* Listeners in force that are not wanted any more go, those that were opened come. In a restart only
+ * those go that have a successor. */
+static void exchange_listeners(struct runtime *runtime, struct plans *plans, bool restart)
+{
+    struct listener **at = &runtime->listeners;
+    while (*at) {
+        struct listener *listener = *at;
+        if (restart ? !listener->successor : listener->wanted) {
+            at = &listener->next;
+            continue;
+        }
+        *at = listener->next;
+        store_release(listener);
+        listener_watch_forget(&runtime->listener_watch, listener);
+        listener_close(listener);
+    }
+    *at = plans->opened;
+    plans->opened = NULL;
+    store_keep(runtime->listeners);
+    listener_watch_watch(&runtime->listener_watch, runtime->listeners);
+}
+
+static void exchange_control(struct runtime *runtime, struct plans *plans)
+{
+    struct listener_options options = plan_control_options(plans->config);
+    if (runtime->control != plans->control) {
+        listener_watch_forget(&runtime->listener_watch, runtime->control);
+        listener_close(runtime->control);
+    }
+    runtime->control = plans->control;
+    if (runtime->control)
+        listener_apply(runtime->control, &options);
+    listener_watch_watch(&runtime->listener_watch, runtime->control);
+}
+
+/* One that was lost, and could not be opened again. */
+static void warn_of_lost(const char *kind, const struct listener *listener)
+{
+    if (listener && listener->trouble[0])
+        log_warning("%s %s: nobody can connect to it, and it can't be opened again: %s listener=%s",
+                    kind, listener->text, listener->trouble, listener->text);
+}
+
+/* A restart, in which the configuration stays as it is, leaves alone what was done to pools by hand:
+ * sizes and drains. Frees the plans. */
+static void apply_plans(struct runtime *runtime, struct plans *plans, uint64_t job, bool restart)
+{
+    struct config *config = plans->config;
+    unsigned generation = ++runtime->generation;
+    for (int i = 0; i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (!restart) {
+            put_in_force(plan, config, generation, job);
+        } else if (plan_needs_workers(plan)) {
+            /* Nothing else changes, but for listeners that were lost. */
+            plan->pool->job = job;
+            plan->pool->generation = generation;
+            pool_exchange_listeners(plan->pool, plan->listeners);
+            plan->listeners = NULL;
+            pool_promote_canaries(plan->pool); /* which is looked at in this round */
+        }
+    }
+    for (struct pool *pool = runtime->pools; !restart && pool; pool = pool->next)
+        if (!pool->removed && !plans_have(plans, pool))
+            pool_remove(pool);
+    exchange_listeners(runtime, plans, restart);
+    if (!restart) {
+        exchange_control(runtime, plans);
+        config_unref(runtime->config);
+        runtime->config = config;
+    }
+    for (const struct listener *l = runtime->listeners; l; l = l->next)
+        warn_of_lost("listener", l);
+    warn_of_lost("control", runtime->control);
+    plans_done(plans);
+}
+
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config)
 {
     *reload = (struct reload){.plans = {.config = config, .faults = &config->faults}};
-    struct listener **end =
-        &runtime->listeners; /* behind those that we have from the program before */
+    /* Behind those that we have from the binary before. */
+    struct listener **end = &runtime->listeners;
     while (*end)
         end = &(*end)->next;
     *end = store_take(config);
-    if (plans_make(&reload->plans, runtime) != 0 ||
-        commit_add_pools(runtime, &reload->plans, 1) != 0) {
+    if (plans_make(&reload->plans, runtime) != 0 || add_pools(runtime, &reload->plans, 1) != 0) {
         plans_abandon(&reload->plans, runtime);
         return -1;
     }
     arena_seal(config->arena);
-    commit_apply(runtime, &reload->plans, /* job: */ 0, /* renewal: */ false);
+    apply_plans(runtime, &reload->plans, /* job: */ 0, /* restart: */ false);
     return 0;
 }
 
@@ -63,9 +267,9 @@ uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool)
     return job->number;
 }
 
-static struct reload_result *result_of(struct reload *reload, uint64_t number)
+static struct reload_result *result_of(struct reload *reload)
 {
-    return &reload->results[number % RELOAD_RESULTS];
+    return &reload->results[reload->job.number % RELOAD_RESULTS];
 }
 
 const struct reload_result *reload_result(const struct reload *reload, uint64_t number)
@@ -75,51 +279,30 @@ const struct reload_result *reload_result(const struct reload *reload, uint64_t 
     return result->number == number && !under_way ? result : NULL;
 }
 
-static void begin_result(struct reload *reload)
-{
-    struct reload_result *result = result_of(reload, reload->job.number);
-    buffer_done(&result->said);
-    buffer_done(&result->faults);
-    *result = (struct reload_result){.number = reload->job.number};
-}
-
-static struct faults *faults_of(struct reload *reload)
-{
-    return reload->notes ? &reload->faults : &reload->config->faults;
-}
-
-static void note_faults(struct reload_result *result, const struct faults *faults)
-{
-    char place[FAULT_PLACE];
-    for (const struct fault *f = faults->first; f; f = f->next)
-        buffer_print(&result->faults, "%s: %s\n", fault_place(f, place), f->text);
-    if (faults->count > FAULTS_MAX)
-        buffer_print(&result->faults, "and %u more\n", faults->count - FAULTS_MAX);
-}
-
-/* A line of the plan, to the log and to who asked. What stays as it is, only a dry_run tells. */
-static void tell_line(void *owner, bool changes, const char *line)
+/* A line of the plan, to the log and to the caller. What stays as it is, only a dry run has. */
+static void add_plan_line(void *owner, bool changes, const char *line)
 {
     struct reload *reload = owner;
     bool dry_run = reload->job.kind == JOB_DRY_RUN;
     if (!dry_run)
         log_event(changes ? LOG_NOTICE : LOG_INFO, "%s: %s", job_words[reload->job.kind], line);
     if (changes || dry_run)
-        buffer_print(&result_of(reload, reload->job.number)->said, "%s\n", line);
+        buffer_print(&result_of(reload)->lines, "%s\n", line);
 }
 
-/* What stands in the overview for those who ask later. */
-static void record(const struct reload *reload, const struct runtime *runtime,
-                   const struct faults *faults)
+/* Of a configuration that passed its check. Those of a dry run are for the caller alone. */
+static void add_warnings(struct reload *reload)
 {
-    char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
-    if (faults && faults->first)
-        snprintf(why, sizeof why, "%s: %s", fault_place(faults->first, place), faults->first->text);
-    if (reload->job.kind == JOB_RELOAD)
-        overview_note_reload(runtime->spawner.boards.overview, faults ? why : NULL);
+    char place[FAULT_PLACE];
+    for (const struct fault *f = reload->config->warnings.first; f; f = f->next) {
+        fault_place(f, place);
+        if (reload->job.kind != JOB_DRY_RUN)
+            log_warning("%s: %s: %s", job_words[reload->job.kind], place, f->text);
+        buffer_print(&result_of(reload)->lines, "%s: warning: %s\n", place, f->text);
+    }
 }
 
-/* Its ends. */
+/* The ends of a job. */
 
 static void finish(struct reload *reload)
 {
@@ -131,28 +314,32 @@ static void finish(struct reload *reload)
         sysd_notify("READY=1");
 }
 
-static void log_refusal(const struct reload *reload, const struct runtime *runtime,
-                        const struct faults *faults)
-{
-    const char *word = job_words[reload->job.kind];
-    char place[FAULT_PLACE];
-    for (const struct fault *f = faults->first; f; f = f->next)
-        log_err("%s: %s: %s", word, fault_place(f, place), f->text);
-    log_err("%s refused, %u fault%s: the configuration of before stays in force generation=%u",
-            word, faults->count, faults->count == 1 ? "" : "s", runtime->generation);
-}
-
 static void refuse(struct reload *reload, struct runtime *runtime)
 {
-    struct faults *faults = faults_of(reload);
-    struct reload_result *result = result_of(reload, reload->job.number);
-    record(reload, runtime, faults); /* first: who reads of it may look at once */
-    if (reload->job.kind != JOB_DRY_RUN)
-        log_refusal(reload, runtime, faults);
-    buffer_done(&result->said);
-    note_faults(result, faults);
+    struct faults *faults = reload->notes ? &reload->faults : &reload->config->faults;
+    struct reload_result *result = result_of(reload);
+    const char *word = job_words[reload->job.kind];
+    bool dry_run = reload->job.kind == JOB_DRY_RUN;
+    char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
+    const struct fault *first = faults->first;
+    if (first)
+        snprintf(why, sizeof why, "%s: %s", fault_place(first, place), first->text);
+    if (reload->job.kind == JOB_RELOAD) /* first: a caller that reads of it may look at once */
+        overview_note_reload(runtime->spawner.boards.overview, why);
+    buffer_done(&result->lines);
+    for (const struct fault *f = first; f; f = f->next) {
+        fault_place(f, place);
+        if (!dry_run)
+            log_err("%s: %s: %s", word, place, f->text);
+        buffer_print(&result->faults, "%s: %s\n", place, f->text);
+    }
+    if (!dry_run)
+        log_err("%s refused, %u fault%s: the configuration of before stays in force generation=%u",
+                word, faults->count, faults->count == 1 ? "" : "s", runtime->generation);
+    if (faults->count > FAULTS_MAX)
+        buffer_print(&result->faults, "and %u more\n", faults->count - FAULTS_MAX);
     result->refused = true;
-    commit_undo(runtime, &reload->plans);
+    undo_plans(runtime, &reload->plans);
     config_unref(reload->config);
     finish(reload);
 }
@@ -160,82 +347,55 @@ static void refuse(struct reload *reload, struct runtime *runtime)
 static void succeed(struct reload *reload, const struct runtime *runtime)
 {
     const char *word = job_words[reload->job.kind];
+    bool is_reload = reload->job.kind == JOB_RELOAD;
     double seconds = clock_seconds(clock_now() - reload->began);
-    record(reload, runtime, NULL);
+    if (is_reload)
+        overview_note_reload(runtime->spawner.boards.overview, NULL);
     log_notice("%s done: %s generation=%u seconds=%.3f", word,
-               reload->job.kind == JOB_RELOAD ? "the configuration is in force"
-                                              : "the workers are new ones",
+               is_reload ? "the configuration is in force" : "the workers are new ones",
                runtime->generation, seconds);
-    buffer_print(&result_of(reload, reload->job.number)->said,
-                 "%s done: generation %u, in %.3f s\n", word, runtime->generation, seconds);
+    buffer_print(&result_of(reload)->lines, "%s done: generation %u, in %.3f s\n", word,
+                 runtime->generation, seconds);
     finish(reload);
 }
 
-/* Of a configuration that passed its check. A dry_run tells them to who asked, alone. */
-static void tell_warnings(struct reload *reload)
-{
-    char place[FAULT_PLACE];
-    for (const struct fault *f = reload->config->warnings.first; f; f = f->next) {
-        fault_place(f, place);
-        if (reload->job.kind != JOB_DRY_RUN)
-            log_warning("%s: %s: %s", job_words[reload->job.kind], place, f->text);
-        buffer_print(&result_of(reload, reload->job.number)->said, "%s: warning: %s\n", place,
-                     f->text);
-    }
-}
-
-/* One of the pools that it concerns. */
-static void note_failure(struct reload *reload, const struct runtime *runtime,
-                         const struct pool *pool, const char *why)
-{
-    struct reload_result *result = result_of(reload, reload->job.number);
-    const char *word = job_words[reload->job.kind];
-    char line[POOL_NAME_MAX + SCOREBOARD_REASON + 200];
-    snprintf(line, sizeof line, "pool %s: %s", pool->name, why);
-    log_err("%s failed: %s pool=%s generation=%u", word, line, pool->name, runtime->generation);
-    buffer_print(&result->faults, "%s failed: %s\n", word, line);
-    if (reload->job.kind == JOB_RELOAD && !result->refused)
-        overview_note_reload(runtime->spawner.boards.overview, line);
-    result->refused = true;
-}
-
-/* It is in force, and nobody undoes that: but where nobody serves by it, nobody is told that it is
- * done. */
+/* It is in force, and nobody undoes that: but if no worker serves by it, it does not count as done. */
 static bool has_failed(struct reload *reload, const struct runtime *runtime)
 {
-    char why[SCOREBOARD_REASON + 100];
-    bool failed = false;
+    const char *word = job_words[reload->job.kind];
+    struct reload_result *result = result_of(reload);
+    char why[SCOREBOARD_REASON + 100], line[POOL_NAME_MAX + SCOREBOARD_REASON + 200];
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         struct counts counts = pool_counts(pool);
         if (pool->job != reload->job.number || pool->removed ||
             !pool_has_failed(pool, &counts, why, sizeof why))
             continue;
-        note_failure(reload, runtime, pool, why);
-        failed = true;
+        snprintf(line, sizeof line, "pool %s: %s", pool->name, why);
+        log_err("%s failed: %s pool=%s generation=%u", word, line, pool->name, runtime->generation);
+        buffer_print(&result->faults, "%s failed: %s\n", word, line);
+        if (reload->job.kind == JOB_RELOAD && !result->refused)
+            overview_note_reload(runtime->spawner.boards.overview, line);
+        result->refused = true;
     }
-    return failed;
+    return result->refused;
 }
 
-static void end_dry_run(struct reload *reload, struct runtime *runtime)
+/* The steps of a job. */
+
+/* The job could not even begin. */
+static void refuse_start(struct reload *reload, const char *what, const char *why)
 {
-    plans_tell(&reload->plans, runtime, tell_line, reload);
-    plans_abandon(&reload->plans, runtime);
-    config_unref(reload->config);
-    finish(reload);
+    log_err("%s refused: %s%s", job_words[reload->job.kind], what, why);
+    buffer_print(&result_of(reload)->faults, "%s%s\n", what, why);
+    result_of(reload)->refused = true;
 }
-
-/* Its steps. */
 
 static void begin_check(struct reload *reload, struct runtime *runtime)
 {
     struct config *config = config_new();
     pid_t checker = config ? check_start(config, runtime->config->file) : -ENOMEM;
     if (checker < 0) {
-        struct reload_result *result = result_of(reload, reload->job.number);
-        log_err("%s refused: can't start the check: %s", job_words[reload->job.kind],
-                strerror((int)-checker));
-        buffer_print(&result->faults, "can't start the check: %s\n", strerror((int)-checker));
-        result->refused = true;
+        refuse_start(reload, "can't start the check: ", strerror((int)-checker));
         config_unref(config);
         return;
     }
@@ -264,7 +424,7 @@ static int prepare(struct reload *reload, struct runtime *runtime)
             plans_renew(&reload->plans, p);
     if (reload->job.kind == JOB_DRY_RUN)
         return plans_fit(&reload->plans, runtime);
-    return commit_try(runtime, &reload->plans);
+    return try_plans(runtime, &reload->plans);
 }
 
 static void begin_restart(struct reload *reload, struct runtime *runtime)
@@ -272,9 +432,7 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
     const char *name = reload->job.pool;
     reload->notes = arena_open(NOTES_ROOM);
     if (!reload->notes) {
-        log_err("restart refused: %s", strerror(errno));
-        buffer_print(&result_of(reload, reload->job.number)->faults, "out of memory\n");
-        result_of(reload, reload->job.number)->refused = true;
+        refuse_start(reload, "", "out of memory");
         return;
     }
     faults_init(&reload->faults, reload->notes);
@@ -294,7 +452,10 @@ static void begin(struct reload *reload, struct runtime *runtime)
     reload->queued--;
     memmove(reload->queue, reload->queue + 1, (size_t)reload->queued * sizeof *reload->queue);
     reload->began = clock_now();
-    begin_result(reload);
+    struct reload_result *result = result_of(reload);
+    buffer_done(&result->lines);
+    buffer_done(&result->faults);
+    *result = (struct reload_result){.number = reload->job.number};
     if (reload->job.kind == JOB_RESTART)
         begin_restart(reload, runtime);
     else
@@ -308,88 +469,26 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
     reload->checker = 0;
     bool passed = check_passed(reload->config, runtime->config->file, status, reload->late);
     if (passed)
-        tell_warnings(reload);
-    if (!passed || prepare(reload, runtime) != 0)
+        add_warnings(reload);
+    if (!passed || prepare(reload, runtime) != 0) {
         refuse(reload, runtime);
-    else if (reload->job.kind == JOB_DRY_RUN)
-        end_dry_run(reload, runtime);
-    else
-        reload->state = RELOAD_CANARIES;
-    return true;
-}
-
-static void apply(struct reload *reload, struct runtime *runtime)
-{
-    struct config *config = reload->config;
-    bool renewal = reload->job.kind == JOB_RESTART;
-    if (!renewal) {
-        arena_seal(config->arena);
-        log_configure(config->log.ident, config->log.facility, config->log.level);
-    }
-    plans_tell(&reload->plans, runtime, tell_line, reload);
-    commit_apply(runtime, &reload->plans, reload->job.number, renewal);
-    if (renewal)
-        config_unref(config);
-}
-
-/* Whether the canaries have come to an end, good or bad. */
-static bool await_canaries(struct reload *reload, struct runtime *runtime)
-{
-    int missing = commit_missing(&reload->plans);
-    if (missing > 0)
-        return false;
-    if (missing < 0) {
-        refuse(reload, runtime);
-        return true;
-    }
-    apply(reload, runtime);
-    reload->state = RELOAD_ROLLING;
-    reload->deadline = USEC_NEVER;
-    return true;
-}
-
-static bool all_rolled(const struct runtime *runtime)
-{
-    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
-        struct counts counts = pool_counts(pool);
-        if (!pool->removed && !pool_has_tried(pool, &counts))
-            return false;
-    }
-    return true;
-}
-
-static bool idlers_left(const struct runtime *runtime)
-{
-    for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
-        if (pool_counts(pool).retiring_idle)
-            return true;
-    return false;
-}
-
-/* It is over when the new workers serve, or have failed, and the old ones that were idle are gone:
- * whoever connects after that meets the new configuration. Those that finish a connection hold nothing
- * up, nor, for long, does one that does not go. */
-static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
-{
-    if (!all_rolled(runtime))
-        return USEC_NEVER;
-    if (reload->deadline == USEC_NEVER)
-        reload->deadline = now + IDLERS_PATIENCE;
-    if (now < reload->deadline && idlers_left(runtime))
-        return reload->deadline;
-    if (has_failed(reload, runtime))
+    } else if (reload->job.kind == JOB_DRY_RUN) {
+        plans_print(&reload->plans, runtime, add_plan_line, reload);
+        plans_abandon(&reload->plans, runtime);
+        config_unref(reload->config);
         finish(reload);
-    else
-        succeed(reload, runtime);
-    return now;
+    } else {
+        reload->state = RELOAD_CANARIES;
+    }
+    return true;
 }
 
-/* It was killed, and does not go: a disk that hangs holds it in the kernel. What it shares with us is
- * its own as long as it lives, so that the reason is noted elsewhere. Whenever it is reaped, nobody
- * asks for it. */
+/* A check that was killed, and does not end: a disk that hangs holds it in the kernel. What it shares
+ * with us is its own as long as it lives, so the reason is noted elsewhere. When it is reaped one day,
+ * nothing is made of that. */
 static void leave_check(struct reload *reload, struct runtime *runtime, usec now)
 {
-    reload->deadline = now + KILLED_PATIENCE;
+    reload->deadline = now + KILLED_TIMEOUT;
     reload->notes = arena_open(NOTES_ROOM);
     if (!reload->notes)
         return; /* there is another round then */
@@ -400,8 +499,8 @@ static void leave_check(struct reload *reload, struct runtime *runtime, usec now
     refuse(reload, runtime);
 }
 
-/* Who is late is killed, and only once it has been reaped are its faults read, and ours added: it
- * writes to the same memory until then. */
+/* A check that is late is killed, and only once it has been reaped are its faults read, and ours added:
+ * it writes to the same memory until then. */
 static usec await_check(struct reload *reload, struct runtime *runtime, usec now)
 {
     if (now < reload->deadline)
@@ -411,26 +510,67 @@ static usec await_check(struct reload *reload, struct runtime *runtime, usec now
         return reload->state == RELOAD_NONE ? now : reload->deadline;
     }
     reload->late = CHECK_SECONDS;
-    reload->deadline = now + KILLED_PATIENCE;
+    reload->deadline = now + KILLED_TIMEOUT;
     kill(reload->checker, SIGKILL);
     return reload->deadline;
 }
 
-/* Pools of which a listener was shut down, and can but be bound anew. */
-static usec ask_for_lost(struct reload *reload, const struct runtime *runtime, usec now)
+/* Whether the canaries have come to an end, good or bad. */
+static bool await_canaries(struct reload *reload, struct runtime *runtime)
 {
-    usec next = USEC_NEVER;
-    for (struct pool *pool = runtime->pools; pool; pool = pool->next)
-        if (listener_repair_is_due(pool, now, &next))
-            reload_ask(reload, JOB_RESTART, pool->name);
-    return next;
+    struct config *config = reload->config;
+    bool restart = reload->job.kind == JOB_RESTART;
+    int missing = missing_canaries(&reload->plans);
+    if (missing > 0)
+        return false;
+    if (missing < 0) {
+        refuse(reload, runtime);
+        return true;
+    }
+    if (!restart) {
+        arena_seal(config->arena);
+        log_configure(config->log.ident, config->log.facility, config->log.level);
+    }
+    plans_print(&reload->plans, runtime, add_plan_line, reload);
+    apply_plans(runtime, &reload->plans, reload->job.number, restart);
+    if (restart)
+        config_unref(config);
+    reload->state = RELOAD_ROLLING;
+    reload->deadline = USEC_NEVER;
+    return true;
+}
+
+/* It is over when the new workers serve, or have failed, and the old ones that were idle are gone: a
+ * client that connects after that meets the new configuration. Workers that finish a connection hold
+ * nothing up, nor, for long, does an idle one that does not go. */
+static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
+{
+    bool idle_left = false;
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        struct counts counts = pool_counts(pool);
+        if (!pool->removed && !pool_has_tried(pool, &counts))
+            return USEC_NEVER;
+        idle_left = idle_left || counts.retiring_idle;
+    }
+    if (reload->deadline == USEC_NEVER)
+        reload->deadline = now + IDLE_TIMEOUT;
+    if (now < reload->deadline && idle_left)
+        return reload->deadline;
+    if (has_failed(reload, runtime))
+        finish(reload);
+    else
+        succeed(reload, runtime);
+    return now;
 }
 
 usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
 {
     usec next = USEC_NEVER;
-    if (reload->state == RELOAD_NONE && !reload->queued)
-        next = ask_for_lost(reload, runtime, now);
+    /* Pools of which a listener was shut down, and can only be bound anew. */
+    bool idle = reload->state == RELOAD_NONE && !reload->queued;
+    for (struct pool *pool = runtime->pools; idle && pool; pool = pool->next)
+        if (listener_repair_is_due(pool, now, &next))
+            reload_ask(reload, JOB_RESTART, pool->name);
     if (reload->state == RELOAD_NONE && reload->queued) {
         begin(reload, runtime);
         next = now; /* canaries have their deadlines */
@@ -438,7 +578,7 @@ usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
     if (reload->state == RELOAD_CHECKING)
         next = clock_earlier(next, await_check(reload, runtime, now));
     if (reload->state == RELOAD_CANARIES && await_canaries(reload, runtime))
-        next = now; /* the pools have new orders */
+        next = now; /* the pools have something new to do */
     if (reload->state == RELOAD_ROLLING)
         next = clock_earlier(next, await_roll(reload, runtime, now));
     runtime_sweep(runtime);
@@ -451,7 +591,7 @@ void reload_abandon(struct reload *reload, struct runtime *runtime)
     if (reload->state == RELOAD_CHECKING)
         kill(reload->checker, SIGKILL);
     if (reload->state == RELOAD_CHECKING || reload->state == RELOAD_CANARIES) {
-        commit_undo(runtime, &reload->plans);
+        undo_plans(runtime, &reload->plans);
         config_unref(reload->config);
     }
     arena_close(reload->notes);
@@ -463,7 +603,7 @@ void reload_abandon(struct reload *reload, struct runtime *runtime)
 void reload_close(struct reload *reload)
 {
     for (int i = 0; i < RELOAD_RESULTS; i++) {
-        buffer_done(&reload->results[i].said);
+        buffer_done(&reload->results[i].lines);
         buffer_done(&reload->results[i].faults);
     }
 }

@@ -3,15 +3,14 @@
  * before anything visible changes.
  *
  * check (in a child) -> try (open new listeners, fork a canary for each changed pool) ->
- * apply (put in force, close what nobody wants) -> roll (the next generation is forked; when it
- * is ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
- * must have stayed ready for min_ready_time by then. Where the others don't, the roll stops, the old
- * ones go on, and the job has failed; what is in force stays so.
- * A dry_run ends when the plan is made; a restart begins there, with the configuration in force.
+ * apply (put in force, close what is not wanted any more) -> roll (the next generation is forked; when
+ * it is ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
+ * must have stayed ready for min_ready_time by then. If the others don't, the roll stops, the old ones
+ * go on, and the job has failed; what is in force stays so.
+ * A dry run ends when the plan is made; a restart begins there, with the configuration in force.
  * Owns:      the jobs that wait, the one under way, and the results of the last ones.
- * Knows not: signals, who asked.
- * Called by: master, commands.
- * Runs in:   the master.
+ * Knows not: signals, and which caller asked.
+ * Called by: master, commands, upgrade, in the master.
  */
 #ifndef PREFORKD_MASTER_RELOAD_H
 #define PREFORKD_MASTER_RELOAD_H
@@ -21,7 +20,7 @@
 
 enum job_kind {
     JOB_RELOAD,
-    JOB_DRY_RUN, /* tells what a reload would do */
+    JOB_DRY_RUN, /* says what a reload would do */
     JOB_RESTART, /* replaces workers of the configuration in force */
 };
 
@@ -35,8 +34,8 @@ struct job {
 struct reload_result {
     uint64_t number;
     bool refused;         /* or it failed */
-    struct buffer said;   /* lines: what it changed */
-    struct buffer faults; /* lines: why it was refused, or has failed */
+    struct buffer lines;  /* what it changed */
+    struct buffer faults; /* lines too: why it was refused, or has failed */
 };
 
 enum reload_state {
@@ -60,7 +59,7 @@ struct reload {
 
     struct config *config; /* the one to come; of a restart the one in force */
     struct arena *notes;   /* holds those faults that the configuration can't take; NULL else */
-    struct faults faults;  /* them: of a restart, where it is in force; of a check that hangs */
+    struct faults faults;  /* them: of a restart, as it is in force; of a check that hangs */
     pid_t checker;         /* 0: none */
     int late;              /* it was killed after so many seconds; 0: not so */
     usec deadline;         /* of the check; of idle old workers, once the new ones serve */

@@ -1,208 +1,72 @@
 #include "state.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define HEADING "preforkd-state"
 #define ENDING  "end"
 
-enum { RECORDS_MAX = 1 << 20 }; /* of a kind: more than a scoreboard holds */
+enum {
+    RECORDS_MAX = 1 << 20, /* of a kind: more than a scoreboard holds */
+    SPARE = 4096,          /* bytes: no record is larger */
+};
 
-/* A field of a struct: a text where it has a size, else a number. */
+/* A field of a struct: a text if it has a size, else a number. */
 struct field {
     const char *key;
     size_t offset, size;
     long long min, max;
-    bool required;
+    bool required, is_fd;
 };
 
-#define NUMBER(what, least, most, must)                                                            \
+#define ROW(name) .key = #name, .offset = offsetof(struct OF, name)
+#define NUMBER_ROW(name, least, most, must)                                                        \
+    {ROW(name), .min = (least), .max = (most), .required = (must)},
+#define FD_ROW(name, least, must)                                                                  \
+    {ROW(name), .min = (least), .max = INT_MAX, .required = (must), .is_fd = true},
+#define TEXT_ROW(name, room) {ROW(name), .size = (room)},
+#define ROWS(FIELDS)                                                                               \
     {                                                                                              \
-        .key = #what, .offset = offsetof(struct FIELDS_OF, what), .min = (least), .max = (most),   \
-        .required = (must)                                                                         \
+        FIELDS(NUMBER_ROW, FD_ROW, TEXT_ROW)                                                       \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
     }
-#define TEXT(what)                                                                                 \
-    {                                                                                              \
-        .key = #what, .offset = offsetof(struct FIELDS_OF, what),                                  \
-        .size = sizeof((struct FIELDS_OF *)0)->what                                                \
-    }
-#define FIELDS_END                                                                                 \
-    {                                                                                              \
-        .key = NULL                                                                                \
-    }
-#define MUST true
-#define MAY  false
 
-#define FIELDS_OF state_daemon
-static const struct field daemon_fields[] = {
-    TEXT(version),
-    NUMBER(generation, 0, UINT_MAX, MUST),
-    NUMBER(started, 0, LLONG_MAX, MAY),
-    NUMBER(started_at, 0, LLONG_MAX, MAY),
-    NUMBER(reloads, 0, UINT_MAX, MAY),
-    NUMBER(reloads_refused, 0, UINT_MAX, MAY),
-    NUMBER(upgrades, 0, UINT_MAX, MAY),
-    NUMBER(reloaded, 0, LLONG_MAX, MAY),
-    TEXT(refusal),
-    NUMBER(pidfile_fd, -1, INT_MAX, MUST),
-    NUMBER(nofile, 0, LLONG_MAX, MAY),
-    NUMBER(log_level, 0, 7, MUST),
-    NUMBER(log_facility, 0, 255, MUST),
-    TEXT(log_ident),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_socket
-static const struct field socket_fields[] = {
-    NUMBER(fd, 3, INT_MAX, MUST),
-    TEXT(name),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_listener
-static const struct field listener_fields[] = {
-    NUMBER(fd, 3, INT_MAX, MUST),
-    NUMBER(origin, 0, 1, MUST),
-    NUMBER(port, 0, UINT16_MAX, MAY),
-    NUMBER(any_family, 0, 1, MAY),
-    NUMBER(lent, 0, 1, MAY),
-    NUMBER(device, LLONG_MIN, LLONG_MAX, MAY),
-    NUMBER(inode, LLONG_MIN, LLONG_MAX, MAY),
-    TEXT(name),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_pool
-static const struct field pool_fields[] = {
-    TEXT(name),
-    TEXT(handler),
-    NUMBER(place, 0, INT_MAX, MUST),
-    NUMBER(generation, 0, UINT_MAX, MUST),
-    NUMBER(workers, 0, INT_MAX, MUST),
-    NUMBER(graceful_timeout, 0, INT_MAX, MUST),
-    NUMBER(request_timeout, 0, INT_MAX, MAY),
-    NUMBER(drained, 0, 1, MAY),
-    NUMBER(removed, 0, 1, MAY),
-    NUMBER(limits_fd, -1, INT_MAX, MAY),
-    NUMBER(limits_layout, 0, LLONG_MAX, MAY),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_worker
-static const struct field worker_fields[] = {
-    NUMBER(seat, 0, INT_MAX, MUST),
-    NUMBER(place, 0, INT_MAX, MUST),
-    NUMBER(pid, 0, INT_MAX, MUST),
-    NUMBER(generation, 0, UINT_MAX, MUST),
-    NUMBER(role, 0, 2, MUST),
-    NUMBER(born, 0, LLONG_MAX, MAY),
-    NUMBER(ready_at, 0, LLONG_MAX, MAY),
-    NUMBER(was_ready, 0, 1, MAY),
-    NUMBER(slow_told, 0, LLONG_MAX, MAY),
-    NUMBER(accepted, LLONG_MIN, LLONG_MAX, MAY),
-    NUMBER(served, LLONG_MIN, LLONG_MAX, MAY),
-    NUMBER(cause, 0, INT_MAX, MAY),
-    NUMBER(next_signal, 0, 64, MAY),
-    NUMBER(deadline, 0, LLONG_MAX, MUST),
-    NUMBER(error_fd, -1, INT_MAX, MUST),
-    NUMBER(stop_signal, 0, 64, MAY),
-    NUMBER(program, 0, 1, MAY),
-    NUMBER(notify_fd, -1, INT_MAX, MAY),
-    NUMBER(watchdog, 0, LLONG_MAX, MAY),
-    NUMBER(alive_at, 0, LLONG_MAX, MAY),
-    NUMBER(uid, 0, UINT_MAX, MUST),
-    NUMBER(core, LLONG_MIN, LLONG_MAX, MUST),
-    TEXT(last),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_caller
-static const struct field caller_fields[] = {
-    NUMBER(fd, 3, INT_MAX, MUST),
-    NUMBER(pid, 0, INT_MAX, MAY),
-    NUMBER(uid, 0, UINT_MAX, MAY),
-    NUMBER(json, 0, 1, MAY),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_counts
-static const struct field counts_fields[] = {
-    NUMBER(place, 0, INT_MAX, MUST),
-    NUMBER(generation, 0, UINT_MAX, MUST),
-    NUMBER(retirements, 0, LLONG_MAX, MAY),
-    NUMBER(deaths, 0, LLONG_MAX, MAY),
-    NUMBER(cpu_user, 0, LLONG_MAX, MAY),
-    NUMBER(cpu_system, 0, LLONG_MAX, MAY),
-    NUMBER(accepted, 0, LLONG_MAX, MAY),
-    NUMBER(served, 0, LLONG_MAX, MAY),
-    NUMBER(errors, 0, LLONG_MAX, MAY),
-    NUMBER(bytes_in, 0, LLONG_MAX, MAY),
-    NUMBER(bytes_out, 0, LLONG_MAX, MAY),
-    TEXT(refused),
-    TEXT(service),
-    TEXT(wait),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_board
-static const struct field board_fields[] = {
-    NUMBER(place, 0, INT_MAX, MUST),    NUMBER(generation, 0, UINT_MAX, MUST),
-    NUMBER(fd, -1, INT_MAX, MUST),      NUMBER(wakeup_fd, -1, INT_MAX, MUST),
-    NUMBER(layout, 0, LLONG_MAX, MUST), FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_group
-static const struct field group_fields[] = {
-    NUMBER(place, 0, INT_MAX, MUST),      NUMBER(session, 2, INT_MAX, MUST),
-    NUMBER(number, 2, INT_MAX, MUST),     NUMBER(since, 0, LLONG_MAX, MUST),
-    NUMBER(deadline, 0, LLONG_MAX, MUST), FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_death
-static const struct field death_fields[] = {
-    NUMBER(number, 1, LLONG_MAX, MUST),
-    NUMBER(when, 0, LLONG_MAX, MAY),
-    NUMBER(pid, 0, INT_MAX, MAY),
-    NUMBER(generation, 0, UINT_MAX, MAY),
-    NUMBER(status, INT_MIN, INT_MAX, MAY),
-    NUMBER(cause, 0, INT_MAX, MAY),
-    NUMBER(age, 0, LLONG_MAX, MAY),
-    NUMBER(served, 0, LLONG_MAX, MAY),
-    NUMBER(cpu_user, 0, LLONG_MAX, MAY),
-    NUMBER(cpu_system, 0, LLONG_MAX, MAY),
-    NUMBER(memory, 0, LLONG_MAX, MAY),
-    NUMBER(was_ready, 0, 1, MAY),
-    NUMBER(out_of_memory, 0, 1, MAY),
-    TEXT(pool),
-    TEXT(why),
-    TEXT(core),
-    TEXT(last),
-    TEXT(peer),
-    FIELDS_END,
-};
-#undef FIELDS_OF
-
-#define FIELDS_OF state_detached
-static const struct field detached_fields[] = {
-    NUMBER(fd, 3, INT_MAX, MUST),
-    NUMBER(pid, 0, INT_MAX, MUST),
-    TEXT(pool),
-    FIELDS_END,
-};
-#undef FIELDS_OF
+#define OF state_daemon
+static const struct field daemon_fields[] = ROWS(STATE_DAEMON_FIELDS);
+#undef OF
+#define OF state_socket
+static const struct field socket_fields[] = ROWS(STATE_SOCKET_FIELDS);
+#undef OF
+#define OF state_listener
+static const struct field listener_fields[] = ROWS(STATE_LISTENER_FIELDS);
+#undef OF
+#define OF state_pool
+static const struct field pool_fields[] = ROWS(STATE_POOL_FIELDS);
+#undef OF
+#define OF state_worker
+static const struct field worker_fields[] = ROWS(STATE_WORKER_FIELDS);
+#undef OF
+#define OF state_caller
+static const struct field caller_fields[] = ROWS(STATE_CALLER_FIELDS);
+#undef OF
+#define OF state_counts
+static const struct field counts_fields[] = ROWS(STATE_COUNTS_FIELDS);
+#undef OF
+#define OF state_board
+static const struct field board_fields[] = ROWS(STATE_BOARD_FIELDS);
+#undef OF
+#define OF state_group
+static const struct field group_fields[] = ROWS(STATE_GROUP_FIELDS);
+#undef OF
+#define OF state_death
+static const struct field death_fields[] = ROWS(STATE_DEATH_FIELDS);
+#undef OF
+#define OF state_detached
+static const struct field detached_fields[] = ROWS(STATE_DETACHED_FIELDS);
+#undef OF
 
 static const struct kind {
     const char *word;
@@ -223,15 +87,25 @@ static const struct kind {
     [STATE_DETACHED] = {"detached", sizeof(struct state_detached), detached_fields},
 };
 
+_Static_assert(sizeof(struct state_counts) <= SPARE && sizeof(struct state_death) <= SPARE &&
+                   sizeof(struct state_worker) <= SPARE && sizeof(struct state_daemon) <= SPARE,
+               "a spare record has room");
+
 void *state_add(struct state *state, enum state_kind kind)
 {
+    static union {
+        struct state_counts largest;
+        char bytes[SPARE];
+    } spare; /* for a record that there is no memory for */
     struct state_list *list = &state->lists[kind];
     size_t size = kinds[kind].size;
     if (list->count == list->room) {
         int room = list->room ? 2 * list->room : 16;
         void *more = list->room < RECORDS_MAX ? realloc(list->at, (size_t)room * size) : NULL;
-        if (!more)
-            return NULL;
+        if (!more) {
+            state->cut = true;
+            return memset(&spare, 0, sizeof spare);
+        }
         list->at = more;
         list->room = room;
     }
@@ -241,9 +115,31 @@ void *state_add(struct state *state, enum state_kind kind)
 void *state_at(const struct state *state, enum state_kind kind, int index)
 {
     const struct state_list *list = &state->lists[kind];
-    if (index >= list->count)
-        return NULL;
-    return (char *)list->at + (size_t)index * kinds[kind].size;
+    return index < list->count ? (char *)list->at + (size_t)index * kinds[kind].size : NULL;
+}
+
+static long long number_at(const char *record, const struct field *field)
+{
+    long long number;
+    memcpy(&number, record + field->offset, sizeof number);
+    return number;
+}
+
+int state_next_fd(const struct state *state, struct state_cursor *cursor)
+{
+    for (; cursor->kind < STATE_KINDS; cursor->kind++, cursor->index = 0) {
+        const char *record;
+        for (; (record = state_at(state, (enum state_kind)cursor->kind, cursor->index));
+             cursor->index++, cursor->field = 0) {
+            const struct field *field = &kinds[cursor->kind].fields[cursor->field];
+            for (; field->key; field++) {
+                cursor->field++;
+                if (field->is_fd && number_at(record, field) > 2)
+                    return (int)number_at(record, field);
+            }
+        }
+    }
+    return -1;
 }
 
 void state_free(struct state *state)
@@ -269,16 +165,13 @@ static void write_text(FILE *out, const char *text)
 
 static void write_record(FILE *out, const struct kind *kind, const char *record)
 {
-    long long number;
     fputs(kind->word, out);
     for (const struct field *f = kind->fields; f->key; f++) {
         fprintf(out, " %s=", f->key);
-        if (f->size) {
+        if (f->size)
             write_text(out, record + f->offset);
-        } else {
-            memcpy(&number, record + f->offset, sizeof number);
-            fprintf(out, "%lld", number);
-        }
+        else
+            fprintf(out, "%lld", number_at(record, f));
     }
     fputc('\n', out);
 }
@@ -350,14 +243,6 @@ static int read_number(const struct reading *reading, const struct field *field,
     return 0;
 }
 
-static const struct field *find_field(const struct kind *kind, const char *key)
-{
-    const struct field *field = kind->fields;
-    while (field->key && strcmp(field->key, key) != 0)
-        field++;
-    return field->key ? field : NULL;
-}
-
 /* One KEY=VALUE. Marks in `seen` what it was. */
 static int read_pair(const struct reading *reading, const struct kind *kind, char *pair,
                      char *record, unsigned *seen)
@@ -366,8 +251,10 @@ static int read_pair(const struct reading *reading, const struct kind *kind, cha
     if (!value)
         return refuse(reading, "not KEY=VALUE:", pair);
     *value++ = '\0';
-    const struct field *field = find_field(kind, pair);
-    if (!field)
+    const struct field *field = kind->fields;
+    while (field->key && strcmp(field->key, pair) != 0)
+        field++;
+    if (!field->key)
         return 0;
     *seen |= 1u << (field - kind->fields);
     return field->size ? read_text(reading, field, value, record + field->offset)
@@ -384,7 +271,7 @@ static int read_record(const struct reading *reading, char *line)
     if (kind == STATE_KINDS)
         return 0;
     char *record = state_add(reading->state, (enum state_kind)kind);
-    if (!record)
+    if (reading->state->cut)
         return refuse(reading, "out of memory", "");
     while (line)
         if (read_pair(reading, &kinds[kind], strsep(&line, " "), record, &seen) != 0)

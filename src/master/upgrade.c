@@ -18,9 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VARIABLE       "PREFORKD_STATE"
-#define TRIAL_PATIENCE (30 * USEC_SECOND)
-#define RETRY          (60 * USEC_SECOND)
+#define VARIABLE      "PREFORKD_STATE"
+#define TRIAL_TIMEOUT (30 * USEC_SECOND)
+#define RETRY         (60 * USEC_SECOND)
 
 enum { STATUS_NO_PROGRAM = 127 };
 
@@ -32,7 +32,7 @@ void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, stru
         (struct upgrade){.self = *self, .control = control, .out.watch.fd = -1, .err.watch.fd = -1};
 }
 
-/* The state, from program to program. */
+/* The state, from binary to binary. */
 
 int upgrade_state_fd(void)
 {
@@ -69,12 +69,10 @@ int upgrade_read(int fd, struct state *state, char *why, size_t size)
     return result;
 }
 
-static int save_daemon(const struct upgrade *upgrade, const struct runtime *runtime,
-                       struct state *state)
+static void save_daemon(const struct upgrade *upgrade, const struct runtime *runtime,
+                        struct state *state)
 {
     struct state_daemon *daemon = state_add(state, STATE_DAEMON);
-    if (!daemon)
-        return -ENOMEM;
     const struct log_config *log = &runtime->config->log;
     const struct overview *overview = runtime->spawner.boards.overview;
     *daemon = (struct state_daemon){
@@ -93,7 +91,6 @@ static int save_daemon(const struct upgrade *upgrade, const struct runtime *runt
     };
     snprintf(daemon->log_ident, sizeof daemon->log_ident, "%s", log->ident);
     snprintf(daemon->refusal, sizeof daemon->refusal, "%s", overview->refusal);
-    return 0;
 }
 
 /* Writes it into a memory file of its own, whose descriptor it returns; or -errno. */
@@ -119,10 +116,9 @@ static int write_state(const struct state *state)
 static int make_state(const struct upgrade *upgrade, const struct runtime *runtime,
                       struct state *state)
 {
-    int error = save_daemon(upgrade, runtime, state);
-    if (!error)
-        error = handoff_save(runtime, state);
-    if (!error && !control_save(upgrade->control, state))
+    save_daemon(upgrade, runtime, state);
+    int error = handoff_save(runtime, state);
+    if (!control_save(upgrade->control, state) || state->cut)
         error = -ENOMEM;
     int fd = error ? error : write_state(state);
     if (fd < 0)
@@ -179,7 +175,7 @@ static int open_stream(struct upgrade_stream *stream, struct loop *loop)
     return error;
 }
 
-/* What is left in the pipes, whoever holds them open still. */
+/* Reads what is left in the pipes, though a process may still hold them open. */
 static void close_streams(struct upgrade *upgrade)
 {
     struct upgrade_stream *streams[] = {&upgrade->out, &upgrade->err};
@@ -191,11 +187,21 @@ static void close_streams(struct upgrade *upgrade)
     }
 }
 
-/* `arguments` begin with the program, which adopts all that the state names, as if it were the master
- * already. */
-static _Noreturn void try_child(const char *const *arguments, int out, int err,
-                                const struct state *state, int state_fd, pid_t parent)
+/* The pid of the trial, which adopts all that the state names, as if it were the master already; or
+ * -errno. */
+static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct state *state,
+                        int state_fd)
 {
+    int out __attribute__((cleanup(fd_cleanup))) = open_stream(&upgrade->out, loop);
+    int err __attribute__((cleanup(fd_cleanup))) = out < 0 ? out : open_stream(&upgrade->err, loop);
+    if (err < 0)
+        return err;
+    /* The child does not get the memory in which the master's state lies. */
+    const char *const arguments[] = {upgrade->self.program, "-t", "-c", upgrade->self.config, NULL};
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0 ? -errno : pid;
     check_become_child(parent);
     setpgid(0, 0);
     dup2(out, STDOUT_FILENO);
@@ -208,23 +214,6 @@ static _Noreturn void try_child(const char *const *arguments, int out, int err,
     _exit(STATUS_NO_PROGRAM);
 }
 
-/* The pid of the trial, or -errno. */
-static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct state *state,
-                        int state_fd)
-{
-    int out __attribute__((cleanup(fd_cleanup))) = open_stream(&upgrade->out, loop);
-    int err __attribute__((cleanup(fd_cleanup))) = out < 0 ? out : open_stream(&upgrade->err, loop);
-    if (err < 0)
-        return err;
-    /* The child does not get the memory in which the master's state lies. */
-    const char *const arguments[] = {upgrade->self.program, "-t", "-c", upgrade->self.config, NULL};
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        try_child(arguments, out, err, state, state_fd, parent);
-    return pid < 0 ? -errno : pid;
-}
-
 static int start_trial(struct upgrade *upgrade, const struct runtime *runtime)
 {
     struct state state = {0};
@@ -235,12 +224,12 @@ static int start_trial(struct upgrade *upgrade, const struct runtime *runtime)
     state_free(&state);
     if (pid < 0)
         return pid;
-    setpgid(pid, pid); /* whoever comes first; it may be killed from now on */
+    setpgid(pid, pid); /* here or there, the first counts; it may be killed from now on */
     upgrade->trial = pid;
     return 0;
 }
 
-/* A line of why, to the log and to who asked. */
+/* A line for the caller. */
 static void note_refusal(struct upgrade *upgrade, const char *line)
 {
     size_t used = strlen(upgrade->refusal);
@@ -261,7 +250,7 @@ static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, 
     upgrade->wanted = false;
     upgrade->refusal[0] = '\0';
     upgrade->began = now;
-    upgrade->deadline = now + TRIAL_PATIENCE;
+    upgrade->deadline = now + TRIAL_TIMEOUT;
     log_notice("upgrade: trying %s", upgrade->self.program);
     int error = start_trial(upgrade, runtime);
     upgrade->phase = UPGRADE_TRYING;
@@ -271,31 +260,16 @@ static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, 
     refuse(upgrade, why);
 }
 
-static void tell_trial(struct upgrade *upgrade)
-{
-    char text[sizeof upgrade->err.text], *rest = text, *line;
-    memcpy(text, upgrade->err.text, sizeof text);
-    while ((line = strsep(&rest, "\n")))
-        if (*line) {
-            log_err("upgrade: %s", line);
-            note_refusal(upgrade, line);
-        }
-}
-
-/* Whether it said the word, on a line of its own. */
-static bool has_understood(const struct upgrade *upgrade)
-{
-    const char *at = strstr(upgrade->out.text, UPGRADE_UNDERSTOOD "\n");
-    return at && (at == upgrade->out.text || at[-1] == '\n');
-}
-
-/* Whether the program may replace us; if not, why. */
-static bool judge(const struct upgrade *upgrade, int status, char *why, size_t size)
+/* Whether the binary may replace us; if not, why. */
+static bool has_passed(const struct upgrade *upgrade, int status, char *why, size_t size)
 {
     const char *program = upgrade->self.program;
+    /* It printed the word, on a line of its own. */
+    const char *out = upgrade->out.text, *at = strstr(out, UPGRADE_UNDERSTOOD "\n");
+    bool understood = at && (at == out || at[-1] == '\n');
     if (WIFSIGNALED(status) && upgrade->deadline == USEC_NEVER)
         snprintf(why, size, "%.100s -t took more than %d s", program,
-                 (int)(TRIAL_PATIENCE / USEC_SECOND));
+                 (int)(TRIAL_TIMEOUT / USEC_SECOND));
     else if (WIFSIGNALED(status))
         snprintf(why, size, "%.100s -t was killed by signal %d (%s)", program, WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
@@ -303,7 +277,7 @@ static bool judge(const struct upgrade *upgrade, int status, char *why, size_t s
         snprintf(why, size, "%.100s can't be executed", program);
     else if (WEXITSTATUS(status) != 0)
         snprintf(why, size, "%.100s -t exited with status %d", program, WEXITSTATUS(status));
-    else if (!has_understood(upgrade))
+    else if (!understood)
         snprintf(why, size, "%.100s can't go on from the state of this one", program);
     else
         return true;
@@ -312,7 +286,7 @@ static bool judge(const struct upgrade *upgrade, int status, char *why, size_t s
 
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 {
-    char why[200];
+    char why[200], text[sizeof upgrade->err.text], *rest = text, *line;
     if (!upgrade->trial || pid != upgrade->trial)
         return false;
     kill(-pid, SIGKILL); /* what it may have left running */
@@ -321,16 +295,21 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
     if (upgrade->phase != UPGRADE_TRYING)
         return true;
     upgrade->phase = UPGRADE_PASSED;
-    if (judge(upgrade, status, why, sizeof why))
+    if (has_passed(upgrade, status, why, sizeof why))
         return true;
-    tell_trial(upgrade);
+    memcpy(text, upgrade->err.text, sizeof text);
+    while ((line = strsep(&rest, "\n")))
+        if (*line) {
+            log_err("upgrade: %s", line);
+            note_refusal(upgrade, line);
+        }
     refuse(upgrade, why);
     return true;
 }
 
 /* The hand-over. */
 
-/* A worker's death that is not told in the log yet would be forgotten. */
+/* A worker's exit that is not logged yet would be forgotten. */
 static bool is_quiet(const struct runtime *runtime)
 {
     for (const struct pool *p = runtime->pools; p; p = p->next)
@@ -340,8 +319,8 @@ static bool is_quiet(const struct runtime *runtime)
     return true;
 }
 
-/* Signals stay blocked all the while: what comes now, the other program takes. Returns only where it
- * can't be executed. */
+/* Signals stay blocked all the while: what comes now, the other binary takes. Returns only if it can't
+ * be executed. */
 static int execute(const struct upgrade *upgrade, const struct state *state, int state_fd)
 {
     int error = set_variable(state_fd);
@@ -372,7 +351,7 @@ static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
     refuse(upgrade, why);
 }
 
-/* In the new program. */
+/* In the new binary. */
 
 void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
 {
@@ -386,34 +365,29 @@ void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
                state->lists[STATE_WORKER].count, state->lists[STATE_LISTENER].count);
 }
 
-/* It is the new program all the same; but who asked is not told that all is well. */
-static void note_reload(struct upgrade *upgrade, const struct reload *reload)
-{
-    const struct reload_result *result = reload_result(reload, upgrade->ticket);
-    char line[512];
-    if (!result || !result->refused)
-        return;
-    const struct buffer *faults = &result->faults; /* lines, of which the first is enough */
-    const char *end = faults->at ? memchr(faults->at, '\n', faults->used) : NULL;
-    snprintf(line, sizeof line, "upgraded, but the %.*s", end ? (int)(end - faults->at) : 0,
-             end ? faults->at : "");
-    note_refusal(upgrade, line);
-}
-
 static void finish(struct upgrade *upgrade, const struct runtime *runtime,
                    const struct reload *reload, usec now)
 {
-    note_reload(upgrade, reload);
+    const struct reload_result *result = reload_result(reload, upgrade->ticket);
+    if (result && result->refused) {
+        /* It is the new binary all the same; but the caller does not get to know that all is well. */
+        char line[512];
+        const struct buffer *faults = &result->faults; /* lines, of which the first is enough */
+        const char *end = faults->at ? memchr(faults->at, '\n', faults->used) : NULL;
+        snprintf(line, sizeof line, "upgraded, but the %.*s", end ? (int)(end - faults->at) : 0,
+                 end ? faults->at : "");
+        note_refusal(upgrade, line);
+    }
     runtime->spawner.boards.overview->upgrades++;
     upgrade->phase = UPGRADE_NONE;
     log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->from,
                PREFORKD_VERSION, runtime->generation, clock_seconds(now - upgrade->began));
 }
 
-/* The reload that makes the pools ours; tried again where it is refused, for until then no worker that
- * ends has a successor. */
-static usec settle(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
-                   usec now)
+/* The reload that makes the pools ours; tried again if it is refused, for until then no worker that ends
+ * is replaced. */
+static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
+                         usec now)
 {
     if (reload->state != RELOAD_NONE || reload->queued)
         return USEC_NEVER;
@@ -423,20 +397,20 @@ static usec settle(struct upgrade *upgrade, struct runtime *runtime, struct relo
     }
     if (now >= upgrade->deadline) {
         upgrade->deadline = now + RETRY;
-        upgrade->told = false;
+        upgrade->logged = false;
         upgrade->refusal[0] = '\0';
         upgrade->ticket = reload_ask(reload, JOB_RELOAD, "");
         return now;
     }
-    if (!upgrade->told)
+    if (!upgrade->logged) {
         log_err(
             "upgraded from preforkd %s to %s, but the configuration is not in force: the workers "
             "of before go on, none is replaced; a reload follows in %d s",
             upgrade->from, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
-    if (!upgrade->told)
         note_refusal(upgrade, "the program is the new one, but the configuration is not in force: "
                               "the workers of before go on; the log says why");
-    upgrade->told = true;
+    }
+    upgrade->logged = true;
     return upgrade->deadline;
 }
 
@@ -444,12 +418,12 @@ static usec settle(struct upgrade *upgrade, struct runtime *runtime, struct relo
 
 bool upgrade_is_over(const struct upgrade *upgrade)
 {
-    return (upgrade->phase == UPGRADE_NONE && !upgrade->wanted) || upgrade->told;
+    return (upgrade->phase == UPGRADE_NONE && !upgrade->wanted) || upgrade->logged;
 }
 
 bool upgrade_has_arrived(const struct upgrade *upgrade)
 {
-    return upgrade->phase != UPGRADE_ARRIVING || upgrade->told;
+    return upgrade->phase != UPGRADE_ARRIVING || upgrade->logged;
 }
 
 void upgrade_begin(struct upgrade *upgrade)
@@ -463,7 +437,7 @@ void upgrade_begin(struct upgrade *upgrade)
 usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload, usec now)
 {
     if (upgrade->phase == UPGRADE_ARRIVING)
-        return settle(upgrade, runtime, reload, now);
+        return await_reload(upgrade, runtime, reload, now);
     bool free = reload->state == RELOAD_NONE && !reload->queued;
     if (upgrade->phase == UPGRADE_NONE && upgrade->wanted && free)
         begin_trial(upgrade, runtime, now);

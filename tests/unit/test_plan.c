@@ -1,5 +1,5 @@
 /* Whether a plan has room in the scoreboard, and how it is told. */
-#include "../../src/master/plan_log.h"
+#include "../../src/master/plan.h"
 #include "unit.h"
 
 #include <check.h>
@@ -104,14 +104,14 @@ START_TEST(lines)
     plans.control = &control;
     plan.kind = PLAN_RESIZED;
     strcpy(plan.what, "4 to 8");
-    plans_tell(&plans, &runtime, note_line, text);
+    plans_print(&plans, &runtime, note_line, text);
     plan.kind = PLAN_REPLACED;
     strcpy(plan.what, "user www-data to git");
     plans.count = 1;
     plans.opened = &opened;
-    plans_tell(&plans, &(struct runtime){.control = &control}, note_line, text);
+    plans_print(&plans, &(struct runtime){.control = &control}, note_line, text);
     plan = (struct plan){.conf = &conf, .kind = PLAN_KEPT};
-    plans_tell(&plans, &(struct runtime){.control = &control}, note_line, text);
+    plans_print(&plans, &(struct runtime){.control = &control}, note_line, text);
     ck_assert_str_eq(text, "* pool web: resized 4 to 8\n"
                            "* pool gone: removed\n"
                            "  listener unix:/kept: kept\n"
