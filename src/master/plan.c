@@ -53,41 +53,36 @@ bool plans_have(const struct plans *plans, const struct pool *pool)
     return false;
 }
 
-/* What a plan for one pool is made of. */
-struct maker {
-    struct plans *plans;
-    struct listener *listeners; /* in force */
-    struct plan *plan;
-};
-
-static void fault(struct maker *maker, const struct listen_spec *spec, const char *why)
+static void fault(const struct plans *plans, const struct plan *plan,
+                  const struct listen_spec *spec, const char *why)
 {
-    faults_add(maker->plans->faults, spec->file, spec->line, "pool %s: listen \"%s\": %s",
-               maker->plan->conf->name, spec->word, why);
+    faults_add(plans->faults, spec->file, spec->line, "pool %s: listen \"%s\": %s",
+               plan->conf->name, spec->word, why);
 }
 
-static void take(struct maker *maker, const struct listen_spec *spec, struct listener *listener)
+static void take(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
+                 struct listener *listener)
 {
-    struct plan *plan = maker->plan;
     listener->wanted = true;
     if (plan->listener_count == WORKER_LISTENERS_MAX) {
-        fault(maker, spec, "more addresses than a pool can have");
+        fault(plans, plan, spec, "more addresses than a pool can have");
         return;
     }
     plan->listeners[plan->listener_count++] = listener;
 }
 
-static void take_opened(struct maker *maker, const struct listen_spec *spec,
+static void take_opened(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
                         struct listener *listener)
 {
-    struct listener **end = &maker->plans->opened;
+    struct listener **end = &plans->opened;
     while (*end)
         end = &(*end)->next;
     *end = listener;
-    take(maker, spec, listener);
+    take(plans, plan, spec, listener);
 }
 
-/* Opens it, or, in a dry run, has one that stands for it in the plan. NULL with a sentence in `why`. */
+/* Opens it, or, in a dry run, has one that stands for it in the plan. NULL with a sentence in
+ * `why`. */
 static struct listener *open_or_stand_in(const struct plans *plans, const struct listen_spec *spec,
                                          const struct listener_options *options, char *why,
                                          size_t size)
@@ -108,54 +103,53 @@ static struct listener *open_or_stand_in(const struct plans *plans, const struct
     return listener;
 }
 
-static struct listener *open_for_pool(const struct maker *maker, const struct listen_spec *spec,
-                                      char *why, size_t size)
+static struct listener *open_for_pool(const struct plans *plans, const struct plan *plan,
+                                      const struct listen_spec *spec, char *why, size_t size)
 {
-    const struct pool_config *conf = maker->plan->conf;
+    const struct pool_config *conf = plan->conf;
     struct listener_options options =
         plan_listener_options(conf, pool_polls(conf, conf->listen_count));
-    return open_or_stand_in(maker->plans, spec, &options, why, size);
+    return open_or_stand_in(plans, spec, &options, why, size);
 }
 
-static void open_new(struct maker *maker, const struct listen_spec *spec)
+static void open_new(struct plans *plans, struct plan *plan, const struct listen_spec *spec)
 {
     char why[ADDR_TEXT + 100];
-    for (const struct listener *old = maker->listeners; old; old = old->next)
+    for (const struct listener *old = plans->in_force; old; old = old->next)
         if (listener_collides(old, spec)) {
             snprintf(why, sizeof why,
                      "a reload can't go to it from %s: a wildcard and an address of one port "
                      "exclude each other; restart",
                      old->text);
-            fault(maker, spec, why);
+            fault(plans, plan, spec, why);
             return;
         }
-    struct listener *listener = open_for_pool(maker, spec, why, sizeof why);
+    struct listener *listener = open_for_pool(plans, plan, spec, why, sizeof why);
     if (listener)
-        take_opened(maker, spec, listener);
+        take_opened(plans, plan, spec, listener);
     else
-        fault(maker, spec, why);
+        fault(plans, plan, spec, why);
 }
 
 /* A restart leaves alone the pools that it does not mean. */
-static bool is_meant(const struct maker *maker)
+static bool is_meant(const struct plans *plans, const struct plan *plan)
 {
-    const char *only = maker->plans->only;
-    const struct pool *pool = maker->plan->pool;
+    const char *only = plans->only;
+    const struct pool *pool = plan->pool;
     if (!only)
         return true;
-    return only[0] ? strcmp(only, maker->plan->conf->name) == 0 : pool && !pool->drained;
+    return only[0] ? strcmp(only, plan->conf->name) == 0 : pool && !pool->drained;
 }
 
-/* Opens another in the place of one that is lost. If it can't be opened, the old one stays as it is:
- * else a user that may write in the directory of a path could keep the whole daemon from being
+/* Opens another in the place of one that is lost. If it can't be opened, the old one stays as it
+ * is: else a user that may write in the directory of a path could keep the whole daemon from being
  * reloaded. */
-static void open_again(struct maker *maker, const struct listen_spec *spec, struct listener *old,
-                       enum listener_loss loss)
+static void open_again(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
+                       struct listener *old, enum listener_loss loss)
 {
-    struct plan *plan = maker->plan;
-    struct listener *fresh = open_for_pool(maker, spec, old->trouble, sizeof old->trouble);
+    struct listener *fresh = open_for_pool(plans, plan, spec, old->trouble, sizeof old->trouble);
     if (!fresh) {
-        take(maker, spec, old);
+        take(plans, plan, spec, old);
         return;
     }
     old->trouble[0] = '\0';
@@ -167,34 +161,34 @@ static void open_again(struct maker *maker, const struct listen_spec *spec, stru
         snprintf(plan->what, sizeof plan->what, "listener %s, %s", old->text,
                  listener_loss_words[loss]);
     }
-    take_opened(maker, spec, fresh);
+    take_opened(plans, plan, spec, fresh);
 }
 
-static void take_old(struct maker *maker, const struct listen_spec *spec, struct listener *old)
+static void take_old(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
+                     struct listener *old)
 {
-    enum listener_loss loss = is_meant(maker) ? listener_look(old) : LISTENER_SOUND;
+    enum listener_loss loss = is_meant(plans, plan) ? listener_look(old) : LISTENER_SOUND;
     /* One that was shut down listens again in place, unless it is of a kind which can't. */
-    if (loss == LISTENER_SHUT &&
-        (maker->plans->dry_run ? old->bound.sa.sa_family != AF_UNIX
-                               : listener_heal(old, maker->plan->conf->backlog) == 0)) {
+    if (loss == LISTENER_SHUT && (plans->dry_run ? old->bound.sa.sa_family != AF_UNIX
+                                                 : listener_heal(old, plan->conf->backlog) == 0)) {
         old->mended = loss;
         loss = LISTENER_SOUND;
     }
     if (loss == LISTENER_SOUND)
-        take(maker, spec, old);
+        take(plans, plan, spec, old);
     else if (old->origin != LISTENER_ACTIVATED)
-        open_again(maker, spec, old, loss);
+        open_again(plans, plan, spec, old, loss);
     else {
         snprintf(old->trouble, sizeof old->trouble,
                  "it is systemd's: restart its .socket unit and preforkd");
-        take(maker, spec, old);
+        take(plans, plan, spec, old);
     }
 }
 
 /* Every socket that was passed under the name. */
-static void take_passed(struct maker *maker, const struct listen_spec *spec)
+static void take_passed(struct plans *plans, struct plan *plan, const struct listen_spec *spec)
 {
-    const struct pool_config *conf = maker->plan->conf;
+    const struct pool_config *conf = plan->conf;
     char why[200];
     bool found = false;
     for (int i = 0; i < sysd_socket_count(); i++) {
@@ -202,50 +196,49 @@ static void take_passed(struct maker *maker, const struct listen_spec *spec)
         if (strcmp(passed->name, spec->passed_name) != 0)
             continue;
         found = true;
-        struct listener *listener = listener_find(maker->listeners, passed->fd);
+        struct listener *listener = listener_find(plans->in_force, passed->fd);
         bool known = listener != NULL;
         if (!known)
             listener = listener_adopt(passed->fd, passed->name, why, sizeof why);
         if (!listener)
-            fault(maker, spec, why);
+            fault(plans, plan, spec, why);
         else if (known)
-            take_old(maker, spec, listener);
+            take_old(plans, plan, spec, listener);
         else
-            take_opened(maker, spec, listener);
+            take_opened(plans, plan, spec, listener);
         /* That it is a Unix socket was not known before. */
         if (listener && conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
             faults_add(
-                maker->plans->faults, conf->origin.file,
+                plans->faults, conf->origin.file,
                 option_line(pool_rows, &conf->origin, "queue_timeout"),
                 "pool %s: queue_timeout can't be kept at the passed socket %s: " GATES_NO_WAIT,
                 conf->name, listener->text);
     }
     if (!found)
-        fault(maker, spec,
+        fault(plans, plan, spec,
               "no socket of this name was passed, see FileDescriptorName= in "
               "systemd.socket(5)");
 }
 
-static void plan_listeners(struct maker *maker)
+static void plan_listeners(struct plans *plans, struct plan *plan)
 {
-    struct plan *plan = maker->plan;
     plan->listeners = calloc(WORKER_LISTENERS_MAX, sizeof(struct listener *));
     if (!plan->listeners) {
-        faults_add(maker->plans->faults, plan->conf->origin.file, plan->conf->origin.line,
+        faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
                    "out of memory");
         return;
     }
     for (int i = 0; i < plan->conf->listen_count; i++) {
         const struct listen_spec *spec = &plan->conf->listens[i];
-        struct listener *old = maker->listeners;
+        struct listener *old = plans->in_force;
         while (old && (old->wanted || !listener_is(old, spec)))
             old = old->next;
         if (spec->passed_name)
-            take_passed(maker, spec);
+            take_passed(plans, plan, spec);
         else if (old)
-            take_old(maker, spec, old);
+            take_old(plans, plan, spec, old);
         else
-            open_new(maker, spec);
+            open_new(plans, plan, spec);
     }
 }
 
@@ -278,7 +271,7 @@ static void plan_pool(struct plan *plan, const struct runtime *runtime, const st
         return;
     if (plan->pool->carried) {
         plan->kind = PLAN_REPLACED;
-        snprintf(plan->what, sizeof plan->what, "the program");
+        snprintf(plan->what, sizeof plan->what, "the binary");
         return;
     }
     plan->kind = kinds[config_compare(plan->pool->conf, plan->conf, plan->what, sizeof plan->what)];
@@ -323,8 +316,8 @@ static int plan_control(struct plans *plans, const struct runtime *runtime)
     return 0;
 }
 
-/* A daemon that is started by hand has no unit which makes the directory of the default places. It lies
- * in one that root alone may write in. */
+/* A daemon that is started by hand has no unit which makes the directory of the default places. It
+ * lies in one that root alone may write in. */
 static void make_run_directory(const struct config *config)
 {
     bool wanted = listens_in_default_place(config->control);
@@ -357,6 +350,7 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
         return -1;
     }
     plans->count = config->pool_count;
+    plans->in_force = runtime->listeners;
     for (struct listener *l = runtime->listeners; l; l = l->next)
         begin_listener(l);
     if (runtime->control)
@@ -367,8 +361,7 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
         struct plan *plan = &plans->at[i];
         plan->conf = config->pools[i];
         plan_pool(plan, runtime, config);
-        plan_listeners(
-            &(struct maker){.plans = plans, .listeners = runtime->listeners, .plan = plan});
+        plan_listeners(plans, plan);
     }
     if (plan_control(plans, runtime) != 0 || plans->faults->count != faults_before)
         return -1;

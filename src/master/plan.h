@@ -1,9 +1,9 @@
 /*
- * plan - what a new configuration would change: for each pool whether its workers stay, for each socket
- * whether it is there already, and whether there is room for it all.
+ * plan - what a new configuration would change: for each pool whether its workers stay, for each
+ * socket whether it is there already, and whether there is room for it all.
  *
- * Owns:      the matching of old to new, the listeners that are opened on trial, and the lines that say
- *            it.
+ * Owns:      the matching of old to new, the listeners that are opened on trial, and the lines that
+ *            say it.
  * Knows not: when it is carried out.
  * Called by: reload, in the master.
  */
@@ -34,15 +34,16 @@ struct plans {
     struct faults *faults; /* here goes what is wrong */
     struct plan *at;
     int count;
-    const char *only;        /* of a restart: its pool; empty: all that aren't drained; else NULL */
-    bool dry_run;            /* made to be printed: nothing is opened */
-    struct listener *opened; /* not in force yet */
+    const char *only; /* of a restart: its pool; empty: all that aren't drained; else NULL */
+    bool dry_run;     /* made to be printed: nothing is opened */
+    struct listener *in_force, *opened; /* those of the runtime; and those that are not there yet */
     struct listener *control; /* the control socket that is wanted: that in force, one of its own,
                                  or NULL */
 };
 
-/* Makes the plan, opens the new listeners, or, in a dry run, only notes which. 0; or -1 with the faults
- * noted: plans_abandon then undoes what was done. At the start nothing is in force in the runtime. */
+/* Makes the plan, opens the new listeners, or, in a dry run, only notes which. 0; or -1 with the
+ * faults noted: plans_abandon then undoes what was done. At the start nothing is in force in the
+ * runtime. */
 int plans_make(struct plans *plans, const struct runtime *runtime);
 
 /* A plan that changes nothing has a pool's workers replaced all the same. */
@@ -68,8 +69,8 @@ typedef void plan_line(void *owner, bool changes, const char *line);
 void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
                  void *owner);
 
-/* What of a pool's configuration is set on its sockets, whose workers poll them, or don't; and what of a
- * configuration on the control socket. */
+/* What of a pool's configuration is set on its sockets, whose workers poll them, or don't; and what
+ * of a configuration on the control socket. */
 struct listener_options plan_listener_options(const struct pool_config *conf, bool polls);
 struct listener_options plan_control_options(const struct config *config);
 
