@@ -131,8 +131,8 @@ static void leave_standard_input_and_output(void)
     close(null);
 }
 
-/* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes it,
- * USR2 must not end a daemon that some package's script wants upgraded. */
+/* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes
+ * it, USR2 must not end a daemon that some package's script wants upgraded. */
 static void reset_signals(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
@@ -156,20 +156,13 @@ static void print_faults(const struct faults *faults, const char *kind)
         fprintf(stderr, "and %u more\n", faults->count - FAULTS_MAX);
 }
 
-static void log_faults(const struct faults *faults)
+static void log_faults(const struct faults *faults, int level)
 {
     char place[FAULT_PLACE];
     for (const struct fault *f = faults->first; f; f = f->next)
-        log_err("%s: %s", fault_place(f, place), f->text);
+        log_event(level, "%s: %s", fault_place(f, place), f->text);
     if (faults->count > FAULTS_MAX)
-        log_err("and %u more", faults->count - FAULTS_MAX);
-}
-
-static void log_warnings(const struct faults *warnings)
-{
-    char place[FAULT_PLACE];
-    for (const struct fault *f = warnings->first; f; f = f->next)
-        log_warning("%s: %s", fault_place(f, place), f->text);
+        log_event(level, "and %u more", faults->count - FAULTS_MAX);
 }
 
 static int test_config(struct session *session)
@@ -183,7 +176,7 @@ static int test_config(struct session *session)
     }
     int error = trial ? master_try(&session->state, line->config) : 0;
     if (error) {
-        fprintf(stderr, "preforkd: can't go on with what the program before has: %s\n",
+        fprintf(stderr, "preforkd: can't go on with what the binary before has: %s\n",
                 strerror(-error));
         return EXIT_START_FAILED;
     }
@@ -283,12 +276,6 @@ static struct master *open_master(struct session *session)
     return master;
 }
 
-static void close_master(struct master *master)
-{
-    master_close(master);
-    munmap(master, sizeof *master);
-}
-
 static int run_master(struct session *session, struct config *config)
 {
     struct master *master = open_master(session);
@@ -301,10 +288,11 @@ static int run_master(struct session *session, struct config *config)
     if (master_start(master, config) == 0) { /* from here on the configuration is the master's */
         status = main_loop_run(master);
     } else {
-        log_faults(&config->faults);
+        log_faults(&config->faults, LOG_ERR);
         config_unref(config);
     }
-    close_master(master);
+    master_close(master);
+    munmap(master, sizeof *master);
     return status;
 }
 
@@ -322,7 +310,7 @@ static int load_config(const struct command_line *line, struct config **loaded)
     if (!config)
         return start_failed("the configuration", errno);
     if (!check_config(config, line->config)) {
-        log_faults(&config->faults);
+        log_faults(&config->faults, LOG_ERR);
         config_unref(config);
         return EXIT_CONFIG;
     }
@@ -353,16 +341,16 @@ static int serve(struct session *session)
     }
     log_configure(config->log.ident, config->log.facility, config->log.level);
     log_notice("preforkd %s starts with %s", PREFORKD_VERSION, config->file);
-    log_warnings(&config->warnings);
+    log_faults(&config->warnings, LOG_WARNING);
     return run_master(session, config);
 }
 
-/* The binary that replaces another can't go on with the state: it has its descriptors, and the workers of
- * before, which are told to finish. Everything else begins anew. */
+/* The binary that replaces another can't go on with the state: it has its descriptors, and the
+ * workers of before, which are told to finish. Everything else begins anew. */
 static int start_over(struct session *session, const char *why)
 {
     const struct command_line *line = session->line;
-    log_err("upgrade: can't go on with what the program before has: %s; starting anew on its "
+    log_err("upgrade: can't go on with what the binary before has: %s; starting anew on its "
             "listeners, its workers finish",
             why);
     int error = sysd_take_handed_on();
@@ -406,7 +394,8 @@ static int replace(struct session *session)
     commands_adopt_callers(master, &session->state);
     state_free(&session->state);
     int status = main_loop_run(master);
-    close_master(master);
+    master_close(master);
+    munmap(master, sizeof *master);
     return status;
 }
 

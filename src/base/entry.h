@@ -36,7 +36,7 @@ const char *entry_name(const char *path);
 /* Looks at the directory that a path lies in, through whatever links lead there. 0 or -errno. */
 int entry_directory(const char *path, struct stat *directory);
 
-/* Makes a directory that has just this mode from the first on, whatever the umask is. 0 or -errno. */
+/* Makes a directory that has just this mode from the first on, not the umask's. 0 or -errno. */
 int entry_make_directory(const char *path, mode_t mode);
 
 /* The directory of a path, held. 0 or -errno. */

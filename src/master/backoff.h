@@ -5,8 +5,8 @@
  * first early exit is replaced at once; each further one in a row waits, 100 ms first, doubling to
  * 10 s. "Served" would be no measure: a client that can crash a worker could then starve the pool.
  * A program that accepts by itself, and ends in order, is expected to: it is replaced at once, but
- * never more than once in 100 ms. What it lived counts for the next one: programs that each live for a
- * moment are as ready, and as sound, as one that lives on.
+ * never more than once in 100 ms. What it lived counts for the next one: programs that each live
+ * for a moment are as ready, and as sound, as one that lives on.
  * Called by: exits, maintain, in the master.
  */
 #ifndef PREFORKD_MASTER_BACKOFF_H
@@ -31,12 +31,12 @@ struct backoff {
     usec ready; /* how long they were ready */
 };
 
-/* A worker ended. `ready_for` is how long it had been ready, negative if it never was. Returns how long
- * the respawn waits; *grew tells whether that is longer than the last time. */
+/* A worker ended. `ready_for` is how long it had been ready, negative if it never was. Returns how
+ * long the respawn waits; *grew tells whether that is longer than the last time. */
 usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool *grew);
 
-/* A program ended in order, after it lived for `life`, and was ready for `ready_for` of that, negative
- * if it never was. Returns how long the respawn waits. */
+/* A program ended in order, after it lived for `life`, and was ready for `ready_for` of that,
+ * negative if it never was. Returns how long the respawn waits. */
 usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for);
 
 /* The slot's worker lives: whether the slot is sound again. */

@@ -55,10 +55,10 @@ void check_become_child(pid_t parent)
     die_with(parent);
 }
 
-/* What a probe reports to its parent, in memory that they share. A handler may load anybody's code, which
- * can write anything here at any time, and leave a process behind that does so after the probe's end:
- * so there is neither pointer nor length in it, and the reader takes a copy of each part and looks at
- * that. All that a lie brings about is a wrong word on the pool of the liar. */
+/* What a probe reports to its parent, in memory that they share. A handler may load anybody's code,
+ * which can write anything here at any time, and leave a process behind that does so after the
+ * probe's end: so there is neither pointer nor length in it, and the reader takes a copy of each
+ * part and looks at that. All that a lie brings about is a wrong word on the pool of the liar. */
 struct report {
     int finished;        /* came to its end */
     struct file_id mark; /* of the handler's file */
@@ -69,8 +69,8 @@ struct report {
     } faults[FAULTS_MAX];
 };
 
-/* Memory that others see is given up but for the report: what the master shares with its workers, at
- * a reload. Without /proc there is no list of it. */
+/* Memory that others see is given up but for the report: what the master shares with its workers,
+ * at a reload. Without /proc there is no list of it. */
 static void leave_shared_memory(const struct report *report)
 {
     struct {
@@ -91,8 +91,8 @@ static void leave_shared_memory(const struct report *report)
         munmap((void *)shared[i].from, shared[i].to - shared[i].from);
 }
 
-/* The configuration is the probe's own from here on, and of its parent's descriptors it has none: what
- * it prints comes by its parent, and is no part of what -T prints. */
+/* The configuration is the probe's own from here on, and of its parent's descriptors it has none:
+ * what it prints comes by its parent, and is no part of what -T prints. */
 static int isolate(const struct config *config, const struct pool_config *pool, int output,
                    const struct report *report)
 {
@@ -157,8 +157,9 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     _exit(STATUS_GOOD);
 }
 
-/* What a probe prints is printed by its parent: with a descriptor of it the probe could shut it down,
- * or type at a terminal. Reading doesn't block: the probe may open the pipe anew and be faster. */
+/* What a probe prints is printed by its parent: with a descriptor of it the probe could shut it
+ * down, or type at a terminal. Reading doesn't block: the probe may open the pipe anew and be
+ * faster. */
 static void pass_on(struct pollfd *output)
 {
     char text[4096];
@@ -169,8 +170,8 @@ static void pass_on(struct pollfd *output)
         output->fd = -1; /* poll(2) passes over it; probe closes it */
 }
 
-/* Waits for the end of a child, but not for long. A child that can't be watched has all the time that we
- * have ourselves. Returns whether it has ended; it is not reaped. */
+/* Waits for the end of a child, but not for long. A child that can't be watched has all the time
+ * that we have ourselves. Returns whether it has ended; it is not reaped. */
 static bool await_end(pid_t pid, int seconds, int output)
 {
     struct pollfd ends[] = {{.fd = pidfd_open(pid, 0), .events = POLLIN},
@@ -221,7 +222,8 @@ static void watch_probe(const struct pool_config *pool, struct faults *faults, p
     if (!ended)
         kill(pid, SIGKILL);
     reap(pid, &status);
-    /* What is left in the pipe. What it started may have it still, and write: that is not waited for. */
+    /* What is left in the pipe. What it started may have it still, and write: that is not waited
+     * for. */
     struct pollfd rest = {.fd = output, .events = POLLIN};
     for (int i = 0; i < PIPE_ROUNDS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
         pass_on(&rest);

@@ -32,19 +32,9 @@ static void add(struct line *line, const char *format, ...)
 
 bool exit_report_signal_dumps(int number)
 {
-    switch (number) {
-    case SIGABRT:
-    case SIGBUS:
-    case SIGFPE:
-    case SIGILL:
-    case SIGQUIT:
-    case SIGSEGV:
-    case SIGSYS:
-    case SIGTRAP:
-    case SIGXCPU:
-    case SIGXFSZ: return true;
-    default: return false;
-    }
+    return number == SIGABRT || number == SIGBUS || number == SIGFPE || number == SIGILL ||
+           number == SIGQUIT || number == SIGSEGV || number == SIGSYS || number == SIGTRAP ||
+           number == SIGXCPU || number == SIGXFSZ;
 }
 
 /* A signal that dumps core left none, and that is news. */
@@ -53,8 +43,8 @@ static bool lacks_core(const struct exit_report *o)
     return WIFSIGNALED(o->status) && exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core;
 }
 
-/* A program that is told to finish may end by the signal, or exit with the status by which a shell says
- * that it did. */
+/* A program that is told to finish may end by the signal, or exit with the status by which a shell
+ * says that it did. */
 static bool obeyed(const struct exit_report *o)
 {
     if (!o->program || o->cause != DEATH_RETIRED)

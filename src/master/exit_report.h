@@ -1,6 +1,6 @@
 /*
- * exit_report - how a worker ended, as a line of the log and as an entry of the ledger. Pure: facts in,
- * text out. Called by exits and maintain.
+ * exit_report - how a worker ended, as a line of the log and as an entry of the ledger. Pure: facts
+ * in, text out. Called by exits and maintain.
  */
 #ifndef PREFORKD_MASTER_EXIT_REPORT_H
 #define PREFORKD_MASTER_EXIT_REPORT_H
@@ -52,16 +52,16 @@ bool exit_report_signal_dumps(int number);
 /* Writes the line. Returns its length, as snprintf does. */
 int exit_report_print(const struct exit_report *report, char *text, size_t size);
 
-/* Whether a program ended by itself and in order, as many do after so many requests: with status 0, and
- * nothing of it left behind. One that went into the background leaves something. */
+/* Whether a program ended by itself and in order, as many do after so many requests: with status 0,
+ * and nothing of it left behind. One that went into the background leaves something. */
 bool exit_report_is_orderly(const struct exit_report *report);
 
 /* Whether its exit is no news: it retired, ended in order, or was killed by a stop. */
 bool exit_report_is_expected(const struct exit_report *report);
 
-/* Whether it could not start, ended by its own doing before it was ready, or was not ready for as long
- * as it was to; and that as a sentence. The exit of a worker that was told to go before it was ready
- * says nothing of why others don't become ready. */
+/* Whether it could not start, ended by its own doing before it was ready, or was not ready for as
+ * long as it was to; and that as a sentence. The exit of a worker that was told to go before it was
+ * ready says nothing of why others don't become ready. */
 bool exit_report_is_trouble(const struct exit_report *report);
 void exit_report_print_trouble(const struct exit_report *report, char *text, size_t size);
 

@@ -126,13 +126,14 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .no_core = asks_core ? core_reason(worker) : NULL,
     };
     worker->expected = exit_report_is_orderly(report);
-    /* It ended by its own doing, and not in order, before it had stayed ready as long as it was to. */
+    /* It ended by its own doing, and not in order, before it had stayed ready as long as it was
+     * to. */
     bool asked = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
                  worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
     report->ended_early = worker->role != ROLE_RETIRING && !asked && !worker->stayed &&
                           worker->conf->min_ready_time > 0 && !worker->expected;
-    /* A plain retirement is counted; every other exit has its entry in the ledger, unless a stop asked
-     * for it. */
+    /* A plain retirement is counted; every other exit has its entry in the ledger, unless a stop
+     * asked for it. */
     if (exit_report_is_expected(report)) {
         shown->retirements++;
     } else {
@@ -141,7 +142,7 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         exit_report_record(report, clock_real(), &death);
         deaths_write(overview, &death);
     }
-    worker->mourned = true;
+    worker->exit_handled = true;
 }
 
 void exits_set_respawn(struct worker *worker, struct exit_report *report, usec now)

@@ -1,8 +1,9 @@
 /*
- * exits - what is done about a worker's exit, but for the next one itself: it is counted, the time of
- * the respawn is set, and it is logged; and whether the kernel killed for want of memory.
+ * exits - what is done about a worker's exit, but for the next one itself: it is counted, the time
+ * of the respawn is set, and it is logged; and whether the kernel killed for want of memory.
  *
- * Owns:      the count of `oom_kill` in memory.events of our control group (version 2), as last seen.
+ * Owns:      the count of `oom_kill` in memory.events of our control group (version 2), as last
+ *            seen.
  * Knows not: whether there is to be a next worker, and how one is started (maintain): that comes in
  *            between, because it is in a hurry, and log lines are not.
  * Called by: master, maintain, in the master.
@@ -22,12 +23,13 @@ struct oom {
     usec until;
 };
 
-/* Finds our control group, by a file as /proc/self/cgroup, below the place where they are mounted. */
+/* Finds our control group, by a file as /proc/self/cgroup, below the place where they are
+ * mounted. */
 void oom_open(struct oom *oom, const char *own, const char *mounted);
 
-/* Whether a child that was reaped now, killed by a SIGKILL that we did not send, is one of those that
- * the kernel killed. The kernel does not say which it was: each kill is claimed by one child, at once,
- * or else it was none of ours. */
+/* Whether a child that was reaped now, killed by a SIGKILL that we did not send, is one of those
+ * that the kernel killed. The kernel does not say which it was: each kill is claimed by one child,
+ * at once, or else it was none of ours. */
 bool oom_claim(struct oom *oom, usec now);
 
 /* Takes the facts, and puts them into the ledger. */

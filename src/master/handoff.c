@@ -124,10 +124,19 @@ static void save_deaths(const struct overview *overview, struct state *state)
     free(list);
 }
 
-/* Puts them into a ledger that has none. */
-static void adopt_deaths(struct overview *overview, const struct state *state)
+/* The ledger has none by then. */
+static void adopt_history(struct overview *overview, const struct state *state)
 {
+    const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
     const struct state_death *saved;
+    overview->started = daemon->started;
+    overview->started_at = daemon->started_at;
+    overview->reloads = (uint32_t)daemon->reloads;
+    overview->reloads_refused = (uint32_t)daemon->reloads_refused;
+    overview->upgrades = (uint32_t)daemon->upgrades;
+    overview->reloaded = daemon->reloaded;
+    snprintf(overview->refusal, sizeof overview->refusal, "%.*s", SCOREBOARD_REASON - 1,
+             daemon->refusal);
     for (int i = 0; (saved = state_at(state, STATE_DEATH, i)); i++) {
         struct death death = {
             .when = saved->when,
@@ -281,7 +290,7 @@ static struct listener *adopt_listener(const struct state_listener *saved)
     };
     struct listener *listener = listener_revive((int)saved->fd, &facts, why, sizeof why);
     if (!listener)
-        log_err("a listener of the program before can't be used: %s", why);
+        log_err("a listener of the binary before can't be used: %s", why);
     return listener;
 }
 
@@ -387,9 +396,10 @@ static int adopt_boards(struct runtime *runtime, const struct state *state,
         resources->boards = board;
     }
     if (others)
-        log_notice("upgrade: %d scoreboard%s of the program before %s laid out otherwise: what its "
-                   "workers do is not shown until they are done",
-                   others, others == 1 ? "" : "s", others == 1 ? "is" : "are");
+        log_notice(
+            "upgrade: %d scoreboard%s of the binary before %s another layout: what its workers "
+            "do is not shown until they are done",
+            others, others == 1 ? "" : "s", others == 1 ? "has" : "have");
     return 0;
 }
 
@@ -447,18 +457,6 @@ static int adopt_workers(struct runtime *runtime, const struct state *state,
     return 0;
 }
 
-static void adopt_history(struct overview *overview, const struct state_daemon *daemon)
-{
-    overview->started = daemon->started;
-    overview->started_at = daemon->started_at;
-    overview->reloads = (uint32_t)daemon->reloads;
-    overview->reloads_refused = (uint32_t)daemon->reloads_refused;
-    overview->upgrades = (uint32_t)daemon->upgrades;
-    overview->reloaded = daemon->reloaded;
-    snprintf(overview->refusal, sizeof overview->refusal, "%.*s", SCOREBOARD_REASON - 1,
-             daemon->refusal);
-}
-
 static struct config *make_config(const struct state_daemon *daemon, const char *file)
 {
     struct config *config = config_new();
@@ -482,8 +480,7 @@ int handoff_adopt(struct runtime *runtime, const struct state *state, const char
         return -errno;
     runtime->generation = (unsigned)daemon->generation;
     int error = adopt_listeners(runtime, state);
-    adopt_history(runtime->spawner.boards.overview, daemon);
-    adopt_deaths(runtime->spawner.boards.overview, state);
+    adopt_history(runtime->spawner.boards.overview, state);
     if (!error)
         error = adopt_pools(runtime, state, &places);
     if (!error)
@@ -601,6 +598,6 @@ void inherited_retire_children(void)
     }
     if (folder)
         closedir(folder);
-    log_notice("upgrade: %d workers of the program before were told to finish workers=%d", count,
+    log_notice("upgrade: %d workers of the binary before were told to finish workers=%d", count,
                count);
 }

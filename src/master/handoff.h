@@ -1,6 +1,6 @@
 /*
- * handoff - what is in force, put into the state for the binary that replaces us, and put in force again
- * there; and what that binary does if it can't go on with the state.
+ * handoff - what is in force, put into the state for the binary that replaces us, and put in force
+ * again there; and what that binary does if it can't go on with the state.
  *
  * Owns:      which of it goes over, and the configuration that carried pools have until the file is
  *            read: no more of it than the exits of their workers need.
@@ -32,8 +32,8 @@ struct inherited {
     int pidfile_fd;           /* -1: none */
 };
 
-/* Looks through the open descriptors: listening sockets, and the locked pid file of this path, if it is
- * not NULL. Everything else is closed, but for the standard streams and the log's. */
+/* Looks through the open descriptors: listening sockets, and the locked pid file of this path, if
+ * it is not NULL. Everything else is closed, but for the standard streams and the log's. */
 void inherited_take(struct inherited *inherited, const char *pidfile);
 
 /* Takes the control socket, of this path, out of the listeners. */

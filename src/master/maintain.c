@@ -174,17 +174,17 @@ static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int 
     while (*at) {
         struct worker *worker = *at;
         bool replaced = true;
-        if (!worker->pid && worker->mourned)
+        if (!worker->pid && worker->exit_handled)
             replaced = is_replaced(pool, worker, &counts, now);
         else if (!worker->pid && *starts > 0)
             *starts -= replaced = mourn(pool, spawner, worker, &counts, now);
-        if (!worker->pid && worker->mourned && !replaced) {
+        if (!worker->pid && worker->exit_handled && !replaced) {
             counts.active -= pool_is_current(pool, worker);
             worker_list_leave(at);
             spawn_release(spawner, worker);
             continue;
         }
-        if (!worker->pid && worker->mourned && now >= worker->respawn_at && *starts > 0) {
+        if (!worker->pid && worker->exit_handled && now >= worker->respawn_at && *starts > 0) {
             (*starts)--;
             try_fork(pool, spawner, worker, now);
         }
@@ -297,8 +297,8 @@ static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
         if (slow)
             next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
-            next =
-                clock_earlier(next, w->mourned && w->role != ROLE_RETIRING ? w->respawn_at : now);
+            next = clock_earlier(next,
+                                 w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);
         else if (spawn_is_ready(w) && w->role != ROLE_RETIRING && w->cause == DEATH_OWN)
             next = clock_earlier(next, tend_ready(w, now));
         else

@@ -30,8 +30,8 @@ union ancillary {
     char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(DESCRIPTORS_MOST * sizeof(int))];
 };
 
-/* A sender that is gone can't be asked for its group any more. It was its user's, who may do anything to
- * the worker anyway. */
+/* A sender that is gone can't be asked for its group any more. It was its user's, who may do
+ * anything to the worker anyway. */
 static bool is_heard(const struct notify *notify, const struct ucred *sender)
 {
     if (notify->pid <= 0 || sender->pid <= 0)
@@ -202,8 +202,8 @@ static int choose_directory(void)
     return -1;
 }
 
-/* What is bound there gets the mode of the socket, less the umask. Nobody can replace it before it has
- * its owner: the directory is ours. 0 or -1 with errno set. */
+/* What is bound there gets the mode of the socket, less the umask. Nobody can replace it before it
+ * has its owner: the directory is ours. 0 or -1 with errno set. */
 static int bind_in_directory(int fd, uid_t uid)
 {
     static unsigned number;
@@ -226,8 +226,8 @@ static int bind_in_directory(int fd, uid_t uid)
     return -1;
 }
 
-/* Another daemon that closes its last socket removes the directory, even between our looking at it and
- * the binding. */
+/* Another daemon that closes its last socket removes the directory, even between our looking at it
+ * and the binding. */
 static int bind_path(int fd, uid_t uid)
 {
     int error = -1;

@@ -2,10 +2,10 @@
  * notify - the socket on which a program says that it is ready, alive, and how it is: one of each
  * worker's own, whose address it gets as NOTIFY_SOCKET.
  *
- * The address is a path that the pool's user alone can write to: anybody else could fill the socket's
- * queue, and what the program says would be lost. In another root directory there is no such path: the
- * address is an abstract one then, which everybody reaches. A sender that is neither the worker's
- * process nor one of its group is not heard by either.
+ * The address is a path that the pool's user alone can write to: anybody else could fill the
+ * socket's queue, and what the program says would be lost. In another root directory there is no
+ * such path: the address is an abstract one then, which everybody reaches. A sender that is neither
+ * the worker's process nor one of its group is not heard by either.
  * Knows not: what follows from it (stop). Called by: spawn, stop, in the master.
  */
 #ifndef PREFORKD_MASTER_NOTIFY_H
@@ -33,8 +33,8 @@ struct notify {
     usec alive_at; /* the last one; 0: it never gave any */
 };
 
-/* Opens one; the program is heard once `pid` is set. `elsewhere`: it will be in another root directory.
- * NULL with errno set. */
+/* Opens one; the program is heard once `pid` is set. `elsewhere`: it will be in another root
+ * directory. NULL with errno set. */
 struct notify *notify_open(struct loop *loop, uid_t uid, bool elsewhere, char *status, size_t room);
 
 /* Goes on with a socket that the binary before had. NULL with errno set: the descriptor stays the

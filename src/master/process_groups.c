@@ -172,8 +172,8 @@ static bool is_socket(pid_t pid, int fd, const struct stat *socket)
     return inode_equal(&a, &b);
 }
 
-/* Parents change while they are followed, but always to one further up: so this ends. The bound is for
- * numbers that were given anew meanwhile. */
+/* Parents change while they are followed, but always to one further up: so this ends. The bound is
+ * for numbers that were given anew meanwhile. */
 static bool descends_from(pid_t pid, pid_t master)
 {
     struct procfs_stat stat;

@@ -1,6 +1,6 @@
 /*
- * process_groups - what workers left running: process groups that have to end, and processes that went
- * into the background.
+ * process_groups - what workers left running: process groups that have to end, and processes that
+ * went into the background.
  *
  * A worker that runs what is not ours leads a session (setsid(2)), and what it runs can leave that
  * session only by making one of its own. So a group is signalled if one of its living members is in
@@ -9,11 +9,11 @@
  * (pid_namespaces(7) aside), so between the proof and the signal it can change hands only if the
  * last member ends and all other numbers are used up meanwhile.
  *
- * The signal is sent with the master's own rights: root's, if root started it. A program that became
- * another user (set-user-ID) ends too. Nothing is waited for: a process that another user has stopped
- * can't hold the master up.
+ * The signal is sent with the master's own rights: root's, if root started it. A program that
+ * became another user (set-user-ID) ends too. Nothing is waited for: a process that another user
+ * has stopped can't hold the master up.
  * Owns:      the list of the groups that are followed. Knows not: workers, only their sessions.
- * Called by: start, stop, exits, pool, maintain, in the master.
+ * Called by: spawn, stop, pool, maintain, handoff, in the master.
  */
 #ifndef PREFORKD_MASTER_PROCESS_GROUPS_H
 #define PREFORKD_MASTER_PROCESS_GROUPS_H
@@ -63,12 +63,12 @@ usec process_groups_step(struct groups *groups, const char *pool, usec now);
 bool process_groups_adopt(struct groups *groups, const struct state_group *saved);
 void process_groups_free(struct groups *groups);
 
-/* A process that a program put into the background, in a session of its own; 0: there is none, or none
- * that is shown to us. Nothing in the kernel leads from it to the worker that started it: neither
- * parent, nor group, nor session. But it has the worker's listener, which is got by inheritance alone:
- * so it is a process that is younger than the worker `after`, has a listener where programs get it, is
- * no descendant of the master, and in none of the groups that are followed, which have time to finish.
- * Looks at each process that is younger than the worker. */
+/* A process that a program put into the background, in a session of its own; 0: there is none, or
+ * none that is shown to us. Nothing in the kernel leads from it to the worker that started it:
+ * neither parent, nor group, nor session. But it has the worker's listener, which is got by
+ * inheritance alone: so it is a process that is younger than the worker `after`, has a listener
+ * where programs get it, is no descendant of the master, and in none of the groups that are
+ * followed, which have time to finish. Looks at each process that is younger than the worker. */
 pid_t process_groups_background(pid_t master, pid_t after, int listener_fd,
                                 const struct groups *followed);
 

@@ -75,7 +75,8 @@ static int try_plans(struct runtime *runtime, struct plans *plans)
     return 0;
 }
 
-/* How many canaries have not been ready for min_ready_time; -1 with the fault noted if one has ended. */
+/* How many canaries have not been ready for min_ready_time; -1 with the fault noted if one has
+ * ended. */
 static int missing_canaries(const struct plans *plans)
 {
     char what[SCOREBOARD_REASON + 100];
@@ -155,8 +156,8 @@ static void put_in_force(struct plan *plan, struct config *config, unsigned gene
         log_oddities(pool);
 }
 
-/* Listeners in force that are not wanted any more go, those that were opened come. In a restart only
- * those go that have a successor. */
+/* Listeners in force that are not wanted any more go, those that were opened come. In a restart
+ * only those go that have a successor. */
 static void exchange_listeners(struct runtime *runtime, struct plans *plans, bool restart)
 {
     struct listener **at = &runtime->listeners;
@@ -198,8 +199,8 @@ static void warn_of_lost(const char *kind, const struct listener *listener)
                     kind, listener->text, listener->trouble, listener->text);
 }
 
-/* A restart, in which the configuration stays as it is, leaves alone what was done to pools by hand:
- * sizes and drains. Frees the plans. */
+/* A restart, in which the configuration stays as it is, leaves alone what was done to pools by
+ * hand: sizes and drains. Frees the plans. */
 static void apply_plans(struct runtime *runtime, struct plans *plans, uint64_t job, bool restart)
 {
     struct config *config = plans->config;
@@ -359,7 +360,8 @@ static void succeed(struct reload *reload, const struct runtime *runtime)
     finish(reload);
 }
 
-/* It is in force, and nobody undoes that: but if no worker serves by it, it does not count as done. */
+/* It is in force, and nobody undoes that: but if no worker serves by it, it does not count as
+ * done. */
 static bool has_failed(struct reload *reload, const struct runtime *runtime)
 {
     const char *word = job_words[reload->job.kind];
@@ -483,9 +485,9 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
     return true;
 }
 
-/* A check that was killed, and does not end: a disk that hangs holds it in the kernel. What it shares
- * with us is its own as long as it lives, so the reason is noted elsewhere. When it is reaped one day,
- * nothing is made of that. */
+/* A check that was killed, and does not end: a disk that hangs holds it in the kernel. What it
+ * shares with us is its own as long as it lives, so the reason is noted elsewhere. When it is
+ * reaped one day, nothing is made of that. */
 static void leave_check(struct reload *reload, struct runtime *runtime, usec now)
 {
     reload->deadline = now + KILLED_TIMEOUT;
@@ -499,8 +501,8 @@ static void leave_check(struct reload *reload, struct runtime *runtime, usec now
     refuse(reload, runtime);
 }
 
-/* A check that is late is killed, and only once it has been reaped are its faults read, and ours added:
- * it writes to the same memory until then. */
+/* A check that is late is killed, and only once it has been reaped are its faults read, and ours
+ * added: it writes to the same memory until then. */
 static usec await_check(struct reload *reload, struct runtime *runtime, usec now)
 {
     if (now < reload->deadline)
@@ -540,9 +542,9 @@ static bool await_canaries(struct reload *reload, struct runtime *runtime)
     return true;
 }
 
-/* It is over when the new workers serve, or have failed, and the old ones that were idle are gone: a
- * client that connects after that meets the new configuration. Workers that finish a connection hold
- * nothing up, nor, for long, does an idle one that does not go. */
+/* It is over when the new workers serve, or have failed, and the old ones that were idle are gone:
+ * a client that connects after that meets the new configuration. Workers that finish a connection
+ * hold nothing up, nor, for long, does an idle one that does not go. */
 static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
 {
     bool idle_left = false;

@@ -2,12 +2,12 @@
  * reload - from one configuration to the next, one job at a time: everything that can fail, fails
  * before anything visible changes.
  *
- * check (in a child) -> try (open new listeners, fork a canary for each changed pool) ->
- * apply (put in force, close what is not wanted any more) -> roll (the next generation is forked; when
- * it is ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
- * must have stayed ready for min_ready_time by then. If the others don't, the roll stops, the old ones
- * go on, and the job has failed; what is in force stays so.
- * A dry run ends when the plan is made; a restart begins there, with the configuration in force.
+ * check (in a child) -> try (open new listeners, fork a canary for each changed pool) -> apply (put
+ * in force, close what is not wanted any more) -> roll (the next generation is forked; when it is
+ * ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
+ * must have stayed ready for min_ready_time by then. If the others don't, the roll stops, the old
+ * ones go on, and the job has failed; what is in force stays so. A dry run ends when the plan is
+ * made; a restart begins there, with the configuration in force.
  * Owns:      the jobs that wait, the one under way, and the results of the last ones.
  * Knows not: signals, and which caller asked.
  * Called by: master, commands, upgrade, in the master.

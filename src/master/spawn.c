@@ -127,7 +127,7 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
         .app_policy = handler_terms(conf->handler, conf->handler_config),
         .deadline = USEC_NEVER,
         .lines.watch.fd = -1,
-        .mourned = true,
+        .exit_handled = true,
     };
     board->workers++;
     resources_extend(resources, board, worker->seat);
@@ -251,7 +251,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
         .slow_told = saved->slow_told,
-        .mourned = true,
+        .exit_handled = true,
     };
     board->workers++;
     if (board->fd < 0) {
@@ -293,7 +293,8 @@ static usec watchdog_of(const struct pool_config *conf)
 }
 
 /* The ways between it and us: its standard error, whose writing end goes into *error_fd; the notify
- * socket of a program; a reporter's questions, whose other end goes into *boards_fd. 0 or -errno. */
+ * socket of a program; a reporter's questions, whose other end goes into *boards_fd. 0 or
+ * -errno. */
 static int open_ways(struct spawner *spawner, struct worker *worker, int *error_fd, int *boards_fd)
 {
     const struct pool_config *conf = worker->conf;
@@ -318,7 +319,8 @@ static int open_ways(struct spawner *spawner, struct worker *worker, int *error_
     return worker->reporter ? 0 : -errno;
 }
 
-/* What the master knows of the new process, before the fork: the child may be faster than we are. */
+/* What the master knows of the new process, before the fork: the child may be faster than we
+ * are. */
 static void begin_record(struct worker *worker, usec now)
 {
     struct slot *slot = worker->slot;
@@ -329,7 +331,7 @@ static void begin_record(struct worker *worker, usec now)
     worker->cause = DEATH_OWN;
     worker->hung = false;
     worker->out_of_memory = false;
-    worker->mourned = true;
+    worker->exit_handled = true;
     worker->left_group = false;
     slot->ready = false;
     slot->program = 0;
@@ -425,9 +427,9 @@ int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *
 
 /* Its exit. */
 
-/* What the worker ran goes on without it. Of a program that it became, the processes that are left may
- * finish as long as it might have; of one that it started the rest is killed, as the connection that
- * it served is gone. */
+/* What the worker ran goes on without it. Of a program that it became, the processes that are left
+ * may finish as long as it might have; of one that it started the rest is killed, as the connection
+ * that it served is gone. */
 static void end_program(struct worker *worker, usec deadline, usec now)
 {
     usec grace = worker->conf->graceful_timeout * USEC_SECOND;
@@ -464,7 +466,7 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->was_ready = worker->ready_at || worker->slot->ready;
     if (worker->was_ready && !worker->ready_at)
         worker->ready_at = now;
-    worker->mourned = false;
+    worker->exit_handled = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
     worker->was_program = spawn_is_program(worker);
@@ -482,8 +484,8 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     if (worker->resources->limits)
         source_limits_forget(worker->resources->limits, worker->seat);
     worker->slot->state = SLOT_WAITING;
-    /* A reporter that reads meanwhile must not add what the process used to what the ended ones did,
-     * nor miss it. */
+    /* A reporter that reads meanwhile must not add what the process used to what the ended ones
+     * did, nor miss it. */
     overview_begin_move(overview);
     pool->cpu_user += worker->cpu_user;
     pool->cpu_system += worker->cpu_system;

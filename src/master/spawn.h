@@ -2,8 +2,8 @@
  * spawn - a worker's record in the master, from the seat that it gets to the exit that is reaped.
  *
  * Owns:      struct worker: pid, role, pipes, what the worker was sent; the fork.
- * Knows not: how many workers there should be (pool), why one has to go (stop), what follows from its
- *            exit (exits).
+ * Knows not: how many workers there should be (pool), why one has to go (stop), what follows from
+ *            its exit (exits).
  * Called by: pool, maintain, stop, exits, master, in the master; the child that it forks goes into
  *            worker_run.
  */
@@ -79,20 +79,19 @@ struct worker {
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
-    usec respawn_at; /* of one that has ended */
-    usec
-        trying_since; /* when the first of those in its seat was forked of which none got ready; 0 */
-    bool late;        /* none of them did within ready_timeout */
-    bool expected;    /* the last one ended in order */
-    bool continues;   /* and its place was ready, as it is in effect while the next one begins */
-    bool stayed;      /* it was ready for min_ready_time, or those before it that ended in order */
-    unsigned failures;         /* exits in a row, in its seat, before they had stayed */
+    usec respawn_at;   /* of one that has ended */
+    usec trying_since; /* when the first in its seat was forked since one got ready there; 0 */
+    bool late;         /* none did within ready_timeout */
+    bool expected;     /* the last one ended in order */
+    bool continues;    /* and its place was ready, as it is in effect while the next one begins */
+    bool stayed;       /* it was ready for min_ready_time, or those before it that ended in order */
+    unsigned failures; /* exits in a row, in its seat, before they had stayed */
     struct stderr_log lines;   /* keeps the pid of one that has ended */
     struct reporter *reporter; /* of a living one that reports; else NULL */
     struct notify *notify;     /* of a living program that says when it is ready; else NULL */
 
     /* Its exit, from when it is reaped until it is logged. */
-    bool mourned;
+    bool exit_handled;
     int status;
     usec died;
     bool was_ready;
@@ -118,7 +117,8 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
 void spawn_release(struct spawner *spawner, struct worker *worker);
 
 /* For the binary that replaces us, and in it: the worker in its seat, as it was, of a configuration
- * that says as much. NULL if the seat is not free. A worker without a process is retiring, and ended. */
+ * that says as much. NULL if the seat is not free. A worker without a process is retiring, and
+ * ended. */
 void spawn_save(const struct worker *worker, struct state_worker *saved);
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct resources *resources, struct board *board, struct config *config,
@@ -148,8 +148,8 @@ static inline bool spawn_is_program(const struct worker *worker)
     return spawn_becomes(worker) && worker->pid && worker->slot->program == worker->pid;
 }
 
-/* Once seen it is so until its end, whatever is written into the slot: a reload of all pools waits for
- * it. */
+/* Once seen it is so until its end, whatever is written into the slot: a reload of all pools waits
+ * for it. */
 static inline bool spawn_is_ready(const struct worker *worker)
 {
     return worker->pid && (worker->ready_at || worker->slot->ready);

@@ -20,71 +20,38 @@ struct field {
     bool required, is_fd;
 };
 
-#define ROW(name) .key = #name, .offset = offsetof(struct OF, name)
-#define NUMBER_ROW(name, least, most, must)                                                        \
-    {ROW(name), .min = (least), .max = (most), .required = (must)},
-#define FD_ROW(name, least, must)                                                                  \
-    {ROW(name), .min = (least), .max = INT_MAX, .required = (must), .is_fd = true},
-#define TEXT_ROW(name, room) {ROW(name), .size = (room)},
-#define ROWS(FIELDS)                                                                               \
+#define ROW(of, name) .key = #name, .offset = offsetof(struct of, name)
+#define NUMBER_ROW(of, name, least, most, must)                                                    \
+    {ROW(of, name), .min = (least), .max = (most), .required = (must)},
+#define FD_ROW(of, name, least, must)                                                              \
+    {ROW(of, name), .min = (least), .max = INT_MAX, .required = (must), .is_fd = true},
+#define TEXT_ROW(of, name, room) {ROW(of, name), .size = (room)},
+#define KIND(word, of, FIELDS)                                                                     \
+    word, sizeof(struct of), (const struct field[])                                                \
     {                                                                                              \
-        FIELDS(NUMBER_ROW, FD_ROW, TEXT_ROW)                                                       \
+        FIELDS(of, NUMBER_ROW, FD_ROW, TEXT_ROW)                                                   \
         {                                                                                          \
             0                                                                                      \
         }                                                                                          \
     }
 
-#define OF state_daemon
-static const struct field daemon_fields[] = ROWS(STATE_DAEMON_FIELDS);
-#undef OF
-#define OF state_socket
-static const struct field socket_fields[] = ROWS(STATE_SOCKET_FIELDS);
-#undef OF
-#define OF state_listener
-static const struct field listener_fields[] = ROWS(STATE_LISTENER_FIELDS);
-#undef OF
-#define OF state_pool
-static const struct field pool_fields[] = ROWS(STATE_POOL_FIELDS);
-#undef OF
-#define OF state_worker
-static const struct field worker_fields[] = ROWS(STATE_WORKER_FIELDS);
-#undef OF
-#define OF state_caller
-static const struct field caller_fields[] = ROWS(STATE_CALLER_FIELDS);
-#undef OF
-#define OF state_counts
-static const struct field counts_fields[] = ROWS(STATE_COUNTS_FIELDS);
-#undef OF
-#define OF state_board
-static const struct field board_fields[] = ROWS(STATE_BOARD_FIELDS);
-#undef OF
-#define OF state_group
-static const struct field group_fields[] = ROWS(STATE_GROUP_FIELDS);
-#undef OF
-#define OF state_death
-static const struct field death_fields[] = ROWS(STATE_DEATH_FIELDS);
-#undef OF
-#define OF state_detached
-static const struct field detached_fields[] = ROWS(STATE_DETACHED_FIELDS);
-#undef OF
-
 static const struct kind {
     const char *word;
     size_t size;
-    const struct field *fields;
+    const struct field *fields; /* ended by one without a key */
 } kinds[STATE_KINDS] = {
-    [STATE_DAEMON] = {"daemon", sizeof(struct state_daemon), daemon_fields},
-    [STATE_SOCKET] = {"socket", sizeof(struct state_socket), socket_fields},
-    [STATE_LISTENER] = {"listener", sizeof(struct state_listener), listener_fields},
-    [STATE_POOL] = {"pool", sizeof(struct state_pool), pool_fields},
-    [STATE_WORKER] = {"worker", sizeof(struct state_worker), worker_fields},
-    [STATE_CONTROL] = {"control", sizeof(struct state_listener), listener_fields},
-    [STATE_CALLER] = {"caller", sizeof(struct state_caller), caller_fields},
-    [STATE_COUNTS] = {"counts", sizeof(struct state_counts), counts_fields},
-    [STATE_BOARD] = {"board", sizeof(struct state_board), board_fields},
-    [STATE_GROUP] = {"group", sizeof(struct state_group), group_fields},
-    [STATE_DEATH] = {"death", sizeof(struct state_death), death_fields},
-    [STATE_DETACHED] = {"detached", sizeof(struct state_detached), detached_fields},
+    [STATE_DAEMON] = {KIND("daemon", state_daemon, STATE_DAEMON_FIELDS)},
+    [STATE_SOCKET] = {KIND("socket", state_socket, STATE_SOCKET_FIELDS)},
+    [STATE_LISTENER] = {KIND("listener", state_listener, STATE_LISTENER_FIELDS)},
+    [STATE_POOL] = {KIND("pool", state_pool, STATE_POOL_FIELDS)},
+    [STATE_WORKER] = {KIND("worker", state_worker, STATE_WORKER_FIELDS)},
+    [STATE_CONTROL] = {KIND("control", state_listener, STATE_LISTENER_FIELDS)},
+    [STATE_CALLER] = {KIND("caller", state_caller, STATE_CALLER_FIELDS)},
+    [STATE_COUNTS] = {KIND("counts", state_counts, STATE_COUNTS_FIELDS)},
+    [STATE_BOARD] = {KIND("board", state_board, STATE_BOARD_FIELDS)},
+    [STATE_GROUP] = {KIND("group", state_group, STATE_GROUP_FIELDS)},
+    [STATE_DEATH] = {KIND("death", state_death, STATE_DEATH_FIELDS)},
+    [STATE_DETACHED] = {KIND("detached", state_detached, STATE_DETACHED_FIELDS)},
 };
 
 _Static_assert(sizeof(struct state_counts) <= SPARE && sizeof(struct state_death) <= SPARE &&

@@ -132,15 +132,15 @@ static uint64_t turn_of(const struct stderr_log *lines)
 }
 
 /* 0 if nothing is left, negative at the end of the stream.
- *
- * A worker runs one program after another on the same pipe, and a program may end without ending its
- * line: what the next one writes must not be taken for the rest of it. The worker writes a line's end
- * behind a program if something of it is still in the pipe (handlers/program). If nothing is, we had
- * read all of it before the next connection was accepted: so the count of connections, taken before
- * that read, is lower than the count taken after the next program's first byte was read. It differs
- * within one program's line only if a connection was accepted, its program started, and wrote, between
- * our look at the count and our read: then that line is logged in two. A worker that lies about the
- * count harms its own lines. */
+ * 
+ * A worker runs one program after another on the same pipe, and a program may end without ending
+ * its line: what the next one writes must not be taken for the rest of it. The worker writes a
+ * line's end behind a program if something of it is still in the pipe (handlers/program). If
+ * nothing is, we had read all of it before the next connection was accepted: so the count of
+ * connections, taken before that read, is lower than the count taken after the next program's first
+ * byte was read. It differs within one program's line only if a connection was accepted, its
+ * program started, and wrote, between our look at the count and our read: then that line is logged
+ * in two. A worker that lies about the count harms its own lines. */
 static ssize_t read_some(struct stderr_log *lines)
 {
     char data[4096];

@@ -1,11 +1,12 @@
 /*
- * stderr_log - the standard error of workers: a pipe each, read by the master, line by line into the log.
+ * stderr_log - the standard error of workers: a pipe each, read by the master, line by line into
+ * the log.
  *
- * A worker that waits for its program reads no pipe, and a program that wrote 64 KiB of errors would
- * block for ever: so the master reads, whatever the rate, and logs so many lines a second a pool at
- * most; the rest is counted.
- * Owns:      the pipes, those of ended workers too: what a program left in the background would die of
- *            SIGPIPE if a pipe ended before its last writer.
+ * A worker that waits for its program reads no pipe, and a program that wrote 64 KiB of errors
+ * would block for ever: so the master reads, whatever the rate, and logs so many lines a second a
+ * pool at most; the rest is counted.
+ * Owns:      the pipes, those of ended workers too: what a program left in the background would die
+ *            of SIGPIPE if a pipe ended before its last writer.
  * Knows not: workers; it is given the pool's name and the pid.
  * Called by: spawn, exits, pool, maintain, handoff, upgrade, master, in the master.
  */
@@ -24,14 +25,14 @@ enum {
     STDERR_LOG_LENGTH = 512, /* bytes of a line that are logged; the rest of it is cut */
     STDERR_LOG_LAST = 120,   /* bytes of the last line that are kept */
 
-    /* Lines a second, a pool: of what programs and workers complain of; of all that programs print which
-     * are workers of the pool, which may be a line a request. */
+    /* Lines a second, a pool: of what programs and workers complain of; of all that programs print
+     * which are workers of the pool, which may be a line a request. */
     STDERR_LOG_A_SECOND = 100,
     STDERR_LOG_A_SECOND_OUTPUT = 10000,
 
-    /* Pipes of a pool without their workers, at the least: as many as the pool may have workers if that
-     * is more, so that one restart of all leaves no background part without its pipe. They take no more
-     * descriptors then than the workers do. */
+    /* Pipes of a pool without their workers, at the least: as many as the pool may have workers if
+     * that is more, so that one restart of all leaves no background part without its pipe. They
+     * take no more descriptors then than the workers do. */
     STDERR_LOG_DETACHED = 64,
 };
 
@@ -55,7 +56,8 @@ struct stderr_log {
     pid_t pid;
     /* How many connections the worker has taken, by its own word; NULL: unknown. */
     const _Atomic uint64_t *accepted;
-    /* What they took so far, usec: it grows at the end of each, and of each request on one; or NULL. */
+    /* What they took so far, usec: it grows at the end of each, and of each request on one; or
+     * NULL. */
     const _Atomic uint64_t *took;
     char *line; /* STDERR_LOG_LENGTH bytes, there once something was written */
     int length;
@@ -74,16 +76,17 @@ void stderr_log_set_free(struct stderr_log_set *set); /* and closes what is deta
 int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
                     struct stderr_log_rate *rate);
 
-/* Goes on with a reading end, which it closes if that fails; -1: it was closed before. 0 or -errno. */
+/* Goes on with a reading end, which it closes if that fails; -1: it was closed before. 0 or
+ * -errno. */
 int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const char *pool,
                      struct stderr_log_rate *rate, int fd);
 
-/* Of a worker that has ended: reads what is there, ends an unfinished line, and lets the pipe go. It is
- * closed if no process holds the other end; else it lives on, detached, until none does. */
+/* Of a worker that has ended: reads what is there, ends an unfinished line, and lets the pipe go.
+ * It is closed if no process holds the other end; else it lives on, detached, until none does. */
 void stderr_log_close(struct stderr_log *lines);
 
-/* Detached ones, the oldest first: the one behind another; NULL behind the last, and the first behind
- * NULL. Of them, `watch.fd`, `pool` and `pid` are for the handoff. */
+/* Detached ones, the oldest first: the one behind another; NULL behind the last, and the first
+ * behind NULL. Of them, `watch.fd`, `pool` and `pid` are for the handoff. */
 const struct stderr_log *stderr_log_next_detached(const struct stderr_log_set *set,
                                                   const struct stderr_log *lines);
 

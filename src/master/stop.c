@@ -9,7 +9,8 @@
 /* Between TERM and KILL for a program whose request takes too long. */
 #define PROGRAM_TIMEOUT (5 * USEC_SECOND)
 
-/* Alive for so long, a program that does not say so is taken for ready; or several, one after another. */
+/* Alive for so long, a program that does not say so is taken for ready; or several, one after
+ * another. */
 #define READY_AFTER USEC_SECOND
 
 /* Notes when a harder signal is due. */
@@ -90,9 +91,9 @@ usec stop_watch(struct worker *worker, usec limit, usec now)
         return now;
     set_retiring(worker);
     worker->cause = DEATH_TIMEOUT;
-    /* Its program is told, and the worker ends with that. Which group the program is, the worker says:
-     * if that is none of its session's, it runs none. Then the request is its own doing, and it can't
-     * be asked to leave off. */
+    /* Its program is told, and the worker ends with that. Which group the program is, the worker
+     * says: if that is none of its session's, it runs none. Then the request is its own doing, and
+     * it can't be asked to leave off. */
     if (process_groups_end(&worker->resources->groups, worker->pid, program, SIGTERM,
                            now + PROGRAM_TIMEOUT, now) == GROUP_OWN)
         send_signal(worker, SIGTERM, SIGQUIT, now + PROGRAM_TIMEOUT + QUIT_TIMEOUT);
@@ -120,7 +121,8 @@ usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
     if (spawn_is_ready(worker)) {
         if (!watched)
             return USEC_NEVER;
-        /* A program that gave signs of life has to go on with it, at least until it is told to go. */
+        /* A program that gave signs of life has to go on with it, at least until it is told to
+         * go. */
         bool gives_signs = notify->alive_at && notify->watchdog < USEC_NEVER - notify->alive_at;
         usec due = gives_signs ? notify->alive_at + notify->watchdog : USEC_NEVER;
         if (now >= due && now < grace_until)
@@ -147,8 +149,8 @@ usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
 /* Which class goes first. */
 enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY };
 
-/* What is compared, copied once: workers go on meanwhile, and an order that changes while it is made
- * is none. */
+/* What is compared, copied once: workers go on meanwhile, and an order that changes while it is
+ * made is none. */
 struct going {
     struct worker *worker;
     int class;
@@ -157,7 +159,8 @@ struct going {
     usec since;
 };
 
-/* Of those that wait, the one that has waited longest; of programs, which are numbered, the last. */
+/* Of those that wait, the one that has waited longest; of programs, which are numbered, the
+ * last. */
 static bool goes_before(const struct going *a, const struct going *b)
 {
     if (a->program && b->program)

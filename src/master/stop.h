@@ -1,6 +1,6 @@
 /*
- * stop - which worker is late, and how one is made to end: by signals that grow harder, each with its
- * deadline.
+ * stop - which worker is late, and how one is made to end: by signals that grow harder, each with
+ * its deadline.
  *
  * Owns:      role and cause of a worker that has to go, and what it is sent when.
  * Knows not: why a worker is not wanted any more, or which one replaces it.
@@ -11,8 +11,8 @@
 
 #include "spawn.h"
 
-/* Puts those first that it hurts least to lose: a worker that is not forked, one that is not ready, the
- * one that has been idle longest. */
+/* Puts those first that it hurts least to lose: a worker that is not forked, one that is not ready,
+ * the one that has been idle longest. */
 void stop_sort(struct worker **workers, int count);
 
 /* Finish the connection in hand, if any, and go: by the deadline, if there is one. */
@@ -21,8 +21,8 @@ void stop_retire(struct worker *worker, usec deadline);
 /* Go now. */
 void stop_now(struct worker *worker, usec now);
 
-/* Looks at how long its request has been going on, of `limit` at most. A worker that is late has to go,
- * with what it runs. Returns when to look again. */
+/* Looks at how long its request has been going on, of `limit` at most. A worker that is late has to
+ * go, with what it runs. Returns when to look again. */
 usec stop_watch(struct worker *worker, usec limit, usec now);
 
 /* Speaks for a worker that became a program, which can't write into its slot: when it is ready, and

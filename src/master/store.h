@@ -2,7 +2,8 @@
  * store - systemd keeps our listeners: a master that was killed leaves them there, and the next one
  * takes them back, so that no client that connects in between is refused.
  *
- * Owns:      what is in systemd's store of the unit (FileDescriptorStoreMax= of systemd.service(5)).
+ * Owns:      what is in systemd's store of the unit (FileDescriptorStoreMax= of
+ *            systemd.service(5)).
  * Knows not: pools; without systemd it does nothing. Called by: reload, in the master.
  */
 #ifndef PREFORKD_MASTER_STORE_H
@@ -10,8 +11,8 @@
 
 #include "../listeners/listener.h"
 
-/* At the start: the listeners of the master before, as far as the configuration has them. The others
- * are closed. */
+/* At the start: the listeners of the master before, as far as the configuration has them. The
+ * others are closed. */
 struct listener *store_take(const struct config *config);
 
 /* These are in force: systemd gets those that we bound. */

@@ -112,7 +112,8 @@ static int write_state(const struct state *state)
     return error;
 }
 
-/* The descriptor of the state of this moment, which is filled in too; or -errno. */
+/* The descriptor of the state of this moment; or -errno. The state is filled in too, and to be
+ * freed. */
 static int make_state(const struct upgrade *upgrade, const struct runtime *runtime,
                       struct state *state)
 {
@@ -120,10 +121,7 @@ static int make_state(const struct upgrade *upgrade, const struct runtime *runti
     int error = handoff_save(runtime, state);
     if (!control_save(upgrade->control, state) || state->cut)
         error = -ENOMEM;
-    int fd = error ? error : write_state(state);
-    if (fd < 0)
-        state_free(state);
-    return fd;
+    return error ? error : write_state(state);
 }
 
 /* The trial. */
@@ -214,21 +212,6 @@ static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct
     _exit(STATUS_NO_PROGRAM);
 }
 
-static int start_trial(struct upgrade *upgrade, const struct runtime *runtime)
-{
-    struct state state = {0};
-    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
-    if (state_fd < 0)
-        return state_fd;
-    pid_t pid = fork_trial(upgrade, runtime->spawner.loop, &state, state_fd);
-    state_free(&state);
-    if (pid < 0)
-        return pid;
-    setpgid(pid, pid); /* here or there, the first counts; it may be killed from now on */
-    upgrade->trial = pid;
-    return 0;
-}
-
 /* A line for the caller. */
 static void note_refusal(struct upgrade *upgrade, const char *line)
 {
@@ -247,17 +230,24 @@ static void refuse(struct upgrade *upgrade, const char *why)
 static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, usec now)
 {
     char why[100];
+    struct state state = {0};
     upgrade->wanted = false;
     upgrade->refusal[0] = '\0';
     upgrade->began = now;
     upgrade->deadline = now + TRIAL_TIMEOUT;
     log_notice("upgrade: trying %s", upgrade->self.program);
-    int error = start_trial(upgrade, runtime);
+    int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
+    pid_t pid =
+        state_fd < 0 ? state_fd : fork_trial(upgrade, runtime->spawner.loop, &state, state_fd);
+    state_free(&state);
     upgrade->phase = UPGRADE_TRYING;
-    if (!error)
+    if (pid < 0) {
+        snprintf(why, sizeof why, "can't try the binary: %s", strerror((int)-pid));
+        refuse(upgrade, why);
         return;
-    snprintf(why, sizeof why, "can't try the program: %s", strerror(-error));
-    refuse(upgrade, why);
+    }
+    setpgid(pid, pid); /* here or there, the first counts; it may be killed from now on */
+    upgrade->trial = pid;
 }
 
 /* Whether the binary may replace us; if not, why. */
@@ -314,13 +304,13 @@ static bool is_quiet(const struct runtime *runtime)
 {
     for (const struct pool *p = runtime->pools; p; p = p->next)
         for (const struct worker *w = p->ring.first; w; w = w->next)
-            if (!w->mourned)
+            if (!w->exit_handled)
                 return false;
     return true;
 }
 
-/* Signals stay blocked all the while: what comes now, the other binary takes. Returns only if it can't
- * be executed. */
+/* Signals stay blocked all the while: what comes now, the other binary takes. Returns only if it
+ * can't be executed. */
 static int execute(const struct upgrade *upgrade, const struct state *state, int state_fd)
 {
     int error = set_variable(state_fd);
@@ -370,7 +360,8 @@ static void finish(struct upgrade *upgrade, const struct runtime *runtime,
 {
     const struct reload_result *result = reload_result(reload, upgrade->ticket);
     if (result && result->refused) {
-        /* It is the new binary all the same; but the caller does not get to know that all is well. */
+        /* It is the new binary all the same; but the caller does not get to know that all is
+         * well. */
         char line[512];
         const struct buffer *faults = &result->faults; /* lines, of which the first is enough */
         const char *end = faults->at ? memchr(faults->at, '\n', faults->used) : NULL;
@@ -384,8 +375,8 @@ static void finish(struct upgrade *upgrade, const struct runtime *runtime,
                PREFORKD_VERSION, runtime->generation, clock_seconds(now - upgrade->began));
 }
 
-/* The reload that makes the pools ours; tried again if it is refused, for until then no worker that ends
- * is replaced. */
+/* The reload that makes the pools ours; tried again if it is refused, for until then no worker that
+ * ends is replaced. */
 static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
                          usec now)
 {
@@ -407,7 +398,7 @@ static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struc
             "upgraded from preforkd %s to %s, but the configuration is not in force: the workers "
             "of before go on, none is replaced; a reload follows in %d s",
             upgrade->from, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
-        note_refusal(upgrade, "the program is the new one, but the configuration is not in force: "
+        note_refusal(upgrade, "the binary is the new one, but the configuration is not in force: "
                               "the workers of before go on; the log says why");
     }
     upgrade->logged = true;

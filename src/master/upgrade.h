@@ -1,12 +1,13 @@
 /*
- * upgrade - the binary on disk replaces this one in place: same process, same sockets, same workers.
+ * upgrade - the binary on disk replaces this one in place: same process, same sockets, same
+ * workers.
  *
- * try (the new binary's -t, in a child, which must also read our state) -> hand over (write the state,
- * execute the binary) -> there: adopt, then reload. To it, our workers are those of a generation
- * before, of a binary that changed; so an upgrade ends as every reload does. Until the binary is
- * executed, whatever fails leaves all as it was. After that, a reload that fails leaves the old workers
- * at work, and is tried again; and if the state can't be gone on with, the new binary begins anew on the
- * listeners that it has (main).
+ * try (the new binary's -t, in a child, which must also read our state) -> hand over (write the
+ * state, execute the binary) -> there: adopt, then reload. To it, our workers are those of a
+ * generation before, of a binary that changed; so an upgrade ends as every reload does. Until the
+ * binary is executed, whatever fails leaves all as it was. After that, a reload that fails leaves
+ * the old workers at work, and is tried again; and if the state can't be gone on with, the new
+ * binary begins anew on the listeners that it has (main).
  * Owns:      the trial, the state's way from binary to binary, the environment variable.
  * Knows not: what the state says (handoff), and which caller asked.
  * Called by: master, commands, main, in the master.
@@ -70,8 +71,8 @@ bool upgrade_has_arrived(const struct upgrade *upgrade);
 /* A child that is no worker ended. True where it was the trial. */
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
 
-/* Goes on as far as it can; may not return, but be the other binary. Returns when it wants to be called
- * again. */
+/* Goes on as far as it can; may not return, but be the other binary. Returns when it wants to be
+ * called again. */
 usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
                   usec now);
 
@@ -81,7 +82,8 @@ void upgrade_abandon(struct upgrade *upgrade);
 /* We are the new binary, and have adopted what the state says: what remains is the reload. */
 void upgrade_arrive(struct upgrade *upgrade, const struct state *state);
 
-/* At every start: the descriptor of a state, which is taken out of the environment. -1: none is there. */
+/* At every start: the descriptor of a state, which is taken out of the environment. -1: none is
+ * there. */
 int upgrade_state_fd(void);
 
 /* Reads it. 0; or -1 with a sentence in `why`. */

@@ -101,7 +101,7 @@ class Layout(Case):
                 self.install(it, binary)
                 served, mark = load.served, it.mark()
                 it.upgrade()
-                self.assertTrue(it.log.find('laid out otherwise', mark))
+                self.assertTrue(it.log.find('another layout', mark))
                 self.goes_on(held)
                 wait_until(lambda: load.served > served, 'the load goes on')
                 held += it.occupy('path', 1)
