@@ -39,7 +39,7 @@ usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool 
  * negative if it never was. Returns how long the respawn waits. */
 usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for);
 
-/* The slot's worker lives: whether the slot is sound again. */
+/* The slot's worker goes on: notes whether the slot is sound again. */
 void backoff_alive(struct backoff *backoff, bool accepted, usec ready_for);
 
 #endif

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <syslog.h>
 
-/* A text that grows, and stays whole where there is no room for more. */
+/* A text that grows, and stays whole if there is no room for more. */
 struct line {
     char *text;
     size_t size, length;

@@ -25,10 +25,10 @@ struct exit_report {
     int ready_timeout;         /* seconds, that it had to become ready; 0: not known */
     bool left_group;           /* it left processes running */
     bool ended_early;          /* it had not stayed ready for min_ready_time, but was to */
-    usec ready_for;            /* how long it was ready, where it was */
+    usec ready_for;            /* how long it was ready, if it was */
     int min_ready_time;        /* seconds */
     int stop_signal;           /* by which a program is told to finish */
-    uint64_t served;           /* connections, in this life */
+    uint64_t served;           /* connections, by this process */
     usec age;                  /* from its start */
     usec cpu_user, cpu_system; /* with the programs that it waited for */
     int64_t memory;            /* peak, bytes */

@@ -27,7 +27,7 @@ struct notify {
     char *status; /* where STATUS= goes, `room` bytes */
     size_t room;
 
-    bool *changed; /* set when something was heard; NULL: nobody asks */
+    bool *changed; /* set when something was heard; or NULL */
     bool ready, hung;
     usec watchdog; /* between two signs of life */
     usec alive_at; /* the last one; 0: it never gave any */

@@ -72,13 +72,13 @@ struct reload {
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config);
 
 /* Asks for a job, which begins when those before it are done. Jobs alike that wait are one. The
- * number of the job; 0 where too many wait. */
+ * number of the job; 0 if too many wait. */
 uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool);
 
 /* How a job ended; NULL: it has not yet. To be asked for in every round, or it is gone. */
 const struct reload_result *reload_result(const struct reload *reload, uint64_t number);
 
-/* A child that is no worker ended. True where it was the checking one. */
+/* A child that is no worker ended. True if it was the checking one. */
 bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, int status);
 
 /* Goes on as far as it can. Returns when it wants to be called again. */

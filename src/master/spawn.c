@@ -470,7 +470,7 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
     worker->was_program = spawn_is_program(worker);
-    /* Whom it served is its own word: text for people, no more. */
+    /* The client that it served is its own word: text for people, no more. */
     bool busy = worker->slot->state == SLOT_BUSY;
     worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
     worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;

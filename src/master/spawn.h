@@ -32,10 +32,10 @@ struct spawner {
     uint32_t *by_pid;       /* a living worker's number, plus 1; the same */
     pid_t master;
     int lowest_free;                       /* no number below it is free */
-    uint32_t slow_owners[SCOREBOARD_SLOW]; /* who has which entry of the slow: a number, plus 1 */
+    uint32_t slow_owners[SCOREBOARD_SLOW]; /* the worker of each slow entry: its number, plus 1 */
     usec slow_second;                      /* since when lines about them were counted, */
     int slow_lines;                        /* and how many there were */
-    usec grace_until; /* nobody is judged late before: the machine, or we, stood still */
+    usec grace_until; /* no worker is late before: the machine, or we, stood still */
 };
 
 /* These numbers go over to a binary that replaces us: new ones come last. */
@@ -171,7 +171,7 @@ static inline int spawn_number(const struct spawner *spawner, const struct worke
     return (int)(worker - spawner->workers);
 }
 
-/* Since when it has been doing what it does: its word, made a time of its life. */
+/* When it began what it is doing: its own word, kept between its start and now. */
 static inline usec spawn_since(const struct worker *worker, usec now)
 {
     usec since = worker->slot->since;

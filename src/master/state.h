@@ -164,7 +164,7 @@ enum {
     NUMBER(OF, pid, 0, INT_MAX, MUST)                                                              \
     TEXT(OF, pool, STATE_NAME)
 
-/* Who waits at the control socket for the upgrade's result. */
+/* A caller that waits at the control socket for the upgrade's result. */
 #define STATE_CALLER_FIELDS(OF, NUMBER, FD, TEXT)                                                  \
     FD(OF, fd, 3, MUST)                                                                            \
     NUMBER(OF, pid, 0, INT_MAX, MAY)                                                               \

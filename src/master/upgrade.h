@@ -68,7 +68,7 @@ bool upgrade_is_over(const struct upgrade *upgrade);
 /* The same of the one that made this binary the master, whatever was asked for since. */
 bool upgrade_has_arrived(const struct upgrade *upgrade);
 
-/* A child that is no worker ended. True where it was the trial. */
+/* A child that is no worker ended. True if it was the trial. */
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
 
 /* Goes on as far as it can; may not return, but be the other binary. Returns when it wants to be

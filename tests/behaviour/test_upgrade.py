@@ -55,7 +55,7 @@ class Upgrade(Case):
         it.install()
         lines = '\n'.join(it.upgrade())
         self.assertRegex(lines, r'takes over from \d\S* pools=2 workers=5 listeners=4')
-        self.assertRegex(lines, r'(?m)pool two: replaced: the program')
+        self.assertRegex(lines, r'(?m)pool two: replaced: the binary')
         self.assertNotEqual(os.stat(f'/proc/{it.pid}/exe').st_ino, program)
         self.assertEqual(os.stat(f'/proc/{it.pid}/exe').st_ino, os.stat(it.program).st_ino)
         self.assertEqual(listening(it.pid), sockets)

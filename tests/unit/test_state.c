@@ -106,6 +106,27 @@ START_TEST(all_comes_back)
 END_TEST
 
 /* Cut anywhere, it is refused: a reader never goes on with a part. */
+START_TEST(its_descriptors_are_found)
+{
+    struct state state = {0};
+    struct state_cursor cursor = {0};
+    struct state_daemon *daemon = state_add(&state, STATE_DAEMON);
+    daemon->pidfile_fd = -1;
+    for (int i = 0; i < 3; i++) {
+        struct state_worker *worker = state_add(&state, STATE_WORKER);
+        *worker =
+            (struct state_worker){.pid = 99, .error_fd = 10 + i, .notify_fd = i == 1 ? 20 : -1};
+    }
+    struct state_listener *control = state_add(&state, STATE_CONTROL);
+    control->fd = 5;
+    static const int expected[] = {10, 11, 20, 12, 5, -1, -1};
+    for (unsigned i = 0; i < sizeof expected / sizeof *expected; i++) {
+        ck_assert_int_eq(state_next_fd(&state, &cursor), expected[i]);
+    }
+    state_free(&state);
+}
+END_TEST
+
 START_TEST(a_part_is_refused)
 {
     static const char whole[] = "preforkd-state 2\n" DAEMON WORKER_BARE "uid=33\nend\n";
@@ -217,6 +238,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("state");
     tcase_add_test(tcase, all_comes_back);
+    tcase_add_test(tcase, its_descriptors_are_found);
     tcase_add_test(tcase, a_part_is_refused);
     tcase_add_test(tcase, what_is_not_known_is_passed_over);
     tcase_add_test(tcase, what_is_wrong_is_refused);
