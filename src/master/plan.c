@@ -436,19 +436,6 @@ void plans_abandon(struct plans *plans, const struct runtime *runtime)
 
 /* The lines of a plan, for people. */
 
-static void print_pool(const struct plan *plan, plan_line *print, void *owner)
-{
-    static const char *const words[] = {
-        [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
-        [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
-    };
-    char line[POOL_NAME_MAX + sizeof plan->what + 40];
-    const char *between = plan->kind == PLAN_RESIZED ? " " : ": ";
-    snprintf(line, sizeof line, "pool %s: %s%s%s", plan->conf->name, words[plan->kind],
-             plan->what[0] ? between : "", plan->what);
-    print(owner, plan->kind != PLAN_KEPT, line);
-}
-
 /* A line ends with the reason if there is one: "listener unix:/x: opened: its path was removed". */
 static void print_socket(const char *kind, const struct listener *listener, const char *word,
                          plan_line *print, void *owner)
@@ -465,10 +452,19 @@ static void print_socket(const char *kind, const struct listener *listener, cons
 void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
                  void *owner)
 {
-    char line[POOL_NAME_MAX + 40];
+    static const char *const words[] = {
+        [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
+        [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
+    };
+    char line[POOL_NAME_MAX + sizeof plans->at->what + 40];
     const struct listener *old = runtime->control, *new = plans->control;
-    for (int i = 0; i < plans->count; i++)
-        print_pool(&plans->at[i], print, owner);
+    for (int i = 0; i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        const char *between = plan->kind == PLAN_RESIZED ? " " : ": ";
+        snprintf(line, sizeof line, "pool %s: %s%s%s", plan->conf->name, words[plan->kind],
+                 plan->what[0] ? between : "", plan->what);
+        print(owner, plan->kind != PLAN_KEPT, line);
+    }
     for (const struct pool *p = runtime->pools; p; p = p->next)
         if (!p->removed && !plans_have(plans, p)) {
             snprintf(line, sizeof line, "pool %s: removed", p->name);

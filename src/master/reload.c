@@ -485,36 +485,29 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
     return true;
 }
 
-/* A check that was killed, and does not end: a disk that hangs holds it in the kernel. What it
- * shares with us is its own as long as it lives, so the reason is noted elsewhere. When it is
- * reaped one day, nothing is made of that. */
-static void leave_check(struct reload *reload, struct runtime *runtime, usec now)
+/* A check that is late is killed, and only once it has been reaped are its faults read, and ours
+ * added: it writes to the same memory until then. If it does not end even so, a disk that hangs holds
+ * it in the kernel: then the reason is noted elsewhere, as what it shares with us stays its own. When
+ * it is reaped one day, nothing is made of that. */
+static usec await_check(struct reload *reload, struct runtime *runtime, usec now)
 {
+    if (now < reload->deadline)
+        return reload->deadline;
     reload->deadline = now + KILLED_TIMEOUT;
+    if (!reload->late) {
+        reload->late = CHECK_SECONDS;
+        kill(reload->checker, SIGKILL);
+        return reload->deadline;
+    }
     reload->notes = arena_open(NOTES_ROOM);
-    if (!reload->notes)
-        return; /* there is another round then */
+    if (!reload->notes) /* there is another round then */
+        return reload->deadline;
     reload->checker = 0;
     faults_init(&reload->faults, reload->notes);
     faults_add(&reload->faults, runtime->config->file, 0, CHECK_STUCK);
     reload->plans.faults = &reload->faults;
     refuse(reload, runtime);
-}
-
-/* A check that is late is killed, and only once it has been reaped are its faults read, and ours
- * added: it writes to the same memory until then. */
-static usec await_check(struct reload *reload, struct runtime *runtime, usec now)
-{
-    if (now < reload->deadline)
-        return reload->deadline;
-    if (reload->late) {
-        leave_check(reload, runtime, now);
-        return reload->state == RELOAD_NONE ? now : reload->deadline;
-    }
-    reload->late = CHECK_SECONDS;
-    reload->deadline = now + KILLED_TIMEOUT;
-    kill(reload->checker, SIGKILL);
-    return reload->deadline;
+    return now;
 }
 
 /* Whether the canaries have come to an end, good or bad. */

@@ -138,10 +138,13 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
     return worker;
 }
 
-static void close_notify(struct worker *worker)
+/* But its standard error, which is read to its end. */
+static void close_ways(struct worker *worker)
 {
     notify_close(worker->notify);
     worker->notify = NULL;
+    reporter_close(worker->reporter);
+    worker->reporter = NULL;
 }
 
 void spawn_release(struct spawner *spawner, struct worker *worker)
@@ -149,7 +152,7 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
     struct overview *overview = spawner->boards.overview;
     struct slot_counts counts;
     stderr_log_close(&worker->lines);
-    close_notify(worker);
+    close_ways(worker);
     /* What was counted in the slot goes over to the pool, unless nobody can have counted it. */
     slot_read(worker->slot, &counts);
     if (!slot_counts_possible(&counts, clock_now() - overview->started)) {
@@ -388,9 +391,7 @@ static void note_fork(struct spawner *spawner, struct worker *worker, pid_t pid,
     worker->next_signal = lives ? SIGKILL : 0;
     worker->deadline = lives ? now + worker->conf->ready_timeout * USEC_SECOND : USEC_NEVER;
     if (!lives) {
-        close_notify(worker);
-        reporter_close(worker->reporter);
-        worker->reporter = NULL;
+        close_ways(worker);
         worker->slot->state = SLOT_WAITING;
     }
     show_worker(spawner, worker);
@@ -476,9 +477,7 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
     worker->memory = usage->ru_maxrss * 1024;
-    close_notify(worker);
-    reporter_close(worker->reporter);
-    worker->reporter = NULL;
+    close_ways(worker);
     end_program(worker, deadline, now);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     if (worker->resources->limits)
