@@ -486,9 +486,9 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
 }
 
 /* A check that is late is killed, and only once it has been reaped are its faults read, and ours
- * added: it writes to the same memory until then. If it does not end even so, a disk that hangs holds
- * it in the kernel: then the reason is noted elsewhere, as what it shares with us stays its own. When
- * it is reaped one day, nothing is made of that. */
+ * added: it writes to the same memory until then. If it does not end even so, a disk that hangs
+ * holds it in the kernel: then the reason is noted elsewhere, as what it shares with us stays its
+ * own. When it is reaped one day, nothing is made of that. */
 static usec await_check(struct reload *reload, struct runtime *runtime, usec now)
 {
     if (now < reload->deadline)

@@ -3,7 +3,6 @@
 #include "../base/log.h"
 #include "../base/sysd.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 enum { BATCH = 16 }; /* listeners sent at once */
