@@ -8,7 +8,6 @@
 #include "board/exitcode.h"
 #include "handlers/handler.h"
 #include "master/check.h"
-#include "master/command_table.h"
 #include "master/commands.h"
 #include "master/handoff.h"
 #include "master/main_loop.h"
@@ -264,7 +263,7 @@ static struct master *open_master(struct session *session)
                                 .pidfile_fd = session->pidfile_fd};
     struct master *master = arena_unforked(sizeof *master);
     sigset_t signals;
-    command_table_signals(&signals);
+    commands_signals(&signals);
     int error = master ? master_open(master, &signals, &self) : -ENOMEM;
     if (error) {
         start_failed("the master", -error);

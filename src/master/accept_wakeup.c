@@ -8,7 +8,7 @@
 #define LOOK_FIRST (USEC_SECOND / 100)
 #define LOOK_MOST  (USEC_SECOND / 5)
 
-/* One that was shut down is readable for ever, and nobody can accept from it. */
+/* A listener that was shut down is readable for ever, and nobody can accept from it. */
 static bool someone_waits(const struct pool *pool)
 {
     for (int i = 0; i < pool->listener_count; i++) {
@@ -19,58 +19,46 @@ static bool someone_waits(const struct pool *pool)
     return false;
 }
 
-/* One that is not ready yet, or not born, will look for itself before it waits. */
-static bool goes_on(const struct worker *worker)
+/* Wakes an idle worker; they take turns by their seats, since a worker that says that it is idle may
+ * be stopped, or unable to accept. False where no worker goes on: one that is not ready yet, or not
+ * forked, will look for itself before it waits.
+ *
+ * By a signal, which needs no worker to be trusted: it never blocks, there is nothing that workers
+ * share and could spoil, it reaches those of every generation, and one in accept() as well as one in
+ * epoll_wait(). To the thread that accepts: a module may have others. A worker that is not waiting
+ * by now finds nothing; then the next look finds the connection still there, and another worker. */
+static bool wake_next(struct pool *pool)
 {
-    return spawn_is_ready(worker) && worker->role != ROLE_RETIRING && !spawn_becomes(worker);
-}
-
-/* In turn, since one that says that it is idle may be stopped, or unable to accept. */
-static struct worker *next_idle(const struct pool *pool, uint32_t last)
-{
+    struct wakeups *wakeups = &pool->resources.wakeups;
     struct worker *lowest = NULL, *next = NULL;
-    for (struct worker *w = pool->ring.first; w; w = w->next) {
-        if (!goes_on(w) || spawn_is_busy(w))
+    bool any = false;
+    for (struct worker *w = pool->workers; w; w = w->next) {
+        if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || spawn_becomes(w))
+            continue;
+        any = true;
+        if (spawn_is_busy(w))
             continue;
         if (!lowest || w->seat < lowest->seat)
             lowest = w;
-        if (w->seat > last && (!next || w->seat < next->seat))
+        if (w->seat > wakeups->last && (!next || w->seat < next->seat))
             next = w;
     }
-    return next ? next : lowest;
-}
-
-static bool anyone_goes_on(const struct pool *pool)
-{
-    const struct worker *worker = pool->ring.first;
-    while (worker && !goes_on(worker))
-        worker = worker->next;
-    return worker;
-}
-
-/* By a signal, for which nobody has to be trusted: it never blocks, there is nothing that workers could
- * share and spoil, it reaches those of every generation, and one in accept() as well as one in
- * epoll_wait(). To the thread that accepts: a module may have others. One that is not waiting by now
- * finds nothing; then the next look finds the connection still there, and another worker. */
-static void wake(struct wakeups *wakeups, const struct worker *worker)
-{
-    tgkill(worker->pid, worker->pid, SIGURG);
-    wakeups->last = worker->seat;
-}
-
-/* A worker may have said that it was woken, and can't accept. */
-static void hear(struct pool *pool)
-{
-    for (struct board *board = pool->resources.boards; board; board = board->next)
-        if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
-            atomic_exchange(&board->map->unserved, 0))
-            pool->resources.wakeups.asked = true;
+    next = next ? next : lowest;
+    if (next) {
+        tgkill(next->pid, next->pid, SIGURG);
+        wakeups->last = next->seat;
+    }
+    return any;
 }
 
 usec accept_wakeup_step(struct pool *pool, usec now)
 {
     struct wakeups *wakeups = &pool->resources.wakeups;
-    hear(pool);
+    /* A worker may have said that it was woken, and can't accept. */
+    for (struct board *board = pool->resources.boards; board; board = board->next)
+        if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
+            atomic_exchange(&board->map->unserved, 0))
+            wakeups->asked = true;
     if (wakeups->asked) {
         wakeups->asked = false;
         wakeups->looking = true;
@@ -79,12 +67,9 @@ usec accept_wakeup_step(struct pool *pool, usec now)
     }
     if (!wakeups->looking || now < wakeups->due)
         return wakeups->looking ? wakeups->due : USEC_NEVER;
-    wakeups->looking = !pool->removed && anyone_goes_on(pool) && someone_waits(pool);
+    wakeups->looking = !pool->removed && someone_waits(pool) && wake_next(pool);
     if (!wakeups->looking)
         return USEC_NEVER;
-    const struct worker *idle = next_idle(pool, wakeups->last);
-    if (idle)
-        wake(wakeups, idle);
     wakeups->pause = 2 * wakeups->pause < LOOK_MOST ? 2 * wakeups->pause : LOOK_MOST;
     wakeups->due = now + wakeups->pause;
     return wakeups->due;

@@ -1,12 +1,12 @@
 /*
- * accept_wakeup - sees to it that a connection which waits while a worker is idle has one woken for it.
+ * accept_wakeup - if a connection waits while a worker is idle, that worker is woken for it.
  *
- * A new connection wakes one worker. Where that one doesn't accept it, nobody else is woken: so
- * whatever keeps a worker from it (a death, a stop, want of descriptors) is a reason to look. The
- * argument stands in src/README.md.
+ * A new connection wakes one worker. If that one doesn't accept it, no other is woken: so whatever
+ * keeps a worker from it (a death, a stop, want of descriptors) is a reason to look, which is asked
+ * for by resources_ask_wakeup. The argument stands in src/README.md.
  *
  * Knows not: why it was asked to look.
- * Called by: maintain. Whoever has a reason sets `asked` (resources).
+ * Called by: maintain.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_ACCEPT_WAKEUP_H

@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-enum { QUESTIONS_AT_ONCE = 64 }; /* a round, of one reporter: it must not keep us from others */
+enum { QUESTIONS_AT_ONCE = 64 }; /* of one reporter, a round: it must not keep us from others */
 
 int boards_open(struct boards *boards, struct loop *loop)
 {
@@ -30,62 +29,69 @@ void boards_close(struct boards *boards)
     *boards = (struct boards){.overview_reader = -1};
 }
 
-/* Empties the eventfd, so that its next ring is heard too: it takes no more once it is full, and any
- * worker of the pool can fill it. Workers share its description and can clear O_NONBLOCK, so the read
- * itself says that it must not block (RWF_NOWAIT, preadv2(2)). Where a kernel can't do that for an
- * eventfd, it is left as it is: a ring is heard whenever it is written to (EPOLLET). */
-static void rung(void *owner)
+static struct board *board_at(const struct boards *boards, uint32_t number)
+{
+    return number < boards->room ? boards->list[number] : NULL;
+}
+
+static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
+{
+    const struct board *board = board_at(owner, number);
+    return board && board->serial == serial ? board->map : NULL;
+}
+
+struct view boards_view(struct boards *boards)
+{
+    return (struct view){.overview = boards->overview, .board = find, .owner = boards};
+}
+
+/* Empties the eventfd, so that the next wake-up is heard too: a full one takes no more, and any
+ * worker of the pool can fill it. Workers share its description and can clear O_NONBLOCK, so the
+ * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). Where a kernel can't do that for
+ * an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
+static void woken(void *owner)
 {
     struct board *board = owner;
-    uint64_t rings;
-    struct iovec part = {.iov_base = &rings, .iov_len = sizeof rings};
+    uint64_t count;
+    struct iovec part = {.iov_base = &count, .iov_len = sizeof count};
     ssize_t n = preadv2(board->wakeup.fd, &part, 1, -1, RWF_NOWAIT);
     (void)n;
     *board->changed = true;
 }
 
-/* A number that is free, with room for it. -1: no memory. */
-static int free_number(struct boards *boards)
-{
-    uint32_t number = 0;
-    while (number < boards->room && boards->list[number])
-        number++;
-    if (number < boards->room)
-        return (int)number;
-    uint32_t room = boards->room ? 2 * boards->room : 16;
-    struct board **list = realloc(boards->list, room * sizeof(struct board *));
-    if (!list)
-        return -1;
-    memset(list + boards->room, 0, (room - boards->room) * sizeof(struct board *));
-    boards->list = list;
-    boards->room = room;
-    return (int)number;
-}
-
 static struct board *add(struct boards *boards, unsigned generation, bool *changed)
 {
-    struct board *board = calloc(1, sizeof *board);
-    int number = board ? free_number(boards) : -1;
-    if (number < 0) {
-        free(board);
-        errno = ENOMEM;
-        return NULL;
+    uint32_t number = 0;
+    while (board_at(boards, number))
+        number++;
+    if (number >= boards->room) {
+        uint32_t room = boards->room ? 2 * boards->room : 16;
+        struct board **list = realloc(boards->list, room * sizeof(struct board *));
+        if (!list)
+            return NULL;
+        memset(list + boards->room, 0, (room - boards->room) * sizeof(struct board *));
+        boards->list = list;
+        boards->room = room;
     }
+    struct board *board = calloc(1, sizeof *board);
+    if (!board)
+        return NULL;
     *board = (struct board){
         .boards = boards,
-        .number = (uint32_t)number,
+        .number = number,
         .serial = ++boards->overview->serials,
         .generation = generation,
         .fd = -1,
         .reader_fd = -1,
-        .wakeup = {.fd = -1, .ready = rung, .owner = board},
+        .wakeup = {.fd = -1, .ready = woken, .owner = board},
         .changed = changed,
     };
     boards->list[number] = board;
     return board;
 }
 
-void board_free(struct board *board)
+/* No worker has a slot in it any more. */
+static void board_free(struct board *board)
 {
     if (board->wakeup.fd >= 0) {
         loop_remove(board->boards->loop, &board->wakeup);
@@ -96,6 +102,16 @@ void board_free(struct board *board)
     fd_cleanup(&board->reader_fd);
     board->boards->list[board->number] = NULL;
     free(board);
+}
+
+/* Watches an eventfd, which it takes over; -1: none. 0 or -errno. */
+static int watch(struct board *board, int fd)
+{
+    board->wakeup.fd = fd;
+    int error = fd < 0 ? 0 : loop_add_edge(board->boards->loop, &board->wakeup);
+    if (error)
+        fd_cleanup(&board->wakeup.fd);
+    return error;
 }
 
 /* 0 or -errno. */
@@ -109,33 +125,18 @@ static int make(struct board *board)
         return -errno;
     board->map->serial = board->serial;
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0)
-        return -errno;
-    board->wakeup.fd = fd;
-    int error = loop_add_edge(board->boards->loop, &board->wakeup);
-    if (error) {
-        close(fd);
-        board->wakeup.fd = -1;
-    }
-    return error;
+    return fd < 0 ? -errno : watch(board, fd);
 }
 
-struct board *board_new(struct boards *boards, unsigned generation, bool *changed)
+static struct board *board_new(struct boards *boards, unsigned generation, bool *changed)
 {
     struct board *board = add(boards, generation, changed);
-    int error = board ? make(board) : -errno;
-    if (error == 0)
+    int error = board ? make(board) : 0;
+    if (!error)
         return board;
-    if (board)
-        board_free(board);
+    board_free(board);
     errno = -error;
     return NULL;
-}
-
-/* Memory of our own. */
-static struct scoreboard *stand_in(void)
-{
-    return arena_unforked(sizeof(struct scoreboard));
 }
 
 struct board *board_adopt(struct boards *boards, unsigned generation, bool *changed, int fd,
@@ -144,21 +145,15 @@ struct board *board_adopt(struct boards *boards, unsigned generation, bool *chan
     struct board *board = add(boards, generation, changed);
     if (!board)
         return NULL;
-    if (same_layout && fd >= 0)
-        board->map = scoreboard_map(fd, true);
+    board->map = same_layout && fd >= 0 ? scoreboard_map(fd, true) : NULL;
     if (board->map) {
         board->fd = fd;
         board->map->serial = board->serial;
+    } else {
+        fd_cleanup(&fd);
+        board->map = arena_unforked(sizeof(struct scoreboard)); /* memory of our own */
     }
-    if (!board->map && fd >= 0)
-        close(fd);
-    if (!board->map)
-        board->map = stand_in();
-    board->wakeup.fd = wakeup_fd;
-    if (wakeup_fd >= 0 && loop_add_edge(boards->loop, &board->wakeup) != 0) {
-        close(wakeup_fd);
-        board->wakeup.fd = -1;
-    }
+    watch(board, wakeup_fd);
     if (board->map)
         return board;
     board_free(board);
@@ -168,50 +163,36 @@ struct board *board_adopt(struct boards *boards, unsigned generation, bool *chan
 
 /* Reporters. */
 
-/* The descriptor that reporters get of one, or -1: of one that stands in there is none. */
-static int reader_of(struct board *board)
-{
-    if (board->reader_fd < 0 && board->fd >= 0)
-        board->reader_fd = shm_reader(board->fd);
-    return board->reader_fd < 0 ? -1 : board->reader_fd;
-}
-
-/* What doesn't go now, never goes: the reporter asks again. */
-static void answer(int socket, const struct board_answer *answer, int fd)
-{
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } beside = {.bytes = {0}};
-    struct iovec part = {.iov_base = (void *)answer, .iov_len = sizeof *answer};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (fd >= 0) {
-        message.msg_control = &beside;
-        message.msg_controllen = sizeof beside;
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-        *rights = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
-        memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-    }
-    sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/* False where there is no question. A descriptor that comes with one is closed by the kernel, since
- * there is no room for it. */
+/* False where there is no question. The kernel closes a descriptor that comes with a question, since
+ * there is no room for it. An answer for which there is no room is not sent: the reporter asks
+ * again. */
 static bool answer_one(struct reporter *reporter)
 {
-    struct boards *boards = reporter->boards;
     struct board_question question;
     ssize_t n = recv(reporter->watch.fd, &question, sizeof question, MSG_DONTWAIT);
     if (n <= 0)
         return false;
     if (n != sizeof question)
         return true;
-    struct board *board = question.number < boards->room ? boards->list[question.number] : NULL;
-    int fd = board ? reader_of(board) : -1;
-    const struct board_answer found = {.number = question.number,
-                                       .serial = board ? board->serial : 0};
-    answer(reporter->watch.fd, &found, fd);
+    struct board *board = board_at(reporter->boards, question.number);
+    if (board && board->reader_fd < 0 && board->fd >= 0)
+        board->reader_fd = shm_reader(board->fd);
+    struct board_answer answer = {.number = question.number, .serial = board ? board->serial : 0};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } beside = {.bytes = {0}};
+    struct iovec part = {.iov_base = &answer, .iov_len = sizeof answer};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (board && board->reader_fd >= 0) {
+        message.msg_control = &beside;
+        message.msg_controllen = sizeof beside;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        *rights = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+        memcpy(CMSG_DATA(rights), &board->reader_fd, sizeof(int));
+    }
+    sendmsg(reporter->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     return true;
 }
 
@@ -229,9 +210,7 @@ struct reporter *reporter_open(struct boards *boards, int *fd)
 {
     int ends[2];
     struct reporter *reporter = calloc(1, sizeof *reporter);
-    if (!reporter)
-        return NULL;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    if (!reporter || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
         free(reporter);
         return NULL;
     }
@@ -257,14 +236,113 @@ void reporter_close(struct reporter *reporter)
     free(reporter);
 }
 
-static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
+/* What the workers of one pool share. */
+
+void resources_init(struct resources *resources, int place)
 {
-    const struct boards *boards = owner;
-    const struct board *board = number < boards->room ? boards->list[number] : NULL;
-    return board && board->serial == serial ? board->map : NULL;
+    resources->place = place;
+    resources->limits_fd = -1;
+    resources->changed = true;
+    resources->rate.changed = &resources->changed;
 }
 
-struct view boards_view(struct boards *boards)
+void resources_free(struct resources *resources)
 {
-    return (struct view){.overview = boards->overview, .board = find, .owner = boards};
+    while (resources->boards) {
+        struct board *next = resources->boards->next;
+        board_free(resources->boards);
+        resources->boards = next;
+    }
+    limits_close(resources->limits, resources->limits_fd);
+    process_groups_free(&resources->groups);
+}
+
+struct board *resources_find_board(const struct resources *resources, unsigned generation)
+{
+    struct board *board = resources->boards;
+    while (board && board->generation != generation)
+        board = board->next;
+    return board;
+}
+
+struct board *resources_board(struct resources *resources, struct boards *boards,
+                              unsigned generation)
+{
+    struct board *board = resources_find_board(resources, generation);
+    if (board)
+        return board;
+    board = board_new(boards, generation, &resources->changed);
+    if (board) {
+        board->next = resources->boards;
+        resources->boards = board;
+    }
+    return board;
+}
+
+/* Any worker of a generation could write all of the limits. Once its last worker is gone, the entries
+ * of free seats are cleared; living workers write their own with each connection. */
+static void clear_limits(const struct resources *resources)
+{
+    for (uint32_t seat = 0; resources->limits && seat < resources->seats_end; seat++)
+        if (!(resources->seats[seat / 64] >> seat % 64 & 1))
+            source_limits_forget(resources->limits, seat);
+}
+
+void resources_sweep(struct resources *resources)
+{
+    struct board **at = &resources->boards;
+    while (*at) {
+        struct board *board = *at;
+        if (board->workers) {
+            at = &board->next;
+            continue;
+        }
+        *at = board->next;
+        board_free(board);
+        clear_limits(resources);
+    }
+}
+
+int resources_take_seat(struct resources *resources)
+{
+    for (int i = 0; i < SCOREBOARD_SLOTS / 64; i++) {
+        if (resources->seats[i] == UINT64_MAX)
+            continue;
+        int bit = __builtin_ctzll(~resources->seats[i]);
+        resources->seats[i] |= (uint64_t)1 << bit;
+        return i * 64 + bit;
+    }
+    return -1;
+}
+
+bool resources_take_this_seat(struct resources *resources, uint32_t seat)
+{
+    uint64_t bit = (uint64_t)1 << seat % 64, *word = &resources->seats[seat / 64];
+    bool is_free = !(*word & bit);
+    *word |= bit;
+    return is_free;
+}
+
+void resources_give_seat(struct resources *resources, uint32_t seat)
+{
+    resources->seats[seat / 64] &= ~((uint64_t)1 << seat % 64);
+}
+
+void resources_extend(struct resources *resources, struct board *board, uint32_t seat)
+{
+    if (resources->seats_end <= seat)
+        resources->seats_end = seat + 1;
+    if (board->map->end <= seat)
+        board->map->end = seat + 1;
+    if (resources->limits)
+        resources->limits->end = resources->seats_end;
+}
+
+int resources_open_limits(struct resources *resources, const struct pool_config *conf)
+{
+    bool wanted = conf->max_per_source || conf->rate_per_source;
+    if (!wanted || resources->limits)
+        return 0;
+    resources->limits = limits_open(&resources->limits_fd);
+    return resources->limits ? 0 : -errno;
 }

@@ -1,11 +1,11 @@
 /*
- * boards - the scoreboards of all pools and generations: made, found by their numbers, given to
- * reporters, and given up with their last worker.
+ * boards - the scoreboards of all pools and generations, and what the workers of one pool share.
  *
- * Owns:      each one's memory, the eventfd by which its workers wake the master, and the number by
- *            which the overview names it; the sockets by which reporters ask for them.
- * Knows not: pools, what workers do.
- * Called by: pool, spawn, handoff, master.
+ * Owns:      the memory of each scoreboard, the eventfd by which its workers wake the master, its
+ *            number in the overview; the sockets by which reporters ask for scoreboards; the seats
+ *            of a pool and its limits per source.
+ * Knows not: pools, workers.
+ * Called by: spawn, worker_start, pool, maintain, handoff.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_BOARDS_H
@@ -13,6 +13,10 @@
 
 #include "../base/loop.h"
 #include "../board/overview.h"
+#include "../board/source_limits.h"
+#include "../config/config.h"
+#include "process_groups.h"
+#include "stderr_log.h"
 
 struct board {
     struct board *next; /* of its pool */
@@ -24,15 +28,9 @@ struct board {
     int reader_fd; /* given to reporters; -1: none has asked yet */
     struct scoreboard *map;
     struct loop_watch wakeup; /* an eventfd, shared with all of its workers */
-    bool *changed;            /* set when it is rung: its pool must be looked at */
+    bool *changed;            /* set by a wake-up: the pool must be looked at */
     int workers;              /* that have a slot in it */
     bool broken;              /* nonsense was found in it, and that was logged */
-};
-
-/* A reporter's socket. */
-struct reporter {
-    struct boards *boards;
-    struct loop_watch watch;
 };
 
 struct boards {
@@ -47,24 +45,78 @@ struct boards {
 int boards_open(struct boards *boards, struct loop *loop);
 void boards_close(struct boards *boards);
 
-/* Makes one, for a pool that is to be looked at when it is rung. NULL with errno set. */
-struct board *board_new(struct boards *boards, unsigned generation, bool *changed);
+/* The master's own view. */
+struct view boards_view(struct boards *boards);
 
-/* Goes on with one that another program made; or, where its layout is not ours or the descriptors are
- * no such memory, with one that stands in for it, in which nothing was counted and nothing moves.
- * Takes the descriptors over. NULL with errno set: no memory. */
+/* Takes over a scoreboard that another program made. If its layout is not ours, or the descriptors
+ * are no such memory, one of our own stands in for it, in which nothing was counted and nothing
+ * moves. Takes the descriptors over. NULL with errno set: no memory. */
 struct board *board_adopt(struct boards *boards, unsigned generation, bool *changed, int fd,
                           int wakeup_fd, bool same_layout);
 
-/* No worker has a slot in it any more. */
-void board_free(struct board *board);
+/* A reporter's socket. */
+struct reporter {
+    struct boards *boards;
+    struct loop_watch watch;
+};
 
-/* A way for a reporter to ask for them: *fd is the end that it gets, close-on-exec. NULL with errno
- * set. */
+/* A way for a reporter to ask for scoreboards: *fd is its end, close-on-exec. NULL with errno set. */
 struct reporter *reporter_open(struct boards *boards, int *fd);
 void reporter_close(struct reporter *reporter); /* NULL is let pass */
 
-/* The master's own view. */
-struct view boards_view(struct boards *boards);
+/* Connections that may wait although a worker is idle: see accept_wakeup. */
+struct wakeups {
+    bool asked;   /* a wake-up may be lost: look in this round */
+    bool looking; /* a connection waited at the last look: look again at `due` */
+    usec due, pause;
+    uint32_t last; /* the seat of the worker that was woken last: the next seat's turn is next */
+};
+
+/* What the workers of one pool share, whatever their generation. */
+struct resources {
+    int place;             /* in the overview */
+    struct board *boards;  /* one a generation that has workers, and that in force */
+    struct limits *limits; /* per source; NULL: none of its workers had any */
+    int limits_fd;
+    struct groups groups; /* process groups that its workers started and that have to end */
+    struct stderr_log_rate rate;
+    struct wakeups wakeups;
+    bool changed;       /* something happened: the pool must be looked at in this round */
+    uint32_t seats_end; /* no seat from here on was ever taken */
+    uint64_t seats[SCOREBOARD_SLOTS / 64]; /* a bit each: taken */
+};
+
+/* A pool's beginning and end. The memory is zeroed. */
+void resources_init(struct resources *resources, int place);
+void resources_free(struct resources *resources);
+
+/* Something happened to a worker that may have been woken for a connection just now: the pool is
+ * looked at in this round, and so is whether a connection waits. */
+static inline void resources_ask_wakeup(struct resources *resources)
+{
+    resources->wakeups.asked = true;
+    resources->changed = true;
+}
+
+/* The scoreboard of a generation; NULL where it is not there. */
+struct board *resources_find_board(const struct resources *resources, unsigned generation);
+
+/* The same, made where it is not there yet. NULL with errno set. */
+struct board *resources_board(struct resources *resources, struct boards *boards,
+                              unsigned generation);
+
+/* Gives up scoreboards that no worker is left of. */
+void resources_sweep(struct resources *resources);
+
+/* Takes a seat: the lowest that is free, -1 where none is; or this one, false where it is taken. */
+int resources_take_seat(struct resources *resources);
+bool resources_take_this_seat(struct resources *resources, uint32_t seat);
+void resources_give_seat(struct resources *resources, uint32_t seat);
+
+/* A worker has this seat: the tables reach as far. */
+void resources_extend(struct resources *resources, struct board *board, uint32_t seat);
+
+/* Makes the limits per source, where this configuration has some. 0 or -errno. */
+int resources_open_limits(struct resources *resources, const struct pool_config *conf);
 
 #endif

@@ -6,7 +6,6 @@
 #include "../reports/status.h"
 
 #include "build-config.h"
-#include <errno.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +23,27 @@ static bool is_refused_by_stop(const struct master *master, struct request *requ
     return is_stopping(master);
 }
 
-/* The pools of an order: that which its first argument names, or all. */
+/* The pools of a command: the one that its first argument names, or all. */
 
-static struct pool *named_pool(const struct master *master, struct request *request)
+static bool is_meant(const struct pool *pool, const char *name)
 {
+    return !pool->removed && !pool->on_trial && (!name[0] || strcmp(pool->name, name) == 0);
+}
+
+/* The name of the pool that a command is for, which the request notes; empty: it is for all. NULL if it
+ * is refused: the request says so. */
+static const char *take_pool(const struct master *master, struct request *request)
+{
+    if (is_refused_by_stop(master, request))
+        return NULL;
     const char *name = request_argument(request, 1);
-    struct pool *pool = runtime_find(&master->runtime, name);
-    if (pool)
-        return pool;
+    if (!name)
+        return "";
+    const struct pool *pool = runtime_find(&master->runtime, name);
+    if (pool) {
+        snprintf(request->pool, sizeof request->pool, "%s", pool->name);
+        return request->pool;
+    }
     struct suggest near;
     suggest_init(&near, name);
     for (const struct pool *p = master->runtime.pools; p; p = p->next)
@@ -43,29 +55,6 @@ static struct pool *named_pool(const struct master *master, struct request *requ
     else
         request_fail(request, "there is no pool \"%.80s\"", name);
     return NULL;
-}
-
-static bool is_meant(const struct pool *pool, const char *name)
-{
-    return !pool->removed && !pool->on_trial && (!name[0] || strcmp(pool->name, name) == 0);
-}
-
-/* Notes which pools an order is for. False where it is for none: then that is said. */
-static bool take_pools(const struct master *master, struct request *request)
-{
-    if (is_refused_by_stop(master, request))
-        return false;
-    if (!request_argument(request, 1))
-        return true;
-    const struct pool *pool = named_pool(master, request);
-    if (pool)
-        snprintf(request->pool, sizeof request->pool, "%s", pool->name);
-    return pool != NULL;
-}
-
-static const char *pools_of(const struct request *request)
-{
-    return request ? request->pool : "";
 }
 
 /* Reload, dry run, restart. */
@@ -94,7 +83,7 @@ static void follow(struct master *master, struct request *request, enum job_kind
     request_wait(request, is_reloaded);
 }
 
-void commands_reload(struct master *master, struct request *request)
+static void reload(struct master *master, struct request *request)
 {
     const char *argument = request_argument(request, 1);
     if (argument && strcmp(argument, "--dry-run") != 0)
@@ -103,11 +92,11 @@ void commands_reload(struct master *master, struct request *request)
         follow(master, request, argument ? JOB_DRY_RUN : JOB_RELOAD, "");
 }
 
-void commands_restart(struct master *master, struct request *request)
+static void restart(struct master *master, struct request *request)
 {
-    if (!take_pools(master, request))
+    const char *name = take_pool(master, request);
+    if (!name)
         return;
-    const char *name = pools_of(request);
     if (name[0] && runtime_find(&master->runtime, name)->drained)
         request_fail(request, "pool %s is drained: resume it instead", name);
     else
@@ -116,7 +105,7 @@ void commands_restart(struct master *master, struct request *request)
 
 /* Drain and resume. */
 
-/* A drain of everything leaves those alone that tell of it: a balancer that heard nothing more would go
+/* A drain of all pools leaves those alone that report it: a balancer that heard nothing more would go
  * on sending. Drained by its name, such a pool is silent. */
 static bool is_to_drain(const struct pool *pool, const char *name)
 {
@@ -146,11 +135,11 @@ static bool is_drained(struct master *master, struct request *request)
     return true;
 }
 
-void commands_drain(struct master *master, struct request *request)
+static void drain(struct master *master, struct request *request)
 {
-    if (!take_pools(master, request))
+    const char *name = take_pool(master, request);
+    if (!name)
         return;
-    const char *name = pools_of(request);
     if (!name[0])
         log_notice("draining: the sockets stay, nothing is accepted until a reload");
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
@@ -166,34 +155,26 @@ void commands_drain(struct master *master, struct request *request)
     request_wait(request, is_drained);
 }
 
-/* Whether it serves again; or says why it won't. */
-static bool is_serving(const struct pool *pool, struct request *request)
-{
-    struct counts counts = pool_counts(pool);
-    char why[SCOREBOARD_REASON + 100];
-    if (pool->drained) {
-        request_fail(request, "pool %s was drained again", pool->name);
-        return true;
-    }
-    if (!pool_has_tried(pool, &counts))
-        return false;
-    if (pool_has_failed(pool, &counts, why, sizeof why))
-        request_fail(request, "pool %s: %s", pool->name, why);
-    return true;
-}
-
-/* Whether all pools of an order do, or one doesn't; `done` is what to say of it. */
+/* Whether all pools of a command serve, or one won't; `done` is what to say of it. */
 static bool are_serving(struct master *master, struct request *request, const char *done)
 {
+    char why[SCOREBOARD_REASON + 100];
     bool found = false;
     for (const struct pool *p = master->runtime.pools; p; p = p->next) {
         if (!is_meant(p, request->pool))
             continue;
         found = true;
-        if (!is_serving(p, request))
-            return false;
-        if (request->status)
+        struct counts counts = pool_counts(p);
+        if (p->drained) {
+            request_fail(request, "pool %s was drained again", p->name);
             return true;
+        }
+        if (!pool_has_tried(p, &counts))
+            return false;
+        if (pool_has_failed(p, &counts, why, sizeof why)) {
+            request_fail(request, "pool %s: %s", p->name, why);
+            return true;
+        }
     }
     if (found && done)
         request_say(request, "%s", done);
@@ -207,12 +188,13 @@ static bool is_resumed(struct master *master, struct request *request)
     return are_serving(master, request, "resumed");
 }
 
-void commands_resume(struct master *master, struct request *request)
+static void resume(struct master *master, struct request *request)
 {
-    if (!take_pools(master, request))
+    const char *name = take_pool(master, request);
+    if (!name)
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
-        if (!is_meant(p, pools_of(request)) || !p->drained)
+        if (!is_meant(p, name) || !p->drained)
             continue;
         p->drained = false;
         pool_touch(p);
@@ -223,34 +205,12 @@ void commands_resume(struct master *master, struct request *request)
 
 /* Sizes. */
 
-/* How many workers all other pools should have. */
-static int workers_beside(const struct master *master, const struct pool *pool)
-{
-    int sum = 0;
-    for (const struct pool *p = master->runtime.pools; p; p = p->next)
-        if (p != pool && !p->removed)
-            sum += pool_config_most(p->conf) + p->extra;
-    return sum;
-}
-
-/* Whether the pool may be made so large. If not, that is said. */
-static bool is_possible(const struct master *master, const struct pool *pool, long wanted,
-                        struct request *request)
-{
-    int most = POOL_WORKERS_MAX - workers_beside(master, pool);
-    if (wanted >= 1 && wanted <= most)
-        return true;
-    request_fail(request, "pool %s: a size is 1 to %d%s", pool->name, most,
-                 most < POOL_WORKERS_MAX ? ", with the workers of the other pools" : "");
-    return false;
-}
-
 static bool is_resized(struct master *master, struct request *request)
 {
     return are_serving(master, request, NULL);
 }
 
-static void resize(struct pool *pool, int wanted)
+static void set_size(struct pool *pool, int wanted)
 {
     pool->extra = wanted - pool->conf->workers;
     pool_touch(pool);
@@ -258,9 +218,10 @@ static void resize(struct pool *pool, int wanted)
                pool->name, wanted, pool->name, wanted);
 }
 
-void commands_scale(struct master *master, struct request *request)
+static void scale(struct master *master, struct request *request)
 {
-    if (!take_pools(master, request))
+    const char *name = take_pool(master, request);
+    if (!name)
         return;
     char *end;
     const char *word = request_argument(request, 2);
@@ -269,23 +230,30 @@ void commands_scale(struct master *master, struct request *request)
         request_misuse(request, "\"%.80s\" is no number of workers", word);
         return;
     }
-    struct pool *pool = runtime_find(&master->runtime, pools_of(request));
+    struct pool *pool = runtime_find(&master->runtime, name);
     int before = pool->conf->workers + pool->extra;
     if (pool_config_is_dynamic(pool->conf)) {
         request_fail(request, "pool %s follows the load: see max_workers", pool->name);
         return;
     }
-    if (!is_possible(master, pool, wanted, request))
+    int most = POOL_WORKERS_MAX; /* of all pools */
+    for (const struct pool *p = master->runtime.pools; p; p = p->next)
+        if (p != pool && !p->removed)
+            most -= pool_config_most(p->conf) + p->extra;
+    if (wanted < 1 || wanted > most) {
+        request_fail(request, "pool %s: a size is 1 to %d%s", pool->name, most,
+                     most < POOL_WORKERS_MAX ? ", with the workers of the other pools" : "");
         return;
+    }
     if (wanted != before)
-        resize(pool, (int)wanted);
+        set_size(pool, (int)wanted);
     request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name, before,
                 wanted, pool->drained ? "; it is drained" : "");
     if (!pool->drained)
         request_wait(request, is_resized);
 }
 
-static void resize_all(struct master *master, struct request *request, int by)
+static void change_all(struct master *master, struct request *request, int by)
 {
     if (is_refused_by_stop(master, request))
         return;
@@ -293,50 +261,46 @@ static void resize_all(struct master *master, struct request *request, int by)
         int wanted = p->conf->workers + p->extra + by;
         if (is_meant(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
             wanted <= POOL_WORKERS_MAX)
-            resize(p, wanted);
+            set_size(p, wanted);
     }
 }
 
-void commands_more(struct master *master, struct request *request)
+static void one_more(struct master *master, struct request *request)
 {
-    resize_all(master, request, 1);
+    change_all(master, request, 1);
 }
 
-void commands_fewer(struct master *master, struct request *request)
+static void one_fewer(struct master *master, struct request *request)
 {
-    resize_all(master, request, -1);
+    change_all(master, request, -1);
 }
 
-/* Upgrade. */
+/* Upgrade and stop. */
 
-static void tell_upgrade(const struct master *master, struct request *request)
+static bool answer_upgrade(struct master *master, struct request *request, bool over)
 {
-    const struct upgrade *upgrade = &master->upgrade;
-    if (upgrade->refusal[0])
-        request_fail(request, "%.*s", (int)strlen(upgrade->refusal) - 1, upgrade->refusal);
-    else
+    const char *refusal = master->upgrade.refusal;
+    if (over && refusal[0])
+        request_fail(request, "%.*s", (int)strlen(refusal) - 1, refusal);
+    else if (over)
         request_say(request, "upgraded: preforkd %s, generation %u", PREFORKD_VERSION,
                     master->runtime.generation);
+    return over;
 }
 
 static bool is_upgraded(struct master *master, struct request *request)
 {
-    bool over = upgrade_is_over(&master->upgrade);
-    if (over)
-        tell_upgrade(master, request);
-    return over;
+    return answer_upgrade(master, request, upgrade_is_over(&master->upgrade));
 }
 
-/* Who asked the program before us: the next upgrade, which somebody may want already, is not theirs. */
+/* Of a request that came before the upgrade: it does not wait for the next one, which somebody may
+ * have asked for already. */
 static bool has_arrived(struct master *master, struct request *request)
 {
-    bool arrived = upgrade_has_arrived(&master->upgrade);
-    if (arrived)
-        tell_upgrade(master, request);
-    return arrived;
+    return answer_upgrade(master, request, upgrade_has_arrived(&master->upgrade));
 }
 
-void commands_upgrade(struct master *master, struct request *request)
+static void upgrade(struct master *master, struct request *request)
 {
     if (is_refused_by_stop(master, request))
         return;
@@ -351,8 +315,6 @@ void commands_adopt_callers(struct master *master, const struct state *state)
     control_adopt(&master->control, state, has_arrived);
 }
 
-/* The end. */
-
 static bool is_stopped(struct master *master, struct request *request)
 {
     if (master->phase != PHASE_ENDED)
@@ -362,21 +324,21 @@ static bool is_stopped(struct master *master, struct request *request)
     return true;
 }
 
-void commands_stop(struct master *master, struct request *request)
+static void stop(struct master *master, struct request *request)
 {
     master_stop(master);
     request_wait(request, is_stopped);
 }
 
-void commands_stop_now(struct master *master, struct request *request)
+static void stop_now(struct master *master, struct request *request)
 {
     master_stop_now(master);
     request_wait(request, is_stopped);
 }
 
-/* What there is to see. */
+/* Reports. */
 
-/* An order of this same round is not carried out yet, but a report must show that it was given. */
+/* A command of this same round is not carried out yet, but a report must show that it was given. */
 static void refresh(struct master *master)
 {
     usec now = clock_now();
@@ -385,7 +347,7 @@ static void refresh(struct master *master)
             export_pool(&master->export, &master->runtime, p, now);
 }
 
-void commands_status(struct master *master, struct request *request)
+static void status(struct master *master, struct request *request)
 {
     refresh(master);
     const struct view view = boards_view(&master->runtime.spawner.boards);
@@ -398,13 +360,13 @@ void commands_status(struct master *master, struct request *request)
     procstat_done(&figures);
 }
 
-void commands_deaths(struct master *master, struct request *request)
+static void deaths(struct master *master, struct request *request)
 {
     const struct overview *overview = master->runtime.spawner.boards.overview;
     request_give(request, request->json ? deaths_json(overview) : deaths_text(overview));
 }
 
-void commands_ping(struct master *master, struct request *request)
+static void ping(struct master *master, struct request *request)
 {
     static const char *const words[] = {
         [PHASE_STARTING] = "starting",
@@ -416,10 +378,110 @@ void commands_ping(struct master *master, struct request *request)
                 words[master->phase], master->runtime.generation, master->runtime.config->file);
 }
 
-void commands_tell(struct master *master, struct request *request)
+static void log_state(struct master *master, struct request *request)
 {
     (void)request;
-    master->tell = true;
+    master->log_state = true;
+}
+
+static void help(struct master *master, struct request *request);
+
+/* The table. */
+
+#define STOP_HELP "stop when the connections in hand are done; twice: now"
+
+enum { ASKS = true };
+
+const struct command commands_table[] = {
+    {"status", 0, status, "how the pools are", "", ASKS},
+    {"deaths", 0, deaths, "the last workers that ended unexpectedly, and why", "", ASKS},
+    {"reload", SIGHUP, reload, "read the configuration again", "[--dry-run]"},
+    {"restart", 0, restart, "replace workers by new ones", "[POOL]"},
+    {"scale", 0, scale, "give a pool N workers, until the next reload", "POOL N"},
+    {"drain", SIGWINCH, drain, "accept nothing until it is resumed, or a reload", "[POOL]"},
+    {"resume", 0, resume, "accept again after a drain", "[POOL]"},
+    {"stop", SIGTERM, stop, STOP_HELP, ""},
+    {"upgrade", SIGUSR2, upgrade, "replace the program by the one on disk", ""},
+    {"ping", 0, ping, "whether the daemon answers", "", ASKS},
+    {"help", 0, help, "the commands", "", ASKS},
+    {NULL, SIGINT, stop, STOP_HELP},
+    {NULL, SIGQUIT, stop_now, "stop now"},
+    {NULL, SIGUSR1, log_state, "write each pool's state to the log"},
+    {NULL, SIGTTIN, one_more, "one worker more in every pool"},
+    {NULL, SIGTTOU, one_fewer, "one worker fewer in every pool"},
+    {NULL, SIGCHLD, NULL, "a child ended"},
+    {0},
+};
+
+static bool is_row(const struct command *command)
+{
+    return command->word || command->signal;
+}
+
+void commands_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    for (const struct command *command = commands_table; is_row(command); command++)
+        if (command->signal)
+            sigaddset(set, command->signal);
+}
+
+const struct command *commands_by_signal(int number)
+{
+    for (const struct command *command = commands_table; is_row(command); command++)
+        if (command->signal == number)
+            return command;
+    return NULL;
+}
+
+/* Whether there are as many as the table has words, those in brackets or not. */
+static bool has_arguments(const struct command *command, int count)
+{
+    int least = 0, most = 0;
+    for (const char *at = command->arguments; *at; at += strspn(at, " ")) {
+        most++;
+        least += *at != '[';
+        at += strcspn(at, " ");
+    }
+    return count >= least && count <= most;
+}
+
+const struct command *commands_by_request(struct request *request)
+{
+    const char *word = request_argument(request, 0);
+    struct suggest near;
+    word = word ? word : "";
+    suggest_init(&near, word);
+    for (const struct command *command = commands_table; is_row(command); command++) {
+        if (!command->word)
+            continue;
+        suggest_offer(&near, command->word);
+        if (strcmp(command->word, word) != 0)
+            continue;
+        if (has_arguments(command, request->words.count - 1))
+            return command;
+        request_misuse(request, "usage: preforkctl %s%s%s", command->word,
+                       command->arguments[0] ? " " : "", command->arguments);
+        return NULL;
+    }
+    if (near.nearest)
+        request_misuse(request, "unknown command \"%.80s\"; did you mean \"%s\"?", word,
+                       near.nearest);
+    else
+        request_misuse(request, "unknown command \"%.80s\"; \"help\" lists them", word);
+    return NULL;
+}
+
+static void help(struct master *master, struct request *request)
+{
+    (void)master;
+    for (const struct command *command = commands_table; is_row(command); command++) {
+        char usage[32];
+        if (!command->word)
+            continue;
+        snprintf(usage, sizeof usage, "%s %s", command->word, command->arguments);
+        request_say(request, "%-20s %s", usage, command->help);
+    }
 }
 
 bool commands_settled(struct master *master, struct request *request)

@@ -1,10 +1,8 @@
 /*
- * commands - what the master does when it is told to: a function a command, and what a caller waits for.
+ * commands - what the master can be told to do, one row of a table each: word, signal, function and
+ * help; and what a caller waits for.
  *
- * Called by a signal, there is no request, and no argument.
- * Owns:      what an order means, and what is said of it.
- * Knows not: which signal or word it belongs to (command_table).
- * Called by: command_table, main_loop.
+ * Called by: main_loop, main (the signals to take).
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_COMMANDS_H
@@ -12,24 +10,29 @@
 
 #include "master.h"
 
-void commands_reload(struct master *master, struct request *request);
-void commands_restart(struct master *master, struct request *request);
-void commands_upgrade(struct master *master, struct request *request);
-void commands_stop(struct master *master, struct request *request); /* the second time now */
-void commands_stop_now(struct master *master, struct request *request);
+struct command {
+    const char *word; /* NULL: by signal alone */
+    int signal;       /* 0: by word alone */
+    /* By a signal there is no request. NULL: the signal does nothing but wake us. */
+    void (*run)(struct master *master, struct request *request);
+    const char *help;
+    const char *arguments; /* of the word: "POOL N"; those in brackets may be left out */
+    bool asks;             /* changes nothing: it is not logged */
+};
 
-void commands_drain(struct master *master, struct request *request);
-void commands_resume(struct master *master, struct request *request);
-void commands_scale(struct master *master, struct request *request);
-void commands_more(struct master *master, struct request *request); /* a worker, in every pool */
-void commands_fewer(struct master *master, struct request *request);
+/* Ended by a row without word and signal. */
+extern const struct command commands_table[];
 
-void commands_status(struct master *master, struct request *request);
-void commands_deaths(struct master *master, struct request *request);
-void commands_ping(struct master *master, struct request *request);
-void commands_tell(struct master *master, struct request *request); /* to the log */
+/* The signals of all commands. */
+void commands_signals(sigset_t *set);
 
-/* In a program that replaced another: takes over those who asked that one for it. */
+const struct command *commands_by_signal(int number); /* NULL: none */
+
+/* The command of a request's words. NULL where there is none, or its arguments are wrong: the request
+ * says so. */
+const struct command *commands_by_request(struct request *request);
+
+/* After an upgrade: takes over the requests for it. */
 void commands_adopt_callers(struct master *master, const struct state *state);
 
 /* Whether a request has its answer: what it waited for is there, or can't come any more. */

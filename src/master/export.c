@@ -24,88 +24,46 @@ static enum pool_state state_of(const struct pool *pool, const struct counts *co
     return counts->ready < pool_target(pool) ? POOL_STARTING : POOL_SERVING;
 }
 
-/* The first listener that nobody can connect to, and how many there are; NULL: none. */
-static const struct listener *find_unreachable(const struct pool *pool, int *count)
-{
-    const struct listener *first = NULL;
-    *count = 0;
-    for (int i = 0; i < pool->listener_count; i++) {
-        const struct listener *listener = pool->listeners[i];
-        if (listener_is_reachable(listener))
-            continue;
-        first = first ? first : listener;
-        (*count)++;
-    }
-    return first;
-}
-
-/* Why it doesn't serve as it should; empty where it does. */
-static void tell_trouble(const struct pool *pool, enum pool_state state,
-                         const struct listener *unreachable, char out[static SCOREBOARD_REASON])
-{
-    bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
-    if (state == POOL_UNREACHABLE)
-        snprintf(out, SCOREBOARD_REASON, "nobody can connect to %.100s: a reload binds it anew",
-                 unreachable->text);
-    else if (troubled || out[0])
-        snprintf(out, SCOREBOARD_REASON, "%.*s", SCOREBOARD_REASON - 1,
-                 troubled ? pool->trouble : "");
-}
-
 void export_pool(struct export *export, const struct runtime *runtime, struct pool *pool, usec now)
 {
-    int unreachable_count;
-    const struct listener *unreachable = find_unreachable(pool, &unreachable_count);
+    const struct pool_config *conf = pool->conf;
+    struct overview_pool *out = &runtime->spawner.boards.overview->pools[pool->resources.place];
+    const struct listener *unreachable = NULL;
+    int unreachable_count = 0;
+    for (int i = pool->listener_count - 1; i >= 0; i--)
+        if (!listener_is_reachable(pool->listeners[i])) {
+            unreachable = pool->listeners[i];
+            unreachable_count++;
+        }
     if (pool->unreachable != unreachable_count)
         export->generation = 0; /* its listeners are shown anew */
     pool->unreachable = unreachable_count;
-    struct overview_pool *out = &runtime->spawner.boards.overview->pools[pool->resources.place];
+
     struct counts counts = pool_counts(pool);
     enum pool_state state = state_of(pool, &counts);
+    bool troubled = state == POOL_STARTING || state == POOL_DEGRADED;
     if (out->state != state) {
         out->state = state;
         out->state_since = now;
     }
+    if (state == POOL_UNREACHABLE)
+        snprintf(out->trouble, sizeof out->trouble,
+                 "nobody can connect to %.100s: a reload binds it anew", unreachable->text);
+    else if (troubled || out->trouble[0])
+        snprintf(out->trouble, sizeof out->trouble, "%.*s", SCOREBOARD_REASON - 1,
+                 troubled ? pool->trouble : "");
     if (!out->handler[0] || out->generation != pool->generation)
-        snprintf(out->handler, sizeof out->handler, "%s", pool->conf->handler->name);
-    tell_trouble(pool, state, unreachable, out->trouble);
+        snprintf(out->handler, sizeof out->handler, "%s", conf->handler->name);
+    bool dynamic = pool_config_is_dynamic(conf);
     out->generation = pool->generation;
     out->target = pool_target(pool);
-    if (pool->conf->workers > 0) /* a fixed size */
-        out->min_workers = out->max_workers = pool->conf->workers + pool->extra;
+    out->min_workers = dynamic ? conf->min_workers : conf->workers + pool->extra;
+    out->max_workers = dynamic ? conf->max_workers : conf->workers + pool->extra;
+    out->min_spare = conf->min_spare;
+    out->max_spare = conf->max_spare;
     pool->ready = counts.ready;
     pool->retiring = counts.retiring + counts.stale;
     export->changed = true;
-}
-
-/* Returns where the list ends. */
-static int publish_listeners_of(const struct pool *pool, struct overview *overview, int at)
-{
-    for (int i = 0; i < pool->listener_count && at < SCOREBOARD_LISTENERS; i++, at++) {
-        const struct listener *listener = pool->listeners[i];
-        struct overview_listener *out = &overview->listeners[at];
-        struct stat socket;
-        out->pool = (uint32_t)pool->resources.place;
-        out->inode = fstat(listener->fd, &socket) == 0 ? socket.st_ino : 0;
-        out->backlog = pool->conf->backlog;
-        out->unreachable = !listener_is_reachable(listener);
-        snprintf(out->text, sizeof out->text, "%s", listener->text);
-        out->used = 1;
-    }
-    return at;
-}
-
-/* A removed pool's are closed, and in a stop everybody's. */
-static void publish_listeners(const struct runtime *runtime)
-{
-    struct overview *overview = runtime->spawner.boards.overview;
-    int at = 0;
-    for (const struct pool *pool = runtime->pools; pool && runtime->listeners; pool = pool->next)
-        if (!pool->removed && !pool->on_trial)
-            at = publish_listeners_of(pool, overview, at);
-    for (uint32_t i = (uint32_t)at; i < overview->listeners_end; i++)
-        overview->listeners[i].used = 0;
-    overview->listeners_end = (uint32_t)at;
 }
 
 void export_runtime(struct export *export, const struct runtime *runtime)
@@ -114,7 +72,25 @@ void export_runtime(struct export *export, const struct runtime *runtime)
     if (export->generation == runtime->generation &&
         (runtime->listeners || !overview->listeners_end))
         return;
-    publish_listeners(runtime);
+    uint32_t at = 0;
+    /* The listeners of removed pools are closed, and in a stop those of all. */
+    for (const struct pool *pool = runtime->pools; pool && runtime->listeners; pool = pool->next) {
+        bool listens = !pool->removed && !pool->on_trial;
+        for (int i = 0; listens && i < pool->listener_count && at < SCOREBOARD_LISTENERS; i++) {
+            const struct listener *listener = pool->listeners[i];
+            struct overview_listener *out = &overview->listeners[at++];
+            struct stat socket;
+            out->pool = (uint32_t)pool->resources.place;
+            out->inode = fstat(listener->fd, &socket) == 0 ? socket.st_ino : 0;
+            out->backlog = pool->conf->backlog;
+            out->unreachable = !listener_is_reachable(listener);
+            snprintf(out->text, sizeof out->text, "%s", listener->text);
+            out->used = 1;
+        }
+    }
+    for (uint32_t i = at; i < overview->listeners_end; i++)
+        overview->listeners[i].used = 0;
+    overview->listeners_end = at;
     snprintf(overview->release, sizeof overview->release, "%s", PREFORKD_VERSION);
     overview->generation = export->generation = runtime->generation;
 }
@@ -163,25 +139,22 @@ usec export_status(struct export *export, const struct runtime *runtime, usec no
     return USEC_NEVER;
 }
 
-static void tell_pool(const struct snapshot_pool *pool)
-{
-    const char *state = pool_state_words[pool->state];
-    int ready = snapshot_ready(pool);
-    unsigned long long accepted = pool->accepted, served = pool->served;
-    log_notice("pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
-               "connections: %llu accepted, %llu served pool=%s state=%s workers=%d ready=%d "
-               "busy=%d retiring=%d generation=%u accepted=%llu served=%llu",
-               pool->name, state, ready, pool->target, pool->busy, pool->retiring, accepted, served,
-               pool->name, state, pool->target, ready, pool->busy, pool->retiring, pool->generation,
-               accepted, served);
-}
-
-void export_tell(struct runtime *runtime)
+void export_log(struct runtime *runtime)
 {
     const struct view view = boards_view(&runtime->spawner.boards);
     struct snapshot *snapshot = snapshot_take(&view, NULL);
-    for (int i = 0; snapshot && i < snapshot->count; i++)
-        if (snapshot->pools[i].used)
-            tell_pool(&snapshot->pools[i]);
+    for (int i = 0; snapshot && i < snapshot->count; i++) {
+        const struct snapshot_pool *pool = &snapshot->pools[i];
+        const char *state = pool_state_words[pool->state];
+        int ready = snapshot_ready(pool);
+        unsigned long long accepted = pool->accepted, served = pool->served;
+        if (pool->used)
+            log_notice("pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
+                       "connections: %llu accepted, %llu served pool=%s state=%s workers=%d "
+                       "ready=%d busy=%d retiring=%d generation=%u accepted=%llu served=%llu",
+                       pool->name, state, ready, pool->target, pool->busy, pool->retiring, accepted,
+                       served, pool->name, state, pool->target, ready, pool->busy, pool->retiring,
+                       pool->generation, accepted, served);
+    }
     free(snapshot);
 }

@@ -1,16 +1,14 @@
 /*
- * export - the pools' state, put where everybody reads it.
+ * export - the pools' state, put into the overview, where all reports read it, and what systemd shows
+ * of it.
  *
- * Owns:      what of the overview concerns pools: states, sizes, listeners; and what
- *            systemd shows of it. All reports, ours in the log too, read it from there.
- * Knows not: why a pool is as it is.
- * Called by: master.
+ * Called by: main_loop, commands.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_EXPORT_H
 #define PREFORKD_MASTER_EXPORT_H
 
-#include "runtime.h"
+#include "pool.h"
 
 struct export
 {
@@ -32,6 +30,6 @@ void export_ready(struct export *export, const struct runtime *runtime, usec now
 usec export_status(struct export *export, const struct runtime *runtime, usec now);
 
 /* Writes each pool's state to the log. */
-void export_tell(struct runtime *runtime);
+void export_log(struct runtime *runtime);
 
 #endif

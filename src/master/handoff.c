@@ -198,7 +198,7 @@ static void save_board(const struct pool *pool, const struct board *board, usec 
         .wakeup_fd = board->wakeup.fd,
         .layout = scoreboard_layout(),
     };
-    for (const struct worker *w = pool->ring.first; w; w = w->next) {
+    for (const struct worker *w = pool->workers; w; w = w->next) {
         if (w->board != board)
             continue;
         slot_read(w->slot, &counts);
@@ -236,7 +236,7 @@ static void save_pool(const struct pool *pool, const struct spawner *spawner, st
     }
     for (const struct board *b = pool->resources.boards; b; b = b->next)
         save_board(pool, b, age, state);
-    for (const struct worker *w = pool->ring.first; w; w = w->next)
+    for (const struct worker *w = pool->workers; w; w = w->next)
         spawn_save(w, state_add(state, STATE_WORKER));
 }
 

@@ -7,27 +7,27 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-/* The owner of a path may do with it as much as he likes, and each time is an event. So after each
- * look there is a pause, in which the kernel puts like ones together, and drops what is too much. */
+/* The owner of a path may change it as often as he likes, and each time is an event. So after each
+ * look there is a pause, in which the kernel merges equal events, and drops what is too much. */
 #define LOOKS_APART  (USEC_SECOND / 10)
 #define LOSSES_APART (10 * USEC_SECOND)
 
 enum {
-    /* That it was unlinked changes the count of its links, which is an attribute: the inode lives on,
-     * for the socket has it. */
+    /* To unlink a path changes the count of links, which is an attribute of the inode; this lives on,
+     * as the socket has it. */
     EVENTS = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW,
     READS_A_LOOK = 16,
 };
 
-static void stir(void *owner)
+static void note_input(void *owner)
 {
-    ((struct listener_watch *)owner)->stirred = true;
+    ((struct listener_watch *)owner)->has_input = true;
 }
 
 int listener_watch_open(struct listener_watch *listener_watch, struct loop *loop)
 {
-    *listener_watch = (struct listener_watch){.watch = {.ready = stir, .owner = listener_watch},
-                                              .again = USEC_NEVER};
+    *listener_watch = (struct listener_watch){
+        .watch = {.ready = note_input, .owner = listener_watch}, .again = USEC_NEVER};
     listener_watch->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (listener_watch->watch.fd < 0)
         return -errno;
@@ -49,50 +49,23 @@ void listener_watch_close(struct listener_watch *listener_watch)
     listener_watch->loop = NULL;
 }
 
-static void tell_loss(struct listener *listener, bool is_control, enum listener_loss loss)
-{
-    unsigned missed;
-    if (log_rate_ok(&listener->loss_told, LOSSES_APART, &missed))
-        log_warning("%s %s: %s; nobody can connect to it until a reload (%s) binds it anew "
-                    "listener=%s missed=%u",
-                    is_control ? "control" : "listener", listener->text, listener_loss_words[loss],
-                    is_control ? "SIGHUP" : "preforkctl reload", listener->text, missed);
-}
-
-/* Whether it was lost or found. */
-static bool look(struct listener *listener, bool is_control)
-{
-    bool was_reachable = listener_is_reachable(listener);
-    enum listener_loss loss = listener_look(listener);
-    if (was_reachable && loss != LISTENER_SOUND)
-        tell_loss(listener, is_control, loss);
-    else if (!was_reachable && loss == LISTENER_SOUND)
-        log_notice("%s %s: it can be reached again listener=%s",
-                   is_control ? "control" : "listener", listener->text, listener->text);
-    return was_reachable != (loss == LISTENER_SOUND);
-}
-
-/* What leads to something else is not watched, which may be another listener's. Whatever was done
- * before this one was watched is seen by the look behind that. */
-static void watch_one(struct listener_watch *listener_watch, struct listener *listener)
-{
-    if (listener->watch || !listener->made.number || listener_look(listener) == LISTENER_REMOVED)
-        return;
-    int watch = inotify_add_watch(listener_watch->watch.fd, listener->asked.un.sun_path, EVENTS);
-    if (watch < 0 && errno != ENOENT)
-        log_notice("listener %s: can't be told when its path is removed: %s; a reload will see it "
-                   "listener=%s",
-                   listener->text, strerror(errno), listener->text);
-    if (watch > 0)
-        listener->watch = watch;
-    if (listener_look(listener) == LISTENER_REMOVED)
-        listener_watch_forget(listener_watch, listener);
-}
-
+/* A path that leads to something else is not watched: that may be another listener's. Whatever was
+ * done to the path before the watch stood is seen by the look after it. */
 void listener_watch_watch(struct listener_watch *listener_watch, struct listener *listeners)
 {
-    for (struct listener *l = listeners; listener_watch->loop && l; l = l->next)
-        watch_one(listener_watch, l);
+    for (struct listener *l = listener_watch->loop ? listeners : NULL; l; l = l->next) {
+        if (l->watch || !l->made.number || listener_look(l) == LISTENER_REMOVED)
+            continue;
+        int watch = inotify_add_watch(listener_watch->watch.fd, l->asked.un.sun_path, EVENTS);
+        if (watch < 0 && errno != ENOENT)
+            log_notice("listener %s: can't watch its path: %s; a reload will see if it is removed "
+                       "listener=%s",
+                       l->text, strerror(errno), l->text);
+        if (watch > 0)
+            l->watch = watch;
+        if (listener_look(l) == LISTENER_REMOVED)
+            listener_watch_forget(listener_watch, l);
+    }
 }
 
 void listener_watch_forget(struct listener_watch *listener_watch, struct listener *listener)
@@ -103,7 +76,7 @@ void listener_watch_forget(struct listener_watch *listener_watch, struct listene
         listener->watch = 0;
 }
 
-/* An overflow says that something was left out: then all are suspect. */
+/* An overflow says that events were left out: then all are suspect. */
 static void suspect(struct listener *listeners, const struct inotify_event *event)
 {
     for (struct listener *l = listeners; l; l = l->next) {
@@ -130,36 +103,82 @@ static void read_events(struct listener_watch *listener_watch, struct listener *
     }
 }
 
-enum { POOLS = false, CONTROL = true };
-
+/* Whether one was lost, or can be reached again. */
 static bool look_at_suspects(struct listener *listeners, bool are_control)
 {
+    const char *kind = are_control ? "control" : "listener";
     bool changed = false;
     for (struct listener *l = listeners; l; l = l->next) {
-        if (l->suspect)
-            changed = look(l, are_control) || changed;
+        unsigned missed;
+        if (!l->suspect)
+            continue;
+        bool was_reachable = listener_is_reachable(l);
+        enum listener_loss loss = listener_look(l);
+        bool lost = was_reachable && loss != LISTENER_SOUND;
+        bool found = !was_reachable && loss == LISTENER_SOUND;
         l->suspect = false;
+        changed = changed || lost || found;
+        if (lost && log_rate_ok(&l->loss_told, LOSSES_APART, &missed))
+            log_warning("%s %s: %s; nobody can connect to it until a reload (%s) binds it anew "
+                        "listener=%s missed=%u",
+                        kind, l->text, listener_loss_words[loss],
+                        are_control ? "SIGHUP" : "preforkctl reload", l->text, missed);
+        else if (found)
+            log_notice("%s %s: it can be reached again listener=%s", kind, l->text, l->text);
     }
     return changed;
 }
 
-usec listener_watch_step(struct listener_watch *listener_watch, struct listener *listeners,
-                         struct listener *control, usec now)
+bool listener_watch_step(struct listener_watch *listener_watch, struct listener *listeners,
+                         struct listener *control, usec now, usec *next)
 {
+    enum { OF_POOLS = false, OF_CONTROL = true };
     if (!listener_watch->loop)
-        return USEC_NEVER;
+        return false;
     if (now >= listener_watch->again)
         listener_watch->again = loop_add(listener_watch->loop, &listener_watch->watch) == 0
                                     ? USEC_NEVER
                                     : now + LOOKS_APART;
-    if (!listener_watch->stirred)
-        return listener_watch->again;
-    listener_watch->stirred = false;
-    read_events(listener_watch, listeners, control);
-    if (look_at_suspects(listeners, POOLS))
-        listener_watch->changed = true;
-    look_at_suspects(control, CONTROL);
-    loop_remove(listener_watch->loop, &listener_watch->watch);
-    listener_watch->again = now + LOOKS_APART;
-    return listener_watch->again;
+    bool changed = false;
+    if (listener_watch->has_input) {
+        listener_watch->has_input = false;
+        read_events(listener_watch, listeners, control);
+        changed = look_at_suspects(listeners, OF_POOLS);
+        look_at_suspects(control, OF_CONTROL);
+        loop_remove(listener_watch->loop, &listener_watch->watch);
+        listener_watch->again = now + LOOKS_APART;
+    }
+    *next = clock_earlier(*next, listener_watch->again);
+    return changed;
+}
+
+/* Listeners that were shut down. */
+
+int listener_watch_heal(struct listener *const *listeners, int count, const char *pool, int backlog,
+                        pid_t pid)
+{
+    int lost = 0;
+    for (int i = 0; i < count; i++) {
+        struct listener *listener = listeners[i];
+        unsigned missed;
+        if (!listener_is_shut(listener))
+            continue;
+        bool listens = listener_heal(listener, backlog) == 0;
+        bool ours = listener->origin != LISTENER_ACTIVATED;
+        listener->unreachable = !listens;
+        lost += !listens && ours;
+        const char *then = "it is bound anew, with new workers";
+        if (listens && listener->lent)
+            then = "it listens again; programs that stopped to accept must be restarted";
+        else if (listens)
+            then = "it listens again";
+        else if (!ours)
+            then = "it is systemd's, and lost until its .socket unit and preforkd are restarted";
+        if (log_rate_ok(&listener->loss_told, LOSSES_APART, &missed))
+            log_warning(
+                "pool %s: listener %s was shut down, by shutdown(2) in worker %d or another "
+                "one that has it; %s pool=%s listener=%s pid=%d missed=%u",
+                pool, listener->text, (int)pid, then, pool, listener->text, (int)pid, missed);
+    }
+    return lost;
 }

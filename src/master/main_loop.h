@@ -1,8 +1,8 @@
 /*
  * main_loop - the loop of the master: wait, obey, reap, step, announce.
  *
- * Level-triggered: every round looks at the present state, so a lost or merged signal changes
- * nothing. Nothing in it sleeps, and nothing in it blocks.
+ * Every round looks at the present state, so a lost or merged signal changes nothing. Nothing in it
+ * sleeps, and nothing in it blocks.
  * Called by: main.
  * Runs in:   the master.
  */

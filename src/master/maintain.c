@@ -1,36 +1,32 @@
 #include "maintain.h"
 
 #include "../handlers/handler.h"
+#include "../listeners/accept_queue.h"
 #include "accept_wakeup.h"
 #include "exits.h"
-#include "listener_repair.h"
-#include "roll.h"
 #include "slow.h"
 #include "stop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-/* After a fork that failed. */
-#define FORK_PATIENCE (USEC_SECOND / 2)
+/* From one try to watch the listeners to the next. */
+#define WATCH_RETRY (USEC_SECOND / 2)
 
-/* Programs that lived longer than the first are not asked for strays; two such questions are as far
- * apart as the second. */
+/* If a program lived longer than the first, it is not looked for what it left in the background; two
+ * such looks are as far apart as the second. */
 #define STRAYS_AGE   (10 * USEC_SECOND)
 #define STRAYS_PAUSE USEC_SECOND
 
-/* Births. */
+/* Starts. */
 
-static void try_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
+static void fork_worker(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
 {
     unsigned missed;
-    bool canary = worker->role == ROLE_CANARY;
-    if (!worker->trying_since)
-        worker->trying_since = now;
-    int error = canary ? spawn_fork(spawner, worker, pool->trial, pool->trial_count)
-                       : spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
-    worker->respawn_at = error ? now + FORK_PATIENCE : 0;
+    int error = pool_fork(pool, spawner, worker, now);
     if (error && log_rate_ok(&pool->fork_failures, 60 * USEC_SECOND, &missed))
         log_err("pool %s: can't fork a worker: %s; trying again pool=%s errno=%d missed=%u",
                 pool->name, strerror(-error), pool->name, -error, missed);
@@ -42,11 +38,11 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
     unsigned missed;
     for (; missing > 0 && *starts > 0; missing--, (*starts)--) {
         struct worker *worker = pool_add_worker(pool, spawner);
+        int error = errno;
         if (worker) {
-            try_fork(pool, spawner, worker, now);
+            fork_worker(pool, spawner, worker, now);
             continue;
         }
-        int error = errno;
         if (log_rate_ok(&pool->no_seat, 60 * USEC_SECOND, &missed))
             log_err("pool %s: no room for another worker (there is room for %d): %s pool=%s "
                     "missed=%u",
@@ -56,67 +52,33 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
     return missing;
 }
 
-/* Deaths. */
+/* Exits. */
 
 /* The most workers of the generation in force that there may be. One that can't be ended keeps its
- * seat; and where a roll has stopped, those that it did not come to are not wanted. */
+ * seat; and if a roll was halted, the workers that it did not come to are not wanted. */
 static int most_of(const struct pool *pool, const struct counts *counts)
 {
     struct roll roll = pool_roll(pool, counts);
     return pool->halted ? roll_allowed(&roll) : roll.target;
 }
 
-/* Whether a dead one is to have a successor in its slot. A canary's death is the reload's answer, but
- * where it ended in order: then it has another try, until ready_timeout. Who asked for it may be gone
- * by then, and with it the listeners of the trial. */
+/* Whether a dead worker is to have a successor in its slot. A canary's death is the reload's answer,
+ * unless it ended in order: then it has another try, until ready_timeout. The reload may be over by
+ * then, and with it the listeners of the trial. */
 static bool is_replaced(const struct pool *pool, const struct worker *worker,
                         const struct counts *counts, usec now)
 {
-    usec patience = worker->conf->ready_timeout * USEC_SECOND;
-    bool late = worker->trying_since && now - worker->trying_since >= patience;
+    usec timeout = worker->conf->ready_timeout * USEC_SECOND;
+    bool late = worker->trying_since && now - worker->trying_since >= timeout;
     if (worker->role == ROLE_CANARY)
         return pool->trial && worker->expected && !late;
     return pool_is_current(pool, worker) && counts->active <= most_of(pool, counts) &&
            !pool->carried;
 }
 
-/* Twice in a row, new workers did not stay: the old ones do. */
-static void halt(struct pool *pool, const struct counts *counts)
-{
-    if (pool->halted || !counts->stale || !pool->conf->min_ready_time)
-        return;
-    pool->halted = true;
-    log_err("pool %s: %s: new workers don't stay, the old ones go on pool=%s old=%d", pool->name,
-            pool->trouble, pool->name, counts->stale);
-}
-
-static void note_failure(struct pool *pool, struct worker *worker, const struct counts *counts)
-{
-    worker->failures++;
-    if (worker->failures >= ROLL_FAILURES && pool_is_current(pool, worker))
-        halt(pool, counts);
-}
-
-static void note_trouble(struct pool *pool, const struct exit_report *o)
-{
-    if (exit_report_is_trouble(o))
-        exit_report_print_trouble(o, pool->trouble, sizeof pool->trouble);
-}
-
-/* First the successor, then the words about the dead: but what those refer to is gone by then. */
-static void replace(struct pool *pool, struct spawner *spawner, struct worker *worker,
-                    struct exit_report *report, usec now)
-{
-    static char last[STDERR_LOG_LAST], reason[SCOREBOARD_REASON];
-    report->last = memcpy(last, worker->lines.last, sizeof last);
-    report->reason = memcpy(reason, worker->slot->reason, sizeof reason);
-    try_fork(pool, spawner, worker, now);
-    report->replacement = worker->pid;
-}
-
-/* One that ended in order is asked whether it went into the background; not one that was there for
- * long, since that is seen soon if at all, and no more often than once a second: all processes are
- * looked at. */
+/* A program that ended in order may have gone into the background. It is looked for only if the
+ * program did not live long, since such an end is seen soon if at all, and no more often than once a
+ * second: the look is at all processes. */
 static void look_for_strays(struct pool *pool, const struct spawner *spawner, struct worker *worker,
                             usec now)
 {
@@ -127,7 +89,7 @@ static void look_for_strays(struct pool *pool, const struct spawner *spawner, st
         now < pool->background_looked + STRAYS_PAUSE || !listeners)
         return;
     pid_t stray = process_groups_background(spawner->master, worker->lines.pid, listeners[0]->fd,
-                                            &pool->resources.groups);
+                                  &pool->resources.groups);
     worker->left_group = stray > 0;
     pool->background_looked = stray ? 0 : now; /* the next one is likely to do the same */
     if (stray)
@@ -136,70 +98,77 @@ static void look_for_strays(struct pool *pool, const struct spawner *spawner, st
                    pool->name, (int)stray, (int)worker->lines.pid, pool->name, (int)stray);
 }
 
-/* Whether it has a successor, or is to have one. */
-static bool mourn(struct pool *pool, struct spawner *spawner, struct worker *worker,
-                  const struct counts *counts, usec now)
+/* Whether the dead worker has a successor, or is to have one. */
+static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worker *worker,
+                        const struct counts *counts, usec now)
 {
+    static char last[STDERR_LOG_LAST], reason[SCOREBOARD_REASON];
     struct exit_report report;
     look_for_strays(pool, spawner, worker, now);
     exits_begin(worker, spawner->boards.overview, &report);
-    listeners_heal(pool, report.pid); /* before its successor tries to accept there */
-    note_trouble(pool, &report);
-    if (report.ended_early)
-        note_failure(pool, worker, counts);
+    pool_heal_listeners(pool, report.pid); /* before its successor tries to accept there */
+    if (exit_report_is_trouble(&report))
+        exit_report_print_trouble(&report, pool->trouble, sizeof pool->trouble);
+    worker->failures += report.ended_early;
+    if (report.ended_early && worker->failures >= ROLL_FAILURES && pool_is_current(pool, worker) &&
+        counts->stale && pool->conf->min_ready_time && !pool->halted) {
+        pool->halted = true;
+        log_err("pool %s: %s: new workers don't stay, the old ones go on pool=%s old=%d",
+                pool->name, pool->trouble, pool->name, counts->stale);
+    }
     bool replaced = is_replaced(pool, worker, counts, now);
     if (replaced)
         exits_set_respawn(worker, &report, now);
-    if (replaced && report.delay == 0)
-        replace(pool, spawner, worker, &report, now);
+    if (replaced && report.delay == 0) {
+        /* First the successor, then the log, whose words must be saved from it. */
+        report.last = memcpy(last, worker->lines.last, sizeof last);
+        report.reason = memcpy(reason, worker->slot->reason, sizeof reason);
+        fork_worker(pool, spawner, worker, now);
+        report.replacement = worker->pid;
+    }
     exits_end(&report);
     return replaced;
 }
 
-static bool has_dead(const struct pool *pool)
+/* The exit of each dead worker is handled once; then it is replaced when its time has come, or given
+ * up. Most rounds have none. */
+static void step_dead(struct pool *pool, struct spawner *spawner, usec now, int *starts)
 {
-    const struct worker *worker = pool->ring.first;
-    while (worker && worker->pid)
-        worker = worker->next;
-    return worker;
-}
-
-/* Each dead worker is mourned, and replaced or buried. Most rounds have none. */
-static void tend_dead(struct pool *pool, struct spawner *spawner, usec now, int *starts)
-{
-    if (!has_dead(pool))
+    struct worker **at = &pool->workers;
+    while (*at && (*at)->pid)
+        at = &(*at)->next;
+    if (!*at)
         return;
     struct counts counts = pool_counts(pool);
-    struct worker **at = &pool->ring.first;
     while (*at) {
         struct worker *worker = *at;
-        bool replaced = true;
-        if (!worker->pid && worker->exit_handled)
-            replaced = is_replaced(pool, worker, &counts, now);
-        else if (!worker->pid && *starts > 0)
-            *starts -= replaced = mourn(pool, spawner, worker, &counts, now);
-        if (!worker->pid && worker->exit_handled && !replaced) {
+        if (!worker->pid && !worker->exit_handled && *starts > 0)
+            *starts -= handle_exit(pool, spawner, worker, &counts, now);
+        bool waits = !worker->pid && worker->exit_handled;
+        if (waits && !is_replaced(pool, worker, &counts, now)) {
             counts.active -= pool_is_current(pool, worker);
-            worker_list_leave(at);
+            *at = worker->next;
             spawn_release(spawner, worker);
             continue;
         }
-        if (!worker->pid && worker->exit_handled && now >= worker->respawn_at && *starts > 0) {
+        if (waits && now >= worker->respawn_at && *starts > 0) {
             (*starts)--;
-            try_fork(pool, spawner, worker, now);
+            fork_worker(pool, spawner, worker, now);
         }
         at = &worker->next;
     }
 }
 
-/* Out of memory, there is another day. */
+/* Too many. */
+
+/* Of the generation in force. Out of memory, none goes in this round. */
 static void shrink(struct pool *pool, int active, int surplus)
 {
     if (surplus <= 0)
         return;
     struct worker **going = calloc((size_t)active, sizeof *going);
     int count = 0;
-    for (struct worker *w = pool->ring.first; going && w; w = w->next)
+    for (struct worker *w = pool->workers; going && w; w = w->next)
         if (pool_is_current(pool, w) && count < active)
             going[count++] = w;
     if (going)
@@ -209,23 +178,21 @@ static void shrink(struct pool *pool, int active, int surplus)
     free(going);
 }
 
-/* From one generation to the next. */
-
 static bool is_stale(const struct pool *pool, const struct worker *worker)
 {
     return worker->role == ROLE_ACTIVE && !pool_is_current(pool, worker);
 }
 
-/* All that there are; or, of programs, those with the lowest numbers, which the new ones have first.
- */
+/* Of earlier generations: all that there are; or, of programs, those with the lowest numbers, which
+ * the new ones have first. */
 static void retire_stale(struct pool *pool, int count, bool all)
 {
-    for (struct worker *w = pool->ring.first; all && w; w = w->next)
+    for (struct worker *w = pool->workers; all && w; w = w->next)
         if (is_stale(pool, w))
             pool_retire(pool, w);
     for (; !all && count > 0; count--) {
         struct worker *first = NULL;
-        for (struct worker *w = pool->ring.first; w; w = w->next)
+        for (struct worker *w = pool->workers; w; w = w->next)
             if (is_stale(pool, w) && (!first || w->number <= first->number))
                 first = w;
         if (first)
@@ -233,75 +200,60 @@ static void retire_stale(struct pool *pool, int count, bool all)
     }
 }
 
-/* Notes who is ready, and who has been so for as long as it was to be. Returns when the next one will
- * have. */
-static usec prove(const struct pool *pool, usec now)
+/* The living. */
+
+static bool is_serving(const struct worker *worker)
+{
+    return spawn_is_ready(worker) && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
+}
+
+/* Notes which workers are ready, and which have been so for min_ready_time, or for so long that their
+ * back-off ends. Returns when to look again. */
+static usec step_ready(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
-    for (struct worker *w = pool->ring.first; w; w = w->next) {
-        if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || w->cause != DEATH_OWN)
+    for (struct worker *w = pool->workers; w; w = w->next) {
+        next = clock_earlier(next, stop_watch_program(w, grace_until, now));
+        if (!is_serving(w))
             continue;
         if (!w->ready_at)
             w->ready_at = now;
+        w->deadline = USEC_NEVER; /* that of getting ready is over */
         w->trying_since = 0;
         w->late = w->continues = false;
-        usec due = w->ready_at + w->conf->min_ready_time * USEC_SECOND - w->backoff.ready;
+        usec began = w->ready_at - w->backoff.ready; /* with those before it that ended in order */
+        usec due = began + w->conf->min_ready_time * USEC_SECOND;
         w->stayed = w->stayed || now >= due;
         if (w->stayed)
             w->failures = 0;
         else
             next = clock_earlier(next, due);
+        if (w->backoff.degraded)
+            backoff_alive(&w->backoff, spawn_has_accepted(w), now - began);
+        if (w->backoff.degraded)
+            next = clock_earlier(next, began + BACKOFF_HEALED);
     }
     return next;
 }
 
-static usec tend_programs(struct pool *pool, usec grace_until, usec now)
+/* Kills the overdue; returns when that must be done again. Before grace_until none is judged late,
+ * since it may be us that were. */
+static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
 {
-    usec next = USEC_NEVER;
-    for (struct worker *w = pool->programs ? pool->ring.first : NULL; w; w = w->next)
-        next = clock_earlier(next, stop_watch_program(w, grace_until, now));
-    return next;
-}
-
-/* One that serves; returns when it must be looked at again. */
-static usec tend_ready(struct worker *worker, usec now)
-{
-    struct backoff *backoff = &worker->backoff;
-    worker->deadline = USEC_NEVER; /* that of getting ready is over */
-    if (!worker->ready_at)
-        worker->ready_at = now;
-    if (!backoff->degraded)
-        return USEC_NEVER;
-    usec before = backoff->ready; /* of those that ended in order */
-    backoff_alive(backoff, spawn_has_accepted(worker), before + now - worker->ready_at);
-    return backoff->degraded ? worker->ready_at + BACKOFF_HEALED - before : USEC_NEVER;
-}
-
-/* The longest that a request may take; 0: for ever. */
-static usec request_limit(const struct pool *pool)
-{
-    usec limit = pool->conf->request_timeout * USEC_SECOND;
-    return limit ? limit + handler_of(pool->conf->handler)->patience : 0;
-}
-
-/* Looks after each worker; returns when that must be done again. Before grace_until nobody is judged
- * late, since it may be us who were. */
-static usec tend_living(struct pool *pool, struct spawner *spawner, usec now)
-{
-    usec limit = request_limit(pool), next = USEC_NEVER, grace_until = spawner->grace_until;
-    usec slow = pool->conf->slow_threshold * USEC_SECOND;
+    usec limit = pool->conf->request_timeout * USEC_SECOND, next = USEC_NEVER;
+    usec slow = pool->conf->slow_threshold * USEC_SECOND, grace_until = spawner->grace_until;
     bool judged = now >= grace_until;
-    for (struct worker *w = pool->ring.first; w; w = w->next) {
+    if (limit)
+        limit += handler_of(pool->conf->handler)->patience;
+    for (struct worker *w = pool->workers; w; w = w->next) {
         if (limit)
             next = clock_earlier(next, judged ? stop_watch(w, limit, now) : grace_until);
         if (slow)
             next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
-            next = clock_earlier(next,
-                                 w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);
-        else if (spawn_is_ready(w) && w->role != ROLE_RETIRING && w->cause == DEATH_OWN)
-            next = clock_earlier(next, tend_ready(w, now));
-        else
+            next =
+                clock_earlier(next, w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);
+        else if (!is_serving(w))
             next = clock_earlier(next, judged ? stop_step(w, now) : grace_until);
     }
     return next;
@@ -315,73 +267,130 @@ static bool follows_load(const struct pool *pool)
            !pool->on_trial;
 }
 
-static struct load_scene scene_of(struct pool *pool, const struct spawner *spawner, usec now)
+static struct scale_limits limits_of(const struct pool_config *conf)
 {
-    const struct board *board = pool_board(pool);
-    return (struct load_scene){
-        .conf = pool->conf,
-        .board = board ? board->map : NULL,
-        .changed = &pool->resources.changed,
-        .loop = spawner->loop,
-        .listeners = pool->listeners,
-        .listener_count = pool->listener_count,
-        .blind = handler_of(pool->conf->handler)->exec != NULL,
-        .now = now,
+    return (struct scale_limits){
+        .min_workers = conf->min_workers,
+        .max_workers = conf->max_workers,
+        .min_spare = conf->min_spare,
+        .max_spare = conf->max_spare,
+        .spare_timeout = conf->spare_timeout * USEC_SECOND,
     };
 }
 
-static void follow_load(struct pool *pool, const struct spawner *spawner,
-                        const struct counts *counts, usec now)
+static int queue_of(const struct pool *pool)
 {
-    if (!follows_load(pool))
-        return;
-    struct load_scene scene = scene_of(pool, spawner, now);
-    load_step(&pool->load, &scene, counts->ready, counts->ready - counts->busy);
+    struct accept_queues queues = {0};
+    int all = 0;
+    accept_queues_ask(&queues);
+    for (int i = 0; i < pool->listener_count; i++) {
+        struct stat socket;
+        const struct accept_queue *queue = fstat(pool->listeners[i]->fd, &socket) == 0
+                                               ? accept_queues_find(&queues, socket.st_ino)
+                                               : NULL;
+        all += queue ? queue->depth : 0;
+    }
+    accept_queues_free(&queues);
+    return all;
 }
 
-/* Sees to it that the master is woken when the size must change. Returns when it wants to look
- * again. */
+/* Cheaper than to ask how many wait. A listener that was shut down counts: a worker that can't accept
+ * there ends, and then it is healed. */
+static bool anyone_waits(const struct pool *pool)
+{
+    for (int i = 0; i < pool->listener_count; i++) {
+        struct pollfd input = {.fd = pool->listeners[i]->fd, .events = POLLIN};
+        if (poll(&input, 1, 0) == 1)
+            return true;
+    }
+    return false;
+}
+
+static void log_full(struct pool *pool, usec now)
+{
+    int workers = pool->conf->max_workers;
+    usec since = pool->scale.full_since;
+    unsigned missed;
+    if (!since && pool->full_logged) {
+        log_notice("pool %s: no longer full pool=%s", pool->name, pool->name);
+        pool->full_logged = false;
+    }
+    if (!since || now - since < USEC_SECOND || !log_rate_ok(&pool->full, 60 * USEC_SECOND, &missed))
+        return;
+    int queue = queue_of(pool), seconds = (int)((now - since) / USEC_SECOND);
+    log_warning("pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
+                "pool=%s workers=%d seconds=%d queue=%d",
+                pool->name, seconds, workers, queue, pool->name, workers, seconds, queue);
+    pool->full_logged = true;
+}
+
+/* Sets how many workers there should be. */
+static void follow_load(struct pool *pool, const struct counts *counts, usec now)
+{
+    struct scale_limits limits = limits_of(pool->conf);
+    if (!handler_of(pool->conf->handler)->exec) {
+        struct scale_facts facts = {
+            .ready = counts->ready,
+            .idle = counts->ready - counts->busy,
+            .waiting = pool->watches && anyone_waits(pool),
+            .now = now,
+        };
+        pool->scale_orders = scale_step(&pool->scale, &limits, &facts);
+    } else { /* its workers are programs: it is unknown which of them are idle */
+        if (counts->ready && pool->queue_looked && now - pool->queue_looked < SCALE_LOOK_SHORT / 2)
+            return; /* something else woke us */
+        struct scale_blind facts = {
+            .ready = counts->ready,
+            .queue = anyone_waits(pool) ? queue_of(pool) : 0,
+            .now = now,
+        };
+        pool->queue_looked = now;
+        pool->scale_orders = scale_step_blind(&pool->scale, &limits, &facts);
+    }
+    log_full(pool, now);
+}
+
+/* Sees to it that the master is woken when the size must change. While workers are to wake it, each
+ * one that takes a seat looks whether it has to; seats that were taken before are counted after that.
+ * Returns when to look again. */
 static usec await_load(struct pool *pool, const struct spawner *spawner, usec now)
 {
-    struct load_scene scene = scene_of(pool, spawner, now);
-    if (!follows_load(pool)) {
-        load_stop(&pool->load, scene.board);
-        return USEC_NEVER;
+    const struct scale_orders *orders = &pool->scale_orders;
+    bool follows = follows_load(pool), arm = follows && orders->arm;
+    /* NULL: none of the generation's workers was forked yet. */
+    struct board *board = resources_find_board(&pool->resources, pool->generation);
+    usec next = follows ? orders->look : USEC_NEVER;
+    if (!follows || !orders->watch)
+        pool_unwatch(pool);
+    else if (!pool_watch(pool, spawner->loop))
+        next = clock_earlier(next, now + WATCH_RETRY);
+    if (board && board->map->min_spare != (uint32_t)pool->conf->min_spare)
+        board->map->min_spare =
+            (uint32_t)pool->conf->min_spare; /* workers have it in their caches */
+    if (board && arm) {
+        atomic_store_explicit(&board->map->armed, 1, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst); /* the other half stands in worker/wakeup */
+    } else if (board && atomic_load_explicit(&board->map->armed, memory_order_relaxed)) {
+        atomic_store_explicit(&board->map->armed, 0, memory_order_relaxed);
     }
-    usec next = load_await(&pool->load, &scene);
-    struct counts counts = pool_counts(pool); /* what happened before it was armed */
-    return load_is_missed(&pool->load, &scene, counts.ready - counts.busy) ? now : next;
-}
-
-/* Written when it changes alone, since workers have it in their caches. */
-static void show_size(struct pool *pool, struct overview *overview)
-{
-    const struct pool_config *conf = pool->conf;
-    struct overview_pool *shown = &overview->pools[pool->resources.place];
-    struct board *board = pool_board(pool);
-    if (board && board->map->min_spare != (uint32_t)conf->min_spare)
-        board->map->min_spare = (uint32_t)conf->min_spare;
-    if (pool->shown == conf)
-        return;
-    bool dynamic = pool_config_is_dynamic(conf);
-    shown->min_workers = dynamic ? conf->min_workers : conf->workers;
-    shown->max_workers = pool_config_most(conf);
-    shown->min_spare = conf->min_spare;
-    shown->max_spare = conf->max_spare;
-    pool->shown = conf;
+    if (!arm)
+        return next;
+    struct scale_limits limits = limits_of(pool->conf);
+    struct counts counts = pool_counts(pool);
+    return scale_has_spare(&limits, counts.ready - counts.busy) ? next : now;
 }
 
 usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *starts)
 {
     pool->resources.changed = false;
     usec next = process_groups_step(&pool->resources.groups, pool->name, now);
-    tend_dead(pool, spawner, now, starts);
+    step_dead(pool, spawner, now, starts);
     resources_sweep(&pool->resources);
-    next = clock_earlier(next, tend_programs(pool, spawner->grace_until, now));
-    next = clock_earlier(next, prove(pool, now));
-    show_size(pool, spawner->boards.overview);
+    next = clock_earlier(next, step_ready(pool, spawner->grace_until, now));
+
     struct counts counts = pool_counts(pool);
-    follow_load(pool, spawner, &counts, now);
+    if (follows_load(pool))
+        follow_load(pool, &counts, now);
     pool->halted = pool->halted && counts.stale;
     struct roll roll = pool_roll(pool, &counts);
     int due = roll_allowed(&roll) - counts.active;
@@ -389,11 +398,12 @@ usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *st
     shrink(pool, counts.active, counts.active - most_of(pool, &counts));
     if (counts.stale)
         retire_stale(pool, roll_surplus(&roll), roll_surplus(&roll) == counts.stale);
+
     next = clock_earlier(next, stderr_log_rate_step(&pool->resources.rate, pool->name, now));
-    next = clock_earlier(next, tend_living(pool, spawner, now));
+    next = clock_earlier(next, step_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
     next = clock_earlier(next, accept_wakeup_step(pool, now));
     if (*starts == 0)
         return now;
-    return missing > 0 ? clock_earlier(next, now + FORK_PATIENCE) : next;
+    return missing > 0 ? clock_earlier(next, now + POOL_FORK_RETRY) : next;
 }

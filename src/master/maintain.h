@@ -1,10 +1,9 @@
 /*
- * maintain - keeps a pool as it should be: each round it looks at what there is, and does what is
- * missing.
+ * maintain - one pool's step: it looks at what is there, and forks, retires and kills until the pool
+ * is as it should be.
  *
- * Owns:      starts, deaths, who goes for whom, and when that must be looked at again.
  * Knows not: where the pool's size and configuration come from.
- * Called by: master.
+ * Called by: main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_MAINTAIN_H
@@ -12,9 +11,8 @@
 
 #include "pool.h"
 
-/* Buries the dead, forks, retires, kills the overdue: as the present state asks for. Forks at most
- * *starts workers, and takes those that it forks off it. Returns when it wants to be called again.
- */
+/* Forks at most *starts workers, and takes off it what it forked. Returns when it wants to be called
+ * again. */
 usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *starts);
 
 #endif

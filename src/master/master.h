@@ -1,9 +1,9 @@
 /*
- * master - the one process that opens the sockets, forks, supervises: its state, and how that goes
- * on by itself.
+ * master - the one process that opens the sockets, forks and supervises: its state, how it begins,
+ * goes on after an upgrade, and stops.
  *
  * Owns:      the runtime, the reload, the control socket, the overview, the phase of its life.
- * Knows not: what it is told to do (orders), when it is called (supervisor).
+ * Knows not: commands and signals (commands), its rounds (main_loop).
  * Called by: main, commands, main_loop.
  * Runs in:   the master.
  */
@@ -35,8 +35,8 @@ struct master {
     void (*serving)(void *owner); /* called once, when every pool serves */
     void *owner;
     struct export export;
-    bool
-        tell; /* SIGUSR1 came; signals come by their numbers, so the others of this round go first */
+    /* SIGUSR1 came. Signals come by their numbers: first what the others of this round ask for. */
+    bool log_state;
     struct oom oom;
     usec watchdog_at;
 };
@@ -48,7 +48,7 @@ int master_open(struct master *master, const sigset_t *signals, const struct upg
  * -1 with the faults noted in it. */
 int master_start(struct master *master, struct config *config);
 
-/* Before it starts: these sockets are open already, from a program that we replaced; taken over. */
+/* Before it starts: these sockets are open already, from before an upgrade; taken over. */
 void master_inherit(struct master *master, struct listener *listeners, struct listener *control);
 
 /* In a trial: does what master_resume does, without being the master. 0 or -errno. */
@@ -62,10 +62,5 @@ void master_close(struct master *master);
 /* Stops: no new connection; those in hand may end within their graceful_timeout, or end now. */
 void master_stop(struct master *master);
 void master_stop_now(struct master *master);
-
-/* The parts of a round of the supervisor. */
-void master_reap(struct master *master);
-usec master_step(struct master *master, usec now); /* when the next round must be */
-usec master_announce(struct master *master, usec now);
 
 #endif

@@ -10,7 +10,7 @@
 #ifndef PREFORKD_MASTER_PLAN_H
 #define PREFORKD_MASTER_PLAN_H
 
-#include "runtime.h"
+#include "pool.h"
 
 enum plan_kind {
     PLAN_KEPT,

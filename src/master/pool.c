@@ -7,8 +7,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+/* A pool whose programs shut down each new socket gets one no more often than this: else it would
+ * keep the master busy with restarts. */
+#define RESTARTS_APART (10 * USEC_SECOND)
 
 /* What is said of its workers' output, and how much. */
 static void set_rate(struct pool *pool)
@@ -17,9 +22,10 @@ static void set_rate(struct pool *pool)
     pool->resources.rate.most_workers = pool_config_most(pool->conf);
 }
 
-static struct pool *make(int place, struct config *config, const struct pool_config *conf,
-                         unsigned generation)
+struct pool *pool_new(struct spawner *spawner, struct config *config,
+                      const struct pool_config *conf, unsigned generation)
 {
+    int place = overview_add_pool(spawner->boards.overview, conf->name);
     struct pool *pool = place < 0 ? NULL : arena_unforked(sizeof *pool);
     if (!pool)
         return NULL;
@@ -31,12 +37,6 @@ static struct pool *make(int place, struct config *config, const struct pool_con
     set_rate(pool);
     config_ref(config);
     return pool;
-}
-
-struct pool *pool_new(struct spawner *spawner, struct config *config,
-                      const struct pool_config *conf, unsigned generation)
-{
-    return make(overview_add_pool(spawner->boards.overview, conf->name), config, conf, generation);
 }
 
 void pool_save(const struct pool *pool, struct state_pool *saved)
@@ -56,36 +56,63 @@ void pool_save(const struct pool *pool, struct state_pool *saved)
     snprintf(saved->handler, sizeof saved->handler, "%s", pool->conf->handler->name);
 }
 
-/* Limits that are laid out otherwise are made anew, with nothing held. */
-static void adopt_limits(struct resources *resources, const struct state_pool *saved)
-{
-    int fd = (int)saved->limits_fd;
-    if (fd <= STDERR_FILENO)
-        return;
-    resources->limits = saved->limits_layout == limits_layout() ? limits_map(fd) : NULL;
-    if (resources->limits)
-        resources->limits_fd = fd;
-    else
-        close(fd);
-}
-
 struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
                         struct config *config, const struct pool_config *conf)
 {
-    int place = overview_add_pool(spawner->boards.overview, saved->name);
-    struct pool *pool = make(place, config, conf, (unsigned)saved->generation);
+    int fd = (int)saved->limits_fd;
+    struct pool *pool = pool_new(spawner, config, conf, (unsigned)saved->generation);
     if (!pool)
         return NULL;
-    adopt_limits(&pool->resources, saved);
+    if (fd > STDERR_FILENO) {
+        /* Limits of another layout are made anew, with nothing held. */
+        bool same = saved->limits_layout == limits_layout();
+        pool->resources.limits = same ? limits_map(fd) : NULL;
+        pool->resources.limits_fd = pool->resources.limits ? fd : -1;
+        if (!pool->resources.limits)
+            close(fd);
+    }
     pool->drained = saved->drained;
     pool->removed = saved->removed;
     pool->carried = true;
     return pool;
 }
 
+/* The pool looks for itself. */
+static void note_connection(void *owner)
+{
+    pool_touch(owner);
+}
+
+void pool_unwatch(struct pool *pool)
+{
+    for (int i = 0; i < pool->watch_count; i++)
+        loop_remove(pool->loop, &pool->watches[i]);
+    free(pool->watches);
+    pool->watches = NULL;
+    pool->watch_count = 0;
+}
+
+bool pool_watch(struct pool *pool, struct loop *loop)
+{
+    if (pool->watches)
+        return true;
+    pool->watches = calloc((size_t)pool->listener_count, sizeof *pool->watches);
+    pool->loop = loop;
+    while (pool->watches && pool->watch_count < pool->listener_count) {
+        struct loop_watch *watch = &pool->watches[pool->watch_count];
+        *watch = (struct loop_watch){
+            .fd = pool->listeners[pool->watch_count]->fd, .ready = note_connection, .owner = pool};
+        if (loop_add(loop, watch) == 0)
+            pool->watch_count++;
+        else
+            pool_unwatch(pool);
+    }
+    return pool->watches;
+}
+
 void pool_free(struct spawner *spawner, struct pool *pool)
 {
-    wakeup_events_unwatch(&pool->load.wakeup_events);
+    pool_unwatch(pool);
     stderr_log_leave(spawner->lines, &pool->resources.rate);
     overview_remove_pool(spawner->boards.overview, pool->resources.place);
     resources_free(&pool->resources);
@@ -97,9 +124,9 @@ void pool_free(struct spawner *spawner, struct pool *pool)
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
                     unsigned generation, struct listener **listeners, int count)
 {
-    wakeup_events_unwatch(&pool->load.wakeup_events); /* of listeners that may be closed next */
+    pool_unwatch(pool);
     if (pool->drained || !pool_config_is_dynamic(pool->conf))
-        pool->load.scale = (struct scale){.goal = pool_counts(pool).active}; /* to begin with */
+        pool->scale = (struct scale){.goal = pool_counts(pool).active}; /* to begin with */
     if (!pool->listeners || generation != pool->generation)
         pool->polls = pool_polls(conf, count);
     config_ref(config);
@@ -120,15 +147,22 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 
 void pool_exchange_listeners(struct pool *pool, struct listener **listeners)
 {
-    wakeup_events_unwatch(&pool->load.wakeup_events);
+    pool_unwatch(pool);
     free(pool->listeners);
     pool->listeners = listeners;
 }
 
-void pool_forget_listeners(struct pool *pool)
+static void forget_listeners(struct pool *pool)
 {
-    wakeup_events_unwatch(&pool->load.wakeup_events);
+    pool_unwatch(pool);
     pool->listener_count = 0;
+}
+
+void pool_remove(struct pool *pool)
+{
+    forget_listeners(pool);
+    pool->removed = true;
+    pool_touch(pool);
 }
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
@@ -137,44 +171,41 @@ bool pool_polls(const struct pool_config *conf, int listener_count)
     return many && !handler_of(conf->handler)->exec;
 }
 
-void pool_remove(struct pool *pool)
-{
-    pool_forget_listeners(pool); /* which are closed next, or another pool's */
-    pool->removed = true;
-    pool_touch(pool);
-}
-
 bool pool_is_current(const struct pool *pool, const struct worker *worker)
 {
     return worker->role == ROLE_ACTIVE && worker->generation == pool->generation;
 }
 
-/* Ready for as long as it was to be; or it follows one that was, and ended in order. */
+/* Ready for min_ready_time; or the successor of one that was, and that ended in order. */
 static bool has_stayed(const struct worker *worker)
 {
     return (spawn_is_ready(worker) && (worker->stayed || !worker->conf->min_ready_time)) ||
            (worker->expected && worker->stayed);
 }
 
-/* Dead before it had stayed. Where programs end in order there is another try until they are late. */
-static bool has_failed(const struct worker *worker)
+struct counts pool_counts(const struct pool *pool)
 {
-    return !worker->pid && worker->respawn_at > 0 && (!worker->expected || worker->late);
-}
-
-static void count_current(struct counts *counts, const struct worker *worker)
-{
-    counts->active++;
-    counts->ready += spawn_is_ready(worker) || worker->continues;
-    counts->stayed += has_stayed(worker);
-    counts->failed += has_failed(worker);
-    counts->busy += spawn_is_ready(worker) && spawn_is_busy(worker);
-    counts->degraded = counts->degraded || worker->backoff.degraded;
-}
-
-struct board *pool_board(const struct pool *pool)
-{
-    return resources_find_board(&pool->resources, pool->generation);
+    struct counts counts = {0};
+    for (const struct worker *w = pool->workers; w; w = w->next) {
+        if (w->role == ROLE_RETIRING) {
+            counts.retiring++;
+            counts.retiring_idle += w->pid && !spawn_is_busy(w);
+        } else if (w->role == ROLE_CANARY) {
+            counts.canaries++;
+            counts.canaries_stayed += has_stayed(w);
+        } else if (!pool_is_current(pool, w)) {
+            counts.stale++;
+        } else {
+            counts.active++;
+            counts.ready += spawn_is_ready(w) || w->continues;
+            counts.stayed += has_stayed(w);
+            /* A program that ended in order has another try, until it is late. */
+            counts.failed += !w->pid && w->respawn_at > 0 && (!w->expected || w->late);
+            counts.busy += spawn_is_ready(w) && spawn_is_busy(w);
+            counts.degraded = counts.degraded || w->backoff.degraded;
+        }
+    }
+    return counts;
 }
 
 bool pool_is_empty(const struct pool *pool)
@@ -182,26 +213,7 @@ bool pool_is_empty(const struct pool *pool)
     const struct group *group = pool->resources.groups.first;
     while (group && group->stuck)
         group = group->next;
-    return !pool->ring.first && !group;
-}
-
-struct counts pool_counts(const struct pool *pool)
-{
-    struct counts counts = {0};
-    for (const struct worker *w = pool->ring.first; w; w = w->next) {
-        if (w->role == ROLE_RETIRING) {
-            counts.retiring++;
-            counts.retiring_idle += w->pid && !spawn_is_busy(w);
-        } else if (w->role == ROLE_CANARY) {
-            counts.canaries++;
-            counts.canaries_stayed += has_stayed(w);
-        } else if (pool_is_current(pool, w)) {
-            count_current(&counts, w);
-        } else {
-            counts.stale++;
-        }
-    }
-    return counts;
+    return !pool->workers && !group;
 }
 
 int pool_target(const struct pool *pool)
@@ -209,7 +221,7 @@ int pool_target(const struct pool *pool)
     if (pool->removed || pool->drained || pool->on_trial)
         return 0;
     if (pool_config_is_dynamic(pool->conf))
-        return pool->load.scale.goal;
+        return pool->scale.goal;
     int target = pool->conf->workers + pool->extra;
     return target > 1 ? target : 1;
 }
@@ -246,23 +258,40 @@ bool pool_has_failed(const struct pool *pool, const struct counts *counts, char 
     return true;
 }
 
-static struct worker *append(struct pool *pool, struct worker *worker, bool polls)
+/* The lowest number that no other worker of the generation has which is to stay: so N programs have 0
+ * to N-1, and a program's successor has its number. */
+static int free_number(const struct pool *pool, unsigned generation)
 {
-    if (worker) {
-        pool->programs = pool->programs || spawn_becomes(worker);
-        worker->polls = polls;
-        worker_list_join(&pool->ring, worker);
-    }
-    return worker;
+    int count = 0, number = 0;
+    for (const struct worker *w = pool->workers; w; w = w->next)
+        count++;
+    bool *taken = calloc((size_t)count + 1, sizeof *taken);
+    for (const struct worker *w = pool->workers; taken && w; w = w->next)
+        if (w->generation == generation && w->role != ROLE_RETIRING && w->number < count)
+            taken[w->number] = true;
+    while (taken && taken[number])
+        number++;
+    free(taken);
+    return taken ? number : count;
+}
+
+static void join(struct pool *pool, struct worker *worker, bool polls)
+{
+    worker->polls = polls;
+    worker->next = pool->workers;
+    pool->workers = worker;
 }
 
 static struct worker *add_worker(struct pool *pool, struct spawner *spawner, struct config *config,
                                  const struct pool_config *conf, unsigned generation, bool polls)
 {
     struct worker *worker = spawn_prepare(spawner, &pool->resources, config, conf, generation);
-    if (worker && spawn_becomes(worker))
-        worker->number = worker_list_free_number(&pool->ring, generation);
-    return append(pool, worker, polls);
+    if (!worker)
+        return NULL;
+    if (spawn_becomes(worker))
+        worker->number = free_number(pool, generation);
+    join(pool, worker, polls);
+    return worker;
 }
 
 struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner)
@@ -277,7 +306,20 @@ bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct 
         resources_board(&pool->resources, &spawner->boards, (unsigned)saved->generation);
     struct worker *worker =
         board ? spawn_adopt(spawner, saved, &pool->resources, board, config, conf) : NULL;
-    return append(pool, worker, pool->polls) != NULL;
+    if (worker)
+        join(pool, worker, pool->polls);
+    return worker;
+}
+
+int pool_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
+{
+    bool canary = worker->role == ROLE_CANARY;
+    if (!worker->trying_since)
+        worker->trying_since = now;
+    int error = canary ? spawn_fork(spawner, worker, pool->trial, pool->trial_count)
+                       : spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
+    worker->respawn_at = error ? now + POOL_FORK_RETRY : 0;
+    return error;
 }
 
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
@@ -289,17 +331,16 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
     if (!worker)
         return -errno;
     worker->role = ROLE_CANARY;
-    worker->trying_since = clock_now();
     pool->trial = listeners;
     pool->trial_count = count;
     pool->trouble[0] = '\0';
     pool_touch(pool);
-    return spawn_fork(spawner, worker, listeners, count);
+    return pool_fork(pool, spawner, worker, clock_now());
 }
 
 void pool_promote_canaries(struct pool *pool)
 {
-    for (struct worker *w = pool->ring.first; w; w = w->next)
+    for (struct worker *w = pool->workers; w; w = w->next)
         if (w->role == ROLE_CANARY)
             w->role = ROLE_ACTIVE;
     pool->trial = NULL;
@@ -315,7 +356,7 @@ void pool_retire(const struct pool *pool, struct worker *worker)
 
 void pool_dismiss_canaries(struct pool *pool)
 {
-    for (struct worker *w = pool->ring.first; w; w = w->next)
+    for (struct worker *w = pool->workers; w; w = w->next)
         if (w->role == ROLE_CANARY)
             pool_retire(pool, w);
     pool->trial = NULL;
@@ -331,7 +372,7 @@ void pool_stop(struct pool *pool, usec now)
     }
     pool->removed = true;
     pool_touch(pool);
-    for (struct worker *w = pool->ring.first; w; w = w->next)
+    for (struct worker *w = pool->workers; w; w = w->next)
         stop_retire(w, deadline);
 }
 
@@ -340,6 +381,89 @@ void pool_stop_now(struct pool *pool, usec now)
     pool->removed = true;
     pool_touch(pool);
     process_groups_kill(&pool->resources.groups, now);
-    for (struct worker *w = pool->ring.first; w; w = w->next)
+    for (struct worker *w = pool->workers; w; w = w->next)
         stop_now(w, now);
+}
+
+void pool_heal_listeners(struct pool *pool, pid_t pid)
+{
+    /* A removed pool's listeners are closed. */
+    int lost = pool->removed ? 0
+                             : listener_watch_heal(pool->listeners, pool->listener_count,
+                                                   pool->name, pool->conf->backlog, pid);
+    if (lost && !pool->restart_at)
+        pool->restart_at = pool->restarted ? pool->restarted + RESTARTS_APART : 1;
+}
+
+/* A reload may have bound them anew meanwhile. */
+bool pool_restart_is_due(struct pool *pool, usec now, usec *next)
+{
+    if (!pool->restart_at)
+        return false;
+    if (now < pool->restart_at) {
+        *next = clock_earlier(*next, pool->restart_at);
+        return false;
+    }
+    pool->restart_at = 0;
+    bool lost = false;
+    for (int i = 0; i < pool->listener_count; i++)
+        lost = lost || (listener_is_shut(pool->listeners[i]) &&
+                        pool->listeners[i]->origin != LISTENER_ACTIVATED);
+    if (pool->removed || pool->drained || !lost)
+        return false;
+    pool->restarted = now;
+    return true;
+}
+
+/* The runtime. */
+
+struct pool *runtime_find(const struct runtime *runtime, const char *name)
+{
+    struct pool *pool = runtime->pools;
+    while (pool && (pool->removed || strcmp(pool->name, name) != 0))
+        pool = pool->next;
+    return pool;
+}
+
+void runtime_append(struct runtime *runtime, struct pool *pool)
+{
+    struct pool **end = &runtime->pools;
+    while (*end)
+        end = &(*end)->next;
+    *end = pool;
+}
+
+void runtime_sweep(struct runtime *runtime)
+{
+    struct pool **at = &runtime->pools;
+    while (*at) {
+        struct pool *pool = *at;
+        if (!pool->removed || !pool_is_empty(pool)) {
+            at = &pool->next;
+            continue;
+        }
+        *at = pool->next;
+        pool_free(&runtime->spawner, pool);
+    }
+}
+
+int runtime_room(const struct runtime *runtime)
+{
+    int taken = 0;
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
+        for (const struct worker *worker = pool->workers; worker; worker = worker->next)
+            taken++;
+    return SCOREBOARD_SLOTS - taken;
+}
+
+void runtime_close_listeners(struct runtime *runtime)
+{
+    for (struct pool *pool = runtime->pools; pool; pool = pool->next)
+        forget_listeners(pool);
+    while (runtime->listeners) {
+        struct listener *next = runtime->listeners->next;
+        listener_watch_forget(&runtime->listener_watch, runtime->listeners);
+        listener_close(runtime->listeners);
+        runtime->listeners = next;
+    }
 }

@@ -1,21 +1,22 @@
 /*
- * pool - a named set of like workers: how many there are, how many there should be.
+ * pool - a named set of like workers: how many there are, how many there should be; and the runtime,
+ * which is what is in force: a configuration, its pools and its listeners.
  *
- * Owns:      its workers, and which configuration and generation they are of.
- * Knows not: other pools, reloads, signals. It is told its size and its configuration by those
- *            above, and keeper makes it so.
- * Called by: reload, maintain, master.
+ * Owns:      the list of pools, in which removed ones stay until their last worker is gone; the
+ *            workers of each, and which configuration and generation they are of.
+ * Knows not: how one configuration becomes the next (plan, commit, reload), signals. Those above set
+ *            a pool's size and configuration, and maintain makes it so.
+ * Called by: maintain, plan, commit, reload, handoff, commands, master, main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_POOL_H
 #define PREFORKD_MASTER_POOL_H
 
 #include "../base/log.h"
-#include "load.h"
-#include "roll.h"
+#include "listener_watch.h"
+#include "scale.h"
 #include "spawn.h"
 #include "state.h"
-#include "worker_list.h"
 
 enum {
     /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and past
@@ -23,24 +24,31 @@ enum {
     POOL_POLLS_FROM = 128,
 };
 
+/* From a fork that failed to the next try. */
+#define POOL_FORK_RETRY (USEC_SECOND / 2)
+
 struct pool {
     struct pool *next;
     char name[POOL_NAME_MAX + 1];
     struct resources resources; /* that its workers share */
+    struct worker *workers;     /* from it on by `next`, the latest first */
     usec due;                   /* when it must be looked at, whatever happens */
 
     struct config *config; /* counted: that in which `conf` lies */
     const struct pool_config *conf;
-    const struct pool_config *shown; /* whose size is shown */
-    unsigned generation;             /* workers of an earlier one are stale */
+    unsigned generation; /* workers of an earlier one are stale */
     struct listener **listeners;
     int listener_count;
 
-    bool programs; /* some of its workers become programs, or once did */
-
     bool polls; /* how its generation waits; a resize alone changes nothing in it */
 
-    struct load load; /* where its size follows it */
+    struct scale scale;               /* where its size follows the load */
+    struct scale_orders scale_orders; /* of the last step */
+    usec queue_looked;                /* when the queue was last looked at for that, of programs */
+    bool full_logged;
+    struct loop *loop;          /* of `watches` */
+    struct loop_watch *watches; /* one a listener; NULL: they are not watched */
+    int watch_count;
 
     int ready, retiring; /* workers, when it was last looked at */
     int unreachable;     /* listeners, then */
@@ -50,18 +58,17 @@ struct pool {
     bool drained;  /* by WINCH: no worker, the sockets stay */
     bool removed;  /* no longer configured: gone when its last worker is */
     bool halted;   /* its roll has stopped: new workers did not stay, and old ones go on */
-    bool carried;  /* over from the program before: `conf` has just what its workers' ends need, and
-                      no worker can be forked of it */
+    bool carried; /* over from before an upgrade: `conf` has just what the ends of its workers need,
+                      and no worker can be forked of it */
 
     uint64_t job; /* the latest one that changed its workers */
 
     struct listener *const *trial; /* of its canaries; NULL: it has none. The plan's */
     int trial_count;
 
-    struct worker_list ring; /* its workers */
-    usec background_looked;  /* when it was last asked who is left of its programs */
-    struct log_rate fork_failures, no_seat;
-    usec restart_at; /* since a listener of its was shut down, see heal; 0: none is to be */
+    usec background_looked; /* when it was last looked what is left of its programs */
+    struct log_rate fork_failures, no_seat, full;
+    usec restart_at; /* since a listener was shut down, see pool_heal_listeners; 0: not at all */
     usec restarted;  /* for that, the last time; 0: never */
     char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker could not start; empty: none */
 };
@@ -84,8 +91,11 @@ struct counts {
 struct pool *pool_new(struct spawner *spawner, struct config *config,
                       const struct pool_config *conf, unsigned generation);
 
-/* For the program that replaces us, and in it: what `pool_save` said makes a pool again, without
- * its workers, of a configuration that says as much. */
+/* It must have no worker. */
+void pool_free(struct spawner *spawner, struct pool *pool);
+
+/* For an upgrade: what `pool_save` said makes a pool again, without its workers, of a configuration
+ * that says as much. */
 void pool_save(const struct pool *pool, struct state_pool *saved);
 struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
                         struct config *config, const struct pool_config *conf);
@@ -101,9 +111,6 @@ static inline void pool_touch(struct pool *pool)
     pool->resources.changed = true;
 }
 
-/* It must have no worker. */
-void pool_free(struct spawner *spawner, struct pool *pool);
-
 /* Puts a configuration in force, with its listeners (taken over). Workers of an earlier generation
  * are stale from now on. */
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
@@ -111,23 +118,23 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 
 /* Gives it others in the place of the same (taken over). */
 void pool_exchange_listeners(struct pool *pool, struct listener **listeners);
-/* They are closed while its workers live on: before that, so that nobody looks at them again. */
-void pool_forget_listeners(struct pool *pool);
 
-struct counts pool_counts(const struct pool *pool);
+/* No longer configured: its workers are retired, and its listeners are closed next, or another
+ * pool's. */
+void pool_remove(struct pool *pool);
 
-/* The scoreboard of the generation in force; NULL: none of its workers was born yet. */
-struct board *pool_board(const struct pool *pool);
-
-/* Whether nothing is left of it: no worker, and no process that one left and that can be ended. */
-bool pool_is_empty(const struct pool *pool);
+/* Looks at the pool while a connection waits at one of its listeners. False where that fails: they
+ * are not watched then. */
+bool pool_watch(struct pool *pool, struct loop *loop);
+void pool_unwatch(struct pool *pool);
 
 /* Whether workers of this configuration wait in epoll. */
 bool pool_polls(const struct pool_config *conf, int listener_count);
 
-/* No longer configured: its workers are retired, and then it is nothing. */
-void pool_remove(struct pool *pool);
+/* Whether a worker is of the generation in force, and goes on. */
+bool pool_is_current(const struct pool *pool, const struct worker *worker);
 
+struct counts pool_counts(const struct pool *pool);
 int pool_target(const struct pool *pool); /* how many workers it should have */
 
 /* How far its workers are with giving way to those of the generation in force. */
@@ -138,6 +145,16 @@ struct roll pool_roll(const struct pool *pool, const struct counts *counts);
 bool pool_has_tried(const struct pool *pool, const struct counts *counts);
 bool pool_has_failed(const struct pool *pool, const struct counts *counts, char *why, size_t size);
 
+/* Whether nothing is left of it: no worker, and no process that one left and that can be ended. */
+bool pool_is_empty(const struct pool *pool);
+
+/* Takes a slot for one more worker, not yet forked. NULL with errno set. */
+struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner);
+
+/* Forks a worker, a canary with the listeners of its trial. 0; or -errno, and the next try is due after
+ * POOL_FORK_RETRY. */
+int pool_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now);
+
 /* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
 int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *config,
                     const struct pool_config *conf, unsigned generation,
@@ -147,14 +164,8 @@ int pool_add_canary(struct pool *pool, struct spawner *spawner, struct config *c
 void pool_promote_canaries(struct pool *pool);
 void pool_dismiss_canaries(struct pool *pool);
 
-/* Whether a worker is of the generation in force, and goes on. */
-bool pool_is_current(const struct pool *pool, const struct worker *worker);
-
-/* Takes a slot for one more of these, not yet born. NULL where there is no slot left. */
-struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner);
-
-/* It may finish what it has in hand for as long as that takes; a program, of which nobody knows
- * whether it has anything, for graceful_timeout. */
+/* The worker may finish what it has in hand for as long as that takes; a program for
+ * graceful_timeout, since it is unknown whether it has anything in hand. */
 void pool_retire(const struct pool *pool, struct worker *worker);
 
 /* Retires all for good. Those not done within the pool's graceful_timeout are ended. */
@@ -162,5 +173,36 @@ void pool_stop(struct pool *pool, usec now);
 
 /* Ends all at once. */
 void pool_stop_now(struct pool *pool, usec now);
+
+/* One of its workers, `pid`, died: sees to listeners that were shut down. Those of TCP listen again
+ * at once; the others must be bound anew, for new workers, which pool->restart_at says. */
+void pool_heal_listeners(struct pool *pool, pid_t pid);
+
+/* Whether it is time to restart the pool for that; if not yet, *next is not later than when it is. */
+bool pool_restart_is_due(struct pool *pool, usec now, usec *next);
+
+struct runtime {
+    struct spawner spawner;
+    struct config *config;
+    unsigned generation;
+    struct pool *pools;
+    struct listener *listeners;
+    struct listener *control; /* NULL: none */
+    struct listener_watch listener_watch;
+};
+
+/* The pool of this name that is configured; NULL: none. */
+struct pool *runtime_find(const struct runtime *runtime, const char *name);
+
+void runtime_append(struct runtime *runtime, struct pool *pool);
+
+/* Frees removed pools whose last worker is gone. */
+void runtime_sweep(struct runtime *runtime);
+
+/* How many more workers there is room for. */
+int runtime_room(const struct runtime *runtime);
+
+/* Closes the pools' sockets: the daemon stops. The control socket stays till the end. */
+void runtime_close_listeners(struct runtime *runtime);
 
 #endif

@@ -3,7 +3,6 @@
 #include "../base/log.h"
 #include "../base/sysd.h"
 #include "check.h"
-#include "listener_repair.h"
 #include "store.h"
 
 #include <errno.h>
@@ -564,7 +563,7 @@ usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
     /* Pools of which a listener was shut down, and can only be bound anew. */
     bool idle = reload->state == RELOAD_NONE && !reload->queued;
     for (struct pool *pool = runtime->pools; idle && pool; pool = pool->next)
-        if (listener_repair_is_due(pool, now, &next))
+        if (pool_restart_is_due(pool, now, &next))
             reload_ask(reload, JOB_RESTART, pool->name);
     if (reload->state == RELOAD_NONE && reload->queued) {
         begin(reload, runtime);

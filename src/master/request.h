@@ -3,7 +3,7 @@
  *
  * Owns:      the words, who asked, the answer as it grows, and what it waits for.
  * Knows not: sockets, and what the words mean.
- * Called by: client, control, command_table, commands.
+ * Called by: client, control, commands.
  * Runs in:   the master.
  *
  * What a command does, it does for a signal too, which has no request: so all of these let NULL pass.

@@ -21,28 +21,17 @@ static int on_their_way(const struct scale *scale, const struct scale_facts *fac
     return greater(scale->goal - facts->ready, 0);
 }
 
-/* How many seats are missing, those on their way counted as there. */
-static int missing(const struct scale *scale, const struct scale_limits *limits,
-                   const struct scale_facts *facts)
-{
-    int free = facts->idle + on_their_way(scale, facts);
-    return greater(limits->min_spare - free, facts->waiting && free == 0);
-}
-
-/* The last growth lasted at least as long as it took to come about: a burst is no more. Measured by
- * itself, since how long a start takes is the machine's affair. */
-static bool is_calm(const struct scale *scale, usec now)
-{
-    return scale->batch == 0 ||
-           (scale->settled_at && now - scale->settled_at > scale->settled_at - scale->grown_at);
-}
-
 static void grow(struct scale *scale, const struct scale_limits *limits,
                  const struct scale_facts *facts)
 {
-    int by = missing(scale, limits, facts), coming = on_their_way(scale, facts);
+    int coming = on_their_way(scale, facts), free = facts->idle + coming;
+    int by = greater(limits->min_spare - free, facts->waiting && free == 0);
+    /* The last growth lasted at least as long as it took to come about: the burst is over. Measured
+     * by itself, since how long a start takes depends on the machine. */
+    bool calm =
+        scale->settled_at && facts->now - scale->settled_at > scale->settled_at - scale->grown_at;
     if (by > 0 && scale->goal < limits->max_workers) {
-        if (is_calm(scale, facts->now))
+        if (calm)
             scale->batch = 0;
         if (coming == 0)
             by = greater(by, 2 * scale->batch);
@@ -55,17 +44,20 @@ static void grow(struct scale *scale, const struct scale_limits *limits,
     }
 }
 
-/* How many have been too many for as long as the period, each time that anybody looked. */
+/* Notes since when something has been so at each look; 0: it is not so. */
+static usec hold(usec *since, bool is_so, usec now)
+{
+    *since = !is_so ? 0 : *since ? *since : now;
+    return *since;
+}
+
+/* How many have been too many at each look, for as long as the period. */
 static int outlived(struct scale_surplus *surplus, int count, usec period, usec now)
 {
-    if (count <= 0) {
-        surplus->since = 0;
-        return 0;
-    }
     if (!surplus->since)
-        *surplus = (struct scale_surplus){.since = now, .least = count};
+        surplus->least = count;
     surplus->least = smaller(surplus->least, count);
-    if (now - surplus->since < period)
+    if (!hold(&surplus->since, count > 0, now) || now - surplus->since < period)
         return 0;
     surplus->since = 0;
     return surplus->least;
@@ -75,28 +67,17 @@ static void shrink(struct scale *scale, const struct scale_limits *limits,
                    const struct scale_facts *facts)
 {
     int most = scale->goal - limits->min_workers;
-    int far = outlived(&scale->beyond_max, smaller(facts->idle - limits->max_spare, most),
-                       SCALE_SPARE_TIME, facts->now);
-    int near = outlived(&scale->beyond_min, smaller(facts->idle - limits->min_spare, most),
-                        limits->spare_timeout, facts->now);
-    int by = greater(far, near);
+    int by = greater(outlived(&scale->beyond_max, smaller(facts->idle - limits->max_spare, most),
+                              SCALE_SPARE_TIME, facts->now),
+                     outlived(&scale->beyond_min, smaller(facts->idle - limits->min_spare, most),
+                              limits->spare_timeout, facts->now));
     scale->goal -= by;
     if (by)
         scale->batch = 0;
 }
 
-static void note_full(struct scale *scale, const struct scale_limits *limits,
-                      const struct scale_facts *facts)
-{
-    bool full = facts->idle == 0 && facts->ready >= limits->max_workers;
-    if (!full)
-        scale->full_since = 0;
-    else if (!scale->full_since)
-        scale->full_since = facts->now;
-}
-
-/* Nobody tells when a worker becomes idle. So there is a look now and then while workers may go;
- * a pool that has no more than it must have is not looked at. */
+/* A worker that becomes idle wakes nobody. So there is a look now and then while workers may go; a
+ * pool that has no more than it must have is not looked at. */
 static usec next_look(const struct scale *scale, const struct scale_limits *limits,
                       const struct scale_facts *facts)
 {
@@ -116,7 +97,7 @@ struct scale_orders scale_step(struct scale *scale, const struct scale_limits *l
     scale->goal = smaller(greater(scale->goal, limits->min_workers), limits->max_workers);
     grow(scale, limits, facts);
     shrink(scale, limits, facts);
-    note_full(scale, limits, facts);
+    hold(&scale->full_since, facts->idle == 0 && facts->ready >= limits->max_workers, facts->now);
     bool may_grow = scale->goal < limits->max_workers;
     int left = facts->idle - greater(facts->ready - scale->goal, 0); /* when all have gone */
     return (struct scale_orders){
@@ -126,54 +107,65 @@ struct scale_orders scale_step(struct scale *scale, const struct scale_limits *l
     };
 }
 
-/* One that waits at a single look may be about to be accepted; not where there are more of them than
- * workers. */
-static bool has_waited(struct scale *scale, const struct scale_blind *facts)
-{
-    if (facts->queue <= 0)
-        scale->queued_since = 0;
-    else if (!scale->queued_since)
-        scale->queued_since = facts->now;
-    if (!scale->queued_since)
-        return false;
-    return facts->queue > facts->ready || facts->now - scale->queued_since >= SCALE_LOOK_SHORT;
-}
-
-/* A quarter of what need not be there, after each time that nobody had to wait. */
-static void try_fewer(struct scale *scale, const struct scale_limits *limits,
-                      const struct scale_blind *facts)
-{
-    int over = scale->goal - greater(limits->min_workers, limits->min_spare);
-    if (facts->queue > 0 || over <= 0 || scale->goal > facts->ready) {
-        scale->empty_since = 0;
-        return;
-    }
-    if (!scale->empty_since)
-        scale->empty_since = facts->now;
-    if (facts->now - scale->empty_since < limits->spare_timeout)
-        return;
-    scale->goal -= greater(over / 4, 1);
-    scale->batch = 0;
-    scale->empty_since = facts->now;
-}
-
 struct scale_orders scale_step_blind(struct scale *scale, const struct scale_limits *limits,
                                      const struct scale_blind *facts)
 {
-    bool waits = has_waited(scale, facts);
+    /* A connection that waits at a single look may be about to be accepted; not if more wait than
+     * there are workers. */
+    usec now = facts->now, queued = hold(&scale->queued_since, facts->queue > 0, now);
+    bool waits = queued && (facts->queue > facts->ready || now - queued >= SCALE_LOOK_SHORT);
     struct scale_facts seen = {
         .ready = facts->ready,
         .idle = waits ? 0 : greater(limits->min_spare, 1),
         .waiting = waits,
-        .now = facts->now,
+        .now = now,
     };
     scale->goal = smaller(greater(scale->goal, limits->min_workers), limits->max_workers);
     grow(scale, limits, &seen);
-    try_fewer(scale, limits, facts);
-    note_full(scale, limits, &seen);
-    bool nobody = scale->goal == 0 && facts->ready == 0;
+    /* A quarter of the workers that need not be there go after each spare_timeout in which no
+     * connection had to wait. */
+    int over = scale->goal - greater(limits->min_workers, limits->min_spare);
+    bool enough = facts->queue <= 0 && over > 0 && scale->goal <= facts->ready;
+    usec empty = hold(&scale->empty_since, enough, now);
+    if (empty && now - empty >= limits->spare_timeout) {
+        scale->goal -= greater(over / 4, 1);
+        scale->batch = 0;
+        scale->empty_since = now;
+    }
+    hold(&scale->full_since, waits && facts->ready >= limits->max_workers, now);
+    bool none = scale->goal == 0 && facts->ready == 0;
     return (struct scale_orders){
-        .watch = nobody,
-        .look = nobody ? USEC_NEVER : facts->now + SCALE_LOOK_SHORT,
+        .watch = none,
+        .look = none ? USEC_NEVER : now + SCALE_LOOK_SHORT,
     };
+}
+
+/* Rolls. */
+
+/* New workers that had their try are no longer on their way; old ones that died don't come back. */
+int roll_allowed(const struct roll *roll)
+{
+    int missing = roll->target - roll->stale, some = roll->tried + roll->at_once;
+    if (!roll->stale)
+        return roll->target;
+    if (roll->halted)
+        return greater(smaller(roll->stayed, roll->target), missing);
+    return !roll->at_once || some > roll->target ? roll->target : greater(some, missing);
+}
+
+int roll_surplus(const struct roll *roll)
+{
+    int over = roll->stale + roll->stayed - roll->target;
+    bool all_tried = roll->tried >= roll->target;
+    if (!roll->target || (all_tried && roll->stayed && !roll->halted))
+        return roll->stale;
+    if ((!roll->at_once && !roll->halted) || over < 0)
+        return 0;
+    return smaller(over, roll->stale);
+}
+
+bool roll_is_over(const struct roll *roll)
+{
+    return (roll->halted && roll->stale) ||
+           (roll->tried >= roll->target && (!roll->stale || !roll->stayed));
 }

@@ -15,42 +15,27 @@
 /* From one look at a slow request to the next. */
 #define PERIOD (2 * USEC_SECOND)
 
-/* In the log, a second; what can't be told now is told at the next look. */
-enum { STDERR_LOG_MOST = 20 };
+/* Lines in the log, a second; a request that finds no room is logged at the next look. */
+enum { LINES_A_SECOND = 20 };
 
 _Static_assert((int)PROCESS_COMMAND == (int)SCOREBOARD_COMMAND, "a name has room in the overview");
 
-/* Entries. Whose one is, is kept beside them. */
-
-static bool is_taken(const struct spawner *spawner, int entry)
-{
-    uint32_t owner = spawner->slow_owners[entry];
-    return owner && spawner->workers[owner - 1].slow == entry + 1;
-}
-
+/* Takes an entry, whose owner is kept beside it. */
 static bool take_entry(struct worker *worker, struct spawner *spawner)
 {
-    int entry = 0;
-    while (entry < SCOREBOARD_SLOW && is_taken(spawner, entry))
-        entry++;
-    if (entry == SCOREBOARD_SLOW)
-        return false;
-    spawner->slow_owners[entry] = (uint32_t)spawn_number(spawner, worker) + 1;
-    worker->slow = entry + 1;
-    return true;
+    for (int entry = 0; entry < SCOREBOARD_SLOW; entry++) {
+        uint32_t owner = spawner->slow_owners[entry];
+        if (owner && spawner->workers[owner - 1].slow == entry + 1)
+            continue;
+        spawner->slow_owners[entry] = (uint32_t)spawn_number(spawner, worker) + 1;
+        worker->slow = entry + 1;
+        return true;
+    }
+    return false;
 }
 
-static void give_entry(struct worker *worker)
-{
-    if (!worker->slow)
-        return;
-    worker->slow = 0;
-    worker->shown->slow = 0;
-}
-
-/* Looking. */
-
-/* The program that it says to run, where that is its child; else it is itself what is looked at. */
+/* The program that the worker says to run, if that is its child; else the worker itself is looked
+ * at. */
 static void find_process(const struct worker *worker, struct slow *slow, struct procfs_stat *stat)
 {
     bool runs = handler_of(worker->conf->handler)->runs_programs;
@@ -65,8 +50,8 @@ static void find_process(const struct worker *worker, struct slow *slow, struct 
     slow->process.state = stat->state;
 }
 
-/* CPU of all its threads and of those it waited for comes in ticks, that of its first thread is
- * exact: what is more is nearer to the truth. */
+/* The processor time of all its threads and of the children that it waited for comes in ticks, that of
+ * its first thread is exact: the larger one is nearer to the truth. */
 static void measure(struct worker *worker, struct slow *slow, const struct procfs_stat *stat,
                     bool first)
 {
@@ -91,10 +76,10 @@ static void hide(struct slow *slow, const char *what, int error)
     snprintf(slow->hidden, sizeof slow->hidden, "%s: %s", what, why);
 }
 
-/* Where it is in the kernel. What the channel is, those who may not know are told as "in none", so
- * the call is asked for too; but not of one that may be changing its program at that: it has the
- * lock that this takes, and a file system, be it one of FUSE that lets it be interrupted, may hold
- * it up. In the kernel without a channel: then that was not shown. */
+/* Where it is in the kernel. Without the right to see the channel we read that there is none, so the
+ * call is asked for too; but not of a process that may be executing a program: it has the lock that
+ * this takes, and a file system, such as one of FUSE that lets it be interrupted, may hold it up. If
+ * it sleeps without a channel, that was not shown. */
 static void locate(struct slow *slow)
 {
     int number = -1;
@@ -120,70 +105,32 @@ static void locate(struct slow *slow)
         snprintf(slow->call, sizeof slow->call, "%d", number);
 }
 
-static void find_children(struct slow *slow)
-{
-    pid_t list[SCOREBOARD_CHILDREN];
-    int count = procfs_children(slow->process.pid, list, SCOREBOARD_CHILDREN);
-    for (int i = 0; i < count; i++) {
-        struct procfs_stat stat;
-        struct slow_process *child = &slow->children[slow->child_count];
-        if (procfs_stat(list[i], &stat) != 0)
-            continue;
-        child->pid = list[i];
-        child->state = stat.state;
-        memcpy(child->command, stat.command, sizeof child->command);
-        slow->child_count++;
-    }
-}
-
-static void show(struct overview *overview, struct worker *worker, const struct slow *slow)
-{
-    struct slow *entry = &overview->slow[worker->slow - 1];
-    size_t behind = sizeof entry->turn;
-    uint64_t turn = entry->turn | 1;
-    atomic_store_explicit(&entry->turn, turn, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    memcpy((char *)entry + behind, (const char *)slow + behind, sizeof *entry - behind);
-    atomic_store_explicit(&entry->turn, turn + 1, memory_order_release);
-    worker->shown->slow = (uint32_t)worker->slow;
-}
-
-/* Telling. */
-
-static void print_line(FILE *out, const struct worker *worker, const struct slow *slow, usec now)
+static void log_slow(struct worker *worker, struct spawner *spawner, const struct slow *slow,
+                     usec now)
 {
     const char *pool = worker->conf->name;
     struct slot_peer peer = worker->slot->peer;
-    char who[ADDR_TEXT];
+    char client[ADDR_TEXT];
     double seconds = clock_seconds(now - slow->since);
-    snapshot_peer(&peer, who);
-    fprintf(out, "pool %s: a request is slow, after %.1f s: worker %d serves %s: ", pool, seconds,
-            (int)worker->pid, who[0] ? who : "?");
-    slow_text(out, slow);
-    fprintf(out,
-            " pool=%s pid=%d peer=%s seconds=%.1f process=%d state=%c wchan=%s syscall=%s "
-            "children=%d",
-            pool, (int)worker->pid, who[0] ? who : "?", seconds, (int)slow->process.pid,
-            slow->process.state ? slow->process.state : '?', slow->channel[0] ? slow->channel : "-",
-            slow->call[0] ? slow->call : "-", slow->child_count);
-}
-
-static bool may_tell(struct spawner *spawner, usec now)
-{
+    struct text text;
     if (now - spawner->slow_second >= USEC_SECOND) {
         spawner->slow_second = now;
         spawner->slow_lines = 0;
     }
-    return spawner->slow_lines++ < STDERR_LOG_MOST;
-}
-
-static void tell(struct worker *worker, struct spawner *spawner, const struct slow *slow, usec now)
-{
-    struct text text;
-    if (worker->slow_told == slow->since || !may_tell(spawner, now) || !text_open(&text))
+    if (worker->slow_told == slow->since || spawner->slow_lines++ >= LINES_A_SECOND ||
+        !text_open(&text))
         return;
     worker->slow_told = slow->since;
-    print_line(text.out, worker, slow, now);
+    snapshot_peer(&peer, client);
+    fprintf(text.out, "pool %s: a request is slow, after %.1f s: worker %d serves %s: ", pool,
+            seconds, (int)worker->pid, client[0] ? client : "?");
+    slow_text(text.out, slow);
+    fprintf(text.out,
+            " pool=%s pid=%d peer=%s seconds=%.1f process=%d state=%c wchan=%s syscall=%s "
+            "children=%d",
+            pool, (int)worker->pid, client[0] ? client : "?", seconds, (int)slow->process.pid,
+            slow->process.state ? slow->process.state : '?', slow->channel[0] ? slow->channel : "-",
+            slow->call[0] ? slow->call : "-", slow->child_count);
     char *line = text_close(&text, true);
     if (line)
         log_notice("%s", line);
@@ -203,11 +150,30 @@ static void look(struct worker *worker, struct spawner *spawner, usec since, use
     find_process(worker, &slow, &stat);
     measure(worker, &slow, &stat, first);
     locate(&slow);
-    find_children(&slow);
+
+    pid_t children[SCOREBOARD_CHILDREN];
+    int count = procfs_children(slow.process.pid, children, SCOREBOARD_CHILDREN);
+    for (int i = 0; i < count; i++) {
+        struct slow_process *child = &slow.children[slow.child_count];
+        if (procfs_stat(children[i], &stat) != 0)
+            continue;
+        child->pid = children[i];
+        child->state = stat.state;
+        memcpy(child->command, stat.command, sizeof child->command);
+        slow.child_count++;
+    }
     if (spawn_since(worker, now) != since) /* it is over: this was the next one's */
         return;
-    show(spawner->boards.overview, worker, &slow);
-    tell(worker, spawner, &slow, now);
+
+    struct slow *entry = &spawner->boards.overview->slow[worker->slow - 1];
+    size_t behind = sizeof entry->turn;
+    uint64_t turn = entry->turn | 1; /* a reader that finds it odd, or changed, shows nothing */
+    atomic_store_explicit(&entry->turn, turn, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    memcpy((char *)entry + behind, (const char *)&slow + behind, sizeof *entry - behind);
+    atomic_store_explicit(&entry->turn, turn + 1, memory_order_release);
+    worker->shown->slow = (uint32_t)worker->slow;
+    log_slow(worker, spawner, &slow, now);
 }
 
 usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, usec now)
@@ -216,7 +182,8 @@ usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, 
     bool busy = spawn_is_ready(worker) && spawn_is_busy(worker);
     usec lasts = busy ? snapshot_span(since, now) : 0;
     if (lasts < threshold) {
-        give_entry(worker);
+        if (worker->slow)
+            worker->slow = worker->shown->slow = 0;
         return now + threshold - lasts;
     }
     if (worker->slow && worker->slow_since == since && now < worker->slow_next)

@@ -15,8 +15,8 @@
 #include "../handlers/handler.h"
 #include "../listeners/listener.h"
 #include "backoff.h"
+#include "boards.h"
 #include "notify.h"
-#include "resources.h"
 #include "state.h"
 
 struct rusage;

@@ -303,7 +303,7 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 static bool is_quiet(const struct runtime *runtime)
 {
     for (const struct pool *p = runtime->pools; p; p = p->next)
-        for (const struct worker *w = p->ring.first; w; w = w->next)
+        for (const struct worker *w = p->workers; w; w = w->next)
             if (!w->exit_handled)
                 return false;
     return true;

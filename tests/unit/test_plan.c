@@ -21,8 +21,8 @@ static void fill(int count)
         struct worker *worker = calloc(1, sizeof *worker);
         ck_assert_ptr_nonnull(worker);
         worker->role = ROLE_RETIRING;
-        worker->next = there.ring.first;
-        there.ring.first = worker;
+        worker->next = there.workers;
+        there.workers = worker;
     }
 }
 
@@ -41,10 +41,10 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    while (there.ring.first) {
-        struct worker *next = there.ring.first->next;
-        free(there.ring.first);
-        there.ring.first = next;
+    while (there.workers) {
+        struct worker *next = there.workers->next;
+        free(there.workers);
+        there.workers = next;
     }
     config_unref(config);
 }

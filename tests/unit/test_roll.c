@@ -1,4 +1,4 @@
-#include "../../src/master/roll.h"
+#include "../../src/master/scale.h"
 #include "unit.h"
 
 #include <check.h>

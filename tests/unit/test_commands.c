@@ -1,4 +1,4 @@
-#include "../../src/master/command_table.h"
+#include "../../src/master/commands.h"
 #include "unit.h"
 
 #include <check.h>
@@ -35,7 +35,7 @@ START_TEST(words_are_found)
     struct request request;
     request_init(&request, &words, 0, 0);
     request.json = false;
-    const struct command *command = command_table_of_request(&request);
+    const struct command *command = commands_by_request(&request);
     ck_assert_int_eq(command != NULL, cases[_i].command != NULL);
     if (command) {
         ck_assert_str_eq(command->word, cases[_i].command);
@@ -53,23 +53,23 @@ END_TEST
 START_TEST(rows)
 {
     sigset_t signals;
-    command_table_signals(&signals);
-    ck_assert_ptr_null(command_table_by_signal(SIGSEGV));
-    ck_assert_str_eq(command_table_by_signal(SIGHUP)->word, "reload");
+    commands_signals(&signals);
+    ck_assert_ptr_null(commands_by_signal(SIGSEGV));
+    ck_assert_str_eq(commands_by_signal(SIGHUP)->word, "reload");
     ck_assert(sigismember(&signals, SIGCHLD));
-    for (const struct command *command = command_table; command->word || command->signal;
+    for (const struct command *command = commands_table; command->word || command->signal;
          command++) {
         ck_assert_ptr_nonnull(command->help);
         ck_assert(!command->word || command->arguments);
-        ck_assert(!command->signal || command_table_by_signal(command->signal) == command);
+        ck_assert(!command->signal || commands_by_signal(command->signal) == command);
     }
 }
 END_TEST
 
 int main(void)
 {
-    TCase *tests = tcase_create("verbs");
+    TCase *tests = tcase_create("commands");
     tcase_add_loop_test(tests, words_are_found, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tests, rows);
-    return unit_run("verbs", tests);
+    return unit_run("commands", tests);
 }
