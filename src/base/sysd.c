@@ -222,7 +222,8 @@ static bool has_room(int fd, int patience)
     return found > 0;
 }
 
-static bool say(int patience, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static bool say(int patience, const char *format,
+                                                      va_list args)
 {
     char text[1024];
     int fd = connect_notify();

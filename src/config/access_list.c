@@ -4,40 +4,16 @@
 
 #include <string.h>
 
-/* The word of proxy_from that stands for every peer of the pool's Unix sockets. */
-static const char unix_word[] = "unix";
-
-/* A list's blocks in the making. */
+/* The blocks of a list, as they are read. */
 struct gathering {
-    const struct rule_context *context;
+    struct config *config;
     const struct pool_config *pool;
     struct block *blocks;
     int count;
 };
 
-static void fault_length(const struct gathering *gathering, const char *option, const char *word,
-                         const struct block *block)
-{
-    bool mapped = block->first.family == AF_INET && strchr(word, ':');
-    int most = block->first.family == AF_INET && !mapped ? 32 : 128;
-    rule_context_fault(gathering->context, gathering->pool, option,
-                       "%s \"%.80s\": the length of the prefix is a number from %d to %d", option,
-                       word, mapped ? 96 : 0, most);
-}
-
-static void fault_host_bits(const struct gathering *gathering, const char *option, const char *word,
-                            const struct block *block)
-{
-    char whole[CIDR_TEXT];
-    rule_context_fault(
-        gathering->context, gathering->pool, option,
-        "%s \"%.80s\" has bits set behind its prefix: did you mean \"%s\", or the one "
-        "address \"%.*s\"?",
-        option, word, cidr_print(block, whole), (int)strcspn(word, "/"), word);
-}
-
-/* 10.0.0.0 is the network to xinetd, and may be so to whoever comes from there; here it is a host that
- * nobody has, and what was to be refused is let in. */
+/* 10.0.0.0 is a network to xinetd, and perhaps to the author of the file. Here it is one address:
+ * the rest of the network would pass a `deny`. */
 static void warn_of_network(const struct gathering *gathering, const char *option, const char *word)
 {
     int bits = 32;
@@ -50,117 +26,111 @@ static void warn_of_network(const struct gathering *gathering, const char *optio
         return;
     if (length == 1 && word[0] == '0')
         bits = 0;
-    rule_context_warn(gathering->context, gathering->pool, option,
-                      "%s \"%s\" is one address, and no network: did you mean \"%s/%d\"? "
-                      "\"%s/32\" says that you did not",
-                      option, word, word, bits, word);
+    const struct origin *origin = &gathering->pool->origin;
+    faults_add(&gathering->config->warnings, option_file(pool_rows, origin, option),
+               option_line(pool_rows, origin, option),
+               "pool %.40s: %s \"%s\" is one address, and no network: did you mean \"%s/%d\"? "
+               "\"%s/32\" says that you did not",
+               gathering->pool->name, option, word, word, bits, word);
 }
 
-static void gather_word(struct gathering *gathering, const char *option, const char *word,
-                        enum cidr_verdict verdict)
+static void gather(struct gathering *gathering, const char *option, const char *word,
+                   enum cidr_verdict verdict)
 {
+    struct config *config = gathering->config;
+    const struct pool_config *pool = gathering->pool;
     struct block *block = &gathering->blocks[gathering->count];
-    switch (cidr_read(block, word)) {
+    char whole[CIDR_TEXT];
+    enum cidr_fault fault = cidr_read(block, word);
+    bool four = block->first.family == AF_INET, mapped = four && strchr(word, ':');
+    switch (fault) {
     case CIDR_GOOD:
         block->verdict = verdict;
         gathering->count++;
         warn_of_network(gathering, option, word);
         break;
     case CIDR_NO_ADDRESS:
-        rule_context_fault(
-            gathering->context, gathering->pool, option,
-            "%s takes addresses and blocks as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32, not "
-            "\"%.80s\"",
-            option, word);
+        config_fault(config, pool, option,
+                     "%s takes addresses and blocks as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32, not "
+                     "\"%.80s\"",
+                     option, word);
         break;
-    case CIDR_BAD_LENGTH: fault_length(gathering, option, word, block); break;
-    case CIDR_HOST_BITS: fault_host_bits(gathering, option, word, block); break;
+    case CIDR_BAD_LENGTH:
+        config_fault(config, pool, option,
+                     "%s \"%.80s\": the length of the prefix is a number from %d to %d", option,
+                     word, mapped ? 96 : 0, four && !mapped ? 32 : 128);
+        break;
+    case CIDR_HOST_BITS:
+        config_fault(config, pool, option,
+                     "%s \"%.80s\" has bits set behind its prefix: did you mean \"%s\", or the one "
+                     "address \"%.*s\"?",
+                     option, word, cidr_print(block, whole), (int)strcspn(word, "/"), word);
+        break;
     }
 }
 
-static void gather(struct gathering *gathering, const char *option, const struct words *words,
-                   enum cidr_verdict verdict)
+static struct gathering begin(struct config *config, const struct pool_config *pool, int most)
 {
-    for (int i = 0; i < words->count; i++)
-        gather_word(gathering, option, words->at[i], verdict);
-}
-
-static struct gathering gathering_of(const struct rule_context *context,
-                                     const struct pool_config *pool, int most)
-{
+    size_t size = ((size_t)most + 1) * sizeof(struct block);
     return (struct gathering){
-        .context = context,
-        .pool = pool,
-        .blocks = arena_take(context->arena, ((size_t)most + 1) * sizeof(struct block)),
-    };
+        .config = config, .pool = pool, .blocks = arena_take(config->arena, size)};
 }
 
-static void rule_admitted(const struct rule_context *context, struct pool_config *pool)
+static void rule_admitted(struct config *config, struct pool_config *pool)
 {
     int count = pool->allow.count + pool->deny.count;
     if (count == 0)
         return;
-    struct gathering gathering = gathering_of(context, pool, count);
-    gather(&gathering, "allow", &pool->allow, CIDR_ALLOW);
-    gather(&gathering, "deny", &pool->deny, CIDR_DENY);
-    pool->admitted = cidr_make(context->arena, gathering.blocks, gathering.count);
+    struct gathering gathering = begin(config, pool, count);
+    for (int i = 0; i < pool->allow.count; i++)
+        gather(&gathering, "allow", pool->allow.at[i], CIDR_ALLOW);
+    for (int i = 0; i < pool->deny.count; i++)
+        gather(&gathering, "deny", pool->deny.at[i], CIDR_DENY);
+    pool->admitted = cidr_make(config->arena, gathering.blocks, gathering.count);
 }
 
-static void rule_proxies(const struct rule_context *context, struct pool_config *pool)
+/* The first of the pool's words for a Unix socket; NULL: there is none. */
+static const char *unix_listener(const struct pool_config *pool)
 {
-    struct gathering gathering = gathering_of(context, pool, pool->proxy_from.count);
+    for (int i = 0; i < pool->listen.count; i++)
+        if (strncmp(pool->listen.at[i], "unix:", 5) == 0)
+            return pool->listen.at[i];
+    return NULL;
+}
+
+/* The word "unix" stands for every peer of the pool's Unix sockets. */
+static void rule_proxies(struct config *config, struct pool_config *pool)
+{
+    struct gathering gathering = begin(config, pool, pool->proxy_from.count);
     for (int i = 0; i < pool->proxy_from.count; i++) {
-        if (strcmp(pool->proxy_from.at[i], unix_word) == 0)
+        if (strcmp(pool->proxy_from.at[i], "unix") == 0)
             pool->proxies_unix = true;
         else
-            gather_word(&gathering, "proxy_from", pool->proxy_from.at[i], CIDR_ALLOW);
+            gather(&gathering, "proxy_from", pool->proxy_from.at[i], CIDR_ALLOW);
     }
-    pool->proxies = cidr_make(context->arena, gathering.blocks, gathering.count);
+    pool->proxies = cidr_make(config->arena, gathering.blocks, gathering.count);
+    if (unix_listener(pool) && !pool->proxies_unix)
+        config_fault(config, pool, "proxy_from",
+                     "every connection to listen \"%.100s\" would be refused: proxy_from has no "
+                     "\"unix\", which stands for the peers of Unix sockets",
+                     unix_listener(pool));
 }
 
-/* A listener at which nobody could send what must come first. */
-static void rule_deaf(const struct rule_context *context, const struct pool_config *pool)
+void access_list_apply(struct config *config, struct pool_config *pool)
 {
-    for (int i = 0; i < pool->listen.count && !pool->proxies_unix; i++)
-        if (strncmp(pool->listen.at[i], "unix:", 5) == 0) {
-            rule_context_fault(
-                context, pool, "proxy_from",
-                "every connection to listen \"%.100s\" would be refused: proxy_from has "
-                "no \"unix\", which stands for the peers of Unix sockets",
-                pool->listen.at[i]);
-            return;
-        }
-}
-
-/* A passed socket is known once it is there: see plan.c. */
-static void rule_queue(const struct rule_context *context, const struct pool_config *pool)
-{
-    for (int i = 0; i < pool->listen.count && pool->queue_timeout; i++)
-        if (strncmp(pool->listen.at[i], "unix:", 5) == 0) {
-            rule_context_fault(context, pool, "queue_timeout",
-                               "queue_timeout can't be kept at listen \"%.100s\": " GATES_NO_WAIT,
-                               pool->listen.at[i]);
-            return;
-        }
-}
-
-void access_list_apply(const struct rule_context *context, struct pool_config *pool)
-{
-    rule_admitted(context, pool);
-    rule_queue(context, pool);
-    if (pool->proxy_protocol == PROXY_PROTOCOL_OFF) {
-        if (pool->proxy_from.count)
-            rule_context_fault(context, pool, "proxy_from",
-                               "proxy_from needs proxy_protocol = \"on\"");
-        return;
-    }
-    if (!option_is_set(pool_rows, &pool->origin, "proxy_from"))
-        rule_context_fault(
-            context, pool, "proxy_protocol",
-            "proxy_protocol = \"on\" needs proxy_from: the proxies that may send the "
-            "header");
-    if (!pool->proxy_from.count)
-        return;
-    rule_proxies(context, pool);
-    rule_deaf(context, pool);
+    bool on = pool->proxy_protocol != PROXY_PROTOCOL_OFF;
+    rule_admitted(config, pool);
+    /* A passed socket is known once it is there: see plan.c. */
+    if (pool->queue_timeout && unix_listener(pool))
+        config_fault(config, pool, "queue_timeout",
+                     "queue_timeout can't be kept at listen \"%.100s\": " GATES_NO_WAIT,
+                     unix_listener(pool));
+    if (!on && pool->proxy_from.count)
+        config_fault(config, pool, "proxy_from", "proxy_from needs proxy_protocol = \"on\"");
+    if (on && !option_is_set(pool_rows, &pool->origin, "proxy_from"))
+        config_fault(config, pool, "proxy_protocol",
+                     "proxy_protocol = \"on\" needs proxy_from: the proxies that may send the "
+                     "header");
+    if (on && pool->proxy_from.count)
+        rule_proxies(config, pool);
 }

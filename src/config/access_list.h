@@ -1,21 +1,19 @@
 /*
- * access_list - what allow, deny and proxy_from mean: the tables by which a worker lets peers in; and where
- * queue_timeout can't be kept.
+ * access_list - allow, deny and proxy_from as tables, by which a worker lets peers in.
  *
- * Owns:      these options' rules.
- * Knows not: connections.
- * Called by: rules.
- * Runs in:   the checking child.
+ * Must not know: connections.
+ * Called by rules, in the checking child.
  */
 #ifndef PREFORKD_CONFIG_ACCESS_LIST_H
 #define PREFORKD_CONFIG_ACCESS_LIST_H
 
-#include "rule_context.h"
+#include "config.h"
 
+/* Why queue_timeout needs TCP. */
 #define GATES_NO_WAIT                                                                              \
     "how long a connection waited, the kernel doesn't tell of Unix sockets, of TCP alone"
 
-/* Reads the lists of one pool. */
-void access_list_apply(const struct rule_context *context, struct pool_config *pool);
+/* Reads the lists of one pool, and notes every fault. */
+void access_list_apply(struct config *config, struct pool_config *pool);
 
 #endif

@@ -1,7 +1,6 @@
 #include "cidr.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,20 +8,13 @@
 
 enum { MAPPED_BITS = 96 }; /* before the IPv4 address in an IPv6 one */
 
-/* Digits and nothing else; -1 where it is none up to `most`. */
+/* Up to three digits and nothing else; -1: it is no number up to `most`. */
 static int read_length(const char *text, int most)
 {
-    int value = 0;
-    if (!*text || (text[0] == '0' && text[1]))
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 3 || text[digits] || (text[0] == '0' && digits > 1))
         return -1;
-    for (; *text; text++) {
-        if (!isdigit((unsigned char)*text))
-            return -1;
-        value = 10 * value + (*text - '0');
-        if (value > most)
-            return -1;
-    }
-    return value;
+    return atoi(text) <= most ? atoi(text) : -1;
 }
 
 enum cidr_fault cidr_read(struct block *block, const char *word)
@@ -80,7 +72,7 @@ static bool holds(const struct block *block, const struct addr_number *number)
     return addr_compare(&first, &block->first) == 0;
 }
 
-/* The address behind a block's last. False where there is none. */
+/* The address behind a block's last. False: there is none. */
 static bool after(const struct block *block, struct addr_number *next)
 {
     int width = block->first.family == AF_INET ? 32 : 128;
@@ -88,8 +80,7 @@ static bool after(const struct block *block, struct addr_number *next)
     *next = block->first;
     if (low_bits < 64) {
         next->low += (uint64_t)1 << low_bits;
-        if (next->low == 0)
-            next->high++;
+        next->high += next->low == 0;
     } else if (low_bits < 128) {
         next->high += (uint64_t)1 << (low_bits - 64);
     }
@@ -98,8 +89,8 @@ static bool after(const struct block *block, struct addr_number *next)
     return next->high || next->low;
 }
 
-/* A table in the making, and the blocks that hold the address that it has come to, each in the one
- * before it: blocks either hold one another or are apart. */
+/* A table in the making, and the blocks that hold the address it has come to, each block inside the
+ * one before it: two blocks never overlap in part. */
 struct flattening {
     struct cidr_range *ranges;
     int count;
@@ -107,7 +98,7 @@ struct flattening {
     int depth;
 };
 
-/* From here on this is the verdict: in place of one that began at the same address. */
+/* The verdict changes at this address. It replaces a range that began at the same address. */
 static void turn(struct flattening *flat, const struct addr_number *at, enum cidr_verdict verdict)
 {
     struct cidr_range *last = &flat->ranges[flat->count - 1];

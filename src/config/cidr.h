@@ -1,13 +1,10 @@
 /*
- * cidr - lists of addresses and CIDR blocks as a table to ask: of all that hold an address, the
- * longest decides.
+ * cidr - lists of addresses and CIDR blocks as a table: of all blocks that hold an address, the
+ * longest decides. The blocks are flattened into ranges that don't overlap, in order: a look-up is
+ * one binary search, however many blocks there are, and of whatever lengths.
  *
- * Owns:      the reading of one block, and the table, immutable, in the configuration's arena. The
- *            blocks are flattened into ranges that don't overlap, in order: what is asked at each
- *            connection is one binary search, however many blocks there are, and whatever lengths.
- * Knows not: options, pools.
- * Called by: access_list (reading); the worker's access (asking).
- * Runs in:   the checking child reads; a worker asks.
+ * Must not know: options, pools. Called by access_list, in the checking child, which reads and
+ * makes the table, in the configuration's arena; and by a worker's access, which asks it.
  */
 #ifndef PREFORKD_CONFIG_CIDR_H
 #define PREFORKD_CONFIG_CIDR_H

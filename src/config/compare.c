@@ -1,30 +1,28 @@
-#include "sizes.h"
+#include "config.h"
 
-#include <stdlib.h>
+#include <stdarg.h>
 #include <string.h>
 
-/* What differs so far: the first of the weightiest kind, and how many there are. */
+/* What differs so far: the first difference of the weightiest kind, and how many there are. */
 struct difference {
     enum pool_change change;
     int count;
     char what[200];
 };
 
-/* True where this difference is to be described: it is the first of its kind. */
-static bool note(struct difference *difference, enum pool_change change)
+static void note(struct difference *difference, enum pool_change change, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void note(struct difference *difference, enum pool_change change, const char *format, ...)
 {
+    va_list args;
     difference->count++;
     if (difference->change >= change)
-        return false;
+        return;
     difference->change = change;
-    return true;
-}
-
-static enum pool_change change_of(const struct option_row *row)
-{
-    if (row->flags & OPTION_RESIZE)
-        return POOL_RESIZED;
-    return row->flags & OPTION_LIVE ? POOL_ADJUSTED : POOL_REPLACED;
+    va_start(args, format);
+    vsnprintf(difference->what, sizeof difference->what, format, args);
+    va_end(args);
 }
 
 /* A value as a sentence has it: without quotes, and not too long. */
@@ -41,31 +39,28 @@ static const char *plain(const struct option_row *row, const void *section, char
     return begin;
 }
 
-/* "4 to 8" needs no name. */
-static bool is_plain_size(const struct option_row *row)
-{
-    return strcmp(row->name, "workers") == 0;
-}
-
-static void compare_row(struct difference *difference, const struct option_row *row,
+static void compare_row(struct difference *difference, const struct option_row *row, bool live,
                         const void *old, const void *new)
 {
     char was[64], is[64];
-    if (option_equal(row, old, new) || !note(difference, change_of(row)))
+    enum pool_change change = row->flags & OPTION_RESIZE ? POOL_RESIZED
+                              : live                     ? POOL_ADJUSTED
+                                                         : POOL_REPLACED;
+    bool size = strcmp(row->name, "workers") == 0; /* "4 to 8" needs no name */
+    if (option_equal(row, old, new))
         return;
     if (row->type == OPTION_WORDS)
-        snprintf(difference->what, sizeof difference->what, "%s changed", row->name);
+        note(difference, change, "%s changed", row->name);
     else
-        snprintf(difference->what, sizeof difference->what, "%s%s%s to %s",
-                 is_plain_size(row) ? "" : row->name, is_plain_size(row) ? "" : " ",
-                 plain(row, old, was), plain(row, new, is));
+        note(difference, change, "%s%s%s to %s", size ? "" : row->name, size ? "" : " ",
+             plain(row, old, was), plain(row, new, is));
 }
 
 static void compare_rows(struct difference *difference, const struct option_row *rows,
                          const void *old, const void *new)
 {
     for (; rows->name; rows++)
-        compare_row(difference, rows, old, new);
+        compare_row(difference, rows, rows->flags & OPTION_LIVE, old, new);
 }
 
 static bool is_set(const struct pool_config *pool, const char *option)
@@ -95,77 +90,45 @@ static bool is_kept(const struct handler_section *handler, const char *option)
     return false;
 }
 
-/* From a fixed size to one that follows the load, or back: one difference, whatever options it
+/* From a fixed size to one that follows the load, or back, is one difference, whatever options it
  * takes. */
-static bool compare_kinds_of_size(struct difference *difference, const struct pool_config *old,
-                                  const struct pool_config *new)
-{
-    if (pool_config_is_dynamic(old) == pool_config_is_dynamic(new))
-        return false;
-    char *what = difference->what;
-    if (!note(difference, POOL_RESIZED))
-        return true;
-    if (pool_config_is_dynamic(new))
-        snprintf(what, sizeof difference->what, "%d to %d...%d", old->workers, new->min_workers,
-                 new->max_workers);
-    else
-        snprintf(what, sizeof difference->what, "%d...%d to %d", old->min_workers, old->max_workers,
-                 new->workers);
-    return true;
-}
-
 static void compare_options(struct difference *difference, const struct pool_config *old,
                             const struct pool_config *new)
 {
-    bool other_kind = compare_kinds_of_size(difference, old, new);
+    bool dynamic = pool_config_is_dynamic(new), other_kind = pool_config_is_dynamic(old) != dynamic;
+    if (other_kind && dynamic)
+        note(difference, POOL_RESIZED, "%d to %d...%d", old->workers, new->min_workers,
+             new->max_workers);
+    else if (other_kind)
+        note(difference, POOL_RESIZED, "%d...%d to %d", old->min_workers, old->max_workers,
+             new->workers);
     for (const struct option_row *row = pool_rows; row->name; row++) {
-        struct option_row here = *row;
-        if (is_kept(new->handler, row->name))
-            here.flags &= ~(unsigned)OPTION_LIVE;
-        if (!(other_kind && sizes_has(row)) && !follows(row->name, old, new))
-            compare_row(difference, &here, old, new);
+        bool live = row->flags & OPTION_LIVE && !is_kept(new->handler, row->name);
+        bool size = row->flags & (OPTION_RESIZE | OPTION_DYNAMIC);
+        if (!(other_kind && size) && !follows(row->name, old, new))
+            compare_row(difference, row, live, old, new);
     }
 }
 
 /* The file that workers load may have been replaced at its path. */
-static void compare_files(struct difference *difference, const struct pool_config *old,
-                          const struct pool_config *new)
-{
-    bool same_path = old->file && new->file &&strcmp(old->file, new->file) == 0;
-    if (same_path && !file_id_equal(&old->mark, &new->mark) && note(difference, POOL_REPLACED))
-        snprintf(difference->what, sizeof difference->what, "%s %s changed", new->handler->name,
-                 new->file);
-}
-
 static void compare_handlers(struct difference *difference, const struct pool_config *old,
                              const struct pool_config *new)
 {
-    if (strcmp(old->handler->name, new->handler->name) == 0) {
-        compare_rows(difference, new->handler->rows, old->handler_config, new->handler_config);
-        compare_files(difference, old, new);
+    if (strcmp(old->handler->name, new->handler->name) != 0) {
+        note(difference, POOL_REPLACED, "handler %s to %s", old->handler->name, new->handler->name);
         return;
     }
-    if (note(difference, POOL_REPLACED))
-        snprintf(difference->what, sizeof difference->what, "handler %s to %s", old->handler->name,
-                 new->handler->name);
+    compare_rows(difference, new->handler->rows, old->handler_config, new->handler_config);
+    bool same_path = old->file && new->file &&strcmp(old->file, new->file) == 0;
+    if (same_path && !file_id_equal(&old->mark, &new->mark))
+        note(difference, POOL_REPLACED, "%s %s changed", new->handler->name, new->file);
 }
 
-static bool process_groups_equal(const struct identity *a, const struct identity *b)
+static bool groups_equal(const struct identity *a, const struct identity *b)
 {
     return a->group_count == b->group_count &&
            (a->group_count == 0 ||
             memcmp(a->groups, b->groups, (size_t)a->group_count * sizeof *a->groups) == 0);
-}
-
-static bool names_equal(const struct pool_config *old, const struct pool_config *new)
-{
-    return strcmp(old->user, new->user) == 0 && strcmp(old->group, new->group) == 0;
-}
-
-static bool owners_equal(const struct pool_config *old, const struct pool_config *new)
-{
-    return strcmp(old->socket_user, new->socket_user) == 0 &&
-           strcmp(old->socket_group, new->socket_group) == 0;
 }
 
 /* The names may have stayed while the system changed what they stand for. */
@@ -173,14 +136,14 @@ static void compare_identities(struct difference *difference, const struct pool_
                                const struct pool_config *new)
 {
     const struct identity *was = &old->identity, *is = &new->identity;
-    bool same = was->uid == is->uid && was->gid == is->gid && process_groups_equal(was, is) &&
+    bool same = was->uid == is->uid && was->gid == is->gid && groups_equal(was, is) &&
                 strcmp(was->home, is->home) == 0;
     bool owned = old->socket_uid == new->socket_uid && old->socket_gid == new->socket_gid;
-    if (!same && names_equal(old, new) && note(difference, POOL_REPLACED))
-        snprintf(difference->what, sizeof difference->what, "the entry of user %s changed",
-                 new->user);
-    if (!owned && owners_equal(old, new) && note(difference, POOL_ADJUSTED))
-        snprintf(difference->what, sizeof difference->what, "the owner of its sockets changed");
+    if (!same && strcmp(old->user, new->user) == 0 && strcmp(old->group, new->group) == 0)
+        note(difference, POOL_REPLACED, "the entry of user %s changed", new->user);
+    if (!owned && strcmp(old->socket_user, new->socket_user) == 0 &&
+        strcmp(old->socket_group, new->socket_group) == 0)
+        note(difference, POOL_ADJUSTED, "the owner of its sockets changed");
 }
 
 static bool specs_equal(const struct listen_spec *a, const struct listen_spec *b)
@@ -190,26 +153,20 @@ static bool specs_equal(const struct listen_spec *a, const struct listen_spec *b
     return a->any_family == b->any_family && addr_equal(&a->addr, &b->addr);
 }
 
-static bool has_spec(const struct pool_config *pool, const struct listen_spec *spec)
-{
-    for (int i = 0; i < pool->listen_count; i++)
-        if (specs_equal(&pool->listens[i], spec))
-            return true;
-    return false;
-}
-
-/* The same words may stand for other addresses: a name's. In whatever order the lookup told them.
- */
+/* The same words may stand for other addresses: a host's name. In whatever order the lookup told
+ * the addresses. */
 static void compare_addresses(struct difference *difference, const struct pool_config *old,
                               const struct pool_config *new)
 {
     bool same = old->listen_count == new->listen_count;
-    for (int i = 0; same && i < new->listen_count; i++)
-        same = has_spec(old, &new->listens[i]);
-    bool worded = !option_equal(&pool_rows[option_find(pool_rows, "listen")], old, new);
-    if (!same && !worded && note(difference, POOL_REPLACED))
-        snprintf(difference->what, sizeof difference->what,
-                 "the addresses that listen stands for changed");
+    for (int i = 0; same && i < new->listen_count; i++) {
+        int found = 0;
+        while (found < old->listen_count && !specs_equal(&old->listens[found], &new->listens[i]))
+            found++;
+        same = found < old->listen_count;
+    }
+    if (!same && option_equal(&pool_rows[option_find(pool_rows, "listen")], old, new))
+        note(difference, POOL_REPLACED, "the addresses that listen stands for changed");
 }
 
 enum pool_change config_compare(const struct pool_config *old, const struct pool_config *new,

@@ -1,11 +1,9 @@
 /*
- * config - a configuration file as one immutable struct.
+ * config - a configuration file as one immutable struct, in one arena: loaded in a child, read by
+ * the master and by its workers; one a generation, given back with its last reference.
  *
- * Owns:      struct config and all that hangs below it, in one arena: loaded in a child, read by
- *            the master and by its workers; one a generation, given back when nobody refers to it.
- * Knows not: handlers (their sections are handed to it), sockets, processes.
- * Called by: main, master; workers read it.
- * Runs in:   config_load in the checking child; the rest in the master.
+ * Must not know: handlers (their sections are handed in), sockets, processes. Called by main and
+ * master; workers read it. config_load runs in the checking child, the rest in the master.
  */
 #ifndef PREFORKD_CONFIG_CONFIG_H
 #define PREFORKD_CONFIG_CONFIG_H
@@ -26,8 +24,8 @@ enum { POOL_WORKERS_MAX = 30000 }; /* workers of one pool, and of all together *
 struct listen_spec {
     const char *word;        /* as the file has it */
     const char *passed_name; /* of systemd:NAME; NULL for an address */
-    struct addr addr;        /* where passed_name is NULL */
-    struct inode directory;  /* of a path: it may be spelled otherwise */
+    struct addr addr;        /* if passed_name is NULL */
+    struct inode directory;  /* of a path, which has many spellings */
     bool any_family;         /* *:PORT: one IPv6 wildcard socket that takes IPv4 too */
     const char *file;
     int line;
@@ -35,9 +33,9 @@ struct listen_spec {
 
 enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_ON };
 
-/* Who a worker becomes. Not root: who started the daemon. */
+/* The user and groups of a worker. Without root: those of the daemon. */
 struct identity {
-    const char *user, *group; /* names; a number's digits where the system has no name */
+    const char *user, *group; /* names, or the digits of a number without name */
     const char *home;
     uid_t uid;
     gid_t gid;
@@ -66,19 +64,19 @@ struct pool_config {
     struct origin origin;
     const char *name;
 
-    /* as the file has it, by pool_rows */
+    /* the options, by pool_rows */
     struct words listen;
     int backlog; /* of listen(2) */
     int socket_mode;
     const char *socket_user, *socket_group;
     int keepalive; /* seconds, 0 off */
-    int workers;   /* a fixed size; 0: one that follows the load */
-    int min_workers, max_workers, min_spare, max_spare; /* of that; 0 where it is fixed */
+    int workers;   /* a fixed size; 0: the size follows the load */
+    int min_workers, max_workers, min_spare, max_spare; /* 0 if the size is fixed */
     int spare_timeout;                                  /* seconds */
     int max_requests;                                   /* 0 never */
     int request_timeout;                                /* seconds, 0 none */
-    int slow_threshold;   /* seconds, 0 off; the global one where it is not set */
-    int graceful_timeout; /* seconds, 0 at once; the global one where it is not set */
+    int slow_threshold;   /* seconds, 0 off; not set: the global one */
+    int graceful_timeout; /* seconds, 0 at once; not set: the global one */
     int idle_timeout;     /* seconds, at least 1 */
     int ready_timeout;    /* seconds */
     int min_ready_time;   /* seconds that a new worker stays ready before a roll goes on; 0: none */
@@ -93,11 +91,11 @@ struct pool_config {
     const char *chroot, *directory;
     int umask, nice;
     struct words environment; /* NAME=VALUE */
-    bool no_new_privs;        /* what it executes gains nothing by set-user-ID files */
+    bool no_new_privs;        /* programs gain no rights by set-user-ID files */
     struct limits_config limits;
-    struct origin limits_origin; /* without lines where the file has no limits section */
+    struct origin limits_origin; /* without lines if the file has no limits section */
 
-    /* what rules made of it */
+    /* filled in by the rules */
     const struct listen_spec *listens;
     int listen_count;
     struct identity identity;
@@ -112,16 +110,16 @@ struct pool_config {
     struct origin handler_origin;
     const void *handler_config;
 
-    /* what the check saw of a file that the workers load */
-    const char *file; /* its path; NULL: they load none */
+    /* by the check: the file that the workers load */
+    const char *file; /* its path; NULL: none */
     struct file_id mark;
 };
 
 struct config {
     struct arena *arena;    /* in which all of it lies, this struct too */
-    unsigned *refs;         /* the master's alone, or each change would cost it a copy of a page */
+    unsigned *refs;         /* the master's alone: no change costs a copy of a page */
     struct faults faults;   /* not empty: nothing else in here may be used */
-    struct faults warnings; /* what is right, and perhaps not what was meant */
+    struct faults warnings; /* valid, but perhaps a mistake */
 
     const char *file;
     struct origin origin;
@@ -131,10 +129,16 @@ struct config {
     int graceful_timeout;
     int slow_threshold;
     struct log_config log;
-    struct origin log_origin;               /* without lines where the file has no log section */
+    struct origin log_origin;               /* without lines if the file has no log section */
     const struct pool_config *const *pools; /* in the order of the files */
     int pool_count;
 };
+
+/* A pool of a configuration that is being filled: const for all others. */
+static inline struct pool_config *config_pool(const struct config *config, int index)
+{
+    return (struct pool_config *)config->pools[index];
+}
 
 /* Whether the pool's size follows the load. */
 static inline bool pool_config_is_dynamic(const struct pool_config *pool)
@@ -142,7 +146,7 @@ static inline bool pool_config_is_dynamic(const struct pool_config *pool)
     return pool->workers == 0;
 }
 
-/* The most workers that it may have. */
+/* The most workers that the pool may have. */
 static inline int pool_config_most(const struct pool_config *pool)
 {
     return pool_config_is_dynamic(pool) ? pool->max_workers : pool->workers;
@@ -155,6 +159,11 @@ extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_row
 struct config *config_new(void);
 void config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is let pass */
+
+/* Notes a fault of an option where the option is set, or else (also if `option` is "") where its
+ * section stands: in a pool, or, if that is NULL, of the global options. */
+void config_fault(struct config *config, const struct pool_config *pool, const char *option,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Reads a file with all that it includes, fills in defaults, asks for users, groups and the
  * addresses of names, and notes every fault. May block on the disk and on lookups. `handlers` ends
@@ -175,7 +184,7 @@ enum pool_change {
 };
 
 /* Compares, and says what differs: "user www-data to git", "4 to 8"; the first difference of the
- * weightiest kind, and "and N more" where there are others. */
+ * weightiest kind, and "and N more" if there are others. */
 enum pool_change config_compare(const struct pool_config *old, const struct pool_config *new,
                                 char *what, size_t size);
 

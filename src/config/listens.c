@@ -18,29 +18,31 @@ struct reading {
     const char *word;
     const struct pool_config *pool;
     struct faults *faults;
-    const char *file;
-    int line;
     struct listen_spec *specs;
     int count, room;
 };
 
 static void fault(const struct reading *reading, const char *why)
 {
-    faults_add(reading->faults, reading->file, reading->line, "pool %s: listen \"%.150s\": %s",
+    const struct origin *origin = &reading->pool->origin;
+    faults_add(reading->faults, option_file(pool_rows, origin, "listen"),
+               option_line(pool_rows, origin, "listen"), "pool %s: listen \"%.150s\": %s",
                reading->pool->name, reading->word, why);
 }
 
-static struct listen_spec *add(struct reading *reading)
+static void add(struct reading *reading, struct listen_spec spec)
 {
     if (reading->count == reading->room) {
         fault(reading, "one address too many: all pools together may have 4096");
-        return NULL;
+        return;
     }
-    struct listen_spec *spec = &reading->specs[reading->count++];
-    *spec =
-        (struct listen_spec){.word = reading->word, .file = reading->file, .line = reading->line};
-    return spec;
+    spec.word = reading->word;
+    spec.file = option_file(pool_rows, &reading->pool->origin, "listen");
+    spec.line = option_line(pool_rows, &reading->pool->origin, "listen");
+    reading->specs[reading->count++] = spec;
 }
+
+/* --- Unix sockets, and passed ones --------------------------------------------------------- */
 
 bool listens_in_default_place(const char *path)
 {
@@ -48,21 +50,17 @@ bool listens_in_default_place(const char *path)
            !strchr(path + sizeof PLACE_RUN, '/');
 }
 
-/* What is made by hand below /run is gone after the next boot. */
-static const char *cure_of(const char *path)
-{
-    bool fleeting = strncmp(path, "/run/", 5) == 0 || strncmp(path, "/var/run/", 9) == 0;
-    return fleeting ? "have it made at each boot, by RuntimeDirectory= of systemd.exec(5) or by "
-                      "tmpfiles.d(5)"
-                    : "make it";
-}
-
+/* Always false. A directory made by hand below /run is gone after the next boot. */
 static bool complain_of_directory(const char *path, int error, char *why, size_t size)
 {
+    bool fleeting = strncmp(path, "/run/", 5) == 0 || strncmp(path, "/var/run/", 9) == 0;
     int length = (int)(entry_name(path) - path);
     length -= length > 1; /* its slash */
     if (error == ENOENT)
-        snprintf(why, size, "its directory %.*s is not there: %s", length, path, cure_of(path));
+        snprintf(why, size, "its directory %.*s is not there: %s", length, path,
+                 fleeting ? "have it made at each boot, by RuntimeDirectory= of systemd.exec(5) "
+                            "or by tmpfiles.d(5)"
+                          : "make it");
     else if (error == ENOTDIR)
         snprintf(why, size, "%.*s is no directory", length, path);
     else
@@ -71,20 +69,18 @@ static bool complain_of_directory(const char *path, int error, char *why, size_t
     return false;
 }
 
-/* Whose directory it is, and who may write there, is as the daemon has it: the check runs as who will
- * bind. */
+/* The check runs as the user that will bind the socket, so faccessat(2) gives the right answer. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size)
 {
     char name[ADDR_PATH_MAX + 2];
     struct stat there;
-    int length = (int)(entry_name(path) - path);
     int error = entry_directory(path, &there);
     if (error == -ENOENT && listens_in_default_place(path))
         return true;
     if (error)
         return complain_of_directory(path, -error, why, size);
     *directory = inode_of(&there);
-    snprintf(name, sizeof name, "%.*s", length, path);
+    snprintf(name, sizeof name, "%.*s", (int)(entry_name(path) - path), path);
     if (faccessat(AT_FDCWD, name, W_OK | X_OK, AT_EACCESS) != 0)
         return complain_of_directory(path, errno, why, size);
     return true;
@@ -94,35 +90,25 @@ bool listens_can_bind(const char *path, struct inode *directory, char *why, size
 static bool has_name(const char *path)
 {
     const char *name = entry_name(path);
+    if (path[0] == '@')
+        return path[1] != '\0';
     return name[0] && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
-static void read_unix(struct reading *reading, const struct addr *addr, const char *path)
-{
-    char why[400];
-    struct inode directory = {0};
-    if (path[0] == '/' && !listens_can_bind(path, &directory, why, sizeof why)) {
-        fault(reading, why);
-        return;
-    }
-    struct listen_spec *spec = add(reading);
-    if (!spec)
-        return;
-    spec->addr = *addr;
-    spec->directory = directory;
 }
 
 static void read_path(struct reading *reading, const char *path)
 {
-    struct addr addr;
+    char why[400];
+    struct listen_spec spec = {0};
     if (path[0] != '/' && path[0] != '@')
         fault(reading, "a Unix socket is unix:/an/absolute/path or unix:@name");
-    else if (path[0] == '/' ? !has_name(path) : path[1] == '\0')
+    else if (!has_name(path))
         fault(reading, "the name of the socket is missing");
-    else if (!addr_from_path(&addr, path))
+    else if (!addr_from_path(&spec.addr, path))
         fault(reading, "the path of a Unix socket has at most 107 bytes");
+    else if (path[0] == '/' && !listens_can_bind(path, &spec.directory, why, sizeof why))
+        fault(reading, why);
     else
-        read_unix(reading, &addr, path);
+        add(reading, spec);
 }
 
 /* What systemd takes for FileDescriptorName= (systemd.socket(5)). */
@@ -131,91 +117,41 @@ static void read_passed(struct reading *reading, const char *name)
     size_t length = 0;
     while (name[length] > 0x20 && name[length] < 0x7f && name[length] != ':')
         length++;
-    if (length == 0 || name[length] || length > NAME_MAX_BYTES) {
+    if (length == 0 || name[length] || length > NAME_MAX_BYTES)
         fault(reading,
               "the name of a passed socket has 1 to 255 characters, no blank and no colon");
-        return;
-    }
-    struct listen_spec *spec = add(reading);
-    if (spec)
-        spec->passed_name = name;
+    else
+        add(reading, (struct listen_spec){.passed_name = name});
 }
 
-/* A number, or a service of TCP by its name. */
+/* --- hosts --------------------------------------------------------------------------------- */
+
+/* A number, or a service of TCP by its name. False: a fault is noted. */
 static bool read_port(struct reading *reading, const char *text, unsigned *port)
 {
     char *end;
-    if (isdigit((unsigned char)*text)) {
-        unsigned long value = strtoul(text, &end, 10);
-        if (*end == '\0' && value <= PORT_MAX && end - text <= 10) {
-            *port = (unsigned)value;
-            return true;
-        }
+    bool number = isdigit((unsigned char)*text);
+    unsigned long value = number ? strtoul(text, &end, 10) : 0;
+    const struct servent *service = *text && !number ? getservbyname(text, "tcp") : NULL;
+    *port = service ? ntohs((in_port_t)service->s_port) : (unsigned)value;
+    if (!*text)
+        fault(reading, "the port is missing");
+    else if (!number && !service)
+        fault(reading, "the system knows no service of this name");
+    else if (number && (*end || value > PORT_MAX || end - text > 10))
         fault(reading, "the port is a number from 0 to 65535, or a service's name");
-        return false;
-    }
-    const struct servent *service = *text ? getservbyname(text, "tcp") : NULL;
-    if (service)
-        *port = ntohs((in_port_t)service->s_port);
     else
-        fault(reading, *text ? "the system knows no service of this name" : "the port is missing");
-    return service != NULL;
-}
-
-/* A mapped address would be bound by the IPv6 socket that takes no IPv4: by none. */
-static bool is_mapped(const struct addr *addr)
-{
-    return addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr);
-}
-
-static void read_numeric(struct reading *reading, const struct addr *addr)
-{
-    if (is_mapped(addr)) {
-        fault(reading, "write an IPv4 address as such");
-        return;
-    }
-    struct listen_spec *spec = add(reading);
-    if (spec)
-        spec->addr = *addr;
-}
-
-static void read_any(struct reading *reading, unsigned port)
-{
-    struct listen_spec *spec = add(reading);
-    if (!spec)
-        return;
-    addr_any(&spec->addr, AF_INET6, port);
-    spec->any_family = true;
-}
-
-/* Whether the word has this address already. */
-static bool is_known(const struct reading *reading, int first, const struct addr *addr)
-{
-    for (int i = first; i < reading->count; i++)
-        if (addr_equal(&reading->specs[i].addr, addr))
-            return true;
+        return true;
     return false;
 }
 
-static void add_found(struct reading *reading, const struct addrinfo *found, unsigned port)
+/* A mapped address would be bound by the IPv6 socket that takes no IPv4: by none. */
+static void read_numeric(struct reading *reading, const struct addr *addr)
 {
-    int first = reading->count;
-    for (; found; found = found->ai_next) {
-        struct addr addr = {.len = found->ai_addrlen};
-        if (found->ai_addrlen > sizeof addr.un)
-            continue;
-        memcpy(&addr.sa, found->ai_addr, found->ai_addrlen);
-        if (addr.sa.sa_family == AF_INET)
-            addr.in.sin_port = htons((in_port_t)port);
-        else if (addr.sa.sa_family == AF_INET6)
-            addr.in6.sin6_port = htons((in_port_t)port);
-        else
-            continue;
-        if (!is_known(reading, first, &addr))
-            read_numeric(reading, &addr);
-    }
-    if (reading->count == first)
-        fault(reading, "this host has no address");
+    if (addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
+        fault(reading, "write an IPv4 address as such");
+    else
+        add(reading, (struct listen_spec){.addr = *addr});
 }
 
 static void free_found(struct addrinfo **found)
@@ -224,53 +160,62 @@ static void free_found(struct addrinfo **found)
         freeaddrinfo(*found);
 }
 
+/* Every address that a name has, once each. */
 static void read_name(struct reading *reading, const char *host, unsigned port)
 {
     struct addrinfo *found __attribute__((cleanup(free_found))) = NULL;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    int error = getaddrinfo(host, NULL, &hints, &found);
+    int first = reading->count, error = getaddrinfo(host, NULL, &hints, &found);
+    for (const struct addrinfo *at = found; at && !error; at = at->ai_next) {
+        struct addr addr = {.len = at->ai_addrlen};
+        if (at->ai_addrlen > sizeof addr.un)
+            continue;
+        memcpy(&addr.sa, at->ai_addr, at->ai_addrlen);
+        if (addr.sa.sa_family == AF_INET)
+            addr.in.sin_port = htons((in_port_t)port);
+        else if (addr.sa.sa_family == AF_INET6)
+            addr.in6.sin6_port = htons((in_port_t)port);
+        else
+            continue;
+        int known = first;
+        while (known < reading->count && !addr_equal(&reading->specs[known].addr, &addr))
+            known++;
+        if (known == reading->count)
+            read_numeric(reading, &addr);
+    }
     if (error)
         fault(reading, error == EAI_SYSTEM ? "the host can't be looked up" : gai_strerror(error));
-    else
-        add_found(reading, found, port);
+    else if (reading->count == first)
+        fault(reading, "this host has no address");
 }
 
-/* HOST:PORT, or [IPv6]:PORT, cut into `host` and what is behind the colon. NULL: a fault is noted.
- */
-static const char *cut(struct reading *reading, char host[static HOST_MAX + 1], bool *bracketed)
+/* HOST:PORT, [IPv6]:PORT or *:PORT. */
+static void read_host(struct reading *reading)
 {
-    const char *word = reading->word;
-    *bracketed = word[0] == '[';
-    const char *end = *bracketed ? strchr(word, ']') : strrchr(word, ':');
-    const char *begin = word + *bracketed;
-    if (!end || (*bracketed && end[1] != ':')) {
+    char host[HOST_MAX + 1];
+    unsigned port;
+    struct addr addr;
+    bool bracketed = reading->word[0] == '[';
+    const char *begin = reading->word + bracketed;
+    const char *end = bracketed ? strchr(begin, ']') : strrchr(begin, ':');
+    if (!end || (bracketed && end[1] != ':')) {
         fault(reading, "expected HOST:PORT, [IPv6]:PORT, *:PORT, unix:PATH, unix:@NAME or "
                        "systemd:NAME");
-        return NULL;
+        return;
     }
     if (end == begin || end - begin > HOST_MAX) {
         fault(reading, end == begin ? "the host is missing; *:PORT listens on every address"
                                     : "the host is too long");
-        return NULL;
+        return;
     }
-    memcpy(host, begin, (size_t)(end - begin));
-    host[end - begin] = '\0';
-    return end + 1 + *bracketed;
-}
-
-static void read_host(struct reading *reading)
-{
-    char host[HOST_MAX + 1];
-    bool bracketed;
-    unsigned port;
-    struct addr addr;
-    const char *service = cut(reading, host, &bracketed);
-    if (!service || !read_port(reading, service, &port))
+    snprintf(host, sizeof host, "%.*s", (int)(end - begin), begin);
+    if (!read_port(reading, end + 1 + bracketed, &port))
         return;
     bool numeric = addr_from_ip(&addr, host, port);
-    if (!bracketed && strcmp(host, "*") == 0)
-        read_any(reading, port);
-    else if (bracketed && (!numeric || addr.sa.sa_family != AF_INET6))
+    if (!bracketed && strcmp(host, "*") == 0) {
+        addr_any(&addr, AF_INET6, port);
+        add(reading, (struct listen_spec){.addr = addr, .any_family = true});
+    } else if (bracketed && (!numeric || addr.sa.sa_family != AF_INET6))
         fault(reading, "in brackets stands an IPv6 address");
     else if (!bracketed && strchr(host, ':'))
         fault(reading, "an IPv6 address stands in brackets: [IPv6]:PORT");
@@ -283,14 +228,7 @@ static void read_host(struct reading *reading)
 int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
                  struct faults *faults)
 {
-    struct reading reading = {
-        .pool = pool,
-        .faults = faults,
-        .file = option_file(pool_rows, &pool->origin, "listen"),
-        .line = option_line(pool_rows, &pool->origin, "listen"),
-        .specs = specs,
-        .room = room,
-    };
+    struct reading reading = {.pool = pool, .faults = faults, .specs = specs, .room = room};
     for (int i = 0; i < pool->listen.count; i++) {
         reading.word = pool->listen.at[i];
         if (strncmp(reading.word, "unix:", 5) == 0)
@@ -302,6 +240,8 @@ int listens_read(const struct pool_config *pool, struct listen_spec *specs, int 
     }
     return reading.count;
 }
+
+/* --- overlaps ------------------------------------------------------------------------------ */
 
 /* A wildcard of one family is in the way of that family's addresses, *:PORT of all. */
 static bool takes(const struct listen_spec *any, const struct listen_spec *one)

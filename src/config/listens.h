@@ -1,10 +1,8 @@
 /*
- * listens - the words of `listen` into addresses.
+ * listens - the words of `listen` into addresses, and which addresses are in each other's way.
  *
- * Owns:      what the words may be, and which addresses are in each other's way.
- * Knows not: sockets.
- * Called by: rules.
- * Runs in:   the checking child: names and directories are asked for, which may block.
+ * Must not know: sockets.
+ * Called by rules, in the checking child: look-ups of names and directories may block.
  */
 #ifndef PREFORKD_CONFIG_LISTENS_H
 #define PREFORKD_CONFIG_LISTENS_H
@@ -13,15 +11,16 @@
 
 enum { LISTENS_MAX = 4096 }; /* addresses of one configuration */
 
-/* The addresses of a pool's words, from `specs` on, in which there is room for `room`. Each wrong
- * word is a fault. Returns how many. */
+/* Reads the addresses of a pool's words into `specs`, at most `room`. Each wrong word is a fault.
+ * Returns how many addresses there are. */
 int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
                  struct faults *faults);
 
 /* Looks whether the daemon can make a Unix socket of this path. False: with a sentence in `why`. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size);
 
-/* Whether a path is right in the directory of the default places, which root makes where nobody did. */
+/* Whether a path is right in the directory of the default places, which root makes if it is
+ * missing. */
 bool listens_in_default_place(const char *path);
 
 /* Whether both can't be opened: one address, or a wildcard and an address of its port. */

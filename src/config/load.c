@@ -1,4 +1,4 @@
-/* config_load: a room of its own, for it stands on the others of this floor. */
+/* config_load and config_dump: a room of its own, for it stands on the others of this floor. */
 #include "config.h"
 
 #include "parser.h"
@@ -6,9 +6,10 @@
 #include "source.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* As for the configuration itself: the statements, and the text for libconfuse. */
+/* As for the configuration itself: the statements, and what libconfuse needs. */
 enum { SCRATCH_ROOM = 512 * 1024 * 1024 };
 
 static void close_arena(struct arena **arena)
@@ -26,9 +27,47 @@ void config_load(struct config *config, const char *file,
         faults_add(&config->faults, config->file, 0, "out of memory: %s", strerror(errno));
         return;
     }
-    struct source *sources = source_read(config->file, scratch, &config->faults, &whole);
+    const struct source *sources = source_read(config->file, scratch, &config->faults, &whole);
     if (!sources)
         return;
     parser_fill(config, sources, handlers, scratch);
     rules_apply(config, whole);
+}
+
+/* The options of a section that are set, or have a default; of a pool, those that it takes. */
+static void dump_rows(const struct option_row *rows, const void *section,
+                      const struct pool_config *pool, int indent, FILE *out)
+{
+    for (; rows->name; rows++) {
+        size_t length = option_print(rows, section, NULL, 0);
+        if (length == 0 || (pool && !rules_pool_takes(pool, rows)))
+            continue;
+        char *text = malloc(length + 1);
+        if (!text)
+            continue;
+        option_print(rows, section, text, length + 1);
+        fprintf(out, "%*s%s = %s\n", indent, "", rows->name, text);
+        free(text);
+    }
+}
+
+void config_dump(const struct config *config, FILE *out)
+{
+    dump_rows(global_rows, config, NULL, 0, out);
+    fprintf(out, "log {\n");
+    dump_rows(log_rows, &config->log, NULL, 4, out);
+    fprintf(out, "}\n");
+    for (int i = 0; i < config->pool_count; i++) {
+        const struct pool_config *pool = config->pools[i];
+        bool limited = false;
+        for (int kind = 0; kind < LIMIT_KINDS; kind++)
+            limited |= pool->limits.value[kind] != OPTION_UNSET;
+        fprintf(out, "\npool \"%s\" {\n", pool->name);
+        dump_rows(pool_rows, pool, pool, 4, out);
+        fputs(limited ? "    limits {\n" : "", out);
+        dump_rows(limit_rows, &pool->limits, NULL, 8, out);
+        fprintf(out, "%s    %s {\n", limited ? "    }\n" : "", pool->handler->name);
+        dump_rows(pool->handler->rows, pool->handler_config, NULL, 8, out);
+        fprintf(out, "    }\n}\n");
+    }
 }

@@ -4,12 +4,10 @@
 #include "access_list.h"
 #include "identity.h"
 #include "listens.h"
-#include "owners.h"
-#include "rule_context.h"
-#include "sizes.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,83 +16,77 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* In the order of the choices in log_rows. */
-static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
-static const int facilities[] = {
-    LOG_DAEMON, LOG_AUTH,   LOG_AUTHPRIV, LOG_CRON,   LOG_FTP,    LOG_LPR,    LOG_MAIL,
-    LOG_NEWS,   LOG_SYSLOG, LOG_USER,     LOG_UUCP,   LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2,
-    LOG_LOCAL3, LOG_LOCAL4, LOG_LOCAL5,   LOG_LOCAL6, LOG_LOCAL7,
-};
+/* Descriptors that the master holds beside one pipe a worker: listeners, connections to the control
+ * socket, and its own few. */
+enum { SPARE_DESCRIPTORS = 128 };
+
+static bool is_root(void)
+{
+    return geteuid() == 0;
+}
+
+static bool is_set(const struct pool_config *pool, const char *option)
+{
+    return option_is_set(pool_rows, &pool->origin, option);
+}
 
 /* --- global options ------------------------------------------------------------------------ */
 
-static void rule_log(const struct rule_context *context)
+static void rule_log(struct config *config)
 {
-    struct log_config *log = &context->config->log;
-    const struct origin *origin = &context->config->log_origin;
+    /* In the order of the choices in log_rows. */
+    static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+    static const int facilities[] = {
+        LOG_DAEMON, LOG_AUTH,   LOG_AUTHPRIV, LOG_CRON,   LOG_FTP,    LOG_LPR,    LOG_MAIL,
+        LOG_NEWS,   LOG_SYSLOG, LOG_USER,     LOG_UUCP,   LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2,
+        LOG_LOCAL3, LOG_LOCAL4, LOG_LOCAL5,   LOG_LOCAL6, LOG_LOCAL7,
+    };
+    struct log_config *log = &config->log;
+    const char *c = log->ident;
     log->level = levels[log->level_choice];
     log->facility = facilities[log->facility_choice];
-    for (const char *c = log->ident; *c; c++)
-        if (iscntrl((unsigned char)*c)) {
-            faults_add(context->faults, origin->file, option_line(log_rows, origin, "ident"),
-                       "log: ident holds a control character");
-            return;
-        }
+    while (*c && !iscntrl((unsigned char)*c))
+        c++;
+    if (*c)
+        faults_add(&config->faults, config->log_origin.file,
+                   option_line(log_rows, &config->log_origin, "ident"),
+                   "log: ident holds a control character");
 }
 
-static const char *control_default(const struct rule_context *context)
+static const char *control_default(struct arena *arena)
 {
     const char *directory = getenv(PLACE_OWN_UNDER);
-    if (context->root)
+    if (is_root())
         return PLACE_CONTROL;
     if (!directory || directory[0] != '/')
         return "none";
-    const char *path = arena_format(context->arena, "%s/" PLACE_OWN_NAME, directory);
+    const char *path = arena_format(arena, "%s/" PLACE_OWN_NAME, directory);
     return strlen(path) <= ADDR_PATH_MAX ? path : "none";
 }
 
-static void rule_control_place(const struct rule_context *context)
+static void rule_control(struct config *config)
 {
     char why[400];
     struct inode directory;
-    const char *path = context->config->control;
-    if (!entry_name(path)[0])
-        rule_context_fault(context, NULL, "control",
-                           "control \"%s\": the name of the socket is missing", path);
-    else if (!listens_can_bind(path, &directory, why, sizeof why))
-        rule_context_fault(context, NULL, "control", "control \"%s\": %s", path, why);
-}
-
-static void rule_control(const struct rule_context *context)
-{
-    struct config *config = context->config;
     if (!config->control)
-        config->control = control_default(context);
-    if (strcmp(config->control, "none") == 0)
+        config->control = control_default(config->arena);
+    const char *path = config->control;
+    if (strcmp(path, "none") == 0)
         return;
-    if (config->control[0] != '/')
-        rule_context_fault(context, NULL, "control", "control is an absolute path, or \"none\"");
-    else if (strlen(config->control) > ADDR_PATH_MAX)
-        rule_context_fault(context, NULL, "control",
-                           "control is too long: a socket's path has at most "
-                           "%d bytes",
-                           (int)ADDR_PATH_MAX);
-    else
-        rule_control_place(context);
+    if (path[0] != '/')
+        config_fault(config, NULL, "control", "control is an absolute path, or \"none\"");
+    else if (strlen(path) > ADDR_PATH_MAX)
+        config_fault(config, NULL, "control",
+                     "control is too long: a socket's path has at most %d bytes",
+                     (int)ADDR_PATH_MAX);
+    else if (!entry_name(path)[0])
+        config_fault(config, NULL, "control", "control \"%s\": the name of the socket is missing",
+                     path);
+    else if (!listens_can_bind(path, &directory, why, sizeof why))
+        config_fault(config, NULL, "control", "control \"%s\": %s", path, why);
 }
 
 /* --- one pool ------------------------------------------------------------------------------ */
-
-static void rule_name(const struct rule_context *context, const struct pool_config *pool)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    size_t length = strlen(pool->name);
-    if (length && (length > POOL_NAME_MAX || pool->name[strspn(pool->name, allowed)]))
-        faults_add(context->faults, pool->origin.file, pool->origin.line,
-                   "the name of a pool has 1 to %d letters, digits and - _ . in it, not \"%.*s\"",
-                   POOL_NAME_MAX, (int)strcspn(pool->name, "\n"), pool->name);
-}
 
 static bool is_passed(const struct pool_config *pool)
 {
@@ -104,264 +96,287 @@ static bool is_passed(const struct pool_config *pool)
     return pool->listen.count > 0;
 }
 
-/* What a socket that systemd made has from there. */
-static const char *const socket_options[] = {"backlog", "socket_mode", "socket_user",
-                                             "socket_group", NULL};
-
-static bool stands_in(const char *const *names, const char *name)
-{
-    for (; names && *names; names++)
-        if (strcmp(*names, name) == 0)
-            return true;
-    return false;
-}
-
 bool rules_pool_takes(const struct pool_config *pool, const struct option_row *row)
 {
-    if (pool->handler && stands_in(pool->handler->refused, row->name))
+    bool dynamic = pool_config_is_dynamic(pool);
+    if (pool->handler && !option_is_honoured(row, pool->handler))
         return false;
-    if (!sizes_take(pool, row))
+    if (strcmp(row->name, "workers") == 0 ? dynamic : !dynamic && row->flags & OPTION_DYNAMIC)
         return false;
-    return !is_passed(pool) || !stands_in(socket_options, row->name);
+    return !(row->flags & OPTION_SOCKET) || !is_passed(pool);
 }
 
-static void rule_passed(const struct rule_context *context, const struct pool_config *pool)
+static void rule_name(struct config *config, const struct pool_config *pool)
 {
-    for (const char *const *name = socket_options; *name && is_passed(pool); name++)
-        if (option_is_set(pool_rows, &pool->origin, *name))
-            rule_context_fault(context, pool, *name,
-                               "systemd: listeners take no %s; the .socket unit "
-                               "has it",
-                               *name);
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t length = strlen(pool->name);
+    if (length > POOL_NAME_MAX || pool->name[strspn(pool->name, allowed)])
+        faults_add(&config->faults, pool->origin.file, pool->origin.line,
+                   "the name of a pool has 1 to %d letters, digits and - _ . in it, not \"%.*s\"",
+                   POOL_NAME_MAX, (int)strcspn(pool->name, "\n"), pool->name);
 }
 
 /* A directory that workers are to enter must be there, and be one. Inside of a chroot it is looked
  * for when the worker enters it: from here the way to it may lead elsewhere. */
-static void rule_directory(const struct rule_context *context, const struct pool_config *pool,
+static void rule_directory(struct config *config, const struct pool_config *pool,
                            const char *option, const char *path, bool look)
 {
     struct stat stat_now;
-    if (!path)
-        return;
-    if (path[0] != '/')
-        rule_context_fault(context, pool, option, "%s is an absolute path, not \"%.100s\"", option,
-                           path);
-    else if (look && stat(path, &stat_now) < 0)
-        rule_context_fault(context, pool, option, "%s \"%.100s\": %s", option, path,
-                           strerror(errno));
-    else if (look && !S_ISDIR(stat_now.st_mode))
-        rule_context_fault(context, pool, option, "%s \"%.100s\" is no directory", option, path);
+    if (path && path[0] != '/')
+        config_fault(config, pool, option, "%s is an absolute path, not \"%.100s\"", option, path);
+    else if (path && look && stat(path, &stat_now) < 0)
+        config_fault(config, pool, option, "%s \"%.100s\": %s", option, path, strerror(errno));
+    else if (path && look && !S_ISDIR(stat_now.st_mode))
+        config_fault(config, pool, option, "%s \"%.100s\" is no directory", option, path);
 }
 
-static void rule_rights(const struct rule_context *context, const struct pool_config *pool)
+static void rule_environment(struct config *config, const struct pool_config *pool)
 {
-    if (context->root)
-        return;
-    if (pool->chroot)
-        rule_context_fault(context, pool, "chroot", "chroot needs root");
-    if (pool->nice < 0)
-        rule_context_fault(context, pool, "nice", "a negative nice needs root");
-}
-
-/* The length of a variable's name, 0 where it is none. */
-static size_t name_length(const char *word)
-{
-    size_t length = 0;
-    while (isalnum((unsigned char)word[length]) || word[length] == '_')
-        length++;
-    return word[length] == '=' && !isdigit((unsigned char)word[0]) ? length : 0;
-}
-
-static bool is_doubled(const struct words *words, int index, size_t length)
-{
-    for (int i = 0; i < index; i++)
-        if (strncmp(words->at[i], words->at[index], length + 1) == 0)
-            return true;
-    return false;
-}
-
-static void rule_environment(const struct rule_context *context, const struct pool_config *pool)
-{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
     const struct words *words = &pool->environment;
     for (int i = 0; i < words->count; i++) {
-        size_t length = name_length(words->at[i]);
-        if (length == 0)
-            rule_context_fault(context, pool, "environment",
-                               "environment takes NAME=VALUE, the name of "
-                               "letters, digits and _, not \"%.60s\"",
-                               words->at[i]);
-        else if (is_doubled(words, i, length))
-            rule_context_fault(context, pool, "environment", "environment has %.*s twice",
-                               length < 60 ? (int)length : 60, words->at[i]);
+        const char *word = words->at[i];
+        size_t length = strspn(word, allowed);
+        int first = 0;
+        while (length && first < i && strncmp(words->at[first], word, length + 1) != 0)
+            first++;
+        if (length == 0 || word[length] != '=' || isdigit((unsigned char)word[0]))
+            config_fault(config, pool, "environment",
+                         "environment takes NAME=VALUE, the name of letters, digits and _, not "
+                         "\"%.60s\"",
+                         word);
+        else if (first < i)
+            config_fault(config, pool, "environment", "environment has %.*s twice",
+                         length < 60 ? (int)length : 60, word);
     }
 }
 
+/* The value of fs.nr_open; 0: unknown. */
 static long long descriptors_most(void)
 {
     long long most = 0;
     FILE *file = fopen("/proc/sys/fs/nr_open", "re");
-    if (!file)
-        return 0;
-    if (fscanf(file, "%lld", &most) != 1)
+    if (file && fscanf(file, "%lld", &most) != 1)
         most = 0;
-    fclose(file);
+    if (file)
+        fclose(file);
     return most;
 }
 
-static void limit_fault(const struct rule_context *context, const struct pool_config *pool,
-                        const char *option, long long most, const char *whose)
+static void rule_limit(struct config *config, const struct pool_config *pool, enum limit_kind kind,
+                       long long most, const char *whose)
 {
+    const char *option = limit_rows[kind].name;
     const struct origin *origin = &pool->limits_origin;
-    faults_add(context->faults, origin->file, option_line(limit_rows, origin, option),
-               "pool %s: limits: %s is above %lld, %s", pool->name, option, most, whose);
+    long long value = pool->limits.value[kind];
+    if (value != OPTION_UNSET && (value == OPTION_UNLIMITED || value > most))
+        faults_add(&config->faults, origin->file, option_line(limit_rows, origin, option),
+                   "pool %s: limits: %s is above %lld, %s", pool->name, option, most, whose);
 }
 
-static bool is_above(long long value, long long most)
-{
-    return value == OPTION_UNLIMITED || value > most;
-}
-
-static void rule_limits(const struct rule_context *context, const struct pool_config *pool)
+static void rule_limits(struct config *config, const struct pool_config *pool)
 {
     static const int resources[] = {
         [LIMIT_NOFILE] = RLIMIT_NOFILE, [LIMIT_AS] = RLIMIT_AS,   [LIMIT_CORE] = RLIMIT_CORE,
         [LIMIT_NPROC] = RLIMIT_NPROC,   [LIMIT_CPU] = RLIMIT_CPU,
     };
-    long long nofile = pool->limits.value[LIMIT_NOFILE], most = descriptors_most();
-    for (int i = 0; i < LIMIT_KINDS; i++) {
-        struct rlimit limit;
-        long long value = pool->limits.value[i];
-        if (value == OPTION_UNSET || context->root || getrlimit(resources[i], &limit) < 0)
-            continue;
-        if (limit.rlim_max != RLIM_INFINITY && is_above(value, (long long)limit.rlim_max))
-            limit_fault(context, pool, limit_rows[i].name, (long long)limit.rlim_max,
-                        "the hard limit, which only root can raise");
-    }
-    if (most && nofile != OPTION_UNSET && is_above(nofile, most))
-        limit_fault(context, pool, "nofile", most, "the most that the system allows (fs.nr_open)");
+    struct rlimit limit;
+    for (int i = 0; i < LIMIT_KINDS && !is_root(); i++)
+        if (getrlimit(resources[i], &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
+            rule_limit(config, pool, (enum limit_kind)i, (long long)limit.rlim_max,
+                       "the hard limit, which only root can raise");
+    long long most = descriptors_most();
+    if (most)
+        rule_limit(config, pool, LIMIT_NOFILE, most,
+                   "the most that the system allows (fs.nr_open)");
 }
 
-static void rule_pool(const struct rule_context *context, struct pool_config *pool)
+/* --- the size of a pool -------------------------------------------------------------------- */
+
+/* A default that others leave no room for gives way to them. */
+static void complete_size(struct pool_config *pool)
 {
-    rule_name(context, pool);
-    rule_passed(context, pool);
-    rule_directory(context, pool, "chroot", pool->chroot, true);
-    rule_directory(context, pool, "directory", pool->directory, pool->chroot == NULL);
-    rule_rights(context, pool);
-    rule_environment(context, pool);
-    rule_limits(context, pool);
-    sizes_apply(context, pool);
-    access_list_apply(context, pool);
-    if (!option_is_set(pool_rows, &pool->origin, "graceful_timeout"))
-        pool->graceful_timeout = context->config->graceful_timeout;
-    if (!option_is_set(pool_rows, &pool->origin, "slow_threshold"))
-        pool->slow_threshold = context->config->slow_threshold;
+    if (!is_set(pool, "min_workers") && pool->max_workers < pool->min_workers)
+        pool->min_workers = pool->max_workers;
+    if (!is_set(pool, "min_spare") && pool->min_workers == 0)
+        pool->min_spare = 0;
+    if (!is_set(pool, "max_spare")) {
+        if (pool->max_spare < pool->min_spare)
+            pool->max_spare = pool->min_spare;
+        if (pool->max_spare > pool->max_workers)
+            pool->max_spare = pool->max_workers;
+    }
+    if (!is_set(pool, "min_spare") && pool->min_spare > pool->max_spare)
+        pool->min_spare = pool->max_spare;
+}
+
+/* The fault stands at the lesser if the file sets it, else at the greater, which it sets then. */
+static void rule_order(struct config *config, const struct pool_config *pool, const char *lesser,
+                       int least, const char *greater, int most)
+{
+    if (least > most)
+        config_fault(config, pool, is_set(pool, lesser) ? lesser : greater,
+                     "%s (%d) is above %s (%d)", lesser, least, greater, most);
+}
+
+static void rule_size(struct config *config, struct pool_config *pool, bool whole)
+{
+    if (is_set(pool, "workers")) {
+        for (const struct option_row *row = pool_rows; row->name; row++)
+            if (row->flags & OPTION_DYNAMIC && is_set(pool, row->name))
+                config_fault(config, pool, row->name,
+                             "%s is of a size that follows the load; with workers it is fixed",
+                             row->name);
+        pool->min_workers = pool->max_workers = pool->min_spare = pool->max_spare = 0;
+        pool->spare_timeout = 0;
+    } else if (is_set(pool, "max_workers")) {
+        complete_size(pool);
+        if (pool->min_workers == 0 && pool->min_spare > 0)
+            config_fault(config, pool, "min_spare",
+                         "min_workers = 0 leaves no worker to spare: min_spare must be 0");
+        rule_order(config, pool, "min_workers", pool->min_workers, "max_workers",
+                   pool->max_workers);
+        rule_order(config, pool, "max_spare", pool->max_spare, "max_workers", pool->max_workers);
+        rule_order(config, pool, "min_spare", pool->min_spare, "max_spare", pool->max_spare);
+    } else if (whole) {
+        config_fault(config, pool, "",
+                     "its size is missing: workers, or max_workers for one that follows the load");
+    }
+}
+
+/* All pools together. A fault stands at the pool with which the sum becomes too large. */
+static void rule_sum_of_sizes(struct config *config)
+{
+    struct rlimit limit;
+    long long most = LLONG_MAX, workers = 0, files = SPARE_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
+        most = (long long)limit.rlim_max;
+    for (int i = 0; i < config->pool_count; i++) {
+        const struct pool_config *pool = config->pools[i];
+        const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
+        long long its = pool_config_most(pool), workers_before = workers, files_before = files;
+        workers += its;
+        files += its * (1 + (pool->handler ? pool->handler->descriptors : 0));
+        if (workers > POOL_WORKERS_MAX && workers_before <= POOL_WORKERS_MAX)
+            config_fault(config, pool, option,
+                         "with its %lld there are %lld workers in all; at most %d are possible",
+                         its, workers, POOL_WORKERS_MAX);
+        else if (files > most && files_before <= most)
+            config_fault(config, pool, option,
+                         "%lld workers need %lld open files, but the hard limit is %lld: raise "
+                         "LimitNOFILE= of the unit (ulimit -Hn)",
+                         workers, files, most);
+    }
+}
+
+static void rule_pool(struct config *config, struct pool_config *pool, bool whole)
+{
+    rule_name(config, pool);
+    for (const struct option_row *row = pool_rows; row->name && is_passed(pool); row++)
+        if (row->flags & OPTION_SOCKET && is_set(pool, row->name))
+            config_fault(config, pool, row->name,
+                         "systemd: listeners take no %s; the .socket unit has it", row->name);
+    rule_directory(config, pool, "chroot", pool->chroot, true);
+    rule_directory(config, pool, "directory", pool->directory, pool->chroot == NULL);
+    if (pool->chroot && !is_root())
+        config_fault(config, pool, "chroot", "chroot needs root");
+    if (pool->nice < 0 && !is_root())
+        config_fault(config, pool, "nice", "a negative nice needs root");
+    rule_environment(config, pool);
+    rule_limits(config, pool);
+    rule_size(config, pool, whole);
+    access_list_apply(config, pool);
+    if (!is_set(pool, "graceful_timeout"))
+        pool->graceful_timeout = config->graceful_timeout;
+    if (!is_set(pool, "slow_threshold"))
+        pool->slow_threshold = config->slow_threshold;
 }
 
 /* --- all pools together -------------------------------------------------------------------- */
 
-static void rule_names(const struct rule_context *context)
+static void rule_names(struct config *config)
 {
-    const struct config *config = context->config;
-    for (int i = 0; i < config->pool_count; i++)
-        for (int j = 0; j < i; j++) {
-            const struct pool_config *pool = config->pools[i], *first = config->pools[j];
-            if (strcmp(pool->name, first->name) != 0 || !pool->name[0])
-                continue;
-            faults_add(context->faults, pool->origin.file, pool->origin.line,
-                       "pool %.40s: a pool of this name stands at %s:%d already", pool->name,
-                       first->origin.file, first->origin.line);
-            break;
-        }
+    for (int i = 0; i < config->pool_count; i++) {
+        const struct pool_config *pool = config->pools[i];
+        int first = 0;
+        while (strcmp(pool->name, config->pools[first]->name) != 0)
+            first++;
+        if (first < i && pool->name[0])
+            config_fault(config, pool, "", "a pool of this name stands at %s:%d already",
+                         config->pools[first]->origin.file, config->pools[first]->origin.line);
+    }
 }
 
-/* Pools of one name are doubled as a whole: of their addresses no more is said. */
-static void rule_address(const struct rule_context *context, const struct pool_config *pool,
+/* Two pools of one name are one fault: their addresses are not told too. */
+static void rule_address(struct config *config, const struct pool_config *pool,
                          const struct listen_spec *spec, const struct pool_config *other,
                          const struct listen_spec *theirs)
 {
     if (!listens_overlap(spec, theirs))
         return;
     if (pool == other)
-        rule_context_fault(context, pool, "listen",
-                           "listen \"%.120s\" is the same address as \"%.120s\"", spec->word,
-                           theirs->word);
+        config_fault(config, pool, "listen", "listen \"%.120s\" is the same address as \"%.120s\"",
+                     spec->word, theirs->word);
     else if (strcmp(pool->name, other->name) != 0)
-        rule_context_fault(
-            context, pool, "listen",
-            "listen \"%.120s\" is the same address as \"%.120s\" of pool %.40s (%s:%d)", spec->word,
-            theirs->word, other->name, theirs->file, theirs->line);
+        config_fault(config, pool, "listen",
+                     "listen \"%.120s\" is the same address as \"%.120s\" of pool %.40s (%s:%d)",
+                     spec->word, theirs->word, other->name, theirs->file, theirs->line);
 }
 
-static void rule_control_address(const struct rule_context *context, const struct pool_config *pool,
-                                 const struct listen_spec *spec)
+/* Each address against the control socket, and against all addresses before it. */
+static void rule_addresses(struct config *config)
 {
-    struct listen_spec control = {.word = context->config->control};
+    struct listen_spec control = {.word = config->control};
     struct stat directory;
-    if (control.word[0] != '/' || !addr_from_path(&control.addr, control.word))
-        return;
-    if (entry_directory(control.word, &directory) == 0)
+    bool controlled = control.word[0] == '/' && addr_from_path(&control.addr, control.word);
+    if (controlled && entry_directory(control.word, &directory) == 0)
         control.directory = inode_of(&directory);
-    if (listens_overlap(&control, spec))
-        rule_context_fault(context, pool, "listen", "listen \"%.120s\" is the control socket",
-                           spec->word);
-}
-
-/* Each address against those before it, its own pool's and the other pools'. */
-static void rule_addresses(const struct rule_context *context)
-{
-    const struct config *config = context->config;
     for (int i = 0; i < config->pool_count; i++) {
         const struct pool_config *pool = config->pools[i];
         for (int k = 0; k < pool->listen_count; k++) {
             const struct listen_spec *spec = &pool->listens[k];
-            rule_control_address(context, pool, spec);
+            if (controlled && listens_overlap(&control, spec))
+                config_fault(config, pool, "listen", "listen \"%.120s\" is the control socket",
+                             spec->word);
             for (int j = 0; j <= i; j++)
                 for (int l = 0; l < (j < i ? config->pools[j]->listen_count : k); l++)
-                    rule_address(context, pool, spec, config->pools[j],
+                    rule_address(config, pool, spec, config->pools[j],
                                  &config->pools[j]->listens[l]);
         }
     }
 }
 
-/* How many addresses the words stand for is known once they are read: elsewhere, so that the arena
- * has no room in it that nobody needs. */
-static void rule_listens(const struct rule_context *context)
+/* The number of addresses is known once all are read. They are read into memory of their own, so
+ * that the arena holds no unused room. */
+static void rule_listens(struct config *config)
 {
     int used = 0;
     struct listen_spec *specs = calloc(LISTENS_MAX, sizeof *specs);
-    for (int i = 0; specs && i < context->config->pool_count; i++) {
-        struct pool_config *pool = rule_context_pool(context, i);
-        int count = listens_read(pool, specs, LISTENS_MAX - used, context->faults);
+    for (int i = 0; specs && i < config->pool_count; i++) {
+        struct pool_config *pool = config_pool(config, i);
+        int count = listens_read(pool, specs, LISTENS_MAX - used, &config->faults);
         size_t size = (size_t)count * sizeof *specs;
-        pool->listens = memcpy(arena_take(context->arena, size), specs, size);
+        pool->listens = memcpy(arena_take(config->arena, size), specs, size);
         pool->listen_count = count;
         used += count;
     }
     if (!specs)
-        faults_add(context->faults, context->config->file, 0, "out of memory");
+        faults_add(&config->faults, config->file, 0, "out of memory");
     free(specs);
-    rule_addresses(context);
+    rule_addresses(config);
 }
 
 void rules_apply(struct config *config, bool whole)
 {
-    struct rule_context context = {
-        .config = config,
-        .arena = config->arena,
-        .faults = &config->faults,
-        .root = geteuid() == 0,
-        .whole = whole,
-    };
-    identity_self(&context.self, context.arena);
     if (config->pool_count == 0 && whole)
-        faults_add(context.faults, config->file, 1, "there is no pool: pool \"NAME\" { ... }");
-    rule_log(&context);
-    rule_control(&context);
-    rule_names(&context);
+        faults_add(&config->faults, config->file, 1, "there is no pool: pool \"NAME\" { ... }");
+    rule_log(config);
+    rule_control(config);
+    rule_names(config);
     for (int i = 0; i < config->pool_count; i++)
-        rule_pool(&context, rule_context_pool(&context, i));
-    owners_apply(&context);
-    rule_listens(&context);
-    sizes_apply_sum(&context);
+        rule_pool(config, config_pool(config, i), whole);
+    identity_apply(config, whole);
+    rule_listens(config);
+    rule_sum_of_sizes(config);
 }

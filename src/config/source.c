@@ -1,9 +1,11 @@
 #include "source.h"
 
+#include "../base/entry.h"
+#include "../base/fd.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,13 +20,12 @@ struct reading {
     bool whole;
 };
 
-/* A file that is being read, with those whose includes led to it, and the statement that did. */
+/* A file that is being read: the files whose includes led to it, and the statement. */
 struct chain {
     const struct chain *outer; /* NULL of the file that the user named */
     const char *file;
     const struct statement *include;
-    dev_t device;
-    ino_t inode;
+    struct inode inode;
     int depth;
 };
 
@@ -40,35 +41,16 @@ static void fault(struct reading *reading, const struct chain *link, const char 
         faults_add(reading->faults, link->file, 0, "the file %s%s", what, why);
 }
 
-static bool in_chain(const struct chain *link)
+static bool includes_itself(const struct chain *link)
 {
     for (const struct chain *outer = link->outer; outer; outer = outer->outer)
-        if (outer->device == link->device && outer->inode == link->inode)
+        if (inode_equal(&outer->inode, &link->inode))
             return true;
     return false;
 }
 
-/* Whether the open file may be read. */
-static bool is_fit(struct reading *reading, struct chain *link, int fd)
-{
-    struct stat stat;
-    if (fstat(fd, &stat) < 0) {
-        fault(reading, link, "cannot be read: ", strerror(errno));
-        return false;
-    }
-    link->device = stat.st_dev;
-    link->inode = stat.st_ino;
-    if (!S_ISREG(stat.st_mode))
-        fault(reading, link, "is no regular file", "");
-    else if (in_chain(link))
-        fault(reading, link, "includes itself", "");
-    else
-        return true;
-    return false;
-}
-
 /* Reads up to one byte more than a file may have. The size, or -1 with errno set. */
-static ssize_t read_whole(int fd, char *text)
+static ssize_t read_bytes(int fd, char *text)
 {
     size_t size = 0;
     while (size <= SOURCE_SIZE_MAX) {
@@ -84,41 +66,35 @@ static ssize_t read_whole(int fd, char *text)
     return (ssize_t)size;
 }
 
-static void close_fd(int *fd)
+/* Reads the file's text, `size` bytes. O_NONBLOCK: a FIFO must not hang the open. False: a fault is
+ * noted. */
+static bool read_file(struct reading *reading, struct chain *link, ssize_t *size)
 {
-    if (*fd >= 0)
-        close(*fd);
-}
-
-/* Opens, reads and screens it. O_NONBLOCK: a FIFO must not hang the open. NULL: a fault is noted.
- */
-static struct source *read_file(struct reading *reading, struct chain *link)
-{
-    int fd __attribute__((cleanup(close_fd))) =
+    struct stat stat;
+    int fd __attribute__((cleanup(fd_cleanup))) =
         open(link->file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         fault(reading, link, "cannot be opened: ", strerror(errno));
-        return NULL;
+        return false;
     }
-    if (!is_fit(reading, link, fd))
-        return NULL;
-    ssize_t size = read_whole(fd, reading->text);
-    if (size < 0) {
+    if (fstat(fd, &stat) < 0) {
         fault(reading, link, "cannot be read: ", strerror(errno));
-        return NULL;
+        return false;
     }
-    reading->bytes += (size_t)size;
-    if (size > SOURCE_SIZE_MAX || reading->bytes > SOURCE_TOTAL_MAX) {
-        fault(reading, link, "is too large: ",
-              size > SOURCE_SIZE_MAX ? "more than 1 MiB" : "more than 4 MiB with those before");
-        return NULL;
-    }
-    struct source *source = arena_take(reading->arena, sizeof *source);
-    source->file = link->file;
-    syntax_read(&source->screened, reading->text, (size_t)size, link->file, reading->arena,
-                reading->faults);
-    reading->whole &= !source->screened.broken;
-    return source;
+    link->inode = inode_of(&stat);
+    if (!S_ISREG(stat.st_mode))
+        fault(reading, link, "is no regular file", "");
+    else if (includes_itself(link))
+        fault(reading, link, "includes itself", "");
+    else if ((*size = read_bytes(fd, reading->text)) < 0)
+        fault(reading, link, "cannot be read: ", strerror(errno));
+    else if (*size > SOURCE_SIZE_MAX)
+        fault(reading, link, "is too large: ", "more than 1 MiB");
+    else if ((reading->bytes += (size_t)*size) > SOURCE_TOTAL_MAX)
+        fault(reading, link, "is too large: ", "more than 4 MiB with those before");
+    else
+        return true;
+    return false;
 }
 
 static void read_chain(struct reading *reading, struct chain *link);
@@ -136,23 +112,18 @@ static void read_included(struct reading *reading, const struct chain *outer,
 }
 
 /* A directory that isn't there holds no match; one that can't be read might. */
-static int directory_fault(const char *path, int error)
+static int is_glob_error(const char *path, int error)
 {
     (void)path;
     return error != ENOENT && error != ENOTDIR;
 }
 
-static int compare_paths(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Sorted by bytes: glob itself sorts by the locale. */
+/* In the order of their bytes: preforkd has no locale, by which glob would sort. */
 static void read_matches(struct reading *reading, const struct chain *outer,
                          const struct statement *include, const char *pattern)
 {
     glob_t found __attribute__((cleanup(globfree))) = {0};
-    int result = glob(pattern, GLOB_NOSORT, directory_fault, &found);
+    int result = glob(pattern, 0, is_glob_error, &found);
     if (result == GLOB_NOMATCH)
         return;
     if (result != 0) {
@@ -161,8 +132,7 @@ static void read_matches(struct reading *reading, const struct chain *outer,
                    "include: the files of %s cannot be listed", pattern);
         return;
     }
-    qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, compare_paths);
-    for (size_t i = 0; i < found.gl_pathc && reading->files <= SOURCE_LIMITS_MAX; i++)
+    for (size_t i = 0; i < found.gl_pathc && reading->files <= SOURCE_FILES_MAX; i++)
         read_included(reading, outer, include, found.gl_pathv[i]);
 }
 
@@ -184,36 +154,34 @@ static const char *whole_path(struct arena *arena, const char *file, const char 
     return whole;
 }
 
-static void read_include(struct reading *reading, const struct chain *outer,
-                         const struct statement *include)
-{
-    bool pattern = strpbrk(include->title, "*?[") != NULL;
-    const char *path = whole_path(reading->arena, outer->file, include->title, pattern);
-    if (pattern)
-        read_matches(reading, outer, include, path);
-    else
-        read_included(reading, outer, include, path);
-}
-
 static void read_chain(struct reading *reading, struct chain *link)
 {
+    ssize_t size;
     if (link->depth > SOURCE_DEPTH_MAX) {
         fault(reading, link, "is included too deeply", "");
         return;
     }
-    if (++reading->files > SOURCE_LIMITS_MAX) {
-        if (reading->files == SOURCE_LIMITS_MAX + 1)
+    if (++reading->files > SOURCE_FILES_MAX) {
+        if (reading->files == SOURCE_FILES_MAX + 1)
             fault(reading, link, "is one file too many: more than 1000", "");
         return;
     }
-    struct source *source = read_file(reading, link);
-    if (!source)
+    if (!read_file(reading, link, &size))
         return;
+    struct source *source = arena_take(reading->arena, sizeof *source);
+    source->file = link->file;
+    syntax_read(&source->syntax, reading->text, (size_t)size, link->file, reading->arena,
+                reading->faults);
+    reading->whole &= !source->syntax.broken;
     *reading->last = source;
     reading->last = &source->next;
-    for (struct statement *s = source->screened.first; s; s = s->next)
-        if (s->kind == STATEMENT_INCLUDE)
-            read_include(reading, link, s);
+    for (const struct statement *s = source->syntax.first; s; s = s->next) {
+        if (s->kind != STATEMENT_INCLUDE)
+            continue;
+        bool pattern = strpbrk(s->title, "*?[") != NULL;
+        const char *path = whole_path(reading->arena, link->file, s->title, pattern);
+        (pattern ? read_matches : read_included)(reading, link, s, path);
+    }
 }
 
 struct source *source_read(const char *file, struct arena *arena, struct faults *faults,

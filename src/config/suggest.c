@@ -15,7 +15,7 @@ static unsigned least(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-/* How many letters must be changed, added, left out, or exchanged with their neighbour to make one
+/* How many letters must be changed, added, left out, or exchanged with the next one to make one
  * word of the other: the rows of the usual table, of which three are kept. */
 static unsigned distance(const char *a, const char *b)
 {

@@ -1,10 +1,7 @@
 /*
- * suggest - the word that somebody may have meant.
+ * suggest - "did you mean": the nearest word of those offered.
  *
- * Owns:      the distance of two words; the nearest of those offered.
- * Knows not: what the words are.
- * Called by: parser, master (words of the control socket).
- * Runs in:   the checking child, the master.
+ * Called by parser, in the checking child, and by the master, for words of the control socket.
  */
 #ifndef PREFORKD_CONFIG_SUGGEST_H
 #define PREFORKD_CONFIG_SUGGEST_H

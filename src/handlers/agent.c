@@ -77,7 +77,7 @@ static int agent_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_agent = {
-    .section = {.name = "agent", .rows = no_rows},
+    .section = {.name = "agent", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .calls = CALLS_REPORT,
     .reads_board = true,
     .serve = agent_serve,

@@ -64,12 +64,6 @@ static const struct option_row rows[] = {
     OPTION_END,
 };
 
-/* What is about a connection, or about who is busy: nobody but the program knows of either. */
-static const char *const refused[] = {
-    "allow",           "deny",         "max_per_source", "rate_per_source", "proxy_protocol",
-    "proxy_from",      "max_requests", "proxy_timeout",  "request_timeout", "idle_timeout",
-    "log_connections", "max_spare",    "slow_threshold", "queue_timeout",   NULL};
-
 /* Nobody sees it accept: how it lives is all that there is to judge it by. */
 static const struct option_default defaults[] = {
     {"no_new_privs", "false"}, {"min_ready_time", "2"}, {NULL, NULL}};
@@ -170,7 +164,6 @@ const struct handler handler_app = {
     .section = {.name = "app",
                 .rows = rows,
                 .size = sizeof(struct app_config),
-                .refused = refused,
                 .defaults = defaults},
     .runs_programs = true,
     .leads_session = true,

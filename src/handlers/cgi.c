@@ -421,6 +421,7 @@ const struct handler handler_cgi = {
     .section = {.name = "cgi",
                 .rows = rows,
                 .size = sizeof(struct cgi_config),
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
                 .defaults = defaults,
                 .kept = kept},
     .counts_requests = true,

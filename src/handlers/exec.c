@@ -63,8 +63,6 @@ static struct {
     unsigned chance;   /* rand_r's: each worker has another */
 } ready;
 
-static const char *const refused[] = {"idle_timeout", NULL};
-
 static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
 
 static void exec_check(const char *pool, const void *config, const struct origin *origin,
@@ -211,7 +209,7 @@ const struct handler handler_exec = {
     .section = {.name = "exec",
                 .rows = rows,
                 .size = sizeof(struct exec_config),
-                .refused = refused,
+                .scopes = SCOPE_CONNECTIONS,
                 .defaults = defaults},
     .runs_programs = true,
     .leads_session = true,

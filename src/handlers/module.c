@@ -347,7 +347,10 @@ static void module_stop(struct service *service)
 }
 
 const struct handler handler_module = {
-    .section = {.name = "module", .rows = rows, .size = sizeof(struct module_config)},
+    .section = {.name = "module",
+                .rows = rows,
+                .size = sizeof(struct module_config),
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .leads_session = true,
     .has_environment = true,
     .checked_option = "path",

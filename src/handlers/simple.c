@@ -30,7 +30,7 @@ static int echo_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_echo = {
-    .section = {.name = "echo", .rows = no_rows},
+    .section = {.name = "echo", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .calls = CALLS_SERVE,
     .serve = echo_serve,
 };
@@ -47,7 +47,7 @@ static int discard_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_discard = {
-    .section = {.name = "discard", .rows = no_rows},
+    .section = {.name = "discard", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .calls = CALLS_SERVE,
     .serve = discard_serve,
 };
@@ -68,7 +68,7 @@ static int daytime_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_daytime = {
-    .section = {.name = "daytime", .rows = no_rows},
+    .section = {.name = "daytime", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .calls = CALLS_SERVE,
     .serve = daytime_serve,
 };
@@ -86,7 +86,7 @@ static int time_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_time = {
-    .section = {.name = "time", .rows = no_rows},
+    .section = {.name = "time", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .calls = CALLS_SERVE,
     .serve = time_serve,
 };
@@ -119,7 +119,7 @@ static int chargen_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_chargen = {
-    .section = {.name = "chargen", .rows = no_rows},
+    .section = {.name = "chargen", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
     .calls = CALLS_SERVE,
     .serve = chargen_serve,
 };

@@ -283,7 +283,11 @@ static int status_serve(struct service *service, struct conn *conn)
 #endif
 
 const struct handler handler_status = {
-    .section = {.name = "status", .rows = no_rows, .defaults = defaults, .kept = kept},
+    .section = {.name = "status",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .defaults = defaults,
+                .kept = kept},
     .calls = CALLS_REPORT,
     .reads_board = true,
     .patience = 5 * USEC_SECOND,

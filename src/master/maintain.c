@@ -89,7 +89,7 @@ static void look_for_strays(struct pool *pool, const struct spawner *spawner, st
         now < pool->background_looked + STRAYS_PAUSE || !listeners)
         return;
     pid_t stray = process_groups_background(spawner->master, worker->lines.pid, listeners[0]->fd,
-                                  &pool->resources.groups);
+                                            &pool->resources.groups);
     worker->left_group = stray > 0;
     pool->background_looked = stray ? 0 : now; /* the next one is likely to do the same */
     if (stray)
@@ -251,8 +251,8 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
         if (slow)
             next = clock_earlier(next, slow_watch(w, spawner, slow, now));
         if (!w->pid)
-            next =
-                clock_earlier(next, w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);
+            next = clock_earlier(next,
+                                 w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);
         else if (!is_serving(w))
             next = clock_earlier(next, judged ? stop_step(w, now) : grace_until);
     }

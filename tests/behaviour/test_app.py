@@ -234,7 +234,7 @@ class Checked(Case):
                    'idle_timeout': '1', 'log_connections': 'true', 'proxy_timeout': '4'}
         for name, value in options.items():
             self.refused(app(f'workers = 1\n{name} = {value}'),
-                         rf':2: .*the handler app takes no {name}\n')
+                         rf':2: .*the handler app takes no {name}: its program .*\n')
 
     def test_defaults_are_no_fault_and_dumped(self):
         it = self.make(app())
@@ -799,7 +799,7 @@ class Follows(Case):
     def test_max_spare_is_refused(self):
         it = self.make(app('max_workers = 9 max_spare = 2\n'))
         done = self.run_preforkd('-t', '-c', it.file)
-        self.assertRegex(done.stderr, r':1: .*the handler app takes no max_spare\n')
+        self.assertRegex(done.stderr, r':1: .*the handler app takes no max_spare: its program .*\n')
 
     def test_rests(self):
         """Looking costs next to nothing, and a fixed pool is not looked at."""

@@ -36,10 +36,10 @@ static const struct option_row exec_rows[] = {
      .fallback = "log"},
     OPTION_END,
 };
-static const char *const refused[] = {"idle_timeout", NULL};
-static const struct handler_section echo = {.name = "echo", .rows = no_rows};
+static const struct handler_section echo = {
+    .name = "echo", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT};
 static const struct handler_section exec = {
-    .name = "exec", .rows = exec_rows, .size = sizeof(struct exec), .refused = refused};
+    .name = "exec", .rows = exec_rows, .size = sizeof(struct exec), .scopes = SCOPE_CONNECTIONS};
 static const struct handler_section *const handlers[] = {&echo, &exec, NULL};
 
 /* No lookup leaves the process, and no pattern walks through the disk. */

@@ -28,11 +28,14 @@ static const struct option_row exec_rows[] = {
      .flags = OPTION_LIVE},
     OPTION_END,
 };
-static const char *const exec_refused[] = {"idle_timeout", NULL};
-static const struct handler_section echo = {.name = "echo", .rows = no_rows};
-static const struct handler_section discard = {.name = "discard", .rows = no_rows};
-static const struct handler_section exec = {
-    .name = "exec", .rows = exec_rows, .size = sizeof(struct conf_exec), .refused = exec_refused};
+static const struct handler_section echo = {
+    .name = "echo", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT};
+static const struct handler_section discard = {
+    .name = "discard", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT};
+static const struct handler_section exec = {.name = "exec",
+                                            .rows = exec_rows,
+                                            .size = sizeof(struct conf_exec),
+                                            .scopes = SCOPE_CONNECTIONS};
 const struct handler_section *const conf_handlers[] = {&echo, &discard, &exec, NULL};
 
 /* Names of hosts as the tests need them, instead of the system's: "two.test" has an address of each

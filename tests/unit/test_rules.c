@@ -216,7 +216,7 @@ static const struct rule rules[] = {
      "2: min_spare (3) is above max_spare (2)"},
     {NOBODY SIZED("max_workers = 9\nmin_spare = 10"), "2: min_spare (10) is above max_spare (9)"},
     {NOBODY SIZED("max_workers = 9 min_workers = 0\nmin_spare = 1"),
-     "2: with min_workers = 0 there is nobody to spare: min_spare must be 0"},
+     "2: min_workers = 0 leaves no worker to spare: min_spare must be 0"},
     {NOBODY SIZED("max_workers = 9 spare_timeout = 0"), "1: spare_timeout takes"},
     {NOBODY SIZED("max_workers = 9 min_workers = 0 min_spare = 0"), ""},
     {NOBODY SIZED("max_workers = 1"), ""},
