@@ -1,6 +1,7 @@
 #include "buffer.h"
 
 #include "arena.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,34 +56,6 @@ void buffer_print(struct buffer *buffer, const char *format, ...)
         buffer_add(buffer, line, (size_t)length);
 }
 
-/* How many bytes of UTF-8 the sequence at `at` has; 0: it is none. */
-static size_t sequence(const unsigned char *at, size_t left)
-{
-    static const struct {
-        unsigned char first, last, length;
-        unsigned char least,
-            most; /* of the second byte: no longer form than needed, no surrogate */
-    } kinds[] = {
-        {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf}, {0xe1, 0xec, 3, 0x80, 0xbf},
-        {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf}, {0xf0, 0xf0, 4, 0x90, 0xbf},
-        {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
-    };
-    if (at[0] < 0x80)
-        return 1;
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        if (at[0] < kinds[k].first || at[0] > kinds[k].last)
-            continue;
-        size_t length = kinds[k].length;
-        if (left < length || at[1] < kinds[k].least || at[1] > kinds[k].most)
-            return 0;
-        for (size_t i = 2; i < length; i++)
-            if ((at[i] & 0xc0) != 0x80)
-                return 0;
-        return length;
-    }
-    return 0;
-}
-
 static void add_quoted(struct buffer *buffer, const char *at, size_t length)
 {
     unsigned char c = (unsigned char)*at;
@@ -102,7 +75,8 @@ void buffer_add_quoted(struct buffer *buffer, const char *bytes, size_t size)
 {
     buffer_add(buffer, "\"", 1);
     for (size_t i = 0; i < size && !buffer->cut;) {
-        size_t length = sequence((const unsigned char *)bytes + i, size - i);
+        uint32_t character;
+        size_t length = text_decode(bytes + i, size - i, &character);
         add_quoted(buffer, bytes + i, length);
         i += length ? length : 1;
     }

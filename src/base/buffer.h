@@ -1,8 +1,8 @@
 /*
  * buffer - a text that grows.
  *
- * Owns:      its memory, which children forked later don't get: what is gathered for somebody who
- *            asked costs the workers that are born meanwhile nothing.
+ * Owns:      its memory, which children forked later don't get: an answer in the making costs a
+ *            worker that is forked meanwhile nothing.
  * Called by: the master.
  * Runs in:   the master.
  */

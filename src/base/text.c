@@ -1,13 +1,12 @@
 #include "text.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The character at the beginning of `size` bytes. Its length; 0 where they are no UTF-8. */
-static size_t decode(const unsigned char *at, size_t size, uint32_t *character)
+size_t text_decode(const char *bytes, size_t size, uint32_t *character)
 {
+    const unsigned char *at = (const unsigned char *)bytes;
     static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
     if (at[0] < 0x80) {
         *character = at[0];
@@ -62,7 +61,7 @@ char *text_clean(char *to, size_t size, const char *from, size_t most)
     size_t used = 0;
     while (left > 0) {
         uint32_t character = 0;
-        size_t length = decode(at, left, &character);
+        size_t length = text_decode((const char *)at, left, &character);
         bool bad = length == 0 || is_control(character);
         length = length ? length : 1;
         size_t room = size - 1 - used;

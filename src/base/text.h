@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 /* Room that a cleaned text of `bytes` bytes needs at most, its NUL included. */
@@ -19,6 +20,9 @@
  * direction of the line around, come as \xNN. Cuts between characters where `size` is too small.
  * Returns `to`, always closed by a NUL. */
 char *text_clean(char *to, size_t size, const char *from, size_t most);
+
+/* The character at the beginning of `size` bytes, at least 1. Its length; 0 if they are no UTF-8. */
+size_t text_decode(const char *bytes, size_t size, uint32_t *character);
 
 /* A file in memory. */
 struct text {

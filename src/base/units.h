@@ -1,7 +1,7 @@
 /*
  * units - times, durations and sizes, as people read them.
  *
- * Called by: reports/.
+ * Called by: json, reports/, ctl.
  * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_UNITS_H

@@ -40,8 +40,8 @@ static int connect_to_default(const char **where)
     return connect_to(PLACE_CONTROL);
 }
 
-/* What can't be sent is no error yet: a daemon that refuses us says so without reading. */
-static void send_request(int fd, const uint8_t *bytes, size_t size)
+/* An error is not reported yet: a daemon that refuses us answers without reading. */
+static void send_request(int fd, const char *bytes, size_t size)
 {
     while (size) {
         ssize_t n = send(fd, bytes, size, MSG_NOSIGNAL);
@@ -57,7 +57,7 @@ static void send_request(int fd, const uint8_t *bytes, size_t size)
 int link_open(struct link *link, const char *path, const struct message_request *request,
               const char **where)
 {
-    uint8_t bytes[MESSAGE_REQUEST_MAX];
+    char bytes[MESSAGE_REQUEST_MAX];
     int size = message_write_request(request, bytes);
     *link = (struct link){.fd = -1};
     *where = path ? path : "the request";
@@ -71,60 +71,49 @@ int link_open(struct link *link, const char *path, const struct message_request 
     return 0;
 }
 
-static size_t take_head(struct link *link, const char *at, size_t size)
+/* Takes what belongs to the first line. How many bytes, or -EPROTO. */
+static int take_head(struct link *link, const char *at, size_t size)
 {
-    size_t missing = MESSAGE_HEAD - link->head_used;
-    size_t taken = size < missing ? size : missing;
-    memcpy(link->head + link->head_used, at, taken);
-    link->head_used += taken;
-    if (link->head_used == MESSAGE_HEAD) {
-        message_read_head(&link->frame, link->head);
-        link->left = link->frame.length;
-    }
-    return taken;
+    size_t before = link->line_used, room = sizeof link->line - before;
+    size_t taken = size < room ? size : room;
+    memcpy(link->line + before, at, taken);
+    link->line_used += taken;
+    int length = message_read_head(&link->head, link->line, link->line_used);
+    if (length <= 0)
+        return length < 0 ? length : (int)taken;
+    link->begun = true;
+    link->left = link->head.out + link->head.err;
+    return length - (int)before;
 }
 
-/* Its text is handed on; of the last frame it is the status. */
-static size_t take_body(struct link *link, const char *at, size_t size, link_taker *take,
-                        void *owner)
+static void take_text(struct link *link, const char *at, size_t size, link_taker *take, void *owner)
 {
-    if (size > link->left)
-        size = link->left;
-    if (link->frame.type == MESSAGE_EXIT) {
-        link->ended = true;
-        link->status = (uint8_t)*at;
-    } else {
-        take(owner, link->frame.type, at, size);
-    }
+    size_t out = link->left > link->head.err ? link->left - link->head.err : 0;
+    size = size < link->left ? size : link->left;
+    out = out < size ? out : size;
+    if (out)
+        take(owner, false, at, out);
+    if (size > out)
+        take(owner, true, at + out, size - out);
     link->left -= size;
-    return size;
-}
-
-static void take_bytes(struct link *link, const char *at, size_t size, link_taker *take,
-                       void *owner)
-{
-    while (size && !link->ended) {
-        size_t taken = link->head_used < MESSAGE_HEAD ? take_head(link, at, size)
-                                                      : take_body(link, at, size, take, owner);
-        if (link->head_used == MESSAGE_HEAD && link->left == 0)
-            link->head_used = 0;
-        at += taken;
-        size -= taken;
-    }
 }
 
 int link_read(struct link *link, link_taker *take, void *owner)
 {
     char bytes[16384];
+    int taken = 0;
     ssize_t n = recv(link->fd, bytes, sizeof bytes, 0);
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return 1;
-    if (n <= 0 && link->ended)
+    if (n <= 0 && link_ended(link))
         return 0;
     if (n <= 0)
-        return n < 0 ? -errno : -EPROTO;
-    take_bytes(link, bytes, (size_t)n, take, owner);
-    return 1;
+        return n < 0 ? -errno : -ECONNABORTED;
+    if (!link->begun)
+        taken = take_head(link, bytes, (size_t)n);
+    if (taken >= 0 && link->begun)
+        take_text(link, bytes + taken, (size_t)(n - taken), take, owner);
+    return taken < 0 ? taken : 1;
 }
 
 void link_close(struct link *link)

@@ -1,7 +1,7 @@
 /*
- * link - a connection to the daemon: one request, and its reply piece by piece.
+ * link - a connection to the daemon: sends a request, and reads the reply piece by piece.
  *
- * Owns:      the socket, and where in the reply it is.
+ * Owns:      the socket, and the place in the reply that was reached.
  * Knows not: commands, terminals.
  * Called by: preforkctl, top.
  * Runs in:   preforkctl.
@@ -16,12 +16,11 @@
 
 struct link {
     int fd; /* -1: none */
-    uint8_t head[MESSAGE_HEAD];
-    size_t head_used;
-    struct message_frame frame;
-    size_t left; /* bytes of the frame that are still to come */
-    bool ended;  /* MESSAGE_EXIT was there */
-    int status;  /* its byte */
+    char line[MESSAGE_HEAD];
+    size_t line_used;
+    bool begun; /* the first line of the reply was there */
+    struct message_head head;
+    size_t left; /* bytes that are still to come of both texts */
 };
 
 /* Connects, and sends the request. `path` is NULL: where the daemon is by default. 0, or -errno;
@@ -29,10 +28,16 @@ struct link {
 int link_open(struct link *link, const char *path, const struct message_request *request,
               const char **where);
 
-/* Reads once, and hands on what came of text. 1: there is more to come; 0: the end, whose status is
- * there; -errno, -EPROTO where it was cut off. */
-typedef void link_taker(void *owner, uint8_t type, const char *text, size_t size);
+/* Reads once, and hands on what came of text. 1: there is more to come; 0: the reply was read, and
+ * the daemon has closed; -errno; -ECONNABORTED if the reply was cut off, -EPROTO if it is no reply.
+ */
+typedef void link_taker(void *owner, bool is_error, const char *text, size_t size);
 int link_read(struct link *link, link_taker *take, void *owner);
+
+static inline bool link_ended(const struct link *link)
+{
+    return link->begun && link->left == 0;
+}
 
 void link_close(struct link *link);
 

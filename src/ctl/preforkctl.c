@@ -1,8 +1,10 @@
 /*
- * preforkctl - asks the daemon. It knows no commands: it sends its arguments, prints what comes
- * back, and exits as it is told. Only `top` is its own: `status`, again and again.
+ * preforkctl - asks the daemon: sends its arguments, prints the reply, and exits with its status.
+ * It knows three commands: status and deaths, which it shows as tables, and top, its own: status,
+ * again and again.
  */
 #include "link.h"
+#include "report.h"
 #include "top.h"
 
 #include "../base/control_path.h"
@@ -33,18 +35,29 @@ static void print_usage(FILE *out)
           out);
 }
 
-static void print(void *owner, uint8_t type, const char *text, size_t size)
+/* The reply on its way to standard output, or into memory if it is a report to be shown. */
+struct reply {
+    FILE *out;
+    char *report;
+    size_t size;
+};
+
+static void print(void *owner, bool is_error, const char *text, size_t size)
 {
-    (void)owner;
-    if (type == MESSAGE_OUT)
-        fwrite(text, 1, size, stdout);
-    else if (type == MESSAGE_ERR)
-        fwrite(text, 1, size, stderr);
+    struct reply *reply = owner;
+    bool fits = reply->out == stdout || ftello(reply->out) < REPORT_MAX;
+    if (is_error || fits)
+        fwrite(text, 1, size, is_error ? stderr : reply->out);
 }
 
-/* What keeps us from talking to the daemon, and the status that says so. */
+/* Says why there is no reply. The exit status for it. */
 static int complain(const char *where, int error)
 {
+    if (error == EBADMSG) {
+        fprintf(stderr,
+                "preforkctl: an argument is empty, or has a space or a control character\n");
+        return MESSAGE_USAGE;
+    }
     fprintf(stderr, "preforkctl: %s: %s\n", where, strerror(error));
     if (error == ENOENT || error == ECONNREFUSED) {
         fprintf(stderr, "preforkctl: no daemon there\n");
@@ -53,33 +66,58 @@ static int complain(const char *where, int error)
     return error == E2BIG || error == ENAMETOOLONG ? MESSAGE_USAGE : MESSAGE_REFUSED;
 }
 
-/* When it has told the status there is nothing more to read but its closing: of a daemon that stops
- * that comes with its end. */
-static int read_reply(struct link *link)
+/* Behind the reply nothing is left to read but the end of the connection: a daemon that stops closes
+ * it by its own end. */
+static int read_reply(struct link *link, struct reply *reply)
 {
     int more = 1;
     do {
         struct pollfd end = {.fd = link->fd, .events = POLLIN};
-        if (link->ended && poll(&end, 1, END_PATIENCE) == 0)
+        if (link_ended(link) && poll(&end, 1, END_PATIENCE) == 0)
             break;
-        more = link_read(link, print, NULL);
+        more = link_read(link, print, reply);
     } while (more > 0);
-    if (link->ended)
-        return link->status;
-    fprintf(stderr, "preforkctl: the daemon broke off: %s\n",
-            more == -EPROTO ? "it ended, or did not want to wait" : strerror(-more));
+    if (link_ended(link))
+        return (int)link->head.status;
+    if (more == -EPROTO)
+        fputs("preforkctl: no preforkd answers there, or one of another version\n", stderr);
+    else
+        fprintf(stderr, "preforkctl: the daemon broke off: %s\n",
+                more == -ECONNABORTED ? "it ended, or did not want to wait" : strerror(-more));
     return MESSAGE_REFUSED;
 }
 
-static int ask(const char *path, const struct message_request *request)
+/* Prints the report that was asked for, or why it was refused. */
+static int print_report(const struct reply *reply, int status, bool coloured)
+{
+    char *text = reply->size ? report_show(reply->report, reply->size, coloured) : NULL;
+    if (text)
+        fputs(text, status == MESSAGE_DONE ? stdout : stderr);
+    else if (reply->size || status == MESSAGE_DONE)
+        fputs("preforkctl: the answer is no report\n", stderr);
+    bool failed = !text && status == MESSAGE_DONE;
+    free(text);
+    return failed ? MESSAGE_REFUSED : status;
+}
+
+static int ask(const char *path, struct message_request *request, bool coloured)
 {
     const char *where;
     struct link link;
+    struct reply reply = {.out = stdout};
+    bool is_report = report_ask(request);
     int error = link_open(&link, path, request, &where);
     if (error)
         return complain(where, -error);
-    int status = read_reply(&link);
+    if (is_report)
+        reply.out = open_memstream(&reply.report, &reply.size);
+    if (!reply.out)
+        return complain("the answer", errno);
+    int status = read_reply(&link, &reply);
     link_close(&link);
+    if (is_report && fclose(reply.out) == 0)
+        status = print_report(&reply, status, coloured);
+    free(reply.report);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("preforkctl: standard output");
         return MESSAGE_REFUSED;
@@ -94,18 +132,13 @@ static bool wants_colours(void)
     return isatty(STDOUT_FILENO) && !(none && none[0]) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-static int watch(const char *path, const struct message_request *request)
+static int watch(const char *path, bool coloured)
 {
     const char *where;
     struct message_request status = {.count = 1, .words = {"status"}};
-    if (request->count > 1 || request->flags & MESSAGE_JSON) {
-        fputs("preforkctl: top takes no arguments\n", stderr);
-        return MESSAGE_USAGE;
-    }
-    status.flags = request->flags;
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-        return ask(path, &status);
-    int error = top_run(path, &status, &where);
+        return ask(path, &status, coloured);
+    int error = top_run(path, &status, coloured, &where);
     return error ? complain(where, -error) : MESSAGE_DONE;
 }
 
@@ -118,27 +151,28 @@ static int parse(struct message_request *request, const char **path, int argc, c
         {"help", no_argument, NULL, 'h'},
         {0},
     };
+    bool json = false;
     int letter;
     while ((letter = getopt_long(argc, argv, "+js:Vh", options, NULL)) != -1) {
         switch (letter) {
         case 's': *path = optarg; break;
-        case 'j': request->flags |= MESSAGE_JSON; break;
+        case 'j': json = true; break;
         case 'V': printf("preforkctl %s\n", PREFORKD_VERSION); return MESSAGE_DONE;
         case 'h': print_usage(stdout); return MESSAGE_DONE;
         default: print_usage(stderr); return MESSAGE_USAGE;
         }
     }
-    if (optind == argc || argc - optind > MESSAGE_WORDS) {
+    if (optind == argc || argc - optind + json > MESSAGE_WORDS) {
         fputs(optind == argc ? "preforkctl: a command is missing\n"
                              : "preforkctl: too many arguments\n",
               stderr);
         print_usage(stderr);
         return MESSAGE_USAGE;
     }
-    if (wants_colours())
-        request->flags |= MESSAGE_COLOUR;
     while (optind < argc)
         request->words[request->count++] = argv[optind++];
+    if (json)
+        request->words[request->count++] = "--json";
     return -1;
 }
 
@@ -149,7 +183,10 @@ int main(int argc, char **argv)
     int status = parse(&request, &path, argc, argv);
     if (status >= 0)
         return status;
-    if (strcmp(request.words[0], "top") == 0)
-        return watch(path, &request);
-    return ask(path, &request);
+    if (strcmp(request.words[0], "top") != 0)
+        return ask(path, &request, wants_colours());
+    if (request.count == 1)
+        return watch(path, wants_colours());
+    fputs("preforkctl: top takes no arguments\n", stderr);
+    return MESSAGE_USAGE;
 }

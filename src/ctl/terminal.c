@@ -1,6 +1,6 @@
 #include "terminal.h"
 
-#include "../base/colour.h"
+#include "colour.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -11,14 +11,14 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Another page, no cursor, no line that goes on in the next one; and back. */
+/* The alternate screen, no cursor, no line that wraps; and back. */
 #define ENTER "\033[?1049h\033[?25l\033[?7l\033[H\033[2J"
 #define LEAVE "\033[?7h\033[?25h\033[?1049l"
 
 static struct termios found;
 static volatile bool entered;
 
-/* A terminal that is gone has nothing to be given back to. */
+/* If the terminal is gone there is nothing to restore. */
 static void put(const char *text, size_t size)
 {
     while (size) {
@@ -54,8 +54,7 @@ void screen_leave(void)
     tcsetattr(STDIN_FILENO, TCSADRAIN, &found);
 }
 
-/* Bytes of the line that so many columns have room for: a character is one, whatever its bytes, and
- * a colour is none. */
+/* Bytes of the line that fit into so many columns: a character takes one, a colour none. */
 static size_t cut(const char *line, size_t length, unsigned columns)
 {
     unsigned used = 0;
@@ -70,8 +69,8 @@ static size_t cut(const char *line, size_t length, unsigned columns)
     return length;
 }
 
-/* What would move the cursor, or worse, is shown as a question mark. Colours come, and end with the
- * line. */
+/* Control characters are shown as question marks, but colours are let through, and end with the line.
+ */
 static void add_line(FILE *out, const char *line, size_t length)
 {
     size_t i = 0;

@@ -1,7 +1,7 @@
 /*
- * terminal - the terminal as top has it: another page of it, without a cursor, given back as it was.
+ * terminal - the terminal while top runs: the alternate screen, without a cursor.
  *
- * Owns:      the terminal's state, and the one in which it was found.
+ * Owns:      the terminal's state, and the state to restore.
  * Knows not: what is shown.
  * Called by: top.
  * Runs in:   preforkctl.
@@ -11,14 +11,14 @@
 
 #include <stddef.h>
 
-/* Takes the terminal. 0 or -errno. */
+/* 0 or -errno. */
 int screen_enter(void);
 
-/* Gives it back. May be called twice, and from a signal's handler. */
+/* Restores the terminal. May be called twice, and from a signal's handler. */
 void screen_leave(void);
 
-/* Shows lines from the top left corner on, each cut to the terminal's width, and no more than it has
- * room for; what is below them is cleared. */
+/* Shows lines from the top left corner on, cut to the terminal's width and height. The rest of the
+ * screen is cleared. */
 void screen_show(const char *text, size_t size);
 
 #endif

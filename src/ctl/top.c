@@ -1,6 +1,7 @@
 #include "top.h"
 
 #include "link.h"
+#include "report.h"
 #include "terminal.h"
 
 #include <errno.h>
@@ -14,23 +15,21 @@
 
 enum { PERIOD = 1000 }; /* ms */
 
-enum { ANSWER_MAX = 16 * 1024 * 1024 };
-
 struct top {
     const char *path;
     const struct message_request *request;
+    bool is_report, coloured;
     const char **where;
     sigset_t open;    /* signals, while it waits */
     struct link link; /* fd -1: nothing is asked for */
-    char *answer;     /* that of the last time */
-    size_t size;
-    FILE *coming; /* the next one */
+    char *answer;     /* the last one, as it is shown; NULL: none yet */
+    FILE *coming;     /* the next one */
     char *next;
     size_t next_size;
     long long next_at; /* ms: when to ask again */
 };
 
-static volatile sig_atomic_t signalled; /* the last one to end us */
+static volatile sig_atomic_t signalled; /* the last signal that ends top */
 static volatile sig_atomic_t resized, stopped;
 
 static void note(int number)
@@ -45,7 +44,7 @@ static void note(int number)
 
 static const int noted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH};
 
-/* They are let in while we wait, and nowhere else. */
+/* These signals are unblocked while top waits, and nowhere else. */
 static void take_signals(sigset_t *open)
 {
     sigset_t blocked;
@@ -59,8 +58,8 @@ static void take_signals(sigset_t *open)
         sigdelset(open, noted[i]);
 }
 
-/* Lets a signal do what it does to any process. */
-static void suffer(int number)
+/* Lets a signal do to this process what it does by default. */
+static void take_default(int number)
 {
     sigset_t one;
     sigemptyset(&one);
@@ -68,7 +67,7 @@ static void suffer(int number)
     sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     raise(number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
-    /* Only one that stopped us comes back. */
+    /* Only a signal that stops a process gets here. */
     sigprocmask(SIG_BLOCK, &one, NULL);
     sigaction(number, &(struct sigaction){.sa_handler = note}, NULL);
 }
@@ -80,7 +79,7 @@ static long long now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* The answer, and above it whose it is and of when. */
+/* Shows the answer, and above it the time and the daemon's socket. */
 static void show(const struct top *top, const char *trouble)
 {
     char *page = NULL;
@@ -95,17 +94,17 @@ static void show(const struct top *top, const char *trouble)
         strftime(clock, sizeof clock, "%H:%M:%S", &local);
     fprintf(out, "preforkctl top  %s  %s%s%s  (q: quit)\n\n", clock, *top->where,
             trouble ? ": " : "", trouble ? trouble : "");
-    fwrite(top->answer, 1, top->size, out);
+    fputs(top->answer ? top->answer : "", out);
     if (fclose(out) == 0)
         screen_show(page, size);
     free(page);
 }
 
-static void gather(void *owner, uint8_t type, const char *text, size_t size)
+static void gather(void *owner, bool is_error, const char *text, size_t size)
 {
     struct top *top = owner;
-    (void)type;
-    if (ftello(top->coming) < ANSWER_MAX)
+    (void)is_error;
+    if (ftello(top->coming) < REPORT_MAX)
         fwrite(text, 1, size, top->coming);
 }
 
@@ -116,7 +115,7 @@ static int ask(struct top *top)
     if (!top->coming)
         return -errno;
     sigset_t blocked;
-    sigprocmask(SIG_SETMASK, &top->open, &blocked); /* it may wait for a daemon that hangs */
+    sigprocmask(SIG_SETMASK, &top->open, &blocked); /* a daemon that hangs makes it wait */
     int error = link_open(&top->link, top->path, top->request, top->where);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     if (error) {
@@ -126,17 +125,21 @@ static int ask(struct top *top)
     return error;
 }
 
-/* The reply is here, or won't be: what came of it takes the place of the last one. */
+/* The reply is here, or won't be: if it is whole it takes the place of the last one. */
 static void take_answer(struct top *top, int error)
 {
     link_close(&top->link);
     bool whole = fclose(top->coming) == 0 && !error;
-    free(whole ? top->answer : top->next);
-    if (whole) {
-        top->answer = top->next;
-        top->size = top->next_size;
+    if (whole && top->is_report) {
+        char *json = top->next;
+        top->next = report_show(json, top->next_size, top->coloured);
+        free(json);
     }
-    show(top, error ? "the daemon broke off" : NULL);
+    whole = whole && top->next;
+    free(whole ? top->answer : top->next);
+    if (whole)
+        top->answer = top->next;
+    show(top, error ? "the daemon broke off" : whole ? NULL : "the answer is no report");
 }
 
 static void read_answer(struct top *top)
@@ -153,18 +156,18 @@ static void ask_again(struct top *top)
         show(top, strerror(-error));
 }
 
-/* What signals ask for. Whether to go on. */
+/* Does what signals ask for. False: top ends. */
 static bool obey_signals(struct top *top)
 {
     if (signalled) {
         screen_leave();
-        suffer(signalled);
+        take_default(signalled);
         return false;
     }
     if (stopped) {
         stopped = 0;
         screen_leave();
-        suffer(SIGTSTP);
+        take_default(SIGTSTP);
         resized = screen_enter() == 0;
     }
     if (resized) {
@@ -174,7 +177,7 @@ static bool obey_signals(struct top *top)
     return true;
 }
 
-/* Waits for a key, for the answer, for the time to ask again. Whether to go on. */
+/* Waits for a key, for the answer, or for the time to ask again. False: top ends. */
 static bool wait_once(struct top *top)
 {
     if (!obey_signals(top))
@@ -196,9 +199,13 @@ static bool wait_once(struct top *top)
     return true;
 }
 
-int top_run(const char *path, const struct message_request *request, const char **where)
+int top_run(const char *path, struct message_request *request, bool coloured, const char **where)
 {
-    struct top top = {.path = path, .request = request, .where = where};
+    struct top top = {.path = path,
+                      .request = request,
+                      .is_report = report_ask(request),
+                      .coloured = coloured,
+                      .where = where};
     sigprocmask(SIG_SETMASK, NULL, &top.open);
     int error = ask(&top);
     if (error)

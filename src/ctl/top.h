@@ -1,5 +1,5 @@
 /*
- * top - the daemon's status, live in a terminal, until somebody has seen enough.
+ * top - the daemon's status, live in a terminal, until a key or a signal ends it.
  *
  * Called by: preforkctl.
  * Runs in:   preforkctl.
@@ -9,9 +9,8 @@
 
 #include "../wire/message.h"
 
-/* Repeats the request each second, and shows what comes. 0, or -errno where no daemon was there
- * (*where is then what was tried) or the terminal can't be had. A signal that ends it ends the
- * process. */
-int top_run(const char *path, const struct message_request *request, const char **where);
+/* Repeats the request each second, and shows the answer. 0, or -errno if no daemon was there (*where
+ * is then what was tried) or the terminal can't be had. A signal that ends it ends the process. */
+int top_run(const char *path, struct message_request *request, bool coloured, const char **where);
 
 #endif

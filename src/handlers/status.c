@@ -80,7 +80,7 @@ static void answer_json(const struct service *service, const struct status_quest
                         struct status_answer *answer)
 {
     (void)question;
-    char *text = status_json(service->view, look_again(service), clock_now());
+    char *text = status_json(service->view, look_again(service), STATUS_WHOLE, clock_now());
     if (!text) {
         give_word(answer, HAVE_JANSSON ? 503 : 501,
                   HAVE_JANSSON ? "out of memory" : "this preforkd was built without jansson");

@@ -16,7 +16,7 @@ void client_close(struct client *client)
     client->state = CLIENT_FREE;
 }
 
-/* As much as there is room for. The rest when there is room again. */
+/* Sends as much as the socket takes. The rest follows when it takes more. */
 static void write_reply(struct client *client)
 {
     while (client->sent < client->reply.used) {
@@ -45,38 +45,40 @@ void client_answer(struct client *client)
     write_reply(client);
 }
 
-static void refuse(struct client *client)
-{
-    request_misuse(&client->request, "this is no request of preforkctl's");
-    client_answer(client);
-}
-
-static void take_request(struct client *client)
+static void take_request(struct client *client, bool ended)
 {
     struct message_request words;
-    int length = message_read_request(&words, client->bytes, client->got);
-    if (length < 0) {
-        refuse(client);
-    } else if (length > 0) {
+    int length = message_read_request(&words, client->bytes, client->got, ended);
+    if (length == 0)
+        return;
+    if (length > 0) {
         request_init(&client->request, &words, client->request.pid, client->request.uid);
         client->state = CLIENT_ASKING;
         client->deadline = USEC_NEVER;
         loop_change(client->loop, &client->watch, LOOP_HANGUP);
+        return;
     }
+    if (length == -EBADMSG)
+        request_misuse(&client->request, "a control character: a request is one line of words");
+    else
+        request_misuse(&client->request, "too long: a request has %d words and %d bytes at most",
+                       MESSAGE_WORDS, MESSAGE_REQUEST_MAX);
+    client_answer(client);
 }
 
+/* A client that sends no newline may end its line by closing its half of the connection. */
 static void read_request(struct client *client)
 {
     ssize_t n = recv(client->watch.fd, client->bytes + client->got,
-                     sizeof client->bytes - client->got, MSG_DONTWAIT);
+                     MESSAGE_REQUEST_MAX - client->got, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0) {
+    if (n < 0 || (n == 0 && client->got == 0)) {
         client_close(client);
         return;
     }
     client->got += (size_t)n;
-    take_request(client);
+    take_request(client, n == 0);
 }
 
 static void ready(void *owner)
@@ -87,7 +89,7 @@ static void ready(void *owner)
     else if (client->state == CLIENT_WRITING)
         write_reply(client);
     else
-        client_close(client); /* it left: what it asked for goes on */
+        client_close(client); /* the client left: the command goes on */
 }
 
 static void begin(struct client *client, struct loop *loop, int fd)

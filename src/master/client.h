@@ -2,8 +2,8 @@
  * client - one connection of the control socket: its request comes in, its reply goes out.
  *
  * Owns:      the connection and its deadlines: 5 s for the request, 30 s for the reply to be read;
- *            in between, for as long as the request waits, none. Nothing here blocks.
- * Knows not: who may ask (control), what is asked.
+ *            in between, while the request waits for its answer, none. Nothing here blocks.
+ * Knows not: the access check (control), what is asked.
  * Called by: control.
  * Runs in:   the master.
  */
@@ -16,8 +16,8 @@
 enum client_state {
     CLIENT_FREE,
     CLIENT_READING, /* the request is not all there */
-    CLIENT_ASKING,  /* it is, and nobody has looked at it */
-    CLIENT_WAITING, /* for its answer */
+    CLIENT_ASKING,  /* the request is there, and is to be carried out */
+    CLIENT_WAITING, /* for the answer to be complete */
     CLIENT_WRITING,
 };
 
@@ -27,23 +27,23 @@ struct client {
     struct loop_watch watch;
     usec deadline;
     struct request request;
-    uint8_t bytes[MESSAGE_REQUEST_MAX];
+    char bytes[MESSAGE_REQUEST_MAX + 1]; /* a NUL behind the last word */
     size_t got;
     struct buffer reply;
     size_t sent;
-    bool lasts; /* stays open when it has its reply: that the process ends will close it */
+    bool lasts; /* stays open behind the reply: the end of the process closes it */
 };
 
-/* Takes over a connection. It may be gone again when this returns: then its state is free. */
+/* Takes over a connection. If that fails, the client's state is free again. */
 void client_open(struct client *client, struct loop *loop, int fd, pid_t pid, uid_t uid);
 
-/* One whose request a program before us took. */
+/* Takes over a connection whose request was read before an upgrade. */
 void client_adopt(struct client *client, struct loop *loop, int fd);
 
-/* The request has its answer: sends that. */
+/* Sends the answer, which is complete. */
 void client_answer(struct client *client);
 
-/* Ends it where its time is over. Returns when it wants to be called again. */
+/* Closes the connection if its timeout has expired. Returns the time of the next call. */
 usec client_step(struct client *client, usec now);
 
 void client_close(struct client *client);

@@ -347,23 +347,42 @@ static void refresh(struct master *master)
             export_pool(&master->export, &master->runtime, p, now);
 }
 
+/* `json` is NULL if memory was wanting, and always in a build without jansson. */
+static void give_json(struct request *request, char *json)
+{
+    if (json || HAVE_JANSSON)
+        request_give(request, json);
+    else
+        request_fail(request, "this preforkd was built without jansson: it has no JSON");
+}
+
 static void status(struct master *master, struct request *request)
 {
+    const char *argument = request_argument(request, 1);
+    if (argument && strcmp(argument, "--brief") != 0) {
+        request_misuse(request, "usage: preforkctl status [--brief]");
+        return;
+    }
     refresh(master);
     const struct view view = boards_view(&master->runtime.spawner.boards);
-    struct procstat figures = {0};
-    enum status_form form = request->coloured ? STATUS_COLOURED : STATUS_PLAIN;
     usec now = clock_now();
+    if (!request->json) {
+        request_give(request, status_text(&view, now));
+        return;
+    }
+    struct procstat figures = {0};
     procstat_look(&figures, &view, now);
-    request_give(request, request->json ? status_json(&view, &figures, now)
-                                        : status_text(&view, &figures, form, now));
+    give_json(request, status_json(&view, &figures, argument ? STATUS_BRIEF : STATUS_WHOLE, now));
     procstat_done(&figures);
 }
 
 static void deaths(struct master *master, struct request *request)
 {
     const struct overview *overview = master->runtime.spawner.boards.overview;
-    request_give(request, request->json ? deaths_json(overview) : deaths_text(overview));
+    if (request->json)
+        give_json(request, deaths_json(overview));
+    else
+        request_give(request, deaths_text(overview));
 }
 
 static void ping(struct master *master, struct request *request)
@@ -393,7 +412,7 @@ static void help(struct master *master, struct request *request);
 enum { ASKS = true };
 
 const struct command commands_table[] = {
-    {"status", 0, status, "how the pools are", "", ASKS},
+    {"status", 0, status, "how the pools are", "[--brief]", ASKS},
     {"deaths", 0, deaths, "the last workers that ended unexpectedly, and why", "", ASKS},
     {"reload", SIGHUP, reload, "read the configuration again", "[--dry-run]"},
     {"restart", 0, restart, "replace workers by new ones", "[POOL]"},

@@ -28,7 +28,7 @@ int control_open(struct control *control, struct loop *loop)
     return control->clients ? 0 : -errno;
 }
 
-/* Connections stay open: that they are closed by our end tells a client that waits for it. */
+/* Connections stay open: a client that waits for the end of the process sees it by their closing. */
 void control_close(struct control *control)
 {
     if (control->clients)
@@ -42,7 +42,7 @@ static void unwatch(struct control *control)
     control->watch.fd = -1;
 }
 
-/* It is watched when there is a socket, a free place, and no error to wait out. */
+/* The socket is watched if there is one, a client has room, and no error is to be waited out. */
 static void rewatch(struct control *control)
 {
     bool wanted =
@@ -62,8 +62,6 @@ void control_listen(struct control *control, int socket, gid_t group)
     control->group = group;
     rewatch(control);
 }
-
-/* Who may ask. */
 
 static bool has_group(int fd, gid_t group)
 {
@@ -113,7 +111,7 @@ static void greet(struct control *control, struct client *client, int fd)
     client_answer(client);
 }
 
-/* All that wait, as long as there are places: then it is not watched until one is free. */
+/* Accepts all that wait. If the table is full, the socket is not watched until a client has gone. */
 static void accept_client(void *owner)
 {
     struct control *control = owner;

@@ -1,7 +1,7 @@
 /*
- * control - the control socket: who may ask, and the connections of those who do.
+ * control - the control socket: its access check, and the connections of its clients.
  *
- * Owns:      a bounded table of clients. When it is full, the next ones wait in the kernel's queue.
+ * Owns:      a bounded table of clients. If it is full, further clients wait in the kernel's queue.
  * Knows not: what is asked, and where the socket is: it is handed a listener.
  * Called by: master, main_loop.
  * Runs in:   the master.
@@ -20,7 +20,7 @@ struct control {
     struct loop_watch watch; /* fd -1: there is no socket, or it is not watched */
     int socket;              /* -1: none */
     usec again;              /* after an error of accept() */
-    gid_t group;             /* may ask too; IDENTITY_NO_GROUP: none */
+    gid_t group;             /* whose members may ask too; IDENTITY_NO_GROUP: none */
     struct client *clients;  /* in memory that children don't get */
     int in_use;              /* or were at the last step */
     struct log_rate strangers;
@@ -33,21 +33,21 @@ void control_close(struct control *control);
 /* Accepts from this socket (-1: none) from now on, whose owner it does not become. */
 void control_listen(struct control *control, int socket, gid_t group);
 
-/* A program is about to replace us: those who wait for something else than that are told, and not
- * just cut off. */
+/* An upgrade is about to replace the binary: answers the clients that wait for anything else, so that
+ * they are not just cut off. */
 void control_part(struct control *control);
 
-/* Who waits for a program that replaces us; and there, where `wait` tells when the answer is
- * complete. */
+/* The clients that wait for the upgrade, for the new binary; and, in it, these clients again: `wait`
+ * tells when their answer is complete. */
 bool control_save(const struct control *control, struct state *state);
 void control_adopt(struct control *control, const struct state *state, request_wait_fn *wait);
 
-/* A request that nobody has looked at; NULL: there is none. */
+/* The next request that is to be carried out; NULL: there is none. */
 struct request *control_next(struct control *control);
 
-/* Asks each request that was looked at whether it has its answer, and sends that; ends those whose
- * time is over. Returns when it wants to be called again. The last thing of a round: what it frees
- * lets others in, and what it sends has a deadline. */
+/* Asks each request that was carried out whether its answer is complete, and sends the answer; closes
+ * clients whose timeout has expired. Returns the time of the next call. It is the last step of a
+ * round: a client that it frees lets others in, and an answer that it sends has a deadline. */
 usec control_step(struct control *control, request_wait_fn *settled, struct master *master,
                   usec now);
 

@@ -7,15 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SENTENCE_MAX = 1024, FRAMES_SIZE = 3 * MESSAGE_HEAD + 1 };
+enum { SENTENCE_MAX = 1024 };
 
 void request_init(struct request *request, const struct message_request *words, pid_t pid,
                   uid_t uid)
 {
-    *request = (struct request){.pid = pid,
-                                .uid = uid,
-                                .json = words->flags & MESSAGE_JSON,
-                                .coloured = words->flags & MESSAGE_COLOUR};
+    *request = (struct request){.pid = pid, .uid = uid};
     for (int i = 0; i < words->count; i++)
         if (strcmp(words->words[i], "--json") == 0)
             request->json = true;
@@ -101,7 +98,7 @@ static void add_json_text(struct buffer *json, const char *name, const struct bu
     buffer_add_quoted(json, text->at, size);
 }
 
-/* An answer that is no JSON by itself becomes an object. */
+/* Makes a JSON object of an answer that is text. */
 static void wrap(struct request *request)
 {
     struct buffer json = {0};
@@ -116,28 +113,20 @@ static void wrap(struct request *request)
     request->said = json;
 }
 
-static void add_frame(struct buffer *reply, enum message_type type, const void *bytes, size_t size)
-{
-    uint8_t head[MESSAGE_HEAD];
-    message_write_head(&(struct message_frame){.type = type, .length = (uint32_t)size}, head);
-    buffer_add(reply, head, sizeof head);
-    buffer_add(reply, bytes, size);
-}
-
 void request_reply(struct request *request, struct buffer *reply)
 {
     if (request->json && !request->whole)
         wrap(request);
     if (request->said.cut || request->failed.cut ||
-        request->said.used + request->failed.used > BUFFER_MAX - FRAMES_SIZE) {
+        request->said.used + request->failed.used > BUFFER_MAX - MESSAGE_HEAD) {
         buffer_done(&request->said);
         buffer_done(&request->failed);
         request_fail(request, "the answer is too long");
     }
-    if (request->said.used)
-        add_frame(reply, MESSAGE_OUT, request->said.at, request->said.used);
-    if (request->failed.used)
-        add_frame(reply, MESSAGE_ERR, request->failed.at, request->failed.used);
-    uint8_t status = (uint8_t)request->status;
-    add_frame(reply, MESSAGE_EXIT, &status, sizeof status);
+    const struct message_head head = {(enum message_status)request->status, request->said.used,
+                                      request->failed.used};
+    char line[MESSAGE_HEAD];
+    buffer_add(reply, line, (size_t)message_write_head(&head, line));
+    buffer_add(reply, request->said.at, request->said.used);
+    buffer_add(reply, request->failed.at, request->failed.used);
 }

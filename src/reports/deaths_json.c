@@ -36,8 +36,8 @@ static void put_life(json_t *object, const struct death *death)
     json_seconds(object, "age", death->age);
     json_number(object, "served", (long long)death->served);
     json_text(object, "peer", snapshot_peer(&death->peer, peer));
-    json_seconds(object, "cpu_user", death->cpu_user);
-    json_seconds(object, "cpu_system", death->cpu_system);
+    json_exact(object, "cpu_user", death->cpu_user);
+    json_exact(object, "cpu_system", death->cpu_system);
     json_number(object, "memory", death->memory);
     json_field(object, "last", death->last, sizeof death->last);
 }

@@ -1,7 +1,7 @@
 /*
  * deaths_json - the ledger as JSON, alone or within a status.
  *
- * Called by: status_json. Not there where the build has no jansson.
+ * Called by: status_json. Not there if the build has no jansson.
  * Runs in:   any process that has the overview mapped, be it for reading alone.
  */
 #ifndef PREFORKD_REPORTS_DEATHS_JSON_H

@@ -1,8 +1,8 @@
 /*
- * slow_text - what a slow request is at, as a clause.
+ * slow_text - what a slow request is at, as a clause of the log.
  *
- * Called by: status_text, master/slow for the log.
- * Runs in:   any process that has the overview mapped, be it for reading alone.
+ * Called by: master/slow.
+ * Runs in:   the master.
  */
 #ifndef PREFORKD_REPORTS_SLOW_TEXT_H
 #define PREFORKD_REPORTS_SLOW_TEXT_H

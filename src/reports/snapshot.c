@@ -188,8 +188,8 @@ static void copy_pool(const struct overview_pool *from, struct snapshot_pool *to
     add_counts(to, &from->counts);
     to->retirements = from->retirements;
     to->deaths = from->deaths;
-    to->dead_user = to->cpu_user = bounded_time(from->cpu_user);
-    to->dead_system = to->cpu_system = bounded_time(from->cpu_system);
+    to->exited_user = to->cpu_user = bounded_time(from->cpu_user);
+    to->exited_system = to->cpu_system = bounded_time(from->cpu_system);
 }
 
 static void count_worker(struct snapshot_pool *pool, const struct snapshot_worker *worker)

@@ -62,7 +62,8 @@ struct snapshot_pool {
     struct histogram service, wait;
     uint64_t retirements, deaths;
 
-    usec dead_user, dead_system; /* processor time of workers that ended, and of what they ran */
+    usec exited_user,
+        exited_system; /* processor time of workers that ended, and of what they ran */
     /* The same of all workers; the memory of the living, and of programs that they run: see figures.
      * Both as old as what was read longest ago; -1: not read, or not all of it is shown to us. */
     usec cpu_user, cpu_system;

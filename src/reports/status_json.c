@@ -17,6 +17,16 @@ struct lists {
     json_t *workers, *listeners;
 };
 
+/* The span that so many of a thousand don't exceed; null if nothing was counted. */
+static void put_quantile(json_t *object, const char *key, const struct histogram *histogram,
+                         unsigned thousandths)
+{
+    if (histogram_total(histogram))
+        json_exact(object, key, histogram_quantile(histogram, thousandths));
+    else
+        json_object_set_new(object, key, json_null());
+}
+
 /* Pairs of a bound in seconds and how many took no longer; the last one is of all. */
 static json_t *histogram_object(const struct histogram *histogram)
 {
@@ -33,6 +43,8 @@ static json_t *histogram_object(const struct histogram *histogram)
     }
     json_number(object, "count", (long long)count);
     json_exact(object, "sum", (usec)histogram->sum);
+    put_quantile(object, "p50", histogram, 500);
+    put_quantile(object, "p99", histogram, 990);
     json_object_set_new(object, "buckets", buckets);
     return object;
 }
@@ -161,7 +173,7 @@ static void put_counts(json_t *object, const struct snapshot_pool *pool)
     json_object_set_new(object, "queue_wait", histogram_object(&pool->wait));
     json_object_set_new(object, "cpu", cpu_object(pool->cpu_user, pool->cpu_system, pool->age));
     json_object_set_new(object, "memory", shm_object(pool));
-    json_object_set_new(object, "cpu_ended", cpu_object(pool->dead_user, pool->dead_system, 0));
+    json_object_set_new(object, "cpu_ended", cpu_object(pool->exited_user, pool->exited_system, 0));
 }
 
 static json_t *pool_object(const struct snapshot_pool *pool, usec now)
@@ -178,12 +190,21 @@ static json_t *pool_object(const struct snapshot_pool *pool, usec now)
     return object;
 }
 
+static bool has_something_to_tell(const struct overview *overview,
+                                  const struct snapshot_worker *worker)
+{
+    char status[TEXT_CLEAN(SCOREBOARD_REASON)];
+    struct slow slow;
+    return snapshot_status(worker, status) || snapshot_slow(overview, worker, &slow);
+}
+
 static void list_workers(const struct view *view, const struct snapshot *snapshot,
-                         struct lists *lists, usec now)
+                         struct lists *lists, enum status_detail detail, usec now)
 {
     struct snapshot_worker worker;
     for (int i = 0; i < snapshot_workers(view->overview); i++)
-        if (snapshot_worker(view, i, &worker) && worker.pool < (uint32_t)snapshot->count)
+        if (snapshot_worker(view, i, &worker) && worker.pool < (uint32_t)snapshot->count &&
+            (detail == STATUS_WHOLE || has_something_to_tell(view->overview, &worker)))
             json_array_append_new(lists[worker.pool].workers,
                                   worker_object(view->overview, &worker, now));
 }
@@ -239,7 +260,8 @@ static json_t *daemon_object(const struct overview *overview, usec now)
     return object;
 }
 
-char *status_json(const struct view *view, const struct procstat *figures, usec now)
+char *status_json(const struct view *view, const struct procstat *figures,
+                  enum status_detail detail, usec now)
 {
     struct snapshot *snapshot = snapshot_take(view, figures);
     struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
@@ -249,11 +271,12 @@ char *status_json(const struct view *view, const struct procstat *figures, usec 
     }
     for (int i = 0; i < snapshot->count; i++)
         lists[i] = (struct lists){.workers = json_array(), .listeners = json_array()};
-    list_workers(view, snapshot, lists, now);
+    list_workers(view, snapshot, lists, detail, now);
     list_listeners(view->overview, snapshot, figures, lists);
     json_t *document = daemon_object(view->overview, now);
     json_object_set_new(document, "pools", pools_array(snapshot, lists, now));
-    json_object_set_new(document, "ledger", deaths_array(view->overview));
+    if (detail == STATUS_WHOLE)
+        json_object_set_new(document, "ledger", deaths_array(view->overview));
     free(lists);
     free(snapshot);
     return json_print(document);
@@ -263,11 +286,10 @@ char *status_json(const struct view *view, const struct procstat *figures, usec 
 
 #include <stddef.h>
 
-char *status_json(const struct view *view, const struct procstat *figures, usec now)
+char *status_json(const struct view *view, const struct procstat *figures,
+                  enum status_detail detail, usec now)
 {
-    (void)view;
-    (void)figures;
-    (void)now;
+    (void)view, (void)figures, (void)detail, (void)now;
     return NULL;
 }
 

@@ -1,81 +1,106 @@
 #include "message.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { LENGTH_SIZE = 4, FLAGS_SIZE = 1, REQUEST_HEAD = LENGTH_SIZE + FLAGS_SIZE };
-
-static uint32_t read_length(const uint8_t *bytes)
+static bool is_control(char c)
 {
-    uint32_t length;
-    memcpy(&length, bytes, sizeof length);
-    return ntohl(length);
+    return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
-static void write_length(uint8_t *bytes, uint32_t length)
+static int split(struct message_request *request, char *line)
 {
-    length = htonl(length);
-    memcpy(bytes, &length, sizeof length);
-}
-
-static int read_words(struct message_request *request, const char *at, const char *end)
-{
-    if (at == end || end[-1] != '\0')
-        return -EPROTO;
-    while (at < end) {
+    char *rest = NULL;
+    *request = (struct message_request){0};
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         if (request->count == MESSAGE_WORDS)
-            return -EPROTO;
-        request->words[request->count++] = at;
-        at += strlen(at) + 1;
+            return -E2BIG;
+        request->words[request->count++] = word;
     }
     return 0;
 }
 
-int message_read_request(struct message_request *request, const void *bytes, size_t size)
+int message_read_request(struct message_request *request, char *bytes, size_t size, bool ended)
 {
-    const uint8_t *at = bytes;
-    if (size < LENGTH_SIZE)
+    size_t length = 0;
+    while (length < size && bytes[length] != '\n') {
+        if (is_control(bytes[length++]))
+            return -EBADMSG;
+    }
+    bool whole = length < size;
+    if (length + whole > MESSAGE_REQUEST_MAX || (!whole && !ended && size >= MESSAGE_REQUEST_MAX))
+        return -E2BIG;
+    if (!whole && !ended)
         return 0;
-    uint32_t length = read_length(at);
-    if (length <= FLAGS_SIZE || length > MESSAGE_REQUEST_MAX - LENGTH_SIZE)
-        return -EPROTO;
-    if (size >= REQUEST_HEAD && at[LENGTH_SIZE] & ~(MESSAGE_JSON | MESSAGE_COLOUR))
-        return -EPROTO;
-    if (size < LENGTH_SIZE + length)
-        return 0;
-    *request = (struct message_request){.flags = at[LENGTH_SIZE]};
-    const char *words = (const char *)at + REQUEST_HEAD;
-    int error = read_words(request, words, words + length - FLAGS_SIZE);
-    return error ? error : LENGTH_SIZE + (int)length;
+    bytes[length] = '\0';
+    int error = split(request, bytes);
+    return error ? error : (int)(length + whole);
 }
 
 int message_write_request(const struct message_request *request,
-                          uint8_t bytes[static MESSAGE_REQUEST_MAX])
+                          char bytes[static MESSAGE_REQUEST_MAX])
 {
-    size_t used = REQUEST_HEAD;
+    size_t used = 0;
     if (request->count > MESSAGE_WORDS)
         return -E2BIG;
     for (int i = 0; i < request->count; i++) {
-        size_t size = strlen(request->words[i]) + 1;
-        if (size > MESSAGE_REQUEST_MAX - used)
+        const char *word = request->words[i];
+        size_t size = strlen(word);
+        for (size_t at = 0; at < size; at++)
+            if (is_control(word[at]) || word[at] == ' ')
+                return -EBADMSG;
+        if (size == 0)
+            return -EBADMSG;
+        if (size + 1 > MESSAGE_REQUEST_MAX - used)
             return -E2BIG;
-        memcpy(bytes + used, request->words[i], size);
-        used += size;
+        memcpy(bytes + used, word, size);
+        bytes[used + size] = i + 1 < request->count ? ' ' : '\n';
+        used += size + 1;
     }
-    write_length(bytes, (uint32_t)(used - LENGTH_SIZE));
-    bytes[LENGTH_SIZE] = (uint8_t)request->flags;
     return (int)used;
 }
 
-void message_write_head(const struct message_frame *frame, uint8_t head[static MESSAGE_HEAD])
+static const char *const status_words[] = {
+    [MESSAGE_DONE] = "ok", [MESSAGE_REFUSED] = "refused", [MESSAGE_USAGE] = "usage"};
+
+int message_write_head(const struct message_head *head, char line[static MESSAGE_HEAD])
 {
-    head[0] = frame->type;
-    write_length(head + 1, frame->length);
+    return snprintf(line, MESSAGE_HEAD, "%s %zu %zu\n", status_words[head->status], head->out,
+                    head->err);
 }
 
-void message_read_head(struct message_frame *frame, const uint8_t head[static MESSAGE_HEAD])
+/* Reads a space and a number of 1 to 9 digits. What is behind it; NULL: there is none. */
+static const char *read_size(const char *at, size_t *size)
 {
-    frame->type = head[0];
-    frame->length = read_length(head + 1);
+    const char *digits = at + 1;
+    if (*at != ' ')
+        return NULL;
+    *size = 0;
+    for (at++; *at >= '0' && *at <= '9' && at - digits < 9; at++)
+        *size = *size * 10 + (size_t)(*at - '0');
+    return at > digits ? at : NULL;
+}
+
+int message_read_head(struct message_head *head, const char *bytes, size_t size)
+{
+    char line[MESSAGE_HEAD];
+    const char *newline = memchr(bytes, '\n', size);
+    size_t length = newline ? (size_t)(newline - bytes) : size;
+    if (length >= sizeof line - 1)
+        return -EPROTO;
+    if (!newline)
+        return 0;
+    memcpy(line, bytes, length);
+    line[length] = '\0';
+    for (unsigned i = 0; i < sizeof status_words / sizeof *status_words; i++) {
+        size_t word = strlen(status_words[i]);
+        const char *at = strncmp(line, status_words[i], word) == 0 ? line + word : NULL;
+        at = at ? read_size(at, &head->out) : NULL;
+        at = at ? read_size(at, &head->err) : NULL;
+        head->status = (enum message_status)i;
+        if (at && at == line + length)
+            return (int)length + 1;
+    }
+    return -EPROTO;
 }

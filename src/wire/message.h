@@ -1,42 +1,32 @@
 /*
- * message - what preforkctl and the master say to each other over the control socket, as bytes.
+ * message - what a client and the master say to each other over the control socket. A connection
+ * carries one request and its reply.
  *
- * A connection carries one request and its reply.
+ * The request is a line: words with spaces between them, ended by a newline or by the end of what
+ * the client sends. It has MESSAGE_WORDS words and MESSAGE_REQUEST_MAX bytes at most, and no control
+ * character. Nothing is quoted: no command takes a word that is empty or has a space in it. What
+ * comes behind the newline is not read.
  *
- * The request is
- *     4 bytes   the number of bytes that follow, network order
- *     1 byte    flags: MESSAGE_JSON, the answer is wanted as JSON; MESSAGE_COLOUR, it goes to a
- *               terminal that shows colours; no other bit may be set
- *     words     each ended by a NUL: the command and its arguments, 1 to MESSAGE_WORDS of them
- * and has MESSAGE_REQUEST_MAX bytes at most, all counted. What comes behind it is not read.
- *
- * The reply is a sequence of frames:
- *     1 byte    its type: MESSAGE_OUT, MESSAGE_ERR, MESSAGE_EXIT
- *     4 bytes   the number of bytes that follow, network order
- *     bytes     text for standard output or standard error; of MESSAGE_EXIT, which is the last one,
- *               one byte: the status to exit with
- * A client passes over types that it doesn't know. A reply without MESSAGE_EXIT was cut off.
+ * The reply begins with a line "STATUS OUT ERR". STATUS is a word: "ok", "refused" or "usage". OUT
+ * and ERR are numbers: so many bytes for standard output follow, and then so many for standard
+ * error. A reply that has fewer bytes was cut off. Nothing is sent before the answer is complete.
  *
  * Owns:      these bytes.
  * Knows not: sockets, and what a word means.
- * Called by: master/client, ctl.
+ * Called by: master/client, master/request, ctl.
  * Runs in:   the master, preforkctl.
  */
 #ifndef PREFORKD_WIRE_MESSAGE_H
 #define PREFORKD_WIRE_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum {
     MESSAGE_REQUEST_MAX = 4096,
     MESSAGE_WORDS = 16,
-    MESSAGE_HEAD = 5, /* bytes of a frame before its own */
+    MESSAGE_HEAD = 48, /* room for the first line of a reply, its newline and a NUL */
 };
-
-enum message_flag { MESSAGE_JSON = 1, MESSAGE_COLOUR = 2 };
-
-enum message_type { MESSAGE_OUT = 'o', MESSAGE_ERR = 'e', MESSAGE_EXIT = 'x' };
 
 /* The status that preforkctl exits with. */
 enum message_status {
@@ -47,25 +37,30 @@ enum message_status {
 };
 
 struct message_request {
-    unsigned flags;
-    int count;
+    int count; /* 0: the line is empty */
     const char *words[MESSAGE_WORDS];
 };
 
-/* Reads a request from the bytes that are there, into which its words then point. Its length; 0
- * where more must come; -EPROTO where it can't become one. */
-int message_read_request(struct message_request *request, const void *bytes, size_t size);
+/* Splits the request that is in the first `size` bytes. `bytes` has room for one more. `ended`: no
+ * more bytes come. The length of the request, whose words then point into `bytes`; 0 if more bytes
+ * must come (never if MESSAGE_REQUEST_MAX bytes are there, nor at the end of 1 or more); -E2BIG if it
+ * is too long; -EBADMSG if it has a control character. */
+int message_read_request(struct message_request *request, char *bytes, size_t size, bool ended);
 
-/* Writes one. Its length, or -E2BIG. */
+/* Writes a request. Its length; -E2BIG if it is too long; -EBADMSG if a word is empty, or has a
+ * space or a control character. */
 int message_write_request(const struct message_request *request,
-                          uint8_t bytes[static MESSAGE_REQUEST_MAX]);
+                          char bytes[static MESSAGE_REQUEST_MAX]);
 
-struct message_frame {
-    uint8_t type;
-    uint32_t length;
+struct message_head {
+    enum message_status status;
+    size_t out, err;
 };
 
-void message_write_head(const struct message_frame *frame, uint8_t head[static MESSAGE_HEAD]);
-void message_read_head(struct message_frame *frame, const uint8_t head[static MESSAGE_HEAD]);
+/* Writes the first line of a reply. Its length. */
+int message_write_head(const struct message_head *head, char line[static MESSAGE_HEAD]);
+
+/* Reads it. Its length; 0 if more bytes must come; -EPROTO if it is none. */
+int message_read_head(struct message_head *head, const char *bytes, size_t size);
 
 #endif

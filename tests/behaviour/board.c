@@ -1,5 +1,7 @@
 /* Prints what a running daemon's overview and scoreboards say: board PID
- * status|status-json|deaths|deaths-json. They are mapped for reading alone, as by a status worker. */
+ * status|status-json|deaths|deaths-json, the first and the third as preforkctl shows them. They are
+ * mapped for reading alone, as by a status worker. */
+#include "../../src/ctl/report.h"
 #include "../../src/reports/snapshot.h"
 #include "../../src/reports/status.h"
 
@@ -63,14 +65,16 @@ static struct view look(const char *pid)
 static char *report(const struct view *view, const char *word)
 {
     static struct procstat figures = {.processes = true};
+    bool shown = strcmp(word, "status") == 0 || strcmp(word, "deaths") == 0;
     procstat_look(&figures, view, clock_now());
-    if (strcmp(word, "status") == 0)
-        return status_text(view, &figures, STATUS_PLAIN, clock_now());
-    if (strcmp(word, "status-json") == 0)
-        return status_json(view, &figures, clock_now());
-    if (strcmp(word, "deaths") == 0)
-        return deaths_text(view->overview);
-    return deaths_json(view->overview);
+    char *json = strncmp(word, "status", 6) == 0
+                     ? status_json(view, &figures, STATUS_WHOLE, clock_now())
+                     : deaths_json(view->overview);
+    if (!json || !shown)
+        return json;
+    char *text = report_show(json, strlen(json), false);
+    free(json);
+    return text;
 }
 
 /* Whether all belongs together. While an upgrade replaces the one by the other it may not; one that is

@@ -2,39 +2,29 @@
 
 import contextlib
 import socket
-import struct
 import subprocess
 
 import client
 import daemon
 
-JSON = 1
+STATUS = {'ok': 0, 'refused': 1, 'usage': 2}
 
 
-def request(*words, flags=0):
+def request(*words):
     """The bytes of a request."""
-    body = bytes([flags]) + b''.join(word.encode() + b'\0' for word in words)
-    return struct.pack('!I', len(body)) + body
+    return ' '.join(words).encode() + b'\n'
 
 
 class Answer:
     """A whole reply."""
 
     def __init__(self, data):
-        self.out = self.err = ''
-        self.status = None
-        while data:
-            kind, size = data[:1], struct.unpack('!I', data[1:5])[0]
-            piece, data = data[5:5 + size], data[5 + size:]
-            if len(piece) < size:
-                raise AssertionError(f'a frame is cut off: {len(piece)} of {size} bytes')
-            if kind == b'o':
-                self.out += piece.decode()
-            elif kind == b'e':
-                self.err += piece.decode()
-            else:
-                assert kind == b'x' and size == 1 and not data, (kind, size, data)
-                self.status = piece[0]
+        head, _, text = data.partition(b'\n')
+        word, out, err = head.decode().split(' ')
+        if len(text) != int(out) + int(err):
+            raise AssertionError(f'{len(text)} bytes of {out} and {err}')
+        self.status = STATUS[word]
+        self.out, self.err = text[:int(out)].decode(), text[int(out):].decode()
 
     def __repr__(self):
         return f'status {self.status}, {self.out!r}, {self.err!r}'
@@ -43,11 +33,11 @@ class Answer:
 class Caller:
     """One that has asked, and may wait, leave, or do nothing at all."""
 
-    def __init__(self, path, *words, flags=0):
+    def __init__(self, path, *words):
         self.connection = client.connect(path)
         if words:
             with contextlib.suppress(BrokenPipeError):  # one who may not ask is answered at once
-                self.connection.sendall(request(*words, flags=flags))
+                self.connection.sendall(request(*words))
 
     def answer(self):
         got = b''
@@ -70,8 +60,8 @@ class Caller:
         self.connection.close()
 
 
-def ask(it, *words, flags=0):
-    return Caller(it.path('control'), *words, flags=flags).answer()
+def ask(it, *words):
+    return Caller(it.path('control'), *words).answer()
 
 
 def run(it, *arguments, timeout=daemon.PATIENCE, **more):

@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import threading
+import unittest
 
 import client
 import control
@@ -43,7 +44,7 @@ class Words(Case):
     def test_status_and_deaths(self):
         it = self.serve()
         self.assertIn('echo', self.asked(it, 'status').out)
-        json.loads(self.asked(it, 'status', flags=control.JSON).out)
+        json.loads(self.asked(it, 'status', '--json').out)
         json.loads(self.asked(it, 'deaths', '--json').out)
         self.asked(it, 'deaths')
 
@@ -53,7 +54,7 @@ class Words(Case):
         with it.paused():
             drain = Caller(it.path('control'), 'drain')
             status = Caller(it.path('control'), 'status')
-        self.assertRegex(status.answer().out, r'(?m)^echo +echo +drained ')
+        self.assertRegex(status.answer().out, r'(?m)^pool echo: drained, ')
         self.assertEqual(drain.answer().status, 0)
         self.asked(it, 'resume')
         with it.paused():
@@ -85,12 +86,12 @@ class Words(Case):
 
     def test_json_of_any_word(self):
         it = self.serve()
-        good = json.loads(self.asked(it, 'ping', flags=control.JSON).out)
+        good = json.loads(self.asked(it, 'ping', '--json').out)
         self.assertEqual((good['ok'], 'error' in good), (True, False))
-        answer = self.asked(it, 'drain', '\\"\x01\u00e4', status=1, flags=control.JSON)
+        answer = self.asked(it, 'drain', '\\"\u00e4', '--json', status=1)
         bad = json.loads(answer.out)
         self.assertEqual((bad['ok'], answer.err), (False, ''))
-        self.assertIn('\\"\x01\u00e4', bad['error'])
+        self.assertIn('\\"\u00e4', bad['error'])
 
     def test_the_log_says_who(self):
         it = self.serve()
@@ -698,11 +699,12 @@ class Abuse(Case):
 
     def test_garbage(self):
         it = self.serve()
-        garbage = [b'', b'\0', b'\0' * 4, b'\xff' * 4, b'\xff' * 5000, struct.pack('!I', 1) + b'\0',
-                   struct.pack('!I', 5) + b'\0ping', struct.pack('!I', 6) + b'\2ping\0',
-                   struct.pack('!I', 4093), struct.pack('!I', 4092) + b'\0' * 4092,
+        garbage = [b'', b'\n', b'\0', b'\0' * 4, b'\xff' * 4, b'\xff' * 5000, b' ' * 4095 + b'\n',
+                   b' ' * 4096 + b'\n', b'\0\0\0\6\0ping\0', b'ping\r\n', b'ping\0\n',
+                   b'pi\x1bng\n',
                    control.request(*['x'] * 17), control.request('reload', 'x' * 4000),
-                   b'GET / HTTP/1.1\r\n\r\n', control.request('ping')[:-1]]
+                   b'GET / HTTP/1.1\r\n\r\n', control.request('ping')[:-1],
+                   control.request('ping') * 1000]
 
         def abuse():
             for number in range(1000):
@@ -718,11 +720,53 @@ class Abuse(Case):
 
     def test_garbage_is_told(self):
         it = self.serve()
-        caller = Caller(it.path('control'))
-        caller.connection.sendall(b'GET / HTTP/1.0\r\n\r\n')
-        answer = caller.answer()
-        self.assertEqual((answer.status, answer.out), (2, ''))
-        self.assertRegex(answer.err, 'no request')
+        for garbage, error in ((b'GET / HTTP/1.0\r\n\r\n', 'control character'),
+                               (b'\0\0\0\6\0ping\0', 'control character'),
+                               (b'ping\tnow\n', 'control character'),
+                               (b'x' * 4096, 'too long'), (b'x ' * 17 + b'\n', 'too long')):
+            caller = Caller(it.path('control'))
+            caller.connection.sendall(garbage)
+            answer = caller.answer()
+            self.assertEqual((answer.status, answer.out), (2, ''))
+            self.assertRegex(answer.err, error)
+
+    def test_lines(self):
+        """However it is spaced, and whether a newline ends it or the client's half does."""
+        it = self.serve()
+        for line, end in ((b'ping\n', False), (b'ping', True), (b'  ping  --json ', True),
+                          (b'--json ping\nreload\n', False)):
+            caller = Caller(it.path('control'))
+            caller.connection.sendall(line)
+            if end:
+                caller.connection.shutdown(socket.SHUT_WR)
+            self.assertIn(f'pid {it.pid}, serving', caller.answer().out)
+
+    def test_who_closes_its_half_is_still_there(self):
+        it = self.serve()
+        held, = it.occupy('echo', 1)
+        drain = Caller(it.path('control'), 'drain')
+        drain.connection.shutdown(socket.SHUT_WR)
+        it.wait_for_log('draining')
+        self.assertTrue(drain.waits())
+        held.close()
+        answer = drain.answer()
+        self.assertEqual((answer.status, answer.out[:8]), (0, 'drained:'), answer)
+
+    @unittest.skipUnless(shutil.which('socat'), 'socat is not there')
+    def test_socat(self):
+        it = self.serve()
+
+        def say(line):
+            return subprocess.run(['socat', '-t', str(client.PATIENCE), '-',
+                                   'UNIX-CONNECT:' + it.path('control')], input=line, text=True,
+                                  capture_output=True, check=True, timeout=client.PATIENCE).stdout
+        self.assertRegex(say('ping\n'), rf'^ok \d+ 0\npid {it.pid}, serving, generation 1 .*\n$')
+        self.assertRegex(say('status\n'), rf'^ok \d+ 0\npreforkd \S+, pid {it.pid}, up .*\n'
+                                          r'pool echo: serving, 2 of 2 workers ready, 0 busy\n$')
+        self.assertEqual(say('deaths'), 'ok 33 0\nno worker has ended unexpectedly\n')
+        self.assertRegex(say('drain ecko'), r'^refused 0 \d+\nthere is no pool "ecko"; did .*\n$')
+        self.assertRegex(say('scale echo 3\n'), r'^ok \d+ 0\npool echo: 2 to 3 workers, .*\n$')
+        self.assertRegex(say('reload\n'), r'^ok \d+ 0\n(.*\n)*reload done: .*\n$')
 
     def test_byte_by_byte(self):
         it = self.serve()

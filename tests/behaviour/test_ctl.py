@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import subprocess
 import termios
 import threading
 import time
+import unittest
 
 import control
 import daemon
@@ -36,7 +38,7 @@ class Ctl(daemon.Case):
     def test_usage(self):
         for arguments in ([], ['-x'], ['--nonsense'], ['-s'], ['-s', '/x'], ['top', 'now'],
                           ['--json', 'top'], ['-s', '/' + 'x' * 200, 'ping'],
-                          ['x' * 5000], ['x'] * 20):
+                          ['x' * 5000], ['x'] * 20, [''], ['drain', 'a b'], ['ping\n']):
             done = run(*arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ''), arguments)
             self.assertTrue(done.stderr)
@@ -150,10 +152,10 @@ class Completion(daemon.Case):
         self.assertEqual(self.complete(*at, 'drain', ''), [])
 
 
-class Peer(daemon.Case):
-    """Against a daemon that is none."""
+class Pretended(daemon.Case):
+    """A daemon that is none, and answers as it is told to."""
 
-    def against(self, reply):
+    def against(self, reply, *arguments):
         it = self.make(ECHO % (1, ''))
         listening = daemon.listen_unix(it.path('control'))
         self.addCleanup(listening.close)
@@ -161,32 +163,102 @@ class Peer(daemon.Case):
         def serve():
             connection, _ = listening.accept()
             with connection:
-                connection.recv(4096)
+                self.asked = connection.recv(4096)
                 for piece in reply:
                     connection.sendall(piece)
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        done = control.run(it, 'anything')
+        done = control.run(it, *(arguments or ['anything']))
         thread.join(PATIENCE)
         return done
 
-    def frame(self, kind, data):
-        return kind + struct.pack('!I', len(data)) + data
+
+class Peer(Pretended):
+    def test_request(self):
+        for arguments, line in ((['scale', 'x', '5'], b'scale x 5\n'),
+                                (['-j', 'ping'], b'ping --json\n'),
+                                (['status', '--json'], b'status --json\n')):
+            self.against([b'ok 0 0\n'], *arguments)
+            self.assertEqual(self.asked, line)
 
     def test_reply_in_pieces(self):
-        whole = (self.frame(b'o', b'one\n') + self.frame(b'e', b'two\n') + self.frame(b'z', b'?')
-                 + self.frame(b'o', b'') + self.frame(b'o', b'x' * 100000)
-                 + self.frame(b'x', b'\7'))
-        done = self.against([whole[n:n + 1] for n in range(40)] + [whole[40:]])
-        self.assertEqual((done.returncode, done.stdout, done.stderr),
-                         (7, 'one\n' + 'x' * 100000, 'two\n'))
+        whole = b'usage 100004 4\none\n' + b'x' * 100000 + b'two\n'
+        for pieces in ([whole[n:n + 1] for n in range(40)] + [whole[40:]], [whole + b'more']):
+            done = self.against(pieces)
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (2, 'one\n' + 'x' * 100000, 'two\n'))
 
     def test_cut_off(self):
-        for reply in (b'', b'o', self.frame(b'o', b'hello\n'), self.frame(b'x', b''),
-                      b'o\0\0\1\0short', b'HTTP/1.0 400 Bad Request\r\n\r\n'):
+        for reply in (b'', b'o', b'ok 6 0', b'ok 6 0\nhello', b'refused 2 2\nout', b'ok 0 1\n'):
             done = self.against([reply])
             self.assertEqual(done.returncode, 1, reply)
             self.assertIn('broke off', done.stderr)
+
+    def test_no_reply(self):
+        """Of another program, or of another version's daemon."""
+        for reply in (b'HTTP/1.0 400 Bad Request\r\n\r\n', b'o\0\0\1\0short\n', b'x' * 100,
+                      b'fine 1 1\n', b'ok 1\n', b'ok 1 1 1\n', b'ok  1 1\n', b'ok -1 1\n',
+                      b'ok 1 1234567890\n', b'\n'):
+            done = self.against([reply])
+            self.assertEqual((done.returncode, done.stdout), (1, ''), reply)
+            self.assertIn('another version', done.stderr)
+
+
+@unittest.skipUnless(b'+jansson' in subprocess.check_output([daemon.BINARY, '-V']),
+                     'built without jansson')
+class Report(Pretended):
+    """What is made of a daemon's JSON: whatever it is, nothing that harms the terminal."""
+
+    def show(self, report, *arguments, word=b'ok'):
+        text = report if isinstance(report, bytes) else json.dumps(report).encode()
+        return self.against([b'%s %d 0\n' % (word, len(text)), text], *(arguments or ['status']))
+
+    def test_request(self):
+        for arguments, line in ((['status'], b'status --json --brief\n'),
+                                (['top'], b'status --json --brief\n'),
+                                (['deaths'], b'deaths --json\n'),
+                                (['deaths', 'x'], b'deaths x --json\n')):
+            self.against([b'ok 0 0\n'], *arguments)
+            self.assertEqual(self.asked, line)
+
+    def test_as_it_came(self):
+        done = self.show(b'{ "pools":[] }\n', '--json', 'status')
+        self.assertEqual((done.returncode, done.stdout), (0, '{ "pools":[] }\n'))
+
+    def test_refused(self):
+        done = self.show({'ok': False, 'text': '', 'error': 'no\x1b'}, word=b'refused')
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, '', 'no\\x1b\n'))
+        done = self.against([b'refused 0 3\n', b'no\n'], 'status')
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, '', 'no\n'))
+
+    def test_no_report(self):
+        for report in (b'', b'nothing', b'[1]', b'{}', b'{"pools":{}}', b'{"pools":[', b'1',
+                       b'[' * 100000, b'{"error":1}', b'{"pools":[]}x', b'"\xff"'):
+            done = self.show(report)
+            self.assertEqual((done.returncode, done.stdout), (1, ''), report[:20])
+            self.assertEqual(done.stderr, 'preforkctl: the answer is no report\n')
+
+    def test_anything_may_be_missing_or_of_another_type(self):
+        listener = {'address': 'a', 'queue': 2, 'room': 1, 'backlog': 3}
+        worker = {'pid': 1, 'peer': 'p', 'status': 's',
+                  'slow': {'seconds': 1.5, 'command': 'c', 'children': [{'command': 'd'}]}}
+        pool = {'name': 'n', 'state': 'degraded', 'trouble': 't', 'busy': 1, 'max_workers': 2,
+                'refused': {'denied': 1}, 'service_time': {'p50': 1.0}, 'queue_wait': {},
+                'cpu_ended': {'user': 1, 'system': 2}, 'listeners': [listener],
+                'workers': [worker]}
+        for value in (None, True, -1, 10**18, 1e300, -1e300, '\x1b[2J\x9b\n', 'x' * 5000, [], {},
+                      [[[]]], {'p99': 'x', 'a': -1}):
+            for table in (pool, listener, worker, worker['slow'], worker['slow']['children'][0]):
+                before = dict(table)
+                table.update(dict.fromkeys(before, value))
+                report = {'pools': [pool, value], 'uptime': value, 'reloads': value}
+                done = self.show(report)
+                table.update(before)
+                self.assertEqual((done.returncode, done.stderr), (0, ''), value)
+                self.assertNotRegex(done.stdout, r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
+            done = self.show({'deaths': [{'why': value, 'last': value, 'age': value}, value]})
+            self.assertEqual((done.returncode, done.stderr), (0, ''), value)
+            self.assertNotRegex(done.stdout, r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
 
 
 class Terminal:

@@ -42,7 +42,7 @@ class Deaths(daemon.Case):
         wait_until(lambda: board.pool(it, 'echo')['retirements'] == 2, 'two retirements')
         self.assertEqual(board.deaths(it), [])
         self.assertEqual(board.pool(it, 'echo')['deaths'], 0)
-        self.assertRegex(board.text(it, 'deaths'), '^no worker has died')
+        self.assertRegex(board.text(it, 'deaths'), '^no worker has ended unexpectedly')
 
     def test_killed_by_segv(self):
         it = self.start(ECHO % (1, 'limits { core = 0 }'))

@@ -454,7 +454,7 @@ class NotStarting(daemon.Case):
             wait_until(lambda: self.state(it)[0] == ('degraded' if failed >= 3 else 'serving'),
                        f'what {failed} make of it')
         self.assertIn("its program can't be started: No such file or directory", self.state(it)[1])
-        self.assertRegex(control.ask(it, 'status').out, r'pool x: degraded for .*: its program')
+        self.assertRegex(control.run(it, 'status').stdout, r'pool x: degraded for .*: its program')
         it.put('program', '#!/bin/sh\necho hello again\n', mode=0o755)
         self.assertEqual(client.ask(it.address('x')), b'hello again\n')
         wait_until(lambda: self.state(it) == ('serving', ''), 'it serves again')

@@ -1,5 +1,5 @@
-/* Any bytes as a request of the control socket: no crash, the words lie within it, and what is read
- * is written back to the same. */
+/* Any bytes as a request of the control socket, and as the first line of a reply: no crash, the words
+ * lie within the request, and what is read is written and read back to the same. */
 #include "fuzz.h"
 
 #include "../../src/wire/message.h"
@@ -7,34 +7,62 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void check(const struct message_request *request, const uint8_t *bytes, int length)
+static void check(const struct message_request *request, const char *bytes, int length)
 {
-    uint8_t again[MESSAGE_REQUEST_MAX];
-    if (request->count < 1 || request->count > MESSAGE_WORDS || length > MESSAGE_REQUEST_MAX)
+    char again[MESSAGE_REQUEST_MAX + 1];
+    struct message_request read;
+    if (request->count > MESSAGE_WORDS || length > MESSAGE_REQUEST_MAX)
         abort();
     for (int i = 0; i < request->count; i++)
-        if ((const uint8_t *)request->words[i] < bytes ||
-            (const uint8_t *)request->words[i] + strlen(request->words[i]) >= bytes + length)
+        if (request->words[i] < bytes ||
+            request->words[i] + strlen(request->words[i]) > bytes + length)
             abort();
-    if (message_write_request(request, again) != length ||
-        memcmp(again, bytes, (size_t)length) != 0)
+    int written = message_write_request(request, again);
+    if (length == MESSAGE_REQUEST_MAX && written < 0)
+        return; /* a line that ended without a newline, which has no room */
+    if (written < 0 || written > length + 1)
+        abort();
+    if (written && (message_read_request(&read, again, (size_t)written, false) != written ||
+                    read.count != request->count))
+        abort();
+    for (int i = 0; written && i < read.count; i++)
+        if (strcmp(read.words[i], request->words[i]) != 0)
+            abort();
+}
+
+static void read_head(const uint8_t *bytes, size_t size)
+{
+    struct message_head head, again;
+    char line[MESSAGE_HEAD];
+    int length = message_read_head(&head, (const char *)bytes, size);
+    if (length <= 0 && size < MESSAGE_HEAD)
+        return;
+    if (length == 0 || length >= MESSAGE_HEAD)
+        abort(); /* it would wait for bytes that have no room */
+    if (length < 0)
+        return;
+    int written = message_write_head(&head, line);
+    if (message_read_head(&again, line, (size_t)written) != written || written > length ||
+        again.status != head.status || again.out != head.out || again.err != head.err)
         abort();
 }
 
-/* As the daemon does: with what is there, whenever there is more. */
+/* As the daemon does: with what is there, whenever there is more, and at the end. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
+    read_head(bytes, size);
     for (size_t there = 0; there <= size && there <= MESSAGE_REQUEST_MAX; there++) {
         struct message_request request;
-        uint8_t *copy = malloc(there ? there : 1); /* so that a read beyond it is seen */
+        bool ended = there == size;
+        char *copy = malloc(there + 1); /* so that a read beyond it is seen */
         if (!copy)
             abort();
         memcpy(copy, bytes, there);
-        int length = message_read_request(&request, copy, there);
+        int length = message_read_request(&request, copy, there, ended);
         if (length > 0)
             check(&request, copy, length);
-        else if (length == 0 && there == MESSAGE_REQUEST_MAX)
-            abort(); /* it would wait for bytes that have no room */
+        else if (length == 0 && (there == MESSAGE_REQUEST_MAX || (ended && there)))
+            abort(); /* it would wait for bytes that have no room, or don't come */
         free(copy);
         if (length)
             break;

@@ -10,6 +10,8 @@ static const struct {
     const char *error;   /* begins so */
 } cases[] = {
     {{"ping"}, "ping", NULL},
+    {{"status"}, "status", NULL},
+    {{"status", "--brief"}, "status", NULL},
     {{"ping", "x"}, NULL, "usage: preforkctl ping\n"},
     {{"reload"}, "reload", NULL},
     {{"reload", "--dry-run"}, "reload", NULL},

@@ -1,5 +1,6 @@
-#include "../../src/base/colour.h"
 #include "../../src/board/deaths.h"
+#include "../../src/ctl/colour.h"
+#include "../../src/ctl/report.h"
 #include "../../src/reports/snapshot.h"
 #include "../../src/reports/status.h"
 #include "unit.h"
@@ -133,70 +134,15 @@ static void furnish(void)
     overview->listeners_end = 2;
 }
 
-START_TEST(text_of_a_status)
-{
-    static const char expected[] =
-        "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
-        "last reload: 1970-01-01T00:00:01+00:00, refused: a.conf:3: no\n"
-        "\n"
-        "POOL  HANDLER  STATE     SEATS         BUSY  IDLE  READY  SIZE  START  RETIRE\n"
-        "web   echo     serving   [##--------]     1     1    2/4     4      1       2\n"
-        "mail  echo     degraded  [----------]     0     0    0/2  2-20      0       0\n"
-        "\n"
-        "POOL  ACCEPTED  SERVED  ERRORS  REFUSED  RETIRED  DIED\n"
-        "web         15       8       0        6        6     0\n"
-        "mail         0       0       0        0        0     7\n"
-        "\n"
-        "POOL    P50    P99  WAIT P99   IN   OUT  DEAD'S CPU\n"
-        "web   75 us  1m 0s         -  5 B  70 B       1.5 s\n"
-        "mail      -      -         -  0 B   0 B        0 ms\n"
-        "\n"
-        "pool mail: degraded for 12.0 s: can't chroot to /x: No such file or directory\n"
-        "\n"
-        "pool web: worker 100 is slow, for 2.5 s, serving 192.0.2.7:4321\n"
-        "  a\\x1bb 77 is disk sleep in do_wait (wait4), 0.25 s of CPU, children: c, d; secret\n"
-        "\n"
-        "LISTENER             POOL  QUEUE         WAITING\n"
-        "127.0.0.1:80         web   [----------]   ?/4096\n"
-        "unix:/run/mail.sock  mail  [----------]      ?/0\n";
-    furnish();
-    overview_note_reload(overview, "a.conf:3: no");
-    overview->reloaded = USEC_SECOND;
-    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
-    ck_assert_str_eq(text, expected);
-    free(text);
-}
-END_TEST
-
-START_TEST(text_of_a_status_of_nothing)
-{
-    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
-    ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n");
-    free(text);
-}
-END_TEST
-
-/* What a coloured one has more are the escape sequences. */
-START_TEST(colours_change_nothing_else)
+START_TEST(lines_of_a_status)
 {
     furnish();
-    char *plain = status_text(&view, NULL, STATUS_PLAIN, NOW);
-    char *coloured = status_text(&view, NULL, STATUS_COLOURED, NOW);
-    size_t colours = 0;
-    char *to = coloured;
-    for (const char *from = coloured; *from;) {
-        size_t length = colour_length(from, strlen(from));
-        colours += length > 0;
-        if (length)
-            from += length;
-        else
-            *to++ = *from++;
-    }
-    *to = '\0';
-    ck_assert_uint_gt(colours, 20);
-    ck_assert_str_eq(coloured, plain);
-    free(plain);
-    free(coloured);
+    char *text = status_text(&view, NOW);
+    ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
+                           "pool web: serving, 2 of 4 workers ready, 1 busy\n"
+                           "pool mail: degraded, 0 of 2 workers ready, 0 busy: can't chroot to /x: "
+                           "No such file or directory\n");
+    free(text);
 }
 END_TEST
 
@@ -320,15 +266,19 @@ START_TEST(a_full_pool)
     add_pool("web", POOL_SERVING, 2);
     serve(add_worker(0, 0, SLOT_IDLE), "192.0.2.7", 1);
     struct slot *last = add_worker(1, 0, SLOT_IDLE);
-    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
-    ck_assert_ptr_nonnull(strstr(text, " serving "));
+    char *text = status_text(&view, NOW);
+    ck_assert_ptr_nonnull(strstr(text, " serving, "));
     ck_assert_ptr_null(strstr(text, "full"));
     free(text);
     serve(last, "192.0.2.7", 2);
     last->since = NOW - 300 * 1000;
-    text = status_text(&view, NULL, STATUS_PLAIN, NOW);
-    ck_assert_ptr_nonnull(strstr(text, "\npool web: full for 300 ms\n"));
+    text = status_text(&view, NOW);
+    ck_assert_ptr_nonnull(strstr(text, "\npool web: full, "));
     free(text);
+    struct snapshot *snapshot = snapshot_take(&view, NULL);
+    ck_assert_int_eq(snapshot->pools[0].state, POOL_FULL);
+    ck_assert_int_eq(snapshot->pools[0].state_since, NOW - 300 * 1000);
+    free(snapshot);
 }
 END_TEST
 
@@ -354,26 +304,15 @@ static void die(int pid)
     deaths_write(overview, &death);
 }
 
-START_TEST(text_of_deaths)
+START_TEST(lines_of_deaths)
 {
-    static const char expected[] =
-        "2026-11-18T11:06:40+00:00 pool web: worker 9 killed by signal 11 (Segmentation fault)\n"
-        "  age 1m 33s, 382 served, generation 3\n"
-        "  CPU 1.2 s user and 20 ms system, memory 12.3 MiB at its peak\n"
-        "  core: none: limits { core = 0 }\n"
-        "  serving unix,uid=1000\n"
-        "  last words: oh no\n";
-    die(9);
     char *text = deaths_text(overview);
-    ck_assert_str_eq(text, expected);
+    ck_assert_str_eq(text, "no worker has ended unexpectedly\n");
     free(text);
-}
-END_TEST
-
-START_TEST(text_of_no_deaths)
-{
-    char *text = deaths_text(overview);
-    ck_assert_str_eq(text, "no worker has died other than by being retired\n");
+    die(9);
+    text = deaths_text(overview);
+    ck_assert_str_eq(text, "2026-11-18T11:06:40+00:00 pool web: worker 9 killed by signal 11 "
+                           "(Segmentation fault)\n");
     free(text);
 }
 END_TEST
@@ -406,7 +345,7 @@ START_TEST(hostile_text_is_plain)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    check_plain(status_text(&view, NULL, STATUS_PLAIN, NOW));
+    check_plain(status_text(&view, NOW));
     check_plain(deaths_text(overview));
 }
 END_TEST
@@ -420,9 +359,9 @@ START_TEST(reading_is_enough)
     ck_assert_ptr_nonnull(read);
     view.overview = read;
     ck_assert_int_eq(mprotect(board, sizeof *board, PROT_READ), 0);
-    check_plain(status_text(&view, NULL, STATUS_PLAIN, NOW));
+    check_plain(status_text(&view, NOW));
     check_plain(deaths_text(read));
-    free(status_json(&view, NULL, NOW));
+    free(status_json(&view, NULL, STATUS_WHOLE, NOW));
     free(deaths_json(read));
     munmap((void *)read, sizeof *read);
 }
@@ -433,8 +372,8 @@ START_TEST(without_scoreboards)
 {
     furnish();
     view.board = no_board;
-    char *text = status_text(&view, NULL, STATUS_PLAIN, NOW);
-    ck_assert_ptr_nonnull(strstr(text, "pool mail: degraded for 12.0 s"));
+    char *text = status_text(&view, NOW);
+    ck_assert_ptr_nonnull(strstr(text, "pool mail: degraded, 0 of 2 workers ready"));
     check_plain(text);
     struct snapshot *snapshot = snapshot_take(&view, NULL);
     ck_assert_uint_eq(snapshot->pools[0].accepted, 8);
@@ -491,10 +430,13 @@ START_TEST(json_of_a_status)
                                          {"bytes_in", "5"},   {"bytes_out", "70"},
                                          {"cpu", "null"},     {"memory", "null"},
                                          {NULL, NULL}};
-    static const char *const wait[][2] = {{"count", "0"}, {"sum", "0.0"}, {NULL, NULL}};
+    static const char *const wait[][2] = {
+        {"count", "0"}, {"sum", "0.0"}, {"p50", "null"}, {"p99", "null"}, {NULL, NULL}};
     static const char *const service[][2] = {
         {"count", "4"},
         {"sum", "70.00025"},
+        {"p50", "7.5e-5"},
+        {"p99", "60.0"},
         {"buckets",
          "[[5e-5, 1], [0.0001, 3], [0.00025, 3], [0.0005, 3], [0.001, 3], [0.0025, 3], [0.005, "
          "3], [0.01, 3], [0.025, 3], [0.05, 3], [0.1, 3], [0.25, 3], [0.5, 3], [1.0, 3], [2.5, 3], "
@@ -529,7 +471,7 @@ START_TEST(json_of_a_status)
     furnish();
     overview_note_reload(overview, "no");
     overview_note_reload(overview, NULL);
-    json_t *document = parse(status_json(&view, &figures, NOW));
+    json_t *document = parse(status_json(&view, &figures, STATUS_WHOLE, NOW));
     check_keys(document, head);
     check_keys(json_object_get(document, "reloads"), reloads);
     json_t *pool = json_array_get(json_object_get(document, "pools"), 0);
@@ -582,8 +524,174 @@ START_TEST(hostile_json_is_json)
     furnish();
     die(1);
     spoil(bytes[_i]);
-    json_decref(parse(status_json(&view, NULL, NOW)));
+    json_decref(parse(status_json(&view, NULL, STATUS_WHOLE, NOW)));
     json_decref(parse(deaths_json(overview)));
+}
+END_TEST
+
+/* As preforkctl shows it. */
+
+enum { PLAIN = false, COLOURED = true };
+
+static char *show(char *json, bool coloured)
+{
+    ck_assert_ptr_nonnull(json);
+    char *text = report_show(json, strlen(json), coloured);
+    free(json);
+    return text;
+}
+
+static char *shown(bool coloured)
+{
+    return show(status_json(&view, NULL, STATUS_BRIEF, NOW), coloured);
+}
+
+static char *shown_deaths(void)
+{
+    return show(deaths_json(overview), PLAIN);
+}
+
+START_TEST(text_of_a_status)
+{
+    static const char expected[] =
+        "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
+        "last reload: 1970-01-01T00:00:01+00:00, refused: a.conf:3: no\n"
+        "\n"
+        "POOL  HANDLER  STATE     SEATS         BUSY  IDLE  READY  SIZE  START  RETIRE\n"
+        "web   echo     serving   [##--------]     1     1    2/4     4      1       2\n"
+        "mail  echo     degraded  [----------]     0     0    0/2  2-20      0       0\n"
+        "\n"
+        "POOL  ACCEPTED  SERVED  ERRORS  REFUSED  RETIRED  DIED\n"
+        "web         15       8       0        6        6     0\n"
+        "mail         0       0       0        0        0     7\n"
+        "\n"
+        "POOL    P50    P99  WAIT P99   IN   OUT  EXITED CPU\n"
+        "web   75 us  1m 0s         -  5 B  70 B       1.5 s\n"
+        "mail      -      -         -  0 B   0 B        0 ms\n"
+        "\n"
+        "pool mail: degraded for 12.0 s: can't chroot to /x: No such file or directory\n"
+        "\n"
+        "pool web: worker 100 is slow, for 2.5 s, serving 192.0.2.7:4321\n"
+        "  a\\x1bb 77 is disk sleep in do_wait (wait4), 0.25 s of CPU, children: c, d; secret\n"
+        "\n"
+        "LISTENER             POOL  QUEUE         WAITING\n"
+        "127.0.0.1:80         web   [----------]   ?/4096\n"
+        "unix:/run/mail.sock  mail  [----------]      ?/0\n";
+    furnish();
+    overview_note_reload(overview, "a.conf:3: no");
+    overview->reloaded = USEC_SECOND;
+    char *text = shown(PLAIN);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+END_TEST
+
+START_TEST(text_of_a_status_of_nothing)
+{
+    char *text = shown(PLAIN);
+    ck_assert_str_eq(text, "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n");
+    free(text);
+}
+END_TEST
+
+/* What a coloured one has more are the escape sequences. */
+START_TEST(colours_change_nothing_else)
+{
+    furnish();
+    char *plain = shown(PLAIN);
+    char *coloured = shown(COLOURED);
+    size_t colours = 0;
+    char *to = coloured;
+    for (const char *from = coloured; *from;) {
+        size_t length = colour_length(from, strlen(from));
+        colours += length > 0;
+        if (length)
+            from += length;
+        else
+            *to++ = *from++;
+    }
+    *to = '\0';
+    ck_assert_uint_gt(colours, 20);
+    ck_assert_str_eq(coloured, plain);
+    free(plain);
+    free(coloured);
+}
+END_TEST
+
+START_TEST(text_of_deaths)
+{
+    static const char expected[] =
+        "2026-11-18T11:06:40+00:00 pool web: worker 9 killed by signal 11 (Segmentation fault)\n"
+        "  age 1m 33s, 382 served, generation 3\n"
+        "  CPU 1.2 s user and 20 ms system, memory 12.3 MiB at its peak\n"
+        "  core: none: limits { core = 0 }\n"
+        "  serving unix,uid=1000\n"
+        "  last line of standard error: oh no\n";
+    die(9);
+    char *text = shown_deaths();
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+END_TEST
+
+START_TEST(text_of_no_deaths)
+{
+    char *text = shown_deaths();
+    ck_assert_str_eq(text, "no worker has ended unexpectedly\n");
+    free(text);
+}
+END_TEST
+
+START_TEST(a_full_pool_is_shown)
+{
+    add_pool("web", POOL_SERVING, 1);
+    struct slot *slot = add_worker(0, 0, SLOT_IDLE);
+    serve(slot, "192.0.2.7", 1);
+    slot->since = NOW - 300 * 1000;
+    char *text = shown(PLAIN);
+    ck_assert_ptr_nonnull(strstr(text, "\npool web: full for 300 ms\n"));
+    free(text);
+}
+END_TEST
+
+START_TEST(without_scoreboards_it_is_shown)
+{
+    furnish();
+    view.board = no_board;
+    char *text = shown(PLAIN);
+    ck_assert_ptr_nonnull(strstr(text, "pool mail: degraded for 12.0 s"));
+    check_plain(text);
+}
+END_TEST
+
+/* A brief one lists the workers that have something to tell, and shows the same. */
+START_TEST(a_brief_status)
+{
+    furnish();
+    die(9);
+    char *whole = show(status_json(&view, NULL, STATUS_WHOLE, NOW), PLAIN);
+    char *brief = shown(PLAIN);
+    ck_assert_str_eq(whole, brief);
+    free(whole);
+    free(brief);
+    json_t *document = parse(status_json(&view, NULL, STATUS_BRIEF, NOW));
+    json_t *pool = json_array_get(json_object_get(document, "pools"), 0);
+    json_t *workers = json_object_get(pool, "workers");
+    ck_assert_uint_eq(json_array_size(workers), 1);
+    ck_assert_str_eq(printed(json_array_get(workers, 0), "pid"), "100");
+    ck_assert_ptr_null(json_object_get(document, "ledger"));
+    ck_assert_str_eq(printed(document, "deaths"), "1");
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(hostile_text_is_shown_plain)
+{
+    furnish();
+    die(1);
+    spoil(bytes[_i]);
+    check_plain(shown(PLAIN));
+    check_plain(shown_deaths());
 }
 END_TEST
 
@@ -594,16 +702,13 @@ int main(void)
     enum { BYTES = sizeof bytes / sizeof *bytes };
     TCase *tcase = tcase_create("status");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_add_test(tcase, text_of_a_status);
-    tcase_add_test(tcase, text_of_a_status_of_nothing);
+    tcase_add_test(tcase, lines_of_a_status);
     tcase_add_test(tcase, a_full_pool);
-    tcase_add_test(tcase, colours_change_nothing_else);
     tcase_add_test(tcase, who_is_not_slow);
     tcase_add_test(tcase, programs_that_cant_be_started);
     tcase_add_test(tcase, counts_while_a_worker_is_born);
     tcase_add_test(tcase, processor_time);
-    tcase_add_test(tcase, text_of_deaths);
-    tcase_add_test(tcase, text_of_no_deaths);
+    tcase_add_test(tcase, lines_of_deaths);
     tcase_add_loop_test(tcase, hostile_text_is_plain, 0, BYTES);
     tcase_add_test(tcase, reading_is_enough);
     tcase_add_test(tcase, without_scoreboards);
@@ -611,6 +716,15 @@ int main(void)
     tcase_add_test(tcase, json_of_a_status);
     tcase_add_test(tcase, json_of_deaths);
     tcase_add_loop_test(tcase, hostile_json_is_json, 0, BYTES);
+    tcase_add_test(tcase, text_of_a_status);
+    tcase_add_test(tcase, text_of_a_status_of_nothing);
+    tcase_add_test(tcase, a_full_pool_is_shown);
+    tcase_add_test(tcase, colours_change_nothing_else);
+    tcase_add_test(tcase, text_of_deaths);
+    tcase_add_test(tcase, text_of_no_deaths);
+    tcase_add_test(tcase, a_brief_status);
+    tcase_add_test(tcase, without_scoreboards_it_is_shown);
+    tcase_add_loop_test(tcase, hostile_text_is_shown_plain, 0, BYTES);
 #endif
     tcase_set_timeout(tcase, 120);
     return unit_run("status", tcase);

@@ -51,20 +51,22 @@ void table_paint(struct table *table, enum colour paint, const char *format, ...
     va_end(args);
 }
 
-void table_bar(struct table *table, int part, int whole, enum colour paint)
+void table_bar(struct table *table, long long part, long long whole, enum colour paint)
 {
     enum { WIDTH = 10 };
     static const char full[] = "##########", empty[] = "----------";
-    int taken = whole > 0 ? (int)((long long)part * WIDTH / whole) : 0;
+    bool all = whole > 0 && part >= whole;
+    int taken = all                     ? WIDTH
+                : whole > 0 && part > 0 ? (int)((double)part * WIDTH / (double)whole)
+                                        : 0;
     if (taken < 1 && part > 0)
         taken = 1;
-    if (taken > WIDTH - 1 && part < whole)
+    if (taken > WIDTH - 1 && !all)
         taken = WIDTH - 1;
-    taken = taken < 0 ? 0 : taken > WIDTH ? WIDTH : taken;
     table_paint(table, paint, "[%.*s%.*s]", taken, full, WIDTH - taken, empty);
 }
 
-/* On a terminal: the bytes of a character beyond its first take no room, and colours don't. */
+/* Columns on a terminal: a character takes one, a colour none. */
 static int width_of(const char *text)
 {
     int width = 0;
