@@ -51,15 +51,13 @@ bool addr_from_ip(struct addr *addr, const char *ip, unsigned port)
     const char *percent = strchr(ip, '%');
     if (percent)
         return from_zoned(addr, ip, percent, port);
-    if (inet_pton(AF_INET, ip, &in) == 1) {
+    if (inet_pton(AF_INET, ip, &in) == 1)
         set_in(addr, in, port);
-        return true;
-    }
-    if (inet_pton(AF_INET6, ip, &in6) == 1) {
+    else if (inet_pton(AF_INET6, ip, &in6) == 1)
         set_in6(addr, in6, port, 0);
-        return true;
-    }
-    return false;
+    else
+        return false;
+    return true;
 }
 
 void addr_any(struct addr *addr, int family, unsigned port)
@@ -168,12 +166,6 @@ bool addr_is_abstract(const struct addr *addr)
            addr->un.sun_path[0] == '\0';
 }
 
-static bool unix_equal(const struct addr *a, const struct addr *b)
-{
-    size_t length = name_length(a);
-    return length == name_length(b) && memcmp(a->un.sun_path, b->un.sun_path, length) == 0;
-}
-
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
     if (a->len == 0 || b->len == 0)
@@ -181,7 +173,8 @@ bool addr_equal(const struct addr *a, const struct addr *b)
     if (a->sa.sa_family != b->sa.sa_family)
         return false;
     if (a->sa.sa_family == AF_UNIX)
-        return unix_equal(a, b);
+        return name_length(a) == name_length(b) &&
+               memcmp(a->un.sun_path, b->un.sun_path, name_length(a)) == 0;
     if (a->sa.sa_family == AF_INET)
         return a->in.sin_port == b->in.sin_port && a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
     return a->sa.sa_family == AF_INET6 && a->in6.sin6_port == b->in6.sin6_port &&

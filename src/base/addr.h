@@ -1,11 +1,5 @@
 /*
- * addr - socket addresses: parse, print, compare, mask.
- *
- * Owns:      the one union for every family that preforkd listens on: IPv4, IPv6, Unix; an IP
- *            address as a number.
- * Knows not: sockets.
- * Called by: everyone above.
- * Runs in:   any process.
+ * addr - socket addresses of every family that preforkd listens on: parse, print, compare, mask.
  */
 #ifndef PREFORKD_BASE_ADDR_H
 #define PREFORKD_BASE_ADDR_H
@@ -39,13 +33,13 @@ struct addr_number {
     int family; /* AF_INET or AF_INET6 */
 };
 
-/* Reads a numeric IPv4 or IPv6 address without brackets. True where it is one. */
+/* Reads a numeric IPv4 or IPv6 address without brackets. True if it is one. */
 bool addr_from_ip(struct addr *addr, const char *ip, unsigned port);
 
 /* The wildcard of a family, AF_INET or AF_INET6. */
 void addr_any(struct addr *addr, int family, unsigned port);
 
-/* A Unix socket: a path, or "@NAME" for an abstract one. False where it is empty or too long. */
+/* A Unix socket: a path, or "@NAME" for an abstract one. False if it is empty or too long. */
 bool addr_from_path(struct addr *addr, const char *path);
 
 /* The port of an IP address, in host order; 0 of a Unix socket. */
@@ -55,7 +49,8 @@ bool addr_is_any(const struct addr *addr); /* 0.0.0.0 or :: */
 bool addr_is_abstract(const struct addr *addr);
 bool addr_equal(const struct addr *a, const struct addr *b); /* family, address and port */
 
-/* The number of an IP address; an IPv4 address mapped into IPv6 is IPv4. False for other families. */
+/* The number of an IP address; an IPv4 address mapped into IPv6 is IPv4. False for other families.
+ * */
 bool addr_number(const struct addr *addr, struct addr_number *number);
 
 /* An IP address by its bytes in network order: four of AF_INET, 16 of AF_INET6. */
@@ -79,13 +74,13 @@ const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT]);
 /* Writes the address alone: "127.0.0.1", "::1", "fe80::1%eth0"; empty for a Unix socket. */
 const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT]);
 
-/* The same where nothing slow may be done: without a zone, whose name would have to be asked for, and
- * without a NUL. Returns where it ends, ADDR_IP_MAX bytes on at most. */
+/* The same where nothing slow may be done: without a zone, whose name would have to be asked for,
+ * and without a NUL. Returns where it ends, ADDR_IP_MAX bytes on at most. */
 enum { ADDR_IP_MAX = INET6_ADDRSTRLEN };
 char *addr_put_ip(char *at, const struct addr *addr);
 
-/* A Unix socket's path as it is, or "@name", up to a NUL in that: without one behind it. Returns where
- * it ends, ADDR_PATH_MAX + 1 bytes on at most; at once where it has no name. */
+/* A Unix socket's path as it is, or "@name", up to a NUL in that: without one behind it. Returns
+ * where it ends, ADDR_PATH_MAX + 1 bytes on at most; at once if it has no name. */
 char *addr_put_path(char *at, const struct addr *addr);
 
 #endif

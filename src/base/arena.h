@@ -1,13 +1,10 @@
 /*
  * arena - memory that is taken piece by piece and given back as a whole.
  *
- * Owns:      one shared anonymous mapping. A child forked after arena_open fills it, and the
- *            parent sees what it filled at the same addresses: so the parsing of a configuration
- *            can crash or hang in a child, and the master reads the finished struct without
- *            a second reading. Then it makes it its own, and no child writes to it any more.
- * Knows not: what lies in it.
- * Called by: config (through config_new), main, master/check.
- * Runs in:   any process.
+ * One shared anonymous mapping: a child that is forked later fills it, and its parent finds the
+ * content at the same addresses. So the parsing of a configuration can crash or hang in a child,
+ * and the master reads the finished struct without a second reading. Then the master makes the
+ * mapping its own, and no child writes to it any more.
  */
 #ifndef PREFORKD_BASE_ARENA_H
 #define PREFORKD_BASE_ARENA_H
@@ -31,16 +28,16 @@ char *arena_text(struct arena *arena, const char *text);
 char *arena_format(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Makes what others filled this process's alone, at the same addresses, with room for `spare` bytes
- * more: whoever shared it, and writes to it after that, writes to nobody. 0 or -errno. */
+/* Makes the mapping this process's alone, at the same addresses, with room for `spare` bytes more:
+ * what other processes write to it after that is not seen. 0 or -errno. */
 int arena_own(struct arena *arena, size_t spare);
 
 /* Gives back the room beyond what is used: nothing can be taken any more. */
 void arena_seal(struct arena *arena);
 
 /* Maps zeroed memory that children forked later don't get: each page that a parent goes on writing
- * would else be copied, once by the parent after each fork, and be kept by each child as it was. NULL
- * with errno set; munmap(2) gives it back. */
+ * would else be copied, once by the parent after each fork, and be kept by each child as it was.
+ * NULL with errno set; munmap(2) gives it back. */
 void *arena_unforked(size_t size);
 
 /* Unmaps it, itself included. NULL is let pass. */

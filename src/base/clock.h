@@ -1,10 +1,7 @@
 /*
  * clock - time as one number: microseconds of CLOCK_MONOTONIC.
  *
- * Monotonic, so that setting the wall clock makes nobody late; it stands still while the machine
- * is suspended (clock_gettime(2)).
- * Called by: everyone.
- * Runs in:   any process.
+ * Setting the wall clock makes nobody late; the clock stands still while the machine is suspended.
  */
 #ifndef PREFORKD_BASE_CLOCK_H
 #define PREFORKD_BASE_CLOCK_H

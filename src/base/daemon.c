@@ -107,14 +107,6 @@ void daemon_restore_nofile(void)
         setrlimit(RLIMIT_NOFILE, &first_nofile);
 }
 
-/* What the kernel says that we run; followed, so no name that a package could exchange. */
-static const char *running_program(void)
-{
-    char path[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    return length > 0 ? strndup(path, (size_t)length) : NULL;
-}
-
 const char *daemon_absolute(const char *path)
 {
     char *whole = NULL, *here = NULL;
@@ -133,16 +125,10 @@ const char *daemon_program(const char *called)
         if (access(path, X_OK) == 0)
             return path;
     }
-    return running_program(); /* found by PATH, or called by a name that is none */
-}
-
-static bool is_at(int fd, const struct entry *entry)
-{
-    struct stat ours;
-    if (fstat(fd, &ours) != 0)
-        return false;
-    struct inode inode = inode_of(&ours);
-    return entry_is(entry, &inode);
+    /* Found by PATH, or called by a name that is none: the kernel says what we run. */
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    return length > 0 ? strndup(path, (size_t)length) : NULL;
 }
 
 /* Whether it holds a number, or nothing: not a file of somebody's, named by mistake. In a directory
@@ -164,29 +150,27 @@ static bool is_pidfile(int fd)
     return true;
 }
 
-static int write_pid(int fd)
-{
-    char text[16];
-    int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 ? fd_write(fd, text, (size_t)length)
-                                                                : -errno;
-}
-
-/* Nothing is changed in what is there but after it is locked, looked at, and found under its name:
- * whoever writes in the directory may exchange the name at any time, but not what we hold open. */
+/* The file is changed only after it is locked, looked at, and found under its name: a user that may
+ * write in the directory may exchange the name at any time, but not what we hold open. */
 static int open_pidfile(const struct entry *entry)
 {
     int fd = openat(entry->directory, entry->name,
                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
-    int error = 0;
+    char text[16];
+    int error, length = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    struct inode inode = inode_of_fd(fd);
     if (fd < 0)
         return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         error = -errno;
-    else if (!is_at(fd, entry)) /* whoever held it has just removed it */
+    else if (!entry_is(entry, &inode)) /* the process that held it has just removed it */
         error = -ESTALE;
+    else if (!is_pidfile(fd))
+        error = -EEXIST;
+    else if (ftruncate(fd, 0) != 0 || lseek(fd, 0, SEEK_SET) != 0)
+        error = -errno;
     else
-        error = is_pidfile(fd) ? write_pid(fd) : -EEXIST;
+        error = fd_write(fd, text, (size_t)length);
     if (error == 0)
         return fd;
     close(fd);
@@ -207,15 +191,11 @@ int daemon_pidfile_open(const char *path)
 
 void daemon_pidfile_close(const char *path, int fd)
 {
-    struct stat ours;
     struct entry entry __attribute__((cleanup(entry_close))) = {.directory = -1};
-    if (fd < 0)
-        return;
-    if (fstat(fd, &ours) == 0 && entry_open(&entry, path) == 0) {
-        struct inode inode = inode_of(&ours);
+    struct inode inode = inode_of_fd(fd);
+    if (fd >= 0 && entry_open(&entry, path) == 0)
         entry_unlink(&entry, &inode);
-    }
-    close(fd);
+    fd_cleanup(&fd);
 }
 
 /* The process that the user started: its exit is the daemon's word, or its death. */

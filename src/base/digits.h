@@ -1,8 +1,5 @@
 /*
- * digits - numbers as text where stdio is too much: on a connection's path.
- *
- * Called by: everyone.
- * Runs in:   any process.
+ * digits - numbers as text on a connection's path, where stdio is too much.
  */
 #ifndef PREFORKD_BASE_DIGITS_H
 #define PREFORKD_BASE_DIGITS_H

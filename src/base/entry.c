@@ -12,6 +12,12 @@ struct inode inode_of(const struct stat *file)
     return (struct inode){.device = file->st_dev, .number = file->st_ino};
 }
 
+struct inode inode_of_fd(int fd)
+{
+    struct stat file;
+    return fstat(fd, &file) == 0 ? inode_of(&file) : (struct inode){0};
+}
+
 bool inode_equal(const struct inode *a, const struct inode *b)
 {
     return a->number && a->number == b->number && a->device == b->device;
@@ -34,13 +40,22 @@ static int directory_of(const char *path, char directory[static PATH_MAX])
     return 0;
 }
 
-int entry_directory(const char *path, struct stat *directory)
+int entry_directory(const char *path, struct inode *directory)
 {
     char name[PATH_MAX];
+    struct stat found;
     int error = directory_of(path, name);
-    if (error)
-        return error;
-    return stat(name, directory) == 0 ? 0 : -errno;
+    if (error == 0 && stat(name, &found) != 0)
+        error = -errno;
+    if (error == 0)
+        *directory = inode_of(&found);
+    return error;
+}
+
+bool entry_same(const char *a, const struct inode *a_directory, const char *b,
+                const struct inode *b_directory)
+{
+    return inode_equal(a_directory, b_directory) && strcmp(entry_name(a), entry_name(b)) == 0;
 }
 
 int entry_make_directory(const char *path, mode_t mode)
@@ -101,4 +116,20 @@ bool entry_is(const struct entry *entry, const struct inode *inode)
 bool entry_unlink(const struct entry *entry, const struct inode *inode)
 {
     return entry_is(entry, inode) && unlinkat(entry->directory, entry->name, 0) == 0;
+}
+
+struct file_id file_id_of(const struct stat *file)
+{
+    return (struct file_id){
+        .device = file->st_dev,
+        .inode = file->st_ino,
+        .size = file->st_size,
+        .written = file->st_mtim,
+    };
+}
+
+bool file_id_equal(const struct file_id *a, const struct file_id *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->written.tv_sec == b->written.tv_sec && a->written.tv_nsec == b->written.tv_nsec;
 }

@@ -27,14 +27,6 @@ static struct fault **place(struct faults *faults, const char *file, int line)
     return at;
 }
 
-static bool known(const struct faults *faults, const char *file, int line, const char *text)
-{
-    for (const struct fault *f = faults->first; f; f = f->next)
-        if (f->line == line && strcmp(f->file, file) == 0 && strcmp(f->text, text) == 0)
-            return true;
-    return false;
-}
-
 void faults_add(struct faults *faults, const char *file, int line, const char *format, ...)
 {
     char text[1024];
@@ -42,8 +34,9 @@ void faults_add(struct faults *faults, const char *file, int line, const char *f
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (known(faults, file, line, text))
-        return;
+    for (const struct fault *f = faults->first; f; f = f->next)
+        if (f->line == line && strcmp(f->file, file) == 0 && strcmp(f->text, text) == 0)
+            return;
     if (faults->count++ >= FAULTS_MAX)
         return;
     struct fault *fault = arena_take(faults->arena, sizeof *fault);

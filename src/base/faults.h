@@ -1,10 +1,8 @@
 /*
  * faults - what is wrong in a configuration: sentences with file and line, collected, not logged.
  *
- * Owns:      the list, in an arena, so that a child can note faults and its parent tell them.
- * Knows not: who prints them: standard error under -t, the log at a reload.
- * Called by: config, handlers (their check), master/check, main.
- * Runs in:   the checking child writes, the master and main read.
+ * They lie in an arena, so that the child that checks can note them, and the master or main prints
+ * them.
  */
 #ifndef PREFORKD_BASE_FAULTS_H
 #define PREFORKD_BASE_FAULTS_H
@@ -28,7 +26,7 @@ struct faults {
 
 enum { FAULT_PLACE = 4200 }; /* bytes: a path and a line */
 
-/* Writes "FILE:LINE", or "FILE" where it is the file as a whole. */
+/* Writes "FILE:LINE", or "FILE" if it is the file as a whole. */
 const char *fault_place(const struct fault *fault, char text[static FAULT_PLACE]);
 
 void faults_init(struct faults *faults, struct arena *arena);

@@ -23,12 +23,6 @@ static int fd_of_name(const char *name)
     return *name || !fd ? -1 : fd;
 }
 
-static int shut_one(int fd, bool at_exec)
-{
-    int result = at_exec ? fcntl(fd, F_SETFD, FD_CLOEXEC) : close(fd);
-    return result == 0 || errno == EBADF || errno == EINTR ? 0 : -errno;
-}
-
 /* One by one, as /proc shows them. Without readdir(3), which takes memory: this may run in a child
  * that shares ours. */
 static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
@@ -42,17 +36,18 @@ static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
         for (long at = 0; at < size;) {
             const struct dirent64 *entry = (const void *)(buffer.bytes + at);
             int fd = fd_of_name(entry->d_name);
-            bool meant = fd >= 0 && fd != listing && (unsigned)fd >= first && (unsigned)fd <= last;
-            int error = meant ? shut_one(fd, at_exec) : 0;
-            if (error)
-                return error;
             at += entry->d_reclen;
+            if (fd < 0 || fd == listing || (unsigned)fd < first || (unsigned)fd > last)
+                continue;
+            int result = at_exec ? fcntl(fd, F_SETFD, FD_CLOEXEC) : close(fd);
+            if (result != 0 && errno != EBADF && errno != EINTR)
+                return -errno;
         }
     return size < 0 ? -errno : 0;
 }
 
-/* A container's filter of system calls may not know close_range(2). Whoever ignored that would hand
- * a stranger's program what it must not have. */
+/* A container's filter of system calls may not know close_range(2). To ignore that would hand a
+ * stranger's program what it must not have. */
 static int shut(unsigned first, unsigned last, bool at_exec)
 {
     if (close_range(first, last, at_exec ? CLOSE_RANGE_CLOEXEC : 0) == 0)
@@ -70,7 +65,7 @@ int fd_shut_at_exec(int first)
     return shut((unsigned)first, UINT_MAX, true);
 }
 
-/* The smallest on the list that is not below `from`; INT_MAX where there is none. */
+/* The smallest on the list that is not below `from`; INT_MAX if there is none. */
 static int next_kept(const int *fds, int count, int from)
 {
     int next = INT_MAX;

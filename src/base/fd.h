@@ -1,8 +1,5 @@
 /*
  * fd - descriptors: what a child keeps, whole writes, one flag.
- *
- * Called by: everyone above.
- * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_FD_H
 #define PREFORKD_BASE_FD_H
@@ -27,8 +24,8 @@ int fd_shut_at_exec(int first);
 /* Writes all of it. 0 or -errno. */
 int fd_write(int fd, const void *data, size_t size);
 
-/* Whether a program that this process executes gets it: close-on-exec is the flag of one descriptor.
- * 0 or -errno. */
+/* Whether a program that this process executes gets it: close-on-exec is the flag of one
+ * descriptor. 0 or -errno. */
 int fd_set_inherited(int fd, bool wanted);
 
 /* O_NONBLOCK of the open file description, which other processes share (open(2)). 0 or -errno. */

@@ -1,11 +1,7 @@
 /*
- * json - a JSON document, a key at a time: over jansson.
+ * json - a JSON document, a key at a time, over jansson: how our times and texts look in JSON.
  *
- * Owns:      how our times, durations and texts look in JSON. Where memory is wanting, keys are
- *            missing.
- * Knows not: what the documents are about.
- * Called by: reports/. Not there where the build has no jansson.
- * Runs in:   any process.
+ * If memory is wanting, keys are missing. Not there if the build has no jansson.
  */
 #ifndef PREFORKD_BASE_JSON_H
 #define PREFORKD_BASE_JSON_H
@@ -24,7 +20,7 @@ void json_exact(json_t *object, const char *key, usec span);       /* to the mic
 void json_time(json_t *object, const char *key, usec real);        /* null: 0 */
 void json_text(json_t *object, const char *key, const char *text); /* null: empty or NULL */
 
-/* The same of something that may not be there: null where it is 0, or a span below. */
+/* The same of something that may not be there: null if it is 0, or a span below. */
 void json_number_or_null(json_t *object, const char *key, long long number);
 void json_seconds_or_null(json_t *object, const char *key, usec span);
 

@@ -16,33 +16,20 @@
 struct start {
     const struct launch *launch;
     pid_t parent;
-    int error; /* errno where it could not execute */
+    int error; /* errno if it could not execute */
 };
 
 /* One page of system calls and nothing deeper: execve's kernel stack is its own. */
 static alignas(16) char child_stack[32 * 1024];
 
-/* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two of
- * our caller's that do harm there: each costs a system call. */
-static void default_dispositions(void)
-{
-    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
-    sigaction(SIGTERM, &fallback, NULL);
-    sigaction(SIGQUIT, &fallback, NULL);
-}
-
-/* A standard error that stays ours is that of the programs before, too, with the flags that they set:
- * one that does not block would lose lines. */
-static bool take_errors(const struct launch *launch)
-{
-    return launch->error < 0 ? fcntl(STDERR_FILENO, F_SETFL, 0) == 0
-                             : dup2(launch->error, STDERR_FILENO) >= 0;
-}
-
+/* A standard error that stays ours is that of the programs before, too, with the flags that they
+ * set: one that does not block would lose lines. */
 static bool take_place(const struct launch *launch)
 {
     return dup2(launch->input, STDIN_FILENO) >= 0 && dup2(launch->output, STDOUT_FILENO) >= 0 &&
-           take_errors(launch) && (launch->directory < 0 || fchdir(launch->directory) == 0);
+           (launch->error < 0 ? fcntl(STDERR_FILENO, F_SETFL, 0) == 0
+                              : dup2(launch->error, STDERR_FILENO) >= 0) &&
+           (launch->directory < 0 || fchdir(launch->directory) == 0);
 }
 
 /* A script can't be run by a descriptor that is closed at exec: ENOENT says so (execveat(2)). */
@@ -56,10 +43,11 @@ static void execute(const struct launch *launch)
     execve(launch->path, launch->arguments, launch->environment);
 }
 
-/* A parent that died before it was our death's signal sends none: then we are somebody else's child.
+/* A parent that died before it was our death's signal sends none: then we have another parent.
  */
 static int child_main(void *argument)
 {
+    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
     struct start *start = argument;
     const struct launch *launch = start->launch;
     sigset_t none;
@@ -74,7 +62,10 @@ static int child_main(void *argument)
     start->error = -fd_shut_at_exec(STDERR_FILENO + 1);
     if (start->error)
         _exit(127);
-    default_dispositions();
+    /* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two
+     * of our caller's that do harm there: each costs a system call. */
+    sigaction(SIGTERM, &fallback, NULL);
+    sigaction(SIGQUIT, &fallback, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execute(launch);

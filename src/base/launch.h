@@ -1,12 +1,9 @@
 /*
- * launch - start a program by vfork: as fast as the kernel can, and safely.
+ * launch - start a program by vfork: as fast as the kernel can, and safely. In a worker.
  *
  * The child shares our memory until it executes (clone(2), CLONE_VM | CLONE_VFORK), on a stack of
  * its own, with every signal blocked: so no page table is copied, and no handler of ours runs in
  * it.
- * Knows not: connections, slots, logs.
- * Called by: handlers that run programs.
- * Runs in:   a worker.
  */
 #ifndef PREFORKD_BASE_LAUNCH_H
 #define PREFORKD_BASE_LAUNCH_H
@@ -16,7 +13,7 @@
 
 struct launch {
     const char *path;       /* absolute, or relative to `directory` */
-    int program;            /* where it is not 0: a descriptor of what to run instead of what now
+    int program;            /* if it is not 0: a descriptor of what to run instead of what now
                                has this path; of a script, `path` is run all the same, since its
                                interpreter needs a name */
     char *const *arguments; /* argv, ended by NULL */
@@ -25,17 +22,17 @@ struct launch {
     int input, output; /* become descriptors 0 and 1, */
     int error;         /* and 2; -1: it stays ours, which begins without O_NONBLOCK. Nothing else
                           is handed on. None is below 3. */
-    /* Where the program's process group, which it leads, is written before it runs, by the kernel:
-     * so that whoever looks there can end all that it started. The first is the caller's own; the
-     * second, or NULL, is where others look. Zero again is the caller's to write. */
+    /* Where the kernel writes the program's process group, which it leads, before it runs: so that
+     * a reader can end all that the program started. The first is the caller's own; the second, or
+     * NULL, is the master's. The caller writes zero again. */
     _Atomic(pid_t) *group, *shown;
-    pid_t caller; /* getpid(), from who asked already; 0: not yet */
+    pid_t caller; /* getpid(), if the caller knows it; 0: not yet */
 };
 
-/* The program's pid; or -errno where it can't be started: nothing runs then. It gets default signal
- * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). For the dispositions the
- * caller must do its part: ignore no signal, and catch none but TERM and QUIT, and such as may run in
- * the child, in the caller's memory, as the worker's URG does. */
+/* The program's pid; or -errno if it can't be started: nothing runs then. It gets default signal
+ * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). For the dispositions
+ * the caller must do its part: ignore no signal, and catch none but TERM and QUIT, and such as may
+ * run in the child, in the caller's memory, as the worker's URG does. */
 pid_t launch_program(const struct launch *launch);
 
 static inline void launch_forget(const struct launch *launch)

@@ -1,5 +1,7 @@
 #include "log.h"
 
+#include "entry.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,9 +24,9 @@ static struct {
     char ident[65];
     int facility;
     int level;
-    pid_t opener;         /* who called log_open; another process is a child */
+    pid_t opener;         /* the process that called log_open; another one is a child */
     int syslog_fd;        /* -1: none */
-    pid_t syslog_owner;   /* who opened it: nobody else uses it */
+    pid_t syslog_owner;   /* the process that opened it: no other uses it */
     bool syslog_is_open;  /* to every user: a child need not connect before it changes its own */
     int stderr_fd;        /* a way to the first standard error; -1: none */
     char stderr_path[48]; /* of its file, for children */
@@ -78,13 +80,6 @@ static bool syslog_is_ours(void)
     return log_state.syslog_fd >= 0 && log_state.syslog_owner == getpid();
 }
 
-/* Where it may not be opened by everyone, children connect before they change their user. */
-static bool syslog_open_to_all(void)
-{
-    struct stat file;
-    return geteuid() != 0 || (stat("/dev/log", &file) == 0 && file.st_mode & S_IWOTH);
-}
-
 /* A syslog daemon that is started again has a new socket behind the old name. The new connection
  * takes the old one's number, which the caller may hold on a list. */
 static bool syslog_reconnect(void)
@@ -104,14 +99,13 @@ static int open_anew(const char *path)
 }
 
 /* Another description of the file behind a descriptor, so that its flags and its offset are nobody
- * else's. It never blocks, and appends: other processes write to the same file. -1 where there is no
+ * else's. It never blocks, and appends: others write to the same file. -1 if there is no
  * such thing: of a socket, without /proc, or where we may not open the file.
  */
 static int reopen(int fd)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return open_anew(path);
+    char name[ENTRY_HELD];
+    return open_anew(entry_held(name, fd));
 }
 
 /* What was opened without it is made to append as well, or it would write over what comes by the
@@ -134,12 +128,14 @@ static void open_stderr(void)
 
 void log_open(const char *ident, bool to_stderr)
 {
+    struct stat file;
     tzset(); /* a worker in a chroot finds no time zone any more */
     snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
     log_state.opener = getpid();
     open_stderr();
     log_state.to_stderr = !syslog_connect() || to_stderr;
-    log_state.syslog_is_open = syslog_open_to_all();
+    log_state.syslog_is_open =
+        geteuid() != 0 || (stat("/dev/log", &file) == 0 && file.st_mode & S_IWOTH);
 }
 
 /* Whether standard error is a stream of the journal (systemd.exec(5), JOURNAL_STREAM). */
@@ -148,16 +144,13 @@ static bool stderr_is_journal(void)
     const char *stream = getenv("JOURNAL_STREAM");
     unsigned long long device, inode;
     struct stat file;
-    if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2)
-        return false;
-    return fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
 }
 
 void log_errors_to_stderr(bool wanted)
 {
-    wanted = wanted && !stderr_is_journal();
-    if (log_state.errors_to_stderr != wanted)
-        log_state.errors_to_stderr = wanted;
+    log_state.errors_to_stderr = wanted && !stderr_is_journal();
 }
 
 void log_lend_no_stderr(void)
@@ -165,18 +158,17 @@ void log_lend_no_stderr(void)
     log_state.stderr_is_ours = true;
 }
 
-/* A child has it of the process that called log_open, by a path that was written then: to look up a
- * new process in /proc costs a tenth of a worker's start, and to print the path some pages of libc
- * that it has no other use for. Where it may not, it has it of itself.
+/* A child opens it by the path of the process that called log_open, which was written then: to look
+ * up a new process in /proc costs a tenth of a worker's start, and to print the path some pages of
+ * libc that it has no other use for. If it may not, it opens it by its own path.
  *
- * A way of its own: with its parent's it could have it block, and write at any offset. A socket is
- * nobody's but the parent's, since whoever has it may shut it down, nor is what root shares: the
- * child's lines go to syslog, or by the parent. */
+ * A way of its own: by its parent's it could make the parent block, and write at any offset. A
+ * socket is the parent's alone, since a process that has it may shut it down; so is what root
+ * shares: then the child's lines go to syslog, or by the parent. */
 static void part_from_stderr(void)
 {
-    bool own = log_state.stderr_way == WAY_OWN;
-    int fd = own ? open_anew(log_state.stderr_path) : -1;
-    if (fd < 0 && own)
+    int fd = -1;
+    if (log_state.stderr_way == WAY_OWN && (fd = open_anew(log_state.stderr_path)) < 0)
         fd = reopen(log_state.stderr_fd);
     if (fd >= 0 && dup3(fd, log_state.stderr_fd, O_CLOEXEC) >= 0)
         close(fd);
@@ -283,21 +275,16 @@ static int syslog_send(const char *line, int length)
     }
 }
 
-static int syslog_header(char *to, size_t size, int level)
-{
-    char stamp[32];
-    time_t now = time(NULL);
-    struct tm local;
-    strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", localtime_r(&now, &local));
-    return snprintf(to, size, "<%d>%s %s[%d]: ", log_state.facility | level, stamp, log_state.ident,
-                    (int)getpid());
-}
-
 /* 0 or -errno. */
 static int syslog_line(int level, const char *text, int length)
 {
-    char line[LOG_LINE_MAX + 256];
-    int at = syslog_header(line, sizeof line - LOG_LINE_MAX, level);
+    char line[LOG_LINE_MAX + 256], stamp[32];
+    time_t now = time(NULL);
+    struct tm local;
+    strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", localtime_r(&now, &local));
+    int at =
+        snprintf(line, sizeof line - LOG_LINE_MAX, "<%d>%s %s[%d]: ", log_state.facility | level,
+                 stamp, log_state.ident, (int)getpid());
     memcpy(line + at, text, (size_t)length);
     int error = syslog_send(line, at + length);
     if (error && error != -EAGAIN && syslog_reconnect())
@@ -305,26 +292,21 @@ static int syslog_line(int level, const char *text, int length)
     return error;
 }
 
-static void tell_lost(void)
-{
-    char said[128];
-    int n =
-        snprintf(said, sizeof said, "the syslog daemon did not take %u lines of the log lost=%u",
-                 log_state.lost, log_state.lost);
-    if (syslog_line(LOG_WARNING, said, n) == 0)
-        log_state.lost = 0;
-}
-
-/* False where nobody is there to take it. */
+/* False if no syslog daemon is there to take it. */
 static bool syslog_event(int level, const char *text, int length)
 {
+    char lost[128];
     if (!syslog_is_ours() && !syslog_connect())
         return false;
-    if (log_state.lost)
-        tell_lost();
+    if (log_state.lost) {
+        int n = snprintf(lost, sizeof lost,
+                         "the syslog daemon did not take %u lines of the log lost=%u",
+                         log_state.lost, log_state.lost);
+        if (syslog_line(LOG_WARNING, lost, n) == 0)
+            log_state.lost = 0;
+    }
     int error = syslog_line(level, text, length);
-    bool gone = error && error != -EAGAIN;
-    if (gone && is_child())
+    if (error && error != -EAGAIN && is_child())
         return false;
     log_state.lost += error != 0;
     return true;
@@ -333,10 +315,10 @@ static bool syslog_event(int level, const char *text, int length)
 /* Writes without waiting. -1 with errno set.
  *
  * A description that is this process's alone never blocks, since nobody else can clear its flag. A
- * socket, and where the kernel can do it any other file, is told so by the call, whatever its flags
- * are. The rest, such as a terminal of another user's, may block where somebody who shares it fills it
- * just after poll(2) looked: those are who started us and, where we are not root, our children, who
- * have the right to stop us anyway. */
+ * socket, and any other file for which the kernel can do it, is told so by the call, whatever its
+ * flags are. The rest, such as a terminal of another user's, may block if a process that shares it
+ * fills it just after poll(2) looked: that is the one that started us, or a child if we are not
+ * root, and both may stop us anyway. */
 static ssize_t write_now(int fd, enum way way, const char *data, size_t size)
 {
     struct iovec part = {.iov_base = (char *)data, .iov_len = size};
@@ -369,21 +351,20 @@ static void write_line(int fd, enum way way, const char *line, size_t length)
     }
 }
 
-static void stderr_event(int level, const char *text)
+/* A child may reach neither: because there is no syslog daemon in its root directory, or it has no
+ * descriptor left. Then its own standard error is left, of which the master makes a line. */
+static void stderr_event(int level, const char *text, bool syslog_has_it)
 {
     char line[LOG_LINE_MAX + 256];
-    int length = snprintf(line, sizeof line, "%s[%d]: %s: %s\n", log_state.ident, (int)getpid(),
-                          level_words[level], text);
-    write_line(log_state.stderr_fd, log_state.stderr_way, line, (size_t)length);
-}
-
-/* A child that reaches nobody has its own standard error, of which the master makes a line: because
- * there is no syslog daemon in its root directory, or it has no descriptor left. */
-static void own_stderr_event(const char *text)
-{
-    char line[LOG_LINE_MAX + 2];
-    int length = snprintf(line, sizeof line, "%s\n", text);
-    write_line(STDERR_FILENO, WAY_SHARED, line, (size_t)length);
+    bool wanted = log_state.to_stderr || (level <= LOG_ERR && log_state.errors_to_stderr);
+    if (wanted && log_state.stderr_fd >= 0) {
+        int length = snprintf(line, sizeof line, "%s[%d]: %s: %s\n", log_state.ident, (int)getpid(),
+                              level_words[level], text);
+        write_line(log_state.stderr_fd, log_state.stderr_way, line, (size_t)length);
+    } else if (!syslog_has_it && is_child()) {
+        int length = snprintf(line, sizeof line, "%s\n", text);
+        write_line(STDERR_FILENO, WAY_SHARED, line, (size_t)length);
+    }
 }
 
 void log_event(int level, const char *format, ...)
@@ -400,12 +381,7 @@ void log_event(int level, const char *format, ...)
     if (length >= (int)sizeof raw)
         length = (int)sizeof raw - 1;
     length = log_escape(text, sizeof text, raw, length);
-    bool taken = syslog_event(level, text, length);
-    bool to_stderr = log_state.to_stderr || (level <= LOG_ERR && log_state.errors_to_stderr);
-    if (to_stderr && log_state.stderr_fd >= 0)
-        stderr_event(level, text);
-    else if (!taken && is_child())
-        own_stderr_event(text);
+    stderr_event(level, text, syslog_event(level, text, length));
     errno = saved;
 }
 

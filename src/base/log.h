@@ -1,14 +1,11 @@
 /*
- * log - one line an event, to syslog and, where asked, to standard error.
+ * log - one line an event, to syslog and, if asked, to standard error; control characters are
+ * escaped.
  *
- * Owns:      a connection to /dev/log and a way to the first standard error, both of this process
- *            alone, and the level. It speaks the datagrams of syslog(3) itself, because syslog(3)
- *            blocks for as long as the syslog daemon hangs, and a master must not.
- * Knows not: what the lines are about. Control characters in them are escaped here, for every
- *            line.
- * Called by: everyone above; functions that return an error don't log it.
- * Runs in:   any process. A forked child has nothing of its parent's: whoever shares an open socket
- *            may connect it elsewhere, or have it block; so it opens its own, with its first line.
+ * It speaks the datagrams of syslog(3) itself, because syslog(3) blocks for as long as the syslog
+ * daemon hangs, and a master must not. Functions that return an error don't log it. A forked child
+ * uses nothing of its parent's: a process that shares an open socket may connect it elsewhere, or
+ * make it block; so a child opens its own, with its first line.
  */
 #ifndef PREFORKD_BASE_LOG_H
 #define PREFORKD_BASE_LOG_H
@@ -28,10 +25,10 @@ void log_open(const char *ident, bool to_stderr);
  * Not where that is the journal, which has them by syslog already. */
 void log_errors_to_stderr(bool wanted);
 
-/* Standard error belongs to somebody who waits for its end (preforkd -d): no child may have it. */
+/* A process waits for the end of standard error (preforkd -d): no child may have it. */
 void log_lend_no_stderr(void);
 
-/* In a forked child, while it is who its parent is: from here on only what log_descriptors tells is
+/* In a forked child, before it changes its user: from here on only what log_descriptors names is
  * used. `cut_off`: it will not find /dev/log any more, so that it connects now. */
 void log_enter_child(bool cut_off);
 

@@ -1,11 +1,7 @@
 /*
- * loop - waiting: descriptors that become readable or writable, signals, a deadline.
+ * loop - the master's waiting: descriptors that become readable or writable, signals, a deadline.
  *
- * Owns:      one epoll set and one signalfd. Whoever watches a descriptor hands in a function; a
- *            signal that was blocked before loop_open is never lost (signalfd(2)).
- * Knows not: what anything means.
- * Called by: the main_loop.
- * Runs in:   the master.
+ * A signal that was blocked before loop_open is never lost (signalfd(2)).
  */
 #ifndef PREFORKD_BASE_LOOP_H
 #define PREFORKD_BASE_LOOP_H
@@ -16,10 +12,10 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
-/* A descriptor to be told of while it is readable, or what loop_change says. Embedded in its owner's
- * struct. */
+/* A descriptor, and what is called while it is readable, or what loop_change says. Embedded in its
+ * owner's struct. */
 struct loop_watch {
-    int fd; /* the owner's, who closes it after loop_remove */
+    int fd; /* the owner's, to be closed after loop_remove */
     void (*ready)(void *owner);
     void *owner;
 };
@@ -39,12 +35,12 @@ void loop_close(struct loop *loop);
 
 int loop_add(struct loop *loop, struct loop_watch *watch); /* 0 or -errno */
 
-/* The same, to be told once of each thing that comes, whether or not it is read: for a descriptor
- * that others share, who could keep it readable or empty it. 0 or -errno. */
+/* The same, called once for each thing that comes, whether or not it is read: for a descriptor that
+ * other processes share, and could keep readable or empty. 0 or -errno. */
 int loop_add_edge(struct loop *loop, struct loop_watch *watch);
 
-/* What a watch is told of: at first that there is something to read. That the other end has hung up
- * is told in any case. */
+/* What a watch waits for: at first that there is something to read. It is called in any case when
+ * the other end has hung up. */
 enum loop_interest { LOOP_INPUT, LOOP_ROOM_FOR_OUTPUT, LOOP_HANGUP };
 void loop_change(struct loop *loop, struct loop_watch *watch, enum loop_interest interest);
 
@@ -54,7 +50,7 @@ void loop_remove(struct loop *loop, struct loop_watch *watch);
  * watch that is. */
 void loop_wait(struct loop *loop, usec deadline);
 
-/* The next signal that has come; 0 where there is none. */
+/* The next signal that has come; 0 if there is none. */
 int loop_signal(struct loop *loop, struct signalfd_siginfo *info);
 
 #endif

@@ -114,7 +114,7 @@ int procfs_channel(pid_t pid, char *text, size_t size)
     return 0;
 }
 
-/* "running", or the number and then what the registers hold; -1 where it is in the kernel for
+/* "running", or the number and then what the registers hold; -1 if it is in the kernel for
  * something else. */
 int procfs_call(pid_t pid, int *number)
 {

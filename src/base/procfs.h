@@ -1,14 +1,9 @@
 /*
  * procfs - what /proc tells of a process.
  *
- * Owns:      the form of those files.
- * Knows not: whose process it is, why somebody asks.
- * Called by: procstat (processor time and shm of workers), master/slow (what one is at).
- * Runs in:   the master, status workers.
- *
  * Nothing here waits for the process that is asked about. cmdline, environ, maps and smaps do: they
- * take the lock of its memory, which one that hangs in the kernel may hold for as long as it hangs.
- * So it is known by its name of 15 characters in `stat`, and its memory by `statm`.
+ * take the lock of its memory, which a process that hangs in the kernel may hold for as long as it
+ * hangs. So a process is known by its name of 15 characters in `stat`, and its memory by `statm`.
  */
 #ifndef PREFORKD_BASE_PROCFS_H
 #define PREFORKD_BASE_PROCFS_H
@@ -34,28 +29,28 @@ struct procfs_stat {
 /* 0, or -errno: outputs are untouched then. -ESRCH: there is none, or it can't be seen. */
 int procfs_stat(pid_t pid, struct procfs_stat *stat);
 
-/* Its pages in memory that are no file's and not shared by intention, in bytes. What it has from its
- * parent, unchanged, counts here, though both share it: only smaps knows that. */
+/* Its pages in memory that are no file's and not shared by intention, in bytes. What it has from
+ * its parent, unchanged, counts here, though both share it: only smaps knows that. */
 int procfs_memory(pid_t pid, int64_t *bytes);
 
 /* Its first thread's time on a processor, and ready for one: exact. */
 int procfs_schedule(pid_t pid, usec *running, usec *waiting);
 
-/* Where in the kernel it sleeps: a function's name; empty where it doesn't. -EACCES: not shown to
+/* Where in the kernel it sleeps: a function's name; empty if it doesn't. -EACCES: not shown to
  * us. */
 int procfs_channel(pid_t pid, char *text, size_t size);
 
-/* The number of the system call that it is in; -1 where it is in none. -EACCES: not shown to us. */
+/* The number of the system call that it is in; -1 if it is in none. -EACCES: not shown to us. */
 int procfs_call(pid_t pid, int *number);
 
-/* The name of a system call; NULL where we know none. */
+/* The name of a system call; NULL if we know none. */
 const char *procfs_call_name(int number);
 
-/* Its children, `most` at most: how many, or -errno: -ENOENT where the kernel keeps no such list. */
+/* Its children, `most` at most: how many, or -errno: -ENOENT if the kernel keeps no such list. */
 int procfs_children(pid_t pid, pid_t *list, int most);
 
 /* A living member of a process group, with what is known of it; 0: there is none, or none that is
- * shown to us. Looks at every process, where the group's leader is gone. */
+ * shown to us. Looks at every process, if the group's leader is gone. */
 pid_t procfs_find_in_group(pid_t group, struct procfs_stat *stat);
 
 #endif

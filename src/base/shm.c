@@ -1,30 +1,22 @@
 #include "shm.h"
 
+#include "entry.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int prepare(int fd, size_t size)
-{
-    int error = ftruncate(fd, (off_t)size);
-    if (error == 0)
-        error = fchmod(fd, S_IRUSR);
-    if (error == 0)
-        error = fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-    return error == 0 ? 0 : -errno;
-}
 
 int shm_create(const char *name, size_t size)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    int error = prepare(fd, size);
-    if (error == 0)
+    if (ftruncate(fd, (off_t)size) == 0 && fchmod(fd, S_IRUSR) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
         return fd;
+    int error = -errno;
     close(fd);
     return error;
 }
@@ -58,9 +50,8 @@ void shm_lend(void *memory, size_t size, bool lent)
 
 int shm_reader(int fd)
 {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int reader = open(path, O_RDONLY | O_CLOEXEC);
+    char name[ENTRY_HELD];
+    int reader = open(entry_held(name, fd), O_RDONLY | O_CLOEXEC);
     return reader < 0 ? -errno : reader;
 }
 

@@ -100,6 +100,12 @@ usec sysd_watchdog_period(void)
     return watchdog_period;
 }
 
+/* The queue of systemd's socket holds what all services say, from ten messages on (unix(7),
+ * max_dgram_qlen), and sd_notify(3) waits without an end for a place in it: so a systemd that hangs
+ * would hang the master. We wait for so long, and once that was in vain, not at all until there is
+ * room again. */
+enum { TIMEOUT_MSEC = 5000 };
+
 #if HAVE_SYSTEMD
 
 #include <dlfcn.h>
@@ -116,7 +122,7 @@ usec sysd_watchdog_period(void)
 
 static void *library;
 
-/* A function of libsystemd; NULL where it can't be loaded. Filled through a pointer to an object,
+/* A function of libsystemd; NULL if it can't be loaded. Filled through a pointer to an object,
  * as POSIX asks of dlsym(3). */
 static bool find(const char *name, void *function)
 {
@@ -155,40 +161,30 @@ static int take_sockets(void)
     return count;
 }
 
-static void take_watchdog(void)
+int sysd_open(void)
 {
     int (*watchdog_enabled)(int unset, uint64_t *period);
     uint64_t period = 0;
-    if (getenv("WATCHDOG_USEC") && find("sd_watchdog_enabled", &watchdog_enabled) &&
-        watchdog_enabled(true, &period) > 0)
-        watchdog_period = (usec)period / 2;
-}
-
-int sysd_open(void)
-{
     const char *socket = getenv("NOTIFY_SOCKET");
     if (socket)
         notify_socket = strdup(socket);
     unsetenv("NOTIFY_SOCKET");
-    take_watchdog();
+    if (getenv("WATCHDOG_USEC") && find("sd_watchdog_enabled", &watchdog_enabled) &&
+        watchdog_enabled(true, &period) > 0)
+        watchdog_period = (usec)period / 2;
     int count = take_sockets();
     leave_library();
     return count;
 }
 
-/* Finds a function that speaks with systemd, and lends it the socket: libsystemd looks for that in the
- * environment, where no child of ours may find it; `unset` of the function takes it out again. */
+/* Finds a function that speaks with systemd, and lends it the socket: libsystemd looks for that in
+ * the environment, where no child of ours may find it; `unset` of the function takes it out again.
+ * */
 static bool lend_socket(const char *name, void *function)
 {
     return notify_socket && find(name, function) &&
            setenv("NOTIFY_SOCKET", notify_socket, true) == 0;
 }
-
-/* The queue of systemd's socket holds what all services say, from ten messages on (unix(7),
- * max_dgram_qlen), and sd_notify(3) waits without an end for a place in it: so a systemd that hangs
- * would hang the master. We wait for so long, and once that was in vain, not at all until there is room
- * again. */
-enum { PATIENCE_MSEC = 5000 };
 
 /* A socket that never blocks; -1: nobody listens. */
 static int connect_notify(void)
@@ -209,21 +205,20 @@ static int connect_notify(void)
     return fd;
 }
 
-/* Who reads makes room; the time ends it where nobody does. */
-static bool has_room(int fd, int patience)
+/* systemd makes room when it reads; the timeout ends the wait if it doesn't. */
+static bool has_room(int fd, int timeout)
 {
     static bool stuck;
     struct pollfd out = {.fd = fd, .events = POLLOUT};
-    int found = poll(&out, 1, stuck ? 0 : patience);
+    int found = poll(&out, 1, stuck ? 0 : timeout);
     if (found > 0)
         stuck = false;
-    else if (patience > 0)
+    else if (timeout > 0)
         stuck = true;
     return found > 0;
 }
 
-__attribute__((format(printf, 2, 0))) static bool say(int patience, const char *format,
-                                                      va_list args)
+__attribute__((format(printf, 2, 0))) static bool say(int timeout, const char *format, va_list args)
 {
     char text[1024];
     int fd = connect_notify();
@@ -233,37 +228,20 @@ __attribute__((format(printf, 2, 0))) static bool say(int patience, const char *
     size_t size = length < (int)sizeof text ? (size_t)length : sizeof text - 1;
     /* Another service may be faster, and take the place that was seen. */
     ssize_t sent = -1;
-    for (int i = 0; sent < 0 && i < 100 && has_room(fd, patience); i++)
+    for (int i = 0; sent < 0 && i < 100 && has_room(fd, timeout); i++)
         sent = send(fd, text, size, MSG_NOSIGNAL);
     close(fd);
     return sent >= 0;
 }
 
-void sysd_notify(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    say(PATIENCE_MSEC, format, args);
-    va_end(args);
-}
-
-bool sysd_offer(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    bool said = say(0, format, args);
-    va_end(args);
-    return said;
-}
-
-/* libsystemd passes the descriptors. It waits only where the place that we saw was taken meanwhile, and
- * then for systemd's next look. */
+/* libsystemd passes the descriptors. It waits only where the place that we saw was taken meanwhile,
+ * and then for systemd's next look. */
 void sysd_store(const struct sysd_socket *sockets, int count)
 {
     int (*notify)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
     char text[512];
     int fd = connect_notify();
-    for (int i = 0; fd >= 0 && i < count && has_room(fd, PATIENCE_MSEC); i++) {
+    for (int i = 0; fd >= 0 && i < count && has_room(fd, TIMEOUT_MSEC); i++) {
         snprintf(text, sizeof text, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", sockets[i].name);
         if (lend_socket("sd_pid_notify_with_fds", &notify))
             notify(0, true, text, &sockets[i].fd, 1);
@@ -271,11 +249,6 @@ void sysd_store(const struct sysd_socket *sockets, int count)
     if (fd >= 0)
         close(fd);
     leave_library();
-}
-
-void sysd_unstore(const char *name)
-{
-    sysd_notify("FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 
 void sysd_await(void)
@@ -293,26 +266,15 @@ int sysd_open(void)
     return 0;
 }
 
-void sysd_notify(const char *format, ...)
+static bool say(int timeout, const char *format, va_list args)
 {
-    (void)format;
-}
-
-bool sysd_offer(const char *format, ...)
-{
-    (void)format;
+    (void)timeout, (void)format, (void)args;
     return true;
 }
 
 void sysd_store(const struct sysd_socket *sockets, int count)
 {
-    (void)sockets;
-    (void)count;
-}
-
-void sysd_unstore(const char *name)
-{
-    (void)name;
+    (void)sockets, (void)count;
 }
 
 void sysd_await(void)
@@ -320,3 +282,25 @@ void sysd_await(void)
 }
 
 #endif
+
+void sysd_notify(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(TIMEOUT_MSEC, format, args);
+    va_end(args);
+}
+
+bool sysd_offer(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    bool said = say(0, format, args);
+    va_end(args);
+    return said;
+}
+
+void sysd_unstore(const char *name)
+{
+    sysd_notify("FDSTOREREMOVE=1\nFDNAME=%s", name);
+}

@@ -46,14 +46,6 @@ static size_t escape(char *to, size_t room, const unsigned char *from, size_t le
     return 4 * length;
 }
 
-static size_t copy(char *to, size_t room, const unsigned char *from, size_t length)
-{
-    if (length > room)
-        return 0;
-    memcpy(to, from, length);
-    return length;
-}
-
 char *text_clean(char *to, size_t size, const char *from, size_t most)
 {
     const unsigned char *at = (const unsigned char *)from;
@@ -65,10 +57,11 @@ char *text_clean(char *to, size_t size, const char *from, size_t most)
         bool bad = length == 0 || is_control(character);
         length = length ? length : 1;
         size_t room = size - 1 - used;
-        size_t written =
-            bad ? escape(to + used, room, at, length) : copy(to + used, room, at, length);
+        size_t written = bad ? escape(to + used, room, at, length) : length <= room ? length : 0;
         if (written == 0)
             break;
+        if (!bad)
+            memcpy(to + used, at, length);
         used += written;
         at += length;
         left -= length;

@@ -1,9 +1,5 @@
 /*
  * text - texts that grow, and bytes of unknown origin made fit for a terminal and for JSON.
- *
- * Knows not: where they are from, where they go.
- * Called by: reports/.
- * Runs in:   any process.
  */
 #ifndef PREFORKD_BASE_TEXT_H
 #define PREFORKD_BASE_TEXT_H
@@ -17,7 +13,7 @@
 #define TEXT_CLEAN(bytes) (4 * (bytes) + 1)
 
 /* Copies up to a NUL, or `most` bytes. What is no UTF-8, controls, and what would turn the
- * direction of the line around, come as \xNN. Cuts between characters where `size` is too small.
+ * direction of the line around, come as \xNN. Cuts between characters if `size` is too small.
  * Returns `to`, always closed by a NUL. */
 char *text_clean(char *to, size_t size, const char *from, size_t most);
 
@@ -34,7 +30,7 @@ struct text {
 /* Opens it for writing; false: no memory. */
 bool text_open(struct text *text);
 
-/* Closes it. What was written, from malloc(); NULL where that is not `whole`, or there was no
+/* Closes it. What was written, from malloc(); NULL if that is not `whole`, or there was no
  * memory for it. */
 char *text_close(struct text *text, bool whole);
 

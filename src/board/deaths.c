@@ -16,7 +16,7 @@ void deaths_write(struct overview *overview, const struct death *facts)
     overview->deaths_written = number;
 }
 
-/* False where it is empty, or was written meanwhile. */
+/* False if it is empty, or was written meanwhile. */
 static bool copy_entry(const struct death *entry, uint64_t place, struct death *copy)
 {
     uint64_t number = atomic_load_explicit(&entry->number, memory_order_acquire);

@@ -1,12 +1,8 @@
 /*
- * deaths - the ledger: how the last workers died that were not simply retired.
+ * deaths - the ledger in the overview: how the last workers died that were not simply retired.
  *
- * Owns:      the entries in the overview: a ring with one writer, the master, and readers that
- *            take no lock. Each entry has its number, which is 0 while it is written: who finds the
- *            same before and after has read it whole.
- * Knows not: who counts as dead; what the log says of it.
- * Called by: master/pool (writing), status (reading).
- * Runs in:   the master; reading in any process that has the overview.
+ * A ring with one writer, the master, and readers that take no lock. Each entry has its number,
+ * which is 0 while it is written: a reader that finds the same before and after has read it whole.
  */
 #ifndef PREFORKD_BOARD_DEATHS_H
 #define PREFORKD_BOARD_DEATHS_H

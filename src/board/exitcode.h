@@ -1,8 +1,6 @@
 /*
- * exitcode - what an exit status says: of preforkd to whoever started it, of a worker to its
- * master.
- *
- * Called by: main, worker, master.
+ * exitcode - what an exit status says: of preforkd to the process that started it, of a worker to
+ * its master.
  */
 #ifndef PREFORKD_BOARD_EXITCODE_H
 #define PREFORKD_BOARD_EXITCODE_H

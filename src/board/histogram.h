@@ -1,13 +1,9 @@
 /*
- * histogram - how long something took, counted in a few classes.
+ * histogram - how long something took, counted in a few classes whose bounds never change.
  *
- * Owns:      the bounds, which never change: whoever has stored the counts compares them over years.
- * Knows not: what is counted.
- * Called by: the serve (counting), scoreboard, snapshot, reports.
- * Runs in:   any process. One process writes, others read meanwhile: each number is whole, and grows.
- *
- * From one bound to the next it is twice as far or more. So between a power of two and the next one
- * there is one bound at most, and the class is found by the number's highest bit and one comparison.
+ * One process writes, others read meanwhile: each number is whole, and grows. From one bound to the
+ * next it is twice as far or more. So between a power of two and the next one there is one bound at
+ * most, and the class is found by the number's highest bit and one comparison.
  */
 #ifndef PREFORKD_BOARD_HISTOGRAM_H
 #define PREFORKD_BOARD_HISTOGRAM_H
@@ -27,7 +23,8 @@ struct histogram {
 /* The most, in usec, that belongs to a class; of the last one the most that there is. */
 extern const uint32_t histogram_bounds[HISTOGRAM_CLASSES];
 
-/* By the highest bit of a number, the first class whose bound is not below all that have this bit. */
+/* By the highest bit of a number, the first class whose bound is not below all that have this bit.
+ * */
 extern const uint8_t histogram_first[32];
 
 static inline unsigned histogram_class(usec span)
@@ -60,8 +57,8 @@ void histogram_clear(struct histogram *histogram);
 /* How many were counted. */
 uint64_t histogram_total(const struct histogram *histogram);
 
-/* The span, in usec, that so many of a thousand don't exceed: as if within its class all were spread
- * evenly; in the last one, its lower bound. 0 where nothing was counted. */
+/* The span, in usec, that so many of a thousand don't exceed: as if within its class all were
+ * spread evenly; in the last one, its lower bound. 0 if nothing was counted. */
 usec histogram_quantile(const struct histogram *histogram, unsigned thousandths);
 
 #endif

@@ -1,23 +1,22 @@
 /*
  * overview - what the master tells all reporters: the pools, their workers, listeners and deaths.
  *
- * Owns:      a memfd of fixed, sparse size that the master alone can write to: it has the one
- *            writable mapping there is, and nobody can make another. So what stands here is
- *            true, and small enough to be read without a lock.
- * Knows not: what workers do at this moment: that is in their pool's scoreboard.
- * Called by: the master (writing), reporters (reading).
- * Runs in:   the master; a worker whose handler `reads_board`.
+ * A memfd of fixed, sparse size. The master has the only writable mapping, and nobody can make
+ * another. So what stands here is true, and small enough to be read without a lock. What workers do
+ * at this moment is in their pool's scoreboard.
  */
 #ifndef PREFORKD_BOARD_OVERVIEW_H
 #define PREFORKD_BOARD_OVERVIEW_H
 
 #include "scoreboard.h"
 
+#include <stdint.h>
+
 enum {
     SCOREBOARD_LISTENERS = 4096, /* that reports name; a daemon may have more */
     SCOREBOARD_DEATHS = 64,      /* entries of the ledger */
     SCOREBOARD_SLOW = 64,        /* requests that are looked into at a time */
-    SCOREBOARD_CHILDREN = 8,     /* of a process, that are told of there */
+    SCOREBOARD_CHILDREN = 8,     /* of a process, that are shown there */
     SCOREBOARD_COMMAND = 16,     /* the kernel's name of a process */
     SCOREBOARD_ADDRESS = 128,    /* printed; as addr has it */
 };
@@ -151,7 +150,7 @@ struct overview {
     _Atomic uint64_t deaths_written;
     uint64_t serials; /* given to pools and scoreboards */
 
-    /* Where the tables end for those who look through them: to read a page is to make it. */
+    /* Where the tables end for a reader that looks through them: to read a page is to make it. */
     uint32_t pools_end, listeners_end;
     _Atomic uint32_t workers_end;
     _Atomic uint32_t moves; /* odd: counts are on their way from a slot to its pool; see snapshot */
@@ -170,12 +169,12 @@ void overview_close(struct overview *overview, int reader);
 /* Maps it for reading. NULL with errno set. */
 const struct overview *overview_map(int reader);
 
-/* What moves counts stands between these two: who reads the whole meanwhile reads it again, or a sum
- * would go back for a moment. */
+/* Counts are moved between these two: a reader that reads the whole meanwhile reads it again, or a
+ * sum would go back for a moment. */
 void overview_begin_move(struct overview *overview);
 void overview_end_move(struct overview *overview);
 
-/* A place for a pool of this name, or -1 where there is none left; and back. */
+/* A place for a pool of this name, or -1 if there is none left; and back. */
 int overview_add_pool(struct overview *overview, const char *name);
 void overview_remove_pool(struct overview *overview, int pool);
 
@@ -188,12 +187,22 @@ void overview_note_reload(struct overview *overview, const char *refusal);
 /* What a reader has: the overview, and a way to the scoreboards that it names. */
 struct view {
     const struct overview *overview;
-    /* The scoreboard of this number and serial, mapped at least for reading; NULL: not to be had now. */
+    /* The scoreboard of this number and serial, mapped at least for reading; NULL: not to be had
+     * now. */
     const struct scoreboard *(*board)(void *owner, uint32_t number, uint64_t serial);
     void *owner;
 };
 
 /* The slot of a worker that the overview names; NULL: not to be had now. */
 const struct slot *view_slot(const struct view *view, const struct overview_worker *worker);
+
+struct board_question {
+    uint32_t number;
+};
+
+struct board_answer {
+    uint32_t number;
+    uint64_t serial; /* of that which has the number now; 0: none has, and no descriptor comes */
+};
 
 #endif

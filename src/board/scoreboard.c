@@ -53,11 +53,6 @@ static struct in6_addr ip_of(const struct slot_peer *peer)
     return ip;
 }
 
-static bool is_ip(const struct slot_peer *peer)
-{
-    return peer->family == AF_INET || peer->family == AF_INET6;
-}
-
 unsigned scoreboard_same_peer(const struct scoreboard *board, uint32_t number)
 {
     struct in6_addr wanted = ip_of(&board->slots[number].peer);
@@ -65,7 +60,8 @@ unsigned scoreboard_same_peer(const struct scoreboard *board, uint32_t number)
     unsigned found = 1;
     for (uint32_t i = 0; i < end; i++) {
         const struct slot *slot = &board->slots[i];
-        if (i == number || slot->state != SLOT_BUSY || !is_ip(&slot->peer))
+        bool is_ip = slot->peer.family == AF_INET || slot->peer.family == AF_INET6;
+        if (i == number || slot->state != SLOT_BUSY || !is_ip)
             continue;
         struct in6_addr ip = ip_of(&slot->peer);
         found += IN6_ARE_ADDR_EQUAL(&ip, &wanted);
@@ -79,7 +75,8 @@ static bool is_idle(const struct slot *slot)
            !atomic_load_explicit(&slot->retiring, memory_order_relaxed);
 }
 
-/* From the own slot on, so that workers that look at the same time don't all look at the first ones. */
+/* From the own slot on, so that workers that look at the same time don't all look at the first
+ * ones. */
 bool scoreboard_has_idle(const struct scoreboard *board, uint32_t own, int wanted)
 {
     uint32_t end = scoreboard_end(board);

@@ -1,18 +1,14 @@
 /*
  * scoreboard - shared memory of one pool and generation, in which its workers show what they do.
  *
- * Owns:      a memfd of fixed, sparse size: a few words of the pool's and a slot a worker. It never
- *            grows or moves (it is sealed); pages exist once touched. No pointers, no indices, no
- *            pids that anybody acts on.
- * Knows not: processes, decisions, other pools.
- * Called by: the master (of every pool), workers (of their own pool alone), reporters (of every
- *            pool, for reading alone).
- * Runs in:   master and workers.
+ * A memfd of fixed, sparse size: a few words of the pool's, and a slot a worker. It is sealed,
+ * never grows or moves, and its pages exist once touched. It has no pointers, no indices, no pids
+ * that the master acts on. Reporters of other pools can only read it.
  *
  * Every worker of the pool can write all of it: its code may be somebody else's (a module). So the
- * master believes it no more than it believes a client: states and counts are copied, bounded and then
- * shown, or used for the size of this pool alone; whatever stands there can harm this pool and no
- * other. A new generation has a new scoreboard: what an old worker writes reaches no new one.
+ * master believes it no more than it believes a client: states and counts are copied, bounded and
+ * then shown, or used for the size of this pool alone; a lie there can harm this pool and no other.
+ * A new generation has a new scoreboard: what an old worker writes reaches no new one.
  *
  * Counters belong to the slot, not to the process: the next worker in it goes on from them.
  */
@@ -46,7 +42,8 @@ enum slot_state {
 };
 extern const char *const slot_state_words[SLOT_STATES];
 
-/* Why a connection was closed unserved. Saved over an upgrade by number: it only grows at the end. */
+/* Why a connection was closed unserved. Saved over an upgrade by number: it only grows at the end.
+ * */
 enum refusal {
     REFUSED_DENIED,
     REFUSED_MAX_PER_SOURCE,
@@ -57,7 +54,7 @@ enum refusal {
 };
 extern const char *const refusal_words[REFUSALS];
 
-/* Who is served: an address without its length, so that a slot stays small. */
+/* The peer: an address without its length, so that a slot stays small. */
 struct slot_peer {
     uint16_t family; /* AF_INET, AF_INET6, AF_UNIX; 0: nobody */
     uint16_t port;   /* host order */
@@ -69,13 +66,13 @@ struct slot {
     /* Written by the worker alone, on the path of each connection; but `state` by the master while
      * no worker lives. */
     alignas(SCOREBOARD_LINE) _Atomic uint32_t state;
-    _Atomic uint32_t ready;               /* whether it is, once in a life */
-    _Atomic(pid_t) program;               /* the process group that it runs; 0 none. A hint: see
-                                             master/groups */
+    _Atomic uint32_t ready; /* whether it is, once in a life */
+    _Atomic(pid_t)
+        program; /* the process group that it runs; 0 none. A hint: see master/process_groups */
     _Atomic uint64_t accepted;            /* connections taken */
     _Atomic uint64_t served;              /* connections done with */
     _Atomic int64_t since;                /* usec: when it became busy, or idle */
-    _Atomic uint64_t bytes_in, bytes_out; /* of connections done with, where known */
+    _Atomic uint64_t bytes_in, bytes_out; /* of connections done with, if known */
     _Atomic uint64_t errors;              /* of accept(), transient ones */
 
     /* The same, of the connection in hand. */
@@ -92,8 +89,8 @@ struct slot {
     _Atomic uint32_t failed_starts; /* of programs that it runs, in a row */
     _Atomic uint32_t start_error;   /* and why the last one failed: an errno */
 
-    /* Text, by a worker that can't start: why. Of one that became a program, by the master: what that
-     * says of itself. */
+    /* Text: why a worker can't start. By the master, if the worker became a program: what that says
+     * of itself. */
     char reason[SCOREBOARD_REASON];
 };
 
@@ -111,7 +108,7 @@ struct scoreboard {
     _Atomic uint32_t
         min_spare;             /* so many free seats, and at least one, are enough; by the master */
     _Atomic uint32_t unserved; /* set by a worker that was woken for a connection, and can't accept;
-                                  cleared by the master, who is rung for it and wakes another */
+                                  cleared by the master, which wakes another worker */
     _Atomic uint32_t end;      /* no slot from here on was ever taken; by the master */
     uint64_t
         serial; /* as the overview names it: for a debugger, which finds the memory by itself */
@@ -124,12 +121,12 @@ struct scoreboard {
  * writing, or -errno. Only root and the daemon's own user can open it anew. */
 int scoreboard_create(void);
 
-/* Maps it. NULL with errno set: EPROTO where the descriptor is no memory of this size, which would
+/* Maps it. NULL with errno set: EPROTO if the descriptor is no memory of this size, which would
  * end a reader by SIGBUS. Children forked later don't have the mapping. */
 struct scoreboard *scoreboard_map(int fd, bool writable);
 void scoreboard_unmap(struct scoreboard *board);
 
-/* What identifies the layout: two programs that agree in it can share a scoreboard. */
+/* A number that identifies the layout: two binaries that agree in it can share a scoreboard. */
 int64_t scoreboard_layout(void);
 
 /* How many slots may have been taken: `end`, bounded. */
@@ -139,8 +136,8 @@ static inline uint32_t scoreboard_end(const struct scoreboard *board)
     return end < SCOREBOARD_SLOTS ? end : SCOREBOARD_SLOTS;
 }
 
-/* How many workers here serve the address of this slot's peer, this one included. Nobody is kept from
- * changing meanwhile: it is what was to be seen in passing. */
+/* How many workers here serve the address of this slot's peer, this one included, as seen in
+ * passing. */
 unsigned scoreboard_same_peer(const struct scoreboard *board, uint32_t number);
 
 /* Whether as many other slots as wanted are idle and not retiring: looks no further than that. */

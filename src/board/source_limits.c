@@ -3,6 +3,7 @@
 #include "../base/shm.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -39,7 +40,7 @@ void limits_close(struct limits *limits, int fd)
 
 int64_t limits_layout(void)
 {
-    enum { VERSION = 1 };
+    enum { VERSION = 2 };
     return (int64_t)VERSION << 48 | (int64_t)sizeof(struct limits);
 }
 
@@ -58,193 +59,6 @@ struct source source_limits_of_user(uid_t uid)
     return (struct source){SOURCE_UNIX, uid};
 }
 
-/* --- seats --------------------------------------------------------------------------------- */
-
-/*
- * A claim's word `ticket` says in what state its claim is, and its number. A claim runs through
- *
- *   FREE -> PENDING -> OPEN -> HELD -> FREE
- *                          \-> REFUSED -> FREE
- *
- * PENDING is written before the number is taken: so whoever takes a later number sees that there is
- * one to come. He takes a number for it, later than his own: so it has one, and will count him. OPEN
- * has a number and waits for its judgement, which anybody can give: refused where as many as may be
- * hold lower numbers. Each step but the first and the last is a compare-and-swap from a word that
- * never comes again, because the number in it is of this claim alone (of PENDING: of the worker's claim
- * before, or a fresh one). So one who stood still in the middle of helping changes nothing any more.
- *
- * The source is written while the word is FREE: who reads the same other word before and behind it
- * has read that claim's source.
- *
- * All of these are sequentially consistent: it is no path of those without limits.
- */
-enum claim_state { CLAIM_FREE, CLAIM_PENDING, CLAIM_OPEN, CLAIM_HELD, CLAIM_REFUSED };
-
-enum { CLAIM_BITS = 3 };
-
-static uint64_t word_of(enum claim_state state, uint64_t number)
-{
-    return number << CLAIM_BITS | state;
-}
-
-static enum claim_state state_of(uint64_t word)
-{
-    return (enum claim_state)(word & ((1 << CLAIM_BITS) - 1));
-}
-
-static uint64_t number_of(uint64_t word)
-{
-    return word >> CLAIM_BITS;
-}
-
-static uint64_t next_number(const struct seat *seat)
-{
-    return atomic_fetch_add(&seat->limits->tickets, 1) + 1;
-}
-
-/* What a claim holds. Its first word has the limit too, for it is judged by its own: those of a
- * generation before may have had another. */
-static uint64_t first_word(const struct source *source, uint32_t most)
-{
-    return (uint64_t)most << 32 | source->kind;
-}
-
-/* A claim of another worker, as it was at one moment. */
-struct rival {
-    struct claim *claim;
-    uint64_t word;
-    uint32_t most;
-};
-
-/* Reads a claim. False where it is none for this source. */
-static bool look_at(struct claim *claim, const struct source *source, struct rival *rival)
-{
-    for (;;) {
-        uint64_t word = atomic_load(&claim->ticket);
-        if (state_of(word) == CLAIM_FREE)
-            return false;
-        uint64_t first = atomic_load(&claim->source[0]), key = atomic_load(&claim->source[1]);
-        if (atomic_load(&claim->ticket) != word)
-            continue;
-        *rival = (struct rival){claim, word, (uint32_t)(first >> 32)};
-        return (uint32_t)first == source->kind && key == source->key;
-    }
-}
-
-/* Gives a number to a claim that waits for one. What it is then, is in *rival. False where the claim
- * is over. */
-static bool number_it(const struct seat *seat, const struct source *source, struct rival *rival)
-{
-    uint64_t pending = rival->word;
-    uint64_t numbered = word_of(CLAIM_OPEN, next_number(seat));
-    if (atomic_compare_exchange_strong(&rival->claim->ticket, &pending, numbered)) {
-        rival->word = numbered;
-        return true;
-    }
-    return look_at(rival->claim, source, rival);
-}
-
-/* The next claim that may have been taken. */
-static struct claim *next_claim(const struct seat *seat, uint32_t *at)
-{
-    uint32_t end = atomic_load_explicit(&seat->limits->end, memory_order_acquire);
-    return *at < end && *at < SCOREBOARD_SLOTS ? &seat->limits->claims[(*at)++] : NULL;
-}
-
-/* What stands before a number. */
-struct accept_queue {
-    uint32_t held, open;
-    struct rival first; /* of the open ones, the lowest */
-};
-
-static void count_rival(struct accept_queue *queue, const struct rival *rival)
-{
-    enum claim_state state = state_of(rival->word);
-    queue->held += state == CLAIM_HELD;
-    if (state != CLAIM_OPEN)
-        return;
-    if (queue->open++ == 0 || number_of(rival->word) < number_of(queue->first.word))
-        queue->first = *rival;
-}
-
-static struct accept_queue queue_before(const struct seat *seat, const struct source *source,
-                                        uint64_t number)
-{
-    struct accept_queue queue = {0};
-    struct rival rival;
-    uint32_t at = 0;
-    for (struct claim *claim; (claim = next_claim(seat, &at));) {
-        bool theirs = look_at(claim, source, &rival);
-        while (theirs && state_of(rival.word) == CLAIM_PENDING)
-            theirs = number_it(seat, source, &rival);
-        if (theirs && number_of(rival.word) < number)
-            count_rival(&queue, &rival);
-    }
-    return queue;
-}
-
-/* Brings an open claim to its end: those before it first, where it depends on them. */
-static void judge(const struct seat *seat, const struct source *source, const struct rival *open)
-{
-    struct rival target = *open;
-    while (state_of(atomic_load(&open->claim->ticket)) == CLAIM_OPEN) {
-        uint64_t number = number_of(target.word);
-        struct accept_queue queue = queue_before(seat, source, number);
-        bool full = queue.held >= target.most;
-        if (!full && queue.held + queue.open >= target.most) {
-            target = queue.first;
-            continue;
-        }
-        uint64_t word = target.word;
-        atomic_compare_exchange_strong(&target.claim->ticket, &word,
-                                       word_of(full ? CLAIM_REFUSED : CLAIM_HELD, number));
-        target = *open;
-    }
-}
-
-bool source_limits_claim(const struct seat *seat, const struct source *source, uint32_t most)
-{
-    struct claim *claim = seat->claim;
-    uint64_t unused = number_of(atomic_load(&claim->ticket));
-    uint64_t pending = word_of(CLAIM_PENDING, unused ? unused : next_number(seat));
-    atomic_store(&claim->source[0], first_word(source, most));
-    atomic_store(&claim->source[1], source->key);
-    atomic_store(&claim->ticket, pending);
-    struct rival own = {claim, pending, most};
-    number_it(seat, source, &own);
-    judge(seat, source, &own);
-    if (state_of(atomic_load(&claim->ticket)) == CLAIM_HELD)
-        return true;
-    source_limits_release(seat);
-    return false;
-}
-
-void source_limits_release(const struct seat *seat)
-{
-    uint64_t word = atomic_load(&seat->claim->ticket);
-    atomic_store(&seat->claim->ticket, word_of(CLAIM_FREE, number_of(word)));
-}
-
-void source_limits_forget(struct limits *limits, uint32_t seat)
-{
-    atomic_store(&limits->claims[seat].ticket, 0);
-}
-
-/* --- rates --------------------------------------------------------------------------------- */
-
-/*
- * A word of the table is a tag of its source, and the time at which its bucket will be full again:
- * each connection puts that off by a second's part, and it may be no more than a second away. A word
- * whose time has come is a full bucket, which is the same as none: anybody may have its place.
- * Times come round again after twelve days: those that are more than a second away are of the past.
- */
-enum { TAG_BITS = 20, TIME_BITS = 64 - TAG_BITS, PARTS = 16, PROBES = 8 };
-
-#define TIME_MASK  (((uint64_t)1 << TIME_BITS) - 1)
-#define ONE_SECOND ((uint64_t)USEC_SECOND * PARTS)
-
-_Static_assert((SOURCE_LIMITS_RATES & (SOURCE_LIMITS_RATES - 1)) == 0, "a mask finds a place");
-
 /* The golden ratio's part behind the point, in 64 bits: odd, and its bits are as good as any. */
 #define MIXER 0x9e3779b97f4a7c15
 
@@ -258,21 +72,242 @@ static uint64_t mix(uint64_t number)
     return number ^ number >> 32;
 }
 
-/* How long after `now` a bucket is full; 0 where it is. */
+/* The low bits say where a source is looked for in a table, the high ones tell it from others
+ * there. */
+static uint64_t hash_of(const struct limits *limits, const struct source *source)
+{
+    return mix(limits->seed ^ mix(source->key ^ mix(source->kind)));
+}
+
+enum { PROBES = 8 };
+
+#define PLACE_MASK (SOURCE_LIMITS_PLACES - 1)
+
+_Static_assert((SOURCE_LIMITS_PLACES & PLACE_MASK) == 0, "a mask finds a place");
+
+/* --- connections at once ---------------------------------------------------------------------- */
+
+/*
+ * A counter is one word, changed by compare-and-swap: so of many connections that come in the same
+ * instant exactly as many get in as may, and each is refused only if as many others are there.
+ * Nobody waits for anybody: a swap fails only if another one succeeded.
+ *
+ * Which deaths can do harm: a worker killed just before its swap was not counted, one killed just
+ * behind it was. So the word names the worker that changed it last, and a worker writes in its note
+ * which change it is about to make: of which counter, to which version. The next one that changes
+ * the word writes into the note of the last one, before that, that its change was made. So a change
+ * was made if the note says so, or if the word still names it, and `holds` is always right.
+ * Versions come round after 65536 changes: to be mistaken, a worker must stand still for exactly so
+ * many between two instructions, and meet the same worker in the same place about to make the same
+ * change.
+ *
+ * Which collisions can do harm: a source is looked for in several places, and a counter that counts
+ * belongs to the source with its tag. A source that finds all its places taken by others is let in
+ * uncounted: nobody is refused for a stranger's connections, unless 29 bits of their hashes agree.
+ * As there are as many places as there can be workers, and the seed is secret, that is rare, and
+ * nobody can aim at it. A source may get a second counter, if the place in front of its own becomes
+ * free just when it takes its first one in two workers at once; that is rarer still, and ends with
+ * either.
+ *
+ * What a lie can do: seats and places are masked or compared with their ends, a counter stays
+ * between 0 and what its bits hold, and all this memory is one pool's. When the last worker of a
+ * generation is gone the counters are made anew from the notes of those that are left.
+ *
+ * All accesses are sequentially consistent: no connection of a pool without limits comes here.
+ */
+enum { MASTER = SCOREBOARD_SLOTS }; /* no worker's seat: the master made the last change */
+
+union counter {
+    uint64_t word;
+    struct {
+        uint64_t count : 15, version : 16, seat : 17, tag : 16;
+    };
+};
+
+enum note_state { NOTE_FREE, NOTE_TAKING, NOTE_HELD, NOTE_GIVING };
+
+union note {
+    uint64_t word;
+    struct {
+        uint64_t state : 2, version : 16, place : 16;
+    };
+};
+
+static union counter counter_at(const struct limits *limits, uint32_t place)
+{
+    return (union counter){.word = atomic_load(&limits->counters[place])};
+}
+
+static union note note_of(const struct limits *limits, uint32_t seat)
+{
+    return (union note){.word = atomic_load(&limits->notes[seat])};
+}
+
+/* Whether a worker is counted in the counter of its note, as that counter stands. */
+static bool holds(union note note, uint32_t seat, union counter counter)
+{
+    bool made = counter.seat == seat && counter.version == note.version;
+    return note.state == NOTE_HELD || (note.state == NOTE_TAKING && made) ||
+           (note.state == NOTE_GIVING && !made);
+}
+
+/* Changes a counter from what it was found to be; false if it was changed meanwhile. */
+static bool change(struct limits *limits, uint32_t place, union counter found, union counter next,
+                   uint32_t seat)
+{
+    next.seat = seat;
+    next.version = found.version + 1;
+    if (found.seat < SCOREBOARD_SLOTS) {
+        union note last = note_of(limits, found.seat), made = last;
+        made.state = last.state == NOTE_TAKING ? NOTE_HELD : NOTE_FREE;
+        if (last.place == place && last.version == found.version &&
+            (last.state == NOTE_TAKING || last.state == NOTE_GIVING))
+            atomic_compare_exchange_strong(&limits->notes[found.seat], &last.word, made.word);
+    }
+    return atomic_compare_exchange_strong(&limits->counters[place], &found.word, next.word);
+}
+
+/* The place of a source's counter, or of one that it can have. False if there is none. */
+static bool find_counter(const struct limits *limits, uint64_t hash, uint32_t *place,
+                         union counter *counter)
+{
+    bool found = false;
+    for (unsigned i = 0; i < PROBES; i++) {
+        uint32_t at = (uint32_t)(hash + i) & PLACE_MASK;
+        union counter here = counter_at(limits, at);
+        bool own = here.count && here.tag == hash >> 48;
+        if (own || (!here.count && !found)) {
+            *place = at;
+            *counter = here;
+            found = true;
+        }
+        if (own)
+            break;
+    }
+    return found;
+}
+
+bool source_limits_claim(struct limits *limits, uint32_t seat, const struct source *source,
+                         uint32_t most)
+{
+    uint64_t hash = hash_of(limits, source);
+    union counter found;
+    uint32_t place = 0;
+    while (find_counter(limits, hash, &place, &found)) {
+        union note note = {.state = NOTE_FREE, .place = place, .version = found.version + 1};
+        if (found.count >= most) {
+            atomic_store(&limits->notes[seat], note.word);
+            return false;
+        }
+        note.state = NOTE_TAKING;
+        atomic_store(&limits->notes[seat], note.word);
+        union counter next = {.count = found.count + 1, .tag = hash >> 48};
+        if (change(limits, place, found, next, seat)) {
+            note.state = NOTE_HELD;
+            atomic_store(&limits->notes[seat], note.word);
+            return true;
+        }
+    }
+    atomic_store(&limits->notes[seat], 0);
+    return true;
+}
+
+void source_limits_release(struct limits *limits, uint32_t seat)
+{
+    union note note = note_of(limits, seat);
+    while (note.state != NOTE_FREE) {
+        union counter found = counter_at(limits, note.place), next = found;
+        note.version = found.version + 1;
+        note.state = NOTE_GIVING;
+        atomic_store(&limits->notes[seat], note.word);
+        next.count -= found.count > 0;
+        if (change(limits, note.place, found, next, seat))
+            note.state = NOTE_FREE;
+    }
+    atomic_store(&limits->notes[seat], 0);
+}
+
+bool source_limits_shared(const struct limits *limits, uint32_t seat, uint32_t other)
+{
+    union note note = note_of(limits, other);
+    return note.state != NOTE_FREE && note.place == note_of(limits, seat).place && other != seat;
+}
+
+/* A number of attempts, for workers that lie could change the counter for ever. The note is read
+ * again behind the counter: if it still says the same, nobody changed the counter behind its
+ * change. */
+void source_limits_forget(struct limits *limits, uint32_t seat)
+{
+    enum { ATTEMPTS = 10000 };
+    for (int i = 0; i < ATTEMPTS; i++) {
+        union note note = note_of(limits, seat);
+        union counter found = counter_at(limits, note.place), next = found;
+        if (note_of(limits, seat).word != note.word)
+            continue;
+        next.count -= found.count > 0;
+        if (!holds(note, seat, found) || change(limits, note.place, found, next, MASTER))
+            break;
+    }
+    atomic_store(&limits->notes[seat], 0);
+}
+
+struct recount {
+    union counter seen;
+    uint32_t holders;
+};
+
+/* If a counter is still what it was before the notes were read, they were right about it. */
+void source_limits_recount(struct limits *limits, uint32_t end)
+{
+    enum { ROUNDS = 4 }; /* for counters that were changed meanwhile */
+    struct recount *counts = calloc(SOURCE_LIMITS_PLACES, sizeof *counts);
+    bool again = counts != NULL;
+    for (int round = 0; again && round < ROUNDS; round++) {
+        for (uint32_t place = 0; place < SOURCE_LIMITS_PLACES; place++)
+            counts[place] = (struct recount){.seen = counter_at(limits, place)};
+        for (uint32_t seat = 0; seat < end; seat++) {
+            union note note = note_of(limits, seat);
+            counts[note.place].holders += holds(note, seat, counts[note.place].seen);
+        }
+        again = false;
+        for (uint32_t place = 0; place < SOURCE_LIMITS_PLACES; place++) {
+            union counter seen = counts[place].seen, right = seen;
+            right.count = counts[place].holders;
+            if (right.count != seen.count)
+                again |= !change(limits, place, seen, right, MASTER);
+        }
+    }
+    free(counts);
+}
+
+/* --- connections in a second ------------------------------------------------------------------ */
+
+/*
+ * A word of the table is a tag of its source, and the time at which its bucket will be full again:
+ * each connection puts that off by a second's part, and it may be no more than a second away. A
+ * word whose time has come is a full bucket, which is the same as none: any source may have its
+ * place. Times come round again after twelve days: those that are more than a second away are of
+ * the past.
+ */
+enum { TAG_BITS = 20, TIME_BITS = 64 - TAG_BITS, PARTS = 16 };
+
+#define TIME_MASK  (((uint64_t)1 << TIME_BITS) - 1)
+#define ONE_SECOND ((uint64_t)USEC_SECOND * PARTS)
+
+/* How long after `now` a bucket is full; 0 if it is. */
 static uint64_t until_full(uint64_t word, uint64_t now)
 {
     uint64_t left = ((word & TIME_MASK) - now) & TIME_MASK;
     return left <= ONE_SECOND ? left : 0;
 }
 
-/* The place of a source, or one that it can have; NULL where there is none. *word is what stands
- * there. */
+/* The place of a source, or one that it can have; NULL if there is none. *word is its content. */
 static _Atomic uint64_t *find_place(struct limits *limits, uint64_t hash, uint64_t now,
                                     uint64_t *word)
 {
     _Atomic uint64_t *place = NULL;
     for (unsigned i = 0; i < PROBES; i++) {
-        _Atomic uint64_t *at = &limits->rates[(hash + i) & (SOURCE_LIMITS_RATES - 1)];
+        _Atomic uint64_t *at = &limits->rates[(hash + i) & PLACE_MASK];
         uint64_t found = atomic_load(at);
         bool full = until_full(found, now) == 0;
         if (!full && found >> TIME_BITS == hash >> TIME_BITS) {
@@ -290,7 +325,7 @@ static _Atomic uint64_t *find_place(struct limits *limits, uint64_t hash, uint64
 bool source_limits_pace(struct limits *limits, const struct source *source, uint32_t per_second,
                         usec now)
 {
-    uint64_t hash = mix(limits->seed ^ mix(source->key ^ mix(source->kind)));
+    uint64_t hash = hash_of(limits, source);
     uint64_t time = (uint64_t)now * PARTS & TIME_MASK, part = ONE_SECOND / per_second;
     for (;;) {
         uint64_t word;

@@ -1,18 +1,10 @@
 /*
  * source_limits - limits per source: how many connections one has at once, and in a second.
  *
- * Owns:      what a source is; a memfd of each pool that has such limits, mapped in its workers: a
- *            claim a worker (the ticket of its connection and the source that this is counted
- *            under), and the table of rates.
- * Knows not: why there are limits, what becomes of who is refused.
- * Called by: the worker's access; the master when a worker is dead, and when the last one of a
- *            generation is, since any of them could write all of it.
- * Runs in:   workers; the rest in the master.
- *
- * Seats are counted where they are held, in the claims of those alive, so that none can get lost. The
- * order in which connections came is that of their tickets, and each is judged by those before it
- * alone: so that of many that come in the same instant exactly as many get in as may. Nobody waits
- * for anybody: what a worker that stands still has begun, whoever needs it brings to its end.
+ * Owns a memfd of each pool that has such limits: counters of the connections that sources have, a
+ * note of each worker which counter it is counted in, and the table of rates. It is no part of the
+ * scoreboard, because there is one of those a generation, and a connection that an old worker still
+ * has counts. A worker counts its connections. The master takes a dead worker out of the count.
  */
 #ifndef PREFORKD_BOARD_SOURCE_LIMITS_H
 #define PREFORKD_BOARD_SOURCE_LIMITS_H
@@ -38,22 +30,13 @@ struct source {
 struct source source_limits_of(const struct addr *peer);
 struct source source_limits_of_user(uid_t uid);
 
-enum { SOURCE_LIMITS_RATES = 65536 }; /* sources whose rate is known; a power of two */
+enum { SOURCE_LIMITS_PLACES = 65536 }; /* in each of the two tables; a power of two */
 
-struct claim {
-    _Atomic uint64_t source[2]; /* what it is counted under, and its limit */
-    _Atomic uint64_t ticket;    /* its place among those of its source */
-    uint64_t unused;            /* so that two of them share a cache line, and none lies in two */
-};
-
-/* The limits of a pool, for all its generations: a connection that an old worker still holds counts. */
 struct limits {
-    alignas(SCOREBOARD_LINE) _Atomic uint64_t tickets; /* taken by workers, one a claim */
-    alignas(SCOREBOARD_LINE)
-        uint64_t seed;    /* of the places in `rates`, so that nobody can aim at one */
-    _Atomic uint32_t end; /* no claim from here on was ever taken; by the master */
-    alignas(4096) struct claim claims[SCOREBOARD_SLOTS]; /* by the workers' seats */
-    alignas(4096) _Atomic uint64_t rates[SOURCE_LIMITS_RATES];
+    uint64_t seed; /* random: so nobody can aim at a place in the tables */
+    alignas(4096) _Atomic uint64_t notes[SCOREBOARD_SLOTS]; /* by the workers' seats */
+    alignas(4096) _Atomic uint64_t counters[SOURCE_LIMITS_PLACES];
+    alignas(4096) _Atomic uint64_t rates[SOURCE_LIMITS_PLACES];
 };
 
 /* Makes one, mapped for the master; *fd is its descriptor, close-on-exec. NULL with errno set. */
@@ -63,27 +46,28 @@ void limits_close(struct limits *limits, int fd);
 /* Maps it in a worker, or in a master that goes on with it. NULL with errno set. */
 struct limits *limits_map(int fd);
 
-/* What identifies the layout: two programs that agree in it can share it. */
+/* A number that identifies the layout: two binaries that agree in it can share the memory. */
 int64_t limits_layout(void);
 
-/* A worker's own. */
-struct seat {
-    struct limits *limits;
-    struct claim *claim;
-};
+/* Counts a connection of this source, in the worker with this seat. False if the source has `most`
+ * already. */
+bool source_limits_claim(struct limits *limits, uint32_t seat, const struct source *source,
+                         uint32_t most);
 
-/* Takes a seat for a connection of this source. False where it has `most` already: then nothing is
- * held. */
-bool source_limits_claim(const struct seat *seat, const struct source *source, uint32_t most);
+/* The worker's connection is over. */
+void source_limits_release(struct limits *limits, uint32_t seat);
 
-/* Gives it back. */
-void source_limits_release(const struct seat *seat);
+/* After a refusal: whether the worker with the other seat has a connection of the same source. */
+bool source_limits_shared(const struct limits *limits, uint32_t seat, uint32_t other);
 
-/* The worker of this seat is dead: what it held or had begun to claim is nobody's. */
+/* By the master: the worker with this seat is dead, its connection is over. */
 void source_limits_forget(struct limits *limits, uint32_t seat);
 
-/* Whether a source may have one more connection now, at so many a second: of a second's worth it may
- * have all at once. Where the table has no room for it, it may. */
+/* By the master: makes every counter what the notes of the seats before `end` say. */
+void source_limits_recount(struct limits *limits, uint32_t end);
+
+/* Whether a source may have one more connection now, at so many a second: it may have a second's
+ * worth at once. If the table has no room for the source, it may. */
 bool source_limits_pace(struct limits *limits, const struct source *source, uint32_t per_second,
                         usec now);
 

@@ -10,7 +10,6 @@
 
 #include "../base/addr.h"
 #include "../base/entry.h"
-#include "../base/file_id.h"
 #include "option.h"
 
 #include <stdio.h>

@@ -73,14 +73,15 @@ static bool complain_of_directory(const char *path, int error, char *why, size_t
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size)
 {
     char name[ADDR_PATH_MAX + 2];
-    struct stat there;
+    struct inode there;
+    int length = (int)(entry_name(path) - path);
     int error = entry_directory(path, &there);
     if (error == -ENOENT && listens_in_default_place(path))
         return true;
     if (error)
         return complain_of_directory(path, -error, why, size);
-    *directory = inode_of(&there);
-    snprintf(name, sizeof name, "%.*s", (int)(entry_name(path) - path), path);
+    *directory = there;
+    snprintf(name, sizeof name, "%.*s", length, path);
     if (faccessat(AT_FDCWD, name, W_OK | X_OK, AT_EACCESS) != 0)
         return complain_of_directory(path, errno, why, size);
     return true;
@@ -251,19 +252,15 @@ static bool takes(const struct listen_spec *any, const struct listen_spec *one)
 }
 
 /* Two spellings of one path: one name in one directory. Abstract names have none. */
-static bool is_same_entry(const struct listen_spec *a, const struct listen_spec *b)
-{
-    return inode_equal(&a->directory, &b->directory) &&
-           strcmp(entry_name(a->addr.un.sun_path), entry_name(b->addr.un.sun_path)) == 0;
-}
-
 bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b)
 {
     if (a->passed_name || b->passed_name)
         return a->passed_name && b->passed_name && strcmp(a->passed_name, b->passed_name) == 0;
     bool a_unix = a->addr.sa.sa_family == AF_UNIX, b_unix = b->addr.sa.sa_family == AF_UNIX;
     if (a_unix || b_unix)
-        return a_unix && b_unix && (addr_equal(&a->addr, &b->addr) || is_same_entry(a, b));
+        return a_unix && b_unix &&
+               (addr_equal(&a->addr, &b->addr) ||
+                entry_same(a->addr.un.sun_path, &a->directory, b->addr.un.sun_path, &b->directory));
     if (addr_port(&a->addr) != addr_port(&b->addr) || addr_port(&a->addr) == 0)
         return false;
     return takes(a, b) || takes(b, a) || addr_equal(&a->addr, &b->addr);

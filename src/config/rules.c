@@ -328,10 +328,9 @@ static void rule_address(struct config *config, const struct pool_config *pool,
 static void rule_addresses(struct config *config)
 {
     struct listen_spec control = {.word = config->control};
-    struct stat directory;
     bool controlled = control.word[0] == '/' && addr_from_path(&control.addr, control.word);
-    if (controlled && entry_directory(control.word, &directory) == 0)
-        control.directory = inode_of(&directory);
+    if (controlled)
+        entry_directory(control.word, &control.directory);
     for (int i = 0; i < config->pool_count; i++) {
         const struct pool_config *pool = config->pools[i];
         for (int k = 0; k < pool->listen_count; k++) {

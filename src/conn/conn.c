@@ -1,11 +1,13 @@
 #include "conn.h"
 
 #include "../base/clock.h"
+#include "../wire/proxy.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum {
@@ -13,35 +15,44 @@ enum {
     LINGER_BYTES = 64 * 1024,
 };
 
-/* What the timeout of a blocking socket looks like (socket(7)). */
-static int as_timeout(int error)
+static ssize_t receive(struct conn *conn, void *data, size_t size, int flags)
 {
-    return error == EAGAIN ? -ETIMEDOUT : -error;
+    ssize_t n;
+    do
+        n = recv(conn->fd, data, size, flags);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    conn->in += (uint64_t)n;
+    return n;
 }
 
+static ssize_t transmit(struct conn *conn, const void *data, size_t size, int flags)
+{
+    ssize_t n;
+    do
+        n = send(conn->fd, data, size, flags | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    conn->out += (uint64_t)n;
+    return n;
+}
+
+/* -EAGAIN is what the timeout of a blocking socket looks like (socket(7)). */
 ssize_t conn_read(struct conn *conn, void *data, size_t size)
 {
-    for (;;) {
-        ssize_t n = recv(conn->fd, data, size, 0);
-        if (n >= 0) {
-            conn->in += (uint64_t)n;
-            return n;
-        }
-        if (errno != EINTR)
-            return as_timeout(errno);
-    }
+    ssize_t n = receive(conn, data, size, 0);
+    return n == -EAGAIN ? -ETIMEDOUT : n;
 }
 
 int conn_write(struct conn *conn, const void *data, size_t size)
 {
     const char *at = data;
     while (size) {
-        ssize_t n = send(conn->fd, at, size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = transmit(conn, at, size, 0);
         if (n < 0)
-            return as_timeout(errno);
-        conn->out += (uint64_t)n;
+            return n == -EAGAIN ? -ETIMEDOUT : (int)n;
         at += n;
         size -= (size_t)n;
     }
@@ -50,26 +61,12 @@ int conn_write(struct conn *conn, const void *data, size_t size)
 
 ssize_t conn_read_now(struct conn *conn, void *data, size_t size)
 {
-    ssize_t n;
-    do
-        n = recv(conn->fd, data, size, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return -errno;
-    conn->in += (uint64_t)n;
-    return n;
+    return receive(conn, data, size, MSG_DONTWAIT);
 }
 
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size)
 {
-    ssize_t n;
-    do
-        n = send(conn->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return -errno;
-    conn->out += (uint64_t)n;
-    return n;
+    return transmit(conn, data, size, MSG_DONTWAIT);
 }
 
 void conn_finish(struct conn *conn)
@@ -106,12 +103,6 @@ int64_t conn_waited(const struct conn *conn)
 /* States as <netinet/tcp.h> numbers them, which can't stand beside <linux/tcp.h>. */
 enum { TIME_WAIT = 6, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
 
-/* What the kernel counts as received holds the end of the stream too, as a byte of its own. */
-static bool has_ended(unsigned state)
-{
-    return state == CLOSE_WAIT || state == LAST_ACK || state == CLOSING || state == TIME_WAIT;
-}
-
 void conn_ask_counts(struct conn *conn)
 {
     struct tcp_info info;
@@ -120,7 +111,85 @@ void conn_ask_counts(struct conn *conn)
         getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
         size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans)
         return;
-    conn->in = info.tcpi_bytes_received - has_ended(info.tcpi_state);
+    /* What the kernel counts as received holds the end of the stream too, as a byte of its own. */
+    bool ended = info.tcpi_state == CLOSE_WAIT || info.tcpi_state == LAST_ACK ||
+                 info.tcpi_state == CLOSING || info.tcpi_state == TIME_WAIT;
+    conn->in = info.tcpi_bytes_received - ended;
     conn->out = info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
     conn->counted = true;
+}
+
+/* The most that is looked at before the size is known: room for a line, and for the binary form
+ * with Unix addresses. */
+enum { FIRST_LOOK = 256 };
+
+/* Waits for the next byte. NULL, or why there is none to wait for. */
+static const char *await_bytes(int fd, usec deadline)
+{
+    struct pollfd input = {.fd = fd, .events = POLLIN};
+    for (;;) {
+        usec left = deadline - clock_now();
+        int ready = left > 0 ? poll(&input, 1, (int)((left + 999) / 1000)) : 0;
+        if (ready > 0)
+            return NULL;
+        if (ready == 0)
+            return "it was not complete in time";
+        if (errno != EINTR)
+            return strerror(errno);
+    }
+}
+
+/* Looks at what has come, without taking it: how many bytes, or -1 with the reason. */
+static ssize_t look(int fd, uint8_t *bytes, size_t room, usec deadline, const char **why)
+{
+    for (;;) {
+        ssize_t n = recv(fd, bytes, room, MSG_PEEK | MSG_DONTWAIT);
+        if (n > 0)
+            return n;
+        if (n == 0)
+            *why = "the connection ended before it";
+        else if (errno == EAGAIN)
+            *why = await_bytes(fd, deadline);
+        else if (errno != EINTR)
+            *why = strerror(errno);
+        if (*why)
+            return -1;
+    }
+}
+
+/* Bytes are taken only once they are known to be the header's: what was looked at and not taken is
+ * the next reader's. */
+static const char *take_bytes(int fd, uint8_t *bytes, usec deadline, size_t *size)
+{
+    struct proxy_extent extent = {0};
+    const char *why = NULL;
+    while (!extent.whole) {
+        size_t have = extent.ours, most = extent.whole_size ? extent.whole_size : FIRST_LOOK;
+        ssize_t seen = look(fd, bytes + have, most - have, deadline, &why);
+        if (seen < 0)
+            return why;
+        if (!proxy_measure(bytes, have + (size_t)seen, &extent))
+            return "what came is none";
+        size_t wanted = extent.ours - have;
+        if (recv(fd, bytes + have, wanted, MSG_DONTWAIT) != (ssize_t)wanted)
+            return "what had come went away";
+    }
+    *size = extent.ours;
+    return NULL;
+}
+
+const char *conn_take_proxy(struct conn *conn, usec deadline)
+{
+    static uint8_t bytes[PROXY_MAX]; /* pages that are never touched cost nothing */
+    struct proxy_header header;
+    size_t size;
+    const char *why = take_bytes(conn->fd, bytes, deadline, &size);
+    if (!why)
+        why = proxy_read(bytes, size, &header);
+    if (why || !header.proxied)
+        return why;
+    conn->peer = header.source;
+    conn->local = header.destination;
+    conn->proxied = true;
+    return NULL;
 }

@@ -1,18 +1,14 @@
 /*
- * conn - one accepted connection: read, write, count.
- *
- * Owns:      the descriptor of the connection, its peer, and what went in and out.
- * Knows not: how it was accepted, who serves it.
- * Called by: the serve, handlers.
- * Runs in:   a worker.
+ * conn - one accepted connection, in a worker: read, write, count, take a PROXY header off it.
  *
  * The socket blocks. Its deadline is SO_RCVTIMEO and SO_SNDTIMEO, which TCP inherits from the
- * listener (tcp(7)) and the serve sets on a Unix socket: so waiting costs no system call.
+ * listener (tcp(7)) and serve sets on a Unix socket: so waiting costs no system call.
  */
 #ifndef PREFORKD_CONN_CONN_H
 #define PREFORKD_CONN_CONN_H
 
 #include "../base/addr.h"
+#include "../base/clock.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,22 +17,22 @@ struct conn {
     int fd;           /* -1: the handler has given it to a program, and closed it */
     bool late;        /* it waited longer than queue_timeout to be accepted */
     bool proxied;     /* a PROXY header told `peer`, and `local`; else the socket knows both */
-    struct addr peer; /* who is served */
+    struct addr peer; /* the client */
     uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
     bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
     bool has_status;   /* whether a program served it, */
     int status;        /* and how that ended, as waitpid(2) tells it */
-    struct addr local; /* where `proxied`, the address that the peer connected to; else not set */
+    struct addr local; /* if `proxied`, the address that the peer connected to; else not set */
 };
 
 /* Reads what is there, up to `size` bytes: how many, 0 at the end of the stream, -ETIMEDOUT after
  * idle_timeout, or -errno. */
 ssize_t conn_read(struct conn *conn, void *data, size_t size);
 
-/* Writes all of it. 0, -ETIMEDOUT where there was no room for idle_timeout, or -errno. */
+/* Writes all of it. 0, -ETIMEDOUT if there was no room for idle_timeout, or -errno. */
 int conn_write(struct conn *conn, const void *data, size_t size);
 
-/* The same without waiting: -EAGAIN where nothing is there, or no room; of what is to be written
+/* The same without waiting: -EAGAIN if nothing is there, or no room; of what is to be written
  * perhaps a part. */
 ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
@@ -48,11 +44,16 @@ void conn_finish(struct conn *conn);
 
 /* Asks the kernel how long a connection that was just accepted had been there: since the last that
  * came of its client, be it data or the opening. In usec, to the kernel's tick, a few milliseconds;
- * -1 where it doesn't know: TCP alone does. A client that goes on sending looks as if it had just
+ * -1 if it doesn't know: TCP alone does. A client that goes on sending looks as if it had just
  * come: nothing is gained by that but what it would have where nobody asked. */
 int64_t conn_waited(const struct conn *conn);
 
-/* Asks the kernel what went in and out of a connection that is still ours: of TCP alone it knows. */
+/* Asks the kernel what went in and out of a connection that is still ours: of TCP alone it knows.
+ * */
 void conn_ask_counts(struct conn *conn);
+
+/* Takes the header, until the deadline at the latest. If it is about another connection, the
+ * peer becomes that one's, and `local` the address that it came to. NULL, or in words why not. */
+const char *conn_take_proxy(struct conn *conn, usec deadline);
 
 #endif

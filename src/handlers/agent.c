@@ -35,28 +35,24 @@ static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
     if ((pool->state == POOL_DEGRADED || pool->state == POOL_UNREACHABLE) && !sum->down)
         sum->down = pool;
     if (pool->state == POOL_DRAINED || strcmp(pool->handler, "app") == 0)
-        return; /* who accepts by itself is busy unseen */
+        return; /* a program that accepts by itself is busy unseen */
     sum->seats += pool->max_workers;
     sum->free += pool->idle + (room > 0 ? room : 0);
-}
-
-/* Never 0: HAProxy would take that for a drain, and nobody has asked for one. */
-static int share(const struct sum *sum)
-{
-    long long percent = sum->seats > 0 ? sum->free * 100 / sum->seats : 100;
-    return percent < 1 ? 1 : percent > 100 ? 100 : (int)percent;
 }
 
 static void write_line(const struct sum *sum, char *line, size_t size)
 {
     const struct snapshot_pool *pool = sum->down;
+    long long percent = sum->seats > 0 ? sum->free * 100 / sum->seats : 100;
+    if (percent < 1)
+        percent = 1; /* HAProxy would take 0 for a drain, and nobody has asked for one */
     if (pool)
         snprintf(line, size, "down #pool %s is %s%s%s\n", pool->name, pool_state_words[pool->state],
                  pool->trouble[0] ? ": " : "", pool->trouble);
     else if (sum->pools && sum->drained == sum->pools)
         snprintf(line, size, "drain\n");
     else
-        snprintf(line, size, "up ready %d%%\n", share(sum));
+        snprintf(line, size, "up ready %d%%\n", percent > 100 ? 100 : (int)percent);
 }
 
 static int agent_serve(struct service *service, struct conn *conn)

@@ -131,31 +131,25 @@ static int place_listeners(const struct service *service)
     return dup2(from[0], STDIN_FILENO) < 0 ? -errno : 0;
 }
 
-/* Standard output and error are the pipe that the master reads into the log; what else is open closes
- * as the program begins. */
-static int place_descriptors(const struct service *service)
-{
-    int error = place_listeners(service);
-    if (error)
-        return error;
-    if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
-        return -errno;
-    return fd_shut_at_exec(APP_FIRST_FD + service->listener_count);
-}
-
 static void app_become(struct service *service, char *why, size_t size)
 {
     const struct app_config *app = service->config;
     const char *path = app->command.at[0];
     sigset_t none;
     char **environment = environment_of(service);
-    int error = environment ? place_descriptors(service) : -ENOMEM;
+    int error = environment ? place_listeners(service) : -ENOMEM;
+    /* Standard output and error are the pipe that the master reads into the log; what else is open
+     * closes as the program begins. */
+    if (error == 0 && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        error = -errno;
+    if (error == 0)
+        error = fd_shut_at_exec(APP_FIRST_FD + service->listener_count);
     if (error) {
         snprintf(why, size, "can't prepare for %s: %s", path, strerror(-error));
         return;
     }
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL); /* who was told to end meanwhile, ends here */
+    sigprocmask(SIG_SETMASK, &none, NULL); /* if it was told to end meanwhile, it ends here */
     execve(path, (char *const *)app->command.at, environment);
     snprintf(why, size, "can't start %s: %s", path, strerror(errno));
 }
@@ -166,7 +160,6 @@ const struct handler handler_app = {
                 .size = sizeof(struct app_config),
                 .defaults = defaults},
     .runs_programs = true,
-    .leads_session = true,
     .check = app_check,
     .app_policy = app_terms,
     .exec = app_become,

@@ -90,14 +90,8 @@ static void put_systemd(struct list *list, const struct app_facts *facts)
     put(list, "WATCHDOG_USEC", "%lld", (long long)facts->watchdog);
 }
 
-static void put_starter(struct list *list, const struct app_facts *facts)
-{
-    put_sockets(list, "SERVER_STARTER_PORT", facts, print_port);
-    put(list, "SERVER_STARTER_GENERATION", "%u", facts->generation);
-}
-
-/* No EINHORN_MASTER_PID: whoever finds it as its parent's asks for EINHORN_SOCK_PATH too, and
- * acknowledges itself there. einhorn's own library fails where that is missing; without either it
+/* No EINHORN_MASTER_PID: a program that finds its parent's there asks for EINHORN_SOCK_PATH too,
+ * and acknowledges itself there. einhorn's own library fails if that is missing; without either it
  * takes the process for no worker of einhorn's, and finds the sockets all the same. */
 static void put_einhorn(struct list *list, const struct app_facts *facts)
 {
@@ -122,7 +116,8 @@ char **app_environment(char *const *base, const struct app_facts *facts)
     memcpy(list.at, base, inherited * sizeof *base);
     list.count = (int)inherited;
     put_systemd(&list, facts);
-    put_starter(&list, facts);
+    put_sockets(&list, "SERVER_STARTER_PORT", facts, print_port);
+    put(&list, "SERVER_STARTER_GENERATION", "%u", facts->generation);
     put_einhorn(&list, facts);
     put(&list, "PREFORKD_SLOT", "%d", facts->number);
     return list.failed ? NULL : list.at;

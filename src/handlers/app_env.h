@@ -1,10 +1,6 @@
 /*
- * app_env - what a program that accepts by itself is told of the sockets that it inherits, in the
- * words of systemd, Server::Starter and einhorn at once. Pure but for memory.
- *
- * Knows not: who opened the sockets, or when they are handed on.
- * Called by: app.
- * Runs in:   a worker, before it becomes the program.
+ * app_env - the variables by which a program that accepts by itself learns of the sockets that it
+ * inherits, in the words of systemd, Server::Starter and einhorn at once.
  */
 #ifndef PREFORKD_HANDLERS_APP_ENV_H
 #define PREFORKD_HANDLERS_APP_ENV_H
@@ -30,7 +26,7 @@ struct app_facts {
     usec watchdog;      /* how often it may say that it is alive, where it does */
 };
 
-/* The variables of `base`, which have precedence, and ours behind them; ended by NULL. NULL where
+/* The variables of `base`, which have precedence, and ours behind them; ended by NULL. NULL if
  * there is no memory. */
 char **app_environment(char *const *base, const struct app_facts *facts);
 

@@ -1,15 +1,17 @@
 /*
- * cgi - a FastCGI responder that runs CGI/1.1 programs: one for each request that a web server sends.
+ * cgi - a FastCGI responder that runs CGI/1.1 programs: one for each request that a web server
+ * sends.
  *
- * The rooms: cgi_session takes the web server's records apart, cgi_peer waits for it, cgi_script finds
- * the program, cgi_env makes its environment, cgi_relay runs it. Here they are put together, and the log
- * is told.
+ * The rooms: cgi_session takes the web server's records apart, and waits for it; cgi_script finds
+ * the program, cgi_env makes its environment, cgi_relay runs it. Here they are put together, and
+ * the log is written.
  */
+#include "../base/daemon.h"
+#include "../base/log.h"
 #include "cgi_answer.h"
-#include "cgi_log.h"
-#include "cgi_peer.h"
 #include "cgi_relay.h"
 #include "cgi_script.h"
+#include "cgi_session.h"
 #include "program.h"
 
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *const stderr_choices[] = {"log", "server", NULL};
@@ -61,7 +64,7 @@ static struct cgi_env env;
 static struct cgi_script script;
 static unsigned char spool[2 * CGI_INPUT]; /* see spool_body */
 
-/* --- the check ----------------------------------------------------------------------------- */
+/* --- the check -------------------------------------------------------------------------------- */
 
 struct checking {
     const char *pool;
@@ -133,10 +136,112 @@ static void cgi_check(const char *pool, const void *config, const struct origin 
                    pool);
 }
 
-/* --- the web server's request ------------------------------------------------------------------ */
+/* --- the log ---------------------------------------------------------------------------------- */
 
-/* Waits for the parameters of a request. 0, or -errno: there is none. `first` of its connection: it is
- * in hand already. */
+/* A failure is logged, but not as often as a client can cause it. */
+static bool may_tell(int level, const struct service *service, unsigned *missed)
+{
+    enum { MOST = 20 }; /* lines of a level, a second */
+    static struct {
+        usec until;
+        unsigned told, missed;
+    } budgets[LOG_DEBUG + 1];
+    *missed = 0;
+    if (level < 0 || level == service->log_level)
+        return level >= 0;
+    if (!log_wanted(level))
+        return false;
+    usec now = clock_now();
+    if (now >= budgets[level].until) {
+        budgets[level].until = now + USEC_SECOND;
+        budgets[level].told = 0;
+    }
+    if (budgets[level].told == MOST) {
+        budgets[level].missed++;
+        return false;
+    }
+    budgets[level].told++;
+    *missed = budgets[level].missed;
+    budgets[level].missed = 0;
+    return true;
+}
+
+static const char *client(void)
+{
+    const char *address = cgi_env_get(&env, "REMOTE_ADDR");
+    return address ? address : "";
+}
+
+/* A request that no program was started for. `fault` is a sentence about the program. */
+static void log_refusal(const struct cgi_session *session, const char *fault, int status, int error)
+{
+    unsigned missed;
+    const char *pool = session->service->pool, *path = script.path;
+    int level = status == 503 ? LOG_WARNING : status >= 500 ? LOG_NOTICE : LOG_INFO;
+    if (!may_tell(level, session->service, &missed))
+        return;
+    log_event(level,
+              "pool %s: the program %s %s%s%s; answered with %d pool=%s script=\"%s\" client=%s "
+              "status=%d missed=%u",
+              pool, path, fault, error ? ": " : "", error ? strerror(error) : "", status, pool,
+              path, client(), status, missed);
+}
+
+/* What happened, as a sentence about the program; and at which level that is logged. */
+static const char *outcome_of(const struct cgi_relay *relay, int *level)
+{
+    bool well = relay->status == 0;
+    *level = LOG_NOTICE;
+    switch (relay->outcome) {
+    case CGI_DONE:
+        *level = well ? relay->session->service->log_level : LOG_NOTICE;
+        return well ? "ended" : "answered, and ended badly";
+    case CGI_CUT: return "was killed in the middle of its answer, which was cut off";
+    case CGI_TIMED_OUT:
+        *level = LOG_WARNING;
+        return "took longer than request_timeout, and was ended";
+    case CGI_ABORTED: *level = LOG_INFO; return "was ended, since the client went away";
+    default: return relay->fault;
+    }
+}
+
+/* A program that has ended. That one speaks HTTP itself is logged once. */
+static void log_end(const struct cgi_relay *relay)
+{
+    static bool nph_logged;
+    unsigned missed;
+    char how[64];
+    const struct cgi_session *session = relay->session;
+    const char *pool = session->service->pool, *path = script.path;
+    const struct timeval *user = &relay->usage.ru_utime, *system = &relay->usage.ru_stime;
+    int level;
+    const char *outcome = outcome_of(relay, &level);
+    if (relay->nph && !nph_logged)
+        log_info("pool %s: the program %s answers with HTTP itself (NPH); it is translated "
+                 "pool=%s script=\"%s\"",
+                 pool, path, pool, path);
+    nph_logged = nph_logged || relay->nph;
+    if (!may_tell(level, session->service, &missed))
+        return;
+    double seconds = clock_seconds(clock_now() - session->request.since);
+    if (WIFSIGNALED(relay->status))
+        snprintf(how, sizeof how, "signal=%s", daemon_signal_word(WTERMSIG(relay->status)));
+    else
+        snprintf(how, sizeof how, "exit=%d", WEXITSTATUS(relay->status));
+    log_event(level,
+              "pool %s: the program %s %s, after %.3f s pool=%s script=\"%s\" client=%s "
+              "duration=%.3f cpu=%.3f in=%llu out=%llu %s missed=%u",
+              pool, path, outcome, seconds, pool, path, client(), seconds,
+              (double)(user->tv_sec + system->tv_sec) +
+                  (double)(user->tv_usec + system->tv_usec) / USEC_SECOND,
+              (unsigned long long)(session->conn->in - session->in_before),
+              (unsigned long long)(session->conn->out - session->out_before), how, missed);
+}
+
+/* --- the web server's request ----------------------------------------------------------------- */
+
+/* Waits for the parameters of a request. 0, or -errno: there is none. `first` of its connection: it
+ * is in hand already. */
 static int await_request(struct cgi_session *session, bool first)
 {
     struct cgi_body body;
@@ -164,8 +269,8 @@ static int await_request(struct cgi_session *session, bool first)
     }
 }
 
-/* The length of a body that comes without one is found by taking it in, as far as there is room. 0, or
- * -errno. */
+/* The length of a body that comes without one is found by taking it in, as far as there is room. 0,
+ * or -errno. */
 static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
 {
     struct cgi_body body;
@@ -192,7 +297,7 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
     return 0;
 }
 
-/* --- a request --------------------------------------------------------------------------------- */
+/* --- a request -------------------------------------------------------------------------------- */
 
 /* An answer of our own. */
 static void put_answer(struct cgi_session *session, int status)
@@ -203,16 +308,11 @@ static void put_answer(struct cgi_session *session, int status)
 }
 
 /* 0, or -errno. */
-static int answer(struct cgi_session *session, int status)
-{
-    put_answer(session, status);
-    return cgi_peer_flush(session);
-}
-
 static int refuse(struct cgi_session *session, const char *fault, int status, int error)
 {
-    cgi_log_refusal(session, &env, script.path, fault, status, error);
-    return answer(session, status);
+    log_refusal(session, fault, status, error);
+    put_answer(session, status);
+    return cgi_peer_flush(session);
 }
 
 /* execve(2) and clone(2), as HTTP has it. */
@@ -235,21 +335,14 @@ static bool begins(const char *variable, const char *with)
     return value && strncmp(value, with, strlen(with)) == 0;
 }
 
-/* These send nothing more of a body once an answer has begun, or read none before they have sent it. */
-static bool sends_body_first(void)
-{
-    return begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie") ||
-           begins("SERVER_SOFTWARE", "Caddy");
-}
-
-static int prepare_environment(struct cgi_session *session)
+/* Whether there was room for all of it. */
+static bool prepare_environment(struct cgi_session *session)
 {
     size_t size = session->request.params_size;
     script.path[0] = '\0';
     cgi_env_begin(&env, session->service->environment);
-    if (size > CGI_PARAMS_MAX)
-        return 431;
-    return cgi_env_take(&env, cgi_session_params(), size) && cgi_env_complete(&env) ? 0 : 431;
+    return size <= CGI_PARAMS_MAX && cgi_env_take(&env, cgi_session_params(), size) &&
+           cgi_env_complete(&env);
 }
 
 /* What is known of the body before the program starts. 0, or -errno. */
@@ -300,8 +393,8 @@ static int run(struct cgi_relay *relay, const struct service *service)
     return cgi_relay_run(relay, &launch);
 }
 
-/* That a script can't be run is the script's fault, and no other's: not so where one program serves all
- * requests, or no process can be had. */
+/* That a script can't be run is the script's fault, and no other's: not so where one program serves
+ * all requests, or no process can be had. */
 static void note_start(struct service *service, int started)
 {
     const struct cgi_config *config = service->config;
@@ -314,8 +407,8 @@ static void note_start(struct service *service, int started)
     }
 }
 
-/* Serves the request in hand. 0 where the connection can take another, -ENODATA where it is to be
- * closed, or -errno; -ECONNABORTED where nothing more can be said on it, which the log knows. */
+/* Serves the request in hand. 0 if the connection can take another, -ENODATA if it is to be
+ * closed, or -errno; -ECONNABORTED if nothing more can be said on it, which the log knows. */
 static int serve_request(struct cgi_session *session)
 {
     const struct cgi_config *config = session->service->config;
@@ -324,18 +417,20 @@ static int serve_request(struct cgi_session *session)
         .errors_to_server = config->stderr_choice == CGI_STDERR_SERVER,
         .deadline = cgi_peer_deadline(session),
     };
-    int status = prepare_environment(session);
-    if (status) {
-        int error = refuse(session, "was not looked for: too many parameters", status, 0);
+    if (!prepare_environment(session)) {
+        int error = refuse(session, "was not looked for: too many parameters", 431, 0);
         return error ? error : -ENODATA;
     }
-    status = cgi_script_open(&script, config, &env);
+    int status = cgi_script_open(&script, config, &env);
     if (status && config->program)
         note_start(session->service, script.error ? -script.error : -ENOENT);
     if (status)
         return refuse(session, script.fault, status, script.error);
     relay.head_only = begins("REQUEST_METHOD", "HEAD");
-    relay.body_first = sends_body_first();
+    /* These send nothing more of a body once an answer has begun, or read none before they have
+     * sent it. */
+    relay.body_first = begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie") ||
+                       begins("SERVER_SOFTWARE", "Caddy");
     int error = prepare_body(&relay);
     int started = error ? error : run(&relay, session->service);
     cgi_script_close(&script);
@@ -346,7 +441,7 @@ static int serve_request(struct cgi_session *session)
         return refuse_start(session, -started);
     if (!relay.errors_to_server)
         program_end_line();
-    cgi_log_end(&relay, &env, script.path);
+    log_end(&relay);
     if (relay.lost)
         return -ECONNABORTED;
     return relay.keep ? 0 : -ENODATA;
@@ -376,10 +471,10 @@ static int cgi_serve(struct service *service, struct conn *conn)
     return 0;
 }
 
-/* --- overload ---------------------------------------------------------------------------------- */
+/* --- overload --------------------------------------------------------------------------------- */
 
-/* What is here already of a request, and no more, is taken in, so that the answer is not lost with what
- * was not read. 0 where that was all of it, or -errno. */
+/* Takes in what is here already of a request, and no more, so that the answer is not lost with what
+ * was not read. 0 if that was all of it, or -errno. */
 static int take_request(struct cgi_session *session)
 {
     enum { MOST = 4 * CGI_INPUT }; /* more than a socket holds that nobody read from */
@@ -402,8 +497,8 @@ static int take_request(struct cgi_session *session)
     return -E2BIG;
 }
 
-/* Nobody is waited for: the request was sent before it was late, and its answer fits into a socket that
- * nothing was written to. But where more of the request is on its way, closing would take the answer
+/* Waits for nobody: the request was sent before it was late, and its answer fits into a socket that
+ * nothing was written to. But if more of the request is on its way, closing would take the answer
  * back. */
 static void cgi_refuse(struct service *service, struct conn *conn)
 {
@@ -426,7 +521,6 @@ const struct handler handler_cgi = {
                 .kept = kept},
     .counts_requests = true,
     .runs_programs = true,
-    .leads_session = true,
     .patience = 10 * USEC_SECOND,
     .check = cgi_check,
     .serve = cgi_serve,

@@ -1,14 +1,162 @@
 #include "cgi_answer.h"
 
-#include "cgi_header.h"
-
+#include <ctype.h>
 #include <stdalign.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 
-/* The longest header is a record's content, as it goes out. The rest is for what is held back, which is
- * much for few requests: the memory for it is given back after each of those. */
+/* A line without its end. */
+struct line {
+    const char *text;
+    size_t size;
+};
+
+/* Takes the next line of a text that ends with one. */
+static struct line next_line(const char **at, const char *end)
+{
+    const char *newline = memchr(*at, '\n', (size_t)(end - *at));
+    struct line line = {*at, (size_t)(newline - *at)};
+    *at = newline + 1;
+    if (line.size && line.text[line.size - 1] == '\r')
+        line.size--;
+    return line;
+}
+
+size_t cgi_header_size(const char *text, size_t size, size_t from)
+{
+    const char *end = text + size;
+    /* The empty line may begin with the last bytes that were looked at: with LF, or LF CR. */
+    const char *at = text + (from > 2 ? from - 2 : 0);
+    if (size >= 1 && text[0] == '\n')
+        return 1;
+    if (size >= 2 && text[0] == '\r' && text[1] == '\n')
+        return 2;
+    while ((at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        if (at < end && at[0] == '\n')
+            return (size_t)(at + 1 - text);
+        if (at + 1 < end && at[0] == '\r' && at[1] == '\n')
+            return (size_t)(at + 2 - text);
+    }
+    return 0;
+}
+
+/* The length of the field's name, a token (RFC 9110, 5.6.2); 0: it is no field. */
+static size_t name_size(const struct line *line)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    const char *c = line->text;
+    size_t size = 0;
+    for (; size < line->size && (isalnum((unsigned char)*c) || (*c && strchr(others, *c))); c++)
+        size++;
+    return size < line->size && line->text[size] == ':' ? size : 0;
+}
+
+static bool has_name(const struct line *line, const char *name)
+{
+    size_t size = strlen(name);
+    return name_size(line) == size && strncasecmp(line->text, name, size) == 0;
+}
+
+static bool is_status_line(const struct line *line)
+{
+    static const char form[] = "HTTP/0.0 000";
+    if (line->size < sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < sizeof form - 1; i++)
+        if (form[i] == '0' ? !isdigit((unsigned char)line->text[i]) : line->text[i] != form[i])
+            return false;
+    return true;
+}
+
+bool cgi_header_is_nph(const char *text, size_t size)
+{
+    struct line first = next_line(&text, text + size);
+    return is_status_line(&first);
+}
+
+/* Which fields there are, is between the program and the web server: X-Sendfile alone is an answer,
+ * and so is a cookie. */
+const char *cgi_header_fault(const char *text, size_t size)
+{
+    const char *at = text, *end = text + size;
+    struct line line = next_line(&at, end);
+    if (line.size == 0)
+        return "begins with an empty line, not with a header";
+    if (memchr(text, '\0', size))
+        return "has a NUL in its header";
+    if (is_status_line(&line))
+        line = next_line(&at, end);
+    for (; line.size; line = next_line(&at, end))
+        if (name_size(&line) == 0)
+            return "has a line in its header that is no header";
+    return NULL;
+}
+
+/* The first field of this name; of size 0: there is none. */
+static struct line find_field(const char *text, size_t size, const char *name)
+{
+    const char *at = text, *end = text + size;
+    struct line line = next_line(&at, end);
+    while (line.size && !has_name(&line, name))
+        line = next_line(&at, end);
+    return line;
+}
+
+long long cgi_header_length(const char *text, size_t size)
+{
+    static const char name[] = "Content-Length";
+    struct line line = find_field(text, size, name);
+    if (line.size == 0)
+        return -1;
+    const char *value = line.text + sizeof name;
+    return strtoll(value, NULL, 10); /* it ends at the line's end at the latest */
+}
+
+static char *put(char *to, const void *data, size_t size)
+{
+    memcpy(to, data, size);
+    return to + size;
+}
+
+/* What concerns the connection is the web server's alone. */
+static size_t copy_nph(char *to, const char *text, size_t size)
+{
+    static const char version[] = "HTTP/0.0 ";
+    const char *at = text, *end = text + size;
+    char *out = to;
+    struct line line = next_line(&at, end);
+    out = put(out, "Status: ", 8);
+    out = put(out, line.text + sizeof version - 1, line.size - (sizeof version - 1));
+    out = put(out, "\n", 1); /* one byte, since the header may not grow where its lines end so */
+    for (line = next_line(&at, end); line.size; line = next_line(&at, end))
+        if (!has_name(&line, "Connection") && !has_name(&line, "Keep-Alive") &&
+            !has_name(&line, "Transfer-Encoding"))
+            out = put(put(out, line.text, line.size), "\n", 1);
+    return (size_t)(put(out, "\n", 1) - to);
+}
+
+/* A redirection without a status is one all the same (RFC 3875, 6.2.3). Not every web server knows,
+ * and what a client gets then is a blank page. Of a path (6.2.2) the web server could send what is
+ * there by itself; those that would do so do it with a status too. */
+size_t cgi_header_copy(char *to, const char *text, size_t size)
+{
+    static const char found[] = "Status: 302 Found\r\n";
+    if (cgi_header_is_nph(text, size))
+        return copy_nph(to, text, size);
+    bool redirects =
+        find_field(text, size, "Location").size && !find_field(text, size, "Status").size;
+    size_t status = redirects ? sizeof found - 1 : 0;
+    memcpy(to, found, status);
+    memcpy(to + status, text, size);
+    return status + size;
+}
+
+/* The longest header is a record's content, as it goes out. The rest is for what is held back,
+ * which is much for few requests: the memory for it is given back after each of those. */
 enum {
     HEADER_MAX = CGI_OUTPUT - CGI_HEADER_MORE,
     HELD_MAX = 8 * 1024 * 1024,
@@ -38,8 +186,8 @@ bool cgi_answer_full(const struct cgi_answer *answer)
     return answer->size == sizeof held;
 }
 
-/* Of an answer to HEAD no body goes out (RFC 3875, 4.3.3): HAProxy takes one for a fault. The program
- * may write it all the same. */
+/* Of an answer to HEAD no body goes out (RFC 3875, 4.3.3): HAProxy takes one for a fault. The
+ * program may write it all the same. */
 static void leave_body_out(struct cgi_answer *answer)
 {
     if (answer->head_only && answer->header)

@@ -48,12 +48,12 @@ void cgi_env_begin(struct cgi_env *env, char *const *pool)
     env->list[env->count] = NULL;
 }
 
-/* --- what the web server sends ------------------------------------------------------------- */
+/* --- what the web server sends ---------------------------------------------------------------- */
 
-/* What would change how a program is loaded, or found, or what it runs first; where it would find us;
- * and what a client can make look like the configuration of a proxy (httpoxy). A header can become
- * none but those that begin with HTTP_; the rest keeps a careless configuration harmless. A star
- * stands for any rest. */
+/* What would change how a program is loaded, or found, or what it runs first; where it would find
+ * us; and what a client can make look like the configuration of a proxy (httpoxy). A header can
+ * become none but those that begin with HTTP_; the rest keeps a careless configuration harmless. A
+ * star stands for any rest. */
 static const char *const refused[] = {
     "HTTP_PROXY",
     "HTTP_CONTENT_LENGTH",
@@ -132,7 +132,7 @@ bool cgi_env_take(struct cgi_env *env, char *params, size_t size)
     }
 }
 
-/* --- single variables ---------------------------------------------------------------------- */
+/* --- single variables ------------------------------------------------------------------------- */
 
 const char *cgi_env_get(const struct cgi_env *env, const char *name)
 {
@@ -170,14 +170,6 @@ static bool is_empty(const struct cgi_env *env, const char *name)
     return !value || !*value;
 }
 
-/* A web server that has asked for the password itself need not tell it to the program (RFC 3875,
- * 4.1.18). REMOTE_USER says nothing of it: nginx sets that to whatever name a client claims. */
-static void hide_password(struct cgi_env *env)
-{
-    if (!is_empty(env, "AUTH_TYPE"))
-        cgi_env_unset(env, "HTTP_AUTHORIZATION");
-}
-
 bool cgi_env_complete(struct cgi_env *env)
 {
     static const char *const required[][2] = {
@@ -195,7 +187,11 @@ bool cgi_env_complete(struct cgi_env *env)
         cgi_env_unset(env, "REMOTE_USER");
     if (cgi_env_length(env) < 0)
         cgi_env_unset(env, "CONTENT_LENGTH");
-    hide_password(env);
+    /* A web server that has asked for the password itself need not tell it to the program (RFC
+     * 3875, 4.1.18). REMOTE_USER says nothing of it: nginx sets that to whatever name a client
+     * claims. */
+    if (!is_empty(env, "AUTH_TYPE"))
+        cgi_env_unset(env, "HTTP_AUTHORIZATION");
     for (unsigned i = 0; i < sizeof required / sizeof *required; i++)
         if (!cgi_env_get(env, required[i][0]) && !cgi_env_set(env, required[i][0], required[i][1]))
             return false;

@@ -1,11 +1,6 @@
 /*
  * cgi_env - the environment of a CGI program (RFC 3875, 4.1): what the web server says, what the
- * pool says, which wins, and nothing else.
- *
- * Owns:      the variables of the request in hand, in memory that is there once in a worker.
- * Knows not: sockets, scripts.
- * Called by: cgi, cgi_script.
- * Runs in:   a worker.
+ * pool says, which wins, and nothing else. Its memory is there once in a worker.
  */
 #ifndef PREFORKD_HANDLERS_CGI_ENV_H
 #define PREFORKD_HANDLERS_CGI_ENV_H
@@ -33,17 +28,17 @@ void cgi_env_begin(struct cgi_env *env, char *const *pool);
  * which is rewritten. What no program should get is left out. False: it is no such stream. */
 bool cgi_env_take(struct cgi_env *env, char *params, size_t size);
 
-/* NULL where there is none. */
+/* NULL if there is none. */
 const char *cgi_env_get(const struct cgi_env *env, const char *name);
 
-/* Sets "NAME=VALUE", where the pool hasn't. False: no room. */
+/* Sets "NAME=VALUE", unless the pool has. False: no room. */
 bool cgi_env_set(struct cgi_env *env, const char *name, const char *value);
 void cgi_env_unset(struct cgi_env *env, const char *name);
 
 /* What the RFC wants to be there is there, and nothing is there empty that it wants unset. */
 bool cgi_env_complete(struct cgi_env *env);
 
-/* What CONTENT_LENGTH says; -1 where it says nothing that could be a length. */
+/* What CONTENT_LENGTH says; -1 if it says nothing that could be a length. */
 long long cgi_env_length(const struct cgi_env *env);
 
 #endif

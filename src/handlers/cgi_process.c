@@ -24,16 +24,6 @@ static void close_pair(int pair[2])
     fd_cleanup(&pair[1]);
 }
 
-static int open_pipes(struct pipes *pipes, bool has_input, bool has_errors)
-{
-    if (pipe2(pipes->output, O_CLOEXEC) != 0 ||
-        (has_input && (pipe2(pipes->input, O_CLOEXEC) != 0 ||
-                       fcntl(pipes->input[1], F_SETFL, O_NONBLOCK) != 0)) ||
-        (has_errors && pipe2(pipes->errors, O_CLOEXEC) != 0))
-        return -errno;
-    return 0;
-}
-
 static int start(struct cgi_process *process, const struct pipes *pipes, struct launch *launch)
 {
     launch->input = pipes->input[0] >= 0 ? pipes->input[0] : STDIN_FILENO;
@@ -52,9 +42,10 @@ static int start(struct cgi_process *process, const struct pipes *pipes, struct 
     return error;
 }
 
-/* The standard error of what outlives its program. Closed, it would kill by SIGPIPE who writes there; so
- * it is kept, and what is in it goes to our own before the next program starts. Who writes more than a
- * pipe holds until then waits so long, and we never do. The oldest goes when they are too many. */
+/* The standard error of processes that outlive their program. Closed, it would kill them by
+ * SIGPIPE; so it is kept, and what is in it goes to our own before the next program starts. A
+ * process that writes more than a pipe holds waits until then, and we never do. The oldest goes
+ * when they are too many. */
 enum { OUTLIVED_MOST = 8, OUTLIVED_READS = 16 };
 static int outlived[OUTLIVED_MOST];
 static int outlived_count;
@@ -101,9 +92,11 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch, bool h
 {
     struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
     hear_outlived();
-    int error = open_pipes(&pipes, has_input, has_errors);
-    if (error == 0)
-        error = start(process, &pipes, launch);
+    bool opened = pipe2(pipes.output, O_CLOEXEC) == 0 &&
+                  (!has_input || (pipe2(pipes.input, O_CLOEXEC) == 0 &&
+                                  fcntl(pipes.input[1], F_SETFL, O_NONBLOCK) == 0)) &&
+                  (!has_errors || pipe2(pipes.errors, O_CLOEXEC) == 0);
+    int error = opened ? start(process, &pipes, launch) : -errno;
     if (error) {
         close_pair(pipes.input);
         close_pair(pipes.output);
@@ -122,38 +115,40 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch, bool h
 
 /* --- its pipes -------------------------------------------------------------------------------- */
 
-/* How much of a pipe may be read: all, or after the program's end what was left in it then. */
-static size_t readable(long long left, size_t room)
+/* Closes what has no more to give after the program's end. */
+static void close_read(struct cgi_process *process)
 {
-    return left >= 0 && (size_t)left < room ? (size_t)left : room;
+    if (process->output_left == 0)
+        fd_cleanup(&process->output);
+    if (process->errors_left == 0 && process->errors >= 0)
+        keep_errors(&process->errors);
 }
 
-static size_t read_pipe(int *fd, void *to, size_t room, long long *left)
+/* Of a pipe all may be read, or after the program's end what was left in it then. */
+static size_t read_pipe(struct cgi_process *process, int *fd, void *to, size_t room,
+                        long long *left)
 {
-    ssize_t n = read(*fd, to, readable(*left, room));
+    if (*left >= 0 && (size_t)*left < room)
+        room = (size_t)*left;
+    ssize_t n = read(*fd, to, room);
     if (n < 0 && errno == EINTR)
         return 0;
     if (n > 0 && *left >= 0)
         *left -= n;
     if (n <= 0)
         fd_cleanup(fd);
+    close_read(process);
     return n > 0 ? (size_t)n : 0;
 }
 
 size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room)
 {
-    size_t n = read_pipe(&process->output, to, room, &process->output_left);
-    if (process->output_left == 0)
-        fd_cleanup(&process->output);
-    return n;
+    return read_pipe(process, &process->output, to, room, &process->output_left);
 }
 
 size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room)
 {
-    size_t n = read_pipe(&process->errors, to, room, &process->errors_left);
-    if (process->errors_left == 0 && process->errors >= 0)
-        keep_errors(&process->errors);
-    return n;
+    return read_pipe(process, &process->errors, to, room, &process->errors_left);
 }
 
 size_t cgi_process_write_input(struct cgi_process *process, const void *data, size_t size)
@@ -190,10 +185,7 @@ void cgi_process_ended(struct cgi_process *process)
 {
     process->output_left = note_left(process->output);
     process->errors_left = note_left(process->errors);
-    if (process->output_left == 0)
-        fd_cleanup(&process->output);
-    if (process->errors_left == 0 && process->errors >= 0)
-        keep_errors(&process->errors);
+    close_read(process);
     fd_cleanup(&process->input);
 }
 

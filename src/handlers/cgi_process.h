@@ -1,10 +1,5 @@
 /*
  * cgi_process - a program that runs for a request, and the pipes to it and from it.
- *
- * Owns:      its start, its reaping, our ends of its pipes.
- * Knows not: FastCGI, times, what its end means.
- * Called by: cgi_relay.
- * Runs in:   a worker.
  */
 #ifndef PREFORKD_HANDLERS_CGI_PROCESS_H
 #define PREFORKD_HANDLERS_CGI_PROCESS_H
@@ -27,19 +22,19 @@ struct cgi_process {
 int cgi_process_start(struct cgi_process *process, struct launch *launch, bool has_input,
                       bool has_errors);
 
-/* Read once from one of its pipes. 0: nothing now; the end of the pipe is closed where nothing more
+/* Read once from one of its pipes. 0: nothing now; the end of the pipe is closed if nothing more
  * is to come. */
 size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room);
 size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room);
 
-/* Writes what its input has room for: how much. Its end is closed where the program reads no more. */
+/* Writes what its input has room for: how much. Its end is closed if the program reads no more. */
 size_t cgi_process_write_input(struct cgi_process *process, const void *data, size_t size);
 
 /* Closes all pipes, so that it blocks on none of them. */
 void cgi_process_close_pipes(struct cgi_process *process);
 
-/* Notes what its pipes hold, whoever else has them, since that is the answer's rest; then its input
- * is closed. It must have ended, and still be there to be reaped. */
+/* Notes what its pipes hold, since that is the answer's rest whatever other process has them; then
+ * its input is closed. It must have ended, and still be there to be reaped. */
 void cgi_process_ended(struct cgi_process *process);
 
 /* Its status as waitpid(2) tells it, and what it took. */

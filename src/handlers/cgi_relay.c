@@ -40,7 +40,7 @@ struct run {
     usec kill_at, tail_at, idle_at; /* USEC_NEVER: not */
 };
 
-/* --- the answer ---------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------------------- */
 
 /* The ends of the streams, and of the request. */
 static void finish(struct run *run, uint32_t app_status)
@@ -59,8 +59,8 @@ static void fail(struct run *run, int status)
     finish(run, (uint32_t)status);
 }
 
-/* Nobody is to take what went out for a whole answer: to nginx it is one at the connection's end, whether
- * or not the request's was told, but not where a record is none. */
+/* What went out must not be taken for a whole answer. To nginx it is whole at the connection's end,
+ * whether or not the request's end was told, but not if a record is none. */
 static void cut(struct run *run)
 {
     run->relay->keep = false;
@@ -68,7 +68,7 @@ static void cut(struct run *run)
     run->errors_ended = run->stream_ended = run->answered = true;
 }
 
-/* Where the connection has no more to say, its end says so now: nginx waits for that with what it has,
+/* A connection that has no more to say ends our side now: nginx waits for that with what it has,
  * and the program may take its time to end, as may a body that nobody reads. */
 static void tell_end(struct run *run)
 {
@@ -79,10 +79,10 @@ static void tell_end(struct run *run)
     shutdown(run->session->conn->fd, SHUT_WR);
 }
 
-/* --- ending it ----------------------------------------------------------------------------- */
+/* --- ending it -------------------------------------------------------------------------------- */
 
-/* Its pipes are closed, so that it blocks on none of them. Its group is its own for as long as it is
- * not reaped. */
+/* The program's pipes are closed, so that it blocks on none of them. Its group's number is nobody
+ * else's for as long as it is not reaped. */
 static void stop(struct run *run, enum cgi_outcome outcome, usec grace)
 {
     if (run->stopping || run->exited)
@@ -100,20 +100,15 @@ static bool has_promised_length(const struct run *run)
     return run->answer.promised >= 0 && run->answer.sent >= run->answer.promised;
 }
 
-/* Whether the web server has all that it was promised: then its going away is no word about the
- * program, which may have something left to do. */
-static bool is_complete(const struct run *run)
-{
-    return run->stream_ended || has_promised_length(run);
-}
-
 static void lose(struct run *run)
 {
     run->lost = true;
     run->relay->keep = false;
     run->body.size = 0;
     fd_cleanup(&run->process.input);
-    if (is_complete(run))
+    /* If the web server has all that it was promised, its going away says nothing about the
+     * program, which may have something left to do. */
+    if (run->stream_ended || has_promised_length(run))
         return;
     if (run->exited)
         run->relay->outcome = CGI_ABORTED;
@@ -147,17 +142,7 @@ static void write_output(struct run *run)
         lose(run);
 }
 
-/* --- the program's output -------------------------------------------------------------------- */
-
-static void refuse_header(struct run *run, const char *fault)
-{
-    run->relay->fault = fault;
-    run->relay->keep = false;
-    fail(run, 500);
-    stop(run, CGI_BAD_ANSWER, GRACE);
-    run->relay->outcome = CGI_BAD_ANSWER;
-    fd_cleanup(&run->process.output);
-}
+/* --- the program's output --------------------------------------------------------------------- */
 
 static void forward_output(struct run *run)
 {
@@ -165,34 +150,36 @@ static void forward_output(struct run *run)
     void *to = cgi_answer_room(&run->answer, &room);
     size_t n = cgi_process_read_output(&run->process, to, room);
     const char *fault = cgi_answer_add(&run->answer, n);
-    if (fault)
-        refuse_header(run, fault);
-    else if (run->process.output < 0 && !run->exited)
+    if (fault) {
+        run->relay->fault = fault;
+        run->relay->keep = false;
+        fail(run, 500);
+        stop(run, CGI_BAD_ANSWER, GRACE);
+        run->relay->outcome = CGI_BAD_ANSWER;
+        fd_cleanup(&run->process.output);
+    } else if (run->process.output < 0 && !run->exited) {
         run->tail_at = clock_now() + TAIL_DELAY;
+    }
 }
 
-/* nginx sends no more of a body once an answer has begun, and Caddy reads none before: a program that
- * writes before it reads would wait for the rest in vain. */
-static bool holds_back(const struct run *run)
-{
-    return run->relay->body_first && run->process.input >= 0 &&
-           !run->session->request.stdin_ended && !run->exited && !cgi_answer_full(&run->answer);
-}
-
-/* Sends what was collected, from the header on. */
+/* Sends what was collected, from the header on. It is held back for a web server that sends the
+ * body first: nginx sends no more of a body once an answer has begun, and Caddy reads no answer
+ * before, so a program that writes before it reads would wait for the rest in vain. */
 static void forward_collected(struct run *run)
 {
     while (cgi_answer_waits(&run->answer) && !run->answered && !cgi_session_pending(run->session)) {
-        if (!run->answer.begun && holds_back(run))
+        if (!run->answer.begun && run->relay->body_first && run->process.input >= 0 &&
+            !run->session->request.stdin_ended && !run->exited && !cgi_answer_full(&run->answer))
             return;
         cgi_answer_put(&run->answer);
         write_output(run);
     }
 }
 
-/* Of a program that goes on without it: behind all that was collected. It may still want the body;
- * where it can't, the request ends, too, whatever the program's status will be, and the connection
- * with it: nginx waits for that, and could send another request to who isn't ready for one. */
+/* The program goes on without its output: the stream ends behind all that was collected. The
+ * program may still want the body; if it can't, the request ends, too, whatever the exit status
+ * will be, and the connection with it: nginx waits for that, and could send another request when we
+ * aren't ready. */
 static void end_stream(struct run *run)
 {
     bool wants_body =
@@ -221,7 +208,7 @@ static void forward_errors(struct run *run)
     run->errors_sent = run->errors_sent || n;
 }
 
-/* --- the request's body ---------------------------------------------------------------------- */
+/* --- the request's body ----------------------------------------------------------------------- */
 
 /* What the program gets of a piece: no more than CONTENT_LENGTH says. */
 static void take_body(struct run *run, struct cgi_body body)
@@ -270,44 +257,12 @@ static void take_input(struct run *run)
     }
 }
 
-static void read_input(struct run *run)
-{
-    int error = cgi_session_read(run->session);
-    if (error == -EAGAIN)
-        return;
-    run->idle_at = USEC_NEVER;
-    if (error || (run->session->in_ended && !run->session->request.stdin_ended))
-        lose(run);
-}
-
-/* --- the connection -------------------------------------------------------------------------- */
-
-/* A web server that closed its side may still want the answer, or be gone. A Unix socket tells; TCP
- * does not before something was sent. So the end of a stream is sent that need not go on: whoever is
- * gone answers with a reset. */
-static void probe(struct run *run)
-{
-    run->half_closed = true;
-    if (run->session->conn->peer.sa.sa_family == AF_UNIX || run->errors_ended || run->answered)
-        return;
-    cgi_session_put(run->session, FCGI_STDERR, 0);
-    run->errors_ended = true;
-}
+/* --- the connection --------------------------------------------------------------------------- */
 
 static bool wants_input(const struct run *run)
 {
     return !run->lost && !run->session->in_ended && run->body.size == 0 &&
            cgi_session_taken(run->session);
-}
-
-static short socket_events(const struct run *run)
-{
-    short events = run->half_closed ? 0 : POLLRDHUP;
-    if (wants_input(run))
-        events |= POLLIN;
-    if (cgi_session_pending(run->session))
-        events |= POLLOUT;
-    return events;
 }
 
 static void serve_socket(struct run *run, short events)
@@ -316,26 +271,35 @@ static void serve_socket(struct run *run, short events)
         lose(run);
         return;
     }
-    if (events & POLLRDHUP && !run->half_closed)
-        probe(run);
-    if (events & POLLIN && wants_input(run))
-        read_input(run);
+    /* A web server that closed its side may still want the answer, or be gone. A Unix socket tells;
+     * TCP does not before something was sent. So the end of the stream of errors is sent: a host
+     * that is gone answers with a reset. */
+    if (events & POLLRDHUP && !run->half_closed) {
+        run->half_closed = true;
+        if (run->session->conn->peer.sa.sa_family != AF_UNIX && !run->errors_ended &&
+            !run->answered) {
+            cgi_session_put(run->session, FCGI_STDERR, 0);
+            run->errors_ended = true;
+        }
+    }
+    int error = events & POLLIN && wants_input(run) ? cgi_session_read(run->session) : -EAGAIN;
+    if (error == -EAGAIN)
+        return;
+    run->idle_at = USEC_NEVER;
+    if (error || (run->session->in_ended && !run->session->request.stdin_ended))
+        lose(run);
 }
 
 /* --- times ------------------------------------------------------------------------------------ */
 
-/* Whether it is the web server that we wait for. */
-static bool awaits_peer(const struct run *run)
-{
-    if (run->lost)
-        return false;
-    return cgi_session_pending(run->session) ||
-           (!run->session->request.stdin_ended && run->process.input >= 0 && wants_input(run));
-}
-
+/* Its time runs while it is the web server that we wait for. */
 static void set_idle(struct run *run, usec now)
 {
-    if (!awaits_peer(run))
+    bool awaits_peer =
+        !run->lost &&
+        (cgi_session_pending(run->session) ||
+         (!run->session->request.stdin_ended && run->process.input >= 0 && wants_input(run)));
+    if (!awaits_peer)
         run->idle_at = USEC_NEVER;
     else if (run->idle_at == USEC_NEVER)
         run->idle_at = now + run->session->service->idle_timeout * USEC_SECOND;
@@ -439,9 +403,10 @@ static void await_events(struct run *run, struct pollfd *watched)
     bool takes =
         run->answer.begun ? !cgi_answer_waits(&run->answer) : !cgi_answer_full(&run->answer);
     usec now = clock_now();
+    short events = (short)((run->half_closed ? 0 : POLLRDHUP) | (wants_input(run) ? POLLIN : 0) |
+                           (idle ? 0 : POLLOUT));
     set_idle(run, now);
-    watched[SOCKET] =
-        (struct pollfd){run->lost ? -1 : run->session->conn->fd, socket_events(run), 0};
+    watched[SOCKET] = (struct pollfd){run->lost ? -1 : run->session->conn->fd, events, 0};
     watched[INPUT] = (struct pollfd){run->body.size ? run->process.input : -1, POLLOUT, 0};
     watched[OUTPUT] = (struct pollfd){idle && takes ? run->process.output : -1, POLLIN, 0};
     watched[ERRORS] = (struct pollfd){idle ? run->process.errors : -1, POLLIN, 0};
@@ -451,10 +416,10 @@ static void await_events(struct run *run, struct pollfd *watched)
             watched[i].revents = 0;
 }
 
-/* Whatever can be done without an event is done before one is awaited: what still waits then, waits
- * for the room that POLLOUT tells of. So what was collected is looked at behind the writing, and
- * nothing is written behind that look but where nothing is left: or room that came in between would
- * be used up, and nobody told of it. */
+/* Whatever can be done without an event is done before one is awaited: what still waits then waits
+ * for room, which POLLOUT reports. So what was collected is looked at behind the writing, and
+ * behind that look nothing is written unless all of it went out: else room that came in between
+ * would be used up, and no event would come for it. */
 static void loop(struct run *run)
 {
     struct pollfd watched[WATCHED];

@@ -1,10 +1,7 @@
 /*
  * cgi_relay - a program's run: the body to it, its answer back, both at once, until it has ended.
  *
- * Owns:      its times; the decision what its end means to the web server.
- * Knows not: which program it is, and how that was found.
- * Called by: cgi.
- * Runs in:   a worker. No thread: one poll(2) over the connection, the pipes and the process.
+ * No thread: one poll(2) over the connection, the pipes and the process.
  */
 #ifndef PREFORKD_HANDLERS_CGI_RELAY_H
 #define PREFORKD_HANDLERS_CGI_RELAY_H
@@ -17,10 +14,10 @@
 /* What became of it. */
 enum cgi_outcome {
     CGI_DONE,       /* it ended by itself, and the answer is complete */
-    CGI_NO_ANSWER,  /* it ended without a valid header: 500, or 502 where a signal ended it */
+    CGI_NO_ANSWER,  /* it ended without a valid header: 500, or 502 if a signal ended it */
     CGI_BAD_ANSWER, /* its header is none: 500, and it was ended */
     CGI_CUT,        /* a signal ended it in the middle of its answer */
-    CGI_TIMED_OUT,  /* it was ended: 504, or the answer cut where it had begun */
+    CGI_TIMED_OUT,  /* it was ended: 504, or the answer cut if it had begun */
     CGI_ABORTED,    /* the web server did not want it any more: it was ended */
 };
 
@@ -44,7 +41,7 @@ struct cgi_relay {
     struct rusage usage;
 };
 
-/* Runs it to its end. 0; or -errno where it can't be started: nothing of it is left then. The
+/* Runs it to its end. 0; or -errno if it can't be started: nothing of it is left then. The
  * launch's descriptors are filled in here. */
 int cgi_relay_run(struct cgi_relay *relay, struct launch *launch);
 

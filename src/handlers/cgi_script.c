@@ -41,7 +41,7 @@ static int refuse_error(struct cgi_script *script, int error)
     }
 }
 
-/* --- opening beneath the root --------------------------------------------------------------- */
+/* --- opening beneath the root ----------------------------------------------------------------- */
 
 /* Symbolic links are followed as long as they stay beneath the root. EAGAIN: somebody renamed
  * something on the way, and the kernel can't tell whether it still is (openat2(2)). */
@@ -111,16 +111,6 @@ static int open_longest(int root, struct walk *walk)
     }
 }
 
-static int open_directory(struct cgi_script *script, int root, const char *path)
-{
-    char directory[PATH_MAX] = ".";
-    const char *slash = strrchr(path, '/');
-    if (slash)
-        snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
-    script->directory = open_beneath(root, directory, O_DIRECTORY);
-    return script->directory < 0 ? refuse_error(script, -script->directory) : 0;
-}
-
 static int open_file(struct cgi_script *script, int root, const struct cgi_config *config,
                      struct walk *walk)
 {
@@ -138,7 +128,7 @@ static int open_file(struct cgi_script *script, int root, const struct cgi_confi
     return S_ISREG(file.st_mode) ? 0 : refuse(script, 403, "is no regular file", 0);
 }
 
-/* --- what the web server means --------------------------------------------------------------- */
+/* --- what the web server means ---------------------------------------------------------------- */
 
 /* Apache puts "proxy:fcgi://host:port" before the path. */
 static const char *without_proxy(const char *path)
@@ -146,14 +136,6 @@ static const char *without_proxy(const char *path)
     const char *authority = strncmp(path, "proxy:", 6) == 0 ? strstr(path, "://") : NULL;
     const char *slash = authority ? strchr(authority + 3, '/') : NULL;
     return slash ? slash : path;
-}
-
-static bool has_dots(const char *path)
-{
-    for (const char *at = strstr(path, "/.."); at; at = strstr(at + 1, "/.."))
-        if (at[3] == '/' || at[3] == '\0')
-            return true;
-    return false;
 }
 
 /* Of two paths that may each have slashes too many: what stands behind the first in the second,
@@ -175,7 +157,8 @@ static char *behind(const char *root, char *path)
     return path + strspn(path, "/");
 }
 
-/* h2o tells nothing apart: the whole path is PATH_INFO, and no script has a name. False: no room. */
+/* h2o tells nothing apart: the whole path is PATH_INFO, and no script has a name. False: no room.
+ * */
 static bool take_path_info(struct cgi_env *env)
 {
     const char *filename = cgi_env_get(env, "SCRIPT_FILENAME");
@@ -207,7 +190,10 @@ static int write_path(struct cgi_script *script, const struct cgi_env *env)
         return refuse(script, 404, "has a name that is too long", ENAMETOOLONG);
     if (script->path[0] != '/')
         return refuse(script, 403, "has no absolute path", 0);
-    return has_dots(script->path) ? refuse(script, 403, "has .. in its path", 0) : 0;
+    for (const char *at = script->path; (at = strstr(at, "/..")); at++)
+        if (at[3] == '/' || at[3] == '\0')
+            return refuse(script, 403, "has .. in its path", 0);
+    return 0;
 }
 
 static bool ends_in(const char *name, const char *suffix, size_t size)
@@ -232,7 +218,7 @@ static int choose_interpreter(struct cgi_script *script, const struct cgi_config
     return fits ? 0 : refuse(script, 403, "has none of the suffixes", 0);
 }
 
-/* --- what follows for the environment -------------------------------------------------------- */
+/* --- what follows for the environment --------------------------------------------------------- */
 
 /* SCRIPT_NAME without the rest that is PATH_INFO now. */
 static bool shorten_name(struct cgi_env *env, const char *rest)
@@ -260,16 +246,7 @@ static bool set_path_info(struct cgi_env *env, const char *rest)
     return cgi_env_set(env, "PATH_TRANSLATED", translated);
 }
 
-/* php-cgi runs nothing unless it is told that a web server has asked for it. */
-static bool set_variables(const struct cgi_script *script, struct cgi_env *env, const char *rest)
-{
-    if (script->interpreter && !cgi_env_get(env, "REDIRECT_STATUS") &&
-        !cgi_env_set(env, "REDIRECT_STATUS", "200"))
-        return false;
-    return cgi_env_set(env, "SCRIPT_FILENAME", script->path) && set_path_info(env, rest);
-}
-
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* The file's path is cut to what was found, in the script's own path. */
 static int open_named(struct cgi_script *script, int root, const struct cgi_config *config,
@@ -277,6 +254,7 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
 {
     static struct walk walk;
     static char name[PATH_MAX + 2];
+    char directory[PATH_MAX] = ".";
     walk.rest[0] = '\0';
     walk.path = behind(config->root, script->path);
     if (!walk.path)
@@ -289,16 +267,21 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
         return status;
     }
     status = choose_interpreter(script, config);
-    if (status == 0)
-        status = open_directory(script, root, walk.path);
     if (status)
         return status;
     const char *slash = strrchr(walk.path, '/');
+    if (slash)
+        snprintf(directory, sizeof directory, "%.*s", (int)(slash - walk.path), walk.path);
+    script->directory = open_beneath(root, directory, O_DIRECTORY);
+    if (script->directory < 0)
+        return refuse_error(script, -script->directory);
     snprintf(name, sizeof name, "./%s", slash ? slash + 1 : walk.path);
     script->name = name;
-    return set_variables(script, env, walk.rest)
-               ? 0
-               : refuse(script, 500, "has too large an environment", 0);
+    /* php-cgi runs nothing unless it is told that a web server has asked for it. */
+    bool asks = script->interpreter && !cgi_env_get(env, "REDIRECT_STATUS");
+    bool fits = (!asks || cgi_env_set(env, "REDIRECT_STATUS", "200")) &&
+                cgi_env_set(env, "SCRIPT_FILENAME", script->path) && set_path_info(env, walk.rest);
+    return fits ? 0 : refuse(script, 500, "has too large an environment", 0);
 }
 
 static int open_beneath_root(struct cgi_script *script, const struct cgi_config *config,

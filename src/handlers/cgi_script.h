@@ -1,12 +1,9 @@
 /*
- * cgi_script - which program a request means: the one that is configured, or one beneath the root
- * that the web server names.
+ * cgi_script - which program a request means: the configured one, or one beneath the root that the
+ * web server names.
  *
- * Owns:      the section's struct; the way from SCRIPT_FILENAME, or DOCUMENT_ROOT and SCRIPT_NAME, to
- *            an opened file, and what that says of PATH_INFO and the rest.
- * Knows not: the conversation. Nothing runs here.
- * Called by: cgi, cgi_relay.
- * Runs in:   a worker.
+ * The way leads from SCRIPT_FILENAME, or DOCUMENT_ROOT and SCRIPT_NAME, to an opened file, which
+ * says what PATH_INFO and the rest are. Nothing runs here.
  */
 #ifndef PREFORKD_HANDLERS_CGI_SCRIPT_H
 #define PREFORKD_HANDLERS_CGI_SCRIPT_H
@@ -43,7 +40,7 @@ int cgi_script_open(struct cgi_script *script, const struct cgi_config *config,
                     struct cgi_env *env);
 void cgi_script_close(struct cgi_script *script);
 
-/* Of a word ".suffix=/path": the path, where the name ends in the suffix; else NULL. */
+/* Of a word ".suffix=/path": the path, if the name ends in the suffix; else NULL. */
 const char *cgi_script_interpreter(const char *word, const char *name);
 
 #endif

@@ -3,9 +3,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
-/* One for all connections of the process, which come one after the other. What is never touched costs
- * nothing. */
+/* One for all connections of the process, which come one after the other. What is never touched
+ * costs nothing. */
 static unsigned char input[CGI_INPUT];
 static unsigned char gathered[CGI_GATHERED];
 static char params[CGI_PARAMS_MAX];
@@ -28,7 +29,7 @@ char *cgi_session_params(void)
     return params;
 }
 
-/* --- output -------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 unsigned char *cgi_session_room(struct cgi_session *session)
 {
@@ -65,13 +66,7 @@ int cgi_session_write(struct cgi_session *session)
     return 0;
 }
 
-/* Whether there is room for a reply, and for the end of a request behind it. */
-static bool has_room(const struct cgi_session *session)
-{
-    return sizeof output - session->out_end >= 8 * FCGI_REPLY;
-}
-
-/* --- input --------------------------------------------------------------------------------- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 int cgi_session_read(struct cgi_session *session)
 {
@@ -144,7 +139,7 @@ static enum cgi_event take_begin(struct cgi_session *session, const struct fcgi_
     return CGI_EVENT_NONE;
 }
 
-/* More than fit are counted, but not kept: whoever asks for the size sees that they are too many. */
+/* More than fit are counted, but not kept: the size shows that they are too many. */
 static enum cgi_event take_params(struct cgi_session *session, const struct fcgi_piece *piece)
 {
     struct cgi_request *request = &session->request;
@@ -199,7 +194,8 @@ enum cgi_event cgi_session_take(struct cgi_session *session, struct cgi_body *bo
 {
     struct fcgi_piece piece;
     for (;;) {
-        if (!has_room(session))
+        if (sizeof output - session->out_end <
+            8 * FCGI_REPLY) /* for a reply, and the request's end */
             return CGI_EVENT_FULL;
         switch (fcgi_next(&session->reader, &session->in, &piece)) {
         case FCGI_MORE: return CGI_EVENT_NONE;
@@ -209,5 +205,142 @@ enum cgi_event cgi_session_take(struct cgi_session *session, struct cgi_body *bo
         enum cgi_event event = take_piece(session, &piece, body);
         if (event != CGI_EVENT_NONE)
             return event;
+    }
+}
+
+/* How often a connection at rest asks whether it should be given up. */
+#define REST_SLICE ((usec)250 * 1000)
+
+/* How long the rest of a body is waited for: between two pieces of it, and however late the request
+ * is. With what a program may take to end, less than the master waits beyond request_timeout. */
+#define DRAIN_SPAN (2 * USEC_SECOND)
+
+static usec idle_span(const struct cgi_session *session)
+{
+    return session->service->idle_timeout * USEC_SECOND;
+}
+
+usec cgi_peer_deadline(const struct cgi_session *session)
+{
+    int seconds = session->service->request_timeout;
+    return seconds ? session->request.since + seconds * USEC_SECOND : USEC_NEVER;
+}
+
+/* Looking takes nothing from the queue: a connection that is seen there may go to another worker,
+ * and then one was given up too many. One that isn't seen yet is seen REST_SLICE later. */
+static bool has_waiting(const struct service *service)
+{
+    for (int i = 0; i < service->listener_count; i++) {
+        struct pollfd queue = {.fd = service->listeners[i], .events = POLLIN};
+        if (poll(&queue, 1, 0) > 0)
+            return true;
+    }
+    return false;
+}
+
+bool cgi_peer_keeps_others(const struct cgi_session *session)
+{
+    struct service *service = session->service;
+    return *service->stopping || (service->crowded(service) && has_waiting(service));
+}
+
+int cgi_peer_flush(struct cgi_session *session)
+{
+    int error;
+    while ((error = cgi_session_write(session)) == -EAGAIN) {
+        error = cgi_session_wait(session, POLLOUT, clock_now() + idle_span(session));
+        if (error && error != -EINTR)
+            return error;
+    }
+    return error;
+}
+
+/* Between two requests: a connection that is kept for later must not keep others waiting now. TERM
+ * ends the poll, or comes just before it and is seen a slice later. */
+static int await_next(struct cgi_session *session)
+{
+    struct service *service = session->service;
+    usec end = clock_now() + idle_span(session);
+    for (;;) {
+        if (cgi_peer_keeps_others(session))
+            return -ECANCELED;
+        service->renew(service);
+        usec slice = clock_earlier(end, clock_now() + REST_SLICE);
+        int error = cgi_session_wait(session, POLLIN, slice);
+        if (error == 0 || (error == -ETIMEDOUT && slice == end))
+            return error;
+    }
+}
+
+static int await_input(struct cgi_session *session, bool resting)
+{
+    if (resting)
+        return await_next(session);
+    usec deadline = clock_now() + idle_span(session);
+    if (session->request.id)
+        deadline = clock_earlier(deadline, cgi_peer_deadline(session));
+    int error = cgi_session_wait(session, POLLIN, deadline);
+    return error == -EINTR ? 0 : error;
+}
+
+int cgi_peer_read(struct cgi_session *session, bool resting)
+{
+    int error = cgi_peer_flush(session);
+    if (error == 0 && !session->in_ended)
+        error = cgi_session_read(session);
+    while (error == -EAGAIN) {
+        error = await_input(session, resting);
+        if (error == 0)
+            error = cgi_session_read(session);
+    }
+    return error == 0 && session->in_ended ? -ENODATA : error;
+}
+
+/* Takes what was read. Whether more of the body is to come. */
+static bool take_rest(struct cgi_session *session)
+{
+    struct cgi_body body;
+    while (!session->request.stdin_ended) {
+        switch (cgi_session_take(session, &body)) {
+        case CGI_EVENT_NONE: return !session->in_ended;
+        case CGI_EVENT_BROKEN: return false;
+        case CGI_EVENT_FULL: session->out_at = session->out_end = 0; break; /* nobody hears it */
+        default: break;
+        }
+    }
+    return !session->in_ended && !fcgi_at_rest(&session->reader);
+}
+
+/* Closing while something is unread resets a TCP connection, which may take back the answer that
+ * the web server has not read yet (RFC 1122, 4.2.2.13); a connection over a Unix socket fails,
+ * behind the answer (unix(7)). So our side ends first, and then the rest is taken in: Caddy reads
+ * the answer only when it has sent the body. nginx sends no more of that, and waits for nothing but
+ * our end: it closes then, and a wait for its end before ours would be one for ever. A server that
+ * does neither, as HAProxy, is waited for DRAIN_SPAN. One that goes on to send is waited for as
+ * long as no connection wants the worker, up to idle_timeout, and not beyond the time that the
+ * request has. */
+void cgi_peer_finish(struct cgi_session *session)
+{
+    if (!take_rest(session) || shutdown(session->conn->fd, SHUT_WR) != 0)
+        return;
+    usec silent = clock_now() + DRAIN_SPAN, late = cgi_peer_deadline(session);
+    usec end = clock_earlier(clock_now() + idle_span(session), late > silent ? late : silent);
+    usec look = clock_now() + REST_SLICE; /* so long the answer has to arrive */
+    for (;;) {
+        int error = cgi_session_read(session);
+        if (error == 0 && !take_rest(session))
+            return;
+        if (error == -EAGAIN)
+            error =
+                cgi_session_wait(session, POLLIN, clock_earlier(look, clock_earlier(end, silent)));
+        else if (error == 0)
+            silent = clock_now() + DRAIN_SPAN;
+        if (error && error != -ETIMEDOUT && error != -EINTR)
+            return;
+        usec now = clock_now();
+        if (now >= end || now >= silent || (now >= look && cgi_peer_keeps_others(session)))
+            return;
+        if (now >= look)
+            look = now + REST_SLICE;
     }
 }

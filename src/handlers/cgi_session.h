@@ -1,12 +1,9 @@
 /*
  * cgi_session - one connection of a web server: its records taken apart, its request collected,
- * records written to it, all with bounded buffers.
+ * records written to it, all with bounded buffers; and how long it may keep the worker waiting.
  *
- * Owns:      the buffers of both ways, which are there once in a worker; what the protocol itself
- *            answers: GET_VALUES, unknown types, second requests, other roles.
- * Knows not: programs.
- * Called by: cgi, cgi_relay.
- * Runs in:   a worker.
+ * The buffers of both ways are there once in a worker. GET_VALUES, unknown types, second requests
+ * and other roles are answered here.
  */
 #ifndef PREFORKD_HANDLERS_CGI_SESSION_H
 #define PREFORKD_HANDLERS_CGI_SESSION_H
@@ -73,7 +70,7 @@ static inline bool cgi_session_taken(const struct cgi_session *session)
     return session->in.at == session->in.end;
 }
 
-/* Reads once, where all is taken. 0, or -EAGAIN, or -errno; at the end of the stream 0 too, and
+/* Reads once, if all is taken. 0, or -EAGAIN, or -errno; at the end of the stream 0 too, and
  * in_ended is set. */
 int cgi_session_read(struct cgi_session *session);
 
@@ -86,11 +83,12 @@ static inline bool cgi_session_pending(const struct cgi_session *session)
     return session->out_at < session->out_end;
 }
 
-/* Writes what it can. 0 where nothing is left, -EAGAIN, or -errno. */
+/* Writes what it can. 0 if nothing is left, -EAGAIN, or -errno. */
 int cgi_session_write(struct cgi_session *session);
 
-/* Where the content of the next record of output may be put: CGI_OUTPUT bytes of STDOUT, CGI_ERRORS of
- * STDERR, where nothing is pending; then the record is made of it. An empty one ends the stream. */
+/* Where the content of the next record of output may be put: CGI_OUTPUT bytes of STDOUT, CGI_ERRORS
+ * of STDERR, where nothing is pending; then the record is made of it. An empty one ends the stream.
+ * */
 unsigned char *cgi_session_room(struct cgi_session *session);
 void cgi_session_put(struct cgi_session *session, enum fcgi_type type, size_t size);
 
@@ -100,7 +98,26 @@ void cgi_session_put_end(struct cgi_session *session, uint32_t app_status);
 /* What no web server can take for an end, nor for anything else. */
 void cgi_session_put_broken(struct cgi_session *session);
 
-/* Waits until the connection is ready for one of these poll(2) events: 0, or -ETIMEDOUT, or -EINTR. */
+/* Waits until the connection is ready for one of these poll(2) events: 0, or -ETIMEDOUT, or -EINTR.
+ * */
 int cgi_session_wait(struct cgi_session *session, short events, usec deadline);
+
+/* When the request in hand must be done with; USEC_NEVER: no limit. */
+usec cgi_peer_deadline(const struct cgi_session *session);
+
+/* Whether the worker is wanted elsewhere: it is told to finish, or a connection waits at a
+ * listener, and no other seat is free. */
+bool cgi_peer_keeps_others(const struct cgi_session *session);
+
+/* Writes all output. 0, or -errno. */
+int cgi_peer_flush(struct cgi_session *session);
+
+/* Reads more, waiting for it. 0, or -errno; -ENODATA at the end of the stream, -ECANCELED if the
+ * connection is `resting`, between two requests, and keeps others from being served. */
+int cgi_peer_read(struct cgi_session *session, bool resting);
+
+/* The answer is out, and the connection takes no further request: says so, and takes in what the
+ * web server still sends. */
+void cgi_peer_finish(struct cgi_session *session);
 
 #endif

@@ -3,8 +3,8 @@
  * calls nowait.
  *
  * The worker waits for its program and for nothing else: what the program left running is not
- * waited for. The connection is the program's alone: the worker closes its copy at once, so that the
- * client sees the end when the program closes, whatever that does afterwards. Whatever does not
+ * waited for. The connection is the program's alone: the worker closes its copy at once, so that
+ * the client sees the end when the program closes, whatever that does afterwards. Whatever does not
  * depend on the connection is prepared before there is one.
  */
 #include "handler.h"
@@ -58,7 +58,7 @@ enum {
 static struct {
     struct launch launch;
     struct ucspi *variables;
-    struct addr local; /* of every connection; its length is 0 where it must be asked for */
+    struct addr local; /* of every connection; its length is 0 if it must be asked for */
     int failed;        /* starts, in a row */
     unsigned chance;   /* rand_r's: each worker has another */
 } ready;
@@ -71,24 +71,6 @@ static void exec_check(const char *pool, const void *config, const struct origin
     const struct exec_config *exec = config;
     program_check(exec->command.at[0], pool, "exec", origin->file,
                   option_line(rows, origin, "command"), faults);
-}
-
-/* A listener that is bound to one address tells that of its connections. */
-static void learn_local(const struct service *service)
-{
-    struct addr *local = &ready.local;
-    local->len = sizeof *local - offsetof(struct addr, sa);
-    if (service->listener_count != 1 ||
-        getsockname(service->listeners[0], &local->sa, &local->len) != 0 || addr_is_any(local))
-        local->len = 0;
-}
-
-/* The null device, as a worker's standard input is: its root may have none. -errno: no descriptor is
- * left. */
-static int null_device(void)
-{
-    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return fd < 0 ? -errno : fd;
 }
 
 static int exec_start(struct service *service, char *why, size_t size)
@@ -106,17 +88,25 @@ static int exec_start(struct service *service, char *why, size_t size)
     ready.chance = (unsigned)ready.launch.caller;
     ready.variables = ucspi_make(service->environment);
     int error = ready.variables ? 0 : -ENOMEM;
-    if (exec->errors == ERRORS_NULL && error == 0)
-        error = ready.launch.error = null_device();
-    if (error < 0) {
+    /* A worker's standard input is the null device. Its root may have none. */
+    if (exec->errors == ERRORS_NULL && error == 0) {
+        ready.launch.error = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        error = ready.launch.error < 0 ? -errno : 0;
+    }
+    if (error) {
         snprintf(why, size, "can't prepare for programs: %s", strerror(-error));
         return error;
     }
-    learn_local(service);
+    /* A listener that is bound to one address tells that of its connections. */
+    struct addr *local = &ready.local;
+    local->len = sizeof *local - offsetof(struct addr, sa);
+    if (service->listener_count != 1 ||
+        getsockname(service->listeners[0], &local->sa, &local->len) != 0 || addr_is_any(local))
+        local->len = 0;
     return 0;
 }
 
-/* The address that the client called; nothing where the socket can't tell any more. */
+/* The address that the client called; nothing if the socket can't tell any more. */
 static const struct addr *local_of(const struct conn *conn, struct addr *asked)
 {
     if (conn->proxied)
@@ -212,7 +202,6 @@ const struct handler handler_exec = {
                 .scopes = SCOPE_CONNECTIONS,
                 .defaults = defaults},
     .runs_programs = true,
-    .leads_session = true,
     .gives_away = true,
     .check = exec_check,
     .start = exec_start,

@@ -2,16 +2,14 @@
  * handler - what a worker does with a connection: the interface, and the list of those built in.
  *
  * A handler knows conn, wire and its own section of the configuration; never the pool, the worker
- * or the model that it serves in: what it needs of them comes in struct service.
- * Called by: main and master/check (sections, load, check), worker (load, start, stop), the serve
- *            (serve).
- * Runs in:   load and check in a short-lived child; load, start, serve, stop in a worker.
+ * or the model that it serves in: what it needs of them comes in struct service. load and check run
+ * in a short-lived child; load, start, serve, stop in a worker.
  */
 #ifndef PREFORKD_HANDLERS_HANDLER_H
 #define PREFORKD_HANDLERS_HANDLER_H
 
 #include "../base/clock.h"
-#include "../base/file_id.h"
+#include "../base/entry.h"
 #include "../board/overview.h"
 #include "../config/option.h"
 #include "../conn/conn.h"
@@ -41,10 +39,10 @@ struct service {
     int pause_msec; /* set by serve: how long the worker should take no other connection */
     const struct file_id *mark; /* of the handler's `file`, as it was when it was checked */
     const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
-    const struct view *view;        /* of all pools, where the handler `reads_board`; else NULL */
+    const struct view *view;        /* of all pools, if the handler `reads_board`; else NULL */
     struct shown_time *shown_times; /* of the own scoreboard, which can be written to; the same */
     unsigned seats;                 /* how many connections the pool serves at once, at most */
-    int idle_timeout;    /* seconds; conn keeps it for whoever waits in conn_read, conn_write */
+    int idle_timeout;               /* seconds; conn_read and conn_write keep it */
     int request_timeout; /* seconds, 0 none: kept by the master, but for handlers that do so */
     int log_level;       /* of a line about each request; -1: none */
 
@@ -55,10 +53,10 @@ struct service {
     const char *notify; /* an address for NOTIFY_SOCKET; NULL: none */
     usec watchdog;      /* how often it may be asked to say there that it is alive */
 
-    /* For a handler that serves requests in turn on one connection. `renew`: none is in hand, or the
-     * next: its time counts from here. `count_request`: one that began then is done with; for those
-     * that count_requests. `crowded`: whether a connection without a request should be given up,
-     * because no seat is free, or the worker is told to finish. */
+    /* For a handler that serves requests in turn on one connection. `renew`: none is in hand, or
+     * the next: its time counts from here. `count_request`: one that began then is done with; for
+     * those that count_requests. `crowded`: whether a connection without a request should be given
+     * up, because no seat is free, or the worker is told to finish. */
     void (*renew)(struct service *service);
     void (*count_request)(struct service *service, usec began);
     bool (*crowded)(struct service *service);
@@ -72,15 +70,15 @@ struct app_policy {
     int roll_at_once; /* how many are replaced together; 0: all */
 };
 
-/* Which system calls its workers make once they have a connection; worker/filter_build.c has the
+/* Which system calls its workers make once they have a connection; worker/seccomp_build.c has the
  * lists. */
 enum handler_calls {
     CALLS_ANY,    /* what it runs is somebody else's: nobody knows */
     CALLS_SERVE,  /* to serve, from and into memory that is there */
     CALLS_REPORT, /* to look at processes and queues besides */
 };
-/* What ran for the present connection has ended, and was not waited for yet: from here on its group's
- * number may be another's. */
+/* What ran for the present connection has ended, and was not waited for yet: from here on its
+ * group's number may be another's. */
 static inline void service_end_program(struct service *service)
 {
     *service->program = 0;
@@ -93,8 +91,6 @@ struct handler {
     enum handler_calls calls;
     bool counts_requests; /* tells of each how long it took; else it is the connection's time */
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
-    bool leads_session;   /* its workers run what isn't ours, each in a session of its own: so it
-                             can be proven whose process that is */
     bool gives_away;      /* and theirs alone: the client may see the end before its worker does */
     usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
                              keeps to request_timeout by itself */
@@ -107,12 +103,12 @@ struct handler {
     const char *checked_option;
 
     /* The path of a file that each worker loads at its start, so that a reload replaces the workers
-     * where it has changed. NULL: there is none. */
+     * if it has changed. NULL: there is none. */
     const char *(*file)(const void *config);
 
-    /* Loads what of our own program lies in a shared object: before the worker, or the child that
-     * checks, becomes who its pool says, since a chroot doesn't have it. 0, or -errno with a sentence
-     * in `why`. NULL: nothing to load. */
+    /* Loads a shared object of ours: before the worker, or the child that checks, becomes the
+     * pool's user, since a chroot doesn't have it. 0, or -errno with a sentence in `why`. NULL:
+     * nothing to load. */
     int (*load)(char *why, size_t size);
 
     /* Looks whether the world has what the section needs: as the pool's user, in its chroot and
@@ -120,24 +116,26 @@ struct handler {
     void (*check)(const char *pool, const void *config, const struct origin *origin,
                   struct faults *faults);
 
-    /* Prepares, before the first connection, whatever does not depend on one; as the pool's user, in
-     * its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. It may leave
-     * signals as it likes. NULL: nothing to prepare. */
+    /* Prepares, before the first connection, whatever does not depend on one; as the pool's user,
+     * in its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. It may
+     * leave signals as it likes. NULL: nothing to prepare. */
     int (*start)(struct service *service, char *why, size_t size);
 
-    /* Serves one connection to its end; whoever called closes it. 0, or -errno for the log. */
+    /* Serves one connection to its end; the caller closes it. 0, or -errno for the log. */
     int (*serve)(struct service *service, struct conn *conn);
 
-    /* Tells the client of a connection that waited too long that it is not served; whoever called
-     * closes it. Must not wait for the request: others wait behind it. NULL: to be closed says as much. */
+    /* Tells the client of a connection that waited too long that it is not served; the caller
+     * closes it. Must not wait for the request: others wait behind it. NULL: to be closed says as
+     * much. */
     void (*refuse)(struct service *service, struct conn *conn);
 
     /* At the worker's orderly end, after its last connection. NULL: nothing to do. */
     void (*stop)(struct service *service);
 
-    /* Instead of serving: the worker becomes a program, which accepts by itself. On which app_policy; and
-     * how, as the last thing that the worker does: it returns only where it could not, with a
-     * sentence in `why`. It finds every signal blocked. NULL, both: the worker serves. */
+    /* Instead of serving: the worker becomes a program, which accepts by itself. On which
+     * app_policy; and how, as the last thing that the worker does: it returns only where it could
+     * not, with a sentence in `why`. It finds every signal blocked. NULL, both: the worker serves.
+     * */
     void (*app_policy)(const void *config, struct app_policy *app_policy);
     void (*exec)(struct service *service, char *why, size_t size);
 };
@@ -154,7 +152,7 @@ static inline const struct handler *handler_of(const struct handler_section *sec
     return (const struct handler *)section;
 }
 
-/* The app_policy of a section; zeroed where its workers serve. */
+/* The app_policy of a section; zeroed if its workers serve. */
 static inline struct app_policy handler_terms(const struct handler_section *section,
                                               const void *config)
 {

@@ -1,9 +1,9 @@
 /*
  * module - a shared object with the interface of preforkd/module.h, loaded by each worker.
  *
- * The master never loads one: it is a file's code, which may crash, hang and lie. A worker does, after
- * it has become who its pool says; and the child that checks a configuration, which has become the
- * same. What the module gets of us is a table of functions and a handle.
+ * The master never loads one: it is somebody's code, which may crash, hang and lie. A worker does,
+ * after it has become the pool's user; and so does the child that checks a configuration. The
+ * module gets a table of functions and a handle of us.
  */
 #include "../module/preforkd/module.h"
 
@@ -55,7 +55,7 @@ struct loaded {
     const struct service *service; /* NULL in a check */
 };
 
-/* --- what we lend -------------------------------------------------------------------------- */
+/* --- what we lend ----------------------------------------------------------------------------- */
 
 static const struct loaded *loaded_of(const struct preforkd_host *host)
 {
@@ -147,7 +147,7 @@ static struct loaded loaded = {
         },
 };
 
-/* --- loading ------------------------------------------------------------------------------- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 /* What dlopen(3) says of the file itself begins with its path, which our sentence has already. */
 static const char *loader_says(const char *path)
@@ -206,7 +206,7 @@ static void read_why(char *why, size_t size)
         snprintf(why, size, "it does not say why");
 }
 
-/* --- the check ----------------------------------------------------------------------------- */
+/* --- the check -------------------------------------------------------------------------------- */
 
 /* What the check tells of, and where. */
 struct examination {
@@ -281,7 +281,7 @@ static void module_check(const char *pool, const void *config, const struct orig
                "pool %s: module: %s refuses its args: %s", pool, path, why);
 }
 
-/* --- in a worker --------------------------------------------------------------------------- */
+/* --- in a worker ------------------------------------------------------------------------------ */
 
 static const char *module_file(const void *config)
 {
@@ -351,7 +351,6 @@ const struct handler handler_module = {
                 .rows = rows,
                 .size = sizeof(struct module_config),
                 .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
-    .leads_session = true,
     .has_environment = true,
     .checked_option = "path",
     .file = module_file,

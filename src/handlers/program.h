@@ -1,21 +1,24 @@
 /*
- * program - what handlers that run programs have in common: whether one is there, and may be run by
- * the pool's user; what it leaves in the pipe of standard error.
- *
- * Called by: handlers that run programs.
- * Runs in:   a short-lived child with the pool's user (check), a worker (the rest).
+ * program - what handlers that run programs have in common. program_check runs in a short-lived
+ * child that has become the pool's user, the rest in a worker.
  */
 #ifndef PREFORKD_HANDLERS_PROGRAM_H
 #define PREFORKD_HANDLERS_PROGRAM_H
 
 #include "../base/faults.h"
+#include "../config/config.h"
 
-/* Notes what is wrong with it. `handler` begins the sentence, `line` is where it was named. */
+/* Notes what keeps the pool's user from running it. `handler` begins the sentence, `line` is where
+ * the program was named. */
 void program_check(const char *path, const char *pool, const char *handler, const char *file,
                    int line, struct faults *faults);
 
-/* After the end of a program whose standard error was ours: where its last line has no end, and is not
+/* After the end of a program whose standard error was ours: if its last line has no end, and is not
  * read yet, ends it, so that the next program's is not taken for the rest of it. */
 void program_end_line(void);
+
+/* The environment of a pool's programs: PATH, TZ, LANG, HOME, USER, LOGNAME and what the pool's
+ * `environment` says, which wins. Ended by NULL, for the worker's life; NULL: no memory. */
+char **program_environment(const struct pool_config *pool);
 
 #endif

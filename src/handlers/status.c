@@ -1,26 +1,26 @@
 /*
  * status - the pools' state over HTTP: a page, JSON, metrics, health.
  *
- * What is told comes from shared memory alone, whatever the other pools do; how it is said over HTTP
- * is the business of status_http, a shared object that its workers alone load. Each connection gets
- * one answer and is closed, so that two workers serve many who look.
+ * The answers come from shared memory alone, whatever the other pools do; HTTP itself is the
+ * business of status_http, a shared object that its workers alone load. Each connection gets one
+ * answer and is closed, so that two workers serve many clients.
  */
-#include "status_http.h"
-
+#include "../reports/status.h"
 #include "../reports/health.h"
 #include "../reports/metrics.h"
-#include "../reports/status.h"
-#include "handler.h"
-#include "http_accept.h"
-
 #include "build-config.h"
+#include "handler.h"
+#include "status_http.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     LOOK_MSEC = 50,   /* between two looks at a pool that may be full for a moment alone */
@@ -40,7 +40,7 @@ static const char *const kept[] = {"request_timeout", NULL};
 static const struct status_http *http;
 static struct procstat figures = {.processes = true};
 
-/* Whoever asks is told what is so now. */
+/* An answer shows what is so now. */
 static const struct procstat *look_again(const struct service *service)
 {
     figures.shown = service->shown_times;
@@ -48,7 +48,130 @@ static const struct procstat *look_again(const struct service *service)
     return &figures;
 }
 
-/* --- the answers --------------------------------------------------------------------------- */
+/* --- which form of the metrics: the header Accept (RFC 9110, 12.5.1) -------------------------- */
+
+static const char *const accept_types[] = {
+    [METRICS_TEXT] = "text/plain; version=0.0.4; charset=utf-8",
+    [METRICS_OPEN] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+};
+
+/* How closely a range of the header names what we have: where several match, the closest counts. */
+enum closeness { NO_MATCH, ANYTHING, ANY_OF_KIND, TYPE, TYPE_AND_VERSION };
+
+/* A piece of the header, without the white space around it. */
+struct piece {
+    const char *at;
+    size_t length;
+};
+
+struct offer {
+    const char *kind, *type, *version;
+};
+
+/* Takes the next piece off a text, up to a separator. */
+static struct piece take(struct piece *from, char separator)
+{
+    const char *end = memchr(from->at, separator, from->length);
+    size_t length = end ? (size_t)(end - from->at) : from->length;
+    struct piece piece = {from->at, length};
+    size_t taken = end ? length + 1 : length;
+    from->at += taken;
+    from->length -= taken;
+    while (piece.length && (*piece.at == ' ' || *piece.at == '\t'))
+        piece.at++, piece.length--;
+    while (piece.length &&
+           (piece.at[piece.length - 1] == ' ' || piece.at[piece.length - 1] == '\t'))
+        piece.length--;
+    return piece;
+}
+
+static bool is(struct piece piece, const char *word)
+{
+    return piece.length == strlen(word) && strncasecmp(piece.at, word, piece.length) == 0;
+}
+
+static struct piece unquoted(struct piece value)
+{
+    if (value.length >= 2 && value.at[0] == '"' && value.at[value.length - 1] == '"')
+        return (struct piece){value.at + 1, value.length - 2};
+    return value;
+}
+
+/* "0.75" as 750; what is no such number, as 0: then nothing is sent that might not be wanted. */
+static int read_quality(struct piece value)
+{
+    int quality = 0, scale = 1000;
+    for (size_t i = 0; i < value.length && i < 5; i++) {
+        char c = value.at[i];
+        if (i == 1 && c == '.')
+            continue;
+        if (c < '0' || c > '9')
+            return 0;
+        quality += (c - '0') * scale;
+        scale /= 10;
+    }
+    return quality <= 1000 ? quality : 0;
+}
+
+/* Reads a range's parameters. */
+static enum closeness read_parameters(struct piece range, const struct offer *offer,
+                                      enum closeness close, int *quality)
+{
+    *quality = 1000;
+    while (range.length) {
+        struct piece value = take(&range, ';'), name = take(&value, '=');
+        if (is(name, "q"))
+            *quality = read_quality(value);
+        else if (is(name, "version"))
+            close =
+                close >= TYPE && is(unquoted(value), offer->version) ? TYPE_AND_VERSION : NO_MATCH;
+    }
+    return close;
+}
+
+static enum closeness read_range(struct piece range, const struct offer *offer, int *quality)
+{
+    struct piece type = take(&range, ';'), kind = take(&type, '/');
+    enum closeness close = NO_MATCH;
+    if (is(kind, offer->kind))
+        close = is(type, offer->type) ? TYPE : is(type, "*") ? ANY_OF_KIND : NO_MATCH;
+    else if (is(kind, "*") && is(type, "*"))
+        close = ANYTHING;
+    return read_parameters(range, offer, close, quality);
+}
+
+/* How much it is wanted, in thousandths, and by how close a range. */
+static enum closeness weigh(const char *accept, const struct offer *offer, int *quality)
+{
+    struct piece header = {accept, strlen(accept)};
+    enum closeness best = NO_MATCH;
+    *quality = 0;
+    while (header.length) {
+        int wanted;
+        enum closeness close = read_range(take(&header, ','), offer, &wanted);
+        if (close < best || close == NO_MATCH || (close == best && wanted <= *quality))
+            continue;
+        best = close;
+        *quality = wanted;
+    }
+    return best;
+}
+
+/* OpenMetrics if it is asked for by its name, and nothing else is preferred to it. `accept` may be
+ * NULL, or whatever a client writes. */
+static enum metrics_format accept_metrics(const char *accept)
+{
+    static const struct offer text = {"text", "plain", "0.0.4"};
+    static const struct offer open = {"application", "openmetrics-text", "1.0.0"};
+    int text_wanted, open_wanted;
+    if (!accept)
+        return METRICS_TEXT;
+    weigh(accept, &text, &text_wanted);
+    bool named = weigh(accept, &open, &open_wanted) >= TYPE;
+    return named && open_wanted > 0 && open_wanted >= text_wanted ? METRICS_OPEN : METRICS_TEXT;
+}
+
+/* --- the answers ------------------------------------------------------------------------------ */
 
 static void give_text(struct status_answer *answer, int code, char *text)
 {
@@ -120,7 +243,7 @@ static bool tell_ailments(FILE *out, const struct snapshot *snapshot, struct hea
     return unsure;
 }
 
-/* What ails the pools, as a text from malloc(), empty where nothing does. NULL: no memory. */
+/* What ails the pools, as a text from malloc(), empty if nothing does. NULL: no memory. */
 static char *look(const struct service *service, struct health *health, bool *unsure)
 {
     static struct procstat queues; /* processes are none of its business */
@@ -136,8 +259,9 @@ static char *look(const struct service *service, struct health *health, bool *un
     return text_close(&text, true);
 }
 
-/* A pool counts as full after a second without a free seat. Where its connections are shorter than
- * that, one look can't tell: so it is looked until there is a free seat, or the second is over. */
+/* A pool counts as full after a second without a free seat. If its connections are shorter than
+ * that, one look can't tell: so it is looked at until there is a free seat, or the second is over.
+ * */
 static void answer_health(const struct service *service, const struct status_question *question,
                           struct status_answer *answer)
 {
@@ -159,7 +283,7 @@ static void answer_health(const struct service *service, const struct status_que
     free(text);
 }
 
-/* --- which one ----------------------------------------------------------------------------- */
+/* --- which one -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *path;
@@ -179,7 +303,7 @@ static int hex_digit(char c)
 }
 
 /* The path of a target, decoded: "/metrics" of "http://host/metrics" too (RFC 9112, 3.2.2), which
- * every server must take. False where it is none, or too long for any that there is. */
+ * every server must take. False if it is none, or too long for any that there is. */
 static bool read_path(const char *target, char path[static TARGET_MAX])
 {
     size_t used = 0;
@@ -200,7 +324,8 @@ static bool read_path(const char *target, char path[static TARGET_MAX])
     return path[0] == '/';
 }
 
-/* No path is made another by "." or "..", or by doubled slashes: what isn't named so, isn't there. */
+/* No path is made another by "." or "..", or by doubled slashes: what isn't named so, isn't there.
+ * */
 static void answer_question(void *owner, const struct status_question *question,
                             struct status_answer *answer)
 {
@@ -224,7 +349,7 @@ static void answer_question(void *owner, const struct status_question *question,
     give_word(answer, 404, "there are /, /status.json, /metrics and /healthz");
 }
 
-/* --- the handler --------------------------------------------------------------------------- */
+/* --- the handler ------------------------------------------------------------------------------ */
 
 /* By its name alone: the program's own run path leads there, wherever it was built or installed. */
 static int status_load(char *why, size_t size)

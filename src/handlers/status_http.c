@@ -12,7 +12,8 @@
 /* For a request's line and headers, and those of the answer. */
 enum { REQUEST_BYTES = 16 * 1024 };
 
-/* Nothing that isn't in the document itself: a name that somebody put into the status stays text. */
+/* Nothing that isn't in the document itself: a name that somebody put into the status stays text.
+ * */
 static const char no_resources[] = "default-src 'none'; base-uri 'none'; form-action 'none'; "
                                    "frame-ancestors 'none'";
 
@@ -99,8 +100,8 @@ static void note_close(void *owner, struct MHD_Connection *connection, void **so
     closed = closed || code == MHD_CONNECTION_NOTIFY_CLOSED;
 }
 
-/* A path is compared as it was sent, and decoded by whoever compares it: libmicrohttpd would cut it at
- * an encoded NUL. */
+/* A path is compared as it was sent, and decoded by status: libmicrohttpd would cut it at an
+ * encoded NUL. */
 static size_t leave_encoded(void *owner, struct MHD_Connection *connection, char *text)
 {
     (void)owner, (void)connection;
@@ -130,17 +131,14 @@ static int lend_connection(struct MHD_Daemon *server)
     return errno ? -errno : -EPROTO;
 }
 
-/* A client that has ended its side in the middle of a request: libmicrohttpd waits for the rest. */
-static bool has_given_up(void)
-{
-    char byte;
-    return !asked && recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 static void run(struct MHD_Daemon *server)
 {
     usec left = 1;
-    while (!closed && (left = call->deadline - clock_now()) > 0 && !has_given_up()) {
+    char byte;
+    /* libmicrohttpd would wait for the rest if a client has ended its side in the middle of a
+     * request. */
+    while (!closed && (left = call->deadline - clock_now()) > 0 &&
+           (asked || recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)) {
         usec msec = left / 1000 + 1;
         MHD_run_wait(server, (int32_t)(msec < INT32_MAX ? msec : INT32_MAX));
     }

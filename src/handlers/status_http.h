@@ -1,14 +1,10 @@
 /*
- * status_http - one HTTP request on one connection, answered by whoever knows the answer.
+ * status_http - one HTTP request on one connection, by libmicrohttpd; status knows the answer.
  *
- * Owns:      HTTP, by libmicrohttpd; the page, and what the answers' headers allow a browser to do.
- * Knows not: what is asked for, the scoreboard, the worker.
- * Called by: status, which finds it by the symbol STATUS_HTTP_SYMBOL.
- * Runs in:   the workers of a pool with the handler status.
- *
- * It is a shared object of its own: libmicrohttpd brings ten libraries along, and what the master has
- * linked, each of its workers pays for. A package may replace the file while a master of before runs
- * on. So what passes between the two is little, and has a number.
+ * It is a shared object of its own, which the workers of status load: libmicrohttpd brings ten
+ * libraries along, and what the master has linked, each of its workers pays for. A package may
+ * replace the file while an older master runs on. So what passes between the two is little, and has
+ * a number.
  */
 #ifndef PREFORKD_HANDLERS_STATUS_HTTP_H
 #define PREFORKD_HANDLERS_STATUS_HTTP_H
@@ -24,7 +20,7 @@ enum { STATUS_HTTP_ABI = 1 };
 #define STATUS_HTTP_FILE   "status_http.so"
 #define STATUS_HTTP_SYMBOL "preforkd_status_http"
 
-/* Texts as the client sent them: `target` without its query; `accept` is NULL where there is none. */
+/* Texts as the client sent them: `target` without its query; `accept` is NULL if there is none. */
 struct status_question {
     const char *method, *target, *accept;
 };

@@ -54,7 +54,7 @@ static const struct variable {
 struct ucspi {
     char *texts[VARIABLES];  /* NAME=VALUE */
     char *values[VARIABLES]; /* where in it the value begins */
-    bool wanted[VARIABLES];  /* false where the base has one of this name */
+    bool wanted[VARIABLES];  /* false if the base has one of this name */
     int base_count;
     bool is_unix; /* what the list holds behind the base */
     char *list[]; /* the base, the variables of one family, NULL */

@@ -2,12 +2,8 @@
  * ucspi - what a program gets to know of its connection: the environment variables that UCSPI-TCP
  * programs and systemd's Accept=yes give it.
  *
- * Owns:      the environment of the programs that one worker runs, one at a time: its memory is taken
- *            once, and a connection's values are written in place, without an allocation, a system
- *            call or stdio.
- * Knows not: sockets, workers.
- * Called by: handlers that run a program per connection.
- * Runs in:   a worker.
+ * A worker runs one program at a time: the memory is taken once, and a connection's values are
+ * written in place, without an allocation, a system call or stdio.
  */
 #ifndef PREFORKD_HANDLERS_UCSPI_H
 #define PREFORKD_HANDLERS_UCSPI_H
@@ -16,8 +12,8 @@
 
 struct ucspi;
 
-/* `base` is what each program gets beside; a variable that stands there keeps its value. It must last
- * as long. NULL where there is no memory. */
+/* `base` is what each program gets beside; a variable that stands there keeps its value. It must
+ * last as long. NULL if there is no memory. */
 struct ucspi *ucspi_make(char *const *base);
 
 /* The environment for a connection over TCP, valid until the next one is asked for. `number`: how

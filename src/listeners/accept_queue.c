@@ -1,5 +1,7 @@
 #include "accept_queue.h"
 
+#include "../base/fd.h"
+
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -33,8 +35,8 @@ static bool add(struct accept_queues *queues, const struct accept_queue *queue)
     return true;
 }
 
-/* An attribute behind a message proper of so many bytes; NULL where it has none of this kind with as
- * much in it. */
+/* An attribute behind a message proper of so many bytes; NULL if it has none of this kind with
+ * as much in it. */
 static const void *find_attribute(const void *data, size_t size, size_t proper, int type,
                                   size_t content)
 {
@@ -84,7 +86,7 @@ static bool take_unix(struct accept_queues *queues, const void *data, size_t siz
 
 typedef bool take_socket(struct accept_queues *queues, const void *data, size_t size);
 
-/* One of the messages that an answer has. 1 where more come, 0 behind the last, or -errno. */
+/* One of the messages that an answer has. 1 if more come, 0 behind the last, or -errno. */
 static int take_message(const struct nlmsghdr *message, take_socket *take,
                         struct accept_queues *queues)
 {
@@ -112,10 +114,12 @@ static int take_answer(const char *answer, size_t size, take_socket *take,
     return more;
 }
 
-static int dump(int netlink, const void *question, size_t size, take_socket *take,
-                struct accept_queues *queues)
+/* Each kind has a socket of its own: what one left unread would be the next one's answer. */
+static int dump(const void *question, size_t size, take_socket *take, struct accept_queues *queues)
 {
-    if (send(netlink, question, size, 0) != (ssize_t)size)
+    int netlink __attribute__((cleanup(fd_cleanup))) =
+        socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (netlink < 0 || send(netlink, question, size, 0) != (ssize_t)size)
         return -errno;
     char *answer = malloc(ANSWER);
     int more = answer ? 1 : -ENOMEM;
@@ -127,7 +131,7 @@ static int dump(int netlink, const void *question, size_t size, take_socket *tak
     return more;
 }
 
-static int dump_tcp(int netlink, int family, struct accept_queues *queues)
+static int dump_tcp(int family, struct accept_queues *queues)
 {
     struct {
         struct nlmsghdr header;
@@ -140,10 +144,10 @@ static int dump_tcp(int netlink, int family, struct accept_queues *queues)
                     .sdiag_protocol = IPPROTO_TCP,
                     .idiag_states = LISTENING},
     };
-    return dump(netlink, &question, sizeof question, take_tcp, queues);
+    return dump(&question, sizeof question, take_tcp, queues);
 }
 
-static int dump_unix(int netlink, struct accept_queues *queues)
+static int dump_unix(struct accept_queues *queues)
 {
     struct {
         struct nlmsghdr header;
@@ -156,7 +160,7 @@ static int dump_unix(int netlink, struct accept_queues *queues)
                     .udiag_states = LISTENING,
                     .udiag_show = UDIAG_SHOW_RQLEN},
     };
-    return dump(netlink, &question, sizeof question, take_unix, queues);
+    return dump(&question, sizeof question, take_unix, queues);
 }
 
 static int by_inode(const void *a, const void *b)
@@ -166,24 +170,13 @@ static int by_inode(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-/* Each kind has a socket of its own: what one left unread would be the next one's answer. */
-static int ask_kind(int family, struct accept_queues *queues)
-{
-    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    if (netlink < 0)
-        return -errno;
-    int error = family == AF_UNIX ? dump_unix(netlink, queues) : dump_tcp(netlink, family, queues);
-    close(netlink);
-    return error;
-}
-
 int accept_queues_ask(struct accept_queues *queues)
 {
     static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
     int first = 0;
     queues->count = 0;
     for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
-        int error = ask_kind(families[i], queues);
+        int error = families[i] == AF_UNIX ? dump_unix(queues) : dump_tcp(families[i], queues);
         first = first ? first : error;
     }
     if (queues->count)

@@ -1,12 +1,9 @@
 /*
  * accept_queue - how many connections wait at listening sockets to be accepted.
  *
- * Owns:      the way of asking: sock_diag(7), which tells of every listening socket of the network
- *            namespace, TCP and Unix, and knows each by its inode. So nobody needs a descriptor of
- *            the socket that is asked about, and all are asked about at once.
- * Knows not: listeners, pools.
- * Called by: the master, procstat.
- * Runs in:   any process. It never waits: the kernel answers while it is asked.
+ * sock_diag(7) tells of every listening socket of the network namespace, TCP and Unix, and knows
+ * each by its inode. So nobody needs a descriptor of the socket, and all are asked about at once.
+ * Nothing waits: the kernel answers while it is asked.
  */
 #ifndef PREFORKD_LISTENERS_ACCEPT_QUEUE_H
 #define PREFORKD_LISTENERS_ACCEPT_QUEUE_H
@@ -26,10 +23,10 @@ struct accept_queues {
     int count, room;
 };
 
-/* Forgets what it knew and asks again. 0, or -errno where some couldn't be asked about. */
+/* Forgets what it knew and asks again. 0, or -errno if some couldn't be asked about. */
 int accept_queues_ask(struct accept_queues *queues);
 
-/* NULL where nothing is known of it. */
+/* NULL if nothing is known of it. */
 const struct accept_queue *accept_queues_find(const struct accept_queues *queues, uint64_t inode);
 void accept_queues_free(struct accept_queues *queues);
 

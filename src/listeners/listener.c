@@ -47,17 +47,6 @@ static int bind_socket(int fd, struct listener *listener, const struct listener_
     return bind(fd, &addr->sa, addr->len) == 0 ? 0 : -errno;
 }
 
-/* `*:PORT` where the kernel has no IPv6. */
-static bool fall_back_to_ipv4(struct listener *listener, int error)
-{
-    if (!listener->any_family || listener->asked.sa.sa_family != AF_INET6)
-        return false;
-    if (error != -EAFNOSUPPORT && error != -EADDRNOTAVAIL)
-        return false;
-    addr_any(&listener->asked, AF_INET, addr_port(&listener->asked));
-    return true;
-}
-
 static int bind_fresh(struct listener *listener, const struct listener_options *options)
 {
     int fd = socket(listener->asked.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -68,7 +57,11 @@ static int bind_fresh(struct listener *listener, const struct listener_options *
     }
     if (fd >= 0)
         close(fd);
-    return fall_back_to_ipv4(listener, error) ? bind_fresh(listener, options) : error;
+    if (!listener->any_family || listener->asked.sa.sa_family != AF_INET6 ||
+        (error != -EAFNOSUPPORT && error != -EADDRNOTAVAIL))
+        return error;
+    addr_any(&listener->asked, AF_INET, addr_port(&listener->asked)); /* `*:PORT` without IPv6 */
+    return bind_fresh(listener, options);
 }
 
 /* Where it listens; of an activated one as systemd bound it. */
@@ -85,10 +78,8 @@ static int learn_address(struct listener *listener)
 /* In which directory its path lies, for addresses that spell that otherwise. */
 static void learn_directory(struct listener *listener)
 {
-    struct stat directory;
-    if (socket_path_has(&listener->asked) &&
-        entry_directory(listener->asked.un.sun_path, &directory) == 0)
-        listener->directory = inode_of(&directory);
+    if (socket_path_has(&listener->asked))
+        entry_directory(listener->asked.un.sun_path, &listener->directory);
 }
 
 static int start_listening(struct listener *listener, const struct listener_options *options,
@@ -151,22 +142,13 @@ static bool is_stream(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
-static void set_asked(struct listener *listener, unsigned port)
-{
-    listener->asked = listener->bound;
-    if (listener->asked.sa.sa_family == AF_INET)
-        listener->asked.in.sin_port = htons((uint16_t)port);
-    else if (listener->asked.sa.sa_family == AF_INET6)
-        listener->asked.in6.sin6_port = htons((uint16_t)port);
-}
-
 static struct listener *refuse(char *why, size_t size, int fd)
 {
     snprintf(why, size, "descriptor %d is no listening stream socket", fd);
     return NULL;
 }
 
-/* One that somebody shut down while the program before had it listens again. */
+/* A listener that was shut down while the older binary had it listens again. */
 struct listener *listener_revive(int fd, const struct listener_facts *facts, char *why, size_t size)
 {
     if (!is_stream(fd))
@@ -193,7 +175,11 @@ struct listener *listener_revive(int fd, const struct listener_facts *facts, cha
         free(listener);
         return refuse(why, size, fd);
     }
-    set_asked(listener, facts->port);
+    listener->asked = listener->bound;
+    if (listener->asked.sa.sa_family == AF_INET)
+        listener->asked.in.sin_port = htons((uint16_t)facts->port);
+    else if (listener->asked.sa.sa_family == AF_INET6)
+        listener->asked.in6.sin6_port = htons((uint16_t)facts->port);
     learn_directory(listener);
     return listener;
 }
@@ -223,7 +209,8 @@ struct listener_facts listener_facts(const struct listener *listener)
 }
 
 /* The number of the socket makes it unlike others, the address behind it is for people, as far as
- * there is room. No colon, no control character, nothing but ASCII: see sd_pid_notify_with_fds(3). */
+ * there is room. No colon, no control character, nothing but ASCII: see sd_pid_notify_with_fds(3).
+ * */
 void listener_name(const struct listener *listener, char name[static LISTENER_NAME])
 {
     struct stat socket;
@@ -268,17 +255,6 @@ static void set_timeouts(const struct listener *listener, int seconds)
     set_option(listener, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle, "the time-out");
 }
 
-/* What accepted connections inherit at no cost (tcp(7)); a Unix socket hands on none of it. */
-static void apply_tcp(struct listener *listener, const struct listener_options *options)
-{
-    int on = options->keepalive > 0;
-    set_option(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on, "keep-alive");
-    if (on)
-        set_option(listener, IPPROTO_TCP, TCP_KEEPIDLE, &options->keepalive,
-                   sizeof options->keepalive, "the keep-alive time");
-    set_timeouts(listener, options->idle_timeout);
-}
-
 void listener_prepare(struct listener *listener, const struct listener_options *options)
 {
     if (options->nonblocking || (options->lent && !listener->lent))
@@ -287,18 +263,18 @@ void listener_prepare(struct listener *listener, const struct listener_options *
         set_timeouts(listener, 0);
 }
 
-/* listen(2) alone would wake one that was shut down with what the shutdown left on it. */
-static int set_backlog(struct listener *listener, int backlog)
-{
-    if (!is_listening(listener->fd))
-        return listener_heal(listener, backlog);
-    return listen(listener->fd, backlog) == 0 ? 0 : -errno;
-}
-
 void listener_apply(struct listener *listener, const struct listener_options *options)
 {
-    if (listener->bound.sa.sa_family != AF_UNIX)
-        apply_tcp(listener, options);
+    /* Accepted connections inherit these at no cost (tcp(7)); a Unix socket hands on none of them.
+     * */
+    int on = options->keepalive > 0;
+    if (listener->bound.sa.sa_family != AF_UNIX) {
+        set_option(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on, "keep-alive");
+        if (on)
+            set_option(listener, IPPROTO_TCP, TCP_KEEPIDLE, &options->keepalive,
+                       sizeof options->keepalive, "the keep-alive time");
+        set_timeouts(listener, options->idle_timeout);
+    }
     int error = options->lent && listener->lent
                     ? 0
                     : fd_set_nonblocking(listener->fd, options->nonblocking);
@@ -307,7 +283,11 @@ void listener_apply(struct listener *listener, const struct listener_options *op
     listener->lent = options->lent;
     if (listener->origin == LISTENER_ACTIVATED)
         return;
-    error = set_backlog(listener, options->backlog);
+    /* listen(2) alone would open one that was shut down with what the shutdown left on it. */
+    if (!is_listening(listener->fd))
+        error = listener_heal(listener, options->backlog);
+    else
+        error = listen(listener->fd, options->backlog) == 0 ? 0 : -errno;
     if (error)
         log_warning("%s: can't set the backlog: %s", listener->text, strerror(-error));
     struct socket_owner owner = owner_of(options);
@@ -332,9 +312,9 @@ bool listener_is(const struct listener *listener, const struct listen_spec *spec
     if (listener->passed_name || listener->any_family != spec->any_family)
         return false;
     if (socket_path_has(&listener->asked) && socket_path_has(&spec->addr) &&
-        inode_equal(&listener->directory, &spec->directory))
-        return strcmp(entry_name(listener->asked.un.sun_path),
-                      entry_name(spec->addr.un.sun_path)) == 0;
+        entry_same(listener->asked.un.sun_path, &listener->directory, spec->addr.un.sun_path,
+                   &spec->directory))
+        return true;
     if (spec->any_family) /* which may have fallen back to IPv4 */
         return addr_port(&listener->asked) == addr_port(&spec->addr);
     return addr_equal(&listener->asked, &spec->addr);
@@ -381,10 +361,10 @@ bool listener_is_reachable(const struct listener *listener)
     return !listener->unreachable;
 }
 
-/* A shutdown of a listening TCP socket closes it, and a second one, or a program that goes on to use
- * it as a client, leaves more on it, which the connections that it accepts would inherit: a
- * connect(2) to nowhere takes all of that away. A port that the kernel had chosen is free then: it is
- * bound again, if nobody took it; one that was asked for is kept, and told so by EINVAL. */
+/* A shutdown of a listening TCP socket closes it, and a second one, or a program that goes on to
+ * use it as a client, leaves more on it, which the connections that it accepts would inherit: a
+ * connect(2) to nowhere takes all of that away. A port that the kernel had chosen is free then: it
+ * is bound again, if nobody took it; one that was asked for is kept, and told so by EINVAL. */
 static int listen_again(const struct listener *listener, int backlog)
 {
     static const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
@@ -401,8 +381,8 @@ static int listen_again(const struct listener *listener, int backlog)
     return 0;
 }
 
-/* Whether somebody shut it down just between the connect and the listen above. The kernel alone tells
- * by sock_diag(7). Once it listens, a further one ends that, and is seen. */
+/* Whether it was shut down just between the connect and the listen above. The kernel says so by
+ * sock_diag(7) alone. Once it listens, a further shutdown ends that, and is seen. */
 static bool is_half_shut(const struct listener *listener)
 {
     struct stat socket;

@@ -1,12 +1,10 @@
 /*
- * listener - a listening socket that a pool's workers share, and where it came from.
+ * listener - a listening socket that a pool's workers share, and where it came from. In the master;
+ * workers inherit the descriptor alone.
  *
- * Owns:      the master's descriptor of it, a Unix socket's path as long as the inode is ours, and
- *            the options that accepted connections inherit from it (keep-alive, SO_RCVTIMEO,
- *            SO_SNDTIMEO).
- * Knows not: pools. It is matched from one configuration to the next by its address or its name.
- * Called by: the master.
- * Runs in:   the master; workers inherit the descriptor alone.
+ * Owns the descriptor, a Unix socket's path as long as the inode is ours, and the options that
+ * accepted connections inherit (keep-alive, SO_RCVTIMEO, SO_SNDTIMEO). It is matched from one
+ * configuration to the next by its address or its name.
  */
 #ifndef PREFORKD_LISTENERS_LISTENER_H
 #define PREFORKD_LISTENERS_LISTENER_H
@@ -26,7 +24,7 @@ enum listener_origin {
 enum listener_loss {
     LISTENER_SOUND,   /* nothing is wrong */
     LISTENER_REMOVED, /* its path is gone, or leads to something else */
-    LISTENER_SHUT,    /* somebody who has its descriptor called shutdown(2) on it */
+    LISTENER_SHUT,    /* a process that has its descriptor called shutdown(2) on it */
 };
 
 extern const char *const listener_loss_words[]; /* "its path was removed" */
@@ -66,7 +64,8 @@ struct listener {
 
     /* of the plan that is being made */
     struct listener *successor; /* takes its place, since it is lost */
-    enum listener_loss mended;  /* what it was, or whom it succeeds, before it was opened again */
+    enum listener_loss
+        mended; /* what it was, or what its predecessor was, before it was opened again */
     char trouble[LISTENER_TROUBLE]; /* why it could not be opened again; empty: it was not tried */
 };
 
@@ -87,14 +86,14 @@ struct listener_options {
 int listener_open(struct listener **listener, const struct listen_spec *spec,
                   const struct listener_options *options, char *why, size_t size);
 
-/* Takes over a descriptor that was passed. NULL where it is no listening stream socket, with a
+/* Takes over a descriptor that was passed. NULL if it is no listening stream socket, with a
  * sentence in `why`. */
 struct listener *listener_adopt(int fd, const char *name, char *why, size_t size);
 
 /* What listener_revive needs to make the same one of the same descriptor. */
 struct listener_facts listener_facts(const struct listener *listener);
 
-/* One of a descriptor that listens since before this program did. NULL where it does not, with a
+/* One of a descriptor that listens since before this program did. NULL if it does not, with a
  * sentence in `why`. The descriptor stays the caller's then. */
 struct listener *listener_revive(int fd, const struct listener_facts *facts, char *why,
                                  size_t size);
@@ -110,11 +109,11 @@ enum listener_loss listener_look(struct listener *listener);
 /* Whether it could be reached at the latest look. It costs nothing to ask. */
 bool listener_is_reachable(const struct listener *listener);
 
-/* Whether somebody who has its descriptor called shutdown(2) on it. */
+/* Whether a process that has its descriptor called shutdown(2) on it. */
 bool listener_is_shut(const struct listener *listener);
 
-/* Of one that was shut down: listens again, in place, for everybody who has its descriptor. 0 or
- * -errno: -EOPNOTSUPP of a Unix socket, which can only be bound anew. */
+/* Makes a listener that was shut down listen again, in place, for every process that has its
+ * descriptor. 0 or -errno: -EOPNOTSUPP of a Unix socket, which can only be bound anew. */
 int listener_heal(struct listener *listener, int backlog);
 
 /* Sets what can change while it listens: all of the options. What fails is logged. */

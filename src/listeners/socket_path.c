@@ -12,8 +12,8 @@ bool socket_path_has(const struct addr *addr)
     return addr->sa.sa_family == AF_UNIX && !addr_is_abstract(addr);
 }
 
-/* Asks the socket that a descriptor holds for a connection: by the descriptor's own name, so that it
- * is that very one which answers. 0, or -errno: -ECONNREFUSED where nobody listens on it. */
+/* Asks the socket that a descriptor holds for a connection: by the descriptor's own name, so that
+ * it is that very one which answers. 0, or -errno: -ECONNREFUSED if nobody listens on it. */
 static int probe(int held)
 {
     char name[ENTRY_HELD];
@@ -27,8 +27,8 @@ static int probe(int held)
     return connect(fd, &addr.sa, addr.len) == 0 ? 0 : -errno;
 }
 
-/* The path is taken. 0 where it was by a socket that nobody listens on any more, which is gone. What
- * is unlinked is the inode that was asked, see entry_unlink. */
+/* The path is taken. 0 if it was by a socket that nobody listens on any more, which is gone.
+ * What is unlinked is the inode that was asked, see entry_unlink. */
 static int unlink_stale(const struct entry *entry)
 {
     struct stat there;
@@ -43,11 +43,11 @@ static int unlink_stale(const struct entry *entry)
     return probe(held) == -ECONNREFUSED && entry_unlink(entry, &stale) ? 0 : -EADDRINUSE;
 }
 
-/* The path has its mode from the bind on: it is the socket's, less the umask (unix(7)). An ACL of the
- * directory, or a file system's own mind, may take away from it; so it is looked at once more later.
- * bind() makes a new name and follows no link there; it may lead through links before that, which are
- * the configuration's. It is bound by its whole path, not below a descriptor, since that is what
- * getsockname(2) shows to programs and to people. */
+/* The path has its mode from the bind on: it is the socket's, less the umask (unix(7)). An ACL of
+ * the directory, or a file system's own mind, may take away from it; so it is looked at once more
+ * later. bind() makes a new name and follows no link there; it may lead through links before that,
+ * which are the configuration's. It is bound by its whole path, not below a descriptor, since that
+ * is what getsockname(2) shows to programs and to people. */
 static int bind_name(int fd, const struct addr *addr, mode_t mode)
 {
     if (fchmod(fd, mode) != 0)
@@ -58,7 +58,7 @@ static int bind_name(int fd, const struct addr *addr, mode_t mode)
     return error;
 }
 
-/* Owner and mode of what a descriptor holds, where they differ. */
+/* Owner and mode of what a descriptor holds, if they differ. */
 static int own_held(int held, const struct stat *there, const struct socket_owner *owner)
 {
     char name[ENTRY_HELD];
@@ -71,10 +71,11 @@ static int own_held(int held, const struct stat *there, const struct socket_owne
                                                            : -errno; /* fchmod takes no O_PATH */
 }
 
-/* The first look at what bind made, before anybody listens there. Who may write in the directory may
- * have put something else there since: no link and no file, which are not sockets; no socket of his
- * own, which is not ours; none of another listener of ours, which answers. What remains is a socket of
- * ours that nobody will ever listen on: to give that an owner does no harm, and nobody reaches us. */
+/* The first look at what bind made, before anybody listens there. A user that may write in the
+ * directory may have put something else there since: a link or a file, which are no sockets; a
+ * socket of its own, which is not ours; one of another listener of ours, which answers. What
+ * remains is a socket of ours that nobody will ever listen on: to give that an owner does no harm.
+ * */
 static int own_first(const struct entry *entry, const struct socket_owner *owner,
                      struct inode *made)
 {

@@ -3,7 +3,7 @@
 #include "../base/arena.h"
 #include "../base/fd.h"
 #include "../base/shm.h"
-#include "../board/board_request.h"
+#include "../board/overview.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -279,13 +279,16 @@ struct board *resources_board(struct resources *resources, struct boards *boards
     return board;
 }
 
-/* Any worker of a generation could write all of the limits. Once its last worker is gone, the entries
- * of free seats are cleared; living workers write their own with each connection. */
+/* Any worker of a generation could write all of the limits. Once its last worker is gone, the notes of
+ * free seats are cleared, and the counters follow from the other notes. */
 static void clear_limits(const struct resources *resources)
 {
-    for (uint32_t seat = 0; resources->limits && seat < resources->seats_end; seat++)
+    if (!resources->limits)
+        return;
+    for (uint32_t seat = 0; seat < resources->seats_end; seat++)
         if (!(resources->seats[seat / 64] >> seat % 64 & 1))
-            source_limits_forget(resources->limits, seat);
+            resources->limits->notes[seat] = 0;
+    source_limits_recount(resources->limits, resources->seats_end);
 }
 
 void resources_sweep(struct resources *resources)
@@ -334,8 +337,6 @@ void resources_extend(struct resources *resources, struct board *board, uint32_t
         resources->seats_end = seat + 1;
     if (board->map->end <= seat)
         board->map->end = seat + 1;
-    if (resources->limits)
-        resources->limits->end = resources->seats_end;
 }
 
 int resources_open_limits(struct resources *resources, const struct pool_config *conf)

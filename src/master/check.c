@@ -5,7 +5,7 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../handlers/handler.h"
-#include "../worker/environment.h"
+#include "../handlers/program.h"
 #include "../worker/privileges.h"
 
 #include <errno.h>
@@ -113,7 +113,7 @@ static void look(const struct pool_config *pool, struct report *report, struct f
     const struct handler *handler = handler_of(pool->handler);
     struct stat file;
     if (handler->has_environment)
-        environ = environment_make(pool);
+        environ = program_environment(pool);
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->mark = file_id_of(&file);
     if (handler->check)

@@ -369,7 +369,7 @@ static usec await_load(struct pool *pool, const struct spawner *spawner, usec no
             (uint32_t)pool->conf->min_spare; /* workers have it in their caches */
     if (board && arm) {
         atomic_store_explicit(&board->map->armed, 1, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); /* the other half stands in worker/wakeup */
+        atomic_thread_fence(memory_order_seq_cst); /* the other half: worker/serve.h */
     } else if (board && atomic_load_explicit(&board->map->armed, memory_order_relaxed)) {
         atomic_store_explicit(&board->map->armed, 0, memory_order_relaxed);
     }

@@ -289,13 +289,11 @@ static int plan_control(struct plans *plans, const struct runtime *runtime)
     const struct config *config = plans->config;
     struct listen_spec spec = {.word = config->control};
     struct listener_options options = plan_control_options(config);
-    struct stat directory;
     char why[LISTENER_TROUBLE];
     struct listener *old = runtime->control;
     if (!addr_from_path(&spec.addr, config->control) || config->control[0] != '/')
         return 0;
-    if (entry_directory(spec.word, &directory) == 0)
-        spec.directory = inode_of(&directory);
+    entry_directory(spec.word, &spec.directory);
     old = old && listener_is(old, &spec) ? old : NULL;
     enum listener_loss loss = old && !plans->only ? listener_look(old) : LISTENER_SOUND;
     plans->control = old;

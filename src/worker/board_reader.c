@@ -1,7 +1,7 @@
 #include "board_reader.h"
 
 #include "../base/clock.h"
-#include "../board/board_request.h"
+#include "../board/overview.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* How long the master may take to answer, and how long it is not asked again after it didn't: it may
- * be stopped, and reports must come all the same. */
-#define PATIENCE (USEC_SECOND / 2)
-#define SILENCE  (5 * USEC_SECOND)
+/* How long the master may take to answer, and how long it is not asked again after it didn't: it
+ * may be stopped, and reports must come all the same. */
+#define TIMEOUT (USEC_SECOND / 2)
+#define SILENCE (5 * USEC_SECOND)
 
 enum { NUMBERS_MOST = SCOREBOARD_SLOTS }; /* a scoreboard that a worker has a slot in */
 
@@ -43,7 +43,8 @@ static bool make_room(uint32_t number)
     return true;
 }
 
-/* One datagram of the master's: the descriptor that came with it, or -1. False: none came in time. */
+/* One datagram of the master's: the descriptor that came with it, or -1. False: none came in time.
+ * */
 static bool receive(struct board_answer *answer, int *fd, usec deadline)
 {
     union {
@@ -66,22 +67,12 @@ static bool receive(struct board_answer *answer, int *fd, usec deadline)
     return true;
 }
 
-static void keep(const struct board_answer *answer, int fd)
-{
-    struct mapped *mapped = &reader.list[answer->number];
-    const struct scoreboard *board = fd < 0 ? NULL : scoreboard_map(fd, false);
-    if (fd >= 0)
-        close(fd);
-    scoreboard_unmap((struct scoreboard *)mapped->board);
-    *mapped = (struct mapped){.serial = answer->serial, .board = board};
-}
-
 /* An answer that came too late for an earlier question is as good as the one that is waited for. */
 static void fetch(uint32_t number)
 {
     const struct board_question question = {.number = number};
     struct board_answer answer;
-    usec deadline = clock_now() + PATIENCE;
+    usec deadline = clock_now() + TIMEOUT;
     int fd;
     if (send(reader.fd, &question, sizeof question, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
         reader.silent_until = clock_now() + SILENCE;
@@ -92,9 +83,13 @@ static void fetch(uint32_t number)
             reader.silent_until = clock_now() + SILENCE;
             return;
         }
-        if (answer.number < reader.room)
-            keep(&answer, fd);
-        else if (fd >= 0)
+        if (answer.number < reader.room) {
+            struct mapped *mapped = &reader.list[answer.number];
+            scoreboard_unmap((struct scoreboard *)mapped->board);
+            *mapped = (struct mapped){.serial = answer.serial,
+                                      .board = fd < 0 ? NULL : scoreboard_map(fd, false)};
+        }
+        if (fd >= 0)
             close(fd);
     } while (answer.number != number);
 }

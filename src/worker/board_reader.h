@@ -1,12 +1,9 @@
 /*
- * board_reader - how a worker that reports sees all pools: the overview, and their scoreboards, which come
- * and go while it lives.
+ * board_reader - how a worker that reports sees all pools: the overview, and their scoreboards,
+ * which come and go while it lives.
  *
- * Owns:      the mappings, all for reading alone; and a socket of its own to the master, by which it
- *            asks for a scoreboard that it has not seen yet.
- * Knows not: what is reported.
- * Called by: worker; handlers by struct view.
- * Runs in:   a worker whose handler `reads_board`.
+ * All is mapped for reading alone. By a socket of its own the worker asks the master for a
+ * scoreboard that it has not seen yet.
  */
 #ifndef PREFORKD_WORKER_BOARD_READER_H
 #define PREFORKD_WORKER_BOARD_READER_H

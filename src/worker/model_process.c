@@ -19,7 +19,7 @@ enum {
 };
 
 /* After so long without a connection accepted, a new process is tried. */
-#define SHORT_PATIENCE (10 * USEC_SECOND)
+#define SHORT_TIMEOUT (10 * USEC_SECOND)
 
 /* What accept() says of a connection that is gone already, or of the network beneath it: nothing is
  * wrong with the listener (accept(2)). */
@@ -40,17 +40,6 @@ static bool is_passing(int error)
     }
 }
 
-static bool is_no_listener(int error)
-{
-    return error == EBADF || error == EINVAL || error == ENOTSOCK || error == EFAULT;
-}
-
-/* What nobody in this machine has enough of: another worker could do no better. */
-static bool is_everybodys(int error)
-{
-    return error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 /* Longer each time in a row, and not all workers in step. */
 static void pause_awhile(int in_a_row)
 {
@@ -61,7 +50,8 @@ static void pause_awhile(int in_a_row)
     poll(NULL, 0, most / 2 + rand_r(&seed) % (most / 2 + 1));
 }
 
-/* 0 or -errno. Who is told to finish just now has the null device there: it is to join nothing. */
+/* 0 or -errno. A worker that is told to finish just now has the null device there: it is to join
+ * nothing. */
 static int join_queues(const struct process_model *model)
 {
     for (int i = 0; i < model->count; i++) {
@@ -74,8 +64,9 @@ static int join_queues(const struct process_model *model)
     return 0;
 }
 
-/* Nothing more is to wake us; and what did already, is to wake somebody else. One that blocks in
- * accept() needs none of this: the kernel finds no room before it waits, so it was never woken. */
+/* No connection is to wake us any more, and one that did is to wake another worker. A worker that
+ * blocks in accept() needs none of this: the kernel finds no room before it waits, so it was never
+ * woken. */
 static void step_aside(const struct process_model *model)
 {
     if (model->wake_fd < 0)
@@ -85,8 +76,9 @@ static void step_aside(const struct process_model *model)
     wakeup_hand_on(&model->serve->wakeup);
 }
 
-/* Descriptors or memory are wanting, or a firewall says no. Until that is over we stand aside, and try
- * now and then. 0, or an exit status where it goes on for long, and a new process may do better. */
+/* Descriptors or memory are wanting, or a firewall says no. Until that is over we stand aside, and
+ * try now and then. 0, or an exit status if it goes on for long, and a new process may do
+ * better. */
 static int accept_is_short(struct process_model *model, int error)
 {
     static struct log_rate said;
@@ -100,7 +92,8 @@ static int accept_is_short(struct process_model *model, int error)
     if (log_rate_ok(&said, 60 * USEC_SECOND, &missed))
         log_warning("pool %s: can't accept connections for now: %s pool=%s errno=%d missed=%u",
                     serve->pool->name, strerror(error), serve->pool->name, error, missed);
-    if (!is_everybodys(error) && now - model->failing_since > SHORT_PATIENCE) {
+    bool for_all = error == ENFILE || error == ENOBUFS || error == ENOMEM; /* in this machine */
+    if (!for_all && now - model->failing_since > SHORT_TIMEOUT) {
         snprintf(serve->slot->reason, SCOREBOARD_REASON, "%s", strerror(error));
         return WORKER_SHORT;
     }
@@ -108,16 +101,7 @@ static int accept_is_short(struct process_model *model, int error)
     return 0;
 }
 
-/* The listener has no connection for us: either its time-out passed, which is meant for
- * connections, or somebody who shares it made it non-blocking. Then accept() would spin. */
-static void wait_readable(int listener)
-{
-    struct pollfd input = {.fd = listener, .events = POLLIN};
-    if (fd_is_nonblocking(listener))
-        poll(&input, 1, -1);
-}
-
-/* There was room for a connection. Who could wait among the others before, can do so again. */
+/* There was room for a connection: a worker that stood aside joins the queues again. */
 static void recover(struct process_model *model)
 {
     if (model->failures == 0)
@@ -134,12 +118,15 @@ static int accept_failed(struct process_model *model, int listener, int error)
     if (serve->stopping || error == EINTR)
         return 0;
     if (error == EAGAIN) {
+        /* Either the listener's timeout passed, which is meant for connections, or a process that
+         * shares it made it non-blocking. Then accept() would spin. */
+        struct pollfd input = {.fd = listener, .events = POLLIN};
         recover(model);
-        if (model->wake_fd < 0)
-            wait_readable(listener);
+        if (model->wake_fd < 0 && fd_is_nonblocking(listener))
+            poll(&input, 1, -1);
         return 0;
     }
-    if (is_no_listener(error)) {
+    if (error == EBADF || error == EINVAL || error == ENOTSOCK || error == EFAULT) {
         snprintf(serve->slot->reason, sizeof serve->slot->reason, "accept: %s", strerror(error));
         return WORKER_LISTENER;
     }
@@ -150,19 +137,18 @@ static int accept_failed(struct process_model *model, int listener, int error)
     return 0;
 }
 
-/* Takes one connection where there is one, and serves it. 0 to go on, or an exit status. */
+/* Takes one connection if there is one, and serves it. 0 to go on, or an exit status. */
 static int serve_one(struct process_model *model, int listener)
 {
-    static bool begun;
     struct conn conn;
     conn.peer.len = sizeof conn.peer - offsetof(struct addr, sa);
     conn.fd = accept4(listener, &conn.peer.sa, &conn.peer.len, SOCK_CLOEXEC);
     if (conn.fd < 0)
         return accept_failed(model, listener, errno);
-    int status = begun ? 0 : model->first();
+    int status = model->first ? model->first() : 0;
     if (status)
         return status;
-    begun = true;
+    model->first = NULL;
     recover(model);
     conn.in = conn.out = 0;
     conn.proxied = false;
@@ -172,25 +158,8 @@ static int serve_one(struct process_model *model, int listener)
     return 0;
 }
 
-static int run_blocking(struct process_model *model)
-{
-    int status = 0;
-    while (status == 0 && serve_open(model->serve))
-        status = serve_one(model, model->listeners[0]);
-    return status;
-}
-
-/* 0 or -errno. */
-static int open_epoll(struct process_model *model)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = model->wake_fd};
-    model->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_ctl(model->epoll_fd, EPOLL_CTL_ADD, model->wake_fd, &event) != 0)
-        return -errno;
-    return join_queues(model);
-}
-
-/* The master had us woken: a connection waits, for which nobody was. */
+/* The master has woken us: a connection waits, for which nobody was. The poll is for a listener
+ * that blocks, since it is lent to programs. */
 static int look_around(struct process_model *model)
 {
     uint64_t wakes;
@@ -205,12 +174,16 @@ static int look_around(struct process_model *model)
     return status;
 }
 
-/* One event at a time: what else is ready is another worker's to take while we serve. Whoever leaves
- * this loop may have an event in hand: so the master looks at the listeners after each death, or
- * sooner where the death takes its time. */
+/* One event at a time: what else is ready is another worker's to take while we serve. A worker that
+ * leaves this loop may have an event in hand: so the master looks at the listeners after each
+ * death, or sooner if the death takes its time. */
 static int run_polling(struct process_model *model)
 {
-    int status = 0, error = open_epoll(model);
+    struct epoll_event wake = {.events = EPOLLIN, .data.fd = model->wake_fd};
+    model->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int status = 0, error = epoll_ctl(model->epoll_fd, EPOLL_CTL_ADD, model->wake_fd, &wake) == 0
+                                ? join_queues(model)
+                                : -errno;
     if (error) {
         snprintf(model->serve->slot->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-error));
         return WORKER_CANT_START;
@@ -234,5 +207,10 @@ static int run_polling(struct process_model *model)
 
 int model_process_run(struct process_model *model)
 {
-    return model->wake_fd < 0 ? run_blocking(model) : run_polling(model);
+    int status = 0;
+    if (model->wake_fd >= 0)
+        return run_polling(model);
+    while (status == 0 && serve_open(model->serve))
+        status = serve_one(model, model->listeners[0]);
+    return status;
 }

@@ -1,16 +1,17 @@
 #include "privileges.h"
 
 #include "../base/daemon.h"
-#include "capabilities.h"
-#include "seccomp.h"
+#include "build-config.h"
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const struct {
@@ -46,113 +47,202 @@ static int set_limits(const struct limits_config *config, struct privileges_refu
     return 0;
 }
 
-static int change_root(const struct pool_config *pool, struct privileges_refusal *refusal)
+/* --- the bounding set ------------------------------------------------------------------------- */
+
+/* Bits by number. A capability that isn't in the set need not be dropped: each drop copies the
+ * credentials, and all of them take a tenth of a worker's start. */
+static uint64_t bounding;
+static int not_learned; /* errno */
+
+#if HAVE_CAPNG
+
+#include <cap-ng.h>
+#include <dlfcn.h>
+
+void privileges_prepare(void)
 {
-    if (pool->chroot && (chroot(pool->chroot) != 0 || chdir("/") != 0))
-        return failed(refusal, "chroot", "can't chroot to", pool->chroot);
+    void *library = dlopen("libcap-ng.so.0", RTLD_NOW | RTLD_LOCAL);
+    bounding = 0;
+    not_learned = ELIBACC;
+    if (!library)
+        return;
+    int (*get)(void) = (int (*)(void))dlsym(library, "capng_get_caps_process");
+    int (*have)(capng_type_t, unsigned) =
+        (int (*)(capng_type_t, unsigned))dlsym(library, "capng_have_capability");
+    not_learned = !get || !have ? ELIBBAD : get() != 0 ? EIO : 0;
+    for (unsigned i = 0; !not_learned && i <= CAP_LAST_CAP; i++)
+        if (have(CAPNG_BOUNDING_SET, i) > 0)
+            bounding |= UINT64_C(1) << i;
+    dlclose(library);
+}
+
+#else
+
+/* The bounding set stays: no_new_privs alone keeps files from giving anything. */
+void privileges_prepare(void)
+{
+}
+
+#endif
+
+/* While the process is still root. It may not be allowed to, and that is no error. */
+static int drop_bounding_set(struct privileges_refusal *refusal)
+{
+    errno = not_learned;
+    for (uint64_t left = errno ? 0 : bounding; left; left &= left - 1)
+        if (prctl(PR_CAPBSET_DROP, (unsigned long)__builtin_ctzll(left), 0, 0, 0) != 0)
+            break;
+    return errno && errno != EPERM
+               ? failed(refusal, "no_new_privs", "can't drop the", "bounding set of capabilities")
+               : 0;
+}
+
+/* --- the list of system calls ----------------------------------------------------------------- */
+
+#if HAVE_SECCOMP
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#include "seccomp-lists.h" /* serve_list, report_list, by seccomp_build.c */
+
+static const struct sock_fprog lists[] = {
+    [CALLS_SERVE] = {sizeof serve_list / sizeof *serve_list, (struct sock_filter *)serve_list},
+    [CALLS_REPORT] = {sizeof report_list / sizeof *report_list, (struct sock_filter *)report_list},
+};
+
+static int load_list(enum handler_calls calls)
+{
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &lists[calls]);
+}
+
+#else
+
+static int load_list(enum handler_calls calls)
+{
+    (void)calls;
     return 0;
 }
 
-/* Without no_new_privs the kernel lets nobody but root load a list: and there is nothing that the
- * list could take from who may execute anything. */
+#endif
+
+/* Without no_new_privs the kernel lets only root load a list: and there is nothing that the list
+ * could take from a process that may execute anything. */
 static bool is_listed(const struct pool_config *pool, enum handler_calls calls)
 {
-    return pool->no_new_privs && seccomp_filter_exists(calls);
+    return HAVE_SECCOMP && pool->no_new_privs && calls != CALLS_ANY;
 }
 
-/* Without no_new_privs the bounding set stays, since nobody has more than it by a set-user-ID
- * program: sudo in a script, or a login by sshd, would be root without root's rights. And it counts
- * only for who executes something. Under a list, which has no execve() on it and can't be left any
- * more, nobody does: there it would cost a worker's start a fifth of its time, 40 copies of the
+int privileges_close(const struct pool_config *pool, enum handler_calls calls,
+                     struct privileges_refusal *refusal)
+{
+    return is_listed(pool, calls) && load_list(calls) != 0
+               ? failed(refusal, "no_new_privs", "can't load the", "list of system calls")
+               : 0;
+}
+
+/* --- the user --------------------------------------------------------------------------------- */
+
+/* Without no_new_privs the bounding set stays, since a set-user-ID program has no more than it:
+ * sudo in a script, or a login by sshd, would be root without root's rights. And it counts only for
+ * a process that executes something. Under a list, which has no execve() on it and can't be left
+ * any more, none does: there it would cost a worker's start a fifth of its time, 40 copies of the
  * credentials, and take nothing. */
 static bool loses_bounding_set(const struct pool_config *pool, enum handler_calls calls)
 {
     return pool->no_new_privs && pool->identity.uid != 0 && !is_listed(pool, calls);
 }
 
-/* Groups before the user, who may not change them any more; then nobody may become root again. */
+/* Groups before the user, which may not change them any more; then the process must not be able to
+ * become root again. */
 static int drop_root(const struct pool_config *pool, enum handler_calls calls,
                      struct privileges_refusal *refusal)
 {
-    const struct identity *who = &pool->identity;
+    const struct identity *user = &pool->identity;
     if (geteuid() != 0)
         return 0;
-    if (loses_bounding_set(pool, calls) && (errno = -capabilities_unbound()) != 0)
-        return failed(refusal, "no_new_privs", "can't drop the", "bounding set of capabilities");
-    if (setgroups((size_t)who->group_count, who->groups) != 0)
-        return failed(refusal, "user", "can't set the groups of", who->user);
-    if (setresgid(who->gid, who->gid, who->gid) != 0)
-        return failed(refusal, "group", "can't become the group", who->group);
-    if (setresuid(who->uid, who->uid, who->uid) != 0)
-        return failed(refusal, "user", "can't become the user", who->user);
-    if (who->uid != 0 && setuid(0) == 0) {
+    int error = loses_bounding_set(pool, calls) ? drop_bounding_set(refusal) : 0;
+    if (error)
+        return error;
+    if (setgroups((size_t)user->group_count, user->groups) != 0)
+        return failed(refusal, "user", "can't set the groups of", user->user);
+    if (setresgid(user->gid, user->gid, user->gid) != 0)
+        return failed(refusal, "group", "can't become the group", user->group);
+    if (setresuid(user->uid, user->uid, user->uid) != 0)
+        return failed(refusal, "user", "can't become the user", user->user);
+    if (user->uid != 0 && setuid(0) == 0) {
         errno = EPERM;
-        return failed(refusal, "user", "could become root again after", who->user);
+        return failed(refusal, "user", "could become root again after", user->user);
     }
     return 0;
 }
 
-/* Whoever isn't root has none, whatever the daemon was started with: as root, by a unit's
- * AmbientCapabilities, by a file's. */
+/* --- capabilities ----------------------------------------------------------------------------- */
+
+enum { WORDS = _LINUX_CAPABILITY_U32S_3 };
+
+static bool set_all(uint32_t bits)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[WORDS];
+    for (int i = 0; i < WORDS; i++)
+        data[i] = (struct __user_cap_data_struct){bits, bits, bits};
+    return syscall(SYS_capset, &header, data) == 0;
+}
+
+static bool has_any(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[WORDS] = {{0}};
+    if (syscall(SYS_capget, &header, data) != 0)
+        return true;
+    for (int i = 0; i < WORDS; i++)
+        if (data[i].effective | data[i].permitted | data[i].inheritable)
+            return true;
+    return false;
+}
+
+/* A process that isn't root has none, whatever the daemon was started with: as root, by a unit's
+ * AmbientCapabilities, by a file's. The ambient set follows: the kernel keeps it within the
+ * permitted and the inheritable one. A process that was root has lost all of them with its user,
+ * and spares a copy of the credentials. Then it tries whether anything comes back. */
 static int drop_capabilities(struct privileges_refusal *refusal)
 {
     if (geteuid() == 0)
         return 0;
-    int error = capabilities_drop();
-    errno = -error;
-    if (error == -ENOTRECOVERABLE)
-        return failed(refusal, "user", "capabilities came back after", "they were dropped");
-    return error ? failed(refusal, "user", "can't drop", "capabilities") : 0;
-}
-
-static int lock_privileges(const struct pool_config *pool, struct privileges_refusal *refusal)
-{
-    if (pool->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return failed(refusal, "no_new_privs", "can't set", "no_new_privs");
-    return 0;
-}
-
-void privileges_prepare(void)
-{
-    capabilities_learn();
-}
-
-/* A process that changed its user writes no core (prctl(2), PR_SET_DUMPABLE). Who asks for cores by
- * limits { core = ... } gets them. */
-static void allow_core(const struct limits_config *config)
-{
-    long long core = config->value[LIMIT_CORE];
-    if (core == OPTION_UNLIMITED || core > 0)
-        prctl(PR_SET_DUMPABLE, 1);
+    bool had_some = has_any();
+    if (had_some && !set_all(0))
+        return failed(refusal, "user", "can't drop", "capabilities");
+    if (!set_all(~0U) && (!had_some || !has_any()))
+        return 0;
+    errno = ENOTRECOVERABLE;
+    return failed(refusal, "user", "capabilities came back after", "they were dropped");
 }
 
 int privileges_enter(const struct pool_config *pool, enum handler_calls calls,
                      struct privileges_refusal *refusal)
 {
+    long long core = pool->limits.value[LIMIT_CORE];
     int error = set_limits(&pool->limits, refusal);
     if (error)
         return error;
     if (pool->nice && setpriority(PRIO_PROCESS, 0, pool->nice) != 0)
         return failed(refusal, "nice", "can't set", "nice");
     umask((mode_t)pool->umask);
-    error = change_root(pool, refusal);
-    if (error == 0)
-        error = drop_root(pool, calls, refusal);
+    if (pool->chroot && (chroot(pool->chroot) != 0 || chdir("/") != 0))
+        return failed(refusal, "chroot", "can't chroot to", pool->chroot);
+    error = drop_root(pool, calls, refusal);
     if (error == 0)
         error = drop_capabilities(refusal);
-    if (error == 0)
-        error = lock_privileges(pool, refusal);
     if (error)
         return error;
+    if (pool->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return failed(refusal, "no_new_privs", "can't set", "no_new_privs");
     if (chdir(pool->directory) != 0)
         return failed(refusal, "directory", "can't change to the directory", pool->directory);
-    allow_core(&pool->limits);
+    /* A process that changed its user writes no core (prctl(2), PR_SET_DUMPABLE). A pool that asks
+     * for cores by limits { core = ... } gets them. */
+    if (core == OPTION_UNLIMITED || core > 0)
+        prctl(PR_SET_DUMPABLE, 1);
     return 0;
-}
-
-int privileges_close(const struct pool_config *pool, enum handler_calls calls,
-                     struct privileges_refusal *refusal)
-{
-    errno = is_listed(pool, calls) ? -seccomp_filter_load(calls) : 0;
-    return errno ? failed(refusal, "no_new_privs", "can't load the", "list of system calls") : 0;
 }

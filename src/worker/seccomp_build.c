@@ -1,9 +1,9 @@
 /*
- * filter_build - runs while preforkd is built: makes the lists of filter.c by libseccomp, as programs
- * for the kernel, for the machine that is compiled for: filter_build MACHINE.
+ * seccomp_build - runs while preforkd is built: makes the lists of privileges.c by libseccomp, as
+ * programs for the kernel, for the machine that is compiled for: seccomp_build MACHINE.
  *
- * A call whose arguments are looked at is one that the kernel can't let pass by its number alone. So
- * none of those that a connection takes is.
+ * A call whose arguments are looked at is one that the kernel can't let pass by its number alone.
+ * So none of those that a connection takes is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +19,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What serving takes: to wait, to take a connection, its bytes, its end; to write a line of the log, to
- * a syslog daemon that was started again too, and by stdio, which asks what it writes to; to be told
- * to stop; memory; the time, where the kernel tells it by a call; an assertion's last words. Beside
- * them the names that machines of 32 bits have. */
+/* What serving takes: to wait, to take a connection, its bytes, its end; to write a line of the
+ * log, to a syslog daemon that was started again too, and by stdio, which asks what it writes to;
+ * to be told to stop; memory; the time, where the kernel tells it by a call; an assertion's last
+ * words. Beside them the names that machines of 32 bits have. */
 static const char serve[] =
     "accept4 recv recvfrom send sendto shutdown close "
     "read epoll_wait epoll_pwait epoll_ctl poll ppoll ppoll_time64 getsockopt setsockopt fcntl "
@@ -38,7 +38,7 @@ static const char report[] = "bind recvmsg sendmsg sendfile sendfile64 getsockna
 
 static void die(const char *what, int error)
 {
-    fprintf(stderr, "filter_build: %s: %s\n", what, strerror(error));
+    fprintf(stderr, "seccomp_build: %s: %s\n", what, strerror(error));
     exit(1);
 }
 

@@ -13,9 +13,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+void wakeup_ring(const struct wakeup *wakeup)
+{
+    static const uint64_t one = 1;
+    ssize_t written = write(wakeup->fd, &one, sizeof one);
+    (void)written; /* EAGAIN: it is full, so the master is about to wake */
+}
+
+void wakeup_hand_on(const struct wakeup *wakeup)
+{
+    atomic_store(&wakeup->board->unserved, 1);
+    wakeup_ring(wakeup);
+}
+
+void wakeup_look(const struct wakeup *wakeup)
+{
+    int wanted = (int)wakeup->board->min_spare;
+    if (scoreboard_has_idle(wakeup->board, wakeup->seat, wanted > 1 ? wanted : 1))
+        return;
+    if (atomic_exchange(&wakeup->board->armed, 0))
+        wakeup_ring(wakeup);
+}
+
 enum { TITLE_WORD = 4 };
 
-/* Who it is, for whoever looks at the slot while it is busy, or after a death. */
+/* For reports while the slot is busy, and after a death. */
 static void show_peer(struct slot_peer *peer, const struct addr *addr)
 {
     peer->uid = (uint32_t)-1;
@@ -30,7 +52,8 @@ static void show_peer(struct slot_peer *peer, const struct addr *addr)
     peer->family = addr->sa.sa_family;
 }
 
-/* The time before the state: whoever finds it busy must not take the time of something older. */
+/* The time before the state: a reader that finds it busy must not take the time of something older.
+ * */
 static void show_state(struct serve *serve, enum slot_state state, const char *word, usec now)
 {
     atomic_store_explicit(&serve->slot->since, now, memory_order_relaxed);
@@ -39,18 +62,13 @@ static void show_state(struct serve *serve, enum slot_state state, const char *w
         memcpy(serve->title_word, word, TITLE_WORD);
 }
 
-/* Whether a connection stood in the queue is not to be seen without a system call, which only one
- * in WAIT_SAMPLE pays, but for those that likely did, since then all workers are busy: where the
- * one asked about before did; and where one that took long is followed at once by the next. No word
- * of the pool's is needed for that, which somebody would have to count free seats for. */
+/* Only a system call shows whether a connection stood in the queue. One connection in WAIT_SAMPLE
+ * pays for it, and those that likely waited, since all workers are busy: if the one asked about
+ * before did, or if one that took long is followed at once by the next. So no word of the pool's is
+ * needed, for which free seats would have to be counted. */
 enum { WAIT_SAMPLE = 32 };
 #define TAKES_LONG (USEC_SECOND / 10)
 #define AT_ONCE    (USEC_SECOND / 1000)
-
-static bool likely_waited(const struct serve *serve, usec idle)
-{
-    return serve->waited || (serve->took >= TAKES_LONG && idle < AT_ONCE);
-}
 
 /* One that is asked about in its turn stands for those before it that were not, so that the counts
  * are those of all connections. With queue_timeout each is asked, and those that are refused for it
@@ -60,7 +78,8 @@ static void count_wait(struct serve *serve, struct conn *conn, usec idle)
     usec most = serve->pool->queue_timeout * USEC_SECOND;
     uint64_t unknown = serve->slot->accepted - serve->wait_known;
     bool in_turn = most || unknown >= WAIT_SAMPLE;
-    uint64_t stands_for = in_turn ? unknown : likely_waited(serve, idle) ? 1 : 0;
+    bool likely = serve->waited || (serve->took >= TAKES_LONG && idle < AT_ONCE);
+    uint64_t stands_for = in_turn ? unknown : likely;
     conn->late = false;
     if (!stands_for)
         return;
@@ -108,14 +127,6 @@ static void leave(struct serve *serve, const struct conn *conn, usec began)
         serve->left--;
 }
 
-/* TCP hands the listener's timeouts on to its connections; a Unix socket does not. */
-static void set_unix_timeouts(const struct serve *serve, int fd)
-{
-    struct timeval idle = {.tv_sec = serve->pool->idle_timeout};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
-}
-
 static const char *outcome(const struct conn *conn, int error, char *text, size_t size)
 {
     int at = 0;
@@ -133,7 +144,8 @@ static const char *outcome(const struct conn *conn, int error, char *text, size_
     return text;
 }
 
-static void tell(const struct serve *serve, const struct conn *conn, int error, usec began)
+static void log_connection(const struct serve *serve, const struct conn *conn, int error,
+                           usec began)
 {
     char peer[ADDR_TEXT], what[128];
     double seconds = clock_seconds(clock_now() - began);
@@ -144,9 +156,9 @@ static void tell(const struct serve *serve, const struct conn *conn, int error, 
               outcome(conn, error, what, sizeof what));
 }
 
-/* A program that ended otherwise than well is told of, whether or not connections are. False where
+/* A program that ended otherwise than well is logged, whether or not connections are. False if
  * there were too many. */
-static bool tell_failure(const struct serve *serve, const struct conn *conn, usec began)
+static bool log_failure(const struct serve *serve, const struct conn *conn, usec began)
 {
     static struct log_rate failures;
     unsigned missed;
@@ -164,18 +176,8 @@ static bool tell_failure(const struct serve *serve, const struct conn *conn, use
     return true;
 }
 
-/* One line, where one is due: a failure that no line of level info tells is a notice. */
-static void report(const struct serve *serve, const struct conn *conn, int error, usec began)
-{
-    bool failed = conn->has_status && conn->status != 0;
-    if (failed && serve->log_level != LOG_INFO && tell_failure(serve, conn, began))
-        return;
-    if (serve->log_level >= 0)
-        tell(serve, conn, error, began);
-}
-
-/* A worker that is told to finish does not wait, whether the word comes before or meanwhile. It is
- * idle for everybody else: nobody is served by one more worker, and no connection is late. */
+/* A worker that is told to finish does not wait, whether the signal comes before or meanwhile. It
+ * counts as idle: one more worker would serve nobody, and no connection is late. */
 static void pause_awhile(struct serve *serve)
 {
     int msec = serve->service.pause_msec;
@@ -189,7 +191,7 @@ static void pause_awhile(struct serve *serve)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-static struct serve *serve_of(struct service *service)
+static struct serve *serve_of(const struct service *service)
 {
     return (struct serve *)((char *)service - offsetof(struct serve, service));
 }
@@ -207,51 +209,49 @@ void serve_count_request(struct service *service, usec began)
 bool serve_crowded(struct service *service)
 {
     const struct serve *serve = serve_of(service);
-    return !serve_open(serve) || !wakeup_finds_seat(&serve->wakeup);
+    return !serve_open(serve) || !scoreboard_has_idle(serve->wakeup.board, serve->wakeup.seat, 1);
 }
 
 unsigned serve_same_peer(const struct service *service)
 {
-    const char *at = (const char *)service - offsetof(struct serve, service);
-    const struct serve *serve = (const struct serve *)at;
-    return scoreboard_same_peer(serve->wakeup.board, serve->wakeup.seat);
-}
-
-/* It is not served: closed at once, but for one that came too late and can be told so. */
-static void turn_away(struct serve *serve, struct conn *conn, enum refusal why)
-{
-    if (why == REFUSED_QUEUE && serve->handler->refuse)
-        serve->handler->refuse(&serve->service, conn);
-    access_leave(serve->access);
-    close(conn->fd);
-    rest(serve, clock_now());
+    const struct wakeup *wakeup = &serve_of(service)->wakeup;
+    return scoreboard_same_peer(wakeup->board, wakeup->seat);
 }
 
 void serve_connection(struct serve *serve, struct conn *conn)
 {
     enum refusal refused = REFUSALS;
-    bool programs = serve->handler->runs_programs;
     usec began = enter(serve, conn);
-    if (conn->peer.sa.sa_family == AF_UNIX && !programs)
-        set_unix_timeouts(serve, conn->fd);
+    /* TCP hands the listener's timeouts on to its connections; a Unix socket does not. */
+    if (conn->peer.sa.sa_family == AF_UNIX && !serve->handler->runs_programs) {
+        struct timeval idle = {.tv_sec = serve->pool->idle_timeout};
+        setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+        setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+    }
     if (serve->access)
         refused = access_admit(serve->access, conn);
-    if (refused != REFUSALS) {
-        turn_away(serve, conn, refused);
+    if (refused != REFUSALS) { /* closed at once, unless it came too late and can be told so */
+        if (refused == REFUSED_QUEUE && serve->handler->refuse)
+            serve->handler->refuse(&serve->service, conn);
+        access_leave(serve->access);
+        close(conn->fd);
+        rest(serve, clock_now());
         return;
     }
     if (conn->proxied)
         show_peer(&serve->slot->peer, &conn->peer);
     int error = serve->handler->serve(&serve->service, conn);
-    bool told = serve->log_level >= 0 || (conn->has_status && conn->status != 0);
+    bool failed = conn->has_status && conn->status != 0;
     if (!conn->counted)
         conn_ask_counts(conn);
     if (serve->access)
         access_leave(serve->access); /* before the client can see the end, and come again */
     if (conn->fd >= 0)
         close(conn->fd);
-    if (told)
-        report(serve, conn, error, began);
+    /* One line: a failure that no line of level info tells is a notice. */
+    if (!(failed && serve->log_level != LOG_INFO && log_failure(serve, conn, began)) &&
+        serve->log_level >= 0)
+        log_connection(serve, conn, error, began);
     leave(serve, conn, began);
     if (serve->service.pause_msec)
         pause_awhile(serve);

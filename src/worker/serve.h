@@ -1,12 +1,8 @@
 /*
- * serve - the way of one connection through a worker: count, let in, serve, close, count, tell. Once,
- * for every model of serving.
+ * serve - the way of one connection through a worker: count, let in, serve, close, count, log.
  *
- * Owns:      the worker's own slot while it lives, and the word of its title.
- * Knows not: how connections are waited for.
- * Called by: the models.
- * Runs in:   a worker. No allocation, no lock, no formatting, no system call but the handler's and
- *            close(2), unless the connection is to be logged.
+ * No allocation, no lock, no formatting, no system call but the handler's and close(2), unless the
+ * connection is to be logged. Here is also how a worker wakes the master.
  */
 #ifndef PREFORKD_WORKER_SERVE_H
 #define PREFORKD_WORKER_SERVE_H
@@ -15,9 +11,36 @@
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "access.h"
-#include "wakeup.h"
 
 #include <signal.h>
+
+struct wakeup {
+    struct scoreboard *board;
+    uint32_t seat; /* the worker's own slot */
+    int fd;        /* an eventfd of the pool's, which wakes the master */
+};
+
+/* Wakes the master. If others woke it so often that the eventfd takes no more, it will look at what
+ * we did, too: it empties the eventfd first, and looks then. */
+void wakeup_ring(const struct wakeup *wakeup);
+
+/* Tells the master that a connection may wait for which no worker is awake. The word is written
+ * before the wake-up: so the master finds it. */
+void wakeup_hand_on(const struct wakeup *wakeup);
+
+/* Counts free seats in the pool's slots, and wakes the master if there are too few. */
+void wakeup_look(const struct wakeup *wakeup);
+
+/* To be called after the slot says that its seat is taken. Of two workers that take the last seats
+ * together, at least one sees, behind the fence, that the other's is taken too. A worker that comes
+ * after the master has armed the word sees that, or the master sees the seat taken: it looks again
+ * behind a fence of its own. */
+static inline void wakeup_seat_taken(const struct wakeup *wakeup)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&wakeup->board->armed, memory_order_relaxed))
+        wakeup_look(wakeup);
+}
 
 struct serve {
     const struct pool_config *pool;
@@ -26,17 +49,17 @@ struct serve {
     struct slot *slot;
     _Atomic(pid_t) program; /* the process group that it runs; 0 none */
     struct wakeup wakeup;
-    struct access *access; /* who may come in; NULL: all may */
-    char *title_word;    /* "idle" or "busy" in what ps shows; NULL where there is no room for it */
-    int log_level;       /* of the line that each connection gets; -1: none */
-    long long left;      /* connections until the worker is replaced; -1: no end */
+    struct access *access; /* which connections are let in; NULL: all */
+    char *title_word;      /* "idle" or "busy" in what ps shows; NULL if there is no room for it */
+    int log_level;         /* of the line that each connection gets; -1: none */
+    long long left;        /* connections until the worker is replaced; -1: no end */
     uint64_t wait_known; /* of slot->accepted, for how many the time that they waited was counted */
     bool waited;         /* the last one that was asked about had waited */
     usec took;           /* the last one, until it was done with */
     volatile sig_atomic_t stopping; /* set by TERM: finish the connection in hand, take no other */
 };
 
-/* Serves what was accepted, to its end, or turns it away. */
+/* Serves what was accepted, to its end, or refuses it. */
 void serve_connection(struct serve *serve, struct conn *conn);
 
 /* Of the service that it lends: see handlers/handler.h. */

@@ -4,8 +4,8 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../board/exitcode.h"
+#include "../handlers/program.h"
 #include "board_reader.h"
-#include "environment.h"
 #include "model_process.h"
 #include "privileges.h"
 #include "serve.h"
@@ -24,12 +24,19 @@
 static struct serve serve;
 static struct process_model model;
 
-/* Ends epoll_wait(). What is in the eventfd already does as well: so a failure is none. */
-static void wake(void)
+/* Ends epoll_wait(). What is in the eventfd already does as well: so a failure is none.
+ *
+ * It is also the handler of URG, by which the master says that a connection waits and no worker was
+ * woken for it. A worker in accept() goes on there by itself (SA_RESTART), and looks at the queue
+ * before it waits again. URG hurts no process without a handler for it: a program, or a module that
+ * took ours away. */
+static void wake(int number)
 {
     static const uint64_t one = 1;
+    int saved = errno;
     ssize_t written = model.wake_fd < 0 ? 0 : write(model.wake_fd, &one, sizeof one);
-    (void)written;
+    (void)number, (void)written;
+    errno = saved;
 }
 
 /* TERM: take no further connection. accept() on the null device fails at once, whether the signal
@@ -38,37 +45,25 @@ static void wake(void)
 static void on_term(int number)
 {
     int saved = errno;
-    (void)number;
     serve.stopping = 1;
     for (int i = 0; i < model.count; i++)
         dup3(STDIN_FILENO, model.listeners[i], O_CLOEXEC);
-    wake();
-    errno = saved;
-}
-
-/* URG, the master's word that a connection waits and nobody was woken for it. One in accept() goes on
- * there by itself (SA_RESTART), and looks at the queue before it waits again. It is a signal that hurts
- * nobody where no handler takes it: a program, or a module that took the handler away. */
-static void on_urge(int number)
-{
-    int saved = errno;
-    (void)number;
-    wake();
+    wake(number);
     errno = saved;
 }
 
 /* QUIT, which is also what a dead master sends: end now, with what we run. */
 static void on_quit(int number)
 {
+    pid_t group = serve.program; /* our own memory: others can write to the slot */
     (void)number;
-    pid_t group = serve.program; /* our own memory: what stands in the slot, others can write */
     if (group > 1)
         kill(-group, SIGKILL);
     _exit(WORKER_ENDED);
 }
 
-/* The master's signals stay blocked, not ignored: a program then gets clean dispositions by an empty
- * mask alone. */
+/* The master's signals stay blocked, not ignored: a program then gets clean dispositions by an
+ * empty mask alone. */
 static sigset_t blocked;
 
 void worker_prepare(void)
@@ -93,7 +88,7 @@ static void take_signals(void)
 {
     struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
     struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
-    struct sigaction urge = {.sa_handler = on_urge, .sa_flags = SA_RESTART};
+    struct sigaction urge = {.sa_handler = wake, .sa_flags = SA_RESTART};
     sigaction(SIGURG, &urge, NULL);
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
@@ -137,31 +132,15 @@ static long long with_jitter(int requests, pid_t pid)
     return requests ? requests - spread + rand_r(&seed) % (2 * spread + 1) : -1;
 }
 
-/* Shows the title; where its last word stands, which the serve changes in place. NULL where there is
- * no room for all of it. */
-static char *show_title(const struct worker_start *start)
-{
-    size_t shown = daemon_title(start->title);
-    if (shown < start->title_length)
-        return NULL;
-    return daemon_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
-}
-
-/* What it shares with others of its pool: the master lent it the mappings for the fork. */
-static void take_shared(const struct worker_start *start)
-{
-    serve.slot = &start->board->slots[start->seat];
-    serve.wakeup = (struct wakeup){.board = start->board, .seat = start->seat, .fd = start->wakeup};
-    serve.access = access_open(start->pool, start->board, start->limits, start->seat,
-                               serve.handler->refuse != NULL, serve.handler->gives_away);
-}
-
-static void prepare_lane(const struct worker_start *start)
+/* The last word of the title is changed in place, if there was room for all of it. */
+static void prepare_serve(const struct worker_start *start)
 {
     const struct pool_config *pool = start->pool;
     int level = pool->log_connections ? LOG_INFO : LOG_DEBUG;
+    size_t shown = daemon_title(start->title);
     serve.pool = pool;
-    serve.title_word = show_title(start);
+    if (shown == start->title_length)
+        serve.title_word = daemon_title_memory() + shown - (sizeof WORKER_TITLE_END - 1) + 2;
     serve.log_level = log_wanted(level) ? level : -1;
     serve.wait_known = serve.slot->accepted;
     serve.left = with_jitter(pool->max_requests, getpid());
@@ -190,23 +169,12 @@ static void prepare_lane(const struct worker_start *start)
     serve.service.watchdog = start->watchdog;
 }
 
-/* Who speaks with strangers about all pools can write of none but its own. */
-static void prepare_view(const struct worker_start *start)
-{
-    if (!serve.handler->reads_board)
-        return;
-    serve.service.view = board_reader_open(start->overview_fd, start->boards_fd);
-    serve.service.shown_times = serve.wakeup.board->shown;
-    if (!serve.service.view)
-        give_up("can't map the overview");
-}
-
 static void prepare_handler(const struct worker_start *start)
 {
     char why[SCOREBOARD_REASON];
     const struct handler *handler = serve.handler;
     if (handler->runs_programs || handler->has_environment) {
-        serve.service.environment = environment_make(start->pool);
+        serve.service.environment = program_environment(start->pool);
         if (!serve.service.environment)
             give_up("out of memory");
     }
@@ -217,9 +185,9 @@ static void prepare_handler(const struct worker_start *start)
     take_signals(); /* whatever it did to them */
 }
 
-/* Not at its start: to load the list takes longer than the fork, and who has taken no connection has
- * read nothing that could turn it against us. */
-static int close_sandbox(void)
+/* Not at the worker's start: to load the list takes longer than the fork, and a worker that has
+ * taken no connection has read nothing that could turn it against us. */
+static int drop_calls(void)
 {
     struct privileges_refusal refusal;
     if (privileges_close(serve.pool, serve.handler->calls, &refusal) == 0)
@@ -229,17 +197,9 @@ static int close_sandbox(void)
     return WORKER_CANT_START;
 }
 
-static void say_ready(void)
-{
-    serve.slot->since = clock_now();
-    serve.slot->ready = true;
-    serve.slot->state = SLOT_IDLE;
-    wakeup_ring(&serve.wakeup);
-}
-
-/* It leads a group of its own, as it does its session; and its time begins, by which it may be ready.
- * Its death signal is KILL: the one that a program can't fail to obey. Signals are blocked as they were
- * at start, so that none is lost to a handler of ours. */
+/* The program leads a group of its own, as it does its session; and the time begins in which it is
+ * to become ready. Its death signal is KILL, which a program can't fail to obey. Signals are
+ * blocked as they were at the start, so that none is lost to a handler of ours. */
 static _Noreturn void exec_program(const struct worker_start *start)
 {
     char why[SCOREBOARD_REASON];
@@ -261,19 +221,30 @@ _Noreturn void worker_run(struct worker_start *start)
         .serve = &serve,
         .listeners = start->listeners,
         .count = start->listener_count,
-        .first = close_sandbox,
+        .first = drop_calls,
         .wake_fd = start->polls ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1,
     };
     serve.handler = handler_of(start->pool->handler);
-    if (serve.handler->leads_session)
-        setsid(); /* by which the master knows what it runs: see master/groups */
+    if (serve.handler->calls == CALLS_ANY)
+        setsid(); /* it runs what isn't ours: the session proves whose process that is */
     log_enter_child(/* cut_off: */ start->pool->chroot != NULL);
     if (start->log)
         log_configure(start->log->ident, start->log->facility, start->log->level);
-    take_shared(start);
-    prepare_view(start);
+    /* What it shares with others of its pool: the master lent it the mappings for the fork. */
+    serve.slot = &start->board->slots[start->seat];
+    serve.wakeup = (struct wakeup){.board = start->board, .seat = start->seat, .fd = start->wakeup};
+    serve.access = access_open(start->pool, start->board, start->limits, start->seat,
+                               serve.handler->refuse != NULL, serve.handler->gives_away);
+    /* A worker that speaks with strangers about all pools can write to its own pool's memory alone.
+     * */
+    if (serve.handler->reads_board) {
+        serve.service.view = board_reader_open(start->overview_fd, start->boards_fd);
+        serve.service.shown_times = start->board->shown;
+        if (!serve.service.view)
+            give_up("can't map the overview");
+    }
     keep_descriptors(start);
-    prepare_lane(start);
+    prepare_serve(start);
     if (serve.handler->load && serve.handler->load(refusal.why, sizeof refusal.why) != 0)
         give_up(refusal.why);
     if (privileges_enter(start->pool, serve.handler->calls, &refusal) != 0)
@@ -283,7 +254,10 @@ _Noreturn void worker_run(struct worker_start *start)
     take_signals();
     die_with(start->master, SIGQUIT);
     prepare_handler(start);
-    say_ready();
+    serve.slot->since = clock_now();
+    serve.slot->ready = true;
+    serve.slot->state = SLOT_IDLE;
+    wakeup_ring(&serve.wakeup);
     int status = model_process_run(&model);
     if (serve.handler->stop)
         serve.handler->stop(&serve.service);

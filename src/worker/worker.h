@@ -1,8 +1,5 @@
 /*
  * worker - a child's life, from fork to _exit.
- *
- * Called by: master/spawn, in the child.
- * Runs in:   a worker.
  */
 #ifndef PREFORKD_WORKER_WORKER_H
 #define PREFORKD_WORKER_WORKER_H
@@ -25,32 +22,31 @@ struct listener;
 /* What the master hands to a child at its start. */
 struct worker_start {
     const struct pool_config *pool;
-    const struct log_config *log; /* where it is not the one in force; else NULL */
+    const struct log_config *log; /* if it is not the one in force; else NULL */
     pid_t master;
     char title[WORKER_TITLE];
     size_t title_length;
-    int listeners[WORKER_LISTENERS_MAX +
-                  WORKER_OTHERS_MAX]; /* the worker appends what else it keeps */
+    int listeners[WORKER_LISTENERS_MAX + WORKER_OTHERS_MAX]; /* the worker appends what it keeps */
     int listener_count;
-    bool
-        polls; /* waits in epoll, as all of its generation do; it must where it has several listeners */
-    uint32_t seat;            /* its slot in the scoreboard, and its claim on the limits */
+    bool polls;               /* waits in epoll, as all of its generation do */
+    uint32_t seat;            /* its slot in the scoreboard, and its note in the limits */
     struct scoreboard *board; /* of its pool and generation: the only one that it has */
     struct limits *limits;    /* per source, of its pool; NULL: it has none */
-    int overview_fd,
-        boards_fd; /* where the handler `reads_board`: the overview, and a socket by which
-                                   it asks the master for scoreboards; else -1 */
+    int overview_fd;          /* the overview, if the handler `reads_board`; else -1; and */
+    int boards_fd;            /* a socket by which it asks the master for scoreboards */
+    int wakeup;               /* an eventfd that wakes the master */
+    int error_fd;             /* becomes its standard error */
+
+    /* Of a handler that becomes a program: see struct service. */
     unsigned generation;
     struct listener *const *sockets; /* of which the listeners are the descriptors */
-    int number;                      /* what follows is of a handler that becomes a program: see */
-    const char *notify;              /* struct service */
+    int number;
+    const char *notify;
     usec watchdog;
-    int wakeup;   /* an eventfd: rung once the worker is ready, and as worker/wakeup has it */
-    int error_fd; /* becomes its standard error */
 };
 
-/* Called once in the master, before the first start: what is the same for all, is made ready here, at
- * the price of one. */
+/* Called once in the master, before the first start: what is the same for all, is made ready here,
+ * at the price of one. */
 void worker_prepare(void);
 
 /* Called in the child with every signal blocked. */

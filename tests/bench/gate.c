@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCKS = 1000, PEERS = 4096, ROUNDS_MAX = 1000, NEIGHBOURS = 15 };
+enum { BLOCKS = 1000, PEERS = 4096, ROUNDS_MAX = 1000 };
 
 static struct addr peers[PEERS];
 static struct scoreboard *board;
@@ -88,7 +88,7 @@ static struct access *open_kind(int kind, const struct cidr_list *list)
 
 int main(int argc, char **argv)
 {
-    static const char *const words[] = {"unset", "allow, 1000 blocks", "max_per_source, 16 workers",
+    static const char *const words[] = {"unset", "allow, 1000 blocks", "max_per_source",
                                         "rate_per_source"};
     static double took[4][ROUNDS_MAX];
     int rounds = argc > 1 ? atoi(argv[1]) : 20, calls = argc > 2 ? atoi(argv[2]) : 200000;
@@ -98,7 +98,6 @@ int main(int argc, char **argv)
     limits = limits_open(&limits_fd);
     if (!arena || !board || !limits || rounds < 1 || rounds > ROUNDS_MAX || calls < 1)
         return EXIT_FAILURE;
-    limits->end = NEIGHBOURS + 1;
     const struct cidr_list *list = make_list(arena);
     for (int round = 0; round < rounds; round++)
         for (int kind = 0; kind < 4; kind++)

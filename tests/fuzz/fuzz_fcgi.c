@@ -3,8 +3,8 @@
  * step beyond its end. */
 #include "fuzz.h"
 
+#include "../../src/handlers/cgi_answer.h"
 #include "../../src/handlers/cgi_env.h"
-#include "../../src/handlers/cgi_header.h"
 #include "../../src/wire/fcgi.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The rooms of cgi that need no connection: the program's header, the environment, interpreters. */
+#include "../../src/handlers/cgi_answer.h"
 #include "../../src/handlers/cgi_env.h"
-#include "../../src/handlers/cgi_header.h"
 #include "../../src/handlers/cgi_script.h"
 #include "unit.h"
 

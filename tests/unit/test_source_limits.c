@@ -1,8 +1,8 @@
-/* Limits per source: every way in which three workers can come between each other's steps, and the
- * rates.
+/* Limits per source: every way in which three workers, and the master when one of them dies, can come
+ * between each other's steps.
  *
  * The room itself is included here, and what it does to shared memory goes through `act`: so a
- * worker can be stopped before each such step. It is stopped by leaving it altogether. When it is its
+ * worker can be stopped before each such step, and killed there. It is stopped by leaving it altogether. When it is its
  * turn again it starts anew, is told what it was told before, and takes one step more. What a worker
  * was told is all that it knows: so the ways to go on from a state depend on that and on the memory
  * alone, and states that were seen are not entered again. */
@@ -11,7 +11,7 @@
 #include <setjmp.h>
 #include <stdbool.h>
 
-enum act { ACT_LOAD, ACT_STORE, ACT_ADD, ACT_SWAP };
+enum act { ACT_LOAD, ACT_STORE, ACT_SWAP };
 
 static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value);
 
@@ -25,11 +25,9 @@ static bool act_swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t value)
 
 #undef atomic_load
 #undef atomic_store
-#undef atomic_fetch_add
 #undef atomic_compare_exchange_strong
-#define atomic_load(at)                                     act(ACT_LOAD, at, 0, 0)
+#define atomic_load(at)                                     act(ACT_LOAD, (_Atomic uint64_t *)(at), 0, 0)
 #define atomic_store(at, value)                             act(ACT_STORE, at, 0, value)
-#define atomic_fetch_add(at, value)                         act(ACT_ADD, at, 0, value)
 #define atomic_compare_exchange_strong(at, expected, value) act_swap(at, expected, value)
 
 #include "../../src/board/source_limits.c"
@@ -47,12 +45,13 @@ enum {
     ALL = 1000, /* turns: every way there is */
     WORKERS = 3,
     LOG_MAX = 160,
-    WORDS = 3 * WORKERS + 1, /* each claim's source and ticket, and the counter */
-    CONNECTIONS_MAX = 5,     /* whose sets a word holds */
+    WORDS = WORKERS + 1, /* each one's note, and the counter */
+    CONNECTIONS_MAX = 5, /* whose sets a word holds */
 };
 
-/* What a worker does in its life: connections one after the other. */
-enum phase { PHASE_CLAIMING, PHASE_SERVING, PHASE_DONE };
+/* What a worker does in its life: connections one after the other. When it is dead the master takes its
+ * steps, until it is forgotten. */
+enum phase { PHASE_CLAIMING, PHASE_SERVING, PHASE_RELEASING, PHASE_DEAD, PHASE_DONE };
 
 /* A connection, from before its first step on. */
 struct connection {
@@ -67,29 +66,27 @@ struct state {
         int connection; /* the one in hand */
         int left;       /* connections to come */
         int told_count;
-        uint64_t told[LOG_MAX]; /* in this connection's claim */
+        uint64_t told[LOG_MAX]; /* in this phase */
     } workers[WORKERS];
     struct connection connections[CONNECTIONS_MAX];
     int connection_count;
     int kills_left;
     int last;       /* who took the last step */
-    int turns_left; /* how often another may still come in between somebody's claim */
+    int turns_left; /* how often another may still come in between somebody's steps */
 };
 
 static struct limits limits; /* pages that are never touched cost nothing */
 static struct state now;
+static const struct source source = {.kind = SOURCE_IPV4, .key = 7};
 static int most;                     /* the limit */
 static int running, replayed, acted; /* the worker whose turn it is; steps told again; taken */
-static bool fine;                    /* each step is taken alone */
 static bool checking; /* false: everything is done at once, as outside of this test */
 static jmp_buf stop;
 
 static _Atomic uint64_t *word_at(int index)
 {
-    if (index == WORDS - 1)
-        return &limits.tickets;
-    struct claim *claim = &limits.claims[index / 3];
-    return index % 3 == 2 ? &claim->ticket : &claim->source[index % 3];
+    return index < WORKERS ? &limits.notes[index]
+                           : &limits.counters[hash_of(&limits, &source) & PLACE_MASK];
 }
 
 static uint64_t do_act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value)
@@ -97,25 +94,18 @@ static uint64_t do_act(enum act act, _Atomic uint64_t *at, uint64_t expected, ui
     uint64_t found = act == ACT_STORE ? 0 : *at;
     if (act == ACT_STORE)
         *at = value;
-    else if (act == ACT_ADD)
-        *at = found + value;
     else if (act == ACT_SWAP && found == expected)
         *at = value;
     return found;
 }
 
-/* Of three workers, those steps are taken together with the next one whose place among the others'
- * changes nothing: what is read and written of sources, which the word around them guards, and what
- * comes before a claim is pending. Of two, each is taken alone. */
-static bool is_seen(enum act act, const _Atomic uint64_t *at)
+/* Counters that nobody changes are read together with what is read next. */
+static bool is_seen(const _Atomic uint64_t *at)
 {
-    const struct claim *claim = &limits.claims[running];
-    if (state_of(claim->ticket) == CLAIM_FREE)
-        return act == ACT_STORE && at == &claim->ticket;
-    for (int w = 0; w < WORKERS; w++)
-        if (at == &limits.claims[w].source[0] || at == &limits.claims[w].source[1])
-            return false;
-    return true;
+    for (int i = 0; i < WORDS; i++)
+        if (at == word_at(i))
+            return true;
+    return false;
 }
 
 static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint64_t value)
@@ -124,11 +114,11 @@ static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint6
         return do_act(act, at, expected, value);
     if (replayed < now.workers[running].told_count)
         return now.workers[running].told[replayed++];
-    if (acted && (fine || is_seen(act, at)))
+    if (acted && is_seen(at))
         longjmp(stop, 1);
-    acted += fine || is_seen(act, at);
+    acted += is_seen(at);
     if (now.workers[running].told_count == LOG_MAX)
-        ck_abort_msg("a claim goes on and on");
+        ck_abort_msg("it goes on and on");
     uint64_t found = do_act(act, at, expected, value);
     now.workers[running].told[now.workers[running].told_count++] = found;
     replayed++;
@@ -139,7 +129,8 @@ static uint64_t act(enum act act, _Atomic uint64_t *at, uint64_t expected, uint6
 
 static bool is_held(int worker)
 {
-    return state_of(limits.claims[worker].ticket) == CLAIM_HELD;
+    union note note = {.word = limits.notes[worker]};
+    return holds(note, (uint32_t)worker, (union counter){.word = *word_at(WORKERS)});
 }
 
 /* Those that were accepted and are not over; each claim that is being judged remembers them. */
@@ -147,7 +138,8 @@ static void note_crowd(void)
 {
     uint32_t crowd = 0;
     for (int w = 0; w < WORKERS; w++) {
-        if (now.workers[w].phase != PHASE_DONE && now.workers[w].told_count) {
+        if (now.workers[w].phase != PHASE_DONE &&
+            (now.workers[w].phase != PHASE_CLAIMING || now.workers[w].told_count)) {
             crowd |= (uint32_t)1 << now.workers[w].connection;
             if (is_held(w))
                 now.connections[now.workers[w].connection].was_held = true;
@@ -181,13 +173,15 @@ static void check_refusal(int connection)
 
 static void check_seats(void)
 {
-    int served = 0, held = 0;
+    union counter counter = {.word = *word_at(WORKERS)};
+    int served = 0, held = 0, dead = 0, count = (int)counter.count;
     for (int w = 0; w < WORKERS; w++) {
         served += now.workers[w].phase == PHASE_SERVING;
-        held += is_held(w);
+        dead += now.workers[w].phase == PHASE_DEAD;
+        held += now.workers[w].phase != PHASE_DEAD && is_held(w);
     }
-    if (served > most || held > most)
-        ck_abort_msg("%d served, %d held", served, held);
+    if (served > most || count > most || count < held || count > held + dead)
+        ck_abort_msg("%d served, %d held, %d dead, %d counted", served, held, dead, count);
 }
 
 /* --- the ways ------------------------------------------------------------------------------ */
@@ -204,11 +198,6 @@ static void save_memory(void)
         now.memory[i] = *word_at(i);
 }
 
-static struct seat seat_of(int worker)
-{
-    return (struct seat){.limits = &limits, .claim = &limits.claims[worker]};
-}
-
 static void next_connection(int worker)
 {
     now.workers[worker].told_count = 0;
@@ -219,44 +208,50 @@ static void next_connection(int worker)
     now.workers[worker].connection = now.connection_count++;
 }
 
-/* One step of a claim, and the end of it where that was the last. */
-static void step_claim(int worker)
+static void enter(int worker, enum phase phase)
 {
-    struct source source = {.kind = SOURCE_IPV4, .key = 7};
-    struct seat seat = seat_of(worker);
+    now.workers[worker].phase = phase;
+    now.workers[worker].told_count = 0;
+}
+
+/* What a worker does in this phase, or the master for it. True: it was let in. */
+static bool act_phase(int worker)
+{
+    uint32_t seat = (uint32_t)worker;
+    switch (now.workers[worker].phase) {
+    case PHASE_CLAIMING: return source_limits_claim(&limits, seat, &source, (uint32_t)most);
+    case PHASE_DEAD: source_limits_forget(&limits, seat); return false;
+    default: source_limits_release(&limits, seat); return false;
+    }
+}
+
+/* One step, and the end of the phase where that was the last. */
+static void step(int worker)
+{
+    if (now.workers[worker].phase == PHASE_SERVING)
+        enter(worker, PHASE_RELEASING);
     running = worker;
     replayed = acted = 0;
     checking = true;
     bool stopped = setjmp(stop) != 0;
-    bool admitted = !stopped && source_limits_claim(&seat, &source, (uint32_t)most);
+    bool admitted = !stopped && act_phase(worker);
     checking = false;
     note_crowd();
     if (stopped)
         return;
     if (admitted) {
-        now.workers[worker].phase = PHASE_SERVING;
+        enter(worker, PHASE_SERVING);
         return;
     }
-    check_refusal(now.workers[worker].connection);
-    next_connection(worker);
-}
-
-static void step(int worker)
-{
-    struct seat seat = seat_of(worker);
-    if (now.workers[worker].phase == PHASE_CLAIMING) {
-        step_claim(worker);
-        return;
-    }
-    source_limits_release(&seat);
+    if (now.workers[worker].phase == PHASE_CLAIMING)
+        check_refusal(now.workers[worker].connection);
     next_connection(worker);
 }
 
 /* Its successor has as many connections to come. */
 static void kill_worker(int worker)
 {
-    source_limits_forget(&limits, (uint32_t)worker);
-    next_connection(worker);
+    enter(worker, PHASE_DEAD);
     now.kills_left--;
 }
 
@@ -314,10 +309,9 @@ static void explore(void)
     for (int choice = 0; choice < 2 * WORKERS; choice++) {
         int worker = choice % WORKERS;
         bool kills = choice >= WORKERS;
-        bool between = worker != before.last && before.workers[before.last].told_count &&
-                       before.workers[before.last].phase == PHASE_CLAIMING;
-        if (before.workers[worker].phase == PHASE_DONE || (kills && !before.kills_left) ||
-            (between && !before.turns_left))
+        bool between = worker != before.last && before.workers[before.last].told_count;
+        if (before.workers[worker].phase == PHASE_DONE || (between && !before.turns_left) ||
+            (kills && (!before.kills_left || before.workers[worker].phase == PHASE_DEAD)))
             continue;
         if (before.turns_left != ALL) {
             now.last = worker;
@@ -335,12 +329,11 @@ static void explore(void)
 }
 
 static const struct {
-    bool fine;
     int most, connections[WORKERS], kills, turns;
 } ways[] = {
-    {true, 1, {1, 1, 0}, 0, ALL}, {true, 1, {1, 1, 0}, 1, 2},  {true, 1, {2, 1, 0}, 0, 2},
-    {false, 1, {1, 1, 1}, 0, 2},  {false, 2, {1, 1, 1}, 0, 2}, {false, 1, {1, 1, 1}, 1, 1},
-    {false, 1, {2, 1, 1}, 0, 1},
+    {1, {1, 1, 0}, 0, ALL}, {1, {1, 1, 0}, 1, ALL}, {2, {1, 1, 0}, 1, ALL},
+    {1, {2, 1, 0}, 1, ALL}, {1, {1, 1, 1}, 0, 3},   {2, {1, 1, 1}, 0, 3},
+    {1, {1, 1, 1}, 1, 2},   {2, {1, 1, 1}, 1, 1},   {1, {2, 1, 1}, 0, 3},
 };
 
 START_TEST(every_way)
@@ -349,9 +342,9 @@ START_TEST(every_way)
     seen.hashes = calloc(seen.size, sizeof *seen.hashes);
     seen.count = 0;
     memset(&now, 0, sizeof now);
-    fine = ways[_i].fine;
     most = ways[_i].most;
-    limits.end = WORKERS;
+    memset(limits.notes, 0, WORKERS * sizeof *limits.notes);
+    *word_at(WORKERS) = 0;
     now.turns_left = ways[_i].turns;
     now.kills_left = ways[_i].kills;
     for (int w = 0; w < WORKERS; w++) {
@@ -364,9 +357,68 @@ START_TEST(every_way)
 }
 END_TEST
 
+static int counted(const struct source *of)
+{
+    uint32_t place;
+    union counter counter;
+    return find_counter(&limits, hash_of(&limits, of), &place, &counter) ? (int)counter.count : -1;
+}
+
+/* Workers of a generation that is gone wrote nonsense: what those left hold counts, and nothing else. */
+START_TEST(recounts)
+{
+    static const struct source other = {.kind = SOURCE_IPV4, .key = 8};
+    ck_assert(source_limits_claim(&limits, 0, &source, 5));
+    ck_assert(source_limits_claim(&limits, 1, &source, 5));
+    ck_assert(source_limits_claim(&limits, 2, &other, 5));
+    limits.counters[hash_of(&limits, &source) & PLACE_MASK] += 3;
+    limits.counters[1] = 7;
+    ck_assert(!source_limits_claim(&limits, 3, &source, 5));
+    limits.notes[2] = 0;
+    source_limits_recount(&limits, 4);
+    ck_assert_int_eq(counted(&source), 2);
+    ck_assert_int_eq(counted(&other), 0);
+    ck_assert_uint_eq(((union counter){.word = limits.counters[1]}).count, 0);
+    source_limits_release(&limits, 0);
+    source_limits_forget(&limits, 1);
+    ck_assert_int_eq(counted(&source), 0);
+}
+END_TEST
+
+/* A source finds a place behind those of others; where all are taken, it is let in uncounted. */
+START_TEST(places_are_taken)
+{
+    uint64_t hash = hash_of(&limits, &source);
+    union counter stranger = {.count = 1, .tag = (hash >> 48) + 1};
+    for (int taken = 0; taken <= PROBES; taken++) {
+        ck_assert(source_limits_claim(&limits, 0, &source, 1));
+        ck_assert_int_eq(source_limits_claim(&limits, 1, &source, 1), taken == PROBES);
+        ck_assert_int_eq(source_limits_shared(&limits, 1, 0), taken < PROBES);
+        source_limits_release(&limits, 0);
+        ck_assert_int_eq(counted(&source), taken == PROBES ? -1 : 0);
+        limits.counters[(hash + (uint64_t)taken) & PLACE_MASK] = stranger.word;
+    }
+}
+END_TEST
+
+/* A lie in a note ends at the master's last attempt, and no counter goes below zero. */
+START_TEST(lies_do_no_harm)
+{
+    limits.notes[0] = ((union note){.state = NOTE_HELD, .place = 9}).word;
+    source_limits_forget(&limits, 0);
+    ck_assert_uint_eq(((union counter){.word = limits.counters[9]}).count, 0);
+    limits.notes[0] = UINT64_MAX;
+    source_limits_forget(&limits, 0);
+    ck_assert_uint_eq(limits.notes[0], 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("sources");
+    tcase_add_test(tests, recounts);
+    tcase_add_test(tests, places_are_taken);
+    tcase_add_test(tests, lies_do_no_harm);
     tcase_add_loop_test(tests, every_way, 0, sizeof ways / sizeof *ways);
     tcase_set_timeout(tests, 300);
     return unit_run("sources", tests);
