@@ -97,7 +97,7 @@ class Pool:
             'memory': {'bytes': self.workers * 2300000, 'age': 1.5},
             'listeners': [
                 {'address': more.get('address', '192.0.2.1:8080'), 'backlog': 4096, 'inode': 31337,
-                 'queue': queue, 'room': 4096},
+                 'unreachable': more.get('state') == 'unreachable', 'queue': queue, 'room': 4096},
                 {'address': f'unix:/run/preforkd/{self.name}.sock', 'backlog': 4096, 'inode': 31338,
                  'queue': 0, 'room': 128}],
             'workers': workers}
@@ -134,3 +134,42 @@ class Made:
                             'refusal': None},
                 'upgrades': 1, 'deaths': len(self.deaths), 'ledger': self.deaths,
                 'pools': [pool.told(up) for pool in self.pools], **self.more}
+
+
+def few():
+    """Pools of every state."""
+    return [Pool('web', 24, rate=50), Pool('git', 8, 'exec', rate=3, most=64, least=2),
+            Pool('full', 6, busy=1, queue=5, state='full', slow=2),
+            Pool('bad', 8, state='degraded', dead=5, starting=2, retiring=1, trouble='no file'),
+            Pool('app', 3, 'app', rate=0, state='starting', starting=3),
+            Pool('mail', 0, 'exec', rate=0, state='drained', most=4),
+            Pool('old', 2, 'echo', rate=0, retiring=2, state='removed')]
+
+
+def many():
+    """A hundred pools of three handlers."""
+    pools = [Pool(f'site{n:02}', 3, ('cgi', 'exec', 'echo')[n % 3], rate=1 + n % 7,
+                  address=f'192.0.2.1:{9000 + n}') for n in range(100)]
+    pools[17].more |= {'state': 'degraded', 'dead': 1, 'trouble': NO_PROGRAM}
+    pools[64].more |= {'slow': 2}
+    return pools
+
+
+NO_PROGRAM = "its program can't be started: No such file or directory"
+NOBODY = 'nobody can connect to unix:/run/preforkd/git.sock: a reload binds it anew'
+
+# What a person should look at: the pools of each state of the whole.
+STATES = {
+    'idle': lambda: [Pool('web', 16, rate=0, busy=0), Pool('git', 4, 'exec', rate=0, busy=0)],
+    'busy': lambda: [Pool('web', 24, rate=400, busy=.7),
+                     Pool('git', 12, 'exec', rate=8, busy=.5, median=.3, least=2, most=64)],
+    'full': lambda: [Pool('git', 4, 'exec', rate=1), Pool('mail', 4, 'exec', rate=1),
+                     Pool('web', 15, busy=1, queue=37, state='full', slow=15)],
+    'degraded': lambda: [Pool('git', 4, 'exec', rate=1), Pool('mail', 4, 'exec', rate=1),
+                         Pool('web', 8, state='degraded', dead=5, trouble=NO_PROGRAM)],
+    'unreachable': lambda: [Pool('web', 8), Pool('mail', 4, 'exec', rate=1),
+                            Pool('git', 4, 'exec', rate=0, busy=0, state='unreachable',
+                                 address='unix:/run/preforkd/git.sock', trouble=NOBODY)],
+    'every': few,
+    'many': many,
+}

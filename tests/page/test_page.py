@@ -16,7 +16,7 @@ import daemon
 import stub
 import wording
 from browser import Browser
-from made_up import Made, Pool, death
+from made_up import Made, Pool, death, few
 from processes import wait_until
 
 HURRY = '''window.asked = [];
@@ -52,16 +52,6 @@ for (let text = walker.nextNode(); text; text = walker.nextNode()) {
     if (contrast < 4.5) poor.push([text.data, contrast]);
 }
 return poor;'''
-
-
-def few():
-    """Pools of every state."""
-    return [Pool('web', 24, rate=50), Pool('git', 8, 'exec', rate=3, most=64, least=2),
-            Pool('full', 6, busy=1, queue=5, state='full', slow=2),
-            Pool('bad', 8, state='degraded', dead=5, starting=2, retiring=1, trouble='no file'),
-            Pool('app', 3, 'app', rate=0, state='starting', starting=3),
-            Pool('mail', 0, 'exec', rate=0, state='drained', most=4),
-            Pool('old', 2, 'echo', rate=0, retiring=2, state='removed')]
 
 
 def named(nodes, role):
@@ -178,7 +168,7 @@ class Daemon(Case):
         self.assertIn(f'{host}:{port}', self.text(self.card('echo', '.held')))
         held.close()
         self.wait(lambda: '0 busy' in self.text(legend), lambda: self.text(legend))
-        self.assertEqual(self.texts(self.card('echo', '.held p')), ['Nobody is at work.'])
+        self.assertEqual(self.texts(self.card('echo', '.held p')), ['No worker is busy.'])
 
     def test_ledger(self):
         it = self.page(ECHO % 2)
@@ -253,12 +243,13 @@ class Made_up(Case):
             if isinstance(value, list):
                 return [spoil(one) for one in value]
             return value + HOSTILE if isinstance(value, str) else value
-        made = spoil(Made(few(), [death(n, time.time()) for n in (1, 2, 3)])())
+        made = spoil(Made(few(), [death(n, time.time()) for n in (1, 2, 3)], host='web1')())
         for worker in (one for pool in made['pools'] for one in pool['workers']):
             worker['state'] = worker['state'].replace(HOSTILE, '')
         self.stub(made)
         self.assertFalse(self.run_in('return window.hit || document.querySelector("img")'))
         self.assertIn('<img src=x', self.text('#ledger'))
+        self.assertIn('<img src=x', self.text('h1'))
         self.assertIn('<img src=x', self.text('.trouble:not([hidden])'))
         self.assertEqual(self.run_in('return document.scripts.length'), 1)
 

@@ -1,0 +1,58 @@
+"""pictures.py DIRECTORY [STATE ...]: pictures of the page, for a person to look at.
+
+Each state of `made_up`, in light and dark, on a desktop and on a telephone: what the window shows
+at first, and with `-whole` in its name all of the page. `stale` is what is left when the daemon
+stops.
+"""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../behaviour'))
+
+import stub
+from browser import Browser
+from made_up import STATES, Made, death
+from processes import wait_until
+
+SIZES = {'desktop': (1280, 900), 'phone': (360, 740)}
+WARM_UP = 4  # seconds: a line in the plots needs some answers
+
+
+def told(browser):
+    return browser.run('return document.querySelector("#link").textContent.trim()')
+
+
+def take(browser, directory, state, size):
+    for scheme in ('light', 'dark'):
+        browser.media(prefers_color_scheme=scheme)
+        browser.run('scrollTo(0, 0)')
+        time.sleep(.3)  # until it is laid out anew
+        for whole in (False, True):
+            name = f'{state}-{size}-{scheme}{"-whole" if whole else ""}.png'
+            browser.picture(os.path.join(directory, name), whole)
+
+
+def main():
+    directory, *states = sys.argv[1:]
+    os.makedirs(directory, exist_ok=True)
+    browser = Browser()
+    for state in states or [*STATES, 'stale']:
+        deaths = [death(n, time.time()) for n in range(1, 21)] if state != 'idle' else []
+        pools = STATES['every' if state == 'stale' else state]()
+        for size, measures in SIZES.items():
+            served = stub.Stub(Made(pools, deaths, speed=5, host='web1'))
+            browser.resize(*measures)
+            browser.open(served.address)
+            wait_until(lambda: told(browser).startswith('live'), 'an answer')
+            time.sleep(WARM_UP)
+            if state == 'stale':
+                served.status = 503
+                wait_until(lambda: told(browser).startswith('No answer'), 'that it is stale')
+            take(browser, directory, state, size)
+            served.close()
+    browser.close()
+
+
+main()
