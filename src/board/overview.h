@@ -87,7 +87,7 @@ enum death_cause {
     DEATH_OVERDUE,   /* killed by us: not done within graceful_timeout */
     DEATH_STOPPED,   /* killed by us: stopped at once */
     DEATH_TIMEOUT,   /* ended by us: its request took more than request_timeout */
-    DEATH_WATCHDOG,  /* killed by us: no longer said that it is alive */
+    DEATH_WATCHDOG,  /* killed by us: stopped sending WATCHDOG=1 */
     DEATH_CAUSES,
 };
 extern const char *const death_cause_words[DEATH_CAUSES];

@@ -58,11 +58,11 @@ static bool complain_of_directory(const char *path, int error, char *why, size_t
     length -= length > 1; /* its slash */
     if (error == ENOENT)
         snprintf(why, size, "its directory %.*s is not there: %s", length, path,
-                 fleeting ? "have it made at each boot, by RuntimeDirectory= of systemd.exec(5) "
+                 fleeting ? "create it at each boot, by RuntimeDirectory= of systemd.exec(5) "
                             "or by tmpfiles.d(5)"
                           : "make it");
     else if (error == ENOTDIR)
-        snprintf(why, size, "%.*s is no directory", length, path);
+        snprintf(why, size, "%.*s is not a directory", length, path);
     else
         snprintf(why, size, "the daemon can't make a socket in its directory %.*s: %s", length,
                  path, strerror(error));
@@ -187,7 +187,7 @@ static void read_name(struct reading *reading, const char *host, unsigned port)
     if (error)
         fault(reading, error == EAI_SYSTEM ? "the host can't be looked up" : gai_strerror(error));
     else if (reading->count == first)
-        fault(reading, "this host has no address");
+        fault(reading, "the host name has no address");
 }
 
 /* HOST:PORT, [IPv6]:PORT or *:PORT. */
@@ -217,7 +217,7 @@ static void read_host(struct reading *reading)
         addr_any(&addr, AF_INET6, port);
         add(reading, (struct listen_spec){.addr = addr, .any_family = true});
     } else if (bracketed && (!numeric || addr.sa.sa_family != AF_INET6))
-        fault(reading, "in brackets stands an IPv6 address");
+        fault(reading, "only an IPv6 address may be in brackets");
     else if (!bracketed && strchr(host, ':'))
         fault(reading, "an IPv6 address stands in brackets: [IPv6]:PORT");
     else if (numeric)

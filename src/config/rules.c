@@ -128,7 +128,7 @@ static void rule_directory(struct config *config, const struct pool_config *pool
     else if (path && look && stat(path, &stat_now) < 0)
         config_fault(config, pool, option, "%s \"%.100s\": %s", option, path, strerror(errno));
     else if (path && look && !S_ISDIR(stat_now.st_mode))
-        config_fault(config, pool, option, "%s \"%.100s\" is no directory", option, path);
+        config_fault(config, pool, option, "%s \"%.100s\" is not a directory", option, path);
 }
 
 static void rule_environment(struct config *config, const struct pool_config *pool)

@@ -83,7 +83,7 @@ static bool read_file(struct reading *reading, struct chain *link, ssize_t *size
     }
     link->inode = inode_of(&stat);
     if (!S_ISREG(stat.st_mode))
-        fault(reading, link, "is no regular file", "");
+        fault(reading, link, "is not a regular file", "");
     else if (includes_itself(link))
         fault(reading, link, "includes itself", "");
     else if ((*size = read_bytes(fd, reading->text)) < 0)
@@ -163,7 +163,7 @@ static void read_chain(struct reading *reading, struct chain *link)
     }
     if (++reading->files > SOURCE_FILES_MAX) {
         if (reading->files == SOURCE_FILES_MAX + 1)
-            fault(reading, link, "is one file too many: more than 1000", "");
+            fault(reading, link, "exceeds the limit of files: 1000", "");
         return;
     }
     if (!read_file(reading, link, &size))

@@ -258,7 +258,7 @@ static void check_escape(struct scan *scan, int line, const char *escape, size_t
         return;
     scan->spoiled = true;
     (void)FAULT(scan, line,
-                value == 0 ? "\\%.*s stands for NUL, which no text may hold"
+                value == 0 ? "\\%.*s is a NUL, which is not allowed in a string"
                            : "unknown escape \\%.*s; write \\\\ for a backslash",
                 (int)*size, escape);
 }
@@ -402,7 +402,7 @@ static bool read_include(struct scan *scan, struct statement *statement, int dep
         return unexpected(scan, ") behind the pattern of include");
     advance(scan);
     if (depth > 0)
-        (void)FAULT(scan, statement->line, "include stands outside of all sections only");
+        (void)FAULT(scan, statement->line, "include is allowed only outside of sections");
     return true;
 }
 

@@ -172,7 +172,7 @@ static const char *take_bytes(int fd, uint8_t *bytes, usec deadline, size_t *siz
             return "what came is none";
         size_t wanted = extent.ours - have;
         if (recv(fd, bytes + have, wanted, MSG_DONTWAIT) != (ssize_t)wanted)
-            return "what had come went away";
+            return "the received data disappeared";
     }
     *size = extent.ours;
     return NULL;

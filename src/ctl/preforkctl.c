@@ -60,7 +60,7 @@ static int complain(const char *where, int error)
     }
     fprintf(stderr, "preforkctl: %s: %s\n", where, strerror(error));
     if (error == ENOENT || error == ECONNREFUSED) {
-        fprintf(stderr, "preforkctl: no daemon there\n");
+        fprintf(stderr, "preforkctl: no daemon is running there\n");
         return MESSAGE_NOBODY;
     }
     return error == E2BIG || error == ENAMETOOLONG ? MESSAGE_USAGE : MESSAGE_REFUSED;
@@ -82,7 +82,7 @@ static int read_reply(struct link *link, struct reply *reply)
     if (more == -EPROTO)
         fputs("preforkctl: no preforkd answers there, or one of another version\n", stderr);
     else
-        fprintf(stderr, "preforkctl: the daemon broke off: %s\n",
+        fprintf(stderr, "preforkctl: the daemon closed the connection: %s\n",
                 more == -ECONNABORTED ? "it ended, or did not want to wait" : strerror(-more));
     return MESSAGE_REFUSED;
 }

@@ -139,7 +139,9 @@ static void take_answer(struct top *top, int error)
     free(whole ? top->answer : top->next);
     if (whole)
         top->answer = top->next;
-    show(top, error ? "the daemon broke off" : whole ? NULL : "the answer is no report");
+    show(top, error   ? "the daemon closed the connection"
+              : whole ? NULL
+                      : "the answer is no report");
 }
 
 static void read_answer(struct top *top)

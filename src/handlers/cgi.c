@@ -87,7 +87,7 @@ static void check_root(const struct checking *checking)
     else if (stat(root, &found) != 0)
         FAULT(checking, "root", "pool %s: cgi: root %s: %s", checking->pool, root, strerror(errno));
     else if (!S_ISDIR(found.st_mode))
-        FAULT(checking, "root", "pool %s: cgi: root %s is no directory", checking->pool, root);
+        FAULT(checking, "root", "pool %s: cgi: root %s is not a directory", checking->pool, root);
     else if (faccessat(AT_FDCWD, root, X_OK, AT_EACCESS) != 0)
         FAULT(checking, "root", "pool %s: cgi: the pool's user can't enter root %s: %s",
               checking->pool, root, strerror(errno));
@@ -217,7 +217,7 @@ static void log_end(const struct cgi_relay *relay)
     int level;
     const char *outcome = outcome_of(relay, &level);
     if (relay->nph && !nph_logged)
-        log_info("pool %s: the program %s answers with HTTP itself (NPH); it is translated "
+        log_info("pool %s: the program %s sends its own HTTP header (NPH); it is translated "
                  "pool=%s script=\"%s\"",
                  pool, path, pool, path);
     nph_logged = nph_logged || relay->nph;

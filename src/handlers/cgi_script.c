@@ -125,7 +125,7 @@ static int open_file(struct cgi_script *script, int root, const struct cgi_confi
         return refuse_error(script, errno);
     if (S_ISDIR(file.st_mode) && walk->rest[0])
         return refuse(script, 404, "is not there", ENOENT);
-    return S_ISREG(file.st_mode) ? 0 : refuse(script, 403, "is no regular file", 0);
+    return S_ISREG(file.st_mode) ? 0 : refuse(script, 403, "is not a regular file", 0);
 }
 
 /* --- what the web server means ---------------------------------------------------------------- */

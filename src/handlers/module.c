@@ -155,7 +155,7 @@ static const char *loader_says(const char *path)
     const char *text = dlerror();
     size_t length = strlen(path);
     if (!text)
-        return "the loader does not say why";
+        return "the loader gave no reason";
     return strncmp(text, path, length) == 0 && strncmp(text + length, ": ", 2) == 0
                ? text + length + 2
                : text;
@@ -203,7 +203,7 @@ static void read_why(char *why, size_t size)
 {
     why[size - 1] = '\0';
     if (!why[0])
-        snprintf(why, size, "it does not say why");
+        snprintf(why, size, "it gave no reason");
 }
 
 /* --- the check -------------------------------------------------------------------------------- */
@@ -233,7 +233,7 @@ static bool check_file(const struct examination *exam)
         faults_add(exam->faults, exam->origin->file, option_line(rows, exam->origin, "path"),
                    "pool %s: module: %s: %s", exam->pool, path, strerror(errno));
     else if (!S_ISREG(file.st_mode))
-        fault(exam, "path", path, " is no regular file", "");
+        fault(exam, "path", path, " is not a regular file", "");
     else if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0)
         faults_add(exam->faults, exam->origin->file, option_line(rows, exam->origin, "path"),
                    "pool %s: module: the pool's user can't read %s: %s", exam->pool, path,

@@ -21,7 +21,7 @@ void program_check(const char *path, const char *pool, const char *handler, cons
         faults_add(faults, file, line, "pool %s: %s: the program %s: %s", pool, handler, path,
                    strerror(errno));
     else if (!S_ISREG(program.st_mode))
-        faults_add(faults, file, line, "pool %s: %s: the program %s is no regular file", pool,
+        faults_add(faults, file, line, "pool %s: %s: the program %s is not a regular file", pool,
                    handler, path);
     else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
         faults_add(faults, file, line,

@@ -363,7 +363,7 @@ static int status_load(char *why, size_t size)
         return -ENOEXEC;
     }
     if (found->abi != STATUS_HTTP_ABI) {
-        snprintf(why, size, "%s is of another version of preforkd: upgrade the running one",
+        snprintf(why, size, "%s is of another version of preforkd: upgrade the running daemon",
                  STATUS_HTTP_FILE);
         return -ENOEXEC;
     }

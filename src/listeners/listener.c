@@ -99,7 +99,7 @@ static int complain_of_bind(char *why, size_t size, int error)
     if (error == -EEXIST)
         snprintf(why, size, "can't bind: what is there is no socket; it is left as it is");
     else if (error == -ESTALE)
-        snprintf(why, size, "can't bind: somebody exchanged the socket that was just made");
+        snprintf(why, size, "can't bind: the new socket was replaced by another process");
     else
         complain(why, size, "can't bind", -error);
     return error;

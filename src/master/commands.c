@@ -76,7 +76,7 @@ static void follow(struct master *master, struct request *request, enum job_kind
 {
     uint64_t ticket = reload_ask(&master->reload, kind, pool);
     if (!ticket)
-        request_fail(request, "too many wait already");
+        request_fail(request, "too many jobs are waiting");
     if (!ticket || !request)
         return;
     request->ticket = ticket;
@@ -227,7 +227,7 @@ static void scale(struct master *master, struct request *request)
     const char *word = request_argument(request, 2);
     long wanted = strtol(word, &end, 10);
     if (end == word || *end) {
-        request_misuse(request, "\"%.80s\" is no number of workers", word);
+        request_misuse(request, "\"%.80s\" is not a number of workers", word);
         return;
     }
     struct pool *pool = runtime_find(&master->runtime, name);
@@ -412,7 +412,7 @@ static void help(struct master *master, struct request *request);
 enum { ASKS = true };
 
 const struct command commands_table[] = {
-    {"status", 0, status, "how the pools are", "[--brief]", ASKS},
+    {"status", 0, status, "show the state of the pools", "[--brief]", ASKS},
     {"deaths", 0, deaths, "the last workers that ended unexpectedly, and why", "", ASKS},
     {"reload", SIGHUP, reload, "read the configuration again", "[--dry-run]"},
     {"restart", 0, restart, "replace workers by new ones", "[POOL]"},
@@ -421,7 +421,7 @@ const struct command commands_table[] = {
     {"resume", 0, resume, "accept again after a drain", "[POOL]"},
     {"stop", SIGTERM, stop, STOP_HELP, ""},
     {"upgrade", SIGUSR2, upgrade, "replace the program by the one on disk", ""},
-    {"ping", 0, ping, "whether the daemon answers", "", ASKS},
+    {"ping", 0, ping, "check that the daemon answers", "", ASKS},
     {"help", 0, help, "the commands", "", ASKS},
     {NULL, SIGINT, stop, STOP_HELP},
     {NULL, SIGQUIT, stop_now, "stop now"},

@@ -143,7 +143,7 @@ void control_part(struct control *control)
         struct client *client = &control->clients[i];
         if (!is_left_behind(client))
             continue;
-        request_fail(&client->request, "an upgrade came in between, and ended this");
+        request_fail(&client->request, "an upgrade interrupted this request");
         client_answer(client);
     }
 }

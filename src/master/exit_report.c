@@ -120,7 +120,7 @@ static void add_exit(struct line *line, const struct exit_report *o)
     else if (exited_as(o, WORKER_CANT_START))
         add(line, "can't start: %s", o->reason);
     else if (exited_as(o, WORKER_LISTENER))
-        add(line, "gave up its listener: %s", o->reason);
+        add(line, "lost its listener: %s", o->reason);
     else if (exited_as(o, WORKER_SHORT))
         add(line, "couldn't accept connections any more: %s", o->reason);
     else if (exited_as(o, WORKER_ENDED))
@@ -133,8 +133,7 @@ static void add_exit(struct line *line, const struct exit_report *o)
 static bool add_cause(struct line *line, const struct exit_report *o)
 {
     if (o->cause == DEATH_WATCHDOG)
-        add(line, "%s",
-            o->hung ? "asked to be ended by WATCHDOG=trigger" : "no longer said that it is alive");
+        add(line, "%s", o->hung ? "sent WATCHDOG=trigger" : "stopped sending WATCHDOG=1");
     else if (o->cause == DEATH_NOT_READY && o->ready_timeout)
         add(line, "not ready within ready_timeout (%d s)", o->ready_timeout);
     else if (o->cause == DEATH_NOT_READY)

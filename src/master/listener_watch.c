@@ -169,7 +169,7 @@ int listener_watch_heal(struct listener *const *listeners, int count, const char
         lost += !listens && ours;
         const char *then = "it is bound anew, with new workers";
         if (listens && listener->lent)
-            then = "it listens again; programs that stopped to accept must be restarted";
+            then = "it listens again; programs that stopped accepting must be restarted";
         else if (listens)
             then = "it listens again";
         else if (!ours)

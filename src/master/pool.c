@@ -253,7 +253,7 @@ bool pool_has_failed(const struct pool *pool, const struct counts *counts, char 
     if (target == 0 || (counts->stayed > 0 && !halted))
         return false;
     snprintf(why, size, "%s: %s%s", pool->trouble[0] ? pool->trouble : "no reason is known",
-             halted ? "its new workers don't stay" : "no worker becomes ready",
+             halted ? "its new workers don't stay ready" : "no worker becomes ready",
              counts->stale > 0 ? ", the old ones go on" : "");
     return true;
 }

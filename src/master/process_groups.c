@@ -131,7 +131,7 @@ usec process_groups_step(struct groups *groups, const char *pool, usec now)
         }
         if (group->stuck) {
             groups->stuck--;
-            log_notice("pool %s: process group %d has ended, its seat is free again pool=%s "
+            log_notice("pool %s: process group %d has ended, its slot is free again pool=%s "
                        "group=%d",
                        pool, (int)group->number, pool, (int)group->number);
         }

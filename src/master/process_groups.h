@@ -31,7 +31,7 @@ struct group {
     usec since;    /* when it was told to end */
     usec deadline; /* when it is killed; USEC_NEVER: it was */
     usec look;     /* the next time */
-    bool stuck;    /* it can't be ended: its seat stays taken, and that was logged */
+    bool stuck;    /* it can't be ended: its slot stays occupied, and that was logged */
 };
 
 struct groups {

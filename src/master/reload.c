@@ -334,8 +334,8 @@ static void refuse(struct reload *reload, struct runtime *runtime)
         buffer_print(&result->faults, "%s: %s\n", place, f->text);
     }
     if (!dry_run)
-        log_err("%s refused, %u fault%s: the configuration of before stays in force generation=%u",
-                word, faults->count, faults->count == 1 ? "" : "s", runtime->generation);
+        log_err("%s refused, %u fault%s: the old configuration stays in force generation=%u", word,
+                faults->count, faults->count == 1 ? "" : "s", runtime->generation);
     if (faults->count > FAULTS_MAX)
         buffer_print(&result->faults, "and %u more\n", faults->count - FAULTS_MAX);
     result->refused = true;

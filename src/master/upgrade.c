@@ -222,7 +222,7 @@ static void note_refusal(struct upgrade *upgrade, const char *line)
 static void refuse(struct upgrade *upgrade, const char *why)
 {
     note_refusal(upgrade, why);
-    log_err("upgrade refused: %s; preforkd %s goes on", why, PREFORKD_VERSION);
+    log_err("upgrade refused: %s; preforkd %s keeps running", why, PREFORKD_VERSION);
     close_streams(upgrade);
     upgrade->phase = UPGRADE_NONE;
 }
@@ -268,7 +268,7 @@ static bool has_passed(const struct upgrade *upgrade, int status, char *why, siz
     else if (WEXITSTATUS(status) != 0)
         snprintf(why, size, "%.100s -t exited with status %d", program, WEXITSTATUS(status));
     else if (!understood)
-        snprintf(why, size, "%.100s can't go on from the state of this one", program);
+        snprintf(why, size, "%.100s can't use the state of the running daemon", program);
     else
         return true;
     return false;
@@ -399,7 +399,7 @@ static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struc
             "of before go on, none is replaced; a reload follows in %d s",
             upgrade->from, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
         note_refusal(upgrade, "the binary is the new one, but the configuration is not in force: "
-                              "the workers of before go on; the log says why");
+                              "the old workers stay; the log says why");
     }
     upgrade->logged = true;
     return upgrade->deadline;

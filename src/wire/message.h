@@ -33,7 +33,7 @@ enum message_status {
     MESSAGE_DONE = 0,
     MESSAGE_REFUSED = 1,
     MESSAGE_USAGE = 2,
-    MESSAGE_NOBODY = 3, /* said by preforkctl alone: no daemon there */
+    MESSAGE_NOBODY = 3, /* said by preforkctl alone: no daemon is running there */
 };
 
 struct message_request {

@@ -142,9 +142,9 @@ static struct refused limit(const struct access *access, const struct conn *conn
         return welcome;
     if (pool->rate_per_source &&
         !source_limits_pace(access->limits, &source, (uint32_t)pool->rate_per_source, clock_now()))
-        return because(REFUSED_RATE, "its source is faster than rate_per_source");
+        return because(REFUSED_RATE, "its source exceeds rate_per_source");
     if (pool->max_per_source && !claim(access, &source))
-        return because(REFUSED_MAX_PER_SOURCE, "its source has max_per_source already");
+        return because(REFUSED_MAX_PER_SOURCE, "its source has reached max_per_source");
     return welcome;
 }
 

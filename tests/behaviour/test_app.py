@@ -250,7 +250,7 @@ class Checked(Case):
         self.refused(run(['server']), 'app: the program "server" must be an absolute path')
         self.refused(run(['/nowhere/server']),
                      'pool x: app: the program /nowhere/server: No such file')
-        self.refused(run(['/etc']), 'app: the program /etc is no regular file')
+        self.refused(run(['/etc']), 'app: the program /etc is not a regular file')
         self.refused(run(['/etc/passwd']),
                      "app: the pool's user can't execute the program /etc/passwd: Perm")
 
@@ -436,7 +436,7 @@ class Notifies(Case):
         it.announce('err: ', 'warning: ', 'killed by signal')
         it.launch()
         self.assertEqual(it.exited(), 3)
-        it.wait_for_log('pool x: asked to be ended by WATCHDOG=trigger: no worker becomes ready')
+        it.wait_for_log('pool x: sent WATCHDOG=trigger: no worker becomes ready')
 
     def test_reload_to_one_that_is_never_ready(self):
         it = self.start_notified('READY=1')
@@ -556,7 +556,7 @@ class Notifies(Case):
         before = it.workers()
         said = int(self.ask(it, 'watchdog'))
         self.assertEqual(self.facts(it)['environment']['WATCHDOG_USEC'], '300000')
-        it.wait_for_log(rf' warning: pool x: worker {said} no longer said that it is alive: '
+        it.wait_for_log(rf' warning: pool x: worker {said} stopped sending WATCHDOG=1: '
                         r'killed by signal 6 \(Aborted.*\) by us after')
         it.wait_for_workers(2, without=[said])
         self.assertEqual(len(set(before) & set(it.workers())), 1)  # who never said it, stays
@@ -580,7 +580,7 @@ class Notifies(Case):
         it = self.start(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
         it.announce('no longer said', wording.BACKOFF)
         worker, = it.workers()
-        it.wait_for_log(rf' warning: pool x: worker {worker} no longer said that it is alive: '
+        it.wait_for_log(rf' warning: pool x: worker {worker} stopped sending WATCHDOG=1: '
                         r'killed by signal 9 \(Killed\) by us')
 
     @daemon.needs_root

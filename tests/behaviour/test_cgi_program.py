@@ -210,7 +210,7 @@ class Which(gateway.Case):
             '': 'needs root.* or program',
             'root = "relative"': 'absolute path',
             'root = "/nonexistent"': 'No such file',
-            'root = "/bin/sh"': 'no directory',
+            'root = "/bin/sh"': 'not a directory',
             'program = "/nonexistent/x"': 'No such file',
             'program = "x"': 'absolute path',
             'program = "/etc/passwd"': "can't execute",

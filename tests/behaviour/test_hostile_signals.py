@@ -87,7 +87,7 @@ class BecomesRoot(hostile.Case):
             return not processes.alive(pid) or self.named(it, pid)
         try:
             wait_until(judged, f'an end of {pid}, or a warning', timeout=hostile.BOUND)
-            if running and processes.alive(pid):  # its seat stays taken
+            if running and processes.alive(pid):  # its slot stays occupied
                 self.assertEqual(it.workers('root'), [])
         finally:
             if processes.alive(pid):

@@ -115,8 +115,8 @@ class Check(Case):
         self.assertRegex(text, r':2: .*path.*missing')
 
     def test_files_that_are_no_modules(self):
-        places = {'m.so': 'unix', 'directory': 'no regular file', 'text': 'ELF|too short',
-                  'empty': 'too short', 'cut': '.', 'fifo': 'no regular file',
+        places = {'m.so': 'unix', 'directory': 'not a regular file', 'text': 'ELF|too short',
+                  'empty': 'too short', 'cut': '.', 'fifo': 'not a regular file',
                   'missing': 'No such file', 'text/below': 'Not a directory'}
         it = self.make_local()
         os.mkdir(it.path('directory'))

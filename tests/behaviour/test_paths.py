@@ -584,7 +584,7 @@ class Spellings(daemon.Case):
 
     def test_no_directory(self):
         said = self.told(pool('"unix:@DIR@/f/a"'), lambda it: it.put('f', ''))
-        self.assertRegex(said, 'preforkd.conf:1: .*/f is no directory')
+        self.assertRegex(said, 'preforkd.conf:1: .*/f is not a directory')
 
     def test_no_name(self):
         for path in ('d/', 'd/.', 'd/..'):

@@ -157,7 +157,7 @@ static const struct {
 
     /* odd characters spoil a value, and nothing more is said of it */
     {"user = \"a\x01\"\n" GOOD, "1: control character (\\x01)"},
-    {"user = \"\\0\"\n" GOOD, "1: \\0 stands for NUL"},
+    {"user = \"\\0\"\n" GOOD, "1: \\0 is a NUL"},
     {"us\x01"
      "er = \"@\"\n" GOOD,
      "1: control character (\\x01)"},

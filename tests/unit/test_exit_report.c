@@ -57,7 +57,7 @@ static const struct {
       .program = true,
       .ready = true},
      LOG_WARNING,
-     "pool web: worker 10 no longer said that it is alive: killed by signal 6 (Aborted) by us "
+     "pool web: worker 10 stopped sending WATCHDOG=1: killed by signal 6 (Aborted) by us "
      "after "
      "2.5 s pool=web pid=10 signal=ABRT core=no age=2.5"},
     {{.pid = 10,
@@ -67,7 +67,7 @@ static const struct {
       .ready = true,
       .hung = true},
      LOG_WARNING,
-     "pool web: worker 10 asked to be ended by WATCHDOG=trigger: exited with status 1 after 2.5 s "
+     "pool web: worker 10 sent WATCHDOG=trigger: exited with status 1 after 2.5 s "
      "pool=web pid=10 exit=1 age=2.5"},
     {{.pid = 10, .status = EXITED(WORKER_CANT_START), .reason = "can't chroot to /x: no"},
      LOG_ERR,
@@ -270,7 +270,7 @@ static const struct {
       .last = "waiting for the database"},
      "not ready within ready_timeout (5 s); it last wrote: waiting for the database"},
     {{.status = KILLED(SIGABRT), .cause = DEATH_WATCHDOG, .program = true, .hung = true},
-     "asked to be ended by WATCHDOG=trigger"},
+     "sent WATCHDOG=trigger"},
     {{.status = KILLED(SIGKILL), .cause = DEATH_STOPPED, .program = true}, NULL},
     {{.status = KILLED(SIGTERM), .cause = DEATH_RETIRED, .program = true}, NULL},
     {{.status = KILLED(SIGKILL), .cause = DEATH_OVERDUE, .program = true}, NULL},

@@ -104,8 +104,8 @@ static const struct rule rules[] = {
      "2: listen \"127.0.0.1:nosuchservice\": the system knows no service\n"
      "2: listen \"127.0.0.1:\": the port is missing\n2: listen \":80\": the host is missing\n"
      "2: listen \"::1:80\": an IPv6 address stands in brackets\n2: listen \"[::1]\": expected\n"
-     "2: listen \"[::1:80\": expected\n2: listen \"[127.0.0.1]:80\": in brackets stands an IPv6\n"
-     "2: listen \"[*]:80\": in brackets\n2: listen \"[::ffff:127.0.0.1]:80\": write an IPv4 "
+     "2: listen \"[::1:80\": expected\n2: listen \"[127.0.0.1]:80\": only an IPv6\n"
+     "2: listen \"[*]:80\": only an IPv6\n2: listen \"[::ffff:127.0.0.1]:80\": write an IPv4 "
      "address\n"
      "2: listen \"one.test:80\": \n2: listen \"*\": expected\n2: listen \"127.0.0.1:80x\": the "
      "port\n"
@@ -168,7 +168,7 @@ static const struct rule rules[] = {
     {NOBODY POOL("a", "listen = systemd:a\nchroot = /no/such\ndirectory = /dev/null"),
      "2: pool a: chroot \"/no/such\": No such file"},
     {NOBODY POOL("a", "listen = systemd:a\ndirectory = /dev/null"),
-     "2: pool a: directory \"/dev/null\" is no directory"},
+     "2: pool a: directory \"/dev/null\" is not a directory"},
     {NOBODY POOL("a",
                  "listen = systemd:a\nenvironment = { \"A\", \"=x\", \"1A=x\", \"A B=x\", \"B=1\", "
                  "\"B2=\", \"B=2\", \"\" }"),

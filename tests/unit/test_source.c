@@ -125,14 +125,14 @@ static const struct {
     {"\x01\x02", 2, "1: control character (\\x01)"},
     {"a = \"b\\\r\nc\"\r\n", 12, ""},
     {"a = b\x1b[2Jc\n", 11, "1: control character (\\x1b)"},
-    {"a = \"\\0\"", 8, "1: \\0 stands for NUL"},
-    {"a = \"b\n\\x00\"", 12, "2: \\x00 stands for NUL"},
+    {"a = \"\\0\"", 8, "1: \\0 is a NUL"},
+    {"a = \"b\n\\x00\"", 12, "2: \\x00 is a NUL"},
     {"a = \"\\400\"", 10, "1: unknown escape \\400"},
     {"a = \"\\0123\"", 11, "1: unknown escape \\0123"},
     {"a = \"\\8\"", 8, "1: unknown escape \\8"},
     {"a = \"\\d+\"", 9, "1: unknown escape \\d"},
     {"a = \"\\xg\"", 9, "1: unknown escape \\x"},
-    {"s { include(\"x\") }", 18, "1: include stands outside of all sections"},
+    {"s { include(\"x\") }", 18, "1: include is allowed only outside of sections"},
 };
 
 /* Faults of characters, behind which the file is read on. */
@@ -276,9 +276,9 @@ START_TEST(includes_that_fail)
                    "include(\"dang*\")\ninclude(\"\\a\")\n");
     conf_expect("failing", config,
                 "1: include: missing.conf cannot be opened: No such file\n"
-                "2: include: fifo is no regular file\n"
-                "2: include: /tmp is no regular file\n"
-                "3: include: /dev/zero is no regular file\n"
+                "2: include: fifo is not a regular file\n"
+                "2: include: /tmp is not a regular file\n"
+                "3: include: /dev/zero is not a regular file\n"
                 "4: include: t.conf includes itself\n"
                 "5: include: link includes itself\n"
                 "6: include: dangling cannot be opened: No such file\n"
@@ -316,7 +316,7 @@ START_TEST(main_file_that_fails)
     ck_assert_ptr_null(source_read("", scratch, &config->faults, &whole));
     conf_expect("main", config,
                 "none:0: the file cannot be opened: No such file\n"
-                "/dev/null:0: the file is no regular file\n"
+                "/dev/null:0: the file is not a regular file\n"
                 ":0: the file cannot be opened");
     ck_assert(!whole);
 }
@@ -372,7 +372,7 @@ START_TEST(number_is_bounded)
     }
     sources_of("include(\"f1\")");
     ck_assert_uint_eq(config->faults.count, 1);
-    ck_assert(strstr(config->faults.first->text, "one file too many") != NULL);
+    ck_assert(strstr(config->faults.first->text, "exceeds the limit of files") != NULL);
 }
 END_TEST
 
