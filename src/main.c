@@ -131,6 +131,12 @@ static void leave_standard_input_and_output(void)
 
 /* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes
  * it, USR2 must not end a daemon that some package's script wants upgraded. */
+/* As the default action ends any other process. */
+static void end_at_once(int number)
+{
+    _exit(128 + number);
+}
+
 static void reset_signals(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
@@ -138,6 +144,15 @@ static void reset_signals(void)
     sigset_t none;
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &fallback, NULL);
+    /* From the first process of a PID namespace the kernel keeps what it has no handler for
+     * (pid_namespaces(7)); until the loop takes these signals, a check of the configuration may take
+     * its time. */
+    if (getpid() == 1) {
+        static const struct sigaction ending = {.sa_handler = end_at_once};
+        sigaction(SIGTERM, &ending, NULL);
+        sigaction(SIGINT, &ending, NULL);
+        sigaction(SIGQUIT, &ending, NULL);
+    }
     sigaction(SIGPIPE, &ignored, NULL);
     sigaction(SIGUSR2, &ignored, NULL);
     sigemptyset(&none);

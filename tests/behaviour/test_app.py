@@ -552,7 +552,7 @@ class Notifies(Case):
         """One that stops saying that it is alive is killed, and replaced."""
         it = self.start_notified('READY=1', options='workers = 2\n'
                                  'environment = { "WATCHDOG_USEC=300000" }\n')
-        it.announce('no longer said')
+        it.announce('stopped sending WATCHDOG=1')
         before = it.workers()
         said = int(self.ask(it, 'watchdog'))
         self.assertEqual(self.facts(it)['environment']['WATCHDOG_USEC'], '300000')
@@ -566,7 +566,7 @@ class Notifies(Case):
         it.announce('by us', wording.BACKOFF)
         worker, = it.workers()
         self.ask(it, 'notify WATCHDOG=trigger')
-        it.wait_for_log(rf' warning: pool x: worker {worker} asked to be ended by '
+        it.wait_for_log(rf' warning: pool x: worker {worker} sent '
                         r'WATCHDOG=trigger: killed by signal 6')
         it.wait_for_workers(1, without=[worker])
 
@@ -578,7 +578,7 @@ class Notifies(Case):
                   's.send(b"READY=1\\nWATCHDOG_USEC=200000\\nWATCHDOG=1")\n'
                   'while True: time.sleep(1000)')
         it = self.start(run([PYTHON, '-I', '-c', script], section='ready = "notify"'))
-        it.announce('no longer said', wording.BACKOFF)
+        it.announce('stopped sending WATCHDOG=1', wording.BACKOFF)
         worker, = it.workers()
         it.wait_for_log(rf' warning: pool x: worker {worker} stopped sending WATCHDOG=1: '
                         r'killed by signal 9 \(Killed\) by us')

@@ -73,7 +73,7 @@ class Words(Case):
         for words, error in {('statu',): 'did you mean "status"', ('xyzzy',): 'unknown',
                              ('scale', 'echo'): 'usage: .*scale POOL N', ('stop', 'now'): 'usage',
                              ('reload', '--dry'): 'usage', ('',): 'unknown',
-                             ('scale', 'echo', '2x'): 'no number', ('--json',): None}.items():
+                             ('scale', 'echo', '2x'): 'not a number', ('--json',): None}.items():
             answer = self.asked(it, *words, status=2)
             self.assertRegex(answer.err or json.loads(answer.out)['error'], error or '.')
 
@@ -279,7 +279,7 @@ class Upgrade(Case):
         self.asked(it, 'upgrade')
         answer = drain.answer()
         self.assertEqual((answer.status, answer.out), (1, ''))
-        self.assertRegex(answer.err, 'an upgrade came in between')
+        self.assertRegex(answer.err, 'an upgrade interrupted')
         held.close()
         it.wait_for_workers(2)
 

@@ -99,7 +99,7 @@ class Ctl(daemon.Case):
         it.wait_for_log('draining')
         it.kill(signal.SIGKILL)
         it.exited()
-        self.assertRegex(waiting.communicate(timeout=PATIENCE)[1], 'broke off')
+        self.assertRegex(waiting.communicate(timeout=PATIENCE)[1], 'closed the connection')
         self.assertEqual(waiting.returncode, 1)
         held.close()
 
@@ -192,7 +192,7 @@ class Peer(Pretended):
         for reply in (b'', b'o', b'ok 6 0', b'ok 6 0\nhello', b'refused 2 2\nout', b'ok 0 1\n'):
             done = self.against([reply])
             self.assertEqual(done.returncode, 1, reply)
-            self.assertIn('broke off', done.stderr)
+            self.assertIn('closed the connection', done.stderr)
 
     def test_no_reply(self):
         """Of another program, or of another version's daemon."""

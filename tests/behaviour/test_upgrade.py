@@ -342,15 +342,15 @@ class Refused(Case):
                            'refused: .*/preforkd -t exited with status 3; .* goes on')
 
     def test_program_that_says_nothing(self):
-        self.refuse_script('exit 0', "can't go on from the state")
+        self.refuse_script('exit 0', "can't use the state")
 
     def test_program_that_says_garbage(self):
         self.refuse_script('head -c 1000000 /dev/urandom; head -c 1000000 /dev/urandom >&2',
-                           "can't go on from the state")
+                           "can't use the state")
 
     def test_program_of_before_the_state(self):
         """It passes -t, and doesn't know the variable."""
-        self.refuse_script('unset PREFORKD_STATE; exec $REAL "$@"', "can't go on from the state")
+        self.refuse_script('unset PREFORKD_STATE; exec $REAL "$@"', "can't use the state")
 
     def test_program_that_crashes(self):
         self.refuse_script('kill -SEGV $$', r'-t was killed by signal 11')

@@ -148,10 +148,12 @@ def _reap_all():
 class Machine:
     """The booted machine: commands run on it, files of it, connections to it, its journal."""
 
-    def __init__(self, build):
+    def __init__(self, build=None):
+        """Installs preforkd from a build's directory; without one, it has none."""
         self.place = pathlib.Path(os.environ['RIG_PLACE'])
         self._lay_root()
-        self._install(build)
+        if build:
+            self._install(build)
         self._boot()
         self.root = pathlib.Path(f'/proc/{self.leader}/root')
         self._enter_network()

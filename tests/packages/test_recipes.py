@@ -1,0 +1,61 @@
+"""The recipes for other packages than Debian's, as far as something on Debian can judge them.
+
+Usage: test_recipes.py SOURCE-ROOT VERSION
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+PLACE = None
+VERSION = None
+SHELL = ('APKBUILD', 'build-deb', 'unit-tests', 'preforkd.initd', 'preforkd.pre-install',
+         'preforkd.post-upgrade', 'debian/preforkd.postinst', 'debian/preforkd.prerm',
+         'debian/preforkd.postrm')
+
+
+def read(name):
+    with open(os.path.join(PLACE, name), encoding='utf-8') as file:
+        return file.read()
+
+
+def run(*command):
+    result = subprocess.run(command, cwd=PLACE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True, check=False)
+    return result.returncode, result.stdout
+
+
+class Recipes(unittest.TestCase):
+    """Debian's own packages are judged by lintian, in build-deb."""
+
+    def test_all_have_the_version_of_the_build(self):
+        for name, pattern in (('debian/changelog', r'\Apreforkd \((.*?)\)'),
+                              ('preforkd.spec', r'(?m)^Version: +(.*)$'),
+                              ('APKBUILD', r'(?m)^pkgver=(.*)$')):
+            self.assertEqual(re.search(pattern, read(name))[1], VERSION, name)
+
+    @unittest.skipUnless(shutil.which('rpmlint'), 'no rpmlint here')
+    def test_rpmlint_finds_no_fault(self):
+        status, said = run('rpmlint', '-r', 'preforkd.rpmlintrc', 'preforkd.spec')
+        self.assertEqual(status, 0, said)
+        self.assertIn(' 0 errors, 0 warnings', said)
+
+    def test_scripts_are_shell(self):
+        """Debian has no linter for an APKBUILD: the shell's own look at it is all there is."""
+        for name in SHELL:
+            self.assertEqual(run('sh', '-n', name), (0, ''), name)
+
+    def test_the_container_begins_as_it_is_tested(self):
+        """test_container.py starts preforkd by the same switches."""
+        recipe = read('Containerfile')
+        self.assertIn('ENTRYPOINT ["/usr/sbin/preforkd", "--stderr"]\n', recipe)
+        self.assertIn('STOPSIGNAL SIGTERM\n', recipe)
+
+
+if __name__ == '__main__':
+    PLACE = os.path.join(sys.argv.pop(1), 'conf', 'packaging')
+    VERSION = sys.argv.pop(1)
+    unittest.main(verbosity=2)
