@@ -163,7 +163,8 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
     overview_add_counts(&overview->pools[worker->resources->place].counts, &counts);
     worker->shown->state = SLOT_FREE;
     overview_end_move(overview);
-    memset(worker->slot, 0, sizeof *worker->slot);
+    /* The counts stay until the slot is taken again: a reporter of the time before an upgrade has an
+     * overview in which this worker lives on. */
     worker->slot->state = SLOT_FREE;
     resources_give_seat(worker->resources, worker->seat);
     worker->board->workers--;

@@ -1,6 +1,7 @@
 /* Prints what a running daemon's overview and scoreboards say: board PID
- * status|status-json|deaths|deaths-json, the first and the third as preforkctl shows them. They are
- * mapped for reading alone, as by a status worker. */
+ * status|status-json|deaths|deaths-json [later], the first and the third as preforkctl shows them.
+ * They are mapped for reading alone, as by a status worker. With "later" they are read when standard
+ * input ends, as by one that has them since before an upgrade. */
 #include "../../src/ctl/report.h"
 #include "../../src/reports/snapshot.h"
 #include "../../src/reports/status.h"
@@ -94,7 +95,7 @@ static bool is_whole(const struct view *view)
 int main(int argc, char **argv)
 {
     struct view view = {0};
-    for (int i = 0; argc == 3 && i < 1000 && !is_whole(&view); i++) {
+    for (int i = 0; argc >= 3 && i < 1000 && !is_whole(&view); i++) {
         if (i)
             poll(NULL, 0, 5);
         view = look(argv[1]);
@@ -102,6 +103,12 @@ int main(int argc, char **argv)
     if (!view.overview) {
         fprintf(stderr, "board: no overview is found\n");
         return 1;
+    }
+    if (argc > 3) {
+        puts("mapped");
+        fflush(stdout);
+        while (getchar() != EOF)
+            continue;
     }
     char *text = report(&view, argv[2]);
     fputs(text ? text : "nothing\n", stdout);

@@ -1,5 +1,6 @@
 """What a daemon's scoreboard says, read by the program `board` beside it in the build."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +14,15 @@ def text(it, word):
     """`status` or `deaths`, as a terminal shows it."""
     return subprocess.run([PROGRAM, str(it.pid), word], check=True, capture_output=True,
                           text=True).stdout
+
+
+@contextlib.contextmanager
+def early(it):
+    """A reader that maps all now; `looks()` ends it with the status that it sees then."""
+    with subprocess.Popen([PROGRAM, str(it.pid), 'status-json', 'later'], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as reader:
+        it.case.assertEqual(reader.stdout.readline(), 'mapped\n')
+        yield lambda: json.loads(reader.communicate()[0])
 
 
 def status(it):

@@ -207,6 +207,20 @@ class Sums(Case):
         self.assertEqual(pool['service_time']['count'], 200)
         self.assertEqual(pool['deaths'], 3)
 
+    def test_for_one_who_looks_since_before_an_upgrade(self):
+        """A status worker of the old generation has the old overview, until it retires."""
+        it = self.make(ECHO % (3, ''))
+        it.own_program()
+        it.launch().ready()
+        self.ask(it, 40)
+        self.wait_for_pool(it, served=40)
+        old = it.workers()
+        with board.early(it) as looks:
+            it.upgrade()
+            it.wait_for_workers(3, without=old)
+            echo, = looks()['pools']
+        self.assertEqual((echo['accepted'], echo['served']), (40, 40))
+
     def test_processor_time_of_the_dead(self):
         it = self.start(daemon.shell('i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $i',
                                      options='max_requests = 1'))
