@@ -156,11 +156,11 @@ static int open_pidfile(const struct entry *entry)
 {
     int fd = openat(entry->directory, entry->name,
                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
+    if (fd < 0)
+        return -errno;
     char text[16];
     int error, length = snprintf(text, sizeof text, "%d\n", (int)getpid());
     struct inode inode = inode_of_fd(fd);
-    if (fd < 0)
-        return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         error = -errno;
     else if (!entry_is(entry, &inode)) /* the process that held it has just removed it */

@@ -113,7 +113,7 @@ static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worke
     if (report.ended_early && worker->failures >= ROLL_FAILURES && pool_is_current(pool, worker) &&
         counts->stale && pool->conf->min_ready_time && !pool->halted) {
         pool->halted = true;
-        log_err("pool %s: %s: new workers don't stay, the old ones go on pool=%s old=%d",
+        log_err("pool %s: %s: new workers don't stay ready, the old ones go on pool=%s old=%d",
                 pool->name, pool->trouble, pool->name, counts->stale);
     }
     bool replaced = is_replaced(pool, worker, counts, now);

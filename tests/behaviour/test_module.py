@@ -71,7 +71,7 @@ REFUSED = {
     'hang in its check': ['evil', quoted(check='hang'), 3, 'more than 5 s'],
     'deaf hang in its check': ['evil', quoted(check='deaf-hang'), 3, 'more than 5 s'],
     'refused args': ['evil', quoted(check='refuse:one is too few'), 4, 'm.so.*one is too few$'],
-    'refused without a word': ['evil', quoted(check='refuse:', silently=''), 4, 'not say why'],
+    'refused without a word': ['evil', quoted(check='refuse:', silently=''), 4, 'gave no reason'],
     'refused without an end': ['evil', quoted(check='refuse:'), 4, 'x{500}'],
     'args without =': ['evil', '"word"', 4, '"word"'],
     'args without a name': ['evil', '"=word"', 4, '"=word"'],

@@ -279,8 +279,8 @@ class Stops(Case):
         it.write(config.replace('UMASK', '027'))
         said = self.tell(it, 'reload', status=1)
         self.assertRegex(said, r"reload failed: pool x: its program exited with status 9, .*: its "
-                               r"new workers don't stay, the old ones go on")
-        it.wait_for_log("err: pool x: .*: new workers don't stay, the old ones go on")
+                               r"new workers don't stay ready, the old ones go on")
+        it.wait_for_log("err: pool x: .*: new workers don't stay ready, the old ones go on")
         it.wait_for_workers(4)
         self.assertEqual(len(set(it.workers()) & set(old)), 2)
         self.assertEqual(self.pool(it)['state'], 'degraded')

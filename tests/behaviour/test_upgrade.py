@@ -339,7 +339,7 @@ class Refused(Case):
     def test_failing_test(self):
         self.refuse_script('echo one thing >&2; echo two things >&2; exit 3',
                            'err: upgrade: one thing', 'err: upgrade: two things',
-                           'refused: .*/preforkd -t exited with status 3; .* goes on')
+                           'refused: .*/preforkd -t exited with status 3; .* keeps running')
 
     def test_program_that_says_nothing(self):
         self.refuse_script('exit 0', "can't use the state")
