@@ -1,5 +1,5 @@
 /*
- * simple - the small services of old: echo, discard, daytime, time, chargen, over a stream.
+ * simple - the small services: echo, discard, daytime, time, chargen, over a stream.
  *
  * Their sections are empty. They are for trying and measuring a pool, and for what still asks them.
  */

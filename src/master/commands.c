@@ -420,7 +420,7 @@ const struct command commands_table[] = {
     {"drain", SIGWINCH, drain, "accept nothing until it is resumed, or a reload", "[POOL]"},
     {"resume", 0, resume, "accept again after a drain", "[POOL]"},
     {"stop", SIGTERM, stop, STOP_HELP, ""},
-    {"upgrade", SIGUSR2, upgrade, "replace the program by the one on disk", ""},
+    {"upgrade", SIGUSR2, upgrade, "replace the running daemon by the binary on disk", ""},
     {"ping", 0, ping, "check that the daemon answers", "", ASKS},
     {"help", 0, help, "the commands", "", ASKS},
     {NULL, SIGINT, stop, STOP_HELP},
