@@ -142,7 +142,8 @@ struct overview {
     _Atomic(pid_t) master;
     int64_t started;    /* usec; when the first master did */
     int64_t started_at; /* the same since 1970 */
-    char release[16];   /* version of the master's program */
+    char release[16];   /* version of the master's binary; empty while all this is filled */
+    char host[65];      /* the machine's name, as gethostname(2) has it */
     uint32_t generation;
     uint32_t reloads, reloads_refused, upgrades;
     int64_t reloaded;                /* usec since 1970: the last one, done or refused; 0 none */

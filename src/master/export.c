@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static enum pool_state state_of(const struct pool *pool, const struct counts *counts)
 {
@@ -91,6 +92,8 @@ void export_runtime(struct export *export, const struct runtime *runtime)
     for (uint32_t i = at; i < overview->listeners_end; i++)
         overview->listeners[i].used = 0;
     overview->listeners_end = at;
+    if (gethostname(overview->host, sizeof overview->host - 1) != 0)
+        overview->host[0] = '\0';
     snprintf(overview->release, sizeof overview->release, "%s", PREFORKD_VERSION);
     overview->generation = export->generation = runtime->generation;
 }

@@ -250,6 +250,7 @@ static json_t *daemon_object(const struct overview *overview, usec now)
     json_t *object = json_object();
     json_number(object, "version", SCHEMA);
     json_field(object, "preforkd", overview->release, sizeof overview->release);
+    json_field(object, "host", overview->host, sizeof overview->host);
     json_number(object, "pid", overview->master);
     json_time(object, "time", clock_real());
     json_seconds(object, "uptime", snapshot_span(overview->started, now));

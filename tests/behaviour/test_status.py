@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 import board
 import client
@@ -28,6 +29,7 @@ class Status(daemon.Case):
         self.assertEqual((status['version'], status['preforkd'], status['pid']),
                          (1, version, it.pid))
         self.assertGreater(status['uptime'], 0)
+        self.assertEqual(status['host'], socket.gethostname())
         self.assertRegex(status['time'], TIME)
         self.assertEqual(status['generation'], 1)
         self.assertEqual(status['reloads'],
