@@ -60,14 +60,16 @@ class Browser:
             raise
 
     def _port(self):
-        deadline = time.monotonic() + PATIENCE
-        while select.select([self.keeper.stdout], [], [], deadline - time.monotonic())[0]:
-            line = self.keeper.stdout.readline()
-            if found := re.search(r'started successfully on port (\d+)', line):
+        """What lies in a buffer of ours select() doesn't see: so the pipe is read itself."""
+        deadline, said = time.monotonic() + PATIENCE, b''
+        while select.select([self.keeper.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+            piece = os.read(self.keeper.stdout.fileno(), 4096)
+            said += piece
+            if found := re.search(rb'started successfully on port (\d+)\D', said):
                 return int(found[1])
-            if not line:
+            if not piece:
                 break
-        raise AssertionError('chromedriver does not start')
+        raise AssertionError(f'chromedriver does not start: {said}')
 
     def _ask(self, method, path, body=None):
         connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=PATIENCE)
