@@ -79,8 +79,8 @@ class Trouble(Case):
         self.assertEqual(self.names(), moved)
         # Nothing moves under a hand; the focus goes along.
         self.run_in('const one = document.querySelector(arguments[0]); one.focus();'
-                    'window.hand = setInterval(() => one.dispatchEvent('
-                    'new Event("keydown", {bubbles: true})), 50)', self.card('web', '.fold'))
+                    'const press = () => one.dispatchEvent(new Event("keydown", {bubbles: true}));'
+                    'press(); window.hand = setInterval(press, 50)', self.card('web', '.fold'))
         web = pools[0].more
         web |= {'state': 'degraded'}
         self.wait(lambda: 'degraded' in self.text(self.card('web', '.state')), 'its state')
