@@ -104,6 +104,7 @@ static void lose(struct run *run)
 {
     run->lost = true;
     run->relay->keep = false;
+    run->session->out_at = run->session->out_end; /* nothing waits for room any more */
     run->body.size = 0;
     fd_cleanup(&run->process.input);
     /* If the web server has all that it was promised, its going away says nothing about the

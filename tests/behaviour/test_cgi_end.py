@@ -1,6 +1,7 @@
 """cgi's end of a connection: told before anything of the web server's is waited for."""
 
 import os
+import socket
 import time
 
 import client
@@ -113,6 +114,17 @@ class OurEnd(gateway.Case):
                 pid = int(file.read())
             self.assertTrue(processes.alive(pid))
         self.wait_gone(pid)
+
+    def test_gone_just_before_the_end(self):
+        """The first that can't be written is the end of the request: its worker waits for nothing
+        more. A web server that closes is seen by poll() as well; one that reads no more is not."""
+        it = self.gateway(listen='"unix:@DIR@/s"')
+        self.program(it, 'silent', 'exit 0')
+        it.announce('wrote nothing')
+        with it.connect('x') as gone:
+            gone.sendall(fastcgi.whole(self.params(it, 'silent')))
+            gone.shutdown(socket.SHUT_RD)
+            self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
 
     def test_whole_by_its_length(self):
         """How its program ends then is no word about the answer."""
