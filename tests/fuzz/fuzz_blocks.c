@@ -2,7 +2,7 @@
  * and at the edges of each block the table says what a search through all of them does. */
 #include "fuzz.h"
 
-#include "../../src/config/cidr.h"
+#include "../unit/cidr_search.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,23 +46,6 @@ static int read_blocks(const uint8_t *bytes, size_t size, struct block *blocks)
     return count;
 }
 
-static enum cidr_verdict search(const struct block *blocks, int count,
-                                const struct addr_number *number)
-{
-    enum cidr_verdict verdict = CIDR_NONE;
-    int longest = -1;
-    for (int i = 0; i < count; i++) {
-        struct addr_number first = addr_mask(*number, blocks[i].bits);
-        if (blocks[i].first.family != number->family || blocks[i].bits < longest ||
-            addr_compare(&first, &blocks[i].first) != 0)
-            continue;
-        if (blocks[i].bits > longest || blocks[i].verdict > verdict)
-            verdict = blocks[i].verdict;
-        longest = blocks[i].bits;
-    }
-    return verdict;
-}
-
 /* The addresses around a block's first and around its last. */
 static void check_edges(const struct cidr_list *made, const struct block *blocks, int count,
                         const struct block *block)
@@ -75,7 +58,7 @@ static void check_edges(const struct cidr_list *made, const struct block *blocks
             near.low += (uint64_t)(int64_t)step;
             if (near.family == AF_INET)
                 near.low &= UINT32_MAX;
-            must(cidr_find(made, &near) == search(blocks, count, &near));
+            must(cidr_find(made, &near) == cidr_search(blocks, count, &near));
         }
         number.low |= low_bits >= 64 ? UINT64_MAX : ((uint64_t)1 << low_bits) - 1;
         if (low_bits > 64)

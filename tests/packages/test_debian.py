@@ -11,13 +11,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.join(HERE, '..', '..')
 sys.path.insert(0, os.path.join(HERE, '..', 'systemd'))
-from machine import Machine, Unable, enclose  # noqa: E402
+from machine import Clients, Machine, Unable, enclose  # noqa: E402
 
 TOOLS = ('dh', 'dpkg-buildpackage', 'lintian')
 PLACE = '/srv/packages'  # there
@@ -228,45 +227,25 @@ class Story(unittest.TestCase):
             self.exchange(connection)
 
 
-class Load:
-    """Threads that connect, exchange something and read the end, all the time. What goes wrong is
-    noted: a refusal, a broken connection, a wrong byte."""
+class Load(Clients):
+    """They connect, exchange something and read the end. What goes wrong is noted: a refusal, a
+    broken connection, a wrong byte."""
 
     def __init__(self, story):
+        super().__init__(story.machine, *[self._converse] * 4)
         self.story = story
-        self.ended = threading.Event()
-        self.count = 0
         self.faults = []
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(4)]
 
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        self.go_on()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-
-    def go_on(self):
-        """Waits until there are some more."""
-        least = self.count + 100
-        self.story.machine.journal.wait_until(lambda: self.count > least, 'more connections')
-
-    def _run(self):
-        while not self.ended.is_set():
-            try:
-                with self.story.connect() as connection:
-                    self.story.exchange(connection)
-                    connection.shutdown(socket.SHUT_WR)
-                    rest = connection.recv(1)
-                    if rest:
-                        self.faults.append(f'more than was sent: {rest}')
-            except (OSError, AssertionError) as error:
-                self.faults.append(repr(error))
-            self.count += 1
+    def _converse(self):
+        try:
+            with self.story.connect() as connection:
+                self.story.exchange(connection)
+                connection.shutdown(socket.SHUT_WR)
+                rest = connection.recv(1)
+                if rest:
+                    self.faults.append(f'more than was sent: {rest}')
+        except (OSError, AssertionError) as error:
+            self.faults.append(repr(error))
 
 
 def load_tests(loader, _tests, _pattern):

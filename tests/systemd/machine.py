@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 PATIENCE = 30  # seconds: far more than anything here takes
@@ -331,6 +332,38 @@ class Journal:
     def __str__(self):
         self._read(0)
         return '\n'.join(f'    {line}' for line in self.lines)
+
+
+class Clients:
+    """Threads that do something with the machine all the time; `count` is how often it was done."""
+
+    def __init__(self, machine, *doings):
+        self.machine = machine
+        self.ended = threading.Event()
+        self.count = 0
+        self.threads = [threading.Thread(target=self._run, args=(do,), daemon=True)
+                        for do in doings]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+    def go_on(self):
+        """Waits until there are some more."""
+        least = self.count + 100
+        self.machine.journal.wait_until(lambda: self.count > least, 'more connections')
+
+    def _run(self, do):
+        while not self.ended.is_set():
+            do()
+            self.count += 1
 
 
 def _remove(there):

@@ -4,17 +4,17 @@ Usage: test_systemd.py BUILD-DIRECTORY [unittest's arguments]
 Exit 77, skipped, where such a machine can't be had; 1 then too if RIG_REQUIRED is set.
 """
 
+import functools
 import json
 import os
 import re
 import shutil
 import socket
 import sys
-import threading
 import time
 import unittest
 
-from machine import Machine, Unable, enclose
+from machine import Clients, Machine, Unable, enclose
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'behaviour'))
@@ -522,45 +522,24 @@ class Story(unittest.TestCase):
         return received
 
 
-class Connects:
-    """Threads that connect, all the time. What those were refused is noted; that a connection
-    breaks is not, for its worker may die with the master."""
+class Connects(Clients):
+    """They connect. What those were refused is noted; that a connection breaks is not, for its
+    worker may die with the master."""
 
     def __init__(self, machine, *addresses):
-        self.machine = machine
-        self.ended = threading.Event()
-        self.count = 0
+        super().__init__(machine, *(functools.partial(self._connect, address)
+                                    for address in addresses for _ in range(2)))
         self.refused = []
-        self.threads = [threading.Thread(target=self._connect, args=(address,), daemon=True)
-                        for address in addresses for _ in range(2)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        self.go_on()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-
-    def go_on(self):
-        """Waits until there are some more."""
-        least = self.count + 100
-        self.machine.journal.wait_until(lambda: self.count > least, 'more connections')
 
     def _connect(self, address):
-        while not self.ended.is_set():
-            try:
-                with self.machine.connect(address) as connection:
-                    connection.sendall(b'x')
-                    connection.recv(1)
-            except (ConnectionRefusedError, FileNotFoundError) as error:
-                self.refused.append(f'{address}: {error}')
-            except OSError:
-                pass
-            self.count += 1
+        try:
+            with self.machine.connect(address) as connection:
+                connection.sendall(b'x')
+                connection.recv(1)
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            self.refused.append(f'{address}: {error}')
+        except OSError:
+            pass
 
 
 class Result(unittest.TextTestResult):

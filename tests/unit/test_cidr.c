@@ -1,5 +1,5 @@
 /* CIDR blocks: reading, and the longest that holds an address, against a search through all. */
-#include "../../src/config/cidr.h"
+#include "cidr_search.h"
 #include "unit.h"
 
 #include <arpa/inet.h>
@@ -158,23 +158,6 @@ static struct block any_block(void)
                           .verdict = any() % 2 ? CIDR_ALLOW : CIDR_DENY};
 }
 
-static enum cidr_verdict search(const struct block *blocks, int count,
-                                const struct addr_number *number)
-{
-    enum cidr_verdict verdict = CIDR_NONE;
-    int longest = -1;
-    for (int i = 0; i < count; i++) {
-        struct addr_number first = addr_mask(*number, blocks[i].bits);
-        if (blocks[i].first.family != number->family || blocks[i].bits < longest ||
-            addr_compare(&first, &blocks[i].first) != 0)
-            continue;
-        if (blocks[i].bits > longest || blocks[i].verdict > verdict)
-            verdict = blocks[i].verdict;
-        longest = blocks[i].bits;
-    }
-    return verdict;
-}
-
 /* The number itself, or one of its neighbours, where blocks begin and end. */
 static struct addr_number nearby(struct addr_number number)
 {
@@ -199,7 +182,7 @@ START_TEST(as_a_search_through_all)
             struct addr_number number = count && any() % 2
                                             ? nearby(blocks[any() % (unsigned)count].first)
                                             : any_number(any() % 2 ? AF_INET : AF_INET6);
-            ck_assert_int_eq(cidr_find(made, &number), search(blocks, count, &number));
+            ck_assert_int_eq(cidr_find(made, &number), cidr_search(blocks, count, &number));
         }
         arena_close(arena);
     }
