@@ -221,14 +221,17 @@ class Privileges(daemon.Case):
         self.assertEqual(privileges_of(after)['NoNewPrivs'], 0)
 
     def test_a_call_that_is_not_on_the_list(self):
-        """A preload's accept4() asks for a file: the worker is killed, and the log says by what."""
-        if not has('seccomp'):
-            self.skipTest('built without lists')
+        """A preload's accept4() asks for a file: the worker is killed, and the log says by what.
+
+        A build without lists (sanitizers make calls of their own) has it go on."""
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\necho {} }\n')
         it.with_failing_calls().launch().ready()
         it.announce(r'killed by signal 31|back-off|respawned in')
         with it.connect('x') as connection:
             connection.sendall(b'x')
+            if not has('seccomp'):
+                self.assertEqual(connection.recv(1), b'x')
+                return
             line = it.wait_for_log(r'pool x: worker \d+ killed by signal 31').string
         self.assertIn('signal=SYS', line)
 
