@@ -16,8 +16,8 @@ static size_t round_up(size_t size, size_t unit)
 
 struct arena *arena_open(size_t room)
 {
-    struct arena *arena =
-        mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct arena *arena = mmap(NULL, room, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (arena == MAP_FAILED)
         return NULL;
     arena->room = room;
@@ -55,22 +55,40 @@ char *arena_format(struct arena *arena, const char *format, ...)
     return text;
 }
 
+/* Puts a mapping of another kind in its place, with a copy of what it has. 0 or -errno. */
+static int replace(struct arena *arena, size_t used, size_t room, int sharing)
+{
+    void *copy =
+        mmap(NULL, room, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (copy == MAP_FAILED)
+        return -errno;
+    memcpy(copy, arena, used);
+    if (mremap(copy, room, room, MREMAP_MAYMOVE | MREMAP_FIXED, arena) != MAP_FAILED)
+        return 0;
+    int error = -errno;
+    munmap(copy, room);
+    return error;
+}
+
+int arena_share(struct arena *arena)
+{
+    return replace(arena, arena->used, arena->room, MAP_SHARED);
+}
+
+int arena_withhold(struct arena *arena)
+{
+    return madvise(arena, arena->room, MADV_DONTFORK) == 0 ? 0 : -errno;
+}
+
 int arena_own(struct arena *arena, size_t spare)
 {
     size_t shared = arena->room, used = arena->used;
     size_t kept = round_up(used + spare, (size_t)sysconf(_SC_PAGESIZE));
     if (used > shared || kept > shared)
         return -EINVAL;
-    void *copy = mmap(NULL, kept, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (copy == MAP_FAILED)
-        return -errno;
-    memcpy(copy, arena, used);
-    if (mremap(copy, kept, kept, MREMAP_MAYMOVE | MREMAP_FIXED, arena) == MAP_FAILED) {
-        int error = -errno;
-        munmap(copy, kept);
+    int error = replace(arena, used, kept, MAP_PRIVATE);
+    if (error)
         return error;
-    }
     munmap((char *)arena + kept, shared - kept);
     arena->room = kept;
     return 0;

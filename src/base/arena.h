@@ -1,10 +1,10 @@
 /*
  * arena - memory that is taken piece by piece and given back as a whole.
  *
- * One shared anonymous mapping: a child that is forked later fills it, and its parent finds the
- * content at the same addresses. So the parsing of a configuration can crash or hang in a child,
- * and the master reads the finished struct without a second reading. Then the master makes the
- * mapping its own, and no child writes to it any more.
+ * One anonymous mapping, of this process alone, unless it is shared with one child: this fills it,
+ * and its parent finds the content at the same addresses. So the parsing of a configuration can
+ * crash or hang in a child, and the master reads the finished struct without a second reading. Then
+ * the master makes the mapping its own again.
  */
 #ifndef PREFORKD_BASE_ARENA_H
 #define PREFORKD_BASE_ARENA_H
@@ -28,7 +28,13 @@ char *arena_text(struct arena *arena, const char *text);
 char *arena_format(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Makes the mapping this process's alone, at the same addresses, with room for `spare` bytes more:
+/* Shares the mapping with the child that is forked next, and after arena_withhold with no other:
+ * a worker that is forked meanwhile could else write into what the master is about to believe. 0 or
+ * -errno. */
+int arena_share(struct arena *arena);
+int arena_withhold(struct arena *arena);
+
+/* Makes the mapping this process's alone again, at the same addresses, with room for `spare` bytes more:
  * what other processes write to it after that is not seen. 0 or -errno. */
 int arena_own(struct arena *arena, size_t spare);
 

@@ -295,18 +295,30 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     _exit(config->faults.count == 0 ? STATUS_GOOD : STATUS_FAULTS);
 }
 
+/* The child alone may write to the configuration: a worker that is forked while the check goes on
+ * doesn't get it. */
 pid_t check_start(struct config *config, const char *file)
 {
     pid_t parent = getpid();
+    int error = arena_share(config->arena);
+    if (error)
+        return error;
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
         check_child(config, file, parent);
-    return pid < 0 ? -errno : pid;
+    if (pid < 0)
+        return -errno;
+    error = arena_withhold(config->arena);
+    if (error) { /* the kernel never refuses it; the child ends with what it has, unread */
+        kill(pid, SIGKILL);
+        return error;
+    }
+    return pid;
 }
 
-/* From here on no process that has it may change it: workers would else share it with us, and could
- * write as which user the next ones run. */
+/* From here on no process that has it may change it, and workers get a copy: it says as which user
+ * the next ones run. */
 static bool own(struct config *config, const char *file)
 {
     int error = arena_own(config->arena, FAULTS_ROOM);

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,9 +35,41 @@ static void overwrite(char *text, const char *word)
     ck_assert_int_eq(status, 0);
 }
 
+START_TEST(shared_with_no_child_unless_it_is_asked_for)
+{
+    char *text = arena_text(arena, "first");
+    overwrite(text, "child");
+    ck_assert_str_eq(text, "first");
+}
+END_TEST
+
+/* A child that is forked after the one that fills it has no such memory at all. */
+START_TEST(withheld_from_later_children)
+{
+    int status;
+    char *text = arena_text(arena, "first");
+    ck_assert_int_eq(arena_share(arena), 0);
+    overwrite(text, "child");
+    ck_assert_int_eq(arena_withhold(arena), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        strcpy(text, "later");
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    ck_assert_str_eq(text, "child");
+    ck_assert_int_eq(arena_own(arena, 0), 0);
+    overwrite(text, "other");
+    ck_assert_str_eq(text, "child");
+}
+END_TEST
+
 START_TEST(shared_with_children_until_it_is_owned)
 {
     char *text = arena_text(arena, "first");
+    ck_assert_int_eq(arena_share(arena), 0);
     overwrite(text, "child");
     ck_assert_str_eq(text, "child");
     ck_assert_int_eq(arena_own(arena, 0), 0);
@@ -52,6 +85,7 @@ START_TEST(owned_by_a_child_is_not_written_through)
 {
     int status;
     char *text = arena_text(arena, "first");
+    ck_assert_int_eq(arena_share(arena), 0);
     pid_t pid = fork();
     if (pid == 0) {
         if (arena_own(arena, 0) != 0)
@@ -93,6 +127,8 @@ int main(void)
 {
     TCase *tests = tcase_create("arena");
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, shared_with_no_child_unless_it_is_asked_for);
+    tcase_add_test(tests, withheld_from_later_children);
     tcase_add_test(tests, shared_with_children_until_it_is_owned);
     tcase_add_test(tests, owned_by_a_child_is_not_written_through);
     tcase_add_test(tests, owned_has_the_room_that_was_asked_for);

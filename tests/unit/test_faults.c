@@ -81,6 +81,7 @@ END_TEST
 
 START_TEST(child_notes_parent_reads)
 {
+    ck_assert_int_eq(arena_share(arena), 0);
     pid_t child = fork();
     if (child == 0) {
         faults_add(faults, "a", 1, "from %s", "below");

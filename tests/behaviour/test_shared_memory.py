@@ -1,0 +1,109 @@
+"""What workers share with the master, and can write to: their pool's scoreboard, and no more."""
+
+import os
+import shutil
+import signal
+
+import client
+import control
+import daemon
+from processes import wait_until
+
+ECHO = ('control = "@DIR@/control"\n'
+        'pool "e" { listen = { "systemd:e" } workers = 2 %s\necho {} }\n')
+SLOW = 'pool "slow" { listen = { "systemd:slow" } workers = 1 module { path = "@DIR@/evil.so"\n' \
+       'args = { "check=hang" } } }\n'
+
+
+def writable(pid):
+    """What is mapped to be shared with other processes, and can be written to."""
+    with open(f'/proc/{pid}/maps', encoding='ascii') as file:
+        rows = [line.split(maxsplit=5) for line in file]
+    return sorted(row[5].strip() if len(row) > 5 else 'anonymous'
+                  for row in rows if row[1][1] == 'w' and row[1][3] == 's')
+
+
+class Workers(daemon.Case):
+    OWN = ['/memfd:preforkd-scoreboard (deleted)']
+
+    def check(self, it, known=()):
+        """Of each worker of the pool that is not known."""
+        found = wait_until(lambda: [pid for pid in it.workers('e') if pid not in known],
+                           'a new worker')
+        for pid in found:
+            with self.subTest(pid):
+                self.assertEqual(writable(pid), self.OWN)
+        return found
+
+    def replace(self, it):
+        """Kills a worker; its replacement is forked by the master as it is now."""
+        it.announce('killed by signal 9 .*respawned')
+        known = it.workers('e')
+        it.kill(signal.SIGKILL, max(known)) # the youngest: it isn't about to retire
+        self.check(it, known)
+
+    def begin(self, more=''):
+        it = self.make(ECHO % '' + more)
+        shutil.copy(os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so'),
+                    it.path('evil.so'))
+        return it.launch().ready()
+
+    def test_at_the_start(self):
+        it = self.begin()
+        self.check(it)
+        self.replace(it)
+
+    def test_limits_per_source(self):
+        it = self.make(ECHO % 'max_per_source = 2').launch().ready()
+        for pid in it.workers('e'):
+            self.assertEqual(writable(pid), ['/memfd:preforkd-limits (deleted)'] + self.OWN)
+
+    def test_reload(self):
+        it = self.begin()
+        it.reload(ECHO % 'umask = 027')
+        self.check(it)
+        self.replace(it)
+
+    def test_while_a_file_is_checked(self):
+        """The memory that a child fills with a configuration is no other child's."""
+        it = self.begin()
+        it.announce('refused|took more than')
+        it.write(ECHO % 'umask = 027' + SLOW)
+        mark = it.mark()
+        it.kill(signal.SIGHUP)
+        wait_until(lambda: [pid for pid in daemon.processes.children(it.pid)
+                            if 'checking' in daemon.processes.title(pid)], 'the check')
+        self.replace(it)
+        it.wait_for_log('refused', mark)
+        self.replace(it)
+
+    def test_restart(self):
+        it = self.begin()
+        known = it.workers('e')
+        control.ask(it, 'restart', 'e')
+        self.check(it, known)
+        self.replace(it)
+
+    def test_upgrade(self):
+        it = self.begin()
+        it.upgrade()
+        self.replace(it)
+        it.reload()
+        self.replace(it)
+        self.assertEqual(client.ask(it.address('e'), b'x'), b'x')
+
+    def test_upgrade_with_another_file(self):
+        """Workers of before stay for their clients; what the master keeps of them is its own."""
+        it = self.begin()
+        held, = it.occupy('e', 1)
+        old = it.workers('e')
+        it.write(ECHO % 'umask = 027')
+        it.upgrade()
+        self.check(it, old)
+        self.replace(it)
+        self.assertEqual(client.echo(held, b'still'), b'still')
+        held.close()
+
+
+if __name__ == '__main__':
+    daemon.main()
