@@ -395,16 +395,13 @@ static int run(struct cgi_relay *relay, const struct service *service)
 
 /* That a script can't be run is the script's fault, and no other's: not so where one program serves
  * all requests, or no process can be had. */
-static void note_start(struct service *service, int started)
+static void note_failed_start(struct service *service, int error)
 {
     const struct cgi_config *config = service->config;
-    bool for_all = config->program || started == -EAGAIN || started == -ENOMEM;
-    if (started < 0 && for_all) {
-        *service->start_error = (uint32_t)-started;
-        *service->failed_starts = *service->failed_starts + 1;
-    } else if (started >= 0 && *service->failed_starts) {
-        *service->failed_starts = 0;
-    }
+    if (!config->program && error != EAGAIN && error != ENOMEM)
+        return;
+    *service->start_error = (uint32_t)error;
+    *service->failed_starts = *service->failed_starts + 1;
 }
 
 /* Serves the request in hand. 0 if the connection can take another, -ENODATA if it is to be
@@ -423,7 +420,7 @@ static int serve_request(struct cgi_session *session)
     }
     int status = cgi_script_open(&script, config, &env);
     if (status && config->program)
-        note_start(session->service, script.error ? -script.error : -ENOENT);
+        note_failed_start(session->service, script.error ? script.error : ENOENT);
     if (status)
         return refuse(session, script.fault, status, script.error);
     relay.head_only = begins("REQUEST_METHOD", "HEAD");
@@ -436,9 +433,10 @@ static int serve_request(struct cgi_session *session)
     cgi_script_close(&script);
     if (error)
         return error;
-    note_start(session->service, started);
-    if (started < 0)
+    if (started < 0) {
+        note_failed_start(session->service, -started);
         return refuse_start(session, -started);
+    }
     if (!relay.errors_to_server)
         program_end_line();
     log_end(&relay);

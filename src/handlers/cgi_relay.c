@@ -461,6 +461,8 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
     int error = cgi_process_start(&run.process, launch, relay->has_body, relay->errors_to_server);
     if (error)
         return error;
+    if (*relay->session->service->failed_starts)
+        *relay->session->service->failed_starts = 0;
     take_body(&run, relay->body);
     loop(&run);
     cgi_answer_done(&run.answer);
