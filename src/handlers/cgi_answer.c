@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <stdalign.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
@@ -106,14 +105,29 @@ static struct line find_field(const char *text, size_t size, const char *name)
     return line;
 }
 
+/* Within its line: strtoll() would pass over the line's end, and take for a length what stands in the
+ * next line, or in the body. */
 long long cgi_header_length(const char *text, size_t size)
 {
     static const char name[] = "Content-Length";
+    enum { DIGITS_MOST = 18 }; /* all numbers of so many fit */
     struct line line = find_field(text, size, name);
     if (line.size == 0)
         return -1;
-    const char *value = line.text + sizeof name;
-    return strtoll(value, NULL, 10); /* it ends at the line's end at the latest */
+    const char *at = line.text + sizeof name, *end = line.text + line.size;
+    while (at < end && isblank((unsigned char)*at))
+        at++;
+    while (end > at && isblank((unsigned char)end[-1]))
+        end--;
+    if (at == end || end - at > DIGITS_MOST)
+        return -1;
+    long long length = 0;
+    for (; at < end; at++) {
+        if (!isdigit((unsigned char)*at))
+            return -1;
+        length = 10 * length + (*at - '0');
+    }
+    return length;
 }
 
 static char *put(char *to, const void *data, size_t size)
