@@ -18,9 +18,7 @@ static struct fault **place(struct faults *faults, const char *file, int line)
     bool in_file = false;
     for (; *at; at = &(*at)->next) {
         bool same = strcmp((*at)->file, file) == 0;
-        if (in_file && (!same || (*at)->line > line))
-            return at;
-        if (same && (*at)->line > line)
+        if (same ? (*at)->line > line : in_file)
             return at;
         in_file = same;
     }

@@ -193,6 +193,39 @@ START_TEST(equality)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    int bits;
+    int family;
+    uint64_t high, low;
+} masks[] = {
+    {"192.0.2.255", 32, AF_INET, 0, 0xc00002ff},
+    {"192.0.2.255", 31, AF_INET, 0, 0xc00002fe},
+    {"192.0.2.255", 8, AF_INET, 0, 0xc0000000},
+    {"192.0.2.255", 0, AF_INET, 0, 0},
+    {"::ffff:192.0.2.255", 24, AF_INET, 0, 0xc0000200},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 128, AF_INET6, UINT64_MAX, UINT64_MAX},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 127, AF_INET6, UINT64_MAX, UINT64_MAX - 1},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65, AF_INET6, UINT64_MAX, UINT64_C(1) << 63},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 64, AF_INET6, UINT64_MAX, 0},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 63, AF_INET6, UINT64_MAX - 1, 0},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0, AF_INET6, 0, 0},
+};
+
+START_TEST(numbers_and_masks)
+{
+    struct addr addr = made(masks[_i].text, 80);
+    struct addr_number number;
+    ck_assert(addr_number(&addr, &number));
+    number = addr_mask(number, masks[_i].bits);
+    ck_assert_int_eq(number.family, masks[_i].family);
+    ck_assert_uint_eq(number.high, masks[_i].high);
+    ck_assert_uint_eq(number.low, masks[_i].low);
+    addr = made("/x", 0);
+    ck_assert(!addr_number(&addr, &number));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("addr");
@@ -203,6 +236,7 @@ int main(void)
     tcase_add_test(tests, nameless_and_unended);
     tcase_add_test(tests, wildcards);
     tcase_add_loop_test(tests, equality, 0, sizeof pairs / sizeof *pairs);
+    tcase_add_loop_test(tests, numbers_and_masks, 0, sizeof masks / sizeof *masks);
     tcase_set_timeout(tests, 60); /* generous: sanitizers, and a loaded machine */
     return unit_run("addr", tests);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,6 +124,41 @@ START_TEST(spoilt_is_not_owned)
 }
 END_TEST
 
+/* To its last byte; beyond that the process ends, as no caller asks for more than it sized. */
+START_TEST(takes_no_more_than_there_is)
+{
+    size_t left = ROOM - arena->used;
+    char *piece = arena_take(arena, left / 2);
+    ck_assert_ptr_nonnull(piece);
+    ck_assert_ptr_nonnull(arena_take(arena, ROOM - arena->used));
+    ck_assert_uint_eq(arena->used, ROOM);
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGABRT, SIG_DFL);
+        arena_take(arena, 1);
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+END_TEST
+
+START_TEST(unforked_is_not_there_in_a_child)
+{
+    char *memory = arena_unforked(100);
+    ck_assert_ptr_nonnull(memory);
+    memory[99] = 'x';
+    pid_t pid = fork();
+    if (pid == 0) /* which asks the kernel, since a look would end it */
+        _exit(madvise(memory, 100, MADV_NORMAL) == 0);
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(munmap(memory, 100), 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("arena");
@@ -133,5 +169,7 @@ int main(void)
     tcase_add_test(tests, owned_by_a_child_is_not_written_through);
     tcase_add_test(tests, owned_has_the_room_that_was_asked_for);
     tcase_add_test(tests, spoilt_is_not_owned);
+    tcase_add_test(tests, takes_no_more_than_there_is);
+    tcase_add_test(tests, unforked_is_not_there_in_a_child);
     return unit_run("arena", tests);
 }
