@@ -215,6 +215,9 @@ class Terminal(daemon.Case):
         self.addCleanup(process.kill)
         self.wait_for_workers(process, 3)
         client.ask(wait_until(lambda: os.path.exists(it.path('m')) and it.path('m'), 'it'), b'x')
+        with open(f'/proc/{process.pid}/fdinfo/2', encoding='ascii') as file:
+            flags = int(re.search(r'flags:\s+(\d+)', file.read())[1], 8)
+        self.assertTrue(flags & os.O_APPEND, 'what others write there would be written over')
         self.end(process)
         with open(it.path('log'), encoding='utf-8') as file:
             lines = file.read().splitlines()

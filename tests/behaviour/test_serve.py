@@ -160,6 +160,12 @@ class Others(daemon.Case):
         with self.it.connect('daytime') as connection:
             self.assertIn(b'\r\n', client.read_all(connection))
 
+    def test_who_says_something_has_the_answer_all_the_same(self):
+        """A socket that is closed with unread bytes is reset, and the answer may be lost."""
+        with self.it.connect('daytime') as connection:
+            connection.sendall(b'x' * 1000)
+            self.assertIn(b'\r\n', client.read_all(connection))
+
     def test_time(self):
         answer = client.ask(self.it.address('time'))
         self.assertEqual(len(answer), 4)

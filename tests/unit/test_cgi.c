@@ -46,6 +46,8 @@ static const struct {
     {"HTTP/1.1 200 OK\r\nConnection: x\r\nA: b\r\n\r\nbody", 40, true, "Status: 200 OK\nA: b\n\n",
      -1},
     {"HTTP/1.0 404\n\n", 14, true, "Status: 404\n\n", -1},
+    {"HTTP/1.1 200 OK\nKEEP-ALIVE: 5\nTransfer-Encoding: chunked\nA: b\n\n", 63, true,
+     "Status: 200 OK\nA: b\n\n", -1},
     {"HTTP/1.1 20\n\n", 13, false, NULL, -1},
     {"HTTP/11 200\n\n", 13, false, NULL, -1},
 };
@@ -71,6 +73,13 @@ START_TEST(program_headers)
     ck_assert_uint_le(copied, size + CGI_HEADER_MORE);
     ck_assert_mem_eq(to, copy, copied);
     ck_assert_int_eq(cgi_header_length(text, size), headers[_i].length);
+}
+END_TEST
+
+START_TEST(no_header_has_a_nul)
+{
+    static const char text[] = "A: b\0c\n\n";
+    ck_assert_ptr_nonnull(cgi_header_fault(text, sizeof text - 1));
 }
 END_TEST
 
@@ -123,6 +132,17 @@ START_TEST(nobody_is_no_user)
     ck_assert_ptr_null(cgi_env_get(&env, "REMOTE_USER"));
     ck_assert(cgi_env_set(&env, "REMOTE_USER", "x") && cgi_env_complete(&env));
     ck_assert_str_eq(cgi_env_get(&env, "REMOTE_USER"), "x");
+}
+END_TEST
+
+/* Which the web server has seen, if it asked for it itself. */
+START_TEST(password_stays_where_it_was_asked_for)
+{
+    begin();
+    ck_assert(cgi_env_set(&env, "HTTP_AUTHORIZATION", "Basic eDp5") && cgi_env_complete(&env));
+    ck_assert_ptr_nonnull(cgi_env_get(&env, "HTTP_AUTHORIZATION"));
+    ck_assert(cgi_env_set(&env, "AUTH_TYPE", "Basic") && cgi_env_complete(&env));
+    ck_assert_ptr_null(cgi_env_get(&env, "HTTP_AUTHORIZATION"));
 }
 END_TEST
 
@@ -180,6 +200,8 @@ int main(void)
     tcase_add_test(tests, parameters);
     tcase_add_test(tests, setting_and_unsetting);
     tcase_add_test(tests, nobody_is_no_user);
+    tcase_add_test(tests, no_header_has_a_nul);
+    tcase_add_test(tests, password_stays_where_it_was_asked_for);
     tcase_add_test(tests, fills_up);
     tcase_add_loop_test(tests, content_lengths, 0, sizeof lengths / sizeof *lengths);
     tcase_add_test(tests, interpreters);

@@ -337,6 +337,20 @@ START_TEST(records_what_has_room)
 }
 END_TEST
 
+/* As signal(7) has them. */
+START_TEST(knows_which_signals_dump_core)
+{
+    static const int dump[] = {SIGABRT, SIGBUS, SIGFPE,  SIGILL,  SIGQUIT,
+                               SIGSEGV, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ};
+    for (int number = 1; number < NSIG; number++) {
+        bool dumps = false;
+        for (unsigned i = 0; i < sizeof dump / sizeof *dump; i++)
+            dumps = dumps || dump[i] == number;
+        ck_assert_msg(exit_report_signal_dumps(number) == dumps, "signal %d", number);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("obituary");
@@ -345,5 +359,6 @@ int main(void)
     tcase_add_loop_test(tcase, is_recorded, 0, sizeof entries / sizeof *entries);
     tcase_add_loop_test(tcase, tells_trouble, 0, sizeof troubles / sizeof *troubles);
     tcase_add_test(tcase, records_what_has_room);
+    tcase_add_test(tcase, knows_which_signals_dump_core);
     return unit_run("obituary", tcase);
 }

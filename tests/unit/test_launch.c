@@ -122,6 +122,38 @@ START_TEST(takes_the_callers_pid)
 }
 END_TEST
 
+/* The end of the pipe that the program has is closed by its death alone. */
+START_TEST(dies_with_its_parent)
+{
+    int ends[2];
+    char byte;
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        const char *arguments[] = {"sh", "-c", "echo; exec sleep 1000", NULL};
+        char *environment[] = {NULL};
+        struct launch launch = {.path = "/bin/sh",
+                                .directory = -1,
+                                .error = -1,
+                                .arguments = (char *const *)arguments,
+                                .environment = environment,
+                                .input = STDIN_FILENO,
+                                .output = ends[1],
+                                .group = &group};
+        launch_program(&launch);
+        close(ends[1]);
+        for (;;)
+            pause();
+    }
+    close(ends[1]);
+    ck_assert_int_eq(read(ends[0], &byte, 1), 1); /* it runs */
+    ck_assert_int_eq(kill(parent, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
+    ck_assert_int_eq(read(ends[0], &byte, 1), 0);
+    close(ends[0]);
+}
+END_TEST
+
 START_TEST(leads_its_group)
 {
     char output[256];
@@ -166,6 +198,7 @@ int main(void)
     tcase_add_test(tcase, has_three_descriptors);
     tcase_add_test(tcase, has_clean_signals);
     tcase_add_test(tcase, takes_the_callers_pid);
+    tcase_add_test(tcase, dies_with_its_parent);
     tcase_add_test(tcase, leads_its_group);
     tcase_add_test(tcase, says_why_it_cannot_start);
     return unit_run("launch", tcase);

@@ -44,6 +44,9 @@ START_TEST(a_rate_counts_what_it_holds_back)
     rate.next = 0;
     ck_assert(log_rate_ok(&rate, 3600 * USEC_SECOND, &missed));
     ck_assert_uint_eq(missed, 2);
+    rate.next = 0; /* and each once */
+    ck_assert(log_rate_ok(&rate, 3600 * USEC_SECOND, &missed));
+    ck_assert_uint_eq(missed, 0);
 }
 END_TEST
 

@@ -53,7 +53,8 @@ static const struct {
     enum plan_kind kind;
     int workers; /* wanted */
     int retiring;
-    int fits; /* as plans_fit tells it */
+    int fits;   /* as plans_fit tells it */
+    int active; /* of its generation: a change of its size needs no more than the difference */
 } cases[] = {
     {PLAN_REPLACED, 10, 0, 0},
     {PLAN_REPLACED, 10, SCOREBOARD_SLOTS - 10, 0},
@@ -62,11 +63,19 @@ static const struct {
     {PLAN_RESIZED, 10, SCOREBOARD_SLOTS - 10, 0},
     {PLAN_RESIZED, 10, SCOREBOARD_SLOTS - 9, -1},
     {PLAN_REPLACED, 1, SCOREBOARD_SLOTS, -1},
+    {PLAN_RESIZED, 10, SCOREBOARD_SLOTS - 10, 0, 6},
+    {PLAN_RESIZED, 10, SCOREBOARD_SLOTS - 9, -1, 5},
+    {PLAN_RESIZED, 3, SCOREBOARD_SLOTS - 5, 0, 5},
+    {PLAN_REPLACED, 10, SCOREBOARD_SLOTS - 10, -1, 6},
 };
 
 START_TEST(room_in_the_scoreboard)
 {
     fill(cases[_i].retiring);
+    for (int i = 0; i < cases[_i].active; i++) {
+        fill(1);
+        there.workers->role = ROLE_ACTIVE;
+    }
     plan.kind = cases[_i].kind;
     conf.workers = cases[_i].workers;
     ck_assert_int_eq(plans_fit(&plans, &runtime), cases[_i].fits);

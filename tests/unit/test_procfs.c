@@ -4,8 +4,10 @@
 #include <check.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -99,6 +101,65 @@ START_TEST(what_it_takes)
 }
 END_TEST
 
+/* A worker's memory is what it does not share: the scoreboards would count in each of them. */
+START_TEST(what_it_shares_is_left_out)
+{
+    int64_t before, after;
+    enum { MORE = 8 * 1024 * 1024 };
+    char *shared = mmap(NULL, MORE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(shared != MAP_FAILED);
+    ck_assert_int_eq(procfs_memory(getpid(), &before), 0);
+    memset(shared, 1, MORE);
+    ck_assert_int_eq(procfs_memory(getpid(), &after), 0);
+    ck_assert_int_lt(after, before + MORE / 2);
+    munmap(shared, MORE);
+}
+END_TEST
+
+/* More than the text of the kernel's that is read: the last number in it may lack digits, and would be
+ * another process. */
+START_TEST(more_children_than_are_read)
+{
+    enum { MANY = 600 };
+    static pid_t list[MANY + 1], made[MANY];
+    for (int i = 0; i < MANY; i++) {
+        made[i] = fork();
+        while (made[i] == 0)
+            pause();
+    }
+    int count = procfs_children(getpid(), list, MANY + 1);
+    for (int i = 0; i < count; i++) {
+        bool ours = list[i] == child;
+        for (int k = 0; k < MANY; k++)
+            ours = ours || list[i] == made[k];
+        ck_assert_msg(ours, "%d is no child of ours", (int)list[i]);
+    }
+    ck_assert(count == -ENOENT || (count > 100 && count <= MANY + 1));
+    for (int i = 0; i < MANY; i++) {
+        kill(made[i], SIGKILL);
+        waitpid(made[i], NULL, 0);
+    }
+}
+END_TEST
+
+/* One that has ended and is not reaped keeps its group's number, but nothing is left to signal. */
+START_TEST(zombies_are_in_no_group)
+{
+    siginfo_t info;
+    struct procfs_stat stat;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(setpgid(0, 0));
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    ck_assert_int_eq(procfs_stat(pid, &stat), 0);
+    ck_assert_int_eq(stat.group, pid);
+    ck_assert_int_eq(procfs_find_in_group(pid, &stat), 0);
+    ck_assert_int_eq(setpgid(child, child), 0);
+    ck_assert_int_eq(procfs_find_in_group(child, &stat), child);
+    waitpid(pid, NULL, 0);
+}
+END_TEST
+
 START_TEST(nobody)
 {
     struct procfs_stat stat = {.state = 'x'};
@@ -119,6 +180,9 @@ int main(void)
     tcase_add_test(tests, where_it_is);
     tcase_add_test(tests, whose_children);
     tcase_add_test(tests, what_it_takes);
+    tcase_add_test(tests, what_it_shares_is_left_out);
+    tcase_add_test(tests, more_children_than_are_read);
+    tcase_add_test(tests, zombies_are_in_no_group);
     tcase_add_test(tests, nobody);
     return unit_run("process", tests);
 }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char home[] = "HOME=/", port[] = "TCPLOCALPORT=mine", prefix[] = "TCPREMOTE=x";
+static char home[] = "HOME=/", port[] = "TCPLOCALPORT=mine", prefix[] = "TCPREMOTE=x",
+            longer[] = "TCPREMOTEIPS=x";
 static char *const plain[] = {home, NULL};
 static struct ucspi *ucspi; /* for a worker's life, so it can't be given back */
 
@@ -104,13 +105,14 @@ END_TEST
 
 START_TEST(base_keeps_its_own)
 {
-    char *const base[] = {port, home, prefix, NULL};
+    char *const base[] = {port, home, prefix, longer, NULL};
     struct addr peer = ip("10.0.0.1", 7), local = ip("10.0.0.2", 8);
     ucspi = ucspi_make(base);
     same(ucspi_tcp(ucspi, &peer, &local, 3),
-         (const char *const[]){"TCPLOCALPORT=mine", "HOME=/", "TCPREMOTE=x", "PROTO=TCP",
-                               "TCPREMOTEIP=10.0.0.1", "TCPREMOTEPORT=7", "TCPLOCALIP=10.0.0.2",
-                               "TCPCONNNUM=3", "REMOTE_ADDR=10.0.0.1", "REMOTE_PORT=7", NULL});
+         (const char *const[]){"TCPLOCALPORT=mine", "HOME=/", "TCPREMOTE=x", "TCPREMOTEIPS=x",
+                               "PROTO=TCP", "TCPREMOTEIP=10.0.0.1", "TCPREMOTEPORT=7",
+                               "TCPLOCALIP=10.0.0.2", "TCPCONNNUM=3", "REMOTE_ADDR=10.0.0.1",
+                               "REMOTE_PORT=7", NULL});
 }
 END_TEST
 
