@@ -90,7 +90,8 @@ static int read_reply(struct link *link, struct reply *reply)
 /* Prints the report that was asked for, or why it was refused. */
 static int print_report(const struct reply *reply, int status, bool coloured)
 {
-    char *text = reply->size ? report_show(reply->report, reply->size, coloured) : NULL;
+    const struct wish wish = {.coloured = coloured};
+    char *text = reply->size ? report_show(reply->report, reply->size, &wish) : NULL;
     if (text)
         fputs(text, status == MESSAGE_DONE ? stdout : stderr);
     else if (reply->size || status == MESSAGE_DONE)

@@ -26,11 +26,11 @@ bool report_ask(struct message_request *request)
     return true;
 }
 
-static bool show(FILE *out, const json_t *document, bool coloured)
+static bool show(FILE *out, const json_t *document, const struct wish *wish)
 {
     struct field error;
     if (json_is_array(json_object_get(document, "pools")))
-        return status_view(out, document, coloured);
+        return status_view(out, document, wish);
     if (json_is_array(json_object_get(document, "deaths"))) {
         deaths_view(out, json_object_get(document, "deaths"));
         return true;
@@ -39,13 +39,13 @@ static bool show(FILE *out, const json_t *document, bool coloured)
     return error.text[0];
 }
 
-char *report_show(const char *json, size_t size, bool coloured)
+char *report_show(const char *json, size_t size, const struct wish *wish)
 {
     struct text text;
     json_t *document = json_loadb(json, size, 0, NULL);
     char *shown = NULL;
     if (document && text_open(&text))
-        shown = text_close(&text, show(text.out, document, coloured));
+        shown = text_close(&text, show(text.out, document, wish));
     json_decref(document);
     return shown;
 }
@@ -60,9 +60,9 @@ bool report_ask(struct message_request *request)
     return false;
 }
 
-char *report_show(const char *json, size_t size, bool coloured)
+char *report_show(const char *json, size_t size, const struct wish *wish)
 {
-    (void)json, (void)size, (void)coloured;
+    (void)json, (void)size, (void)wish;
     return NULL;
 }
 

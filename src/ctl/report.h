@@ -9,6 +9,7 @@
 #define PREFORKD_CTL_REPORT_H
 
 #include "../wire/message.h"
+#include "wish.h"
 
 enum {
     REPORT_MAX = 32 * 1024 * 1024
@@ -20,6 +21,6 @@ bool report_ask(struct message_request *request);
 
 /* The text of such an answer, be it a report or a refusal; from malloc(), ended by a NUL. NULL: the
  * answer is neither, or there is no memory. */
-char *report_show(const char *json, size_t size, bool coloured);
+char *report_show(const char *json, size_t size, const struct wish *wish);
 
 #endif

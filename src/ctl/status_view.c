@@ -1,35 +1,102 @@
 #include "views.h"
 
+#include "../base/text.h"
 #include "../base/units.h"
+#include "arrange.h"
 #include "fields.h"
 #include "table.h"
+#include "wrap.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct page {
     FILE *out;
-    const json_t *pools;
-    bool coloured;
+    const json_t *pools; /* that are shown */
+    const struct wish *wish;
+    bool whole; /* no memory was wanting */
 };
 
-static void print_daemon(FILE *out, const json_t *status)
+static enum colour paint_of(const struct page *page, enum colour paint)
+{
+    return page->wish->coloured ? paint : COLOUR_NONE;
+}
+
+/* Prints what was written as a sentence. */
+static void end_sentence(struct page *page, struct text *text, enum colour paint)
+{
+    char *line = text_close(text, true);
+    if (line)
+        wrap_print(page->out, line, page->wish->columns, paint_of(page, paint));
+    page->whole = page->whole && line;
+    free(line);
+}
+
+static bool begin_sentence(struct page *page, struct text *text)
+{
+    page->whole = text_open(text) && page->whole;
+    return page->whole;
+}
+
+static void print_daemon(struct page *page, const json_t *status)
 {
     const json_t *reloads = json_object_get(status, "reloads");
     struct field text, time;
+    struct text line;
     char span[UNITS_TEXT];
-    fprintf(out, "preforkd %s, pid %lld, up %s, generation %lld\n",
+    fprintf(page->out, "preforkd %s, pid %lld, up %s, generation %lld\n",
             field_text(status, "preforkd", &text), field_number(status, "pid"),
             units_span(field_span(status, "uptime"), span), field_number(status, "generation"));
     field_text(reloads, "refusal", &text);
-    if (field_has(reloads, "last"))
-        fprintf(out, "last reload: %s, %s%s\n", field_text(reloads, "last", &time),
-                text.text[0] ? "refused: " : "done", text.text);
+    if (!field_has(reloads, "last") || !begin_sentence(page, &line))
+        return;
+    fprintf(line.out, "last reload: %s, %s%s", field_text(reloads, "last", &time),
+            text.text[0] ? "refused: " : "done", text.text);
+    end_sentence(page, &line, text.text[0] ? COLOUR_ODD : COLOUR_NONE);
 }
 
 static bool is_word(const json_t *object, const char *key, const char *word)
 {
     const char *text = json_string_value(json_object_get(object, key));
     return text && strcmp(text, word) == 0;
+}
+
+static long long count_state(const json_t *pools, const char *state)
+{
+    long long count = 0;
+    size_t i;
+    json_t *pool;
+    json_array_foreach(pools, i, pool) count += is_word(pool, "state", state);
+    return count;
+}
+
+/* How many pools there are in which state, the worst first; and how many are not shown, with the key
+ * that shows them. */
+static void print_summary(struct page *page, const json_t *all, const struct arranged *arranged)
+{
+    static const char *const states[] = {"unreachable", "degraded", "full", "drained", "serving"};
+    long long left = (long long)json_array_size(all);
+    const char *between = ": ";
+    struct text line;
+    if (!begin_sentence(page, &line))
+        return;
+    fprintf(line.out, "%lld pool%s", left, left == 1 ? "" : "s");
+    for (size_t i = 0; i <= sizeof states / sizeof *states; i++) {
+        bool others = i == sizeof states / sizeof *states;
+        long long count = others ? left : count_state(all, states[i]);
+        left -= count;
+        if (!count)
+            continue;
+        fprintf(line.out, "%s%lld %s", between, count, others ? "in other states" : states[i]);
+        between = ", ";
+    }
+    if (arranged->idle || arranged->unmatched)
+        fputs("; not shown: ", line.out);
+    if (arranged->idle)
+        fprintf(line.out, "%lld idle (key i)%s", arranged->idle, arranged->unmatched ? ", " : "");
+    if (arranged->unmatched)
+        fprintf(line.out, "%lld without \"%s\"", arranged->unmatched, page->wish->pattern);
+    end_sentence(page, &line, COLOUR_NONE);
 }
 
 static enum colour state_paint(const json_t *pool)
@@ -128,16 +195,16 @@ static void add_listeners(struct table *table, const json_t *pool)
 }
 
 /* A table with what `add` makes of each pool, and a line between it and what stands above. */
-static bool print_table(const struct page *page, struct table table,
+static void print_table(struct page *page, struct table table,
                         void (*add)(struct table *table, const json_t *pool))
 {
     size_t i;
     json_t *pool;
-    table.coloured = page->coloured;
+    table.coloured = page->wish->coloured;
     json_array_foreach(page->pools, i, pool) add(&table, pool);
     if (table.count)
         fputc('\n', page->out);
-    return table_print(&table, page->out);
+    page->whole = table_print(&table, page->out) && page->whole;
 }
 
 /* The lines between the tables: the first one of a kind has an empty line above. */
@@ -148,78 +215,87 @@ static void begin_line(const struct page *page, bool *first)
     *first = false;
 }
 
-/* A line for each pool that doesn't simply serve. */
-static void print_troubles(const struct page *page)
+/* A sentence for each pool that doesn't simply serve. */
+static void print_troubles(struct page *page)
 {
     size_t i;
     json_t *pool;
     bool first = true;
     json_array_foreach(page->pools, i, pool)
     {
-        enum colour paint = page->coloured ? state_paint(pool) : COLOUR_NONE;
         struct field name, state, trouble;
+        struct text line;
         char span[UNITS_TEXT];
-        if (is_word(pool, "state", "serving"))
+        if (is_word(pool, "state", "serving") || !begin_sentence(page, &line))
             continue;
         begin_line(page, &first);
         field_text(pool, "trouble", &trouble);
-        fprintf(page->out, "%spool %s: %s for %s", colour_begin(paint),
-                field_text(pool, "name", &name), field_text(pool, "state", &state),
-                units_span(field_span(pool, "seconds"), span));
-        fprintf(page->out, "%s%s%s\n", trouble.text[0] ? ": " : "", trouble.text,
-                colour_end(paint));
+        fprintf(line.out, "pool %s: %s for %s", field_text(pool, "name", &name),
+                field_text(pool, "state", &state), units_span(field_span(pool, "seconds"), span));
+        fprintf(line.out, "%s%s", trouble.text[0] ? ": " : "", trouble.text);
+        end_sentence(page, &line, state_paint(pool));
     }
 }
 
 /* What the process of a slow request is doing. */
-static void print_process(FILE *out, const json_t *worker, const json_t *slow)
+static void print_process(struct page *page, const json_t *worker, const json_t *slow)
 {
     struct field text;
+    struct text line;
     size_t i;
     json_t *child;
     usec cpu = field_span(slow, "cpu");
     long long pid = field_number(field_has(slow, "program") ? slow : worker,
                                  field_has(slow, "program") ? "program" : "pid");
-    fprintf(out, "  %s %lld is ", field_text(slow, "command", &text), pid);
-    fputs(field_text(slow, "state", &text)[0] ? text.text : "gone", out);
+    if (!begin_sentence(page, &line))
+        return;
+    fprintf(line.out, "  %s %lld is ", field_text(slow, "command", &text), pid);
+    fputs(field_text(slow, "state", &text)[0] ? text.text : "gone", line.out);
     if (field_text(slow, "wchan", &text)[0])
-        fprintf(out, " in %s", text.text);
+        fprintf(line.out, " in %s", text.text);
     if (field_text(slow, "syscall", &text)[0])
-        fprintf(out, " (%s)", text.text);
+        fprintf(line.out, " (%s)", text.text);
     if (cpu >= 0)
-        fprintf(out, ", %.2f s of CPU", clock_seconds(cpu));
+        fprintf(line.out, ", %.2f s of CPU", clock_seconds(cpu));
     json_array_foreach(json_object_get(slow, "children"), i, child)
-        fprintf(out, "%s%s", i ? ", " : ", children: ", field_text(child, "command", &text));
+        fprintf(line.out, "%s%s", i ? ", " : ", children: ", field_text(child, "command", &text));
     field_text(slow, "hidden", &text);
-    fprintf(out, "%s%s\n", text.text[0] ? "; " : "", text.text);
+    fprintf(line.out, "%s%s", text.text[0] ? "; " : "", text.text);
+    end_sentence(page, &line, COLOUR_NONE);
 }
 
-/* Two lines for a request that is slow. */
-static void print_slow(const struct page *page, const json_t *pool, const json_t *worker)
+/* Two sentences for a request that is slow. */
+static void print_slow(struct page *page, const json_t *pool, const json_t *worker)
 {
     const json_t *slow = json_object_get(worker, "slow");
-    enum colour paint = page->coloured ? COLOUR_ODD : COLOUR_NONE;
     struct field name, peer;
+    struct text line;
     char span[UNITS_TEXT];
+    if (!begin_sentence(page, &line))
+        return;
     field_text(worker, "peer", &peer);
-    fprintf(page->out, "%spool %s: worker %lld is slow, for %s, serving %s%s\n",
-            colour_begin(paint), field_text(pool, "name", &name), field_number(worker, "pid"),
-            units_span(field_span(slow, "seconds"), span), peer.text[0] ? peer.text : "?",
-            colour_end(paint));
-    print_process(page->out, worker, slow);
+    fprintf(line.out, "pool %s: worker %lld is slow, for %s, serving %s",
+            field_text(pool, "name", &name), field_number(worker, "pid"),
+            units_span(field_span(slow, "seconds"), span), peer.text[0] ? peer.text : "?");
+    end_sentence(page, &line, COLOUR_ODD);
+    print_process(page, worker, slow);
 }
 
 /* What a program says of itself. */
-static void print_said(const struct page *page, const json_t *pool, const json_t *worker)
+static void print_said(struct page *page, const json_t *pool, const json_t *worker)
 {
     struct field name, status;
-    fprintf(page->out, "pool %s: worker %lld: %s\n", field_text(pool, "name", &name),
+    struct text line;
+    if (!begin_sentence(page, &line))
+        return;
+    fprintf(line.out, "pool %s: worker %lld: %s", field_text(pool, "name", &name),
             field_number(worker, "pid"), field_text(worker, "status", &status));
+    end_sentence(page, &line, COLOUR_NONE);
 }
 
 /* Prints the workers that have this key. */
-static void print_workers(const struct page *page, const char *key,
-                          void (*print)(const struct page *page, const json_t *pool,
+static void print_workers(struct page *page, const char *key,
+                          void (*print)(struct page *page, const json_t *pool,
                                         const json_t *worker))
 {
     size_t i, j;
@@ -233,7 +309,13 @@ static void print_workers(const struct page *page, const char *key,
     }
 }
 
-bool status_view(FILE *out, const json_t *status, bool coloured)
+static void print_what_ails(struct page *page)
+{
+    print_troubles(page);
+    print_workers(page, "slow", print_slow);
+}
+
+bool status_view(FILE *out, const json_t *status, const struct wish *wish)
 {
     static const struct table workers = {.heads = {"POOL", "HANDLER", "STATE", "SEATS", ">BUSY",
                                                    ">IDLE", ">READY", ">SIZE", ">START",
@@ -243,13 +325,21 @@ bool status_view(FILE *out, const json_t *status, bool coloured)
     static const struct table times = {
         .heads = {"POOL", ">P50", ">P99", ">WAIT P99", ">IN", ">OUT", ">EXITED CPU"}};
     static const struct table listeners = {.heads = {"LISTENER", "POOL", "QUEUE", ">WAITING"}};
-    const struct page page = {out, json_object_get(status, "pools"), coloured};
-    print_daemon(out, status);
-    bool whole = print_table(&page, workers, add_workers);
-    whole = print_table(&page, counts, add_counts) && whole;
-    whole = print_table(&page, times, add_times) && whole;
-    print_troubles(&page);
-    print_workers(&page, "slow", print_slow);
+    const json_t *all = json_object_get(status, "pools");
+    struct arranged arranged = arrange(all, wish);
+    struct page page = {out, arranged.pools, wish, arranged.pools};
+    print_daemon(&page, status);
+    if (wish->live) {
+        print_summary(&page, all, &arranged);
+        print_what_ails(&page);
+    }
+    print_table(&page, workers, add_workers);
+    print_table(&page, counts, add_counts);
+    print_table(&page, times, add_times);
+    if (!wish->live)
+        print_what_ails(&page);
     print_workers(&page, "status", print_said);
-    return print_table(&page, listeners, add_listeners) && whole;
+    print_table(&page, listeners, add_listeners);
+    json_decref(arranged.pools);
+    return page.whole;
 }

@@ -55,9 +55,9 @@ void screen_leave(void)
 }
 
 /* Bytes of the line that fit into so many columns: a character takes one, a colour none. */
-static size_t cut(const char *line, size_t length, unsigned columns)
+static size_t cut(const char *line, size_t length, int columns)
 {
-    unsigned used = 0;
+    int used = 0;
     size_t i = 0;
     while (i < length) {
         size_t colour = colour_length(line + i, length - i);
@@ -88,32 +88,38 @@ static void add_line(FILE *out, const char *line, size_t length)
     fputs(coloured ? "\033[0m\033[K" : "\033[K", out);
 }
 
-static void add_lines(FILE *out, const char *text, size_t size, const struct winsize *window)
+static void add_lines(FILE *out, const char *text, size_t size, int rows, int columns)
 {
     const char *end = text + size;
-    for (unsigned row = 0; text < end && row < window->ws_row; row++) {
+    for (int row = 0; text < end && row < rows; row++) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         size_t length = (size_t)((newline ? newline : end) - text);
         if (row)
             fputs("\r\n", out);
-        add_line(out, text, cut(text, length, window->ws_col));
+        add_line(out, text, cut(text, length, columns));
         text += length + 1;
     }
 }
 
+void screen_size(int *rows, int *columns)
+{
+    struct winsize window = {0};
+    ioctl(STDOUT_FILENO, TIOCGWINSZ, &window);
+    *rows = window.ws_row && window.ws_col ? window.ws_row : 24;
+    *columns = window.ws_row && window.ws_col ? window.ws_col : 80;
+}
+
 void screen_show(const char *text, size_t size)
 {
-    struct winsize window = {.ws_row = 24, .ws_col = 80};
-    struct winsize told;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &told) == 0 && told.ws_row && told.ws_col)
-        window = told;
+    int rows, columns;
+    screen_size(&rows, &columns);
     char *frame = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&frame, &length);
     if (!out)
         return;
     fputs("\033[H", out);
-    add_lines(out, text, size, &window);
+    add_lines(out, text, size, rows, columns);
     fputs("\033[J", out);
     if (fclose(out) == 0)
         put(frame, length);

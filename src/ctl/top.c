@@ -1,6 +1,8 @@
 #include "top.h"
 
+#include "keys.h"
 #include "link.h"
+#include "pager.h"
 #include "report.h"
 #include "terminal.h"
 
@@ -18,15 +20,22 @@ enum { PERIOD = 1000 }; /* ms */
 struct top {
     const char *path;
     const struct message_request *request;
-    bool is_report, coloured;
+    bool is_report;
     const char **where;
     sigset_t open;    /* signals, while it waits */
     struct link link; /* fd -1: nothing is asked for */
-    char *answer;     /* the last one, as it is shown; NULL: none yet */
-    FILE *coming;     /* the next one */
+    char *answer;     /* the last one that is fit to be shown; NULL: none yet */
+    size_t answer_size;
+    const char *trouble; /* why there is no newer one */
+    FILE *coming;        /* the next one */
     char *next;
     size_t next_size;
     long long next_at; /* ms: when to ask again */
+
+    struct wish wish;
+    struct pager pager;
+    bool is_typing; /* the pattern */
+    char pattern[64];
 };
 
 static volatile sig_atomic_t signalled; /* the last signal that ends top */
@@ -79,25 +88,61 @@ static long long now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* Shows the answer, and above it the time and the daemon's socket. */
-static void show(const struct top *top, const char *trouble)
+static const char *const order_words[ORDERS] = {
+    [ORDER_TROUBLE] = "trouble", [ORDER_NAME] = "name", [ORDER_BUSY] = "busy",
+    [ORDER_QUEUE] = "queue",     [ORDER_P99] = "p99",   [ORDER_DEATHS] = "deaths",
+};
+
+static const char *const fold_words[FOLDS] = {
+    [FOLD_MANY] = "folded if many", [FOLD_NONE] = "shown", [FOLD_ALL] = "folded"};
+
+/* The line at the bottom: what the keys do, and which lines are shown. */
+static void print_keys(const struct top *top, FILE *out)
+{
+    const struct pager *pager = &top->pager;
+    long last = pager->first + pager->shown;
+    if (top->is_typing)
+        fprintf(out, "/%s_  (Enter: keep, Escape: all pools)", top->pattern);
+    else
+        fprintf(out, "q quit  / filter  s sort: %s%s  r reverse  i idle: %s",
+                order_words[top->wish.order], top->wish.reversed ? ", reversed" : "",
+                fold_words[top->wish.fold]);
+    if (pager->all > pager->shown)
+        fprintf(out, "  %ld-%ld/%ld", pager->first + 1, last < pager->all ? last : pager->all,
+                pager->all);
+}
+
+/* Of an answer; from malloc(), or NULL. */
+static char *view(const struct top *top, const char *answer, size_t size)
+{
+    return top->is_report ? report_show(answer, size, &top->wish) : strdup(answer);
+}
+
+/* Shows the answer, above it the time and the daemon's socket, and below it the keys. */
+static void show(struct top *top)
 {
     char *page = NULL;
     size_t size = 0;
     char clock[16] = "";
     time_t now = time(NULL);
     struct tm local;
+    screen_size(&top->wish.rows, &top->wish.columns);
+    char *text = top->answer ? view(top, top->answer, top->answer_size) : NULL;
     FILE *out = open_memstream(&page, &size);
-    if (!out)
+    if (!out) {
+        free(text);
         return;
+    }
     if (localtime_r(&now, &local))
         strftime(clock, sizeof clock, "%H:%M:%S", &local);
-    fprintf(out, "preforkctl top  %s  %s%s%s  (q: quit)\n\n", clock, *top->where,
-            trouble ? ": " : "", trouble ? trouble : "");
-    fputs(top->answer ? top->answer : "", out);
+    fprintf(out, "preforkctl top  %s  %s%s%s\n", clock, *top->where, top->trouble ? ": " : "",
+            top->trouble ? top->trouble : "");
+    pager_print(&top->pager, out, text ? text : "", top->wish.rows > 2 ? top->wish.rows - 2 : 0);
+    print_keys(top, out);
     if (fclose(out) == 0)
         screen_show(page, size);
     free(page);
+    free(text);
 }
 
 static void gather(void *owner, bool is_error, const char *text, size_t size)
@@ -125,23 +170,22 @@ static int ask(struct top *top)
     return error;
 }
 
-/* The reply is here, or won't be: if it is whole it takes the place of the last one. */
+/* The reply is here, or won't be: if it can be shown it takes the place of the last one. */
 static void take_answer(struct top *top, int error)
 {
     link_close(&top->link);
     bool whole = fclose(top->coming) == 0 && !error;
-    if (whole && top->is_report) {
-        char *json = top->next;
-        top->next = report_show(json, top->next_size, top->coloured);
-        free(json);
-    }
-    whole = whole && top->next;
-    free(whole ? top->answer : top->next);
-    if (whole)
+    char *text = whole ? view(top, top->next, top->next_size) : NULL;
+    free(text ? top->answer : top->next);
+    if (text) {
         top->answer = top->next;
-    show(top, error   ? "the daemon closed the connection"
-              : whole ? NULL
-                      : "the answer is no report");
+        top->answer_size = top->next_size;
+    }
+    top->trouble = error  ? "the daemon closed the connection"
+                   : text ? NULL
+                          : "the answer is no report";
+    free(text);
+    show(top);
 }
 
 static void read_answer(struct top *top)
@@ -154,8 +198,79 @@ static void read_answer(struct top *top)
 static void ask_again(struct top *top)
 {
     int error = ask(top);
-    if (error)
-        show(top, strerror(-error));
+    if (!error)
+        return;
+    top->trouble = strerror(-error);
+    show(top);
+}
+
+/* A key of the pattern. */
+static void edit(struct top *top, int key)
+{
+    size_t length = strlen(top->pattern);
+    if (key == KEY_ESCAPE)
+        top->pattern[0] = '\0';
+    if (key == KEY_ESCAPE || key == '\n' || key == '\r')
+        top->is_typing = false;
+    else if (key == 0x7f || key == '\b')
+        while (length && ((unsigned char)top->pattern[--length] & 0xc0) == 0x80)
+            continue;
+    else if (key >= 0x20 && key < KEY_NONE && length + 1 < sizeof top->pattern)
+        top->pattern[length++] = (char)key;
+    if (top->is_typing)
+        top->pattern[length] = '\0';
+    top->pager.first = 0;
+}
+
+static void jump(struct top *top)
+{
+    char *text = top->answer ? view(top, top->answer, top->answer_size) : NULL;
+    if (text)
+        pager_next_paragraph(&top->pager, text);
+    free(text);
+}
+
+/* False: top ends. */
+static bool obey_key(struct top *top, int key)
+{
+    struct pager *pager = &top->pager;
+    struct wish *wish = &top->wish;
+    if (top->is_typing) {
+        edit(top, key);
+        return true;
+    }
+    switch (key) {
+    case 'q': return false;
+    case '/': top->is_typing = true; break;
+    case KEY_ESCAPE: top->pattern[0] = '\0'; break;
+    case 's': wish->order = (wish->order + 1) % ORDERS; break;
+    case 'r': wish->reversed = !wish->reversed; break;
+    case 'i': wish->fold = (wish->fold + 1) % FOLDS; break;
+    case '\t': jump(top); break;
+    case KEY_UP: pager->first--; break;
+    case KEY_DOWN: pager->first++; break;
+    case KEY_PAGE_UP: pager->first -= pager->shown; break;
+    case ' ':
+    case KEY_PAGE_DOWN: pager->first += pager->shown; break;
+    case KEY_HOME: pager->first = 0; break;
+    case KEY_END: pager->first = pager->all; break;
+    default: break;
+    }
+    return true;
+}
+
+/* False: top ends. */
+static bool read_keys(struct top *top)
+{
+    struct keys keys;
+    int key;
+    if (!keys_read(&keys, STDIN_FILENO))
+        return false;
+    while ((key = keys_next(&keys)) != KEY_NONE)
+        if (!obey_key(top, key))
+            return false;
+    show(top);
+    return true;
 }
 
 /* Does what signals ask for. False: top ends. */
@@ -174,7 +289,7 @@ static bool obey_signals(struct top *top)
     }
     if (resized) {
         resized = 0;
-        show(top, NULL);
+        show(top);
     }
     return true;
 }
@@ -190,9 +305,8 @@ static bool wait_once(struct top *top)
     struct timespec patience = {.tv_sec = left > 0 ? left / 1000 : 0,
                                 .tv_nsec = left > 0 ? left % 1000 * 1000000 : 0};
     bool asking = top->link.fd >= 0;
-    char key = 0;
     int ready = ppoll(ends, 2, asking ? NULL : &patience, &top->open);
-    if (ready > 0 && ends[0].revents && (read(STDIN_FILENO, &key, 1) != 1 || key == 'q'))
+    if (ready > 0 && ends[0].revents && !read_keys(top))
         return false;
     if (ready > 0 && ends[1].revents)
         read_answer(top);
@@ -206,8 +320,9 @@ int top_run(const char *path, struct message_request *request, bool coloured, co
     struct top top = {.path = path,
                       .request = request,
                       .is_report = report_ask(request),
-                      .coloured = coloured,
+                      .wish = {.coloured = coloured, .live = true},
                       .where = where};
+    top.wish.pattern = top.pattern;
     sigprocmask(SIG_SETMASK, NULL, &top.open);
     int error = ask(&top);
     if (error)

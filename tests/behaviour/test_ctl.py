@@ -1,25 +1,17 @@
-"""preforkctl: what it sends, prints and exits with, and top in a terminal."""
+"""preforkctl: what it sends, prints and exits with."""
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import termios
 import threading
-import time
 import unittest
 
 import control
 import daemon
-import processes
 import wording
-from processes import PATIENCE, wait_until
+from processes import PATIENCE
 
 CONTROL = 'control = "@DIR@/control"\n'
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
@@ -259,198 +251,6 @@ class Report(Pretended):
             done = self.show({'deaths': [{'why': value, 'last': value, 'age': value}, value]})
             self.assertEqual((done.returncode, done.stderr), (0, ''), value)
             self.assertNotRegex(done.stdout, r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
-
-
-class Terminal:
-    """preforkctl in a terminal of its own, whose bytes a thread collects."""
-
-    def __init__(self, case, it, rows=24, columns=80, command='top', **environment):
-        self.master, slave = pty.openpty()
-        case.addCleanup(os.close, self.master)
-        self.resize(rows, columns)
-        self.before = termios.tcgetattr(slave)
-        self.slave = slave
-        case.addCleanup(os.close, slave)
-        self.bytes = b''
-        self.changed = threading.Condition()
-
-        def become_foreground():
-            """As a shell does it: a session's leader, and a job in the foreground."""
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            job = os.fork()
-            if job == 0:
-                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-                os.setpgid(0, 0)
-                os.tcsetpgrp(0, os.getpid())
-                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-                return
-            os.closerange(3, 1024)
-            code = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
-            os._exit(code if code >= 0 else 128 - code)
-        self.process = subprocess.Popen(
-            [daemon.CONTROL_BINARY, '-s', it.path('control'), command], stdin=slave, stdout=slave,
-            stderr=slave, preexec_fn=become_foreground,
-            env=os.environ | {'TERM': 'xterm', 'NO_COLOR': '1'} | environment)
-        case.addCleanup(self.end)
-        self.pid = None  # of what ends by itself
-        if command == 'top':
-            self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
-        threading.Thread(target=self._collect, daemon=True).start()
-
-    def _collect(self):
-        while True:
-            try:
-                if not select.select([self.master], [], [], PATIENCE)[0]:
-                    return
-                data = os.read(self.master, 65536)
-            except (OSError, ValueError):
-                return
-            with self.changed:
-                self.bytes += data
-                self.changed.notify_all()
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack('HHHH', rows, columns, 0, 0))
-
-    def signal(self, number):
-        os.kill(self.pid, number)
-
-    def type(self, keys):
-        os.write(self.master, keys)
-
-    def wait(self, pattern, since=0):
-        """Waits for bytes that match; the place behind them."""
-        deadline = time.monotonic() + PATIENCE
-        with self.changed:
-            while True:
-                found = re.search(pattern, self.bytes[since:], re.S)
-                if found:
-                    return since + found.end()
-                if time.monotonic() > deadline:
-                    raise AssertionError(f'no {pattern} in {self.bytes[since:]!r}')
-                self.changed.wait(1)
-
-    def frame(self, since=0):
-        """The lines of the next whole picture."""
-        begin = self.wait(rb'\033\[H(?!\033\[2J)', since)
-        end = self.wait(rb'\033\[J', begin)
-        text = self.bytes[begin:end].decode().replace('\r', '')
-        return [line.removesuffix('\033[K') for line in text.removesuffix('\033[J').split('\n')]
-
-    def end(self):
-        if self.pid and self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-
-class Top(daemon.Case):
-    def serve(self):
-        return self.start(CONTROL + ECHO % (2, ''))
-
-    def restored(self, terminal):
-        terminal.wait(rb'\033\[\?7h\033\[\?25h\033\[\?1049l')
-        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
-
-    def test_shows_and_quits(self):
-        it = self.serve()
-        terminal = Terminal(self, it)
-        at = terminal.wait(rb'\033\[\?1049h\033\[\?25l')
-        lines = terminal.frame(at)
-        self.assertRegex(lines[0], r'^preforkctl top  \d\d:\d\d:\d\d  .*control')
-        self.assertIn('echo', '\n'.join(lines))
-        terminal.frame(terminal.wait(rb'\033\[J', at))  # and again
-        self.assertNotEqual(termios.tcgetattr(terminal.slave), terminal.before)
-        terminal.type(b'q')
-        self.assertEqual(terminal.process.wait(PATIENCE), 0)
-        self.restored(terminal)
-
-    def test_signals_restore_the_terminal(self):
-        it = self.serve()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            terminal = Terminal(self, it)
-            terminal.frame()
-            if number == signal.SIGINT:
-                terminal.type(b'\3')
-            else:
-                terminal.signal(number)
-            self.assertEqual(terminal.process.wait(PATIENCE), 128 + number)
-            self.restored(terminal)
-
-    def test_stopped_and_continued(self):
-        it = self.serve()
-        terminal = Terminal(self, it)
-        terminal.frame()
-        terminal.signal(signal.SIGTSTP)
-        wait_until(lambda: processes.stat(terminal.pid)[0] == 'T', 'it is stopped')
-        self.restored(terminal)
-        at = len(terminal.bytes)
-        terminal.signal(signal.SIGCONT)
-        at = terminal.wait(rb'\033\[\?1049h', at)
-        self.assertRegex(terminal.frame(at)[0], '^preforkctl top')
-        terminal.type(b'q')
-        self.assertEqual(terminal.process.wait(PATIENCE), 0)
-
-    def test_cut_to_the_window(self):
-        it = self.serve()
-        terminal = Terminal(self, it, rows=3, columns=20)
-        lines = terminal.frame()
-        self.assertEqual(len(lines), 3)
-        self.assertEqual(max(map(len, lines)), 20)
-        at = len(terminal.bytes)
-        terminal.resize(24, 30)
-        terminal.signal(signal.SIGWINCH)
-        wait_until(lambda: len(terminal.frame(at)[0]) == 30 or len(terminal.bytes) < at,
-                   'a picture of the new size')
-        terminal.type(b'q')
-        self.assertEqual(terminal.process.wait(PATIENCE), 0)
-
-    def test_colours(self):
-        """In a terminal alone, and unless NO_COLOR is set or it is a dumb one."""
-        it = self.serve()
-        for more, coloured in (({'NO_COLOR': ''}, True), ({}, False),
-                               ({'NO_COLOR': '', 'TERM': 'dumb'}, False)):
-            for command in ('status', 'top'):
-                with self.subTest(command=command, **more):
-                    terminal = Terminal(self, it, command=command, **more)
-                    terminal.wait(rb'LISTENER')
-                    terminal.wait(rb'serving')
-                    self.assertEqual(b'\033[32mserving\033[0m' in terminal.bytes, coloured)
-                    self.assertEqual(b'\033[1mPOOL' in terminal.bytes, coloured)
-
-    def test_colours_take_no_room(self):
-        it = self.serve()
-        terminal = Terminal(self, it, columns=40, NO_COLOR='')
-        plain = [re.sub(r'\033\[\d*m', '', line) for line in terminal.frame()]
-        self.assertEqual(max(map(len, plain)), 40)
-
-    def test_outlives_the_daemon(self):
-        it = self.serve()
-        terminal = Terminal(self, it)
-        terminal.frame()
-        it.stop()
-        terminal.wait(rb'No such file')
-        terminal.type(b'q')
-        self.assertEqual(terminal.process.wait(PATIENCE), 0)
-        self.restored(terminal)
-
-    def test_a_daemon_that_hangs(self):
-        it = self.serve()
-        terminal = Terminal(self, it)
-        terminal.frame()
-        it.kill(signal.SIGSTOP)
-        terminal.signal(signal.SIGTERM)
-        self.assertEqual(terminal.process.wait(PATIENCE), 128 + signal.SIGTERM)
-        self.restored(terminal)
-        it.kill(signal.SIGCONT)
-
-    def test_without_a_terminal_it_is_one_status(self):
-        it = self.serve()
-        done = control.run(it, 'top')
-        self.assertEqual((done.returncode, done.stderr), (0, ''))
-        self.assertIn('echo', done.stdout)
-        self.assertNotIn('\033', done.stdout)
 
 
 if __name__ == '__main__':
