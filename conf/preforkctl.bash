@@ -1,4 +1,4 @@
-# Completion of preforkctl(1) for bash. The running daemon lists its commands and pools.
+# Completion of preforkctl(1) for bash. preforkctl lists its commands, the running daemon its pools.
 
 # Asks the daemon that the command line selects, for half a second at most.
 _preforkctl_ask() {
@@ -39,13 +39,13 @@ _preforkctl() {
         if [[ $current == -* ]]; then
             choices='--help --json --socket --version'
         else
-            choices="top $(_preforkctl_ask help | sed 's/ .*//')"
-            [[ $choices == 'top ' ]] &&
-                choices='deaths drain help ping reload restart resume scale status stop top upgrade'
+            choices=$(_preforkctl_ask help | sed 's/ .*//')
         fi
         ;;
     reload) choices=--dry-run ;;
-    drain | restart | resume | scale)
+    help) choices=$(_preforkctl_ask help | sed 's/ .*//') ;;
+    status) choices=--brief ;;
+    drain | logs | restart | resume | scale)
         choices=$(_preforkctl_ask status |
             awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 } rows && !seen[$1]++ { print $1 }')
         ;;

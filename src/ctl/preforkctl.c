@@ -1,9 +1,11 @@
 /*
  * preforkctl - asks the daemon: sends its arguments, prints the reply, and exits with its status.
- * It knows three commands: status and deaths, which it shows as tables, and top, its own: status,
- * again and again.
+ * status and deaths it shows as tables; top, which is status again and again, and those of local are
+ * its own.
  */
+#include "answer.h"
 #include "link.h"
+#include "local.h"
 #include "report.h"
 #include "top.h"
 
@@ -30,8 +32,7 @@ static void print_usage(FILE *out)
           "  -j, --json           answer in JSON\n"
           "  -V, --version        print the version\n"
           "  -h, --help           print this\n"
-          "\"preforkctl help\" lists the daemon's commands. Beside them there is top: the status, "
-          "live.\n",
+          "\"preforkctl help\" lists the commands, \"preforkctl help COMMAND\" explains one.\n",
           out);
 }
 
@@ -53,17 +54,15 @@ static void print(void *owner, bool is_error, const char *text, size_t size)
 /* Says why there is no reply. The exit status for it. */
 static int complain(const char *where, int error)
 {
-    if (error == EBADMSG) {
-        fprintf(stderr,
-                "preforkctl: an argument is empty, or has a space or a control character\n");
-        return MESSAGE_USAGE;
-    }
-    fprintf(stderr, "preforkctl: %s: %s\n", where, strerror(error));
-    if (error == ENOENT || error == ECONNREFUSED) {
-        fprintf(stderr, "preforkctl: no daemon is running there\n");
-        return MESSAGE_NOBODY;
-    }
-    return error == E2BIG || error == ENAMETOOLONG ? MESSAGE_USAGE : MESSAGE_REFUSED;
+    bool nobody = error == ENOENT || error == ECONNREFUSED;
+    if (error == EBADMSG)
+        return answer_fail(MESSAGE_USAGE,
+                           "an argument is empty, or has a space or a control character");
+    int status = nobody                                    ? MESSAGE_NOBODY
+                 : error == E2BIG || error == ENAMETOOLONG ? MESSAGE_USAGE
+                                                           : MESSAGE_REFUSED;
+    return answer_fail(status, "%s: %s%s", where, strerror(error),
+                       nobody ? ": no daemon is running there" : "");
 }
 
 /* Behind the reply nothing is left to read but the end of the connection: a daemon that stops closes
@@ -80,11 +79,10 @@ static int read_reply(struct link *link, struct reply *reply)
     if (link_ended(link))
         return (int)link->head.status;
     if (more == -EPROTO)
-        fputs("preforkctl: no preforkd answers there, or one of another version\n", stderr);
-    else
-        fprintf(stderr, "preforkctl: the daemon closed the connection: %s\n",
-                more == -ECONNABORTED ? "it ended, or did not want to wait" : strerror(-more));
-    return MESSAGE_REFUSED;
+        return answer_fail(MESSAGE_REFUSED, "no preforkd answers there, or one of another version");
+    return answer_fail(MESSAGE_REFUSED, "the daemon closed the connection: %s",
+                       more == -ECONNABORTED ? "it ended, or did not want to wait"
+                                             : strerror(-more));
 }
 
 /* Prints the report that was asked for, or why it was refused. */
@@ -119,11 +117,7 @@ static int ask(const char *path, struct message_request *request, bool coloured)
     if (is_report && fclose(reply.out) == 0)
         status = print_report(&reply, status, coloured);
     free(reply.report);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        perror("preforkctl: standard output");
-        return MESSAGE_REFUSED;
-    }
-    return status;
+    return answer_is_out() ? status : MESSAGE_REFUSED;
 }
 
 /* See https://no-color.org. */
@@ -183,6 +177,9 @@ int main(int argc, char **argv)
     const char *path = NULL;
     int status = parse(&request, &path, argc, argv);
     if (status >= 0)
+        return status;
+    answer_begin(&request);
+    if ((status = local_run(&request)) >= 0)
         return status;
     if (strcmp(request.words[0], "top") != 0)
         return ask(path, &request, wants_colours());

@@ -4,6 +4,7 @@
 #include "../config/suggest.h"
 #include "../handlers/handler.h"
 #include "../reports/status.h"
+#include "../wire/usage.h"
 
 #include "build-config.h"
 
@@ -407,23 +408,22 @@ static void help(struct master *master, struct request *request);
 
 /* The table. */
 
-#define STOP_HELP "stop when the connections in hand are done; twice: now"
-
 enum { ASKS = true };
 
+/* What a word does is in usage_table. */
 const struct command commands_table[] = {
-    {"status", 0, status, "show the state of the pools", "[--brief]", ASKS},
-    {"deaths", 0, deaths, "the last workers that ended unexpectedly, and why", "", ASKS},
-    {"reload", SIGHUP, reload, "read the configuration again", "[--dry-run]"},
-    {"restart", 0, restart, "replace workers by new ones", "[POOL]"},
-    {"scale", 0, scale, "give a pool N workers, until the next reload", "POOL N"},
-    {"drain", SIGWINCH, drain, "accept nothing until it is resumed, or a reload", "[POOL]"},
-    {"resume", 0, resume, "accept again after a drain", "[POOL]"},
-    {"stop", SIGTERM, stop, STOP_HELP, ""},
-    {"upgrade", SIGUSR2, upgrade, "replace the running daemon by the binary on disk", ""},
-    {"ping", 0, ping, "check that the daemon answers", "", ASKS},
-    {"help", 0, help, "the commands", "", ASKS},
-    {NULL, SIGINT, stop, STOP_HELP},
+    {"status", 0, status, .asks = ASKS},
+    {"deaths", 0, deaths, .asks = ASKS},
+    {"reload", SIGHUP, reload},
+    {"restart", 0, restart},
+    {"scale", 0, scale},
+    {"drain", SIGWINCH, drain},
+    {"resume", 0, resume},
+    {"stop", SIGTERM, stop},
+    {"upgrade", SIGUSR2, upgrade},
+    {"ping", 0, ping, .asks = ASKS},
+    {"help", 0, help, .asks = ASKS},
+    {NULL, SIGINT, stop, "stop when the connections in hand are done; twice: now"},
     {NULL, SIGQUIT, stop_now, "stop now"},
     {NULL, SIGUSR1, log_state, "write each pool's state to the log"},
     {NULL, SIGTTIN, one_more, "one worker more in every pool"},
@@ -431,6 +431,11 @@ const struct command commands_table[] = {
     {NULL, SIGCHLD, NULL, "a child ended"},
     {0},
 };
+
+const char *commands_help(const struct command *command)
+{
+    return command->word ? usage_find(command->word)->help : command->help;
+}
 
 static bool is_row(const struct command *command)
 {
@@ -453,18 +458,6 @@ const struct command *commands_by_signal(int number)
     return NULL;
 }
 
-/* Whether there are as many as the table has words, those in brackets or not. */
-static bool has_arguments(const struct command *command, int count)
-{
-    int least = 0, most = 0;
-    for (const char *at = command->arguments; *at; at += strspn(at, " ")) {
-        most++;
-        least += *at != '[';
-        at += strcspn(at, " ");
-    }
-    return count >= least && count <= most;
-}
-
 const struct command *commands_by_request(struct request *request)
 {
     const char *word = request_argument(request, 0);
@@ -477,10 +470,11 @@ const struct command *commands_by_request(struct request *request)
         suggest_offer(&near, command->word);
         if (strcmp(command->word, word) != 0)
             continue;
-        if (has_arguments(command, request->words.count - 1))
+        const struct usage *usage = usage_find(word);
+        if (usage_fits(usage, request->words.count - 1))
             return command;
-        request_misuse(request, "usage: preforkctl %s%s%s", command->word,
-                       command->arguments[0] ? " " : "", command->arguments);
+        request_misuse(request, "usage: preforkctl %s%s%s", word, usage->arguments[0] ? " " : "",
+                       usage->arguments);
         return NULL;
     }
     if (near.nearest)
@@ -493,14 +487,14 @@ const struct command *commands_by_request(struct request *request)
 
 static void help(struct master *master, struct request *request)
 {
+    char line[USAGE_LINE];
+    const char *word = request_argument(request, 1);
     (void)master;
-    for (const struct command *command = commands_table; is_row(command); command++) {
-        char usage[32];
-        if (!command->word)
-            continue;
-        snprintf(usage, sizeof usage, "%s %s", command->word, command->arguments);
-        request_say(request, "%-20s %s", usage, command->help);
-    }
+    for (const struct command *command = commands_table; is_row(command); command++)
+        if (command->word && (!word || strcmp(command->word, word) == 0))
+            request_say(request, "%s", usage_line(usage_find(command->word), line));
+    if (!request->said.used)
+        request_misuse(request, "unknown command \"%.80s\"; \"help\" lists them", word);
 }
 
 bool commands_settled(struct master *master, struct request *request)

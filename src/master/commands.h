@@ -1,6 +1,6 @@
 /*
- * commands - what the master can be told to do, one row of a table each: word, signal, function and
- * help; and what a caller waits for.
+ * commands - what the master can be told to do, one row of a table each: word, signal and
+ * function; and what a caller waits for. What the words mean is in wire/usage.
  *
  * Called by: main_loop, main (the signals to take).
  * Runs in:   the master.
@@ -15,13 +15,14 @@ struct command {
     int signal;       /* 0: by word alone */
     /* By a signal there is no request. NULL: the signal does nothing but wake us. */
     void (*run)(struct master *master, struct request *request);
-    const char *help;
-    const char *arguments; /* of the word: "POOL N"; those in brackets may be left out */
-    bool asks;             /* changes nothing: it is not logged */
+    const char *help; /* of a signal that has no word */
+    bool asks;        /* changes nothing: it is not logged */
 };
 
 /* Ended by a row without word and signal. */
 extern const struct command commands_table[];
+
+const char *commands_help(const struct command *command); /* what it does, in a few words */
 
 /* The signals of all commands. */
 void commands_signals(sigset_t *set);

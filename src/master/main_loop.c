@@ -51,7 +51,7 @@ static bool obey_signals(struct master *master)
         log_notice("SIG%s from pid %d (%s) uid %d: %s", daemon_signal_word(number),
                    (int)info.ssi_pid,
                    info.ssi_pid ? name_of((pid_t)info.ssi_pid, &stat) : "the kernel",
-                   (int)info.ssi_uid, command->help);
+                   (int)info.ssi_uid, commands_help(command));
         command->run(master, NULL);
     }
     return deaths;
@@ -70,7 +70,7 @@ static void obey_requests(struct master *master)
                   "preforkctl %s%s%.80s%s%.80s from pid %d (%s) uid %d: %s", command->word,
                   argument ? " " : "", argument ? argument : "", more ? " " : "", more ? more : "",
                   (int)request->pid, name_of(request->pid, &stat), (int)request->uid,
-                  command->help);
+                  commands_help(command));
         command->run(master, request);
         if (request->status && !command->asks)
             log_notice("preforkctl %s refused: %.*s", command->word, (int)request->failed.used - 1,

@@ -41,11 +41,34 @@ class Ctl(daemon.Case):
         for flag in ('-h', '--help'):
             self.assertRegex(run(flag).stdout, '^usage: preforkctl')
 
+    def test_help_and_version_need_no_daemon(self):
+        nowhere = ['-s', '/nonexistent']
+        self.assertRegex(run(*nowhere, 'version').stdout, r'^preforkctl \d+\.\d+')
+        lines = run(*nowhere, 'help').stdout.splitlines()
+        words = [line.split()[0] for line in lines]
+        self.assertLessEqual({'status', 'top', 'logs', 'help', 'version'}, set(words))
+        for word in words:
+            done = run(*nowhere, 'help', word)
+            self.assertEqual((done.returncode, done.stderr), (0, ''))
+            self.assertRegex(done.stdout, rf'^usage: preforkctl .*{word}')
+        self.assertEqual(json.loads(run(*nowhere, '--json', 'help', 'scale').stdout)['ok'], True)
+        done = run(*nowhere, 'help', 'nonsense')
+        self.assertEqual((done.returncode, done.stdout), (2, ''))
+        self.assertIn('unknown command "nonsense"', done.stderr)
+        for words in (['version', 'x'], ['help', 'a', 'b'], ['logs', 'a', 'b']):
+            self.assertEqual(run(*nowhere, *words).returncode, 2)
+
     def test_no_daemon(self):
         it = self.make(ECHO % (1, ''))
         done = run('-s', it.path('nothing'), 'ping')
         self.assertEqual((done.returncode, done.stdout), (3, ''))
         self.assertRegex(done.stderr, 'nothing: No such file')
+        for words in (['--json', 'status'], ['ping', '--json']):
+            done = run('-s', it.path('nothing'), *words)
+            self.assertEqual((done.returncode, done.stderr), (3, ''))
+            error = json.loads(done.stdout)
+            self.assertEqual((error['ok'], error['text']), (False, ''))
+            self.assertRegex(error['error'], 'nothing: No such file.*no daemon is running there')
         stale = daemon.listen_unix(it.path('stale'))
         stale.close()
         for command in ('ping', 'top'):
@@ -110,38 +133,6 @@ class Ctl(daemon.Case):
                                   timeout=PATIENCE)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b'No space left', done.stderr)
-
-
-class Completion(daemon.Case):
-    """conf/preforkctl.bash, as bash calls it."""
-
-    FILE = os.path.join(os.path.dirname(__file__), '../../conf/preforkctl.bash')
-
-    def complete(self, *words):
-        script = ('source "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _preforkctl && '
-                  '((${#COMPREPLY[@]})) && printf "%s\\n" "${COMPREPLY[@]}"')
-        done = subprocess.run(['/bin/bash', '-c', script, self.FILE, daemon.CONTROL_BINARY, *words],
-                              capture_output=True, text=True, check=False, timeout=PATIENCE)
-        self.assertEqual(done.stderr, '')
-        return done.stdout.split()
-
-    def test_of_a_daemon(self):
-        it = self.start(CONTROL + ECHO % (1, '') + 'pool "other" { listen = { "unix:@DIR@/o" } '
-                        'workers = 1 echo {} }\n')
-        at = ['-s', it.path('control')]
-        self.assertEqual(self.complete(*at, 're'), ['reload', 'restart', 'resume'])
-        self.assertEqual(self.complete(*at, 'drain', ''), ['echo', 'other'])
-        self.assertEqual(self.complete(*at, '--json', 'scale', 'o'), ['other'])
-        self.assertEqual(self.complete(*at, 'scale', 'other', ''), [])
-        self.assertEqual(self.complete(*at, 'reload', '-'), ['--dry-run'])
-        self.assertEqual(self.complete('--j'), ['--json'])
-        self.assertIn(it.path('control'), self.complete('-s', it.path('con')))
-
-    def test_without_a_daemon(self):
-        it = self.make(ECHO % (1, ''))
-        at = ['-s', it.path('nothing')]
-        self.assertEqual(self.complete(*at, 're'), ['reload', 'restart', 'resume'])
-        self.assertEqual(self.complete(*at, 'drain', ''), [])
 
 
 class Pretended(daemon.Case):

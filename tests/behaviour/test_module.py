@@ -104,6 +104,25 @@ class Check(Case):
             with self.subTest(what):
                 self.expect(self.make_local(name, args), line, pattern)
 
+    def test_manuals_example_in_cpp(self):
+        """The compiler's warnings included."""
+        top = os.path.join(EXAMPLE, '../../..')
+        with open(os.path.join(top, 'man/preforkd-module.3'), encoding='utf-8') as file:
+            page = subprocess.run(['mandoc', '-T', 'utf8'], stdin=file, capture_output=True,
+                                  text=True, check=True).stdout
+        text = re.sub('.\b', '', page)
+        text = text[text.index('EXAMPLES'):]
+        source = text[text.index('#include'):text.index('g++ ')].replace('\u2019', "'")
+        it = self.make(pool().replace('systemd:m', 'unix:@DIR@/socket'))
+        with open(it.path('hello.cc'), 'w', encoding='ascii') as file:
+            file.write(source)
+        subprocess.run(['g++', '-std=c++20', '-Wall', '-Wextra', '-Wpedantic', '-Werror', '-shared',
+                        '-fPIC', '-I', os.path.join(top, 'src/module'), '-o',
+                        it.path('m.so'), it.path('hello.cc')], check=True)
+        it.launch().ready()
+        with client.connect(it.path('socket')) as connection:
+            self.assertEqual(client.read_all(connection), b'hello unix\n')
+
     def test_right(self):
         status, text = self.judge(self.make_local(args=quoted(a='b=c', d='')))
         self.assertEqual((status, text), (0, ''))

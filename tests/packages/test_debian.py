@@ -96,8 +96,12 @@ class Story(unittest.TestCase):
                          .split()[0::2], [CONF])
         self.machine.run('getent', 'passwd', 'preforkd')
         self.machine.run('preforkd', '-t')
-        for name in ('README.Debian', 'copyright', 'examples/nginx.conf'):
-            self.machine.run('test', '-e', f'/usr/share/doc/preforkd/{name}')
+        for name in ('doc/preforkd/README.Debian', 'doc/preforkd/copyright',
+                     'doc/preforkd/SECURITY.md.gz', 'doc/preforkd/examples/nginx.conf',
+                     'bash-completion/completions/preforkctl',
+                     'fish/vendor_completions.d/preforkctl.fish',
+                     'zsh/vendor-completions/_preforkctl'):
+            self.machine.run('test', '-e', f'/usr/share/{name}')
 
     def test_a_module_is_built_with_the_development_package(self):
         source = pathlib.Path(TOP, 'conf/examples/module/hello.c').read_text(encoding='utf-8')

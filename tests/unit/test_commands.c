@@ -1,4 +1,5 @@
 #include "../../src/master/commands.h"
+#include "../../src/wire/usage.h"
 #include "unit.h"
 
 #include <check.h>
@@ -61,8 +62,8 @@ START_TEST(rows)
     ck_assert(sigismember(&signals, SIGCHLD));
     for (const struct command *command = commands_table; command->word || command->signal;
          command++) {
-        ck_assert_ptr_nonnull(command->help);
-        ck_assert(!command->word || command->arguments);
+        ck_assert(!command->word || usage_find(command->word));
+        ck_assert_ptr_nonnull(commands_help(command));
         ck_assert(!command->signal || commands_by_signal(command->signal) == command);
     }
 }
