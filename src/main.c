@@ -352,8 +352,10 @@ static int serve(struct session *session)
         config_unref(config);
         return status;
     }
-    log_configure(config->log.ident, config->log.facility, config->log.level);
-    log_notice("preforkd %s starts with %s", PREFORKD_VERSION, config->file);
+    log_configure(config->log.ident, config->log.facility, config->log.level,
+                  config->log.format_choice == LOG_FORMAT_JSON);
+    log_named(LOG_NAME_START, LOG_NOTICE, "preforkd %s starts with %s", PREFORKD_VERSION,
+              config->file);
     log_faults(&config->warnings, LOG_WARNING);
     return run_master(session, config);
 }
@@ -377,7 +379,8 @@ static int start_over(struct session *session, const char *why)
     if (status != 0)
         return status;
     inherited_find_control(&session->inherited, config->control);
-    log_configure(config->log.ident, config->log.facility, config->log.level);
+    log_configure(config->log.ident, config->log.facility, config->log.level,
+                  config->log.format_choice == LOG_FORMAT_JSON);
     return run_master(session, config);
 }
 
@@ -396,7 +399,8 @@ static int replace(struct session *session)
     const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
     session->pidfile_fd = (int)before->pidfile_fd;
     daemon_set_first_nofile((rlim_t)before->nofile);
-    log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level);
+    log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level,
+                  before->log_json);
     struct master *master = open_master(session);
     if (!master)
         return start_over(session, "the master can't be opened");

@@ -1,11 +1,12 @@
 #include "log.h"
 
 #include "entry.h"
+#include "record.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +21,14 @@ enum {
     STUCK_USEC = 1000 * 1000, /* how long none waits again after one waited in vain */
 };
 
+static const char dev_log[] = "/dev/log", journal[] = "/run/systemd/journal/socket";
+
 static struct {
     char ident[65];
     int facility;
     int level;
     pid_t opener;         /* the process that called log_open; another one is a child */
+    const char *syslog;   /* the path of the syslog daemon's socket, or of the journal's */
     int syslog_fd;        /* -1: none */
     pid_t syslog_owner;   /* the process that opened it: no other uses it */
     bool syslog_is_open;  /* to every user: a child need not connect before it changes its own */
@@ -35,7 +39,7 @@ static struct {
         WAY_SOCKET, /* can't be opened anew; a call can be told not to block */
         WAY_SHARED, /* neither: see write_now */
     } stderr_way;
-    bool to_stderr;
+    bool to_stderr, json;
     bool errors_to_stderr;
     bool stderr_is_ours; /* and no child's */
     usec stuck_until;
@@ -44,13 +48,9 @@ static struct {
     .ident = "preforkd",
     .facility = LOG_DAEMON,
     .level = LOG_NOTICE,
+    .syslog = dev_log,
     .syslog_fd = -1,
     .stderr_fd = -1,
-};
-
-static const char *const level_words[] = {
-    [LOG_ERR] = "err",   [LOG_WARNING] = "warning", [LOG_NOTICE] = "notice",
-    [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
 };
 
 static bool is_child(void)
@@ -60,7 +60,8 @@ static bool is_child(void)
 
 static bool syslog_connect(void)
 {
-    static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, log_state.syslog);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
@@ -126,18 +127,6 @@ static void open_stderr(void)
     log_state.stderr_way = known && S_ISSOCK(file.st_mode) ? WAY_SOCKET : WAY_SHARED;
 }
 
-void log_open(const char *ident, bool to_stderr)
-{
-    struct stat file;
-    tzset(); /* a worker in a chroot finds no time zone any more */
-    snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
-    log_state.opener = getpid();
-    open_stderr();
-    log_state.to_stderr = !syslog_connect() || to_stderr;
-    log_state.syslog_is_open =
-        geteuid() != 0 || (stat("/dev/log", &file) == 0 && file.st_mode & S_IWOTH);
-}
-
 /* Whether standard error is a stream of the journal (systemd.exec(5), JOURNAL_STREAM). */
 static bool stderr_is_journal(void)
 {
@@ -146,6 +135,29 @@ static bool stderr_is_journal(void)
     struct stat file;
     return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
            fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
+}
+
+/* The journal gets what it would get by /dev/log, where that is its own, or as standard error, where
+ * there is no /dev/log; but with fields. A syslog daemon of its own on /dev/log goes on to get all. */
+static const char *find_syslog(void)
+{
+    static const char journals[] = "/run/systemd/journal/dev-log";
+    char real[PATH_MAX];
+    bool is_journal = realpath(dev_log, real) ? strcmp(real, journals) == 0 : stderr_is_journal();
+    return is_journal && access(journal, W_OK) == 0 ? journal : dev_log;
+}
+
+void log_open(const char *ident, bool to_stderr)
+{
+    struct stat file;
+    tzset(); /* a worker in a chroot finds no time zone any more */
+    snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
+    log_state.opener = getpid();
+    open_stderr();
+    log_state.syslog = find_syslog();
+    log_state.to_stderr = !syslog_connect() || to_stderr;
+    log_state.syslog_is_open =
+        geteuid() != 0 || (stat(log_state.syslog, &file) == 0 && file.st_mode & S_IWOTH);
 }
 
 void log_errors_to_stderr(bool wanted)
@@ -196,14 +208,15 @@ void log_leave_stderr(void)
     log_state.stderr_fd = -1;
 }
 
-void log_configure(const char *ident, int facility, int level)
+void log_configure(const char *ident, int facility, int level, bool json)
 {
     if (strcmp(log_state.ident, ident) == 0 && log_state.facility == facility &&
-        log_state.level == level)
+        log_state.level == level && log_state.json == json)
         return; /* a worker's page of memory */
     snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
     log_state.facility = facility;
     log_state.level = level;
+    log_state.json = json;
 }
 
 int log_descriptors(int fds[static 2])
@@ -276,36 +289,39 @@ static int syslog_send(const char *line, int length)
 }
 
 /* 0 or -errno. */
-static int syslog_line(int level, const char *text, int length)
+static int syslog_line(const struct record *record)
 {
-    char line[LOG_LINE_MAX + 256], stamp[32];
-    time_t now = time(NULL);
-    struct tm local;
-    strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", localtime_r(&now, &local));
-    int at =
-        snprintf(line, sizeof line - LOG_LINE_MAX, "<%d>%s %s[%d]: ", log_state.facility | level,
-                 stamp, log_state.ident, (int)getpid());
-    memcpy(line + at, text, (size_t)length);
-    int error = syslog_send(line, at + length);
+    char line[RECORD_MAX];
+    int length =
+        log_state.syslog == journal ? record_journal(line, record) : record_syslog(line, record);
+    int error = syslog_send(line, length);
     if (error && error != -EAGAIN && syslog_reconnect())
-        error = syslog_send(line, at + length);
+        error = syslog_send(line, length);
     return error;
 }
 
-/* False if no syslog daemon is there to take it. */
-static bool syslog_event(int level, const char *text, int length)
+/* Says how many lines the syslog daemon did not take, once it takes one. */
+static void tell_lost(const struct record *record)
 {
-    char lost[128];
+    char text[128];
+    struct record lost = *record;
+    snprintf(text, sizeof text, "the syslog daemon did not take %u lines of the log lost=%u",
+             log_state.lost, log_state.lost);
+    lost.level = LOG_WARNING;
+    lost.name = LOG_NAME_NONE;
+    lost.text = text;
+    if (syslog_line(&lost) == 0)
+        log_state.lost = 0;
+}
+
+/* False if no syslog daemon is there to take it. */
+static bool syslog_event(const struct record *record)
+{
     if (!syslog_is_ours() && !syslog_connect())
         return false;
-    if (log_state.lost) {
-        int n = snprintf(lost, sizeof lost,
-                         "the syslog daemon did not take %u lines of the log lost=%u",
-                         log_state.lost, log_state.lost);
-        if (syslog_line(LOG_WARNING, lost, n) == 0)
-            log_state.lost = 0;
-    }
-    int error = syslog_line(level, text, length);
+    if (log_state.lost)
+        tell_lost(record);
+    int error = syslog_line(record);
     if (error && error != -EAGAIN && is_child())
         return false;
     log_state.lost += error != 0;
@@ -353,36 +369,54 @@ static void write_line(int fd, enum way way, const char *line, size_t length)
 
 /* A child may reach neither: because there is no syslog daemon in its root directory, or it has no
  * descriptor left. Then its own standard error is left, of which the master makes a line. */
-static void stderr_event(int level, const char *text, bool syslog_has_it)
+static void stderr_event(const struct record *record, bool syslog_has_it)
 {
-    char line[LOG_LINE_MAX + 256];
-    bool wanted = log_state.to_stderr || (level <= LOG_ERR && log_state.errors_to_stderr);
+    char line[RECORD_MAX];
+    bool wanted = log_state.to_stderr || (record->level <= LOG_ERR && log_state.errors_to_stderr);
     if (wanted && log_state.stderr_fd >= 0) {
-        int length = snprintf(line, sizeof line, "%s[%d]: %s: %s\n", log_state.ident, (int)getpid(),
-                              level_words[level], text);
+        int length = log_state.json ? record_json(line, record) : record_plain(line, record);
         write_line(log_state.stderr_fd, log_state.stderr_way, line, (size_t)length);
     } else if (!syslog_has_it && is_child()) {
-        int length = snprintf(line, sizeof line, "%s\n", text);
+        int length = snprintf(line, sizeof line, "%s\n", record->text);
         write_line(STDERR_FILENO, WAY_SHARED, line, (size_t)length);
     }
 }
 
-void log_event(int level, const char *format, ...)
+static void write_record(enum log_name name, int level, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void write_record(enum log_name name, int level, const char *format, va_list args)
 {
-    if (!log_wanted(level))
-        return;
     int saved = errno;
     char raw[LOG_LINE_MAX];
     char text[LOG_LINE_MAX];
-    va_list args;
-    va_start(args, format);
     int length = vsnprintf(raw, sizeof raw, format, args);
-    va_end(args);
     if (length >= (int)sizeof raw)
         length = (int)sizeof raw - 1;
-    length = log_escape(text, sizeof text, raw, length);
-    stderr_event(level, text, syslog_event(level, text, length));
+    log_escape(text, sizeof text, raw, length);
+    const struct record record = {level, log_state.facility, name, log_state.ident, getpid(), text};
+    stderr_event(&record, syslog_event(&record));
     errno = saved;
+}
+
+void log_event(int level, const char *format, ...)
+{
+    va_list args;
+    if (!log_wanted(level))
+        return;
+    va_start(args, format);
+    write_record(LOG_NAME_NONE, level, format, args);
+    va_end(args);
+}
+
+void log_named(enum log_name name, int level, const char *format, ...)
+{
+    va_list args;
+    if (!log_wanted(level))
+        return;
+    va_start(args, format);
+    write_record(name, level, format, args);
+    va_end(args);
 }
 
 bool log_rate_ok(struct log_rate *rate, usec interval, unsigned *missed)

@@ -1,9 +1,10 @@
 /*
- * log - one line an event, to syslog and, if asked, to standard error; control characters are
- * escaped.
+ * log - one line an event, to syslog or the journal and, if asked, to standard error; control
+ * characters are escaped.
  *
  * It speaks the datagrams of syslog(3) itself, because syslog(3) blocks for as long as the syslog
- * daemon hangs, and a master must not. Functions that return an error don't log it. A forked child
+ * daemon hangs, and a master must not; and the journal's for the same reason: sd_journal_sendv(3)
+ * sends on a blocking socket, which all threads and forked children would share. Functions that return an error don't log it. A forked child
  * uses nothing of its parent's: a process that shares an open socket may connect it elsewhere, or
  * make it block; so a child opens its own, with its first line.
  */
@@ -11,11 +12,11 @@
 #define PREFORKD_BASE_LOG_H
 
 #include "clock.h"
+#include "record.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <syslog.h>
-
-enum { LOG_LINE_MAX = 2048 }; /* bytes of a line's text; the rest is cut */
 
 /* Starts: to standard error if asked or if there is no syslog. Lines are `daemon` and `notice`
  * until log_configure says otherwise. */
@@ -35,8 +36,8 @@ void log_enter_child(bool cut_off);
 /* Gives up standard error, because it is about to be closed (a daemon that detaches). */
 void log_leave_stderr(void);
 
-/* What the configuration's log section says. The ident is copied. */
-void log_configure(const char *ident, int facility, int level);
+/* What the configuration's log section says. The ident is copied. `json`: on standard error. */
+void log_configure(const char *ident, int facility, int level, bool json);
 
 /* The descriptors that a child must keep to go on logging; returns how many, at most 2. */
 int log_descriptors(int fds[static 2]);
@@ -44,6 +45,8 @@ int log_descriptors(int fds[static 2]);
 /* Whether a line of this level (LOG_ERR ... LOG_DEBUG) is written at all. */
 bool log_wanted(int level);
 
+void log_named(enum log_name name, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void log_event(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_err(...)     log_event(LOG_ERR, __VA_ARGS__)

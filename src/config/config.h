@@ -49,11 +49,13 @@ struct limits_config {
     long long value[LIMIT_KINDS];
 };
 
+enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_JSON };
+
 /* log { ... } */
 struct log_config {
     int level;    /* LOG_ERR ... LOG_DEBUG of syslog(3), by rules */
     int facility; /* LOG_DAEMON ..., by rules */
-    int level_choice, facility_choice;
+    int level_choice, facility_choice, format_choice;
     const char *ident;
 };
 

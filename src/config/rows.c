@@ -13,6 +13,8 @@ enum { KEEPALIVE_MAX = 32767 };
 
 static const char *const levels[] = {"err", "warning", "notice", "info", "debug", NULL};
 
+static const char *const log_formats[] = {"plain", "json", NULL}; /* enum log_format */
+
 static const char *const facilities[] = {
     "daemon", "auth",   "authpriv", "cron",   "ftp",    "lpr",    "mail",
     "news",   "syslog", "user",     "uucp",   "local0", "local1", "local2",
@@ -55,6 +57,7 @@ const struct option_row log_rows[] = {
     ROW(log_config, level_choice, "level", CHOICE, .choices = levels, .fallback = "info"),
     ROW(log_config, facility_choice, "facility", CHOICE, .choices = facilities,
         .fallback = "daemon"),
+    ROW(log_config, format_choice, "format", CHOICE, .choices = log_formats, .fallback = "plain"),
     ROW(log_config, ident, "ident", TEXT, RANGE(1, 64), .fallback = "preforkd"),
     OPTION_END,
 };

@@ -168,5 +168,8 @@ void exits_end(const struct exit_report *report)
 {
     char text[LOG_LINE_MAX];
     exit_report_print(report, text, sizeof text);
-    log_event(exit_report_level(report), "%s", text);
+    log_named(report->delay_grew                ? LOG_NAME_BACK_OFF
+              : exit_report_is_expected(report) ? LOG_NAME_NONE
+                                                : LOG_NAME_DEATH,
+              exit_report_level(report), "%s", text);
 }

@@ -466,6 +466,7 @@ static struct config *make_config(const struct state_daemon *daemon, const char 
     config->control_gid = IDENTITY_NO_GROUP;
     config->log.level = (int)daemon->log_level;
     config->log.facility = (int)daemon->log_facility;
+    config->log.format_choice = daemon->log_json ? LOG_FORMAT_JSON : LOG_FORMAT_PLAIN;
     config->log.ident = arena_text(config->arena, daemon->log_ident);
     return config;
 }

@@ -157,8 +157,8 @@ static void watch_start(struct master *master, usec now)
     master->phase = PHASE_SERVING;
     master->start_deadline = USEC_NEVER;
     log_errors_to_stderr(false);
-    log_notice("ready: every pool serves pools=%d generation=%u",
-               master->runtime.config->pool_count, master->runtime.generation);
+    log_named(LOG_NAME_READY, LOG_NOTICE, "ready: every pool serves pools=%d generation=%u",
+              master->runtime.config->pool_count, master->runtime.generation);
     export_runtime(&master->export, &master->runtime);
     export_ready(&master->export, &master->runtime, now);
     master->serving(master->owner);

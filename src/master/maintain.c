@@ -318,9 +318,10 @@ static void log_full(struct pool *pool, usec now)
     if (!since || now - since < USEC_SECOND || !log_rate_ok(&pool->full, 60 * USEC_SECOND, &missed))
         return;
     int queue = queue_of(pool), seconds = (int)((now - since) / USEC_SECOND);
-    log_warning("pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
-                "pool=%s workers=%d seconds=%d queue=%d",
-                pool->name, seconds, workers, queue, pool->name, workers, seconds, queue);
+    log_named(LOG_NAME_FULL, LOG_WARNING,
+              "pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
+              "pool=%s workers=%d seconds=%d queue=%d",
+              pool->name, seconds, workers, queue, pool->name, workers, seconds, queue);
     pool->full_logged = true;
 }
 

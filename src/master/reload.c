@@ -314,6 +314,11 @@ static void finish(struct reload *reload)
         sysd_notify("READY=1");
 }
 
+static enum log_name refusal_name(const struct reload *reload)
+{
+    return reload->job.kind == JOB_RELOAD ? LOG_NAME_REFUSED : LOG_NAME_NONE;
+}
+
 static void refuse(struct reload *reload, struct runtime *runtime)
 {
     struct faults *faults = reload->notes ? &reload->faults : &reload->config->faults;
@@ -334,8 +339,9 @@ static void refuse(struct reload *reload, struct runtime *runtime)
         buffer_print(&result->faults, "%s: %s\n", place, f->text);
     }
     if (!dry_run)
-        log_err("%s refused, %u fault%s: the old configuration stays in force generation=%u", word,
-                faults->count, faults->count == 1 ? "" : "s", runtime->generation);
+        log_named(refusal_name(reload), LOG_ERR,
+                  "%s refused, %u fault%s: the old configuration stays in force generation=%u",
+                  word, faults->count, faults->count == 1 ? "" : "s", runtime->generation);
     if (faults->count > FAULTS_MAX)
         buffer_print(&result->faults, "and %u more\n", faults->count - FAULTS_MAX);
     result->refused = true;
@@ -351,9 +357,10 @@ static void succeed(struct reload *reload, const struct runtime *runtime)
     double seconds = clock_seconds(clock_now() - reload->began);
     if (is_reload)
         overview_note_reload(runtime->spawner.boards.overview, NULL);
-    log_notice("%s done: %s generation=%u seconds=%.3f", word,
-               is_reload ? "the configuration is in force" : "the workers are new ones",
-               runtime->generation, seconds);
+    log_named(is_reload ? LOG_NAME_RELOAD : LOG_NAME_NONE, LOG_NOTICE,
+              "%s done: %s generation=%u seconds=%.3f", word,
+              is_reload ? "the configuration is in force" : "the workers are new ones",
+              runtime->generation, seconds);
     buffer_print(&result_of(reload)->lines, "%s done: generation %u, in %.3f s\n", word,
                  runtime->generation, seconds);
     finish(reload);
@@ -372,7 +379,8 @@ static bool has_failed(struct reload *reload, const struct runtime *runtime)
             !pool_has_failed(pool, &counts, why, sizeof why))
             continue;
         snprintf(line, sizeof line, "pool %s: %s", pool->name, why);
-        log_err("%s failed: %s pool=%s generation=%u", word, line, pool->name, runtime->generation);
+        log_named(refusal_name(reload), LOG_ERR, "%s failed: %s pool=%s generation=%u", word, line,
+                  pool->name, runtime->generation);
         buffer_print(&result->faults, "%s failed: %s\n", word, line);
         if (reload->job.kind == JOB_RELOAD && !result->refused)
             overview_note_reload(runtime->spawner.boards.overview, line);
@@ -386,7 +394,8 @@ static bool has_failed(struct reload *reload, const struct runtime *runtime)
 /* The job could not even begin. */
 static void refuse_start(struct reload *reload, const char *what, const char *why)
 {
-    log_err("%s refused: %s%s", job_words[reload->job.kind], what, why);
+    log_named(refusal_name(reload), LOG_ERR, "%s refused: %s%s", job_words[reload->job.kind], what,
+              why);
     buffer_print(&result_of(reload)->faults, "%s%s\n", what, why);
     result_of(reload)->refused = true;
 }
@@ -523,7 +532,8 @@ static bool await_canaries(struct reload *reload, struct runtime *runtime)
     }
     if (!restart) {
         arena_seal(config->arena);
-        log_configure(config->log.ident, config->log.facility, config->log.level);
+        log_configure(config->log.ident, config->log.facility, config->log.level,
+                      config->log.format_choice == LOG_FORMAT_JSON);
     }
     plans_print(&reload->plans, runtime, add_plan_line, reload);
     apply_plans(runtime, &reload->plans, reload->job.number, restart);

@@ -47,6 +47,7 @@ enum {
     NUMBER(OF, nofile, 0, LLONG_MAX, MAY) /* soft limit that the first master was started with */  \
     NUMBER(OF, log_level, 0, 7, MUST)                                                              \
     NUMBER(OF, log_facility, 0, 255, MUST)                                                         \
+    NUMBER(OF, log_json, 0, 1, MAY)                                                                \
     TEXT(OF, log_ident, STATE_NAME)
 
 /* A socket that systemd passed. */

@@ -88,6 +88,7 @@ static void save_daemon(const struct upgrade *upgrade, const struct runtime *run
         .nofile = (long long)daemon_first_nofile(),
         .log_level = log->level,
         .log_facility = log->facility,
+        .log_json = log->format_choice == LOG_FORMAT_JSON,
     };
     snprintf(daemon->log_ident, sizeof daemon->log_ident, "%s", log->ident);
     snprintf(daemon->refusal, sizeof daemon->refusal, "%s", overview->refusal);

@@ -229,7 +229,8 @@ _Noreturn void worker_run(struct worker_start *start)
         setsid(); /* it runs what isn't ours: the session proves whose process that is */
     log_enter_child(/* cut_off: */ start->pool->chroot != NULL);
     if (start->log)
-        log_configure(start->log->ident, start->log->facility, start->log->level);
+        log_configure(start->log->ident, start->log->facility, start->log->level,
+                      start->log->format_choice == LOG_FORMAT_JSON);
     /* What it shares with others of its pool: the master lent it the mappings for the fork. */
     serve.slot = &start->board->slots[start->seat];
     serve.wakeup = (struct wakeup){.board = start->board, .seat = start->seat, .fd = start->wakeup};

@@ -1,6 +1,7 @@
 """The log: standard error of programs line by line, levels, who gets what."""
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -10,6 +11,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
+import unittest
 
 import client
 import daemon
@@ -618,6 +621,132 @@ class Syslog(daemon.Case):
         self.assertTrue(ours)
         for line in ours:
             self.assertRegex(line, r'^<(15[0-9])>\w.* other\[')  # local3 is 19: 19 * 8 + level
+
+
+class Forms(daemon.Case):
+    """Lines for programs: JSON on standard error, the journal's native form."""
+
+    ECHO = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 1 echo {} }\n'
+
+    def launch(self, config, *command, switches=(), **environment):
+        """The daemon with a socket as standard error; what comes there."""
+        it = self.make('control = "@DIR@/control"\n' + config)
+        reader, writer = socket.socketpair()
+        self.addCleanup(reader.close)
+        reader.settimeout(client.PATIENCE)
+        status = os.fstat(writer.fileno())
+        stream = f'{status.st_dev}:{status.st_ino}'
+        process = subprocess.Popen(
+            [*command, daemon.BINARY, '-c', it.file, *switches], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=writer,
+            env=os.environ | {key: value.replace('@STREAM@', stream)
+                              for key, value in environment.items()})
+        writer.close()
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return it, process, reader.makefile('r', encoding='utf-8')
+
+    def die_and_stop(self, process, next_event):
+        """What the log says of a worker that is killed, and then of a reload."""
+        found = {}
+        for wanted in ('start', 'ready', 'death', 'reload'):
+            if wanted == 'death':
+                worker, = processes.children(process.pid)
+                os.kill(worker, signal.SIGKILL)
+            if wanted == 'reload':
+                process.send_signal(signal.SIGHUP)
+            while wanted not in found:
+                event = next_event()
+                found[event.get('event', event.get('PREFORKD_EVENT'))] = event
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(client.PATIENCE), 0)
+        return worker, found
+
+    def test_json(self):
+        _, process, lines = self.launch('log { format = "json" }\n' + self.ECHO,
+                                        switches=['-e'])
+        worker, found = self.die_and_stop(process, lambda: json.loads(lines.readline()))
+        death = found['death']
+        self.assertEqual((death['pool'], death['pid'], death['level']),
+                         ('echo', process.pid, 'notice'))
+        self.assertEqual((death['fields']['pid'], death['fields']['signal']), (str(worker), 'KILL'))
+        self.assertRegex(death['message'], f'^pool echo: worker {worker} killed by signal 9.*[^ ]$')
+        self.assertRegex(death['time'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$')
+        for line in lines:
+            json.loads(line)
+
+    @daemon.needs_root
+    def test_journal(self):
+        """A journal's socket, in a mount namespace: standard error is a stream of it, and gets
+        nothing."""
+        it = self.make('')
+        os.mkdir(it.path('journal'))
+        journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(journal.close)
+        journal.bind(it.path('journal/socket'))
+        os.chmod(it.path('journal/socket'), 0o666)
+        journal.settimeout(client.PATIENCE)
+        inside = (f'mount -t tmpfs none /run/systemd && mkdir /run/systemd/journal && '
+                  f'mount --bind {it.path("journal")} /run/systemd/journal && exec "$@"')
+        _, process, lines = self.launch(self.ECHO, 'unshare', '--mount', 'sh', '-c', inside, 'sh',
+                                        JOURNAL_STREAM='@STREAM@')
+
+        def receive():
+            text = journal.recv(65536).decode()
+            self.assertTrue(text.endswith('\n'))
+            return dict(line.split('=', 1) for line in text.splitlines())
+        worker, found = self.die_and_stop(process, receive)
+        death = found['death']
+        self.assertEqual((death['PREFORKD_POOL'], death['PREFORKD_PID'], death['PRIORITY'],
+                          death['SYSLOG_IDENTIFIER'], death['SYSLOG_PID']),
+                         ('echo', str(worker), '5', 'preforkd', str(process.pid)))
+        self.assertRegex(death['MESSAGE_ID'], '^[0-9a-f]{32}$')
+        self.assertRegex(death['MESSAGE'], f'worker {worker} killed by signal 9 .* pool=echo pid=')
+        self.assertEqual(lines.read(), '')
+
+    @daemon.needs_root
+    def test_a_journal_that_hangs(self):
+        """Its queue is full: the daemon starts, serves and replaces workers all the same."""
+        it = self.make('')
+        os.mkdir(it.path('journal'))
+        journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(journal.close)
+        journal.bind(it.path('journal/socket'))
+        inside = (f'mount -t tmpfs none /run/systemd && mkdir /run/systemd/journal && '
+                  f'mount --bind {it.path("journal")} /run/systemd/journal && exec "$@"')
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as filler:
+            filler.connect(it.path('journal/socket'))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    filler.send(b'MESSAGE=full\n')
+        its, process, _ = self.launch(self.ECHO, 'unshare', '--mount', 'sh', '-c', inside, 'sh',
+                                      JOURNAL_STREAM='@STREAM@')
+        wait_until(lambda: os.path.exists(its.path('echo')), 'its socket')
+        self.assertEqual(client.ask(its.path('echo'), b'still'), b'still')
+        worker, = wait_until(lambda: processes.children(process.pid), 'a worker')
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: processes.children(process.pid) not in ([], [worker]), 'the next worker')
+        self.assertEqual(client.ask(its.path('echo'), b'still'), b'still')
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(client.PATIENCE), 0)
+
+
+class Catalog(unittest.TestCase):
+    @unittest.skipUnless(shutil.which('journalctl'), 'no journalctl here')
+    def test_journalctl_reads_it(self):
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                              '../../systemd/preforkd.catalog')
+        with tempfile.TemporaryDirectory() as root:
+            there = os.path.join(root, 'usr/lib/systemd/catalog')
+            os.makedirs(there)
+            os.makedirs(os.path.join(root, 'var/lib/systemd/catalog'))
+            shutil.copy(source, there)
+            for action in ('--update-catalog', '--list-catalog'):
+                done = subprocess.run(['journalctl', '--root', root, action], capture_output=True,
+                                      text=True, check=True, timeout=client.PATIENCE)
+                self.assertEqual(done.stderr, '')
+        with open(source, encoding='utf-8') as file:
+            self.assertEqual(len(done.stdout.splitlines()), file.read().count('\n-- '))
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import time
 import unittest
@@ -234,10 +235,18 @@ class Story(unittest.TestCase):
             rf'^preforkd: (.*worker {worker} killed by signal 9.*)$')[1]
         successor = int(line.partition('new=')[2].split()[0])
         self.machine.journal.wait_until(lambda: successor in self.workers(), 'the replacement')
-        for filters in (['-u', 'preforkd'], ['-t', 'preforkd']):
+        for filters in (['-u', 'preforkd'], ['-t', 'preforkd'],
+                        ['PREFORKD_EVENT=death', 'PREFORKD_POOL=echo', f'PREFORKD_PID={worker}']):
             self.assertIn(line, self.machine.run('journalctl', '--no-pager', *filters))
         self.machine.journal.wait_until(lambda: line in self.machine.read('/var/log/daemon.log'),
                                         "rsyslog's file")
+        self.machine.run('journalctl', '--update-catalog')
+        explained = self.machine.run('journalctl', '--no-pager', '-x', f'PREFORKD_PID={worker}')
+        self.assertIn('A worker of pool echo ended unexpectedly', explained)
+        with self.machine.start('timeout', '60', 'preforkctl', 'logs', 'echo',
+                                stdout=subprocess.PIPE, text=True) as follows:
+            self.assertTrue(any(line in said for said in iter(follows.stdout.readline, '')))
+            follows.terminate()
         self.assert_serves(PORT)
 
     def test_a_broken_file_fails_the_start(self):
