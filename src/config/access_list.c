@@ -52,13 +52,14 @@ static void gather(struct gathering *gathering, const char *option, const char *
     case CIDR_NO_ADDRESS:
         config_fault(config, pool, option,
                      "%s takes addresses and blocks as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32, not "
-                     "\"%.80s\"",
+                     "\"%.80s\"; all are 0.0.0.0/0 and ::/0, and names are not looked up",
                      option, word);
         break;
     case CIDR_BAD_LENGTH:
         config_fault(config, pool, option,
-                     "%s \"%.80s\": the length of the prefix is a number from %d to %d", option,
-                     word, mapped ? 96 : 0, four && !mapped ? 32 : 128);
+                     "%s \"%.80s\": the length of the prefix is a number from %d to %d%s", option,
+                     word, mapped ? 96 : 0, four && !mapped ? 32 : 128,
+                     four && !mapped ? "; the mask 255.255.255.0 is /24" : "");
         break;
     case CIDR_HOST_BITS:
         config_fault(config, pool, option,

@@ -64,6 +64,7 @@ struct cidr_list;
 struct pool_config {
     struct origin origin;
     const char *name;
+    unsigned misnamed; /* what it needs (enum need), written by an unknown word: that is told */
 
     /* the options, by pool_rows */
     struct words listen;

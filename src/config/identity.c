@@ -114,8 +114,8 @@ static bool judge(const struct asking *asking, const char *option, const char *k
                   const char *word, const char *found, const char *own, bool allowed)
 {
     if (!found)
-        config_fault(asking->config, asking->pool, option, "%s: there is no %s \"%.60s\"", option,
-                     kind, word);
+        config_fault(asking->config, asking->pool, option, "%s: there is no %s \"%.60s\"%s", option,
+                     kind, word, strchr(word, ':') ? "; user and group are two options" : "");
     else if (!allowed)
         config_fault(asking->config, asking->pool, option,
                      "%s: without root it stays %s, and cannot be %s", option, own, found);

@@ -191,6 +191,26 @@ static void read_name(struct reading *reading, const char *host, unsigned port)
 }
 
 /* HOST:PORT, [IPv6]:PORT or *:PORT. */
+/* Whether it isn't an address as other daemons write it; if so, says how it is written here. */
+static bool is_of_here(struct reading *reading)
+{
+    const char *word = reading->word;
+    char why[300];
+    if (word[0] && word[strspn(word, "0123456789")] == '\0')
+        snprintf(why, sizeof why, "a port alone; *:%.20s listens on every address", word);
+    else if (word[0] == '/')
+        snprintf(why, sizeof why, "the path of a Unix socket is written unix:%.200s", word);
+    else if (strncmp(word, "tcp:", 4) == 0 || strncmp(word, "http:", 5) == 0)
+        snprintf(why, sizeof why, "TCP is written HOST:PORT, without %.*s",
+                 (int)strcspn(word, ":") + 1, word);
+    else if (strncmp(word, "udp:", 4) == 0)
+        snprintf(why, sizeof why, "every listener is a stream, TCP or Unix");
+    else
+        return true;
+    fault(reading, why);
+    return false;
+}
+
 static void read_host(struct reading *reading)
 {
     char host[HOST_MAX + 1];
@@ -199,6 +219,8 @@ static void read_host(struct reading *reading)
     bool bracketed = reading->word[0] == '[';
     const char *begin = reading->word + bracketed;
     const char *end = bracketed ? strchr(begin, ']') : strrchr(begin, ':');
+    if (!is_of_here(reading))
+        return;
     if (!end || (bracketed && end[1] != ':')) {
         fault(reading, "expected HOST:PORT, [IPv6]:PORT, *:PORT, unix:PATH, unix:@NAME or "
                        "systemd:NAME");

@@ -1,5 +1,6 @@
 #include "parser.h"
 
+#include "habits.h"
 #include "suggest.h"
 
 #include <confuse.h>
@@ -86,10 +87,23 @@ static const char *nearest(const struct reader *reader, const struct place *plac
     return near.nearest;
 }
 
+/* What a pool needs of the word that was meant. */
+static enum need need_of(const struct reader *reader, const char *name)
+{
+    if (strcmp(name, "listen") == 0)
+        return NEED_LISTEN;
+    if (strcmp(name, "workers") == 0 || strcmp(name, "max_workers") == 0)
+        return NEED_SIZE;
+    const struct handler_section *section = find_section(reader, PLACE_POOL, name);
+    return section && section != &limits_section ? NEED_HANDLER : NEED_NOTHING;
+}
+
 static void fault_unknown(struct reader *reader, const struct place *place,
                           const struct statement *statement)
 {
     const char *name = statement->name, *other;
+    const struct habit *habit = habits_find(name);
+    enum need need = NEED_NOTHING;
     const char *kind = statement->kind == STATEMENT_SECTION ? "section" : "option";
     if (strcmp(name, "include") == 0)
         FAULT(reader, place, statement->line, "include is written include(\"PATTERN\")");
@@ -97,11 +111,17 @@ static void fault_unknown(struct reader *reader, const struct place *place,
         FAULT(reader, place, statement->line, "unknown %s", kind);
     else if ((other = right_place(reader, place, name)))
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\" here; %s", kind, name, other);
-    else if ((other = nearest(reader, place, name)))
+    else if (habit) {
+        FAULT(reader, place, statement->line, "unknown %s \"%.60s\": %s", kind, name, habit->cure);
+        need = habit->need;
+    } else if ((other = nearest(reader, place, name))) {
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\"; did you mean \"%s\"?", kind,
               name, other);
-    else
+        need = need_of(reader, other);
+    } else
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\"", kind, name);
+    if (place->kind == PLACE_POOL)
+        place->pool->misnamed |= need;
 }
 
 static void fault_doubled(struct reader *reader, const struct place *place, const char *what,
@@ -294,11 +314,13 @@ static void apply_handler(struct reader *reader, const struct place *place)
 static void check_whole(struct reader *reader, const struct place *place)
 {
     for (int i = 0; place->rows[i].name; i++)
-        if ((place->rows[i].flags & OPTION_REQUIRED) && place->lines[i] == 0)
+        if ((place->rows[i].flags & OPTION_REQUIRED) && place->lines[i] == 0 &&
+            !(place->kind == PLACE_POOL &&
+              place->pool->misnamed & need_of(reader, place->rows[i].name)))
             FAULT(reader, place, place->line, "the option \"%s\" is missing", place->rows[i].name);
     if (place->kind == PLACE_POOL && place->pool->handler)
         apply_handler(reader, place);
-    else if (place->kind == PLACE_POOL)
+    else if (place->kind == PLACE_POOL && !(place->pool->misnamed & NEED_HANDLER))
         fault_no_handler(reader, place);
 }
 

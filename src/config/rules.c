@@ -2,6 +2,7 @@
 
 #include "../base/control_path.h"
 #include "access_list.h"
+#include "habits.h"
 #include "identity.h"
 #include "listens.h"
 
@@ -239,7 +240,7 @@ static void rule_size(struct config *config, struct pool_config *pool, bool whol
                    pool->max_workers);
         rule_order(config, pool, "max_spare", pool->max_spare, "max_workers", pool->max_workers);
         rule_order(config, pool, "min_spare", pool->min_spare, "max_spare", pool->max_spare);
-    } else if (whole) {
+    } else if (whole && !(pool->misnamed & NEED_SIZE)) {
         config_fault(config, pool, "",
                      "its size is missing: workers, or max_workers for one that follows the load");
     }

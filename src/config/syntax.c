@@ -1,5 +1,7 @@
 #include "syntax.h"
 
+#include "habits.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,6 +326,27 @@ static bool list_fault(struct scan *scan, int opened)
     return unexpected(scan, odd == ',' ? "a value or }" : ", or }");
 }
 
+/* Whether a value without quotes is no slip of those who write another language. False: what
+ * follows can't be trusted. */
+static bool is_sound_word(struct scan *scan, const struct statement *statement)
+{
+    static const char *const marks[] = {"\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\x98",
+                                        "\xe2\x80\x99", "\xc2\xab"};
+    const struct token *token = &scan->token;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (token->size >= strlen(marks[i]) && memcmp(token->text, marks[i], strlen(marks[i])) == 0)
+            return FAULT(scan, token->line, "a string stands in \" or ', not in %s", marks[i]);
+    if (token->text[0] == '[')
+        return FAULT(scan, token->line, "a list stands in braces: %.40s = { ... }",
+                     statement->name);
+    if (token->text[token->size - 1] == ';') {
+        (void)FAULT(scan, token->line, "no semicolon belongs behind a value: %.40s = %.*s",
+                    statement->name, shown(token->text, token->size - 1), token->text);
+        scan->spoiled = true;
+    }
+    return true;
+}
+
 /* "+=" sets, too: an option stands once, so there is nothing to append to. */
 static bool read_value(struct scan *scan, struct statement *statement)
 {
@@ -332,7 +355,13 @@ static bool read_value(struct scan *scan, struct statement *statement)
     if (scan->token.type != '{') {
         if (!is_text(&scan->token))
             return unexpected(scan, "a value");
+        if (scan->token.type == TOKEN_WORD && !is_sound_word(scan, statement))
+            return false;
         read_text(scan, place);
+        if (scan->token.type == '{')
+            return FAULT(scan, statement->line,
+                         "%.40s is a section: %s { ... }, without =", statement->name,
+                         strcmp(statement->name, "pool") == 0 ? "pool \"NAME\"" : statement->name);
         return true;
     }
     int opened = scan->token.line;
@@ -421,12 +450,16 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
     }
     if (scan->token.type == '{')
         return read_section(scan, statement, depth);
+    if (!statement->title && (scan->token.type == '}' || scan->token.line > statement->line))
+        return FAULT(scan, statement->line,
+                     "%.40s is not complete; expected = and a value, or a section in braces",
+                     statement->name);
     if (!statement->title)
         return unexpected(scan, "= and a value, or a section in braces");
-    return FAULT(scan, statement->line,
-                 "unexpected %.*s behind %.40s; expected = and a value, or a section in braces",
+    return FAULT(scan, statement->line, "unexpected %.*s behind %.40s; expected %s%s",
                  shown(statement->title, strlen(statement->title)), statement->title,
-                 statement->name);
+                 statement->name, "= and a value, or a section in braces",
+                 habits_explain(statement->name));
 }
 
 /* A statement that breaks is dropped, unless it is a section. */
@@ -439,7 +472,8 @@ static bool read_statement(struct scan *scan, struct statement *statement, int d
     const char *name = statement->name = take_text(scan);
     if ((!isalpha((unsigned char)*name) && *name != '_') ||
         name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")])
-        return unexpected(scan, "the name of an option or a section");
+        return unexpected(scan, arena_format(scan->arena, "the name of an option or a section%s",
+                                             habits_explain(name)));
     advance(scan);
     bool sound = read_body(scan, statement, depth);
     statement->spoiled = scan->spoiled && statement->kind != STATEMENT_SECTION;

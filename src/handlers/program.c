@@ -14,9 +14,17 @@ void program_check(const char *path, const char *pool, const char *handler, cons
                    int line, struct faults *faults)
 {
     struct stat program;
+    size_t word = strcspn(path, " ");
     if (path[0] != '/')
-        faults_add(faults, file, line, "pool %s: %s: the program \"%s\" must be an absolute path",
+        faults_add(faults, file, line,
+                   "pool %s: %s: the program \"%s\" must be an absolute path; ~ and $ are not "
+                   "expanded, and PATH is not searched",
                    pool, handler, path);
+    else if (path[word] && stat(path, &program) != 0)
+        faults_add(faults, file, line,
+                   "pool %s: %s: there is no program \"%s\"; each argument is a string of its own: "
+                   "{ \"%.*s\", \"ARGUMENT\" }",
+                   pool, handler, path, (int)word, path);
     else if (stat(path, &program) != 0)
         faults_add(faults, file, line, "pool %s: %s: the program %s: %s", pool, handler, path,
                    strerror(errno));

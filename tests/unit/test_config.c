@@ -59,8 +59,7 @@ static const struct {
      "2: unknown option \"a\"\n3: unknown option \"b\"\n4: unknown section \"c\"\n5: unknown "
      "option \"e\""},
     {ME "pool a { listen = systemd:x workers = 1 ecoh {} }",
-     "1: pool a: unknown section \"ecoh\"; did you mean \"echo\"?\n"
-     "1: pool a: no section names the handler"},
+     "1: pool a: unknown section \"ecoh\"; did you mean \"echo\"?"},
     {ME "pool a { listen = systemd:x workers = 1 echo {\n x = 1 } }",
      "2: pool a: echo: unknown option \"x\""},
     {ME "pool a { listen = systemd:x workers = 1 echo {\n workers = 1 } }",

@@ -1,0 +1,114 @@
+"""What people write who come from other daemons: each mistake is told once, at its line, with what
+to write instead."""
+
+import re
+
+import daemon
+
+# A pool's first line is 2, since `make` puts one before; what is asked stands in line 5.
+POOL = 'pool "p" {{\nlisten = {{ "unix:/tmp/x" }}\nworkers = 1\n{}\n}}\n'
+NO_LISTEN = 'pool "p" {{\nworkers = 1\necho {{}}\n{}\n}}\n'
+NO_SIZE = 'pool "p" {{\nlisten = {{ "unix:/tmp/x" }}\necho {{}}\n{}\n}}\n'
+
+
+def echo(line):
+    return POOL.format('echo {} ' + line)
+
+
+# What is written, and [its line, what must be said of it].
+MISTAKES = {
+    # xinetd and inetd
+    'service finger { user = "nobody" }\n' + echo(''): [1, 'pool "NAME"'],
+    echo('disable = "no"'): [4, 'disable.*comment'],
+    echo('socket_type = "stream"'): [4, 'socket_type.*stream'],
+    echo('protocol = "udp"'): [4, 'protocol.*stream, TCP or Unix'],
+    echo('wait = "no"'): [4, r'exec \{ \} is "nowait"'],
+    POOL.format('server = "/bin/cat"'): [4, r'server.*exec \{ command = \{'],
+    POOL.format('exec { command = { "/bin/cat" } server_args = "-u" }'): [4, 'behind the program'],
+    echo('only_from = { "192.0.2.0/24" }'): [4, 'only_from.*allow'],
+    echo('no_access = { "192.0.2.0/24" }'): [4, 'no_access.*deny'],
+    NO_SIZE.format('instances = 60'): [4, 'instances.*workers.*max_workers'],
+    echo('per_source = 5'): [4, 'max_per_source'],
+    echo('cps = { 50, 10 }'): [4, 'rate_per_source'],
+    NO_LISTEN.format('bind = "127.0.0.1"'): [4, r'listen = \{ "HOST:PORT" \}'],
+    NO_LISTEN.format('port = 79'): [4, r'listen = \{ "HOST:PORT" \}'],
+    'includedir "/etc/xinetd.d"\n' + echo(''): [1, r'include\("DIRECTORY/\*"\)'],
+    echo('log_on_success = "PID HOST"'): [4, 'log_connections'],
+    # nginx and other web servers
+    echo('umask = 022;'): [4, 'no semicolon.*umask = 022$'],
+    echo('umask 022'): [4, 'expected = and a value'],
+    POOL.format('echo {};'): [4, 'no semicolon is needed'],
+    'worker_processes = 4\n' + echo(''): [1, 'each pool has its own workers'],
+    echo('keepalive_timeout = 65'): [4, 'idle_timeout'],
+    'error_log = "/var/log/preforkd.log"\n' + echo(''): [1, 'syslog'],
+    'pid = "/run/preforkd.pid"\n' + echo(''): [1, 'preforkd -p FILE'],
+    'daemon = "off"\n' + echo(''): [1, 'preforkd -d'],
+    'include pools.d/*.conf\n' + echo(''): [1, r'include\("PATTERN"\)'],
+    echo('allow = { "all" }'): [4, '0.0.0.0/0'],
+    echo('allow = { "localhost" }'): [4, 'names are not looked up'],
+    echo('allow = { "192.0.2.0/255.255.255.0" }'): [4, '255.255.255.0 is /24'],
+    echo('tls { certificate = "x" }'): [4, 'HAProxy or stunnel'],
+    # addresses
+    POOL.replace('unix:/tmp/x', '80').format('echo {}'): [2, r'\*:80'],
+    POOL.replace('unix:/tmp/x', '/run/p').format('echo {}'): [2, 'unix:/run/p'],
+    POOL.replace('unix:/tmp/x', 'tcp://h:1').format('echo {}'): [2, 'HOST:PORT, without tcp:'],
+    POOL.replace('unix:/tmp/x', 'udp:h:1').format('echo {}'): [2, 'stream'],
+    # PHP's FPM
+    NO_SIZE.format('pm = "dynamic"'): [4, 'pm.*min_workers and max_workers'],
+    NO_SIZE.format('max_children = 5'): [4, 'max_workers'],
+    NO_SIZE.format('pm.max_children = 5'): [4, 'max_workers'],
+    echo('start_servers = 2'): [4, 'min_workers'],
+    echo('request_terminate_timeout = 30'): [4, 'request_timeout'],
+    echo('listen.owner = "www-data"'): [4, 'socket_user'],
+    echo('listen_mode = 0660'): [4, 'socket_mode'],
+    '[www]\n' + echo(''): [1, r'pool "NAME" \{'],
+    '; a comment\n' + echo(''): [1, 'comment begins with # or //'],
+    echo('chdir = "/"'): [4, 'directory'],
+    echo('env = { "A=b" }'): [4, r'environment = \{ "NAME=VALUE" \}'],
+    echo('rlimit_files = 1024'): [4, r'limits \{ nofile = N \}'],
+    # shells, YAML, JSON, word processors
+    POOL.format('exec { command = { "/bin/cat -u" } }'): [4, r'\{ "/bin/cat", "ARGUMENT" \}'],
+    POOL.format('exec { command = { "~/bin/x" } }'): [4, 'absolute path; ~ and'],
+    echo('umask: 022'): [4, 'NAME = VALUE'],
+    echo('environment = [ "A=1", "B=2" ]'): [4, r'braces: environment = \{'],
+    echo('directory = \u201c/\u201d'): [4, r'in " or \''],
+    echo('request_timeout = "1m"'): [4, 'number of seconds'],
+    # here
+    POOL.format('handler = "echo"'): [4, r'section, such as echo \{\}'],
+    POOL.format('echo'): [4, r'echo is not complete'],
+    POOL.format('Echo {}'): [4, 'did you mean "echo"'],
+    POOL.replace('listen =', 'Listen =').format('echo {}'): [2, 'did you mean "listen"'],
+    POOL.replace('pool "p"', 'pool = "p"').format('echo {}'): [1, r'pool "NAME" \{ ... \}, with'],
+    echo('user = "nobody:nogroup"'): [4, 'two options'],
+    'log_level = "debug"\n' + echo(''): [1, r'log \{ level'],
+    'log = "syslog"\n' + echo(''): [1, r'log \{ ... \}'],
+    echo('nofile = 512'): [4, r'limits \{ \}'],
+}
+
+
+class Mistakes(daemon.Case):
+    def test_each_is_told_once_at_its_line_with_its_cure(self):
+        for text, (line, pattern) in MISTAKES.items():
+            with self.subTest(text):
+                it = self.make(text)
+                done = self.run_preforkd('-t', '-c', it.file)
+                said = done.stderr.splitlines()
+                self.assertEqual((done.returncode, len(said)), (1, 1), done.stderr)
+                self.assertRegex(said[0], rf'^{re.escape(it.file)}:{line}: .*({pattern})')
+
+    def test_a_word_with_a_semicolon_is_no_user(self):
+        """`user = nobody;` is no user of that name: it is a slip of the pen."""
+        it = self.make(echo('ident = foo;').replace('ident', 'group'))
+        self.assertRegex(self.run_preforkd('-t', '-c', it.file).stderr, 'no semicolon')
+
+    def test_two_mistakes_are_both_told(self):
+        """That one stands for what is missing hides nothing else that is."""
+        it = self.make('pool "p" {\nport = 7\n}\n')
+        said = self.run_preforkd('-t', '-c', it.file).stderr
+        for pattern in ('listen =', 'size is missing', 'no section names the handler'):
+            self.assertRegex(said, pattern)
+        self.assertNotIn('"listen" is missing', said)
+
+
+if __name__ == '__main__':
+    daemon.main()
