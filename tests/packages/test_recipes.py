@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 PLACE = None
 VERSION = None
+SBIN = '/usr/sbin:/sbin'
 SHELL = ('APKBUILD', 'build-deb', 'unit-tests', 'preforkd.initd', 'preforkd.pre-install',
          'preforkd.post-upgrade', 'debian/preforkd.postinst', 'debian/preforkd.prerm',
          'debian/preforkd.postrm')
@@ -42,6 +44,21 @@ class Recipes(unittest.TestCase):
         status, said = run('rpmlint', '-r', 'preforkd.rpmlintrc', 'preforkd.spec')
         self.assertEqual(status, 0, said)
         self.assertIn(' 0 errors, 0 warnings', said)
+
+    @unittest.skipUnless(shutil.which('apparmor_parser', path=SBIN), 'no apparmor_parser here')
+    def test_the_profile_for_apparmor_is_sound(self):
+        """Its syntax; the kernel is not asked."""
+        profile = os.path.join(PLACE, '../examples/apparmor/usr.sbin.preforkd')
+        parser = [shutil.which('apparmor_parser', path=SBIN), '--skip-kernel-load', '--skip-cache']
+        status, said = run(*parser, os.path.abspath(profile))
+        self.assertEqual(status, 0, said)
+        with open(profile, encoding='utf-8') as file:
+            text = file.read()
+        self.assertIn('/usr/sbin/preforkd flags=(complain) {', text)
+        with tempfile.NamedTemporaryFile('w', encoding='utf-8') as broken:
+            broken.write(text.replace('capability kill,', 'capability kill_all,'))
+            broken.flush()
+            self.assertNotEqual(run(*parser, broken.name)[0], 0)
 
     def test_scripts_are_shell(self):
         """Debian has no linter for an APKBUILD: the shell's own look at it is all there is."""
