@@ -18,6 +18,12 @@
 enum { POOL_NAME_MAX = 32 };       /* letters, digits, and - _ . */
 enum { POOLS_MAX = 256 };          /* pools in one configuration */
 enum { POOL_WORKERS_MAX = 30000 }; /* workers of one pool, and of all together */
+enum { POOL_THREADS_MAX = 1024 };  /* of one worker */
+
+/* Connections that the workers of one pool have room for. While a reload replaces them there are
+ * twice as many. */
+enum { POOL_SEATS_MAX = 30000 };
+enum { SEATS_MAX = 60000 }; /* the same of all pools together */
 
 /* One address to listen on, as rules made it of a word of `listen`. */
 struct listen_spec {
@@ -71,8 +77,10 @@ struct pool_config {
     int backlog; /* of listen(2) */
     int socket_mode;
     const char *socket_user, *socket_group;
-    int keepalive; /* seconds, 0 off */
-    int workers;   /* a fixed size; 0: the size follows the load */
+    int keepalive;            /* seconds, 0 off */
+    int model;                /* enum serve_model */
+    int threads, connections; /* of a worker, each in its model */
+    int workers;              /* a fixed size; 0: the size follows the load */
     int min_workers, max_workers, min_spare, max_spare; /* 0 if the size is fixed */
     int spare_timeout;                                  /* seconds */
     int max_requests;                                   /* 0 never */
@@ -98,6 +106,7 @@ struct pool_config {
     struct origin limits_origin; /* without lines if the file has no limits section */
 
     /* filled in by the rules */
+    int seats; /* how many connections one worker serves at once */
     const struct listen_spec *listens;
     int listen_count;
     struct identity identity;
@@ -152,6 +161,12 @@ static inline bool pool_config_is_dynamic(const struct pool_config *pool)
 static inline int pool_config_most(const struct pool_config *pool)
 {
     return pool_config_is_dynamic(pool) ? pool->max_workers : pool->workers;
+}
+
+/* The most connections that it may serve at once. */
+static inline int pool_config_most_seats(const struct pool_config *pool)
+{
+    return pool_config_most(pool) * pool->seats;
 }
 
 extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];

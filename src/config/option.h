@@ -49,6 +49,16 @@ enum option_scope {
     SCOPE_CLIENT = 2, /* is about waiting for the client: the worker must do so, not a program */
 };
 
+/* How a worker serves: one connection at a time; one in each of its threads; as many as it has room
+ * for, in one loop. */
+enum serve_model {
+    MODEL_PROCESS,
+    MODEL_THREAD,
+    MODEL_EVENT,
+    SERVE_MODELS,
+};
+extern const char *const serve_model_words[]; /* ended by NULL */
+
 struct option_row {
     const char *name;
     enum option_type type;
@@ -87,6 +97,8 @@ struct handler_section {
     const struct option_row *rows; /* ended by OPTION_END; never NULL */
     size_t size;                   /* of its struct, made zeroed and filled by the rows */
     unsigned scopes; /* enum option_scope: whose options it honours, beside SCOPE_ANY */
+    unsigned models; /* bits by enum serve_model: those that it can live in, beside MODEL_PROCESS */
+    const char *process_only;              /* if there is none: why, as a sentence */
     const struct option_default *defaults; /* of pool options, if they are other ones with this
                                               handler; ended by a NULL name; NULL: none */
     int descriptors;         /* that the master may hold for each worker, beside a pipe */
@@ -94,6 +106,11 @@ struct handler_section {
                                 but not with this handler: they have it from their start. Ended by
                                 NULL; NULL: none */
 };
+
+static inline bool model_is_possible(enum serve_model model, const struct handler_section *handler)
+{
+    return model == MODEL_PROCESS || handler->models >> model & 1;
+}
 
 static inline bool option_is_honoured(const struct option_row *row,
                                       const struct handler_section *handler)

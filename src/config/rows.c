@@ -24,6 +24,13 @@ static const char *const facilities[] = {
 /* In the order of enum proxy_protocol. */
 static const char *const proxy_protocols[] = {"off", "on", NULL};
 
+const char *const serve_model_words[] = {
+    [MODEL_PROCESS] = "process",
+    [MODEL_THREAD] = "thread",
+    [MODEL_EVENT] = "event",
+    [SERVE_MODELS] = NULL,
+};
+
 /* Blocks of a list, and connections a second: bounds that catch nonsense. */
 enum { BLOCKS_MAX = 16384, RATE_MAX = 100000 };
 
@@ -70,11 +77,14 @@ const struct option_row pool_rows[] = {
     POOL(socket_user, ANY, TEXT, RANGE(1, NAME_MAX_BYTES), SOCKET),
     POOL(socket_group, ANY, TEXT, RANGE(1, NAME_MAX_BYTES), SOCKET),
     POOL(keepalive, ANY, SECONDS, RANGE(0, KEEPALIVE_MAX), .fallback = "60", LIVE),
+    POOL(model, ANY, CHOICE, .choices = serve_model_words, .fallback = "process"),
+    POOL(threads, ANY, NUMBER, RANGE(1, POOL_THREADS_MAX), .fallback = "16"),
+    POOL(connections, ANY, NUMBER, RANGE(1, POOL_SEATS_MAX), .fallback = "1000"),
     POOL(workers, ANY, NUMBER, RANGE(1, POOL_WORKERS_MAX), SIZE),
     POOL(min_workers, ANY, NUMBER, RANGE(0, POOL_WORKERS_MAX), .fallback = "1", DYNAMIC),
     POOL(max_workers, ANY, NUMBER, RANGE(1, POOL_WORKERS_MAX), DYNAMIC),
-    POOL(min_spare, ANY, NUMBER, RANGE(0, POOL_WORKERS_MAX), .fallback = "1", DYNAMIC),
-    POOL(max_spare, CONNECTIONS, NUMBER, RANGE(0, POOL_WORKERS_MAX), .fallback = "4", DYNAMIC),
+    POOL(min_spare, ANY, NUMBER, RANGE(0, POOL_SEATS_MAX), .fallback = "1", DYNAMIC),
+    POOL(max_spare, CONNECTIONS, NUMBER, RANGE(0, POOL_SEATS_MAX), .fallback = "4", DYNAMIC),
     POOL(spare_timeout, ANY, SECONDS, RANGE(1, SECONDS_MAX), .fallback = "10",
          .flags = OPTION_LIVE | OPTION_DYNAMIC),
     POOL(max_requests, CONNECTIONS, NUMBER, RANGE(0, 1000000000), .fallback = "0"),
@@ -87,7 +97,7 @@ const struct option_row pool_rows[] = {
     POOL(log_connections, CONNECTIONS, BOOL, .fallback = "false"),
     POOL(allow, CONNECTIONS, WORDS, RANGE(1, BLOCKS_MAX)),
     POOL(deny, CONNECTIONS, WORDS, RANGE(1, BLOCKS_MAX)),
-    POOL(max_per_source, CONNECTIONS, NUMBER, RANGE(0, POOL_WORKERS_MAX), .fallback = "0"),
+    POOL(max_per_source, CONNECTIONS, NUMBER, RANGE(0, POOL_SEATS_MAX), .fallback = "0"),
     POOL(rate_per_source, CONNECTIONS, NUMBER, RANGE(0, RATE_MAX), .fallback = "0"),
     POOL(proxy_protocol, CONNECTIONS, CHOICE, .choices = proxy_protocols, .fallback = "off"),
     POOL(proxy_from, CONNECTIONS, WORDS, RANGE(1, BLOCKS_MAX)),

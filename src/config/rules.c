@@ -21,6 +21,10 @@
  * socket, and its own few. */
 enum { SPARE_DESCRIPTORS = 128 };
 
+/* Those of a worker that serves several connections, beside these and its listeners: the log, epoll,
+ * wake-ups, and what its handler opens. */
+enum { WORKER_DESCRIPTORS = 32 };
+
 static bool is_root(void)
 {
     return geteuid() == 0;
@@ -87,6 +91,58 @@ static void rule_control(struct config *config)
         config_fault(config, NULL, "control", "control \"%s\": %s", path, why);
 }
 
+/* --- how a pool serves ---------------------------------------------------------------------- */
+
+/* The option that says how many connections a worker of each model serves; NULL: one. */
+static const char *const seat_options[SERVE_MODELS] = {
+    [MODEL_THREAD] = "threads",
+    [MODEL_EVENT] = "connections",
+};
+
+/* Whether the option is of another model than the pool's. */
+static bool is_of_other_model(const struct pool_config *pool, const char *option)
+{
+    for (int model = 0; model < SERVE_MODELS; model++)
+        if (seat_options[model] && strcmp(option, seat_options[model]) == 0)
+            return model != pool->model;
+    return false;
+}
+
+static void rule_model(struct config *config, struct pool_config *pool)
+{
+    const struct handler_section *handler = pool->handler;
+    const char *word = serve_model_words[pool->model];
+    if (handler && !model_is_possible((enum serve_model)pool->model, handler))
+        config_fault(config, pool, "model",
+                     "the handler %s can't live in model = \"%s\", only in \"process\": %s",
+                     handler->name, word, handler->process_only);
+    for (int model = 0; model < SERVE_MODELS; model++)
+        if (seat_options[model] && model != pool->model && is_set(pool, seat_options[model]))
+            config_fault(config, pool, seat_options[model],
+                         "%s is of model = \"%s\"; this pool has \"%s\"", seat_options[model],
+                         serve_model_words[model], word);
+    pool->seats = pool->model == MODEL_THREAD  ? pool->threads
+                  : pool->model == MODEL_EVENT ? pool->connections
+                                               : 1;
+}
+
+/* Each connection is a descriptor of its worker. */
+static void rule_seat_descriptors(struct config *config, const struct pool_config *pool)
+{
+    struct rlimit limit;
+    long long own = pool->limits.value[LIMIT_NOFILE], most = LLONG_MAX;
+    long long files = (long long)pool->seats + pool->listen_count + WORKER_DESCRIPTORS;
+    if (own != OPTION_UNSET && own != OPTION_UNLIMITED)
+        most = own;
+    else if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
+        most = (long long)limit.rlim_max;
+    if (pool->model != MODEL_PROCESS && files > most)
+        config_fault(config, pool, seat_options[pool->model],
+                     "a worker with %s = %d needs %lld open files, but %s is %lld",
+                     seat_options[pool->model], pool->seats, files,
+                     own == most ? "its limit nofile" : "the hard limit", most);
+}
+
 /* --- one pool ------------------------------------------------------------------------------ */
 
 static bool is_passed(const struct pool_config *pool)
@@ -103,6 +159,8 @@ bool rules_pool_takes(const struct pool_config *pool, const struct option_row *r
     if (pool->handler && !option_is_honoured(row, pool->handler))
         return false;
     if (strcmp(row->name, "workers") == 0 ? dynamic : !dynamic && row->flags & OPTION_DYNAMIC)
+        return false;
+    if (is_of_other_model(pool, row->name))
         return false;
     return !(row->flags & OPTION_SOCKET) || !is_passed(pool);
 }
@@ -205,8 +263,8 @@ static void complete_size(struct pool_config *pool)
     if (!is_set(pool, "max_spare")) {
         if (pool->max_spare < pool->min_spare)
             pool->max_spare = pool->min_spare;
-        if (pool->max_spare > pool->max_workers)
-            pool->max_spare = pool->max_workers;
+        if (pool->max_spare > pool_config_most_seats(pool))
+            pool->max_spare = pool_config_most_seats(pool);
     }
     if (!is_set(pool, "min_spare") && pool->min_spare > pool->max_spare)
         pool->min_spare = pool->max_spare;
@@ -238,11 +296,34 @@ static void rule_size(struct config *config, struct pool_config *pool, bool whol
                          "min_workers = 0 leaves no worker to spare: min_spare must be 0");
         rule_order(config, pool, "min_workers", pool->min_workers, "max_workers",
                    pool->max_workers);
-        rule_order(config, pool, "max_spare", pool->max_spare, "max_workers", pool->max_workers);
+        rule_order(config, pool, "max_spare", pool->max_spare,
+                   pool->seats > 1 ? "the connections of max_workers" : "max_workers",
+                   pool_config_most_seats(pool));
         rule_order(config, pool, "min_spare", pool->min_spare, "max_spare", pool->max_spare);
     } else if (whole && !(pool->misnamed & NEED_SIZE)) {
         config_fault(config, pool, "",
                      "its size is missing: workers, or max_workers for one that follows the load");
+    }
+}
+
+/* The connections of one pool, then of all. */
+static void rule_sum_of_seats(struct config *config)
+{
+    long long all = 0;
+    for (int i = 0; i < config->pool_count; i++) {
+        const struct pool_config *pool = config->pools[i];
+        const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
+        long long its = pool_config_most_seats(pool), before = all;
+        all += its;
+        if (pool->seats > 1 && its > POOL_SEATS_MAX)
+            config_fault(
+                config, pool, option,
+                "%d workers of %d connections make %lld; at most %d are possible in a pool",
+                pool_config_most(pool), pool->seats, its, POOL_SEATS_MAX);
+        else if (all > SEATS_MAX && before <= SEATS_MAX)
+            config_fault(config, pool, option,
+                         "with its %lld there are %lld connections in all; at most %d are possible",
+                         its, all, SEATS_MAX);
     }
 }
 
@@ -286,6 +367,7 @@ static void rule_pool(struct config *config, struct pool_config *pool, bool whol
         config_fault(config, pool, "nice", "a negative nice needs root");
     rule_environment(config, pool);
     rule_limits(config, pool);
+    rule_model(config, pool);
     rule_size(config, pool, whole);
     access_list_apply(config, pool);
     if (!is_set(pool, "graceful_timeout"))
@@ -378,5 +460,8 @@ void rules_apply(struct config *config, bool whole)
         rule_pool(config, config_pool(config, i), whole);
     identity_apply(config, whole);
     rule_listens(config);
+    for (int i = 0; i < config->pool_count; i++)
+        rule_seat_descriptors(config, config->pools[i]);
+    rule_sum_of_seats(config);
     rule_sum_of_sizes(config);
 }

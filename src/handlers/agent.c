@@ -73,7 +73,10 @@ static int agent_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_agent = {
-    .section = {.name = "agent", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
+    .section = {.name = "agent",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .process_only = "a look at all pools would hold up the other connections"},
     .calls = CALLS_REPORT,
     .reads_board = true,
     .serve = agent_serve,

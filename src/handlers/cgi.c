@@ -515,6 +515,7 @@ const struct handler handler_cgi = {
                 .rows = rows,
                 .size = sizeof(struct cgi_config),
                 .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .process_only = "a worker waits for the one program that it runs",
                 .defaults = defaults,
                 .kept = kept},
     .counts_requests = true,

@@ -200,6 +200,7 @@ const struct handler handler_exec = {
                 .rows = rows,
                 .size = sizeof(struct exec_config),
                 .scopes = SCOPE_CONNECTIONS,
+                .process_only = "its program has the connection to itself",
                 .defaults = defaults},
     .runs_programs = true,
     .gives_away = true,

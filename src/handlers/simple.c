@@ -30,7 +30,10 @@ static int echo_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_echo = {
-    .section = {.name = "echo", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
+    .section = {.name = "echo",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
     .calls = CALLS_SERVE,
     .serve = echo_serve,
 };
@@ -47,7 +50,10 @@ static int discard_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_discard = {
-    .section = {.name = "discard", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
+    .section = {.name = "discard",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
     .calls = CALLS_SERVE,
     .serve = discard_serve,
 };
@@ -68,7 +74,10 @@ static int daytime_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_daytime = {
-    .section = {.name = "daytime", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
+    .section = {.name = "daytime",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
     .calls = CALLS_SERVE,
     .serve = daytime_serve,
 };
@@ -86,7 +95,10 @@ static int time_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_time = {
-    .section = {.name = "time", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
+    .section = {.name = "time",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
     .calls = CALLS_SERVE,
     .serve = time_serve,
 };
@@ -119,7 +131,10 @@ static int chargen_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_chargen = {
-    .section = {.name = "chargen", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT},
+    .section = {.name = "chargen",
+                .rows = no_rows,
+                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
     .calls = CALLS_SERVE,
     .serve = chargen_serve,
 };

@@ -411,6 +411,7 @@ const struct handler handler_status = {
     .section = {.name = "status",
                 .rows = no_rows,
                 .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                .process_only = "a look at all pools would hold up the other connections",
                 .defaults = defaults,
                 .kept = kept},
     .calls = CALLS_REPORT,

@@ -28,14 +28,17 @@ static const struct option_row exec_rows[] = {
      .flags = OPTION_LIVE},
     OPTION_END,
 };
-static const struct handler_section echo = {
-    .name = "echo", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT};
+static const struct handler_section echo = {.name = "echo",
+                                            .rows = no_rows,
+                                            .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
+                                            .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT};
 static const struct handler_section discard = {
     .name = "discard", .rows = no_rows, .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT};
 static const struct handler_section exec = {.name = "exec",
                                             .rows = exec_rows,
                                             .size = sizeof(struct conf_exec),
-                                            .scopes = SCOPE_CONNECTIONS};
+                                            .scopes = SCOPE_CONNECTIONS,
+                                            .process_only = "its program has it"};
 const struct handler_section *const conf_handlers[] = {&echo, &discard, &exec, NULL};
 
 /* Names of hosts as the tests need them, instead of the system's: "two.test" has an address of each

@@ -53,6 +53,9 @@ static const char *const dumped[] = {
     "max_per_source = 3 rate_per_source = 7 proxy_protocol = on proxy_from = { '10.0.0.1', unix } "
     "}",
     "pool a { listen = { systemd:a, '[::1]:7' } workers = 1 echo {} queue_timeout = 9 }",
+    "pool a { listen = systemd:a max_workers = 2 echo {} model = thread threads = 3\n"
+    "min_spare = 5 max_spare = 6 }",
+    "pool a { listen = systemd:a workers = 2 echo {} model = event connections = 5000 }",
 };
 
 START_TEST(dump_reads_back)
@@ -105,6 +108,9 @@ static const struct {
     {ONE, "umask = 22 keepalive = 60 workers = 1 echo {}", POOL_KEPT, ""},
     {"workers = 4 echo {}", "workers = 8 echo {}", POOL_RESIZED, "4 to 8"},
     {ONE, ONE "backlog = 7", POOL_ADJUSTED, "backlog 4096 to 7"},
+    {ONE, ONE "model = process", POOL_KEPT, ""},
+    {ONE, ONE "model = event connections = 7", POOL_REPLACED, "model process to event and 1 more"},
+    {ONE "model = thread", ONE "model = thread threads = 17", POOL_REPLACED, "threads 16 to 17"},
     {"max_workers = 9 echo {}", "max_workers = 64 min_workers = 1 echo {}", POOL_RESIZED,
      "max_workers 9 to 64"},
     {"max_workers = 9 echo {}", "max_workers = 9 min_spare = 2 max_spare = 3 echo {}", POOL_RESIZED,

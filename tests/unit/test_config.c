@@ -70,8 +70,8 @@ static const struct {
      "2: pool a: limits: unknown option \"nofiles\"; did you mean \"nofile\"?"},
     {ME "pool a { listen = systemd:x workers = 1 echo {}\n pool b { workers = 2 } }",
      "2: pool a: unknown section \"pool\" here; it belongs outside of all pools"},
-    {ME "pool a { listen = systemd:x workers = 1 echo {}\n model = event }",
-     "2: unknown option \"model\""},
+    {ME "pool a { listen = systemd:x workers = 1 echo {}\n models = event }",
+     "2: unknown option \"models\""},
 
     /* doubled */
     {ME GOOD "\nuser = \"@\"", "3: option \"user\" is doubled; the first is in line 1"},

@@ -80,6 +80,37 @@ START_TEST(names_that_a_handler_gives)
 }
 END_TEST
 
+/* Which handlers can live where: the echo family anywhere. */
+static const char anywhere[] = " echo discard daytime time chargen ";
+
+START_TEST(every_model_with_every_handler)
+{
+    const struct handler_section *handler = handler_sections[_i];
+    char word[64];
+    snprintf(word, sizeof word, " %s ", handler->name);
+    bool possible = strstr(anywhere, word) != NULL;
+    for (int model = 0; model < SERVE_MODELS; model++) {
+        char text[200], fault[400];
+        struct config *config = config_new();
+        ck_assert_ptr_nonnull(config);
+        snprintf(text, sizeof text, "pool a {\nmodel = %s\n%s { } }\n", serve_model_words[model],
+                 handler->name);
+        conf_write("t.conf", text);
+        config_load(config, "t.conf", handler_sections);
+        char *faults = conf_faults(config);
+        snprintf(fault, sizeof fault,
+                 "2: pool a: the handler %s can't live in model = \"%s\", only in \"process\": %s",
+                 handler->name, serve_model_words[model],
+                 handler->process_only ? handler->process_only : "");
+        ck_assert_msg((strstr(faults, fault) != NULL) == (model != MODEL_PROCESS && !possible),
+                      "%s with %s\n%s", serve_model_words[model], handler->name, faults);
+        ck_assert_msg(possible == !handler->process_only, "%s", handler->name);
+        free(faults);
+        config_unref(config);
+    }
+}
+END_TEST
+
 int main(void)
 {
     int count = 0;
@@ -89,6 +120,7 @@ int main(void)
     tcase_add_checked_fixture(tests, conf_open, conf_close);
     tcase_add_loop_test(tests, every_option_with_every_handler, 0, count);
     tcase_add_loop_test(tests, names_that_a_handler_gives, 0, count);
+    tcase_add_loop_test(tests, every_model_with_every_handler, 0, count);
     tcase_set_timeout(tests, 60); /* generous: sanitizers, and a loaded machine */
     return unit_run("honoured", tests);
 }

@@ -237,6 +237,36 @@ static const struct rule rules[] = {
     {NOBODY SIZED("max_workers = 9 spare_timeout = 0"), "1: spare_timeout takes"},
     {NOBODY SIZED("max_workers = 9 min_workers = 0 min_spare = 0"), ""},
     {NOBODY SIZED("max_workers = 1"), ""},
+
+    /* models */
+    {NOBODY SIZED("workers = 2\nmodel = fiber"), "2: model takes process, thread or event"},
+    {NOBODY SIZED("workers = 2\nthreads = 4"),
+     "2: pool a: threads is of model = \"thread\"; this pool has \"process\""},
+    {NOBODY SIZED("workers = 2 model = event\nthreads = 4"),
+     "2: pool a: threads is of model = \"thread\"; this pool has \"event\""},
+    {NOBODY SIZED("workers = 2 model = thread\nconnections = 4"),
+     "2: pool a: connections is of model = \"event\"; this pool has \"thread\""},
+    {NOBODY SIZED("workers = 2 model = thread threads = 1024"), ""},
+    {NOBODY SIZED("workers = 2 model = thread\nthreads = 1025"), "2: threads takes"},
+    {NOBODY SIZED("workers = 3 model = event connections = 10000"), ""},
+    {NOBODY SIZED("model = event connections = 10000\nworkers = 4"),
+     "2: pool a: 4 workers of 10000 connections make 40000; at most 30000 are possible in a pool"},
+    {NOBODY SIZED(
+         "model = event connections = 30000 workers = 1") "pool b { listen = systemd:b\n"
+                                                          "model = thread threads = 1000 "
+                                                          "max_workers = 30 echo {} }\npool c { "
+                                                          "listen = systemd:c\n"
+                                                          "workers = 1 echo {} }",
+     "4: pool c: with its 1 there are 60001 connections in all; at most 60000 are possible"},
+    {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2K }"), ""},
+    {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2000 }"),
+     "2: pool a: a worker with connections = 2000 needs 2033 open files, but its limit nofile is "
+     "2000"},
+    {NOBODY SIZED("max_workers = 2 model = thread threads = 4\nmax_spare = 9"),
+     "2: max_spare (9) is above the connections of max_workers (8)"},
+    {NOBODY "pool a { listen = systemd:a workers = 1\nmodel = thread exec { command = x } }",
+     "2: pool a: the handler exec can't live in model = \"thread\", only in \"process\": its "
+     "program has it"},
 };
 /* clang-format on */
 
@@ -252,6 +282,8 @@ START_TEST(sizes_that_give_way)
         {"max_workers = 2", 1, 2, 1, 2, 10, 0},
         {"max_workers = 64 min_spare = 8", 1, 64, 8, 8, 10, 0},
         {"max_workers = 64 max_spare = 0", 1, 64, 0, 0, 10, 0},
+        {"max_workers = 2 model = thread threads = 2", 1, 2, 1, 4, 10, 0},
+        {"max_workers = 1 model = thread threads = 2", 1, 1, 1, 2, 10, 0},
         {"workers = 3", 0, 0, 0, 0, 0, 3},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
