@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,11 @@ static struct {
     .syslog_fd = -1,
     .stderr_fd = -1,
 };
+
+/* Threads of a worker write one after the other. The one that writes waits for a daemon that is
+ * behind, as each line may, but no longer: after it none waits. If it dies meanwhile, all do; and a
+ * child is forked where there is one thread. */
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 
 static bool is_child(void)
 {
@@ -395,7 +402,9 @@ static void write_record(enum log_name name, int level, const char *format, va_l
         length = (int)sizeof raw - 1;
     log_escape(text, sizeof text, raw, length);
     const struct record record = {level, log_state.facility, name, log_state.ident, getpid(), text};
+    pthread_mutex_lock(&writing);
     stderr_event(&record, syslog_event(&record));
+    pthread_mutex_unlock(&writing);
     errno = saved;
 }
 
@@ -421,13 +430,11 @@ void log_named(enum log_name name, int level, const char *format, ...)
 
 bool log_rate_ok(struct log_rate *rate, usec interval, unsigned *missed)
 {
-    usec now = clock_now();
-    if (now < rate->next) {
+    usec now = clock_now(), next = rate->next;
+    if (now < next || !atomic_compare_exchange_strong(&rate->next, &next, now + interval)) {
         rate->missed++;
         return false;
     }
-    *missed = rate->missed;
-    rate->missed = 0;
-    rate->next = now + interval;
+    *missed = atomic_exchange(&rate->missed, 0);
     return true;
 }

@@ -55,10 +55,10 @@ void log_event(int level, const char *format, ...) __attribute__((format(printf,
 #define log_info(...)    log_event(LOG_INFO, __VA_ARGS__)
 #define log_debug(...)   log_event(LOG_DEBUG, __VA_ARGS__)
 
-/* A warning that may recur, said at most once an interval. */
+/* A warning that may recur, said at most once an interval, whichever thread says it. */
 struct log_rate {
-    usec next;       /* not before then */
-    unsigned missed; /* since the last time that it was said */
+    _Atomic usec next;       /* not before then */
+    _Atomic unsigned missed; /* since the last time that it was said */
 };
 
 /* Whether it may be said now. If so, *missed is how often it was not said meanwhile. */
