@@ -21,10 +21,6 @@
  * socket, and its own few. */
 enum { SPARE_DESCRIPTORS = 128 };
 
-/* Those of a worker that serves several connections, beside these and its listeners: the log, epoll,
- * wake-ups, and what its handler opens. */
-enum { WORKER_DESCRIPTORS = 32 };
-
 static bool is_root(void)
 {
     return geteuid() == 0;

@@ -39,22 +39,65 @@ static ssize_t transmit(struct conn *conn, const void *data, size_t size, int fl
     return n;
 }
 
-/* -EAGAIN is what the timeout of a blocking socket looks like (socket(7)). */
+/* 0 once one of the events is there, -ETIMEDOUT at the deadline, or -errno. */
+static int await(const struct conn *conn, short events, usec deadline)
+{
+    struct pollfd ready = {.fd = conn->fd, .events = events};
+    if (conn->waiter)
+        return conn->waiter->wait(conn->waiter, conn->fd, events, deadline);
+    for (;;) {
+        usec left = deadline - clock_now();
+        int n = left > 0 ? poll(&ready, 1, (int)((left + 999) / 1000)) : 0;
+        if (n > 0)
+            return 0;
+        if (n == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+/* After -EAGAIN. Of a socket that blocks this is what its timeout looks like (socket(7)). */
+static int await_turn(const struct conn *conn, short events)
+{
+    return conn->waiter ? await(conn, events, clock_now() + conn->waiter->idle) : -ETIMEDOUT;
+}
+
+/* A client that always has something to say, or to take, must not have the thread to itself. */
+static void share(const struct conn *conn)
+{
+    if (conn->waiter && --conn->waiter->left == 0)
+        conn->waiter->yield(conn->waiter);
+}
+
+/* A read that found less than it asked for has taken everything: what comes later, the waiter is
+ * told of. So the next one asks the waiter first, and spares the call that would fail. */
 ssize_t conn_read(struct conn *conn, void *data, size_t size)
 {
-    ssize_t n = receive(conn, data, size, 0);
-    return n == -EAGAIN ? -ETIMEDOUT : n;
+    ssize_t n = conn->drained && size ? -EAGAIN : receive(conn, data, size, conn->nowait);
+    while (n == -EAGAIN) {
+        int error = await_turn(conn, POLLIN);
+        if (error)
+            return error;
+        n = receive(conn, data, size, conn->nowait);
+    }
+    conn->drained = conn->waiter && n > 0 && (size_t)n < size;
+    share(conn);
+    return n;
 }
 
 int conn_write(struct conn *conn, const void *data, size_t size)
 {
     const char *at = data;
     while (size) {
-        ssize_t n = transmit(conn, at, size, 0);
+        ssize_t n = transmit(conn, at, size, conn->nowait);
+        if (n == -EAGAIN)
+            n = await_turn(conn, POLLOUT);
         if (n < 0)
-            return n == -EAGAIN ? -ETIMEDOUT : (int)n;
+            return (int)n;
         at += n;
         size -= (size_t)n;
+        share(conn);
     }
     return 0;
 }
@@ -72,19 +115,13 @@ ssize_t conn_write_now(struct conn *conn, const void *data, size_t size)
 void conn_finish(struct conn *conn)
 {
     char unread[4096];
-    struct pollfd input = {.fd = conn->fd, .events = POLLIN};
     usec deadline = clock_now() + LINGER_USEC;
     uint64_t most = conn->in + LINGER_BYTES;
     if (shutdown(conn->fd, SHUT_WR) != 0)
         return;
-    for (;;) {
-        usec left = deadline - clock_now();
-        if (left <= 0 || conn->in > most)
-            return;
-        int ready = poll(&input, 1, (int)(left / 1000) + 1);
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0 || conn_read(conn, unread, sizeof unread) <= 0)
+    while (conn->in <= most && await(conn, POLLIN, deadline) == 0) {
+        ssize_t n = receive(conn, unread, sizeof unread, conn->nowait);
+        if (n <= 0 && n != -EAGAIN)
             return;
     }
 }
@@ -124,32 +161,26 @@ void conn_ask_counts(struct conn *conn)
 enum { FIRST_LOOK = 256 };
 
 /* Waits for the next byte. NULL, or why there is none to wait for. */
-static const char *await_bytes(int fd, usec deadline)
+static const char *await_bytes(const struct conn *conn, usec deadline)
 {
-    struct pollfd input = {.fd = fd, .events = POLLIN};
-    for (;;) {
-        usec left = deadline - clock_now();
-        int ready = left > 0 ? poll(&input, 1, (int)((left + 999) / 1000)) : 0;
-        if (ready > 0)
-            return NULL;
-        if (ready == 0)
-            return "it was not complete in time";
-        if (errno != EINTR)
-            return strerror(errno);
-    }
+    int error = await(conn, POLLIN, deadline);
+    if (error == -ETIMEDOUT)
+        return "it was not complete in time";
+    return error ? strerror(-error) : NULL;
 }
 
 /* Looks at what has come, without taking it: how many bytes, or -1 with the reason. */
-static ssize_t look(int fd, uint8_t *bytes, size_t room, usec deadline, const char **why)
+static ssize_t look(const struct conn *conn, uint8_t *bytes, size_t room, usec deadline,
+                    const char **why)
 {
     for (;;) {
-        ssize_t n = recv(fd, bytes, room, MSG_PEEK | MSG_DONTWAIT);
+        ssize_t n = recv(conn->fd, bytes, room, MSG_PEEK | MSG_DONTWAIT);
         if (n > 0)
             return n;
         if (n == 0)
             *why = "the connection ended before it";
         else if (errno == EAGAIN)
-            *why = await_bytes(fd, deadline);
+            *why = await_bytes(conn, deadline);
         else if (errno != EINTR)
             *why = strerror(errno);
         if (*why)
@@ -159,31 +190,30 @@ static ssize_t look(int fd, uint8_t *bytes, size_t room, usec deadline, const ch
 
 /* Bytes are taken only once they are known to be the header's: what was looked at and not taken is
  * the next reader's. */
-static const char *take_bytes(int fd, uint8_t *bytes, usec deadline, size_t *size)
+static const char *take_bytes(const struct conn *conn, uint8_t *bytes, usec deadline, size_t *size)
 {
     struct proxy_extent extent = {0};
     const char *why = NULL;
     while (!extent.whole) {
         size_t have = extent.ours, most = extent.whole_size ? extent.whole_size : FIRST_LOOK;
-        ssize_t seen = look(fd, bytes + have, most - have, deadline, &why);
+        ssize_t seen = look(conn, bytes + have, most - have, deadline, &why);
         if (seen < 0)
             return why;
         if (!proxy_measure(bytes, have + (size_t)seen, &extent))
             return "what came is none";
         size_t wanted = extent.ours - have;
-        if (recv(fd, bytes + have, wanted, MSG_DONTWAIT) != (ssize_t)wanted)
+        if (recv(conn->fd, bytes + have, wanted, MSG_DONTWAIT) != (ssize_t)wanted)
             return "the received data disappeared";
     }
     *size = extent.ours;
     return NULL;
 }
 
-const char *conn_take_proxy(struct conn *conn, usec deadline)
+const char *conn_take_proxy(struct conn *conn, uint8_t *bytes, usec deadline)
 {
-    static uint8_t bytes[PROXY_MAX]; /* pages that are never touched cost nothing */
     struct proxy_header header;
     size_t size;
-    const char *why = take_bytes(conn->fd, bytes, deadline, &size);
+    const char *why = take_bytes(conn, bytes, deadline, &size);
     if (!why)
         why = proxy_read(bytes, size, &header);
     if (why || !header.proxied)

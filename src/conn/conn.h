@@ -2,23 +2,28 @@
  * conn - one accepted connection, in a worker: read, write, count, take a PROXY header off it.
  *
  * The socket blocks. Its deadline is SO_RCVTIMEO and SO_SNDTIMEO, which TCP inherits from the
- * listener (tcp(7)) and serve sets on a Unix socket: so waiting costs no system call.
+ * listener (tcp(7)) and serve sets on a Unix socket: so waiting costs no system call. A connection
+ * that shares its thread with others has a waiter in their place, and no call of its socket blocks.
  */
 #ifndef PREFORKD_CONN_CONN_H
 #define PREFORKD_CONN_CONN_H
 
 #include "../base/addr.h"
 #include "../base/clock.h"
+#include "waiter.h"
 
 #include <stdint.h>
 #include <sys/types.h>
 
 struct conn {
-    int fd;           /* -1: the handler has given it to a program, and closed it */
-    bool late;        /* it waited longer than queue_timeout to be accepted */
-    bool proxied;     /* a PROXY header told `peer`, and `local`; else the socket knows both */
-    struct addr peer; /* the client */
-    uint64_t in, out; /* bytes that a handler inside the worker read and wrote */
+    int fd;                /* -1: the handler has given it to a program, and closed it */
+    int nowait;            /* MSG_DONTWAIT if there is a waiter; else 0 */
+    struct waiter *waiter; /* NULL: the socket blocks */
+    bool drained;          /* with a waiter: the last read took all that was there */
+    bool late;             /* it waited longer than queue_timeout to be accepted */
+    bool proxied;          /* a PROXY header told `peer`, and `local`; else the socket knows both */
+    struct addr peer;      /* the client */
+    uint64_t in, out;      /* bytes that a handler inside the worker read and wrote */
     bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
     bool has_status;   /* whether a program served it, */
     int status;        /* and how that ended, as waitpid(2) tells it */
@@ -52,8 +57,9 @@ int64_t conn_waited(const struct conn *conn);
  * */
 void conn_ask_counts(struct conn *conn);
 
-/* Takes the header, until the deadline at the latest. If it is about another connection, the
- * peer becomes that one's, and `local` the address that it came to. NULL, or in words why not. */
-const char *conn_take_proxy(struct conn *conn, usec deadline);
+/* Takes the header, until the deadline at the latest, into PROXY_MAX bytes that nobody else uses
+ * meanwhile. If it is about another connection, the peer becomes that one's, and `local` the address
+ * that it came to. NULL, or in words why not. */
+const char *conn_take_proxy(struct conn *conn, uint8_t *bytes, usec deadline);
 
 #endif

@@ -37,8 +37,8 @@ struct service {
      * are looked at for it. */
     unsigned (*same_peer)(const struct service *service);
     int pause_msec; /* set by serve: how long the worker should take no other connection */
-    const struct file_id *mark; /* of the handler's `file`, as it was when it was checked */
-    const volatile sig_atomic_t *stopping; /* the connection in hand is the last one */
+    const struct file_id *mark;     /* of the handler's `file`, as it was when it was checked */
+    const _Atomic int *stopping;    /* the connection in hand is the last one */
     const struct view *view;        /* of all pools, if the handler `reads_board`; else NULL */
     struct shown_time *shown_times; /* of the own scoreboard, which can be written to; the same */
     unsigned seats;                 /* how many connections the pool serves at once, at most */

@@ -9,15 +9,16 @@
 #include <string.h>
 #include <time.h>
 
-/* One for all that serve in the process: no stack has to grow for it, and of a page that is never
- * touched a worker has none. */
-static char buffer[16 * 1024];
+/* On the stack: other connections may be served between a read and its write. Of a page that is
+ * never touched a worker has none. */
+enum { BUFFER = 16 * 1024 };
 
 static const struct option_row no_rows[] = {OPTION_END};
 
 /* RFC 862: sends back whatever comes, until the client has ended its side. */
 static int echo_serve(struct service *service, struct conn *conn)
 {
+    char buffer[BUFFER];
     (void)service;
     for (;;) {
         ssize_t n = conn_read(conn, buffer, sizeof buffer);
@@ -41,6 +42,7 @@ const struct handler handler_echo = {
 /* RFC 863: throws away whatever comes. */
 static int discard_serve(struct service *service, struct conn *conn)
 {
+    char buffer[BUFFER];
     (void)service;
     ssize_t n;
     do

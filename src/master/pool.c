@@ -167,7 +167,8 @@ void pool_remove(struct pool *pool)
 
 bool pool_polls(const struct pool_config *conf, int listener_count)
 {
-    bool many = listener_count > 1 || pool_config_most(conf) >= POOL_POLLS_FROM;
+    bool many = listener_count > 1 || conf->model == MODEL_EVENT ||
+                pool_config_most_seats(conf) >= POOL_POLLS_FROM;
     return many && !handler_of(conf->handler)->exec;
 }
 

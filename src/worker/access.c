@@ -4,24 +4,16 @@
 #include "../base/log.h"
 #include "../config/cidr.h"
 #include "../conn/conn.h"
+#include "../wire/proxy.h"
 
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { LEAVE_MSEC = 1000 };
-
-struct access {
-    const struct pool_config *pool;
-    const struct scoreboard *board;
-    struct slot *slot;
-    struct limits *limits; /* per source; NULL: none */
-    uint32_t seat;
-    bool answers;      /* a client that comes too late is told so */
-    int leave_timeout; /* milliseconds for workers that are about to leave */
-};
 
 /* Why a connection is not served: the kind that is counted, and in words. */
 struct refused {
@@ -36,21 +28,34 @@ static struct refused because(enum refusal kind, const char *why)
     return (struct refused){.kind = kind, .why = why};
 }
 
-struct access *access_open(const struct pool_config *pool, struct scoreboard *board,
-                           struct limits *limits, uint32_t seat, bool answers, bool gives_away)
+struct access *access_open(struct access *access, const struct pool_config *pool,
+                           struct scoreboard *board, struct limits *limits, uint32_t seat,
+                           bool answers, bool gives_away)
 {
-    static struct access access;
     if (!pool->admitted && !pool->proxies && !pool->max_per_source && !pool->rate_per_source &&
         !pool->queue_timeout)
         return NULL;
-    access.pool = pool;
-    access.board = board;
-    access.slot = &board->slots[seat];
-    access.answers = answers;
-    access.leave_timeout = gives_away ? LEAVE_MSEC : 0;
-    access.limits = limits;
-    access.seat = seat;
-    return &access;
+    access->pool = pool;
+    access->board = board;
+    access->slot = &board->slots[seat];
+    access->answers = answers;
+    access->leave_timeout = gives_away ? LEAVE_MSEC : 0;
+    access->limits = limits;
+    access->seat = seat;
+    return access;
+}
+
+/* The memory for a header: pages that are never touched cost nothing. A worker with one seat needs
+ * it once; where others are served meanwhile, each has its own for so long. */
+static const char *take_bytes(const struct pool_config *pool, struct conn *conn, usec deadline)
+{
+    static uint8_t alone[PROXY_MAX];
+    if (pool->seats == 1)
+        return conn_take_proxy(conn, alone, deadline);
+    uint8_t *bytes = malloc(PROXY_MAX);
+    const char *why = bytes ? conn_take_proxy(conn, bytes, deadline) : "out of memory";
+    free(bytes);
+    return why;
 }
 
 static struct refused take_header(const struct pool_config *pool, struct conn *conn)
@@ -62,7 +67,7 @@ static struct refused take_header(const struct pool_config *pool, struct conn *c
                         : conn->peer.sa.sa_family == AF_UNIX && pool->proxies_unix;
     if (!is_proxy)
         return because(REFUSED_PROXY, "it is not in proxy_from");
-    const char *why = conn_take_proxy(conn, deadline);
+    const char *why = take_bytes(pool, conn, deadline);
     return why ? because(REFUSED_PROXY, why) : welcome;
 }
 

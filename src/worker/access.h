@@ -12,14 +12,24 @@
 
 #include <stdbool.h>
 
-struct access;
+/* The access of a seat. */
+struct access {
+    const struct pool_config *pool;
+    const struct scoreboard *board;
+    struct slot *slot;
+    struct limits *limits; /* per source; NULL: none */
+    uint32_t seat;
+    bool answers;      /* a client that comes too late is told so */
+    int leave_timeout; /* milliseconds for workers that are about to leave */
+};
 
-/* The access of a worker, one in a process. NULL if its pool lets everybody in. `limits` is NULL if
+/* Opens it in this memory, and returns it; NULL if its pool lets everybody in. `limits` is NULL if
  * the pool has none. `answers`: the handler tells a client that it comes too late; only if it would
  * be served else, and behind the PROXY header. `gives_away`: a program has the connection alone,
  * and its client may see the end before the worker does. */
-struct access *access_open(const struct pool_config *pool, struct scoreboard *board,
-                           struct limits *limits, uint32_t seat, bool answers, bool gives_away);
+struct access *access_open(struct access *access, const struct pool_config *pool,
+                           struct scoreboard *board, struct limits *limits, uint32_t seat,
+                           bool answers, bool gives_away);
 
 /* REFUSALS if a connection just accepted is served; behind a proxy its peer is another one then.
  * Else the reason: it is counted and logged, and the caller closes the connection. May wait for a

@@ -113,7 +113,8 @@ static const struct sock_fprog lists[] = {
 
 static int load_list(enum handler_calls calls)
 {
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &lists[calls]);
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                        &lists[calls]);
 }
 
 #else

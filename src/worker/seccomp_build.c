@@ -28,7 +28,8 @@ static const char serve[] =
     "read epoll_wait epoll_pwait epoll_ctl poll ppoll ppoll_time64 getsockopt setsockopt fcntl "
     "fcntl64 dup3 "
     "connect write writev fstat fstat64 newfstatat fstatat64 statx lseek _llseek getpid gettid "
-    "rt_sigreturn sigreturn rt_sigprocmask restart_syscall exit exit_group sysinfo "
+    "rt_sigreturn sigreturn rt_sigprocmask rt_sigtimedwait rt_sigtimedwait_time64 restart_syscall "
+    "exit exit_group sysinfo "
     "brk munmap mremap madvise futex futex_time64 clock_gettime clock_gettime64 gettimeofday time";
 
 /* What a report takes besides: to ask the kernel for queues, /proc for processes, libmicrohttpd for
@@ -68,7 +69,7 @@ static void allow_if(scmp_filter_ctx filter, const char *name, struct scmp_arg_c
 }
 
 /* Sockets to the log alone; a question whether that is a terminal; memory that isn't executable; a
- * signal to end by an assertion. Files to read alone. */
+ * signal to end by an assertion, or to wake a thread. Files to read alone. */
 static void allow_some(scmp_filter_ctx filter, bool reports)
 {
     const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
@@ -78,6 +79,7 @@ static void allow_some(scmp_filter_ctx filter, bool reports)
     allow_if(filter, "mmap2", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     allow_if(filter, "mprotect", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     allow_if(filter, "tgkill", SCMP_A2_64(SCMP_CMP_EQ, SIGABRT, 0));
+    allow_if(filter, "tgkill", SCMP_A2_64(SCMP_CMP_EQ, SIGURG, 0));
     if (!reports)
         return;
     allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_NETLINK, 0));

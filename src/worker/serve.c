@@ -95,6 +95,9 @@ static void count_wait(struct serve *serve, struct conn *conn, usec idle)
 static usec enter(struct serve *serve, struct conn *conn)
 {
     usec now = clock_now(), idle = now - serve->slot->since;
+    serve->shut_down = false;
+    atomic_store_explicit(&serve->fd, conn->fd, memory_order_relaxed);
+    atomic_store_explicit(&serve->began, now, memory_order_relaxed);
     histogram_grow(&serve->slot->accepted, 1);
     show_peer(&serve->slot->peer, &conn->peer);
     show_state(serve, SLOT_BUSY, "busy", now);
@@ -123,8 +126,6 @@ static void leave(struct serve *serve, const struct conn *conn, usec began)
     }
     histogram_grow(&slot->served, 1);
     rest(serve, now);
-    if (serve->left > 0)
-        serve->left--;
 }
 
 static const char *outcome(const struct conn *conn, int error, char *text, size_t size)
@@ -186,7 +187,7 @@ static void pause_awhile(struct serve *serve)
     serve->service.pause_msec = 0;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    if (!serve->stopping)
+    if (!serve->life->stopping)
         ppoll(NULL, 0, &span, &before);
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
@@ -218,12 +219,55 @@ unsigned serve_same_peer(const struct service *service)
     return scoreboard_same_peer(wakeup->board, wakeup->seat);
 }
 
+void serve_end_late(struct serve *serve)
+{
+    usec began = serve->began;
+    int fd = serve->fd;
+    if (!began || serve->late != began || fd < 0)
+        return;
+    shutdown(fd, SHUT_RDWR);
+    serve->shut_down = true;
+}
+
+bool serve_all_free(const struct life *life)
+{
+    for (int i = 0; i < life->count; i++)
+        if (life->seats[i].began)
+            return false;
+    return true;
+}
+
+/* Closes the socket, unless a program has it. First it is nobody's: to shut down a number that is
+ * another connection's by then would end that one. */
+static void end(struct serve *serve, const struct conn *conn)
+{
+    atomic_store_explicit(&serve->fd, -1, memory_order_relaxed);
+    atomic_store_explicit(&serve->began, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (conn->fd >= 0)
+        close(conn->fd);
+}
+
+static void log_shut_down(const struct serve *serve, const struct conn *conn, usec began)
+{
+    static struct log_rate late;
+    unsigned missed;
+    char peer[ADDR_TEXT];
+    double seconds = clock_seconds(clock_now() - began);
+    if (!log_rate_ok(&late, USEC_SECOND, &missed))
+        return;
+    addr_print(&conn->peer, peer);
+    log_warning("pool %s: the connection from %s took more than request_timeout: it was shut down, "
+                "and its worker goes on pool=%s peer=%s duration=%.3f missed=%u",
+                serve->pool->name, peer, serve->pool->name, peer, seconds, missed);
+}
+
 void serve_connection(struct serve *serve, struct conn *conn)
 {
     enum refusal refused = REFUSALS;
     usec began = enter(serve, conn);
     /* TCP hands the listener's timeouts on to its connections; a Unix socket does not. */
-    if (conn->peer.sa.sa_family == AF_UNIX && !serve->handler->runs_programs) {
+    if (conn->peer.sa.sa_family == AF_UNIX && !serve->handler->runs_programs && !conn->waiter) {
         struct timeval idle = {.tv_sec = serve->pool->idle_timeout};
         setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
         setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
@@ -234,10 +278,12 @@ void serve_connection(struct serve *serve, struct conn *conn)
         if (refused == REFUSED_QUEUE && serve->handler->refuse)
             serve->handler->refuse(&serve->service, conn);
         access_leave(serve->access);
-        close(conn->fd);
+        end(serve, conn);
         rest(serve, clock_now());
         return;
     }
+    if (atomic_load_explicit(&serve->life->left, memory_order_relaxed) > 0)
+        atomic_fetch_sub(&serve->life->left, 1);
     if (conn->proxied)
         show_peer(&serve->slot->peer, &conn->peer);
     int error = serve->handler->serve(&serve->service, conn);
@@ -246,8 +292,9 @@ void serve_connection(struct serve *serve, struct conn *conn)
         conn_ask_counts(conn);
     if (serve->access)
         access_leave(serve->access); /* before the client can see the end, and come again */
-    if (conn->fd >= 0)
-        close(conn->fd);
+    end(serve, conn);
+    if (serve->shut_down)
+        log_shut_down(serve, conn, began);
     /* One line: a failure that no line of level info tells is a notice. */
     if (!(failed && serve->log_level != LOG_INFO && log_failure(serve, conn, began)) &&
         serve->log_level >= 0)

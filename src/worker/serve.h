@@ -42,22 +42,45 @@ static inline void wakeup_seat_taken(const struct wakeup *wakeup)
         wakeup_look(wakeup);
 }
 
+/* What the seats of a worker share. In its own memory: no other process can write to it. */
+struct life {
+    struct slot *head; /* of the worker as a whole, which is the first seat's: the master tells it
+                          there that it is retired, it tells the master why it can't go on */
+    _Atomic int stopping;   /* by TERM: finish the connections in hand, take no other */
+    _Atomic long long left; /* connections until the worker is replaced; -1: no end */
+    struct serve *seats;
+    int count; /* of them */
+};
+
+/* A seat: room for one connection, one after the other. */
 struct serve {
+    struct life *life;
     const struct pool_config *pool;
     const struct handler *handler;
     struct service service;
     struct slot *slot;
     _Atomic(pid_t) program; /* the process group that it runs; 0 none */
+    _Atomic usec began;     /* when the connection in hand was accepted; 0: there is none */
+    _Atomic int fd;         /* its socket, as long as it is ours to close; -1: none */
+    _Atomic usec late;      /* the connection that began then is to be ended, for request_timeout */
+    bool shut_down;         /* this was done to the present one */
     struct wakeup wakeup;
     struct access *access; /* which connections are let in; NULL: all */
     char *title_word;      /* "idle" or "busy" in what ps shows; NULL if there is no room for it */
     int log_level;         /* of the line that each connection gets; -1: none */
-    long long left;        /* connections until the worker is replaced; -1: no end */
     uint64_t wait_known; /* of slot->accepted, for how many the time that they waited was counted */
     bool waited;         /* the last one that was asked about had waited */
     usec took;           /* the last one, until it was done with */
-    volatile sig_atomic_t stopping; /* set by TERM: finish the connection in hand, take no other */
+    struct access its_access;
 };
+
+/* Shuts down the socket of the connection in hand, if that is `late`: then the handler finds its
+ * end. In the thread that serves it, where a signal handler may call it: so no other connection can
+ * be meant. */
+void serve_end_late(struct serve *serve);
+
+/* Whether no seat of the worker has a connection. */
+bool serve_all_free(const struct life *life);
 
 /* Serves what was accepted, to its end, or refuses it. */
 void serve_connection(struct serve *serve, struct conn *conn);
@@ -72,8 +95,9 @@ unsigned serve_same_peer(const struct service *service);
  * worker that its handler made deaf to signals. */
 static inline bool serve_open(const struct serve *serve)
 {
-    return !serve->stopping && serve->left != 0 &&
-           !atomic_load_explicit(&serve->slot->retiring, memory_order_relaxed);
+    const struct life *life = serve->life;
+    return !life->stopping && life->left != 0 &&
+           !atomic_load_explicit(&life->head->retiring, memory_order_relaxed);
 }
 
 #endif

@@ -78,12 +78,13 @@ static int compare(const void *a, const void *b)
 
 static struct access *open_kind(int kind, const struct cidr_list *list)
 {
+    static struct access access;
     static struct pool_config pools[4] = {
         {.name = "unset"}, {.name = "list"}, {.name = "max"}, {.name = "rate"}};
     pools[1].admitted = list;
     pools[2].max_per_source = 1;
     pools[3].rate_per_source = 100000;
-    return access_open(&pools[kind], board, kind < 2 ? NULL : limits, 0, false, false);
+    return access_open(&access, &pools[kind], board, kind < 2 ? NULL : limits, 0, false, false);
 }
 
 int main(int argc, char **argv)
