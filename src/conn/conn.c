@@ -39,8 +39,7 @@ static ssize_t transmit(struct conn *conn, const void *data, size_t size, int fl
     return n;
 }
 
-/* 0 once one of the events is there, -ETIMEDOUT at the deadline, or -errno. */
-static int await(const struct conn *conn, short events, usec deadline)
+int conn_wait(const struct conn *conn, short events, usec deadline)
 {
     struct pollfd ready = {.fd = conn->fd, .events = events};
     if (conn->waiter)
@@ -60,7 +59,7 @@ static int await(const struct conn *conn, short events, usec deadline)
 /* After -EAGAIN. Of a socket that blocks this is what its timeout looks like (socket(7)). */
 static int await_turn(const struct conn *conn, short events)
 {
-    return conn->waiter ? await(conn, events, clock_now() + conn->waiter->idle) : -ETIMEDOUT;
+    return conn->waiter ? conn_wait(conn, events, clock_now() + conn->waiter->idle) : -ETIMEDOUT;
 }
 
 /* A client that always has something to say, or to take, must not have the thread to itself. */
@@ -119,7 +118,7 @@ void conn_finish(struct conn *conn)
     uint64_t most = conn->in + LINGER_BYTES;
     if (shutdown(conn->fd, SHUT_WR) != 0)
         return;
-    while (conn->in <= most && await(conn, POLLIN, deadline) == 0) {
+    while (conn->in <= most && conn_wait(conn, POLLIN, deadline) == 0) {
         ssize_t n = receive(conn, unread, sizeof unread, conn->nowait);
         if (n <= 0 && n != -EAGAIN)
             return;
@@ -163,7 +162,7 @@ enum { FIRST_LOOK = 256 };
 /* Waits for the next byte. NULL, or why there is none to wait for. */
 static const char *await_bytes(const struct conn *conn, usec deadline)
 {
-    int error = await(conn, POLLIN, deadline);
+    int error = conn_wait(conn, POLLIN, deadline);
     if (error == -ETIMEDOUT)
         return "it was not complete in time";
     return error ? strerror(-error) : NULL;

@@ -27,6 +27,7 @@ struct conn {
     bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
     bool has_status;   /* whether a program served it, */
     int status;        /* and how that ended, as waitpid(2) tells it */
+    void *lane, *own;  /* a module's, of its lane and of this connection */
     struct addr local; /* if `proxied`, the address that the peer connected to; else not set */
 };
 
@@ -41,6 +42,10 @@ int conn_write(struct conn *conn, const void *data, size_t size);
  * perhaps a part. */
 ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
+
+/* Waits for an event of poll(2), until the deadline at the latest: 0, perhaps for nothing;
+ * -ETIMEDOUT, or another -errno. */
+int conn_wait(const struct conn *conn, short events, usec deadline);
 
 /* Says that no more will come, and takes in what the peer still sends, for 2 s and 64 KiB at most:
  * closing a socket with unread bytes would reset it, and could take back what was just written

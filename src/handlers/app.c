@@ -68,9 +68,10 @@ static const struct option_row rows[] = {
 static const struct option_default defaults[] = {
     {"no_new_privs", "false"}, {"min_ready_time", "2"}, {NULL, NULL}};
 
-static void app_check(const char *pool, const void *config, const struct origin *origin,
+static void app_check(const char *pool, int model, const void *config, const struct origin *origin,
                       struct faults *faults)
 {
+    (void)model;
     const struct app_config *app = config;
     program_check(app->command.at[0], pool, "app", origin->file,
                   option_line(rows, origin, "command"), faults);

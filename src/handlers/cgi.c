@@ -120,9 +120,10 @@ static void check_program(const struct checking *checking)
                   option_line(rows, checking->origin, "program"), checking->faults);
 }
 
-static void cgi_check(const char *pool, const void *config, const struct origin *origin,
+static void cgi_check(const char *pool, int model, const void *config, const struct origin *origin,
                       struct faults *faults)
 {
+    (void)model;
     const struct checking checking = {pool, config, origin, faults};
     check_interpreters(&checking);
     if (checking.config->program)

@@ -65,9 +65,10 @@ static struct {
 
 static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
 
-static void exec_check(const char *pool, const void *config, const struct origin *origin,
+static void exec_check(const char *pool, int model, const void *config, const struct origin *origin,
                        struct faults *faults)
 {
+    (void)model;
     const struct exec_config *exec = config;
     program_check(exec->command.at[0], pool, "exec", origin->file,
                   option_line(rows, origin, "command"), faults);

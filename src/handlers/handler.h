@@ -23,6 +23,8 @@ struct listener;
 /* What a worker lends to its handler, from the worker's start to its end. */
 struct service {
     const char *pool;         /* its name, for the log */
+    int model;                /* enum serve_model: how it serves */
+    void *lane;               /* the handler's own, by lane: see lane_start */
     const void *config;       /* the handler's section, as its rows filled it */
     char *const *environment; /* of programs, ended by NULL; NULL for a handler that runs none */
     _Atomic(pid_t) *program;  /* the process group of a running program, else 0: for this worker's
@@ -111,15 +113,21 @@ struct handler {
      * nothing to load. */
     int (*load)(char *why, size_t size);
 
-    /* Looks whether the world has what the section needs: as the pool's user, in its chroot and
-     * directory. NULL: nothing to look for. */
-    void (*check)(const char *pool, const void *config, const struct origin *origin,
+    /* Looks whether the world has what the section needs, and whether it can live in that model: as
+     * the pool's user, in its chroot and directory. NULL: nothing to look for. */
+    void (*check)(const char *pool, int model, const void *config, const struct origin *origin,
                   struct faults *faults);
 
     /* Prepares, before the first connection, whatever does not depend on one; as the pool's user,
      * in its chroot. 0, or -errno with a sentence in `why`: then the worker can't start. It may
      * leave signals as it likes. NULL: nothing to prepare. */
     int (*start)(struct service *service, char *why, size_t size);
+
+    /* Prepares a lane, and ends it: what connections share that never run at the same time. In the
+     * lane's own thread. All of a worker's, if it has one thread. It leaves its word in
+     * service->lane. 0, or -errno with a sentence in `why`. NULL: nothing to prepare, or to end. */
+    int (*lane_start)(struct service *service, char *why, size_t size);
+    void (*lane_stop)(struct service *service);
 
     /* Serves one connection to its end; the caller closes it. 0, or -errno for the log. */
     int (*serve)(struct service *service, struct conn *conn);

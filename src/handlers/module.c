@@ -128,6 +128,21 @@ static int host_descriptor(struct preforkd_conn *conn)
     return conn_of(conn)->fd;
 }
 
+static void *host_lane(const struct preforkd_conn *conn)
+{
+    return ((const struct conn *)conn)->lane;
+}
+
+static void **host_own(struct preforkd_conn *conn)
+{
+    return &conn_of(conn)->own;
+}
+
+static int host_wait(struct preforkd_conn *conn, short events, int msec)
+{
+    return conn_wait(conn_of(conn), events, clock_now() + (usec)msec * 1000);
+}
+
 static const char *const no_args[] = {NULL};
 
 /* The one of this process: a worker, or a check. */
@@ -144,6 +159,9 @@ static struct loaded loaded = {
             .finish = host_finish,
             .peer = host_peer,
             .descriptor = host_descriptor,
+            .lane = host_lane,
+            .own = host_own,
+            .wait = host_wait,
         },
 };
 
@@ -165,7 +183,7 @@ static const char *loader_says(const char *path)
 static int take_symbol(const struct preforkd_module *symbol, char *why, size_t size)
 {
     const size_t least = offsetof(struct preforkd_module, stop);
-    if (symbol->abi != PREFORKD_MODULE_ABI) {
+    if (symbol->abi < 1 || symbol->abi > PREFORKD_MODULE_ABI) {
         snprintf(why, size, "it was built for ABI %u of preforkd/module.h, and this is %d",
                  symbol->abi, PREFORKD_MODULE_ABI);
         return -1;
@@ -175,6 +193,7 @@ static int take_symbol(const struct preforkd_module *symbol, char *why, size_t s
                  symbol->size, least);
         return -1;
     }
+    loaded.host.abi = symbol->abi;
     loaded.module = (struct preforkd_module){0};
     memcpy(&loaded.module, symbol,
            symbol->size < sizeof loaded.module ? symbol->size : sizeof loaded.module);
@@ -184,15 +203,37 @@ static int take_symbol(const struct preforkd_module *symbol, char *why, size_t s
     return -1;
 }
 
+static const unsigned model_bits[SERVE_MODELS] = {
+    [MODEL_PROCESS] = PREFORKD_PROCESS,
+    [MODEL_THREAD] = PREFORKD_THREAD,
+    [MODEL_EVENT] = PREFORKD_EVENT,
+};
+
+/* Whether the module may live in the pool's model. What ABI 1 says of it is nothing. */
+static int match_model(int model, char *why, size_t size)
+{
+    if (model == MODEL_PROCESS || loaded.module.models & model_bits[model])
+        return 0;
+    if (loaded.host.abi < 2)
+        snprintf(
+            why, size,
+            "it was built for ABI 1 of preforkd/module.h, which knows model = \"process\" alone");
+    else
+        snprintf(why, size, "it does not say that it can live in model = \"%s\"",
+                 serve_model_words[model]);
+    return -1;
+}
+
 /* 0, or -1 with the reason. Nothing is unloaded where it fails: the process ends. */
-static int load(const char *pool, const struct module_config *config, char *why, size_t size)
+static int load(const char *pool, int model, const struct module_config *config, char *why,
+                size_t size)
 {
     void *object = dlopen(config->path, RTLD_NOW | RTLD_LOCAL);
     const struct preforkd_module *symbol = object ? dlsym(object, "preforkd_module") : NULL;
     loaded.host.pool = pool;
     loaded.host.args = config->args.at ? config->args.at : no_args;
     if (symbol)
-        return take_symbol(symbol, why, size);
+        return take_symbol(symbol, why, size) != 0 ? -1 : match_model(model, why, size);
     snprintf(why, size, "%s",
              object ? "it has no symbol preforkd_module" : loader_says(config->path));
     return -1;
@@ -259,8 +300,8 @@ static bool check_args(const struct examination *exam)
     return exam->faults->count == before;
 }
 
-static void module_check(const char *pool, const void *config, const struct origin *origin,
-                         struct faults *faults)
+static void module_check(const char *pool, int model, const void *config,
+                         const struct origin *origin, struct faults *faults)
 {
     char why[512] = "";
     const struct examination exam = {
@@ -269,7 +310,7 @@ static void module_check(const char *pool, const void *config, const struct orig
     bool fit = check_args(&exam);
     if (!check_file(&exam) || !fit)
         return;
-    if (load(pool, exam.config, why, sizeof why) != 0) {
+    if (load(pool, model, exam.config, why, sizeof why) != 0) {
         faults_add(faults, origin->file, option_line(rows, origin, "path"),
                    "pool %s: module: can't use %s: %s", pool, path, why);
         return;
@@ -309,7 +350,7 @@ static int module_start(struct service *service, char *why, size_t size)
     environ = (char **)service->environment;
     tell_of_other_file(service, config->path);
     loaded.service = service;
-    if (load(service->pool, config, reason, sizeof reason) != 0) {
+    if (load(service->pool, service->model, config, reason, sizeof reason) != 0) {
         snprintf(why, size, "can't use %s: %s", config->path, reason);
         return -1;
     }
@@ -321,10 +362,30 @@ static int module_start(struct service *service, char *why, size_t size)
     return -1;
 }
 
+static int module_lane_start(struct service *service, char *why, size_t size)
+{
+    char reason[512] = "";
+    const struct module_config *config = service->config;
+    if (!loaded.module.lane_start ||
+        loaded.module.lane_start(&loaded.host, loaded.state, &service->lane, reason,
+                                 sizeof reason) == 0)
+        return 0;
+    read_why(reason, sizeof reason);
+    snprintf(why, size, "%s can't start: %s", config->path, reason);
+    return -1;
+}
+
+static void module_lane_stop(struct service *service)
+{
+    if (loaded.module.lane_stop)
+        loaded.module.lane_stop(&loaded.host, loaded.state, service->lane);
+}
+
 /* Nothing on this way costs a system call; what a module changed in its process stays changed. */
 static int module_serve(struct service *service, struct conn *conn)
 {
-    (void)service;
+    conn->lane = service->lane;
+    conn->own = NULL;
     int error = loaded.module.serve(&loaded.host, (struct preforkd_conn *)conn, loaded.state);
     if (error == 0)
         return 0;
@@ -351,12 +412,14 @@ const struct handler handler_module = {
                 .rows = rows,
                 .size = sizeof(struct module_config),
                 .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
-                .process_only = "its module has one state for the whole worker"},
+                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
     .has_environment = true,
     .checked_option = "path",
     .file = module_file,
     .check = module_check,
     .start = module_start,
+    .lane_start = module_lane_start,
+    .lane_stop = module_lane_stop,
     .serve = module_serve,
     .stop = module_stop,
 };

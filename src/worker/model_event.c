@@ -470,6 +470,7 @@ static int run(void)
         if (lane.in_hand)
             await_events(timeout());
     }
+    serve_close_lane(worker.life->seats);
     return lane.status;
 }
 
@@ -497,6 +498,7 @@ static void open_seats(void)
     for (int i = 0; i < worker.life->count; i++) {
         struct seat *seat = &lane.seats[i];
         seat->serve = &worker.life->seats[i];
+        seat->serve->service.lane = worker.life->seats->service.lane;
         seat->waiter = (struct waiter){
             .wait = wait_for,
             .yield = yield,
@@ -535,6 +537,8 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
         snprintf(why, size, "can't start the event loop: %s", strerror(-error));
         return -1;
     }
+    if (serve_open_lane(start->life->seats, why, size) != 0)
+        return -1;
     open_seats();
     for (int i = 0; i < worker.count; i++)
         lane.queues[i].blocks = !fd_is_nonblocking(worker.listeners[i]);

@@ -20,14 +20,16 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
     if (start->polls)
         lane.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!start->polls || lane.wake_fd >= 0)
-        return 0;
+        return serve_open_lane(lane.serve, why, size);
     snprintf(why, size, "eventfd: %s", strerror(errno));
     return -1;
 }
 
 static int run(void)
 {
-    return lane_run(&lane);
+    int status = lane_run(&lane);
+    serve_close_lane(lane.serve);
+    return status;
 }
 
 static void look(void)

@@ -24,9 +24,7 @@ enum { STACK = 1024 * 1024 }; /* of a thread: pages that are never touched cost 
 struct thread {
     struct lane lane;
     pthread_t id;
-    char *why; /* of a start that failed, in the main thread's memory */
-    size_t size;
-    bool failed;
+    char why[SCOREBOARD_REASON]; /* of a start that failed; else empty */
 };
 
 static struct model_start worker;
@@ -77,6 +75,10 @@ static void *run_thread(void *argument)
     struct thread *thread = argument;
     sigset_t urge;
     own = &thread->lane;
+    if (serve_open_lane(own->serve, thread->why, sizeof thread->why) == 0)
+        thread->why[0] = '\0';
+    else if (!thread->why[0])
+        snprintf(thread->why, sizeof thread->why, "thread can't start");
     sem_post(&started);
     while (sem_wait(&go) != 0)
         ;
@@ -85,6 +87,7 @@ static void *run_thread(void *argument)
     pthread_sigmask(SIG_UNBLOCK, &urge, NULL);
     int its_status = lane_run(own);
     pthread_sigmask(SIG_BLOCK, &urge, NULL);
+    serve_close_lane(own->serve);
     end_lane(its_status);
     return NULL;
 }
@@ -138,6 +141,11 @@ static int open_threads(const struct model_start *start, char *why, size_t size)
     sigaction(SIGURG, &urge, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
+    for (int i = 0; i < serving && error == 0; i++)
+        if (threads[i].why[0]) {
+            snprintf(why, size, "%s", threads[i].why);
+            error = -1;
+        }
     return error ? -1 : 0;
 }
 

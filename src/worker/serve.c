@@ -219,6 +219,18 @@ unsigned serve_same_peer(const struct service *service)
     return scoreboard_same_peer(wakeup->board, wakeup->seat);
 }
 
+int serve_open_lane(struct serve *serve, char *why, size_t size)
+{
+    const struct handler *handler = serve->handler;
+    return handler->lane_start && handler->lane_start(&serve->service, why, size) != 0 ? -1 : 0;
+}
+
+void serve_close_lane(struct serve *serve)
+{
+    if (serve->handler->lane_stop)
+        serve->handler->lane_stop(&serve->service);
+}
+
 void serve_end_late(struct serve *serve)
 {
     usec began = serve->began;

@@ -74,6 +74,10 @@ struct serve {
     struct access its_access;
 };
 
+/* The handler's part of a lane's beginning and end, in its thread. 0; or -1, with a sentence in `why`. */
+int serve_open_lane(struct serve *serve, char *why, size_t size);
+void serve_close_lane(struct serve *serve);
+
 /* Shuts down the socket of the connection in hand, if that is `late`: then the handler finds its
  * end. In the thread that serves it, where a signal handler may call it: so no other connection can
  * be meant. */

@@ -146,6 +146,7 @@ static void prepare_service(struct service *service, const struct worker_start *
 {
     const struct pool_config *pool = start->pool;
     service->pool = pool->name;
+    service->model = pool->model;
     service->config = pool->handler_config;
     service->program = &first_seat.program;
     service->shown = &life.head->program;

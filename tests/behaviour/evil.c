@@ -350,4 +350,5 @@ const struct preforkd_module EVIL_SYMBOL = {
     .start = start,
     .serve = EVIL_SERVE,
     .stop = stop,
+    .models = PREFORKD_THREAD | PREFORKD_EVENT,
 };

@@ -59,7 +59,7 @@ class Case(daemon.Case):
 
 # A module or an args list that -t refuses: [the module, args, line, what is said].
 REFUSED = {
-    'another ABI': ['evil_abi', '', 3, 'ABI 99.* 1$'],
+    'another ABI': ['evil_abi', '', 3, 'ABI 99.* 2$'],
     'too small a struct': ['evil_size', '', 3, '8 bytes'],
     'nothing to serve with': ['evil_serve', '', 3, 'no function to serve'],
     'another symbol': ['evil_symbol', '', 3, 'no symbol preforkd_module$'],
@@ -73,6 +73,7 @@ REFUSED = {
     'refused args': ['evil', quoted(check='refuse:one is too few'), 4, 'm.so.*one is too few$'],
     'refused without a word': ['evil', quoted(check='refuse:', silently=''), 4, 'gave no reason'],
     'refused without an end': ['evil', quoted(check='refuse:'), 4, 'x{500}'],
+    'an ABI from before the first': ['evil_zero', '', 3, 'ABI 0'],
     'args without =': ['evil', '"word"', 4, '"word"'],
     'args without a name': ['evil', '"=word"', 4, '"=word"'],
     'doubled args': ['evil', '"a=1", "ab=1", "a=2"', 4, 'a=2.*twice'],
@@ -126,6 +127,15 @@ class Check(Case):
     def test_right(self):
         status, text = self.judge(self.make_local(args=quoted(a='b=c', d='')))
         self.assertEqual((status, text), (0, ''))
+
+    def test_models(self):
+        """A module of the first ABI lives in processes alone; one of the second says where."""
+        for model in ('thread', 'event'):
+            options = f'model = "{model}"'
+            self.assertEqual(self.judge(self.make_local(options=options)), (0, ''))
+            self.expect(self.make_local('evil_first', options=options), 3,
+                        'ABI 1 .* knows model = "process" alone$')
+        self.assertEqual(self.judge(self.make_local('evil_first')), (0, ''))
 
     def test_no_path(self):
         it = self.make('pool "m" { listen = { "unix:@DIR@/s" } workers = 1\nmodule {} }\n')

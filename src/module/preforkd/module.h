@@ -19,7 +19,14 @@
 extern "C" {
 #endif
 
-#define PREFORKD_MODULE_ABI 1
+#define PREFORKD_MODULE_ABI 2
+
+/* The ways to serve that a module may live in: bits of `models`. */
+enum preforkd_model {
+    PREFORKD_PROCESS = 1, /* one connection at a time; every module can */
+    PREFORKD_THREAD = 2,  /* one a thread, so that several run at the same time */
+    PREFORKD_EVENT = 4    /* many on one thread, which change wherever one waits in our functions */
+};
 
 /* How much a line of the log matters: the numbers of syslog(3). */
 enum preforkd_level {
@@ -38,7 +45,7 @@ struct preforkd_conn;
 
 /* What preforkd lends to a module. It and all that it points to live as long as the process. */
 struct preforkd_host {
-    unsigned abi;            /* PREFORKD_MODULE_ABI as preforkd was built with it */
+    unsigned abi;            /* the module's own */
     unsigned size;           /* of this struct, there */
     const char *pool;        /* the pool's name */
     const char *const *args; /* the words of `args`, "NAME=VALUE", ended by NULL */
@@ -69,6 +76,19 @@ struct preforkd_host {
 
     /* The socket, which stays preforkd's: don't close it. */
     int (*descriptor)(struct preforkd_conn *conn);
+
+    /* From ABI 2 on. */
+
+    /* What lane_start has stored for the lane of this connection. */
+    void *(*lane)(const struct preforkd_conn *conn);
+
+    /* A place for a pointer of the connection's own, which is NULL at first. */
+    void **(*own)(struct preforkd_conn *conn);
+
+    /* Waits until the socket has one of these events of poll(2), or is at its end, or perhaps for
+     * nothing: 0; -ETIMEDOUT after so many milliseconds, or another -errno. In every model this is
+     * the way to wait for a socket of `descriptor`. */
+    int (*wait)(struct preforkd_conn *conn, short events, int msec);
 };
 
 /* What a module offers. All but `serve` may be NULL. */
@@ -89,6 +109,19 @@ struct preforkd_module {
 
     /* At a worker's orderly end. */
     void (*stop)(const struct preforkd_host *host, void *state);
+
+    /* From ABI 2 on. */
+
+    unsigned models; /* bits of enum preforkd_model; 0: PREFORKD_PROCESS alone */
+
+    /* Makes a lane ready, in its own thread: of connections on one lane never two run at the same
+     * time. 0, and `*lane` comes back by host->lane and in lane_stop; or anything else, with a
+     * sentence in `why`: then the worker ends. */
+    int (*lane_start)(const struct preforkd_host *host, void *state, void **lane, char *why,
+                      size_t size);
+
+    /* At a lane's orderly end. */
+    void (*lane_stop)(const struct preforkd_host *host, void *state, void *lane);
 };
 
 /* The first two fields: `const struct preforkd_module preforkd_module = {PREFORKD_MODULE_HEAD, ...}`.

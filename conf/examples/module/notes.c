@@ -1,0 +1,165 @@
+/*
+ * A module for preforkd that lives in every model: it keeps short notes, by a protocol of lines.
+ *
+ *     set NAME TEXT     stored
+ *     get NAME          its text, or "none"
+ *     lane              how many commands this lane has had
+ *     count             how many commands this connection has had
+ *     quit              ends the connection
+ *
+ * It shows the three kinds of state. The notes are the worker's: in model = "thread" several lanes
+ * may want them at once, so they have a lock. A lane's number of commands needs none, in any model.
+ * What a connection has stands in variables of serve(), on a stack of its own.
+ */
+#include <preforkd/module.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME = 32, TEXT = 200, NOTES = 1000, LINE = 256 };
+
+struct notes {
+    pthread_mutex_t lock;
+    int count;
+    struct {
+        char name[NAME];
+        char text[TEXT];
+    } at[NOTES];
+};
+
+struct line {
+    char text[LINE];
+    size_t length; /* bytes that are there */
+};
+
+static int start(const struct preforkd_host *host, void **state, char *why, size_t size)
+{
+    struct notes *notes = calloc(1, sizeof *notes);
+    (void)host;
+    if (!notes) {
+        snprintf(why, size, "out of memory");
+        return -1;
+    }
+    pthread_mutex_init(&notes->lock, NULL);
+    *state = notes;
+    return 0;
+}
+
+static int lane_start(const struct preforkd_host *host, void *state, void **lane, char *why,
+                      size_t size)
+{
+    (void)host, (void)state;
+    *lane = calloc(1, sizeof(long));
+    if (*lane)
+        return 0;
+    snprintf(why, size, "out of memory");
+    return -1;
+}
+
+static void lane_stop(const struct preforkd_host *host, void *state, void *lane)
+{
+    (void)host, (void)state;
+    free(lane);
+}
+
+/* With the lock. NULL: there is none. */
+static char *find(struct notes *notes, const char *name)
+{
+    for (int i = 0; i < notes->count; i++)
+        if (strcmp(notes->at[i].name, name) == 0)
+            return notes->at[i].text;
+    return NULL;
+}
+
+/* Nothing waits while it has the lock: what waits may give the lane to another connection. */
+static void set(struct notes *notes, const char *name, const char *text, char *answer)
+{
+    pthread_mutex_lock(&notes->lock);
+    char *note = find(notes, name);
+    if (!note && notes->count < NOTES) {
+        snprintf(notes->at[notes->count].name, NAME, "%s", name);
+        note = notes->at[notes->count++].text;
+    }
+    if (note)
+        snprintf(note, TEXT, "%s", text);
+    pthread_mutex_unlock(&notes->lock);
+    snprintf(answer, LINE, "%s\n", note ? "stored" : "full");
+}
+
+static void get(struct notes *notes, const char *name, char *answer)
+{
+    pthread_mutex_lock(&notes->lock);
+    const char *note = find(notes, name);
+    snprintf(answer, LINE, "%s\n", note ? note : "none");
+    pthread_mutex_unlock(&notes->lock);
+}
+
+/* Reads until a line is whole: 1, and it stands in `command`; 0 at the end, or -errno. */
+static int read_line(const struct preforkd_host *host, struct preforkd_conn *conn,
+                     struct line *line, char *command)
+{
+    for (;;) {
+        char *end = memchr(line->text, '\n', line->length);
+        if (end) {
+            size_t length = (size_t)(end - line->text);
+            memcpy(command, line->text, length);
+            command[length] = '\0';
+            line->length -= length + 1;
+            memmove(line->text, end + 1, line->length);
+            return 1;
+        }
+        if (line->length == sizeof line->text)
+            return -EMSGSIZE;
+        ssize_t n = host->read(conn, line->text + line->length, sizeof line->text - line->length);
+        if (n <= 0)
+            return (int)n;
+        line->length += (size_t)n;
+    }
+}
+
+static int serve(const struct preforkd_host *host, struct preforkd_conn *conn, void *state)
+{
+    struct line line = {.length = 0};
+    char command[LINE + 1], answer[LINE], name[NAME], text[TEXT];
+    long *of_lane = host->lane(conn), count = 0;
+    int n;
+    while ((n = read_line(host, conn, &line, command)) > 0) {
+        ++*of_lane;
+        ++count;
+        if (sscanf(command, "set %31s %199[^\n]", name, text) == 2)
+            set(state, name, text, answer);
+        else if (sscanf(command, "get %31s", name) == 1)
+            get(state, name, answer);
+        else if (strcmp(command, "lane") == 0)
+            snprintf(answer, sizeof answer, "%ld\n", *of_lane);
+        else if (strcmp(command, "count") == 0)
+            snprintf(answer, sizeof answer, "%ld\n", count);
+        else if (strcmp(command, "quit") == 0)
+            return 0;
+        else
+            snprintf(answer, sizeof answer, "what?\n");
+        int error = host->write(conn, answer, strlen(answer));
+        if (error)
+            return error;
+    }
+    return n;
+}
+
+static void stop(const struct preforkd_host *host, void *state)
+{
+    (void)host;
+    free(state);
+}
+
+const struct preforkd_module preforkd_module = {
+    PREFORKD_MODULE_HEAD,
+    .start = start,
+    .serve = serve,
+    .stop = stop,
+    .models = PREFORKD_PROCESS | PREFORKD_THREAD | PREFORKD_EVENT,
+    .lane_start = lane_start,
+    .lane_stop = lane_stop,
+};

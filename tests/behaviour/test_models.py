@@ -1,0 +1,420 @@
+"""One handler, three models: the same clients get the same, whichever way they are served."""
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import struct
+import threading
+import time
+
+import client
+import daemon
+import processes
+import wording
+from processes import wait_until
+
+BUILD = os.path.dirname(os.path.dirname(daemon.BINARY))
+MODULES = os.path.join(BUILD, 'tests', 'behaviour')
+PLAIN = {'ASAN_OPTIONS': 'handle_segv=0:handle_abort=0:handle_sigfpe=0:detect_leaks=0'}
+SHUT_DOWN = r'warning: pool \S+: the connection from \S+ took more than request_timeout: it was shut'
+SEATS = 8
+
+# What makes a worker of each model, so that a pool of it has SEATS seats.
+MODELS = {
+    'process': f'workers = {SEATS}',
+    'thread': f'workers = 2 model = "thread" threads = {SEATS // 2}',
+    'event': f'workers = 2 model = "event" connections = {SEATS // 2}',
+}
+SHARED = ('thread', 'event')  # several connections a process
+
+
+def one(model, seats=SEATS):
+    """A single worker of so many seats."""
+    return {'thread': f'workers = 1 model = "thread" threads = {seats}',
+            'event': f'workers = 1 model = "event" connections = {seats}'}[model]
+
+
+def pool(model, options='', handler='echo {}', listen='"systemd:x"'):
+    return f'pool "x" {{ listen = {{ {listen} }} {MODELS.get(model, model)}\n{options}\n{handler} }}\n'
+
+
+class Case(daemon.Case):
+    def begin(self, model, options='', handler='echo {}', module=None, **more):
+        it = self.make(pool(model, options, handler), environment=PLAIN, **more)
+        if module:
+            shutil.copy(os.path.join(MODULES, module + '.so'), it.path('m.so'))
+        return it.launch().ready()
+
+    def each(self, *arguments, models=tuple(MODELS), **more):
+        """The daemon in each of the models, one after the other, each ended before the next."""
+        for model in models:
+            with self.subTest(model):
+                it = self.begin(model, *arguments, **more)
+                yield model, it
+                it.stop()
+
+    def still_serves(self, it, name='x'):
+        self.assertEqual(client.ask(it.address(name), b'still'), b'still')
+
+
+class Clients(Case):
+    def test_many_at_once(self):
+        for _, it in self.each():
+            with client.Load(it.address('x'), 12, 20000) as load:
+                wait_until(lambda load=load: load.served > 300, '300 conversations')
+            self.assertEqual(load.failures, [])
+
+    def test_large_transfers_and_half_close(self):
+        for _, it in self.each():
+            data = os.urandom(1 << 16) * 64
+            results = []
+            threads = [threading.Thread(target=lambda it=it, data=data, results=results:
+                                        results.append(client.exchange(it.connect('x'), data) == data),
+                                        daemon=True) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(client.PATIENCE)
+            self.assertEqual(results, [True] * 4)
+
+    def test_resets(self):
+        for _, it in self.each():
+            workers = it.workers()
+            for number in range(60):
+                connection = it.connect('x')
+                if number % 3:
+                    connection.sendall(b'x' * 10000)
+                if number % 3 == 2:
+                    connection.recv(1)
+                client.reset(connection)
+            self.still_serves(it)
+            self.assertEqual(it.workers(), workers)
+
+    def test_beyond_the_seats_they_wait_their_turn(self):
+        for _, it in self.each():
+            held = it.occupy('x', SEATS)
+            waiting = [it.connect('x') for _ in range(10)]
+            for number, connection in enumerate(waiting):
+                connection.sendall(b'%d' % number)
+                connection.settimeout(0.02)
+                self.assertRaises(socket.timeout, connection.recv, 1)
+                connection.settimeout(client.PATIENCE)
+            for connection in held:
+                connection.close()
+            for number, connection in enumerate(waiting):
+                with connection:
+                    self.assertEqual(client.read_exactly(connection, 1), b'%d' % number)
+
+    def test_slow_ones_keep_nobody_waiting(self):
+        for _, it in self.each():
+            slow = it.occupy('x', SEATS - 1)
+            for turn in range(20):
+                for connection in slow:
+                    self.assertEqual(client.echo(connection, b'%d' % (turn % 10)), b'%d' % (turn % 10))
+                self.still_serves(it)
+            for connection in slow:
+                connection.close()
+
+    def test_greedy_ones_keep_nobody_waiting(self):
+        """On one lane, clients that take all that chargen has beside one that wants a line."""
+        it = self.begin(one('event'), handler='chargen {}')
+        stop = threading.Event()
+
+        def devour():
+            with it.connect('x') as connection:
+                while not stop.is_set():
+                    connection.recv(1 << 20)
+        threads = [threading.Thread(target=devour, daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            with it.connect('x') as modest:
+                self.assertEqual(len(client.read_exactly(modest, 74)), 74)
+        stop.set()
+        for thread in threads:
+            thread.join(client.PATIENCE)
+
+    def test_the_other_small_services(self):
+        for handler in ('discard', 'daytime', 'time', 'chargen'):
+            for _, it in self.each(handler=handler + ' {}'):
+                with it.connect('x') as connection:
+                    if handler == 'discard':
+                        self.assertEqual(client.exchange(connection, b'x' * 1000000), b'')
+                    elif handler == 'daytime':
+                        self.assertRegex(client.read_all(connection), rb'20\d\d.*\r\n$')
+                    elif handler == 'time':
+                        since, = struct.unpack('!I', client.read_all(connection))
+                        self.assertAlmostEqual(since, int(time.time()) + 2208988800, delta=60)
+                    else:
+                        self.assertEqual(client.read_exactly(connection, 74)[-2:], b'\r\n')
+
+    def test_several_listeners_and_a_unix_socket(self):
+        for model in MODELS:
+            with self.subTest(model):
+                it = self.start(pool(model, listen='"systemd:x", "systemd:y", "unix:@DIR@/socket"'))
+                for _ in range(10):
+                    self.still_serves(it, 'x')
+                    self.still_serves(it, 'y')
+                    self.assertEqual(client.ask(it.path('socket'), b'by path'), b'by path')
+                it.stop()
+
+
+class Limits(Case):
+    def test_silent_client_is_closed(self):
+        for _, it in self.each('idle_timeout = 1'):
+            with it.connect('x') as silent, it.connect('x') as busy:
+                since = time.monotonic()
+                while time.monotonic() < since + 1.5:
+                    self.assertEqual(client.echo(busy, b'tick'), b'tick')
+                    time.sleep(0.05)
+                self.assertEqual(silent.recv(1), b'')
+            self.still_serves(it)
+
+    def test_deaf_client_is_closed(self):
+        for _, it in self.each('idle_timeout = 1', 'chargen {}', models=SHARED):
+            held = [it.connect('x') for _ in range(SEATS)]
+            with it.connect('x') as another:  # waits for a seat
+                self.assertEqual(len(client.read_exactly(another, 74)), 74)
+            for connection in held:
+                connection.close()
+
+    def test_request_timeout_ends_the_one_connection(self):
+        for _, it in self.each('request_timeout = 2', models=SHARED):
+            it.announce(SHUT_DOWN)
+            workers = it.workers()
+            with it.connect('x') as late:
+                self.assertEqual(client.echo(late, b'x'), b'x')
+                since = time.monotonic()
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    while late.recv(1):
+                        pass
+                self.assertGreater(time.monotonic() - since, 1)
+            it.wait_for_log(SHUT_DOWN)
+            self.assertEqual(it.workers(), workers)
+            self.still_serves(it)
+
+    def test_max_requests(self):
+        for _, it in self.each('max_requests = 40'):
+            with client.Load(it.address('x'), 4, 16) as load:
+                wait_until(lambda it=it: len(it.log.find(r'\bserved=\d+\b')) > 3, 'four ends by age')
+            self.assertEqual(load.failures, [])
+
+    def test_max_per_source(self):
+        for _, it in self.each('max_per_source = 3'):
+            held = it.occupy('x', 3)
+            with it.connect('x') as refused:
+                self.assertEqual(refused.recv(1), b'')
+            it.wait_for_log(r'info: pool x: refused .* reason=max_per_source')
+            held.pop().close()
+            wait_until(lambda it=it: client.ask(it.address('x'), b'x') == b'x', 'room for one')
+            for connection in held:
+                connection.close()
+
+    def test_proxy(self):
+        header = b'PROXY TCP4 192.0.2.7 192.0.2.8 4711 80\r\n'
+        for _, it in self.each('proxy_protocol = "on" proxy_from = { "127.0.0.1" }\n'
+                               'proxy_timeout = 1 log_connections = true'):
+            pieces = [it.connect('x') for _ in range(4)]
+            for at in range(len(header)):
+                for connection in pieces:  # each waits within its header, beside the others
+                    connection.sendall(header[at:at + 1])
+            for connection in pieces:
+                self.assertEqual(client.echo(connection, b'x'), b'x')
+                connection.close()
+            it.wait_for_log('connection from 192.0.2.7:4711 ended')
+            with it.connect('x') as slow:
+                slow.sendall(header[:10])
+                self.assertEqual(slow.recv(1), b'')
+            it.wait_for_log('not complete in time')
+
+    def test_descriptors_run_out(self):
+        """More clients than descriptors: those in hand are served, the others wait."""
+        for model in SHARED:
+            with self.subTest(model):
+                it = self.start(pool(one(model, 30), 'limits { nofile = 70 }'))
+                worker, = it.workers()
+                it.announce("can't accept connections for now")
+                resource.prlimit(worker, resource.RLIMIT_NOFILE, (20, 20))
+                clients = [it.connect('x') for _ in range(25)]
+                it.wait_for_log("can't accept connections for now: Too many open files")
+                for connection in clients:
+                    connection.sendall(b'x')
+                for connection in clients:  # each leaves room for another
+                    with connection:
+                        self.assertEqual(client.read_exactly(connection, 1), b'x')
+                self.assertEqual(it.workers(), [worker])
+                it.stop()
+
+
+class Supervision(Case):
+    def test_crash_costs_the_worker(self):
+        for model, it in self.each():
+            it.announce('killed by signal')
+            held = it.occupy('x', 1)
+            workers = it.workers()
+            victim = workers[0] if len(workers) == 1 else None
+            for pid in workers:
+                it.kill(signal.SIGKILL, pid)
+                if victim is None:
+                    it.wait_for_workers(len(workers), without=[pid])
+            self.assertIn(held[0].recv(1), (b'',), model)
+            self.still_serves(it)
+
+    def test_crash_of_the_handler(self):
+        for _, it in self.each(handler='module { path = "@DIR@/m.so" args = { "serve=crash" } }',
+                               module='evil', models=SHARED):
+            it.announce('killed by signal')
+            with it.connect('x') as connection, contextlib.suppress(ConnectionResetError):
+                self.assertEqual(connection.recv(1), b'')
+            it.wait_for_log('killed by signal 11')
+            it.wait_for_workers(2)
+
+    def test_term_lets_every_connection_end(self):
+        for model in SHARED:
+            with self.subTest(model):
+                it = self.start(pool(one(model)))
+                held = it.occupy('x', 5)
+                worker, = it.workers()
+                it.kill(signal.SIGTERM, worker)
+                it.wait_for_workers(2)
+                for connection in held:
+                    self.assertEqual(client.echo(connection, b'y'), b'y')
+                    connection.close()
+                it.wait_for_workers(1, without=[worker])
+                self.assertTrue(it.wait_for_log(wording.obituary(worker, exit=0, served=5)))
+                self.still_serves(it)
+                it.stop()
+
+    def test_draining_costs_no_processor_time(self):
+        it = self.start(pool(one('event')))
+        held, = it.occupy('x', 1)
+        worker, = it.workers()
+        it.kill(signal.SIGTERM, worker)
+        it.wait_for_workers(2)
+        before = processes.cpu_seconds(worker)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            self.still_serves(it)
+        self.assertLess(processes.cpu_seconds(worker) - before, 0.3)
+        held.close()
+        it.wait_for_workers(1, without=[worker])
+
+    def test_quit_ends_it_at_once(self):
+        for model in SHARED:
+            with self.subTest(model):
+                it = self.start(pool(one(model)))
+                held = it.occupy('x', 3)
+                worker, = it.workers()
+                it.kill(signal.SIGQUIT, worker)
+                self.assertEqual([connection.recv(1) for connection in held], [b''] * 3)
+                it.wait_for_workers(1, without=[worker])
+                it.stop()
+
+    def test_reload_under_load(self):
+        for model, it in self.each():
+            with client.Load(it.address('x'), 6, 200) as load:
+                for turn in range(3):
+                    before = load.served
+                    it.reload(pool(model, f'umask = 02{turn + 1}'))
+                    wait_until(lambda load=load, before=before: load.served > before + 50,
+                               'the load goes on')
+            self.assertEqual(load.failures, [])
+
+    def test_reload_to_another_model(self):
+        it = self.begin('process')
+        held, = it.occupy('x', 1)
+        for model in ('thread', 'event', 'process'):
+            old = it.workers()
+            it.reload(pool(model))
+            self.assertEqual(client.echo(held, b'old'), b'old')
+            self.still_serves(it)
+            self.assertTrue(set(it.workers()) - set(old))
+        held.close()
+
+    def test_master_that_dies_takes_them_along(self):
+        for model in SHARED:
+            with self.subTest(model):
+                it = self.start(pool(model))
+                workers = it.workers()
+                it.kill(signal.SIGKILL)
+                wait_until(lambda workers=workers: not any(map(processes.alive, workers)), 'all gone')
+                it.child.wait(client.PATIENCE)
+                it.stopped = True
+
+    def test_blocked_lane_is_named(self):
+        it = self.begin('event', handler='module { path = "@DIR@/m.so" args = { "serve=hang" } }',
+                        module='evil')
+        blocked = r'warning: pool x: the handler module has worked or waited for \S+ s'
+        it.announce(blocked, 'killed by signal')
+        with it.connect('x') as connection:
+            port = connection.getsockname()[1]
+            line = it.wait_for_log(blocked).string
+            self.assertEqual(wording.field(line, 'peer'), f'127.0.0.1:{port}')
+            for worker in it.workers():
+                it.kill(signal.SIGKILL, worker)
+        it.wait_for_workers(2)
+
+
+class Module(Case):
+    HANDLER = 'module { path = "@DIR@/m.so" }'
+
+    def say(self, connection, line):
+        connection.sendall(line + b'\n')
+        return connection.makefile('rb').readline().rstrip(b'\n')
+
+    def test_three_kinds_of_state(self):
+        for model, seats in (('process', 1), ('thread', 3), ('event', 3)):
+            with self.subTest(model):
+                sizes = 'workers = 1' if model == 'process' else one(model, seats)
+                it = self.begin(sizes, handler=self.HANDLER, module='notes')
+                total = 0
+                held = [it.connect('x') for _ in range(seats)]
+                for number, connection in enumerate(held):
+                    self.assertEqual(self.say(connection, b'set n%d text' % number), b'stored')
+                    self.assertEqual(self.say(connection, b'get n0'), b'text')
+                    self.assertEqual(self.say(connection, b'count'), b'3')
+                    total += 4
+                    of_lane = int(self.say(connection, b'lane'))
+                    self.assertEqual(of_lane, total if model == 'event' else 4)
+                for connection in held:
+                    connection.sendall(b'quit\n')
+                    self.assertEqual(connection.recv(1), b'')
+                    connection.close()
+                it.stop()
+
+
+class Idle(Case):
+    COUNT = 2000
+
+    def test_two_thousand_idle_ones_beside_a_busy_one(self):
+        """Two processes hold them, in little memory, and a busy client is served as before."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 3 * self.COUNT), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        it = self.begin(f'workers = 2 model = "event" connections = {self.COUNT}')
+        empty = sum(map(self.pss_kilobytes, it.workers()))
+        held = [it.connect('x') for _ in range(self.COUNT)]
+        for number in range(200):
+            data = b'%d' % number
+            connection = held[number * 10]
+            self.assertEqual(client.echo(connection, data), data)
+            self.still_serves(it)
+        taken = sum(map(self.pss_kilobytes, it.workers())) - empty
+        if not daemon.sanitized():
+            self.assertLess(taken / self.COUNT, 12, 'kilobytes a connection')
+        for connection in held:
+            connection.close()
+        self.still_serves(it)
+
+    @staticmethod
+    def pss_kilobytes(pid):
+        with open(f'/proc/{pid}/smaps_rollup', encoding='ascii') as file:
+            return int(re.search(r'(?m)^Pss:\s+(\d+)', file.read())[1])
+
+
+if __name__ == '__main__':
+    daemon.main()
