@@ -82,19 +82,6 @@ void overview_remove_pool(struct overview *overview, int pool)
     overview->pools[pool].used = 0;
 }
 
-void overview_add_counts(struct slot_counts *to, const struct slot_counts *from)
-{
-    to->accepted += from->accepted;
-    to->served += from->served;
-    to->errors += from->errors;
-    to->bytes_in += from->bytes_in;
-    to->bytes_out += from->bytes_out;
-    for (int i = 0; i < REFUSALS; i++)
-        to->refused[i] += from->refused[i];
-    histogram_add(&to->service, &from->service);
-    histogram_add(&to->wait, &from->wait);
-}
-
 void overview_note_reload(struct overview *overview, const char *refusal)
 {
     if (refusal)
@@ -108,5 +95,7 @@ void overview_note_reload(struct overview *overview, const char *refusal)
 const struct slot *view_slot(const struct view *view, const struct overview_worker *worker)
 {
     const struct scoreboard *board = view->board(view->owner, worker->board, worker->serial);
-    return board && worker->seat < SCOREBOARD_SLOTS ? &board->slots[worker->seat] : NULL;
+    bool fits = worker->seat < SCOREBOARD_SLOTS &&
+                worker->seats <= SCOREBOARD_SLOTS - worker->seat && worker->seats > 0;
+    return board && fits ? &board->slots[worker->seat] : NULL;
 }

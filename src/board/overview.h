@@ -42,6 +42,8 @@ struct overview_pool {
     uint32_t state;                                         /* enum pool_state */
     uint32_t generation;                                    /* that in force */
     int32_t target;                                         /* workers that it should have now */
+    uint32_t model;                                         /* enum serve_model */
+    uint32_t seats;                                         /* of one worker */
     int32_t min_workers, max_workers, min_spare, max_spare; /* of a fixed size: the first two are
                                                                it, the others 0 */
     int64_t state_since;                                    /* usec */
@@ -61,7 +63,8 @@ struct overview_worker {
                                 what it does */
     _Atomic uint32_t retiring;
     uint32_t pool;       /* its place */
-    uint32_t seat;       /* its slot in its scoreboard */
+    uint32_t seat;       /* the first of its slots in its scoreboard, */
+    uint32_t seats;      /* and how many they are */
     uint32_t board;      /* the scoreboard's number, */
     uint64_t serial;     /* which another one may get later, and this, which none gets again */
     uint32_t generation; /* of the configuration under which it was forked */
@@ -108,7 +111,8 @@ struct death {
     int64_t memory;               /* peak, bytes */
     uint32_t was_ready;
     uint32_t out_of_memory;       /* the kernel killed it for that */
-    struct slot_peer peer;        /* in hand; family 0: none */
+    uint32_t in_hand;             /* connections; and */
+    struct slot_peer peer;        /* of the only one; family 0: none */
     char why[SCOREBOARD_REASON];  /* "killed by signal 11 (Segmentation fault)" */
     char core[SCOREBOARD_REASON]; /* "dumped", or why there is none; empty: not asked */
     char last[128];               /* line of standard error; empty: none */
@@ -179,9 +183,6 @@ void overview_end_move(struct overview *overview);
 int overview_add_pool(struct overview *overview, const char *name);
 void overview_remove_pool(struct overview *overview, int pool);
 
-/* Adds what was counted elsewhere. */
-void overview_add_counts(struct slot_counts *to, const struct slot_counts *from);
-
 /* Notes that a reload has ended. Refused: why; done: NULL. */
 void overview_note_reload(struct overview *overview, const char *refusal);
 
@@ -194,7 +195,8 @@ struct view {
     void *owner;
 };
 
-/* The slot of a worker that the overview names; NULL: not to be had now. */
+/* The first slot of a worker that the overview names, and so many more as it has seats; NULL: not to
+ * be had now. */
 const struct slot *view_slot(const struct view *view, const struct overview_worker *worker);
 
 struct board_question {

@@ -37,7 +37,7 @@ void scoreboard_unmap(struct scoreboard *board)
 /* The version counts changes that the sizes don't show. */
 int64_t scoreboard_layout(void)
 {
-    enum { VERSION = 5 };
+    enum { VERSION = 6 };
     return (int64_t)VERSION << 48 | (int64_t)sizeof(struct slot) << 32 |
            (int64_t)offsetof(struct scoreboard, slots);
 }
@@ -101,6 +101,19 @@ void slot_read(const struct slot *slot, struct slot_counts *counts)
     counts->bytes_out = slot->bytes_out;
     histogram_add(&counts->service, &slot->service);
     histogram_add(&counts->wait, &slot->wait);
+}
+
+void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
+{
+    to->accepted += from->accepted;
+    to->served += from->served;
+    to->errors += from->errors;
+    to->bytes_in += from->bytes_in;
+    to->bytes_out += from->bytes_out;
+    for (int i = 0; i < REFUSALS; i++)
+        to->refused[i] += from->refused[i];
+    histogram_add(&to->service, &from->service);
+    histogram_add(&to->wait, &from->wait);
 }
 
 /* A request took time that passed, one after the other; but a connection may have waited for long

@@ -1,7 +1,8 @@
 /*
  * scoreboard - shared memory of one pool and generation, in which its workers show what they do.
  *
- * A memfd of fixed, sparse size: a few words of the pool's, and a slot a worker. It is sealed,
+ * A memfd of fixed, sparse size: a few words of the pool's, and a slot a seat: one for a worker that
+ * serves one connection at a time, as many as it has room for of another (seats). It is sealed,
  * never grows or moves, and its pages exist once touched. It has no pointers, no indices, no pids
  * that the master acts on. Reporters of other pools can only read it.
  *
@@ -136,7 +137,7 @@ static inline uint32_t scoreboard_end(const struct scoreboard *board)
     return end < SCOREBOARD_SLOTS ? end : SCOREBOARD_SLOTS;
 }
 
-/* How many workers here serve the address of this slot's peer, this one included, as seen in
+/* How many seats here serve the address of this slot's peer, this one included, as seen in
  * passing. */
 unsigned scoreboard_same_peer(const struct scoreboard *board, uint32_t number);
 
@@ -150,6 +151,7 @@ struct slot_counts {
     struct histogram service, wait;
 };
 void slot_read(const struct slot *slot, struct slot_counts *counts);
+void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);
 
 /* Whether a worker, or several one after the other, can have counted so much in this time. A worker
  * that writes nonsense is found by it, not one that lies within reason. */

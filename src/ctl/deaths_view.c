@@ -22,6 +22,8 @@ static void print_death(FILE *out, const json_t *death)
         fprintf(out, "  core: %s\n", text.text);
     if (field_text(death, "peer", &text)[0])
         fprintf(out, "  serving %s\n", text.text);
+    else if (field_number(death, "connections") > 1)
+        fprintf(out, "  serving %lld connections\n", field_number(death, "connections"));
     if (field_text(death, "last", &text)[0])
         fprintf(out, "  last line of standard error: %s\n", text.text);
 }

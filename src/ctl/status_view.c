@@ -123,14 +123,15 @@ static void add_number(struct table *table, long long number, enum colour paint)
 static void add_workers(struct table *table, const json_t *pool)
 {
     struct field state;
-    long long busy = field_number(pool, "busy");
+    long long busy = field_number(pool, "busy_seats"), seats = field_number(pool, "seats");
     long long least = field_number(pool, "min_workers"), most = field_number(pool, "max_workers");
     add_text(table, pool, "name");
     add_text(table, pool, "handler");
     table_paint(table, state_paint(pool), "%s", field_text(pool, "state", &state));
-    table_bar(table, busy, most, is_word(pool, "state", "full") ? COLOUR_BAD : COLOUR_GOOD);
+    table_bar(table, busy, field_number(pool, "max_seats"),
+              is_word(pool, "state", "full") ? COLOUR_BAD : COLOUR_GOOD);
     add_number(table, busy, COLOUR_NONE);
-    add_number(table, field_number(pool, "idle"), COLOUR_NONE);
+    add_number(table, seats - busy, COLOUR_NONE);
     table_add(table, "%lld/%lld", field_number(pool, "ready"), field_number(pool, "target"));
     if (least != most)
         table_add(table, "%lld-%lld", least, most);

@@ -36,8 +36,8 @@ static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
         sum->down = pool;
     if (pool->state == POOL_DRAINED || strcmp(pool->handler, "app") == 0)
         return; /* a program that accepts by itself is busy unseen */
-    sum->seats += pool->max_workers;
-    sum->free += pool->idle + (room > 0 ? room : 0);
+    sum->seats += snapshot_most_seats(pool);
+    sum->free += snapshot_free_seats(pool) + (room > 0 ? room * pool->seats_each : 0);
 }
 
 static void write_line(const struct sum *sum, char *line, size_t size)

@@ -19,7 +19,7 @@ static bool someone_waits(const struct pool *pool)
     return false;
 }
 
-/* Wakes an idle worker; they take turns by their seats, since a worker that says that it is idle may
+/* Wakes a worker with a free seat; they take turns by their seats, since a worker that says that it is idle may
  * be stopped, or unable to accept. False where no worker goes on: one that is not ready yet, or not
  * forked, will look for itself before it waits.
  *
@@ -36,7 +36,7 @@ static bool wake_next(struct pool *pool)
         if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || spawn_becomes(w))
             continue;
         any = true;
-        if (spawn_is_busy(w))
+        if (!spawn_has_room(w))
             continue;
         if (!lowest || w->seat < lowest->seat)
             lowest = w;

@@ -149,6 +149,7 @@ struct board *board_adopt(struct boards *boards, unsigned generation, bool *chan
     if (board->map) {
         board->fd = fd;
         board->map->serial = board->serial;
+        board->end = SCOREBOARD_SLOTS; /* what is left in slots that are free now is not known */
     } else {
         fd_cleanup(&fd);
         board->map = arena_unforked(sizeof(struct scoreboard)); /* memory of our own */
@@ -279,6 +280,11 @@ struct board *resources_board(struct resources *resources, struct boards *boards
     return board;
 }
 
+static bool is_taken(const struct resources *resources, uint32_t seat)
+{
+    return resources->seats[seat / 64] >> seat % 64 & 1;
+}
+
 /* Any worker of a generation could write all of the limits. Once its last worker is gone, the notes of
  * free seats are cleared, and the counters follow from the other notes. */
 static void clear_limits(const struct resources *resources)
@@ -286,7 +292,7 @@ static void clear_limits(const struct resources *resources)
     if (!resources->limits)
         return;
     for (uint32_t seat = 0; seat < resources->seats_end; seat++)
-        if (!(resources->seats[seat / 64] >> seat % 64 & 1))
+        if (!is_taken(resources, seat))
             resources->limits->notes[seat] = 0;
     source_limits_recount(resources->limits, resources->seats_end);
 }
@@ -306,37 +312,55 @@ void resources_sweep(struct resources *resources)
     }
 }
 
-int resources_take_seat(struct resources *resources)
+static void take(struct resources *resources, uint32_t seat, uint32_t count)
 {
-    for (int i = 0; i < SCOREBOARD_SLOTS / 64; i++) {
-        if (resources->seats[i] == UINT64_MAX)
+    for (uint32_t i = seat; i < seat + count; i++)
+        resources->seats[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+int resources_take_seats(struct resources *resources, uint32_t count)
+{
+    uint32_t free = 0; /* as many before this one */
+    for (uint32_t seat = 0; seat < SCOREBOARD_SLOTS; seat++) {
+        if (seat % 64 == 0 && resources->seats[seat / 64] == UINT64_MAX) {
+            free = 0;
+            seat += 63;
             continue;
-        int bit = __builtin_ctzll(~resources->seats[i]);
-        resources->seats[i] |= (uint64_t)1 << bit;
-        return i * 64 + bit;
+        }
+        free = is_taken(resources, seat) ? 0 : free + 1;
+        if (free < count)
+            continue;
+        take(resources, seat + 1 - count, count);
+        return (int)(seat + 1 - count);
     }
     return -1;
 }
 
-bool resources_take_this_seat(struct resources *resources, uint32_t seat)
+bool resources_take_these_seats(struct resources *resources, uint32_t seat, uint32_t count)
 {
-    uint64_t bit = (uint64_t)1 << seat % 64, *word = &resources->seats[seat / 64];
-    bool is_free = !(*word & bit);
-    *word |= bit;
-    return is_free;
+    if (count == 0 || seat >= SCOREBOARD_SLOTS || count > SCOREBOARD_SLOTS - seat)
+        return false;
+    for (uint32_t i = seat; i < seat + count; i++)
+        if (is_taken(resources, i))
+            return false;
+    take(resources, seat, count);
+    return true;
 }
 
-void resources_give_seat(struct resources *resources, uint32_t seat)
+void resources_give_seats(struct resources *resources, uint32_t seat, uint32_t count)
 {
-    resources->seats[seat / 64] &= ~((uint64_t)1 << seat % 64);
+    for (uint32_t i = seat; i < seat + count; i++)
+        resources->seats[i / 64] &= ~((uint64_t)1 << i % 64);
 }
 
-void resources_extend(struct resources *resources, struct board *board, uint32_t seat)
+void resources_extend(struct resources *resources, struct board *board, uint32_t end)
 {
-    if (resources->seats_end <= seat)
-        resources->seats_end = seat + 1;
-    if (board->map->end <= seat)
-        board->map->end = seat + 1;
+    if (resources->seats_end < end)
+        resources->seats_end = end;
+    if (board->end < end)
+        board->end = end;
+    if (board->map->end < end)
+        board->map->end = end;
 }
 
 int resources_open_limits(struct resources *resources, const struct pool_config *conf)

@@ -29,7 +29,8 @@ struct board {
     struct scoreboard *map;
     struct loop_watch wakeup; /* an eventfd, shared with all of its workers */
     bool *changed;            /* set by a wake-up: the pool must be looked at */
-    int workers;              /* that have a slot in it */
+    int workers;              /* that have slots in it */
+    uint32_t end;             /* no slot from here on was ever taken; not a worker's word */
     bool broken;              /* nonsense was found in it, and that was logged */
 };
 
@@ -108,13 +109,14 @@ struct board *resources_board(struct resources *resources, struct boards *boards
 /* Gives up scoreboards that no worker is left of. */
 void resources_sweep(struct resources *resources);
 
-/* Takes a seat: the lowest that is free, -1 where none is; or this one, false where it is taken. */
-int resources_take_seat(struct resources *resources);
-bool resources_take_this_seat(struct resources *resources, uint32_t seat);
-void resources_give_seat(struct resources *resources, uint32_t seat);
+/* Takes so many seats, one after another: the lowest that are free, -1 where there are none; or those
+ * from this one on, false where one of them is taken. */
+int resources_take_seats(struct resources *resources, uint32_t count);
+bool resources_take_these_seats(struct resources *resources, uint32_t seat, uint32_t count);
+void resources_give_seats(struct resources *resources, uint32_t seat, uint32_t count);
 
-/* A worker has this seat: the tables reach as far. */
-void resources_extend(struct resources *resources, struct board *board, uint32_t seat);
+/* A worker has the seats before this one: the tables reach as far. */
+void resources_extend(struct resources *resources, struct board *board, uint32_t end);
 
 /* Makes the limits per source, where this configuration has some. 0 or -errno. */
 int resources_open_limits(struct resources *resources, const struct pool_config *conf);

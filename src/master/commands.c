@@ -241,9 +241,12 @@ static void scale(struct master *master, struct request *request)
     for (const struct pool *p = master->runtime.pools; p; p = p->next)
         if (p != pool && !p->removed)
             most -= pool_config_most(p->conf) + p->extra;
-    if (wanted < 1 || wanted > most) {
-        request_fail(request, "pool %s: a size is 1 to %d%s", pool->name, most,
-                     most < POOL_WORKERS_MAX ? ", with the workers of the other pools" : "");
+    int seats = pool->conf->seats, fit = POOL_SEATS_MAX / seats;
+    if (wanted < 1 || wanted > most || wanted > fit) {
+        request_fail(request, "pool %s: a size is 1 to %d%s", pool->name, most < fit ? most : fit,
+                     most >= fit && seats > 1  ? ", since each worker has so many connections"
+                     : most < POOL_WORKERS_MAX ? ", with the workers of the other pools"
+                                               : "");
         return;
     }
     if (wanted != before)
@@ -261,7 +264,7 @@ static void change_all(struct master *master, struct request *request, int by)
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;
         if (is_meant(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
-            wanted <= POOL_WORKERS_MAX)
+            wanted <= POOL_SEATS_MAX / p->conf->seats)
             set_size(p, wanted);
     }
 }

@@ -189,6 +189,8 @@ static void add_keys(struct line *line, const struct exit_report *o)
         add(line, " new=%d", (int)o->replacement);
     if (o->out_of_memory)
         add(line, " oom=yes");
+    if (o->in_hand > 1)
+        add(line, " connections=%u", o->in_hand);
     if (snapshot_peer(&o->peer, peer)[0])
         add(line, " peer=%s", peer);
     if (o->last[0])
@@ -205,6 +207,8 @@ int exit_report_print(const struct exit_report *o, char *text, size_t size)
             o->served == 1 ? "" : "s");
     else
         add(&line, " after %.1f s", clock_seconds(o->age));
+    if (o->in_hand > 1)
+        add(&line, ", and with it %u connections", o->in_hand);
     if (went_away(o))
         add(&line, ", and left processes behind: it must stay in the foreground");
     else if (exit_report_is_orderly(o) && !o->ready)
@@ -267,6 +271,7 @@ void exit_report_record(const struct exit_report *o, usec when, struct death *de
         .memory = o->memory,
         .was_ready = o->ready,
         .out_of_memory = o->out_of_memory,
+        .in_hand = o->in_hand,
         .peer = o->peer,
     };
     struct line why = {.text = death->why, .size = sizeof death->why};

@@ -33,7 +33,8 @@ struct exit_report {
     usec cpu_user, cpu_system; /* with the programs that it waited for */
     int64_t memory;            /* peak, bytes */
     bool out_of_memory;        /* the kernel killed it for that */
-    struct slot_peer peer;     /* in hand; family 0: none */
+    uint32_t in_hand;          /* connections; and */
+    struct slot_peer peer;     /* of the only one; family 0: none */
     const char *reason;        /* what it wrote before it gave up; empty: nothing */
     const char *last;          /* its last line of standard error; empty: none */
     const char *no_core;       /* why a signal that dumps core left none; NULL: it is not asked */

@@ -90,7 +90,7 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
 {
     const struct slot *slot = worker->slot;
     struct overview_pool *shown = &overview->pools[worker->resources->place];
-    uint64_t served = slot->served - worker->served_before;
+    uint64_t served = seats_served(slot, worker->seats) - worker->served_before;
     usec age = worker->died - worker->born;
     int status = worker->status;
     stderr_log_close(&worker->lines);
@@ -115,6 +115,7 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .cpu_system = worker->cpu_system,
         .memory = worker->memory,
         .out_of_memory = worker->out_of_memory,
+        .in_hand = worker->in_hand,
         .peer = worker->peer,
         .reason = slot->reason,
         .last = worker->lines.last,

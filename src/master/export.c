@@ -58,6 +58,8 @@ void export_pool(struct export *export, const struct runtime *runtime, struct po
     bool dynamic = pool_config_is_dynamic(conf);
     out->generation = pool->generation;
     out->target = pool_target(pool);
+    out->model = (uint32_t)conf->model;
+    out->seats = (uint32_t)conf->seats;
     out->min_workers = dynamic ? conf->min_workers : conf->workers + pool->extra;
     out->max_workers = dynamic ? conf->max_workers : conf->workers + pool->extra;
     out->min_spare = conf->min_spare;
@@ -150,14 +152,19 @@ void export_log(struct runtime *runtime)
         const struct snapshot_pool *pool = &snapshot->pools[i];
         const char *state = pool_state_words[pool->state];
         int ready = snapshot_ready(pool);
+        char held[48] = "";
+        if (pool->model != MODEL_PROCESS)
+            snprintf(held, sizeof held, " (%d of %d seats)", pool->seats_busy, pool->seats);
         unsigned long long accepted = pool->accepted, served = pool->served;
         if (pool->used)
-            log_notice("pool %s: %s, %d of %d workers ready, %d busy, %d retiring; "
+            log_notice("pool %s: %s, %d of %d workers ready, %d busy%s, %d retiring; "
                        "connections: %llu accepted, %llu served pool=%s state=%s workers=%d "
-                       "ready=%d busy=%d retiring=%d generation=%u accepted=%llu served=%llu",
-                       pool->name, state, ready, pool->target, pool->busy, pool->retiring, accepted,
-                       served, pool->name, state, pool->target, ready, pool->busy, pool->retiring,
-                       pool->generation, accepted, served);
+                       "ready=%d busy=%d retiring=%d seats=%d seats_busy=%d generation=%u "
+                       "accepted=%llu served=%llu",
+                       pool->name, state, ready, pool->target, pool->busy, held, pool->retiring,
+                       accepted, served, pool->name, state, pool->target, ready, pool->busy,
+                       pool->retiring, pool->seats, pool->seats_busy, pool->generation, accepted,
+                       served);
     }
     free(snapshot);
 }

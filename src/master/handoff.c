@@ -112,6 +112,7 @@ static void save_deaths(const struct overview *overview, struct state *state)
             .memory = death->memory,
             .was_ready = death->was_ready,
             .out_of_memory = death->out_of_memory,
+            .in_hand = death->in_hand,
         };
         snprintf(saved->pool, sizeof saved->pool, "%s", death->pool);
         snprintf(saved->why, sizeof saved->why, "%s", death->why);
@@ -151,6 +152,7 @@ static void adopt_history(struct overview *overview, const struct state *state)
             .memory = saved->memory,
             .was_ready = (uint32_t)saved->was_ready,
             .out_of_memory = (uint32_t)saved->out_of_memory,
+            .in_hand = (uint32_t)saved->in_hand,
         };
         snprintf(death.pool, sizeof death.pool, "%.*s", SCOREBOARD_NAME - 1, saved->pool);
         snprintf(death.why, sizeof death.why, "%.*s", SCOREBOARD_REASON - 1, saved->why);
@@ -201,9 +203,8 @@ static void save_board(const struct pool *pool, const struct board *board, usec 
     for (const struct worker *w = pool->workers; w; w = w->next) {
         if (w->board != board)
             continue;
-        slot_read(w->slot, &counts);
-        if (slot_counts_possible(&counts, age))
-            overview_add_counts(&sum, &counts);
+        seats_read(w->slot, w->seats, age, &counts);
+        slot_counts_add(&sum, &counts);
     }
     struct state_counts *counted = state_add(state, STATE_COUNTS);
     counted->place = pool->resources.place;
@@ -327,6 +328,8 @@ static const struct pool_config *make_conf(struct config *config, const struct s
     conf->workers = (int)saved->workers;
     conf->graceful_timeout = (int)saved->graceful_timeout;
     conf->request_timeout = (int)saved->request_timeout;
+    conf->model = saved->model < SERVE_MODELS ? (int)saved->model : MODEL_PROCESS;
+    conf->seats = saved->seats ? (int)saved->seats : 1;
     conf->handler = *handler ? *handler : &handler_discard.section;
     conf->handler_origin.file = config->file;
     void *section = arena_take(config->arena, conf->handler->size);
@@ -420,7 +423,7 @@ static int adopt_counts(struct runtime *runtime, const struct state *state,
             &runtime->spawner.boards.overview->pools[pool->resources.place];
         struct slot_counts counts;
         read_counts(saved, &counts);
-        overview_add_counts(&shown->counts, &counts);
+        slot_counts_add(&shown->counts, &counts);
         shown->retirements += (uint64_t)saved->retirements;
         shown->deaths += (uint64_t)saved->deaths;
         shown->cpu_user += saved->cpu_user;

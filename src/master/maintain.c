@@ -21,6 +21,10 @@
 #define STRAYS_AGE   (10 * USEC_SECOND)
 #define STRAYS_PAUSE USEC_SECOND
 
+/* A worker that serves several connections ends a late one by itself, and keeps the others. Beyond so
+ * much more it is ended: the one that is late can't be had without it. */
+#define SEATS_PATIENCE (5 * USEC_SECOND)
+
 /* Starts. */
 
 static void fork_worker(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
@@ -244,7 +248,7 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
     usec slow = pool->conf->slow_threshold * USEC_SECOND, grace_until = spawner->grace_until;
     bool judged = now >= grace_until;
     if (limit)
-        limit += handler_of(pool->conf->handler)->patience;
+        limit += pool->conf->seats > 1 ? SEATS_PATIENCE : handler_of(pool->conf->handler)->patience;
     for (struct worker *w = pool->workers; w; w = w->next) {
         if (limit)
             next = clock_earlier(next, judged ? stop_watch(w, limit, now) : grace_until);
@@ -275,6 +279,7 @@ static struct scale_limits limits_of(const struct pool_config *conf)
         .min_spare = conf->min_spare,
         .max_spare = conf->max_spare,
         .spare_timeout = conf->spare_timeout * USEC_SECOND,
+        .seats = conf->seats,
     };
 }
 
@@ -308,7 +313,7 @@ static bool anyone_waits(const struct pool *pool)
 
 static void log_full(struct pool *pool, usec now)
 {
-    int workers = pool->conf->max_workers;
+    int workers = pool->conf->max_workers, seats = pool_config_most_seats(pool->conf);
     usec since = pool->scale.full_since;
     unsigned missed;
     if (!since && pool->full_logged) {
@@ -318,10 +323,17 @@ static void log_full(struct pool *pool, usec now)
     if (!since || now - since < USEC_SECOND || !log_rate_ok(&pool->full, 60 * USEC_SECOND, &missed))
         return;
     int queue = queue_of(pool), seconds = (int)((now - since) / USEC_SECOND);
-    log_named(LOG_NAME_FULL, LOG_WARNING,
-              "pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
-              "pool=%s workers=%d seconds=%d queue=%d",
-              pool->name, seconds, workers, queue, pool->name, workers, seconds, queue);
+    if (pool->conf->seats == 1)
+        log_named(LOG_NAME_FULL, LOG_WARNING,
+                  "pool %s: full for %d s: all %d workers are busy, connections that wait: %d "
+                  "pool=%s workers=%d seconds=%d queue=%d",
+                  pool->name, seconds, workers, queue, pool->name, workers, seconds, queue);
+    else
+        log_named(LOG_NAME_FULL, LOG_WARNING,
+                  "pool %s: full for %d s: all %d seats of %d workers are taken, connections that "
+                  "wait: %d pool=%s workers=%d seats=%d seconds=%d queue=%d",
+                  pool->name, seconds, seats, workers, queue, pool->name, workers, seats, seconds,
+                  queue);
     pool->full_logged = true;
 }
 
@@ -330,9 +342,10 @@ static void follow_load(struct pool *pool, const struct counts *counts, usec now
 {
     struct scale_limits limits = limits_of(pool->conf);
     if (!handler_of(pool->conf->handler)->exec) {
+        struct pool_seats seats = pool_seats(pool);
         struct scale_facts facts = {
             .ready = counts->ready,
-            .idle = counts->ready - counts->busy,
+            .idle = seats.count - seats.busy,
             .waiting = pool->watches && anyone_waits(pool),
             .now = now,
         };
@@ -377,8 +390,8 @@ static usec await_load(struct pool *pool, const struct spawner *spawner, usec no
     if (!arm)
         return next;
     struct scale_limits limits = limits_of(pool->conf);
-    struct counts counts = pool_counts(pool);
-    return scale_has_spare(&limits, counts.ready - counts.busy) ? next : now;
+    struct pool_seats seats = pool_seats(pool);
+    return scale_has_spare(&limits, seats.count - seats.busy) ? next : now;
 }
 
 usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *starts)

@@ -47,6 +47,8 @@ void pool_save(const struct pool *pool, struct state_pool *saved)
         .workers = pool_target(pool),
         .graceful_timeout = pool->conf->graceful_timeout,
         .request_timeout = pool->conf->request_timeout,
+        .model = pool->conf->model,
+        .seats = pool->conf->seats,
         .drained = pool->drained,
         .removed = pool->removed,
         .limits_fd = pool->resources.limits_fd,
@@ -202,11 +204,22 @@ struct counts pool_counts(const struct pool *pool)
             counts.stayed += has_stayed(w);
             /* A program that ended in order has another try, until it is late. */
             counts.failed += !w->pid && w->respawn_at > 0 && (!w->expected || w->late);
-            counts.busy += spawn_is_ready(w) && spawn_is_busy(w);
             counts.degraded = counts.degraded || w->backoff.degraded;
         }
     }
     return counts;
+}
+
+struct pool_seats pool_seats(const struct pool *pool)
+{
+    struct pool_seats seats = {0};
+    for (const struct worker *w = pool->workers; w; w = w->next) {
+        if (!pool_is_current(pool, w) || !(spawn_is_ready(w) || w->continues))
+            continue;
+        seats.count += (int)w->seats;
+        seats.busy += spawn_is_ready(w) ? (int)seats_busy(w->slot, w->seats) : 0;
+    }
+    return seats;
 }
 
 bool pool_is_empty(const struct pool *pool)

@@ -79,12 +79,16 @@ struct counts {
     int ready;  /* of these: ready */
     int stayed; /* of these: ready for min_ready_time */
     int failed; /* of these: dead before they had stayed */
-    int busy;   /* of the ready ones */
     int stale;  /* active, of an earlier generation */
     int retiring;
     int retiring_idle; /* of these: those that hold no connection */
     int canaries, canaries_stayed;
     bool degraded;
+};
+
+/* Of its ready workers, at one look at all of them. */
+struct pool_seats {
+    int count, busy;
 };
 
 /* A pool without workers. NULL where there is no room. */
@@ -135,6 +139,7 @@ bool pool_polls(const struct pool_config *conf, int listener_count);
 bool pool_is_current(const struct pool *pool, const struct worker *worker);
 
 struct counts pool_counts(const struct pool *pool);
+struct pool_seats pool_seats(const struct pool *pool);
 int pool_target(const struct pool *pool); /* how many workers it should have */
 
 /* How far its workers are with giving way to those of the generation in force. */

@@ -24,8 +24,9 @@ static int on_their_way(const struct scale *scale, const struct scale_facts *fac
 static void grow(struct scale *scale, const struct scale_limits *limits,
                  const struct scale_facts *facts)
 {
-    int coming = on_their_way(scale, facts), free = facts->idle + coming;
-    int by = greater(limits->min_spare - free, facts->waiting && free == 0);
+    int coming = on_their_way(scale, facts), free = facts->idle + coming * limits->seats;
+    int wanted = greater(limits->min_spare - free, facts->waiting && free == 0);
+    int by = (greater(wanted, 0) + limits->seats - 1) / limits->seats;
     /* The last growth lasted at least as long as it took to come about: the burst is over. Measured
      * by itself, since how long a start takes depends on the machine. */
     bool calm =
@@ -63,14 +64,16 @@ static int outlived(struct scale_surplus *surplus, int count, usec period, usec 
     return surplus->least;
 }
 
+/* A worker is too many if as many seats are free without it, even if it had none taken. */
 static void shrink(struct scale *scale, const struct scale_limits *limits,
                    const struct scale_facts *facts)
 {
     int most = scale->goal - limits->min_workers;
-    int by = greater(outlived(&scale->beyond_max, smaller(facts->idle - limits->max_spare, most),
-                              SCALE_SPARE_TIME, facts->now),
-                     outlived(&scale->beyond_min, smaller(facts->idle - limits->min_spare, most),
-                              limits->spare_timeout, facts->now));
+    int over_max = (facts->idle - limits->max_spare) / limits->seats;
+    int over_min = (facts->idle - limits->min_spare) / limits->seats;
+    int by = greater(
+        outlived(&scale->beyond_max, smaller(over_max, most), SCALE_SPARE_TIME, facts->now),
+        outlived(&scale->beyond_min, smaller(over_min, most), limits->spare_timeout, facts->now));
     scale->goal -= by;
     if (by)
         scale->batch = 0;
@@ -83,9 +86,10 @@ static usec next_look(const struct scale *scale, const struct scale_limits *limi
 {
     if (on_their_way(scale, facts) && !scale_has_spare(limits, facts->idle))
         return facts->now + SCALE_LOOK_SHORT;
-    if (scale->goal <= limits->min_workers || scale->goal <= limits->min_spare)
+    int less = (scale->goal - 1) * limits->seats; /* with a worker less */
+    if (scale->goal <= limits->min_workers || less < limits->min_spare)
         return USEC_NEVER;
-    if (scale->beyond_max.since || scale->beyond_min.since || scale->goal > limits->max_spare ||
+    if (scale->beyond_max.since || scale->beyond_min.since || less >= limits->max_spare ||
         scale->goal == limits->max_workers)
         return facts->now + SCALE_LOOK;
     return facts->now + limits->spare_timeout;
@@ -99,10 +103,11 @@ struct scale_orders scale_step(struct scale *scale, const struct scale_limits *l
     shrink(scale, limits, facts);
     hold(&scale->full_since, facts->idle == 0 && facts->ready >= limits->max_workers, facts->now);
     bool may_grow = scale->goal < limits->max_workers;
-    int left = facts->idle - greater(facts->ready - scale->goal, 0); /* when all have gone */
+    int going = greater(facts->ready - scale->goal, 0), coming = on_their_way(scale, facts);
+    int left = facts->idle - going * limits->seats; /* when all have gone */
     return (struct scale_orders){
         .arm = may_grow && scale_has_spare(limits, left),
-        .watch = may_grow && limits->min_spare == 0 && left + on_their_way(scale, facts) <= 0,
+        .watch = may_grow && limits->min_spare == 0 && left + coming * limits->seats <= 0,
         .look = next_look(scale, limits, facts),
     };
 }

@@ -24,6 +24,7 @@
 struct scale_limits {
     int min_workers, max_workers, min_spare, max_spare;
     usec spare_timeout;
+    int seats; /* of one worker; spare ones are counted in seats */
 };
 
 /* As counted, of a pool whose workers are programs: it is unknown which of them are idle. */
@@ -36,12 +37,12 @@ struct scale_blind {
 /* As counted. */
 struct scale_facts {
     int ready;    /* workers that are */
-    int idle;     /* of these: those without a connection */
+    int idle;     /* their free seats */
     bool waiting; /* a connection waits, and no worker is there to take it */
     usec now;
 };
 
-/* Seats that may be too many: since when, and the least that there were at any look. */
+/* Workers that may be too many: since when, and the least that there were at any look. */
 struct scale_surplus {
     usec since; /* 0: there are none */
     int least;
@@ -55,7 +56,7 @@ struct scale {
     usec settled_at; /* and seen ready, with enough free; 0 not yet */
 
     struct scale_surplus beyond_max, beyond_min;
-    usec full_since; /* at max_workers, all of them busy; 0: not */
+    usec full_since; /* at max_workers, all seats taken; 0: not */
 
     usec queued_since, empty_since; /* blind: the queue was so at each look since; 0: it was not */
 };

@@ -15,6 +15,9 @@
 /* From one look at a slow request to the next. */
 #define PERIOD (2 * USEC_SECOND)
 
+/* Between two looks at the seats of a worker that has several, at least. */
+#define LOOKS_APART USEC_SECOND
+
 /* Lines in the log, a second; a request that finds no room is logged at the next look. */
 enum { LINES_A_SECOND = 20 };
 
@@ -105,11 +108,18 @@ static void locate(struct slow *slow)
         snprintf(slow->call, sizeof slow->call, "%d", number);
 }
 
+/* The slot of the connection that lasts longest. */
+static const struct slot *longest_of(const struct worker *worker, usec now)
+{
+    struct seats_load load = spawn_load(worker, now);
+    return load.longest ? load.longest : worker->slot;
+}
+
 static void log_slow(struct worker *worker, struct spawner *spawner, const struct slow *slow,
                      usec now)
 {
     const char *pool = worker->conf->name;
-    struct slot_peer peer = worker->slot->peer;
+    struct slot_peer peer = longest_of(worker, now)->peer;
     char client[ADDR_TEXT];
     double seconds = clock_seconds(now - slow->since);
     struct text text;
@@ -162,7 +172,7 @@ static void look(struct worker *worker, struct spawner *spawner, usec since, use
         memcpy(child->command, stat.command, sizeof child->command);
         slow.child_count++;
     }
-    if (spawn_since(worker, now) != since) /* it is over: this was the next one's */
+    if (spawn_load(worker, now).since != since) /* it is over: this was the next one's */
         return;
 
     struct slow *entry = &spawner->boards.overview->slow[worker->slow - 1];
@@ -178,9 +188,13 @@ static void look(struct worker *worker, struct spawner *spawner, usec since, use
 
 usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, usec now)
 {
-    usec since = spawn_since(worker, now);
-    bool busy = spawn_is_ready(worker) && spawn_is_busy(worker);
+    if (worker->seats > 1 && now < worker->slow_looked + LOOKS_APART)
+        return worker->slow_looked + LOOKS_APART;
+    struct seats_load load = spawn_load(worker, now);
+    usec since = load.since;
+    bool busy = spawn_is_ready(worker) && load.busy;
     usec lasts = busy ? snapshot_span(since, now) : 0;
+    worker->slow_looked = now;
     if (lasts < threshold) {
         if (worker->slow)
             worker->slow = worker->shown->slow = 0;

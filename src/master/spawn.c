@@ -67,6 +67,7 @@ static void show_worker(struct spawner *spawner, const struct worker *worker)
     struct overview_worker *shown = worker->shown;
     shown->pool = (uint32_t)worker->resources->place;
     shown->seat = worker->seat;
+    shown->seats = worker->seats;
     shown->board = worker->board->number;
     shown->serial = worker->board->serial;
     shown->generation = worker->generation;
@@ -91,7 +92,7 @@ void spawn_warn_broken(const struct worker *worker, const char *what)
         name, what, name);
 }
 
-/* Its number and its seat. */
+/* Its number and its seats. */
 
 static struct worker *free_worker(struct spawner *spawner)
 {
@@ -102,6 +103,14 @@ static struct worker *free_worker(struct spawner *spawner)
     return number < SCOREBOARD_SLOTS ? &spawner->workers[number] : NULL;
 }
 
+/* Of those before it in these slots nothing is left but what their pool has. A slot that nobody had is
+ * zero, and its page perhaps not there yet. */
+static void clear_slots(const struct board *board, uint32_t seat, uint32_t seats)
+{
+    for (uint32_t i = seat; i < seat + seats && i < board->end; i++)
+        memset(&board->map->slots[i], 0, sizeof(struct slot));
+}
+
 struct worker *spawn_prepare(struct spawner *spawner, struct resources *resources,
                              struct config *config, const struct pool_config *conf,
                              unsigned generation)
@@ -110,7 +119,8 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
     struct board *board = resources_board(resources, &spawner->boards, generation);
     if (!board || resources_open_limits(resources, conf) != 0)
         return NULL;
-    int seat = worker ? resources_take_seat(resources) : -1;
+    uint32_t seats = (uint32_t)conf->seats;
+    int seat = worker ? resources_take_seats(resources, seats) : -1;
     if (seat < 0) {
         errno = ENOSPC;
         return NULL;
@@ -121,6 +131,7 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
         .resources = resources,
         .board = board,
         .seat = (uint32_t)seat,
+        .seats = seats,
         .config = config,
         .conf = conf,
         .generation = generation,
@@ -130,8 +141,8 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
         .exit_handled = true,
     };
     board->workers++;
-    resources_extend(resources, board, worker->seat);
-    memset(worker->slot, 0, sizeof *worker->slot);
+    clear_slots(board, worker->seat, seats);
+    resources_extend(resources, board, worker->seat + seats);
     worker->slot->state = SLOT_WAITING;
     show_worker(spawner, worker);
     config_ref(config);
@@ -153,20 +164,17 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
     struct slot_counts counts;
     stderr_log_close(&worker->lines);
     close_ways(worker);
-    /* What was counted in the slot goes over to the pool, unless nobody can have counted it. */
-    slot_read(worker->slot, &counts);
-    if (!slot_counts_possible(&counts, clock_now() - overview->started)) {
+    /* What was counted in the slots goes over to the pool, unless nobody can have counted it. */
+    if (!seats_read(worker->slot, worker->seats, clock_now() - overview->started, &counts))
         spawn_warn_broken(worker, "counts that are too large");
-        counts = (struct slot_counts){0};
-    }
     overview_begin_move(overview);
-    overview_add_counts(&overview->pools[worker->resources->place].counts, &counts);
+    slot_counts_add(&overview->pools[worker->resources->place].counts, &counts);
     worker->shown->state = SLOT_FREE;
     overview_end_move(overview);
-    /* The counts stay until the slot is taken again: a reporter of the time before an upgrade has an
+    /* The counts stay until the slots are taken again: a reporter of the time before an upgrade has an
      * overview in which this worker lives on. */
     worker->slot->state = SLOT_FREE;
-    resources_give_seat(worker->resources, worker->seat);
+    resources_give_seats(worker->resources, worker->seat, worker->seats);
     worker->board->workers--;
     config_unref(worker->config);
     worker->slot = NULL;
@@ -182,6 +190,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
     const struct slot *slot = worker->slot;
     *saved = (struct state_worker){
         .seat = worker->seat,
+        .seats = worker->seats,
         .place = worker->resources->place,
         .pid = worker->pid,
         .generation = worker->generation,
@@ -230,17 +239,18 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
                            const struct pool_config *conf)
 {
     struct worker *worker = free_worker(spawner);
-    if (!worker || saved->seat >= SCOREBOARD_SLOTS ||
-        (saved->pid && spawn_find(spawner, (pid_t)saved->pid)) ||
-        !resources_take_this_seat(resources, (uint32_t)saved->seat))
+    uint32_t seat = (uint32_t)saved->seat, seats = saved->seats ? (uint32_t)saved->seats : 1;
+    if (!worker || (saved->pid && spawn_find(spawner, (pid_t)saved->pid)) ||
+        !resources_take_these_seats(resources, seat, seats))
         return NULL;
-    struct slot *slot = &board->map->slots[saved->seat];
+    struct slot *slot = &board->map->slots[seat];
     *worker = (struct worker){
         .slot = slot,
         .shown = &spawner->boards.overview->workers[worker - spawner->workers],
         .resources = resources,
         .board = board,
-        .seat = (uint32_t)saved->seat,
+        .seat = seat,
+        .seats = seats,
         .config = config,
         .conf = conf,
         .generation = (unsigned)saved->generation,
@@ -266,7 +276,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         slot->since = saved->ready_at ? saved->ready_at : saved->born;
         slot->program = saved->program ? (pid_t)saved->pid : 0;
     }
-    resources_extend(resources, board, worker->seat);
+    resources_extend(resources, board, seat + seats);
     show_worker(spawner, worker);
     note_pid(spawner, worker, worker->pid, true);
     config_ref(config);
@@ -330,8 +340,8 @@ static void begin_record(struct worker *worker, usec now)
     struct slot *slot = worker->slot;
     worker->born = now;
     worker->ready_at = 0;
-    worker->accepted_before = slot->accepted;
-    worker->served_before = slot->served;
+    worker->accepted_before = seats_accepted(slot, worker->seats);
+    worker->served_before = seats_served(slot, worker->seats);
     worker->cause = DEATH_OWN;
     worker->hung = false;
     worker->out_of_memory = false;
@@ -472,17 +482,19 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
     worker->was_program = spawn_is_program(worker);
-    /* The client that it served is its own word: text for people, no more. */
-    bool busy = worker->slot->state == SLOT_BUSY;
-    worker->peer = busy ? worker->slot->peer : (struct slot_peer){0};
+    /* The clients that it served are its own word: text for people, no more. */
+    struct seats_load load = spawn_load(worker, now);
+    worker->in_hand = load.busy;
+    worker->peer = load.busy == 1 ? load.longest->peer : (struct slot_peer){0};
     worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
     worker->memory = usage->ru_maxrss * 1024;
     close_ways(worker);
     end_program(worker, deadline, now);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
-    if (worker->resources->limits)
-        source_limits_forget(worker->resources->limits, worker->seat);
+    for (uint32_t i = 0; worker->resources->limits && i < worker->seats; i++)
+        source_limits_forget(worker->resources->limits, worker->seat + i);
+    seats_close(worker->slot, worker->seats);
     worker->slot->state = SLOT_WAITING;
     /* A reporter that reads meanwhile must not add what the process used to what the ended ones
      * did, nor miss it. */

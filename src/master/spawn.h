@@ -11,6 +11,7 @@
 #define PREFORKD_MASTER_SPAWN_H
 
 #include "../base/loop.h"
+#include "../board/seats.h"
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "../listeners/listener.h"
@@ -47,11 +48,12 @@ enum worker_role {
 
 struct worker {
     struct worker *next;           /* of its pool */
-    struct slot *slot;             /* in its scoreboard; NULL: the number is free */
+    struct slot *slot;             /* its first in its scoreboard; NULL: the number is free */
     struct overview_worker *shown; /* what reporters see of it */
     struct resources *resources;
     struct board *board;
-    uint32_t seat; /* its slot, and its claim on the limits */
+    uint32_t seat;  /* the number of that slot, and of its claim on the limits; and */
+    uint32_t seats; /* how many it has, one after another: it serves as many connections at once */
 
     struct config *config; /* counted: that under which it was forked, or is to be */
     const struct pool_config *conf;
@@ -63,7 +65,7 @@ struct worker {
     pid_t pid; /* 0: it has ended, or was not forked yet */
     usec born;
     usec ready_at;                           /* when the master saw that it is; 0 not yet */
-    uint64_t accepted_before, served_before; /* of its slot, at its start */
+    uint64_t accepted_before, served_before; /* of its slots, at its start */
     enum worker_role role;
 
     enum death_cause cause; /* what we did to end it */
@@ -71,11 +73,14 @@ struct worker {
     int next_signal;        /* sent at `deadline`, harder than the last; 0: none */
     usec deadline;
 
+    usec looked_at; /* when its seats were last looked at for the time that requests take */
+
     /* Its request, if that is slow: see master/slow. */
     int slow;                 /* the entry, plus 1; 0: none */
     usec slow_since;          /* when the one began that was looked into */
     usec slow_told;           /* the same of the one that was logged */
-    usec slow_next;           /* when to look again */
+    usec slow_next;           /* when to look again, */
+    usec slow_looked;         /* and when it was looked whether there is one */
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;
@@ -100,24 +105,25 @@ struct worker {
     bool out_of_memory;    /* the kernel killed it for that */
     bool was_program;      /* it had become one */
     bool left_group;       /* what it ran was not all gone */
-    struct slot_peer peer; /* in hand; family 0: none */
+    uint32_t in_hand;      /* connections; and */
+    struct slot_peer peer; /* of the only one; family 0: none */
 };
 
 /* Makes the overview and the table of workers. 0 or -errno. */
 int spawn_open(struct spawner *spawner, struct loop *loop);
 void spawn_close(struct spawner *spawner);
 
-/* Takes a number and a seat for a worker of a pool's configuration, not yet forked. NULL with errno
- * set: ENOSPC if there is none left. */
+/* Takes a number and seats for a worker of a pool's configuration, not yet forked. NULL with errno
+ * set: ENOSPC if there are none left. */
 struct worker *spawn_prepare(struct spawner *spawner, struct resources *resources,
                              struct config *config, const struct pool_config *conf,
                              unsigned generation);
 
-/* Gives number and seat back. The worker must have ended; what it counted stays with the pool. */
+/* Gives number and seats back. The worker must have ended; what it counted stays with the pool. */
 void spawn_release(struct spawner *spawner, struct worker *worker);
 
-/* For the binary that replaces us, and in it: the worker in its seat, as it was, of a configuration
- * that says as much. NULL if the seat is not free. A worker without a process is retiring, and
+/* For the binary that replaces us, and in it: the worker in its seats, as it was, of a configuration
+ * that says as much. NULL if they are not free. A worker without a process is retiring, and
  * ended. */
 void spawn_save(const struct worker *worker, struct state_worker *saved);
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
@@ -155,15 +161,21 @@ static inline bool spawn_is_ready(const struct worker *worker)
     return worker->pid && (worker->ready_at || worker->slot->ready);
 }
 
+/* Whether it has a connection in hand, and whether it can take another one. A look at all of its seats
+ * at most. */
 static inline bool spawn_is_busy(const struct worker *worker)
 {
-    return worker->pid && worker->slot->state == SLOT_BUSY;
+    return worker->pid && seats_have(worker->slot, worker->seats, SLOT_BUSY);
+}
+static inline bool spawn_has_room(const struct worker *worker)
+{
+    return worker->pid && seats_have_other(worker->slot, worker->seats, SLOT_BUSY);
 }
 
 /* Whether this process has accepted a connection. */
 static inline bool spawn_has_accepted(const struct worker *worker)
 {
-    return worker->slot->accepted != worker->accepted_before;
+    return seats_accepted(worker->slot, worker->seats) != worker->accepted_before;
 }
 
 static inline int spawn_number(const struct spawner *spawner, const struct worker *worker)
@@ -171,11 +183,19 @@ static inline int spawn_number(const struct spawner *spawner, const struct worke
     return (int)(worker - spawner->workers);
 }
 
-/* When it began what it is doing: its own word, kept between its start and now. */
-static inline usec spawn_since(const struct worker *worker, usec now)
+/* A time that it wrote, kept between its start and now. */
+static inline usec spawn_time(const struct worker *worker, usec time, usec now)
 {
-    usec since = worker->slot->since;
-    return since < worker->born ? worker->born : since > now ? now : since;
+    return time < worker->born ? worker->born : time > now ? now : time;
+}
+
+/* What its seats say that it is doing, `since` kept so. */
+static inline struct seats_load spawn_load(const struct worker *worker, usec now)
+{
+    struct seats_load load;
+    seats_look(worker->slot, worker->seats, &load);
+    load.since = spawn_time(worker, load.since, now);
+    return load;
 }
 
 #endif

@@ -73,6 +73,8 @@ enum {
     NUMBER(OF, workers, 0, INT_MAX, MUST) /* that it should have */                                \
     NUMBER(OF, graceful_timeout, 0, INT_MAX, MUST)                                                 \
     NUMBER(OF, request_timeout, 0, INT_MAX, MAY)                                                   \
+    NUMBER(OF, model, 0, INT_MAX, MAY)                                                             \
+    NUMBER(OF, seats, 0, INT_MAX, MAY) /* of a worker; 0: one */                                   \
     NUMBER(OF, drained, 0, 1, MAY)                                                                 \
     NUMBER(OF, removed, 0, 1, MAY)                                                                 \
     FD(OF, limits_fd, -1, MAY) /* per source */                                                    \
@@ -106,7 +108,8 @@ enum {
     NUMBER(OF, layout, 0, LLONG_MAX, MUST)
 
 #define STATE_WORKER_FIELDS(OF, NUMBER, FD, TEXT)                                                  \
-    NUMBER(OF, seat, 0, INT_MAX, MUST) /* its own in its pool */                                   \
+    NUMBER(OF, seat, 0, INT_MAX, MUST) /* the first of its own in its pool */                      \
+    NUMBER(OF, seats, 0, INT_MAX, MAY) /* how many; 0: one */                                      \
     NUMBER(OF, place, 0, INT_MAX, MUST)                                                            \
     NUMBER(OF, pid, 0, INT_MAX, MUST) /* 0: the seat is taken, and no process has it */            \
     NUMBER(OF, generation, 0, UINT_MAX, MUST)                                                      \
@@ -153,6 +156,7 @@ enum {
     NUMBER(OF, memory, 0, LLONG_MAX, MAY)                                                          \
     NUMBER(OF, was_ready, 0, 1, MAY)                                                               \
     NUMBER(OF, out_of_memory, 0, 1, MAY)                                                           \
+    NUMBER(OF, in_hand, 0, UINT_MAX, MAY)                                                          \
     TEXT(OF, pool, STATE_NAME)                                                                     \
     TEXT(OF, why, STATE_TEXT)                                                                      \
     TEXT(OF, core, STATE_TEXT)                                                                     \

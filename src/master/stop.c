@@ -9,6 +9,9 @@
 /* Between TERM and KILL for a program whose request takes too long. */
 #define PROGRAM_TIMEOUT (5 * USEC_SECOND)
 
+/* Between two looks at the seats of a worker that has several, at least: times are whole seconds. */
+#define LOOKS_APART USEC_SECOND
+
 /* Alive for so long, a program that does not say so is taken for ready; or several, one after
  * another. */
 #define READY_AFTER USEC_SECOND
@@ -26,7 +29,7 @@ static void send_signal(struct worker *worker, int number, int next_signal, usec
 static void set_retiring(struct worker *worker)
 {
     worker->role = ROLE_RETIRING;
-    worker->slot->retiring = 1;
+    seats_retire(worker->slot, worker->seats);
     worker->shown->retiring = 1;
 }
 
@@ -79,16 +82,21 @@ usec stop_step(struct worker *worker, usec now)
 usec stop_watch(struct worker *worker, usec limit, usec now)
 {
     bool going = worker->cause == DEATH_TIMEOUT || worker->cause == DEATH_STOPPED;
-    const struct slot *slot = worker->slot;
-    uint64_t number = slot->accepted;
-    pid_t program = handler_of(worker->conf->handler)->runs_programs ? slot->program : 0;
-    usec due = spawn_since(worker, now) + limit;
-    if (going || !spawn_is_ready(worker) || !spawn_is_busy(worker))
+    bool rests = worker->seats > 1 && now < worker->looked_at + LOOKS_APART;
+    pid_t program = handler_of(worker->conf->handler)->runs_programs ? worker->slot->program : 0;
+    if (going || !spawn_is_ready(worker))
         return now + limit;
+    if (rests) /* its seats are many: they are not all looked at in each round */
+        return worker->looked_at + LOOKS_APART;
+    struct seats_load load = spawn_load(worker, now);
+    uint64_t number = load.busy ? load.longest->accepted : 0;
+    usec due = load.busy ? load.since + limit : now + limit;
+    worker->looked_at = now;
     if (due > now)
         return due;
-    if (slot->accepted != number) /* the next request already, which is not late */
-        return now;
+    if (spawn_time(worker, load.longest->since, now) + limit > now ||
+        load.longest->accepted != number)
+        return now; /* the next request already, which is not late */
     set_retiring(worker);
     worker->cause = DEATH_TIMEOUT;
     /* Its program is told, and the worker ends with that. Which group the program is, the worker
@@ -132,7 +140,8 @@ usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
     if (!notify) {
         /* It can't be late: to be alive for as long is sure to come, or not to. */
         usec before = worker->backoff.alive; /* of those that ended in order */
-        usec due = spawn_since(worker, now) + READY_AFTER - before; /* its word, from before */
+        usec due = spawn_time(worker, worker->slot->since, now) + READY_AFTER -
+                   before; /* its word, from before */
         if (worker->role != ROLE_RETIRING)
             worker->deadline = USEC_NEVER;
         if (due > now)
@@ -156,6 +165,7 @@ struct going {
     int class;
     int number;
     bool program;
+    uint32_t busy; /* connections in hand */
     usec since;
 };
 
@@ -165,7 +175,9 @@ static bool goes_before(const struct going *a, const struct going *b)
 {
     if (a->program && b->program)
         return a->number > b->number;
-    return a->class != b->class ? a->class < b->class : a->since < b->since;
+    if (a->class != b->class)
+        return a->class < b->class;
+    return a->busy != b->busy ? a->busy < b->busy : a->since < b->since;
 }
 
 static int compare_going(const void *a, const void *b)
@@ -180,15 +192,17 @@ void stop_sort(struct worker **workers, int count)
     usec now = clock_now();
     for (int i = 0; going && i < count; i++) {
         struct worker *w = workers[i];
+        struct seats_load load = spawn_load(w, now);
         going[i] = (struct going){
             .worker = w,
             .class = !w->pid              ? GO_UNBORN
                      : !spawn_is_ready(w) ? GO_UNREADY
-                     : spawn_is_busy(w)   ? GO_BUSY
+                     : load.busy          ? GO_BUSY
                                           : GO_IDLE,
             .number = w->number,
             .program = spawn_becomes(w),
-            .since = spawn_since(w, now),
+            .busy = load.busy,
+            .since = load.since,
         };
     }
     if (going)

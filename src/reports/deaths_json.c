@@ -35,6 +35,7 @@ static void put_life(json_t *object, const struct death *death)
     json_flag(object, "ready", death->was_ready);
     json_seconds(object, "age", death->age);
     json_number(object, "served", (long long)death->served);
+    json_number(object, "connections", death->in_hand);
     json_text(object, "peer", snapshot_peer(&death->peer, peer));
     json_exact(object, "cpu_user", death->cpu_user);
     json_exact(object, "cpu_system", death->cpu_system);

@@ -16,7 +16,8 @@ bool health_serves(const struct snapshot_pool *pool)
  * can't be known, there may be somebody. */
 static bool is_taken(const struct snapshot_pool *pool)
 {
-    int free = pool->queued > pool->idle ? 0 : pool->idle - (pool->queued > 0 ? pool->queued : 0);
+    int seats = snapshot_free_seats(pool);
+    int free = pool->queued > seats ? 0 : seats - (pool->queued > 0 ? pool->queued : 0);
     return pool->queued != 0 && free == 0 && pool->max_workers > 0 &&
            pool->busy + pool->idle >= pool->max_workers;
 }

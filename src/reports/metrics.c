@@ -96,6 +96,7 @@ static uint64_t as_count(int number)
 NUMBER(target_of, as_count(pool->target))
 NUMBER(least_of, as_count(pool->min_workers))
 NUMBER(most_of, as_count(pool->max_workers))
+NUMBER(seats_most_of, as_count(snapshot_most_seats(pool)))
 NUMBER(generation_of, pool->generation)
 NUMBER(accepted_of, pool->accepted)
 NUMBER(served_of, pool->served)
@@ -143,6 +144,15 @@ static void put_workers(const struct report *report, const struct family *family
         open_sample(report, family, pool, "state", kinds[i].word);
         fprintf(report->out, "%d\n", kinds[i].count);
     }
+}
+
+static void put_seats(const struct report *report, const struct family *family,
+                      const struct snapshot_pool *pool)
+{
+    open_sample(report, family, pool, "state", "busy");
+    fprintf(report->out, "%d\n", pool->seats_busy);
+    open_sample(report, family, pool, "state", "free");
+    fprintf(report->out, "%d\n", snapshot_free_seats(pool));
 }
 
 static void put_refusals(const struct report *report, const struct family *family,
@@ -231,6 +241,8 @@ static const struct family families[] = {
     {"workers_target", GAUGE, put_number, "Workers that the pool should have now.", target_of},
     {"workers_min", GAUGE, put_number, "Workers that the pool has at least.", least_of},
     {"workers_max", GAUGE, put_number, "Workers that the pool has at most.", most_of},
+    {"seats", GAUGE, put_seats, "Connections that the ready workers have, and have room for."},
+    {"seats_max", GAUGE, put_number, "Connections that the pool may have at most.", seats_most_of},
     {"workers_slow", GAUGE, put_number, "Workers whose request takes longer than slow_threshold.",
      slow_of},
     {"pool_generation", GAUGE, put_number, "Generation of the pool's configuration.",

@@ -1,5 +1,7 @@
 #include "snapshot.h"
 
+#include "../board/seats.h"
+
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,26 +70,30 @@ const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TE
 }
 
 /* What a living worker does: its own word, any number. */
-static enum slot_state state_of_living(const struct slot *slot)
+static enum slot_state state_of_living(const struct slot *slot, const struct seats_load *load)
 {
     uint32_t state = slot->state;
-    if (state == SLOT_STARTING || state == SLOT_IDLE || state == SLOT_BUSY)
+    if (load->busy)
+        return SLOT_BUSY;
+    if (state == SLOT_STARTING || state == SLOT_IDLE)
         return (enum slot_state)state;
     return slot->ready ? SLOT_IDLE : SLOT_STARTING;
 }
 
-static void read_slot(const struct slot *slot, struct snapshot_worker *worker)
+static void read_slots(const struct slot *slot, struct snapshot_worker *worker)
 {
-    usec since = slot->since;
+    struct seats_load load;
+    seats_look(slot, worker->seats, &load);
     worker->program = slot->program;
-    worker->since = since > worker->born ? since : worker->born;
-    worker->accepted = slot->accepted;
-    worker->served = slot->served;
+    worker->since = load.since > worker->born ? load.since : worker->born;
+    worker->served = seats_served(slot, worker->seats);
+    worker->accepted = seats_accepted(slot, worker->seats);
     if (worker->state == SLOT_WAITING)
         return;
-    worker->state = state_of_living(slot);
-    if (worker->state == SLOT_BUSY)
-        worker->peer = slot->peer;
+    worker->state = state_of_living(slot, &load);
+    worker->busy = load.busy;
+    if (load.longest)
+        worker->peer = load.longest->peer;
 }
 
 bool snapshot_worker(const struct view *view, int number, struct snapshot_worker *worker)
@@ -101,6 +107,7 @@ bool snapshot_worker(const struct view *view, int number, struct snapshot_worker
         .number = number,
         .pool = entry->pool,
         .slot = view_slot(view, entry),
+        .seats = entry->seats,
         .pid = pid > 0 ? pid : 0,
         .generation = entry->generation,
         .state = state == SLOT_WAITING ? SLOT_WAITING : SLOT_STARTING,
@@ -110,7 +117,7 @@ bool snapshot_worker(const struct view *view, int number, struct snapshot_worker
         .born = entry->born,
     };
     if (worker->slot)
-        read_slot(worker->slot, worker);
+        read_slots(worker->slot, worker);
     return true;
 }
 
@@ -183,6 +190,8 @@ static void copy_pool(const struct overview_pool *from, struct snapshot_pool *to
     to->target = from->target;
     to->min_workers = from->min_workers;
     to->max_workers = from->max_workers;
+    to->model = from->model < SERVE_MODELS ? (enum serve_model)from->model : MODEL_PROCESS;
+    to->seats_each = (int)from->seats;
     to->min_spare = from->min_spare;
     to->max_spare = from->max_spare;
     add_counts(to, &from->counts);
@@ -204,6 +213,11 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
         pool->idle++;
     else
         pool->starting++;
+    bool ready = worker->state == SLOT_BUSY || worker->state == SLOT_IDLE;
+    if (!ready || worker->retiring || worker->generation < pool->generation)
+        return;
+    pool->seats += (int)worker->seats;
+    pool->seats_busy += (int)worker->busy;
 }
 
 /* A worker that can't start its program looks idle, and serves nobody. The numbers are its own. */
@@ -241,15 +255,6 @@ static void add_process(struct snapshot_pool *pool, const struct procstat_proces
         pool->age = age;
 }
 
-/* What a worker can't have counted is not shown: its sums would spoil those of its pool. */
-static void add_slot(struct snapshot_pool *pool, const struct slot *slot, usec age)
-{
-    struct slot_counts counts;
-    slot_read(slot, &counts);
-    if (slot_counts_possible(&counts, age))
-        add_counts(pool, &counts);
-}
-
 static void add_worker(const struct view *view, const struct procstat *figures, int number,
                        usec now, struct snapshot *snapshot)
 {
@@ -261,8 +266,12 @@ static void add_worker(const struct view *view, const struct procstat *figures, 
     struct snapshot_pool *pool = &snapshot->pools[worker.pool];
     count_worker(pool, &worker);
     pool->slow += snapshot_slow(overview, &worker, &slow);
-    if (worker.slot && worker.accepted + worker.slot->errors)
-        add_slot(pool, worker.slot, now - overview->started);
+    /* What a worker can't have counted is not shown: its sums would spoil those of its pool. */
+    struct slot_counts counts;
+    if (worker.slot) {
+        seats_read(worker.slot, worker.seats, now - overview->started, &counts);
+        add_counts(pool, &counts);
+    }
     if (worker.slot)
         count_failing(pool, &worker, worker.slot);
     if (figures && worker.pid)
@@ -275,7 +284,8 @@ static void add_worker(const struct view *view, const struct procstat *figures, 
 /* The master is not told of each connection, so it can't know. */
 static void judge_fullness(struct snapshot_pool *pool)
 {
-    bool full = pool->max_workers > 0 && pool->idle == 0 && pool->busy >= pool->max_workers;
+    bool full =
+        pool->max_workers > 0 && snapshot_free_seats(pool) == 0 && pool->busy >= pool->max_workers;
     if (pool->state != POOL_SERVING || !full)
         return;
     pool->state = POOL_FULL;

@@ -16,6 +16,7 @@
 #include "../base/addr.h"
 #include "../base/text.h"
 #include "../board/overview.h"
+#include "../config/option.h"
 #include "procstat.h"
 
 #include <stdbool.h>
@@ -23,17 +24,19 @@
 struct snapshot_worker {
     int number;              /* among all workers */
     uint32_t pool;           /* its place */
-    const struct slot *slot; /* what it shows; NULL: that can't be had */
+    const struct slot *slot; /* what it shows in its first seat; NULL: that can't be had */
+    uint32_t seats;          /* that it has */
+    uint32_t busy;           /* of these: with a connection */
     pid_t pid;               /* 0: died, and is not replaced yet */
     pid_t program;
     uint32_t generation;
-    enum slot_state state; /* but never SLOT_FREE */
+    enum slot_state state; /* but never SLOT_FREE; busy: at least one seat is */
     bool retiring;         /* told to finish */
     uint32_t slow;         /* its entry among the slow, plus 1; 0: none */
-    usec since;            /* in this state */
+    usec since;            /* in this state; busy: of the connection that lasts longest */
     usec born;
     uint64_t accepted, served;
-    struct slot_peer peer; /* of the connection in hand; family 0: none */
+    struct slot_peer peer; /* of that connection; family 0: none */
 };
 
 struct snapshot_pool {
@@ -46,6 +49,12 @@ struct snapshot_pool {
     usec state_since, busy_since; /* the latter: of the last that became busy */
     uint32_t generation;
     int target, min_workers, max_workers, min_spare, max_spare;
+
+    enum serve_model model;
+    int seats_each; /* of one worker */
+
+    /* The seats of its ready workers: each has room for a connection. */
+    int seats, seats_busy;
 
     /* Workers, each counted once. Ready are the busy and the idle ones. */
     int starting, idle, busy;
@@ -107,6 +116,17 @@ const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TE
 static inline int snapshot_ready(const struct snapshot_pool *pool)
 {
     return pool->busy + pool->idle;
+}
+
+static inline int snapshot_free_seats(const struct snapshot_pool *pool)
+{
+    return pool->seats - pool->seats_busy;
+}
+
+/* The most seats that it may have. */
+static inline int snapshot_most_seats(const struct snapshot_pool *pool)
+{
+    return pool->max_workers * pool->seats_each;
 }
 
 /* How long it has been, whatever a hostile worker makes of `since`. */

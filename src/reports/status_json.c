@@ -99,6 +99,8 @@ static json_t *worker_object(const struct overview *overview, const struct snaps
     json_seconds(object, "seconds", snapshot_span(worker->since, now));
     json_seconds(object, "age", snapshot_span(worker->born, now));
     json_number(object, "generation", worker->generation);
+    json_number(object, "seats", worker->seats);
+    json_number(object, "busy", worker->busy);
     json_number(object, "accepted", (long long)worker->accepted);
     json_number(object, "served", (long long)worker->served);
     json_text(object, "peer", snapshot_peer(&worker->peer, peer));
@@ -133,6 +135,10 @@ static void put_size(json_t *object, const struct snapshot_pool *pool)
     json_number(object, "ready", snapshot_ready(pool));
     json_number(object, "busy", pool->busy);
     json_number(object, "idle", pool->idle);
+    json_text(object, "model", serve_model_words[pool->model]);
+    json_number(object, "seats", pool->seats);
+    json_number(object, "busy_seats", pool->seats_busy);
+    json_number(object, "max_seats", snapshot_most_seats(pool));
     json_number(object, "starting", pool->starting);
     json_number(object, "retiring", pool->retiring);
     json_number(object, "waiting", pool->waiting);

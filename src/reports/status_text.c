@@ -8,9 +8,11 @@
 
 static void print_pool(FILE *out, const struct snapshot_pool *pool)
 {
-    fprintf(out, "pool %s: %s, %d of %d workers ready, %d busy%s%s\n", pool->name,
-            pool_state_words[pool->state], snapshot_ready(pool), pool->target, pool->busy,
-            pool->trouble[0] ? ": " : "", pool->trouble);
+    fprintf(out, "pool %s: %s, %d of %d workers ready, %d ", pool->name,
+            pool_state_words[pool->state], snapshot_ready(pool), pool->target, pool->seats_busy);
+    if (pool->model != MODEL_PROCESS)
+        fprintf(out, "of %d connections ", pool->seats);
+    fprintf(out, "busy%s%s\n", pool->trouble[0] ? ": " : "", pool->trouble);
 }
 
 char *status_text(const struct view *view, usec now)

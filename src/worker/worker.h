@@ -28,8 +28,9 @@ struct worker_start {
     size_t title_length;
     int listeners[WORKER_LISTENERS_MAX + WORKER_OTHERS_MAX]; /* the worker appends what it keeps */
     int listener_count;
-    bool polls;               /* waits in epoll, as all of its generation do */
-    uint32_t seat;            /* its slot in the scoreboard, and its note in the limits */
+    bool polls;    /* waits in epoll, as all of its generation do */
+    uint32_t seat; /* its first slot in the scoreboard, and its note in the limits: it has as
+                                 many of both as its pool says, one after another */
     struct scoreboard *board; /* of its pool and generation: the only one that it has */
     struct limits *limits;    /* per source, of its pool; NULL: it has none */
     int overview_fd;          /* the overview, if the handler `reads_board`; else -1; and */

@@ -145,6 +145,10 @@ static const struct {
      LOG_NOTICE,
      "pool web: worker 10 killed by signal 15 (Terminated) after 0 requests pool=web pid=10 "
      "signal=TERM core=no served=0 age=2.5 peer=192.0.2.7:80"},
+    {{.pid = 10, .status = KILLED(SIGTERM), .in_hand = 17, .served = 3},
+     LOG_NOTICE,
+     "pool web: worker 10 killed by signal 15 (Terminated) after 3 requests, and with it 17 "
+     "connections pool=web pid=10 signal=TERM core=no served=3 age=2.5 connections=17"},
 };
 
 static struct exit_report complete(struct exit_report report)

@@ -30,6 +30,7 @@ static int put_pool(const char *name, const char *handler, int workers)
     pool->state = POOL_SERVING;
     pool->state_since = 1;
     pool->target = pool->min_workers = pool->max_workers = workers;
+    pool->seats = 1;
     return place;
 }
 
@@ -40,6 +41,7 @@ static void put_worker(int number, int place, enum slot_state state, usec since)
                                                          .state = SLOT_STARTING,
                                                          .pool = (uint32_t)place,
                                                          .seat = (uint32_t)number,
+                                                         .seats = 1,
                                                          .serial = SERIAL,
                                                          .born = 1};
     overview->workers_end = (uint32_t)number + 1;

@@ -48,8 +48,8 @@ START_TEST(counts_are_added)
     uint32_t moves = overview->moves;
     overview_begin_move(overview);
     ck_assert_uint_eq(overview->moves, moves + 1);
-    overview_add_counts(&sum, &more);
-    overview_add_counts(&sum, &more);
+    slot_counts_add(&sum, &more);
+    slot_counts_add(&sum, &more);
     overview_end_move(overview);
     ck_assert_uint_eq(overview->moves, moves + 2);
     ck_assert(sum.accepted == 10 && sum.served == 8 && sum.errors == 6 && sum.bytes_in == 12);

@@ -35,6 +35,7 @@ static void add(int slot, pid_t pid)
     overview->workers[slot] = (struct overview_worker){.pid = pid,
                                                        .state = SLOT_STARTING,
                                                        .seat = (uint32_t)slot,
+                                                       .seats = 1,
                                                        .serial = SERIAL,
                                                        .born = slot + 1};
     overview->workers_end = (uint32_t)slot + 1;

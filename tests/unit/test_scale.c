@@ -20,9 +20,9 @@ struct look {
     usec look; /* after `at`; 0: never */
 };
 
-static const struct scale_limits usual = {1, 64, 1, 4, 10 * SEC};
-static const struct scale_limits roomy = {4, 256, 8, 16, 10 * SEC};
-static const struct scale_limits on_demand = {0, 64, 0, 4, 10 * SEC};
+static const struct scale_limits usual = {1, 64, 1, 4, 10 * SEC, 1};
+static const struct scale_limits roomy = {4, 256, 8, 16, 10 * SEC, 1};
+static const struct scale_limits on_demand = {0, 64, 0, 4, 10 * SEC, 1};
 
 static void check_looks(const struct scale_limits *limits, struct scale scale,
                         const struct look *looks, int count)
@@ -148,7 +148,7 @@ START_TEST(never_below_min_workers)
         {10 * SEC, 16, 16, false, 8, true, false, 0},
         {50 * SEC, 8, 8, false, 8, true, false, 0},
     };
-    static const struct scale_limits ten = {10, 64, 1, 4, 10 * SEC};
+    static const struct scale_limits ten = {10, 64, 1, 4, 10 * SEC, 1};
     static const struct look above[] = {
         {0, 12, 12, false, 12, true, false, SEC},
         {SEC, 12, 12, false, 10, true, false, 0},
@@ -199,9 +199,9 @@ START_TEST(new_limits_are_kept_to_at_once)
         struct scale_limits limits;
         int before, after;
     } cases[] = {
-        {{1, 10, 1, 4, SEC}, 64, 10},
-        {{20, 64, 1, 4, SEC}, 10, 20},
-        {{5, 5, 1, 4, SEC}, 64, 5},
+        {{1, 10, 1, 4, SEC, 1}, 64, 10},
+        {{20, 64, 1, 4, SEC, 1}, 10, 20},
+        {{5, 5, 1, 4, SEC, 1}, 64, 5},
     };
     for (int i = 0; i < LENGTH(cases); i++) {
         struct scale scale = {.goal = cases[i].before};
@@ -213,13 +213,37 @@ START_TEST(new_limits_are_kept_to_at_once)
 }
 END_TEST
 
+/* Spare is counted in seats, and whole workers come and go: one goes only if there is enough without
+ * it. */
+START_TEST(workers_of_several_seats)
+{
+    static const struct scale_limits ten = {1, 8, 5, 12, 10 * SEC, 10};
+    static const struct look looks[] = {
+        {0, 0, 0, false, 1, false, false, 100 * MSEC},
+        {1 * MSEC, 1, 10, false, 1, true, false, 0},
+        {2 * MSEC, 1, 5, false, 1, true, false, 0},
+        {3 * MSEC, 1, 4, false, 2, false, false, 100 * MSEC}, /* 5 - 4 seats: one worker */
+        {4 * MSEC, 2, 14, false, 2, true, false, 10 * SEC},
+        {5 * MSEC, 2, 0, false, 4, false, false, 100 * MSEC}, /* 5 seats, and twice as many */
+        {6 * MSEC, 4, 20, false, 4, true, false, SEC},
+        {2 * SEC, 4, 21, false, 4, true, false, SEC},
+        {3 * SEC, 4, 22, false, 4, true, false, SEC}, /* 12 would be left */
+        {4 * SEC, 4, 32, false, 3, true, false, SEC}, /* since a second: one; two since now */
+        {5 * SEC, 3, 30, false, 3, true, false, SEC},
+        {6 * SEC, 3, 21, false, 3, true, false, SEC},
+    };
+    CHECK_LOOKS(ten, 0, looks);
+}
+END_TEST
+
 /* Whatever is seen: the goal stays in its bounds, and a pool in which nothing moves comes to rest. */
 START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
 {
     unsigned seed = 7;
     for (int story = 0; story < 200; story++) {
         struct scale_limits limits = {.min_workers = rand_r(&seed) % 9,
-                                      .spare_timeout = (1 + rand_r(&seed) % 20) * SEC};
+                                      .spare_timeout = (1 + rand_r(&seed) % 20) * SEC,
+                                      .seats = story % 2 ? 1 + rand_r(&seed) % 20 : 1};
         limits.max_workers = limits.min_workers + 1 + rand_r(&seed) % 40;
         limits.min_spare = limits.min_workers ? rand_r(&seed) % 4 : 0;
         if (limits.min_spare > limits.max_workers)
@@ -230,7 +254,8 @@ START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
         for (int i = 0; i < 200 && look != USEC_NEVER; i++) {
             bool wild = i < 100;
             int ready = wild ? rand_r(&seed) % (limits.max_workers + 5) : scale.goal;
-            int idle = wild && ready ? rand_r(&seed) % ready : ready;
+            int seats = ready * limits.seats;
+            int idle = wild && ready ? rand_r(&seed) % seats : seats;
             struct scale_facts facts = {ready, idle, wild && rand_r(&seed) % 2, now};
             struct scale_orders orders = scale_step(&scale, &limits, &facts);
             ck_assert(scale.goal >= limits.min_workers && scale.goal <= limits.max_workers);
@@ -292,7 +317,7 @@ END_TEST
 
 START_TEST(tries_fewer_when_nobody_had_to_wait)
 {
-    static const struct scale_limits limits = {2, 20, 1, 4, 10 * SEC};
+    static const struct scale_limits limits = {2, 20, 1, 4, 10 * SEC, 1};
     static const struct glimpse looks[] = {
         {0, 20, 0, 20, false, false},        {9 * SEC, 20, 0, 20, false, false},
         {10 * SEC, 20, 0, 16, false, false}, /* a quarter of 18 */
@@ -323,7 +348,7 @@ END_TEST
 
 START_TEST(blind_is_full_at_the_most_while_some_wait)
 {
-    static const struct scale_limits limits = {1, 4, 1, 4, 10 * SEC};
+    static const struct scale_limits limits = {1, 4, 1, 4, 10 * SEC, 1};
     static const struct glimpse looks[] = {
         {0, 4, 5, 4, false, true}, {SEC, 4, 1, 4, false, true}, {2 * SEC, 4, 0, 4, false, false}};
     CHECK_GLIMPSES(limits, 4, looks);
@@ -343,6 +368,7 @@ int main(void)
     tcase_add_test(tests, never_below_min_workers);
     tcase_add_test(tests, the_first_worker_comes_with_the_first_connection);
     tcase_add_test(tests, is_full_only_at_the_most_and_without_a_free_seat);
+    tcase_add_test(tests, workers_of_several_seats);
     tcase_add_test(tests, new_limits_are_kept_to_at_once);
     tcase_add_test(tests, grows_when_connections_have_waited);
     tcase_add_test(tests, tries_fewer_when_nobody_had_to_wait);

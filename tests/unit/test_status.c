@@ -43,6 +43,7 @@ static struct overview_pool *add_pool(const char *name, enum pool_state state, i
     pool->state = state;
     pool->state_since = NOW - 12 * USEC_SECOND;
     pool->target = pool->min_workers = pool->max_workers = workers;
+    pool->seats = 1;
     pool->generation = 3;
     return pool;
 }
@@ -54,6 +55,7 @@ static struct slot *add_worker(int number, int pool, enum slot_state state)
                                                          .state = SLOT_STARTING,
                                                          .pool = (uint32_t)pool,
                                                          .seat = (uint32_t)number,
+                                                         .seats = 1,
                                                          .serial = SERIAL,
                                                          .generation = 3,
                                                          .born = NOW - 60 * USEC_SECOND};
@@ -260,6 +262,61 @@ START_TEST(processor_time)
 }
 END_TEST
 
+/* A worker of several seats is one worker, busy as long as one of them is; what is counted in them is the
+ * pool's. The connection that lasts longest stands for it. */
+START_TEST(workers_of_several_seats)
+{
+    struct overview_pool *pool = add_pool("web", POOL_SERVING, 2);
+    pool->model = MODEL_EVENT;
+    pool->seats = 4;
+    add_worker(0, 0, SLOT_IDLE);
+    add_worker(1, 0, SLOT_IDLE);
+    for (int i = 0; i < 2; i++) {
+        overview->workers[i].seats = 4;
+        overview->workers[i].seat = 8 * (uint32_t)i;
+        for (int seat = 0; seat < 4; seat++) {
+            struct slot *slot = &board->slots[8 * i + seat];
+            slot->state = SLOT_IDLE;
+            slot->ready = seat == 0;
+            slot->accepted = slot->served = 1;
+        }
+    }
+    serve(&board->slots[9], "192.0.2.7", 1);
+    serve(&board->slots[11], "192.0.2.8", 2);
+    board->slots[11].since = NOW - 7 * USEC_SECOND;
+    board->slots[12].state = SLOT_BUSY;                               /* nobody's */
+    board->slots[10].accepted = board->slots[10].served = UINT64_MAX; /* what nobody can count */
+
+    struct snapshot_worker worker;
+    ck_assert(snapshot_worker(&view, 1, &worker));
+    ck_assert_int_eq(worker.state, SLOT_BUSY);
+    ck_assert_uint_eq(worker.busy, 2);
+    ck_assert_uint_eq(worker.seats, 4);
+    ck_assert_int_eq(worker.since, NOW - 7 * USEC_SECOND);
+    ck_assert_uint_eq(worker.peer.port, 2);
+    struct snapshot *snapshot = snapshot_take(&view, NULL);
+    ck_assert_int_eq(snapshot->pools[0].busy, 1);
+    ck_assert_int_eq(snapshot->pools[0].idle, 1);
+    ck_assert_int_eq(snapshot->pools[0].seats, 8);
+    ck_assert_int_eq(snapshot->pools[0].seats_busy, 2);
+    ck_assert_int_eq(snapshot_most_seats(&snapshot->pools[0]), 8);
+    ck_assert_uint_eq(snapshot->pools[0].served, 7);
+    free(snapshot);
+    char *text = status_text(&view, NOW);
+    ck_assert_ptr_nonnull(
+        strstr(text, "pool web: serving, 2 of 2 workers ready, 2 of 8 connections busy\n"));
+    free(text);
+    for (int seat = 0; seat < 12; seat++)
+        board->slots[seat].state = SLOT_BUSY;
+    text = status_text(&view, NOW);
+    ck_assert_ptr_nonnull(strstr(text, "pool web: full, "));
+    free(text);
+    overview->workers[1].seat = SCOREBOARD_SLOTS - 3; /* they don't end within the scoreboard */
+    ck_assert(snapshot_worker(&view, 1, &worker));
+    ck_assert_ptr_null(worker.slot);
+}
+END_TEST
+
 /* No free seat, and no room for more: since the last one was taken. */
 START_TEST(a_full_pool)
 {
@@ -421,15 +478,14 @@ START_TEST(json_of_a_status)
         {"deaths", "0"},    {"ledger", "[]"},          {NULL, NULL}};
     static const char *const reloads[][2] = {
         {"done", "1"}, {"refused", "1"}, {"refusal", "null"}, {NULL, NULL}};
-    static const char *const web[][2] = {{"name", "\"web\""}, {"state", "\"serving\""},
-                                         {"seconds", "12.0"}, {"trouble", "null"},
-                                         {"ready", "2"},      {"busy", "1"},
-                                         {"idle", "1"},       {"starting", "1"},
-                                         {"retiring", "2"},   {"accepted", "15"},
-                                         {"served", "8"},     {"retirements", "6"},
-                                         {"bytes_in", "5"},   {"bytes_out", "70"},
-                                         {"cpu", "null"},     {"memory", "null"},
-                                         {NULL, NULL}};
+    static const char *const web[][2] = {
+        {"name", "\"web\""},  {"state", "\"serving\""}, {"seconds", "12.0"},
+        {"trouble", "null"},  {"ready", "2"},           {"busy", "1"},
+        {"idle", "1"},        {"starting", "1"},        {"seats", "2"},
+        {"busy_seats", "1"},  {"max_seats", "4"},       {"model", "\"process\""},
+        {"retiring", "2"},    {"accepted", "15"},       {"served", "8"},
+        {"retirements", "6"}, {"bytes_in", "5"},        {"bytes_out", "70"},
+        {"cpu", "null"},      {"memory", "null"},       {NULL, NULL}};
     static const char *const wait[][2] = {
         {"count", "0"}, {"sum", "0.0"}, {"p50", "null"}, {"p99", "null"}, {NULL, NULL}};
     static const char *const service[][2] = {
@@ -442,10 +498,18 @@ START_TEST(json_of_a_status)
          "3], [0.01, 3], [0.025, 3], [0.05, 3], [0.1, 3], [0.25, 3], [0.5, 3], [1.0, 3], [2.5, 3], "
          "[5.0, 3], [10.0, 3], [30.0, 3], [60.0, 3], [null, 4]]"},
         {NULL, NULL}};
-    static const char *const worker[][2] = {
-        {"slot", "0"},      {"pid", "100"},  {"state", "\"busy\""},          {"retiring", "false"},
-        {"seconds", "2.5"}, {"age", "60.0"}, {"peer", "\"192.0.2.7:4321\""}, {"program", "null"},
-        {"status", "null"}, {NULL, NULL}};
+    static const char *const worker[][2] = {{"slot", "0"},
+                                            {"pid", "100"},
+                                            {"state", "\"busy\""},
+                                            {"retiring", "false"},
+                                            {"seconds", "2.5"},
+                                            {"age", "60.0"},
+                                            {"peer", "\"192.0.2.7:4321\""},
+                                            {"program", "null"},
+                                            {"status", "null"},
+                                            {"seats", "1"},
+                                            {"busy", "1"},
+                                            {NULL, NULL}};
     static const char *const slow[][2] = {
         {"seconds", "2.5"},
         {"sampled", "0.5"},
@@ -703,6 +767,7 @@ int main(void)
     TCase *tcase = tcase_create("status");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, lines_of_a_status);
+    tcase_add_test(tcase, workers_of_several_seats);
     tcase_add_test(tcase, a_full_pool);
     tcase_add_test(tcase, who_is_not_slow);
     tcase_add_test(tcase, programs_that_cant_be_started);
