@@ -117,7 +117,8 @@ static void look(const struct pool_config *pool, struct report *report, struct f
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->mark = file_id_of(&file);
     if (handler->check)
-        handler->check(pool->name, pool->model, pool->handler_config, &pool->handler_origin, faults);
+        handler->check(pool->name, pool->model, pool->handler_config, &pool->handler_origin,
+                       faults);
 }
 
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,

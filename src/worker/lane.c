@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -136,11 +137,7 @@ static int look_around(struct lane *lane)
  * death, or sooner if the death takes its time. */
 static int run_polling(struct lane *lane)
 {
-    struct epoll_event wake = {.events = EPOLLIN, .data.fd = lane->wake_fd};
-    lane->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    int status = 0, error = epoll_ctl(lane->epoll_fd, EPOLL_CTL_ADD, lane->wake_fd, &wake) == 0
-                                ? join_queues(lane)
-                                : -errno;
+    int status = 0, error = join_queues(lane);
     if (error) {
         snprintf(lane->serve->life->head->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-error));
         return WORKER_CANT_START;
@@ -173,6 +170,17 @@ void lane_leave_listeners(const int *listeners, int count)
 {
     for (int i = 0; i < count; i++)
         dup3(STDIN_FILENO, listeners[i], O_CLOEXEC);
+}
+
+int lane_open(struct lane *lane, bool polls)
+{
+    struct epoll_event wake = {.events = EPOLLIN};
+    lane->wake_fd = -1;
+    if (!polls)
+        return 0;
+    lane->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    wake.data.fd = lane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return epoll_ctl(lane->epoll_fd, EPOLL_CTL_ADD, lane->wake_fd, &wake) == 0 ? 0 : -errno;
 }
 
 int lane_run(struct lane *lane)

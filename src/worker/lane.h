@@ -28,6 +28,9 @@ struct lane {
     usec failing_since;
 };
 
+/* Opens what it waits by: before any call is given up. 0 or -errno. */
+int lane_open(struct lane *lane, bool polls);
+
 /* Serves until the worker's life is at its end. Returns an exit status. */
 int lane_run(struct lane *lane);
 

@@ -4,10 +4,8 @@
 #include "lane.h"
 #include "model.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 static struct lane lane = {.wake_fd = -1};
 
@@ -17,11 +15,10 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
     lane.listeners = start->listeners;
     lane.count = start->count;
     lane.first = start->drop_calls;
-    if (start->polls)
-        lane.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!start->polls || lane.wake_fd >= 0)
+    int error = lane_open(&lane, start->polls);
+    if (error == 0)
         return serve_open_lane(lane.serve, why, size);
-    snprintf(why, size, "eventfd: %s", strerror(errno));
+    snprintf(why, size, "epoll: %s", strerror(-error));
     return -1;
 }
 

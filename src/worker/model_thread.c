@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 enum { STACK = 1024 * 1024 }; /* of a thread: pages that are never touched cost nothing */
 
@@ -107,10 +106,8 @@ static int open_thread(int number, const pthread_attr_t *attributes)
     thread->lane.serve = &worker.life->seats[number];
     thread->lane.listeners = worker.listeners;
     thread->lane.count = worker.count;
-    thread->lane.wake_fd = -1;
-    if (worker.polls && (thread->lane.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
-        return errno;
-    return pthread_create(&thread->id, attributes, run_thread, thread);
+    int error = lane_open(&thread->lane, worker.polls);
+    return error ? -error : pthread_create(&thread->id, attributes, run_thread, thread);
 }
 
 static int open_threads(const struct model_start *start, char *why, size_t size)

@@ -25,6 +25,7 @@ static void *run(void *argument)
     struct watchdog *watchdog = argument;
     uint64_t seen = 0, told = 0;
     usec since = 0;
+    sem_post(&watchdog->started);
     for (;;) {
         if (!watchdog->works) {
             sleep_until_work(watchdog);
@@ -52,12 +53,15 @@ int watchdog_open(struct watchdog *watchdog, void (*tell)(uint32_t number, doubl
     sigset_t all, before;
     watchdog->tell = tell;
     sem_init(&watchdog->wake, 0, 0);
+    sem_init(&watchdog->started, 0, 0);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before); /* the signals are the lane's */
     int error = pthread_create(&id, &attributes, run, watchdog);
+    while (error == 0 && sem_wait(&watchdog->started) != 0)
+        ;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return -error;

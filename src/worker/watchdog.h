@@ -19,11 +19,12 @@ struct watchdog {
     _Atomic uint32_t number; /* which one; at its end, that no other can have, the lane itself */
     _Atomic bool works;      /* the lane, or one of its connections; else it waits for events */
     _Atomic bool sleeps;     /* the thread, until it is woken */
-    sem_t wake;
+    sem_t wake, started;
     void (*tell)(uint32_t number, double seconds); /* called in the thread */
 };
 
-/* Starts the thread. 0 or -errno. */
+/* Starts the thread, and returns once it makes no system call more of a start: a list of calls may be
+ * loaded then. 0 or -errno. */
 int watchdog_open(struct watchdog *watchdog, void (*tell)(uint32_t number, double seconds));
 
 static inline void watchdog_turn(struct watchdog *watchdog, uint32_t number)
