@@ -74,7 +74,7 @@ void fiber_shrink(struct fiber *fiber)
 
 /* Stores where this one leaves off, and goes on where the other did. What a function may rely on
  * after a call is kept on the stack; the compiler takes the switch for such a call. */
-#if defined(__x86_64__) && !defined(__ILP32__)
+#if defined(__x86_64__) && !defined(__ILP32__) && !FIBER_BY_UCONTEXT
 
 void fiber_jump(void **from, void *to) __attribute__((visibility("hidden")));
 
@@ -122,7 +122,7 @@ static void set_frame(uintptr_t *frame)
     __asm__ volatile("fnstcw %0" : "=m"(words[1]));
 }
 
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !FIBER_BY_UCONTEXT
 
 void fiber_jump(void **from, void *to) __attribute__((visibility("hidden")));
 
@@ -178,7 +178,8 @@ static void set_frame(uintptr_t *frame)
 
 #include <ucontext.h>
 
-#define BY_UCONTEXT 1
+#undef FIBER_BY_UCONTEXT
+#define FIBER_BY_UCONTEXT 1
 
 #endif
 
@@ -235,7 +236,7 @@ static void enter(void)
     abort();
 }
 
-#if BY_UCONTEXT
+#if FIBER_BY_UCONTEXT
 
 /* The contexts stand where the stacks' highest bytes are; the thread's own is static. */
 static ucontext_t of_thread;
