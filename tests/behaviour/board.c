@@ -16,7 +16,12 @@
 
 enum { BOARDS_MOST = 4096 };
 
-static const struct scoreboard *boards[BOARDS_MOST];
+/* With the serials that they had when they were mapped, as a status worker keeps them: an upgrade gives
+ * a scoreboard another one. */
+static struct {
+    const struct scoreboard *map;
+    uint64_t serial;
+} boards[BOARDS_MOST];
 static int board_count;
 
 static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
@@ -24,8 +29,8 @@ static const struct scoreboard *find(void *owner, uint32_t number, uint64_t seri
     (void)owner;
     (void)number;
     for (int i = 0; i < board_count; i++)
-        if (boards[i]->serial == serial)
-            return boards[i];
+        if (boards[i].serial == serial)
+            return boards[i].map;
     return NULL;
 }
 
@@ -41,8 +46,10 @@ static void look_at(const char *name, struct view *view)
         return;
     if (is_overview)
         view->overview = overview_map(fd);
-    else if (board_count < BOARDS_MOST && (boards[board_count] = scoreboard_map(fd, false)))
+    else if (board_count < BOARDS_MOST && (boards[board_count].map = scoreboard_map(fd, false))) {
+        boards[board_count].serial = boards[board_count].map->serial;
         board_count++;
+    }
     close(fd);
 }
 
