@@ -122,12 +122,14 @@ static void rule_model(struct config *config, struct pool_config *pool)
                                                : 1;
 }
 
-/* Each connection is a descriptor of its worker. */
+/* Each connection is a descriptor of its worker. A thread that polls has an epoll set and an eventfd
+ * besides. */
 static void rule_seat_descriptors(struct config *config, const struct pool_config *pool)
 {
     struct rlimit limit;
     long long own = pool->limits.value[LIMIT_NOFILE], most = LLONG_MAX;
-    long long files = (long long)pool->seats + pool->listen_count + WORKER_DESCRIPTORS;
+    long long each = pool->model == MODEL_THREAD ? 3 : 1;
+    long long files = each * pool->seats + pool->listen_count + WORKER_DESCRIPTORS;
     if (own != OPTION_UNSET && own != OPTION_UNLIMITED)
         most = own;
     else if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)

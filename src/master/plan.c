@@ -401,13 +401,24 @@ int plans_fit(const struct plans *plans, const struct runtime *runtime)
     int starts = 0, room = runtime_room(runtime);
     for (int i = 0; i < plans->count; i++)
         starts += starts_of(&plans->at[i]);
-    if (starts <= room)
-        return 0;
-    faults_add(plans->faults, plans->config->file, 0,
-               "%d new workers, and there is room for %d: wait until old ones are done "
-               "with their connections",
-               starts, room);
-    return -1;
+    if (starts > room)
+        faults_add(plans->faults, plans->config->file, 0,
+                   "%d new workers, and there is room for %d: wait until old ones are done "
+                   "with their connections",
+                   starts, room);
+    bool fits = starts <= room;
+    for (int i = 0; fits && i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        int seats = starts_of(plan) * plan->conf->seats;
+        int left = plan->pool ? pool_room(plan->pool) : SCOREBOARD_SLOTS;
+        fits = seats <= left;
+        if (!fits)
+            faults_add(plans->faults, plan->conf->origin.file, plan->conf->origin.line,
+                       "pool %s: its new workers have %d seats, and there is room for %d: wait "
+                       "until old ones are done with their connections",
+                       plan->conf->name, seats, left);
+    }
+    return fits ? 0 : -1;
 }
 
 void plans_done(struct plans *plans)

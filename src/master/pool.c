@@ -222,6 +222,14 @@ struct pool_seats pool_seats(const struct pool *pool)
     return seats;
 }
 
+int pool_room(const struct pool *pool)
+{
+    int room = SCOREBOARD_SLOTS;
+    for (const struct worker *w = pool->workers; w; w = w->next)
+        room -= (int)w->seats;
+    return room;
+}
+
 bool pool_is_empty(const struct pool *pool)
 {
     const struct group *group = pool->resources.groups.first;

@@ -140,6 +140,7 @@ bool pool_is_current(const struct pool *pool, const struct worker *worker);
 
 struct counts pool_counts(const struct pool *pool);
 struct pool_seats pool_seats(const struct pool *pool);
+int pool_room(const struct pool *pool);   /* how many seats there is room for beside its workers' */
 int pool_target(const struct pool *pool); /* how many workers it should have */
 
 /* How far its workers are with giving way to those of the generation in force. */

@@ -86,6 +86,29 @@ START_TEST(room_in_the_scoreboard)
 }
 END_TEST
 
+/* A pool's workers have so many seats each, and all of its generations share as many as a scoreboard
+ * has. */
+START_TEST(room_for_seats)
+{
+    static const struct {
+        int retiring, fits;
+    } looks[] = {{1, 0}, {2, 0}, {3, -1}};
+    fill(looks[_i].retiring);
+    for (struct worker *worker = there.workers; worker; worker = worker->next)
+        worker->seats = 20000;
+    plan.kind = PLAN_REPLACED;
+    conf.origin.file = config->file;
+    conf.model = MODEL_EVENT;
+    conf.seats = 5000;
+    conf.workers = 5;
+    ck_assert_int_eq(plans_fit(&plans, &runtime), looks[_i].fits);
+    if (looks[_i].fits)
+        ck_assert_str_eq(config->faults.first->text,
+                         "pool web: its new workers have 25000 seats, and there is room for 5536: "
+                         "wait until old ones are done with their connections");
+}
+END_TEST
+
 static void note_line(void *owner, bool changes, const char *line)
 {
     sprintf((char *)owner + strlen(owner), "%c %s\n", changes ? '*' : ' ', line);
@@ -141,6 +164,7 @@ int main(void)
 {
     TCase *tests = tcase_create("plan");
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_loop_test(tests, room_for_seats, 0, 3);
     tcase_add_loop_test(tests, room_in_the_scoreboard, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tests, lines);
     return unit_run("plan", tests);

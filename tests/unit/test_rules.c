@@ -262,6 +262,8 @@ static const struct rule rules[] = {
     {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2000 }"),
      "2: pool a: a worker with connections = 2000 needs 2033 open files, but its limit nofile is "
      "2000"},
+    {NOBODY SIZED("workers = 1 model = thread\nthreads = 400 limits { nofile = 1K }"),
+     "2: pool a: a worker with threads = 400 needs 1233 open files, but its limit nofile is 1024"},
     {NOBODY SIZED("max_workers = 2 model = thread threads = 4\nmax_spare = 9"),
      "2: max_spare (9) is above the connections of max_workers (8)"},
     {NOBODY "pool a { listen = systemd:a workers = 1\nmodel = thread exec { command = x } }",
