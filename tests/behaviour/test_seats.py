@@ -1,0 +1,212 @@
+"""Workers with several seats, as the master and its reports see them: the same words in each model."""
+
+import contextlib
+import re
+import signal
+
+import board
+import client
+import control
+import daemon
+import processes
+import web
+import wording
+from processes import wait_until
+
+MODELS = {'process': '', 'thread': 'model = "thread" threads = %d',
+          'event': 'model = "event" connections = %d'}
+SHARED = ('thread', 'event')  # several connections a worker
+POOL = 'control = "@DIR@/control"\npool "x" { listen = { "systemd:x" }\n%s %s\n%s\necho {} }\n'
+
+
+def pool(model, size, seats=4, options=''):
+    words = MODELS[model]
+    return POOL % (words % seats if '%' in words else words, size, options)
+
+
+def close(held):
+    for connection in held:
+        connection.close()
+
+
+class Case(daemon.Case):
+    def each(self, size, options='', models=SHARED, seats=4, own=False):
+        """The daemon in each of the models, one after the other."""
+        for model in models:
+            with self.subTest(model):
+                it = self.make(pool(model, size if model != 'process' else 'workers = 8', seats,
+                                    options))
+                if own:
+                    it.own_program()
+                yield model, it.launch().ready()
+                it.stop()
+
+    def wait_for_pool(self, it, **wanted):
+        """The pool's entry, once it has these values."""
+        def settled():
+            found = board.pool(it, 'x')
+            return found if wanted.items() <= found.items() else None
+        return wait_until(settled, lambda: f'{wanted}; it is {board.pool(it, "x")}')
+
+
+class Reports(Case):
+    def test_the_same_words_in_each_model(self):
+        """Eight seats, of which three are taken: in workers of one, or of four."""
+        for model, it in self.each('workers = 2', models=MODELS):
+            held = it.occupy('x', 3)
+            found = self.wait_for_pool(it, accepted=3)
+            each = 1 if model == 'process' else 4
+            self.assertEqual((found['model'], found['seats'], found['busy_seats'],
+                              found['max_seats'], found['state']), (model, 8, 3, 8, 'serving'))
+            self.assertEqual({worker['seats'] for worker in found['workers']}, {each})
+            self.assertEqual(sum(worker['busy'] for worker in found['workers']), 3)
+            busy = [worker for worker in found['workers'] if worker['state'] == 'busy']
+            self.assertEqual(found['busy'], len(busy))
+            self.assertEqual(found['busy'] + found['idle'], 8 // each)
+            ports = {f'127.0.0.1:{connection.getsockname()[1]}' for connection in held}
+            self.assertLessEqual({worker['peer'] for worker in busy}, ports)
+            row = re.search(r'(?m)^x +echo +serving +\S+ +(\d+) +(\d+) +(\d+/\d+)',
+                            control.run(it, 'status').stdout)
+            self.assertEqual(row.groups(), ('3', '5', f'{8 // each}/{8 // each}'))
+            more = it.occupy('x', 5)
+            self.wait_for_pool(it, state='full', busy_seats=8)
+            close(held + more)
+            self.wait_for_pool(it, state='serving', busy_seats=0, busy=0, accepted=8, served=8)
+
+    def test_metrics_and_agent(self):
+        status = 'pool "s" { listen = { "systemd:s" } workers = 1 status {} }\n' \
+                 'pool "a" { listen = { "systemd:a" } workers = 1 agent {} }\n'
+        it = self.start(pool('event', 'workers = 2') + status)
+        it.occupy('x', 6)
+        text = web.get(it.address('s'), '/metrics').text
+        for line in ('seats{pool="x",state="busy"} 6', 'seats{pool="x",state="free"} 2',
+                     'seats_max{pool="x"} 8', 'seats_max{pool="s"} 1'):
+            self.assertIn(f'\npreforkd_{line}\n', text)
+        self.assertEqual(client.ask(it.address('a')), b'up ready 25%\n')
+
+
+class Deaths(Case):
+    def test_what_a_crash_costs(self):
+        """A worker with three connections, then one with one, whose peer is told."""
+        for _, it in self.each('workers = 1', 'max_per_source = 3'):
+            held = it.occupy('x', 3)
+            victim, = it.workers()
+            it.announce('killed by signal', wording.BACKOFF)
+            it.kill(signal.SIGSEGV, victim)
+            line = it.wait_for_log(wording.obituary(victim, signal='SEGV', served=0, connections=3))
+            self.assertIn('after 0 requests, and with it 3 connections; respawned as', line.string)
+            for connection in held:
+                with contextlib.suppress(ConnectionResetError):
+                    self.assertEqual(connection.recv(1), b'')
+            it.wait_for_workers(1, without=[victim])
+            held = it.occupy('x', 3)  # none of the dead ones counts any more
+            close(held[1:])
+            self.wait_for_pool(it, accepted=6, served=2, busy_seats=1)
+            victim, = it.workers()
+            it.kill(signal.SIGSEGV, victim)
+            port = held[0].getsockname()[1]
+            it.wait_for_log(wording.obituary(victim, served=2, peer=f'127.0.0.1:{port}'))
+            first, second = board.deaths(it)
+            if first['number'] > second['number']:
+                first, second = second, first
+            self.assertEqual((first['connections'], first['peer']), (3, None))
+            self.assertEqual((second['connections'], second['served']), (1, 2))
+            self.assertIn('serving 3 connections', control.run(it, 'deaths').stdout)
+            self.wait_for_pool(it, accepted=6, served=2, busy_seats=0, deaths=2)
+
+    def test_late_request_that_its_worker_can_not_end(self):
+        """A stopped one shuts nothing down: the master ends it, 5 s later."""
+        it = self.start(pool('thread', 'workers = 1', options='request_timeout = 1'))
+        it.occupy('x', 2)
+        victim, = it.workers()
+        it.announce('request_timeout', 'killed by signal')
+        it.kill(signal.SIGSTOP, victim)
+        line = it.wait_for_log(wording.obituary(victim, connections=2))
+        self.assertIn('its request took more than request_timeout', line.string)
+        self.assertGreater(float(wording.field(line.string, 'age')), 6)
+        it.wait_for_workers(1, without=[victim])
+
+
+class Sizes(Case):
+    def test_follows_the_load_in_seats(self):
+        """One worker more where a seat less would be free, down again, and nobody is dropped."""
+        for _, it in self.each('max_workers = 3', 'max_spare = 2 spare_timeout = 1', seats=2):
+            held = it.occupy('x', 1)
+            self.assertEqual(len(it.workers()), 1)
+            held += it.occupy('x', 1)
+            it.wait_for_workers(2)
+            held += it.occupy('x', 2)
+            it.wait_for_workers(3)
+            held += it.occupy('x', 2)
+            it.announce('full for')
+            self.wait_for_pool(it, state='full', seats=6, busy_seats=6)
+            line = it.wait_for_log('full for').string
+            self.assertIn('all 6 seats of 3 workers are taken', line)
+            close(held[1:])
+            wait_until(lambda it=it: board.pool(it, 'x')['target'] == 1, 'one is enough')
+            self.assertEqual(client.echo(held[0], b'still'), b'still')
+            close(held[:1])
+            it.wait_for_workers(1)
+            self.wait_for_pool(it, accepted=6, served=6)
+
+    def test_from_none(self):
+        for _, it in self.each('max_workers = 2 min_workers = 0', 'spare_timeout = 1', seats=2):
+            self.assertEqual(it.workers(), [])
+            held = it.occupy('x', 3)
+            self.assertEqual(len(it.workers()), 2)
+            close(held)
+            wait_until(lambda it=it: not it.workers(), 'none is left')
+
+    def test_what_has_room(self):
+        """A pool has at most 30000 seats, whoever asks for more."""
+        it = self.start(pool('event', 'workers = 2', seats=10000))
+        refused = control.ask(it, 'scale', 'x', '4')
+        self.assertEqual((refused.status, refused.err),
+                         (1, 'pool x: a size is 1 to 3, since each worker has so many connections\n'))
+        self.assertEqual(control.ask(it, 'scale', 'x', '3').status, 0)
+        it.kill(signal.SIGTTIN)  # which finds no room either
+        self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
+        self.wait_for_pool(it, seats=30000, target=3, max_seats=30000)
+        held = it.occupy('x', 1)
+        it.reload(pool('event', 'workers = 3', seats=9999))
+        self.assertEqual(client.echo(held[0], b'y'), b'y')
+        self.wait_for_pool(it, seats=29997)
+
+    def test_stopped_worker_keeps_nobody_waiting(self):
+        """The other one has seats, too; and one whose seats are all taken is asked for nothing."""
+        for _, it in self.each('workers = 2'):
+            first = it.workers()[0]
+            it.kill(signal.SIGSTOP, first)
+            wait_until(lambda first=first: processes.stat(first)[0] == 'T', 'it is stopped')
+            held = it.occupy('x', 4)
+            it.kill(signal.SIGCONT, first)
+            held += it.occupy('x', 4)
+            close(held)
+
+
+class Upgrade(Case):
+    def test_seats_go_over(self):
+        """The counts of a worker and its connections, twice; the old one's seats are nobody else's."""
+        for _, it in self.each('workers = 2', 'max_per_source = 7', own=True):
+            held = it.occupy('x', 5)
+            close([held.pop()])
+            self.wait_for_pool(it, accepted=5, served=1)
+            for turn in range(2):
+                it.upgrade()
+                for connection in held:
+                    self.assertEqual(client.echo(connection, b'over'), b'over')
+                found = self.wait_for_pool(it, accepted=5 + turn, served=1 + turn)
+                self.assertEqual((found['seats'], found['ready']), (8, 2))
+                old = [worker for worker in found['workers'] if worker['retiring']]
+                self.assertEqual(sum(worker['busy'] for worker in old), 4)
+                self.assertEqual(client.ask(it.address('x'), b'new'), b'new')
+            held += it.occupy('x', 3)
+            with it.connect('x') as eighth:  # those of the old generation count
+                self.assertEqual(eighth.recv(1), b'')
+            close(held)
+            it.wait_for_workers(2)
+            self.wait_for_pool(it, accepted=11, served=10, retiring=0)
+
+
+if __name__ == '__main__':
+    daemon.main()
