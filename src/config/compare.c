@@ -81,10 +81,13 @@ static bool follows(const char *option, const struct pool_config *old,
            (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
 }
 
-/* Whether workers have it from their start, although others would follow a change in place. */
-static bool is_kept(const struct handler_section *handler, const char *option)
+/* Whether workers have it from their start, although others would follow a change in place. One with
+ * several connections ends a late one by itself. */
+static bool is_kept(const struct pool_config *pool, const char *option)
 {
-    for (const char *const *name = handler->kept; name && *name; name++)
+    if (pool->model != MODEL_PROCESS && strcmp(option, "request_timeout") == 0)
+        return true;
+    for (const char *const *name = pool->handler->kept; name && *name; name++)
         if (strcmp(*name, option) == 0)
             return true;
     return false;
@@ -103,7 +106,7 @@ static void compare_options(struct difference *difference, const struct pool_con
         note(difference, POOL_RESIZED, "%d...%d to %d", old->min_workers, old->max_workers,
              new->workers);
     for (const struct option_row *row = pool_rows; row->name; row++) {
-        bool live = row->flags & OPTION_LIVE && !is_kept(new->handler, row->name);
+        bool live = row->flags & OPTION_LIVE && !is_kept(new, row->name);
         bool size = row->flags & (OPTION_RESIZE | OPTION_DYNAMIC);
         if (!(other_kind && size) && !follows(row->name, old, new))
             compare_row(difference, row, live, old, new);

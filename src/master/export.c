@@ -159,7 +159,7 @@ void export_log(struct runtime *runtime)
         if (pool->used)
             log_notice("pool %s: %s, %d of %d workers ready, %d busy%s, %d retiring; "
                        "connections: %llu accepted, %llu served pool=%s state=%s workers=%d "
-                       "ready=%d busy=%d retiring=%d seats=%d seats_busy=%d generation=%u "
+                       "ready=%d busy=%d retiring=%d seats=%d busy_seats=%d generation=%u "
                        "accepted=%llu served=%llu",
                        pool->name, state, ready, pool->target, pool->busy, held, pool->retiring,
                        accepted, served, pool->name, state, pool->target, ready, pool->busy,

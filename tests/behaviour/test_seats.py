@@ -1,4 +1,4 @@
-"""Workers with several seats, as the master and its reports see them: the same words in each model."""
+"""Workers with several seats, as the master and its reports see them: the same words for each."""
 
 import contextlib
 import re
@@ -162,7 +162,8 @@ class Sizes(Case):
         it = self.start(pool('event', 'workers = 2', seats=10000))
         refused = control.ask(it, 'scale', 'x', '4')
         self.assertEqual((refused.status, refused.err),
-                         (1, 'pool x: a size is 1 to 3, since each worker has so many connections\n'))
+                         (1, 'pool x: a size is 1 to 3, since each worker has so many '
+                             'connections\n'))
         self.assertEqual(control.ask(it, 'scale', 'x', '3').status, 0)
         it.kill(signal.SIGTTIN)  # which finds no room either
         self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
@@ -186,7 +187,7 @@ class Sizes(Case):
 
 class Upgrade(Case):
     def test_seats_go_over(self):
-        """The counts of a worker and its connections, twice; the old one's seats are nobody else's."""
+        """The counts of a worker and its connections, twice; its seats are nobody else's."""
         for _, it in self.each('workers = 2', 'max_per_source = 7', own=True):
             held = it.occupy('x', 5)
             close([held.pop()])

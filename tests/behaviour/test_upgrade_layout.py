@@ -111,6 +111,26 @@ class Layout(Case):
             connection.close()
         it.wait_for_workers(3)
 
+    def test_workers_of_several_seats(self):
+        """Their connections go on, and those that they have count where sources are limited."""
+        it = self.make('pool "echo" { listen = { "systemd:echo" } workers = 2\nmodel = "event" '
+                       'connections = 4 max_per_source = 6 echo {} }\n').own_program()
+        it.launch().ready()
+        held = it.occupy('echo', 3)
+        for binary in (self.other, daemon.BINARY):
+            self.install(it, binary)
+            it.upgrade()
+            self.goes_on(held)
+        held += it.occupy('echo', 3)
+        with it.connect('echo') as refused:
+            self.assertEqual(refused.recv(1), b'')
+        pool = board.pool(it, 'echo')
+        self.assertEqual((pool['seats'], pool['busy_seats']), (8, 3))
+        self.assertGreaterEqual(pool['retiring'], 1)
+        for connection in held:
+            connection.close()
+        it.wait_for_workers(2)
+
     def test_counters_do_not_go_back(self):
         it = self.begin()
         for _ in range(7):
