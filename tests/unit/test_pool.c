@@ -15,7 +15,7 @@ static struct slot slots[MOST];
 
 static void begin(void)
 {
-    conf = (struct pool_config){.handler = &handler_echo.section, .workers = 4};
+    conf = (struct pool_config){.handler = &handler_echo.section, .workers = 4, .seats = 1};
     pool = (struct pool){.conf = &conf, .generation = GENERATION};
     memset(workers, 0, sizeof workers);
     memset(slots, 0, sizeof slots);
@@ -31,6 +31,7 @@ static struct worker *add(void)
     slots[number].state = SLOT_IDLE;
     slots[number].ready = 1;
     *worker = (struct worker){.slot = &slots[number],
+                              .seats = 1,
                               .conf = &conf,
                               .generation = GENERATION,
                               .pid = 1000 + number,
@@ -60,7 +61,8 @@ START_TEST(counts_by_kind)
     ck_assert_int_eq(counts.active, 3);
     ck_assert_int_eq(counts.ready, 2);
     ck_assert_int_eq(counts.stayed, 2);
-    ck_assert_int_eq(counts.busy, 1);
+    ck_assert_int_eq(pool_seats(&pool).count, 2);
+    ck_assert_int_eq(pool_seats(&pool).busy, 1);
     ck_assert_int_eq(counts.stale, 1);
     ck_assert_int_eq(counts.canaries, 1);
     ck_assert_int_eq(counts.canaries_stayed, 1);
@@ -79,7 +81,8 @@ START_TEST(counts_no_dead_worker_as_ready)
     w->slot->state = SLOT_BUSY;
     struct counts counts = pool_counts(&pool);
     ck_assert_int_eq(counts.active, 1);
-    ck_assert_int_eq(counts.ready + counts.busy + counts.stayed + counts.failed, 0);
+    ck_assert_int_eq(counts.ready + counts.stayed + counts.failed, 0);
+    ck_assert_int_eq(pool_seats(&pool).busy, 0);
     w->role = ROLE_RETIRING;
     ck_assert_int_eq(pool_counts(&pool).retiring_idle, 0);
 }

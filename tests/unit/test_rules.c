@@ -257,7 +257,7 @@ static const struct rule rules[] = {
                                                           "max_workers = 30 echo {} }\npool c { "
                                                           "listen = systemd:c\n"
                                                           "workers = 1 echo {} }",
-     "4: pool c: with its 1 there are 60001 connections in all; at most 60000 are possible"},
+     "5: pool c: with its 1 there are 60001 connections in all; at most 60000 are possible"},
     {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2K }"), ""},
     {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2000 }"),
      "2: pool a: a worker with connections = 2000 needs 2033 open files, but its limit nofile is "

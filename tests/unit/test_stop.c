@@ -36,8 +36,9 @@ static void begin(void)
     shown = (struct overview_worker){0};
     resources = (struct resources){0};
     notify = (struct notify){0};
-    conf = (struct pool_config){.handler = &handler_echo.section};
+    conf = (struct pool_config){.handler = &handler_echo.section, .seats = 1};
     worker = (struct worker){.slot = &slot,
+                             .seats = 1,
                              .shown = &shown,
                              .resources = &resources,
                              .conf = &conf,
@@ -354,6 +355,7 @@ START_TEST(sorts_by_what_is_lost)
         slots[i].ready = states[i].ready;
         slots[i].since = now - states[i].ago * USEC_SECOND;
         made[i].slot = &slots[i];
+        made[i].seats = 1;
         made[i].pid = i == 0 ? 0 : 1000 + i; /* the first is not forked */
         list[(i * 5 + 3) % WORKERS] = &made[i];
     }
@@ -368,6 +370,7 @@ START_TEST(sorts_programs_by_number)
     struct worker made[WORKERS] = {0}, *list[WORKERS];
     for (int i = 0; i < WORKERS; i++) {
         made[i].slot = &slots[i];
+        made[i].seats = 1;
         made[i].pid = i % 2 ? 1000 + i : 0;
         made[i].app_policy.stop_signal = SIGTERM;
         made[i].number = WORKERS - 1 - i;
