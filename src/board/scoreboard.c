@@ -12,6 +12,12 @@ const char *const slot_state_words[SLOT_STATES] = {
     [SLOT_IDLE] = "idle", [SLOT_BUSY] = "busy",
 };
 
+const char *const template_count_words[TEMPLATE_COUNTS] = {
+    [TEMPLATE_FORKS] = "forks",
+    [TEMPLATE_COLD_STARTS] = "cold_starts",
+    [TEMPLATE_RESTARTS] = "restarts",
+};
+
 const char *const refusal_words[REFUSALS] = {
     [REFUSED_DENIED] = "denied",        [REFUSED_MAX_PER_SOURCE] = "max_per_source",
     [REFUSED_RATE] = "rate_per_source", [REFUSED_PROXY] = "proxy_protocol",
@@ -95,6 +101,8 @@ void slot_read(const struct slot *slot, struct slot_counts *counts)
     counts->served = slot->served; /* before what it can't be more than: the worker goes on */
     for (int i = 0; i < REFUSALS; i++)
         counts->refused[i] = slot->refused[i];
+    for (int i = 0; i < TEMPLATE_COUNTS; i++)
+        counts->templates[i] = slot->templates.counts[i];
     counts->accepted = slot->accepted;
     counts->errors = slot->errors;
     counts->bytes_in = slot->bytes_in;
@@ -112,6 +120,8 @@ void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
     to->bytes_out += from->bytes_out;
     for (int i = 0; i < REFUSALS; i++)
         to->refused[i] += from->refused[i];
+    for (int i = 0; i < TEMPLATE_COUNTS; i++)
+        to->templates[i] += from->templates[i];
     histogram_add(&to->service, &from->service);
     histogram_add(&to->wait, &from->wait);
 }
@@ -135,6 +145,9 @@ bool slot_counts_possible(const struct slot_counts *counts, usec age)
     uint64_t refused = 0;
     for (int i = 0; i < REFUSALS; i++)
         refused += counts->refused[i];
+    for (int i = 0; i < TEMPLATE_COUNTS; i++)
+        if (counts->templates[i] > most)
+            return false;
     return counts->accepted <= most && counts->served <= counts->accepted &&
            refused <= counts->accepted && counts->errors <= most && counts->bytes_in <= bytes &&
            counts->bytes_out <= bytes && is_possible(&counts->service, most, 2 * most) &&

@@ -55,6 +55,19 @@ enum refusal {
 };
 extern const char *const refusal_words[REFUSALS];
 
+/* What became of programs that a template was to be forked for; and how often one was started again.
+ */
+enum template_count { TEMPLATE_FORKS, TEMPLATE_COLD_STARTS, TEMPLATE_RESTARTS, TEMPLATE_COUNTS };
+extern const char *const template_count_words[TEMPLATE_COUNTS];
+
+/* Templates of one worker. */
+enum { TEMPLATES_MOST = 8 };
+
+struct slot_templates {
+    _Atomic uint64_t counts[TEMPLATE_COUNTS];
+    _Atomic(pid_t) pids[TEMPLATES_MOST]; /* 0: none. For reports, which prove whose they are */
+};
+
 /* The peer: an address without its length, so that a slot stays small. */
 struct slot_peer {
     uint16_t family; /* AF_INET, AF_INET6, AF_UNIX; 0: nobody */
@@ -89,6 +102,8 @@ struct slot {
 
     _Atomic uint32_t failed_starts; /* of programs that it runs, in a row */
     _Atomic uint32_t start_error;   /* and why the last one failed: an errno */
+
+    struct slot_templates templates;
 
     /* Text: why a worker can't start. By the master, if the worker became a program: what that says
      * of itself. */
@@ -148,6 +163,7 @@ bool scoreboard_has_idle(const struct scoreboard *board, uint32_t own, int wante
 struct slot_counts {
     uint64_t accepted, served, errors, bytes_in, bytes_out;
     uint64_t refused[REFUSALS];
+    uint64_t templates[TEMPLATE_COUNTS];
     struct histogram service, wait;
 };
 void slot_read(const struct slot *slot, struct slot_counts *counts);

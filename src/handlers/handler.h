@@ -30,10 +30,11 @@ struct service {
     _Atomic(pid_t) *program;  /* the process group of a running program, else 0: for this worker's
                                  own use, and */
     _Atomic(pid_t) *shown;    /* the same in the slot, for the master: see launch.h */
-    _Atomic uint32_t *failed_starts; /* how many programs in a row could not be started, 0 once one
+    _Atomic uint32_t *failed_starts;  /* how many programs in a row could not be started, 0 once one
                                         could, and why: for reports, which call the pool degraded */
-    _Atomic uint32_t *start_error;   /* an errno */
-    const int *listeners;            /* that its connections come from */
+    _Atomic uint32_t *start_error;    /* an errno */
+    struct slot_templates *templates; /* for reports: what they do, and which they are */
+    const int *listeners;             /* that its connections come from */
     int listener_count;
     /* How many connections the pool serves of the present one's address, this one included; slots
      * are looked at for it. */

@@ -69,6 +69,9 @@ static void print_counts(struct state_counts *saved, const struct slot_counts *c
     saved->bytes_in = (long long)counts->bytes_in;
     saved->bytes_out = (long long)counts->bytes_out;
     print_numbers(saved->refused, refused, REFUSALS);
+    saved->forks = (long long)counts->templates[TEMPLATE_FORKS];
+    saved->cold_starts = (long long)counts->templates[TEMPLATE_COLD_STARTS];
+    saved->restarts = (long long)counts->templates[TEMPLATE_RESTARTS];
     print_histogram(saved->service, &counts->service);
     print_histogram(saved->wait, &counts->wait);
 }
@@ -82,6 +85,9 @@ static void read_counts(const struct state_counts *saved, struct slot_counts *co
         .errors = (uint64_t)saved->errors,
         .bytes_in = (uint64_t)saved->bytes_in,
         .bytes_out = (uint64_t)saved->bytes_out,
+        .templates = {[TEMPLATE_FORKS] = (uint64_t)saved->forks,
+                      [TEMPLATE_COLD_STARTS] = (uint64_t)saved->cold_starts,
+                      [TEMPLATE_RESTARTS] = (uint64_t)saved->restarts},
     };
     read_numbers(saved->refused, refused, REFUSALS);
     for (int i = 0; i < REFUSALS; i++)

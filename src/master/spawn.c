@@ -350,6 +350,8 @@ static void begin_record(struct worker *worker, usec now)
     slot->ready = false;
     slot->program = 0;
     slot->failed_starts = 0;
+    for (int i = 0; i < TEMPLATES_MOST; i++)
+        slot->templates.pids[i] = 0;
     slot->peer.family = 0;
     slot->retiring = 0;
     slot->since = now;

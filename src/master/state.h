@@ -93,6 +93,9 @@ enum {
     NUMBER(OF, served, 0, LLONG_MAX, MAY)                                                          \
     NUMBER(OF, errors, 0, LLONG_MAX, MAY)                                                          \
     NUMBER(OF, bytes_in, 0, LLONG_MAX, MAY)                                                        \
+    NUMBER(OF, forks, 0, LLONG_MAX, MAY) /* this and the next two: of templates */                 \
+    NUMBER(OF, cold_starts, 0, LLONG_MAX, MAY)                                                     \
+    NUMBER(OF, restarts, 0, LLONG_MAX, MAY)                                                        \
     NUMBER(OF, bytes_out, 0, LLONG_MAX, MAY)                                                       \
     TEXT(OF, refused, STATE_NUMBERS)                                                               \
     TEXT(OF, service, STATE_NUMBERS)                                                               \

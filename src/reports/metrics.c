@@ -101,6 +101,10 @@ NUMBER(generation_of, pool->generation)
 NUMBER(accepted_of, pool->accepted)
 NUMBER(served_of, pool->served)
 NUMBER(errors_of, pool->errors)
+NUMBER(forks_of, pool->templates[TEMPLATE_FORKS])
+NUMBER(cold_starts_of, pool->templates[TEMPLATE_COLD_STARTS])
+NUMBER(restarts_of, pool->templates[TEMPLATE_RESTARTS])
+NUMBER(template_memory_of, (uint64_t)pool->template_memory)
 NUMBER(retirements_of, pool->retirements)
 NUMBER(deaths_of, pool->deaths)
 NUMBER(slow_of, as_count(pool->slow))
@@ -258,6 +262,12 @@ static const struct family families[] = {
      retirements_of},
     {"worker_deaths", COUNTER, put_number, "Workers that ended in another way.", deaths_of},
     {"connections_refused", COUNTER, put_refusals, "Connections that were closed unserved."},
+    {"template_forks", COUNTER, put_number, "Programs that ran in a fork of a template.", forks_of},
+    {"template_cold_starts", COUNTER, put_number,
+     "Programs that were started without the template that they have.", cold_starts_of},
+    {"template_restarts", COUNTER, put_number, "Templates that were started again.", restarts_of},
+    {"template_memory_bytes", GAUGE, put_number, "Memory of templates, as read in turns.",
+     template_memory_of},
     {"service_time_seconds", HISTOGRAM, put_service,
      "How long connections, or requests where one has several, took to be served."},
     {"queue_wait_seconds", HISTOGRAM, put_wait,

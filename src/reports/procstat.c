@@ -33,18 +33,26 @@ static int64_t shm_of(pid_t pid)
     return pid > 0 && procfs_memory(pid, &bytes) == 0 ? bytes : 0;
 }
 
-/* Which program it is, is the worker's word: only a child of its own counts. */
-static int64_t program_memory(pid_t program, pid_t worker)
+/* Which processes a worker has, is its word: only children of its own count, and those that its
+ * templates have forked. What those take is the worker's when it has waited for them; a template is
+ * waited for at its end, and has waited for its programs. */
+static void add_children(const struct slot *slot, struct procstat_process *worker)
 {
     struct procfs_stat stat;
-    bool own = program > 1 && procfs_stat(program, &stat) == 0 && stat.parent == worker;
-    return own ? shm_of(program) : 0;
-}
-
-static pid_t program_of(const struct view *view, const struct overview_worker *worker)
-{
-    const struct slot *slot = view_slot(view, worker);
-    return slot ? slot->program : 0;
+    pid_t program = slot->program, parent = 0;
+    if (program > 1 && procfs_stat(program, &stat) == 0)
+        parent = stat.parent;
+    bool own = parent == worker->pid;
+    for (int i = 0; i < TEMPLATES_MOST; i++) {
+        pid_t pid = slot->templates.pids[i];
+        if (pid <= 1 || procfs_stat(pid, &stat) != 0 || stat.parent != worker->pid)
+            continue;
+        own = own || parent == pid;
+        worker->user += stat.user + stat.children_user;
+        worker->system += stat.system + stat.children_system;
+        worker->template_memory += shm_of(pid);
+    }
+    worker->memory += worker->template_memory + (own ? shm_of(program) : 0);
 }
 
 /* Whether there was a process to look at. */
@@ -57,17 +65,18 @@ static bool read_worker(const struct procstat *figures, const struct view *view,
     usec born = worker->born;
     if (pid <= 1)
         return false;
-    bool found = procfs_stat(pid, &stat) == 0;
-    int64_t memory = found ? shm_of(pid) + program_memory(program_of(view, worker), pid) : 0;
-    if (worker->pid != pid) /* gone meanwhile: then its number may be another's */
-        return true;
-    *known = (struct procstat_process){.pid = pid, .born = born, .read_at = -1};
-    if (!found)
-        return true;
-    known->read_at = figures->looked_at;
-    known->user = stat.user + stat.children_user;
-    known->system = stat.system + stat.children_system;
-    known->memory = memory;
+    struct procstat_process read = {.pid = pid, .born = born, .read_at = -1};
+    const struct slot *slot = view_slot(view, worker);
+    if (procfs_stat(pid, &stat) == 0) {
+        read.read_at = figures->looked_at;
+        read.user = stat.user + stat.children_user;
+        read.system = stat.system + stat.children_system;
+        read.memory = shm_of(pid);
+        if (slot)
+            add_children(slot, &read);
+    }
+    if (worker->pid == pid) /* else it is gone meanwhile, and its number may be another's */
+        *known = read;
     return true;
 }
 
@@ -76,7 +85,7 @@ static void look_at_processes(struct procstat *figures, const struct view *view)
     int workers = workers_of(view->overview), looked = 0;
     for (int i = 0; i < workers; i++) /* a scoreboard that is new is fetched: not in this time */
         if (view->overview->workers[i].pid > 1)
-            program_of(view, &view->overview->workers[i]);
+            view_slot(view, &view->overview->workers[i]);
     usec end = clock_now() + PATIENCE;
     if (!workers || !make_room(figures, workers))
         return;

@@ -21,13 +21,14 @@
 
 enum { PROCSTAT_A_LOOK = 256 }; /* processes, and as many as 5 ms are enough for */
 
-/* A worker, and the program that it runs. */
+/* A worker, its templates, and the program that it runs. */
 struct procstat_process {
     pid_t pid;
     usec born;         /* of the worker: who has its pid later was born later */
     usec read_at;      /* 0: not yet; -1: it isn't shown to us */
     usec user, system; /* processor time, with that of what it ran and waited for */
     int64_t memory;    /* bytes: pages that no file backs and that aren't shared by intention */
+    int64_t template_memory; /* of it, that of the worker's templates */
 };
 
 struct procstat {

@@ -169,6 +169,8 @@ static void add_counts(struct snapshot_pool *pool, const struct slot_counts *cou
     pool->errors += counts->errors;
     for (int i = 0; i < REFUSALS; i++)
         pool->refused[i] += counts->refused[i];
+    for (int i = 0; i < TEMPLATE_COUNTS; i++)
+        pool->templates[i] += counts->templates[i];
     pool->bytes_in += counts->bytes_in;
     pool->bytes_out += counts->bytes_out;
     histogram_add(&pool->service, &counts->service);
@@ -248,6 +250,7 @@ static void add_process(struct snapshot_pool *pool, const struct procstat_proces
         pool->cpu_user += process->user;
         pool->cpu_system += process->system;
         pool->memory += process->memory;
+        pool->template_memory += process->template_memory;
     }
     if (hidden)
         pool->age = -1;

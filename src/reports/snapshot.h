@@ -68,6 +68,7 @@ struct snapshot_pool {
 
     uint64_t accepted, served, errors, refused[REFUSALS];
     uint64_t bytes_in, bytes_out; /* where known */
+    uint64_t templates[TEMPLATE_COUNTS];
     struct histogram service, wait;
     uint64_t retirements, deaths;
 
@@ -76,7 +77,8 @@ struct snapshot_pool {
     /* The same of all workers; the memory of the living, and of programs that they run: see figures.
      * Both as old as what was read longest ago; -1: not read, or not all of it is shown to us. */
     usec cpu_user, cpu_system;
-    int64_t memory; /* bytes */
+    int64_t memory;          /* bytes */
+    int64_t template_memory; /* of it, that of templates */
     usec age;
 };
 
@@ -139,6 +141,15 @@ static inline usec snapshot_span(usec since, usec now)
 static inline bool snapshot_is_dynamic(const struct snapshot_pool *pool)
 {
     return pool->min_workers != pool->max_workers;
+}
+
+/* Whether templates have been at work in it. */
+static inline bool snapshot_has_templates(const struct snapshot_pool *pool)
+{
+    uint64_t sum = (uint64_t)pool->template_memory;
+    for (int i = 0; i < TEMPLATE_COUNTS; i++)
+        sum |= pool->templates[i];
+    return sum > 0;
 }
 
 static inline uint64_t snapshot_refused(const struct snapshot_pool *pool)

@@ -162,6 +162,16 @@ static json_t *shm_object(const struct snapshot_pool *pool)
     return object;
 }
 
+static json_t *templates_object(const struct snapshot_pool *pool)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < TEMPLATE_COUNTS; i++)
+        json_number(object, template_count_words[i], (long long)pool->templates[i]);
+    if (pool->age >= 0)
+        json_number(object, "memory", pool->template_memory);
+    return object;
+}
+
 static void put_counts(json_t *object, const struct snapshot_pool *pool)
 {
     json_t *refused = json_object();
@@ -171,6 +181,8 @@ static void put_counts(json_t *object, const struct snapshot_pool *pool)
     for (int i = 0; i < REFUSALS; i++)
         json_number(refused, refusal_words[i], (long long)pool->refused[i]);
     json_object_set_new(object, "refused", refused);
+    if (snapshot_has_templates(pool))
+        json_object_set_new(object, "templates", templates_object(pool));
     json_number(object, "retirements", (long long)pool->retirements);
     json_number(object, "deaths", (long long)pool->deaths);
     json_number(object, "bytes_in", (long long)pool->bytes_in);

@@ -152,6 +152,7 @@ static void prepare_service(struct service *service, const struct worker_start *
     service->shown = &life.head->program;
     service->failed_starts = &life.head->failed_starts;
     service->start_error = &life.head->start_error;
+    service->templates = &life.head->templates;
     service->listeners = start->listeners;
     service->listener_count = start->listener_count;
     service->mark = &pool->mark;
