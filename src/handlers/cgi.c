@@ -45,6 +45,17 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct cgi_config, interpreter),
      .min = 1,
      .max = 100},
+    {.name = "template",
+     .type = OPTION_WORDS,
+     .offset = offsetof(struct cgi_config, template),
+     .min = 1,
+     .max = TEMPLATES_MOST},
+    {.name = "template_max_forks",
+     .type = OPTION_NUMBER,
+     .offset = offsetof(struct cgi_config, template_max_forks),
+     .min = 0,
+     .max = TEMPLATE_FORKS_MOST,
+     .fallback = "0"},
     {.name = "stderr",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct cgi_config, stderr_choice),
@@ -62,7 +73,8 @@ static const char *const kept[] = {"request_timeout", NULL};
 /* One for all requests of the process, which come one after the other. */
 static struct cgi_env env;
 static struct cgi_script script;
-static unsigned char spool[2 * CGI_INPUT]; /* see spool_body */
+static unsigned char spool[2 * CGI_INPUT];         /* see spool_body */
+static struct template *templates[TEMPLATES_MOST]; /* as in the configuration */
 
 /* --- the check -------------------------------------------------------------------------------- */
 
@@ -108,6 +120,25 @@ static void check_interpreters(const struct checking *checking)
     }
 }
 
+static void check_templates(const struct checking *checking)
+{
+    const struct words *words = &checking->config->template;
+    if (words->count == 0 && option_is_set(rows, checking->origin, "template_max_forks"))
+        FAULT(checking, "template_max_forks", "pool %s: cgi: template_max_forks needs a template",
+              checking->pool);
+    for (int i = 0; i < words->count; i++) {
+        const char *equals = strchr(words->at[i], '=');
+        char *const *arguments = equals ? template_split(equals + 1) : NULL;
+        if (!arguments || !arguments[0] || equals == words->at[i])
+            FAULT(checking, "template",
+                  "pool %s: cgi: template takes SUFFIX=PROGRAM MODULE ..., not \"%s\"",
+                  checking->pool, words->at[i]);
+        else
+            template_check(arguments, checking->pool, "cgi", checking->origin->file,
+                           option_line(rows, checking->origin, "template"), checking->faults);
+    }
+}
+
 /* What chooses among programs beneath a root has no meaning where there is one. */
 static void check_program(const struct checking *checking)
 {
@@ -126,6 +157,7 @@ static void cgi_check(const char *pool, int model, const void *config, const str
     (void)model;
     const struct checking checking = {pool, config, origin, faults};
     check_interpreters(&checking);
+    check_templates(&checking);
     if (checking.config->program)
         check_program(&checking);
     else if (checking.config->root)
@@ -371,10 +403,12 @@ static int refuse_start(struct cgi_session *session, int error)
         return refuse(session, "is not there", 404, error);
     if (missing)
         return refuse(session, "can't be started: what should run it is not there", 500, error);
+    if (error == ENOEXEC && script.template >= 0)
+        return refuse(session, "can't be started without its template", 503, error);
     return refuse(session, "can't be started", status_of(error), error);
 }
 
-static int run(struct cgi_relay *relay, const struct service *service)
+static int run(struct cgi_relay *relay, struct service *service)
 {
     const char *arguments[] = {script.path, NULL, NULL};
     struct launch launch = {
@@ -386,12 +420,22 @@ static int run(struct cgi_relay *relay, const struct service *service)
         .group = service->program,
         .shown = service->shown,
     };
+    char *const own_arguments[] = {(char *)script.name, NULL};
+    const struct cgi_fork fork = {
+        .template = script.template >= 0 ? templates[script.template] : NULL,
+        .service = service,
+        .script = script.source,
+        .arguments = own_arguments,
+    };
     if (script.interpreter) {
         launch.path = arguments[0] = script.interpreter;
         launch.program = 0;
         arguments[1] = script.name;
     }
-    return cgi_relay_run(relay, &launch);
+    /* A template runs nothing that could not be started without. */
+    bool forks =
+        fork.template && template_may_run(fork.script, /* executable: */ !script.interpreter);
+    return cgi_relay_run(relay, &launch, forks ? &fork : NULL);
 }
 
 /* That a script can't be run is the script's fault, and no other's: not so where one program serves
@@ -444,6 +488,30 @@ static int serve_request(struct cgi_session *session)
     if (relay.lost)
         return -ECONNABORTED;
     return relay.keep ? 0 : -ENODATA;
+}
+
+static int cgi_start(struct service *service, char *why, size_t size)
+{
+    const struct cgi_config *config = service->config;
+    for (int i = 0; i < config->template.count; i++) {
+        const char *equals = strchr(config->template.at[i], '=');
+        char *const *arguments = equals ? template_split(equals + 1) : NULL;
+        if (!arguments) {
+            snprintf(why, size, "out of memory");
+            return -ENOMEM;
+        }
+        templates[i] = template_new(service, i, arguments, config->template_max_forks, why, size);
+        if (!templates[i])
+            return -EPROTO;
+    }
+    return 0;
+}
+
+static void cgi_stop(struct service *service)
+{
+    (void)service;
+    for (int i = 0; i < TEMPLATES_MOST; i++)
+        template_free(templates[i]);
 }
 
 static int cgi_serve(struct service *service, struct conn *conn)
@@ -523,6 +591,8 @@ const struct handler handler_cgi = {
     .runs_programs = true,
     .patience = 10 * USEC_SECOND,
     .check = cgi_check,
+    .start = cgi_start,
     .serve = cgi_serve,
     .refuse = cgi_refuse,
+    .stop = cgi_stop,
 };

@@ -24,11 +24,37 @@ static void close_pair(int pair[2])
     fd_cleanup(&pair[1]);
 }
 
-static int start(struct cgi_process *process, const struct pipes *pipes, struct launch *launch)
+static int run_in_template(struct cgi_process *process, const struct launch *launch,
+                           const struct cgi_fork *fork)
+{
+    const struct template_request request = {
+        .input = launch->input,
+        .output = launch->output,
+        .error = launch->error,
+        .directory = launch->directory,
+        .script = fork->script,
+        .arguments = fork->arguments,
+        .environment = launch->environment,
+    };
+    struct template_child child;
+    int error = template_run(fork->template, fork->service, &request, &child);
+    if (error)
+        return error;
+    process->template = fork->template;
+    process->pid = child.pid;
+    process->pidfd = child.pidfd;
+    return 0;
+}
+
+static int start(struct cgi_process *process, const struct pipes *pipes, struct launch *launch,
+                 const struct cgi_fork *fork)
 {
     launch->input = pipes->input[0] >= 0 ? pipes->input[0] : STDIN_FILENO;
     launch->output = pipes->output[1];
     launch->error = pipes->errors[1];
+    process->template = NULL;
+    if (fork && run_in_template(process, launch, fork) == 0)
+        return 0;
     process->pid = launch_program(launch);
     if (process->pid < 0)
         return process->pid;
@@ -87,8 +113,8 @@ static void hear_outlived(void)
     }
 }
 
-int cgi_process_start(struct cgi_process *process, struct launch *launch, bool has_input,
-                      bool has_errors)
+int cgi_process_start(struct cgi_process *process, struct launch *launch,
+                      const struct cgi_fork *fork, bool has_input, bool has_errors)
 {
     struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
     hear_outlived();
@@ -96,7 +122,7 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch, bool h
                   (!has_input || (pipe2(pipes.input, O_CLOEXEC) == 0 &&
                                   fcntl(pipes.input[1], F_SETFL, O_NONBLOCK) == 0)) &&
                   (!has_errors || pipe2(pipes.errors, O_CLOEXEC) == 0);
-    int error = opened ? start(process, &pipes, launch) : -errno;
+    int error = opened ? start(process, &pipes, launch, fork) : -errno;
     if (error) {
         close_pair(pipes.input);
         close_pair(pipes.output);
@@ -192,6 +218,11 @@ void cgi_process_ended(struct cgi_process *process)
 int cgi_process_reap(struct cgi_process *process, struct rusage *usage)
 {
     int status = 0;
+    if (process->template) {
+        struct template_child child = {.pid = process->pid, .pidfd = process->pidfd};
+        process->pidfd = -1;
+        return template_reap(process->template, &child, &status, usage) ? status : SIGKILL;
+    }
     fd_cleanup(&process->pidfd);
     while (wait4(process->pid, &status, 0, usage) < 0 && errno == EINTR)
         continue;

@@ -444,7 +444,7 @@ static void loop(struct run *run)
     }
 }
 
-int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
+int cgi_relay_run(struct cgi_relay *relay, struct launch *launch, const struct cgi_fork *fork)
 {
     struct run run = {
         .relay = relay,
@@ -458,7 +458,8 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch)
     relay->outcome = CGI_DONE;
     relay->fault = NULL;
     relay->keep = relay->session->request.keep;
-    int error = cgi_process_start(&run.process, launch, relay->has_body, relay->errors_to_server);
+    int error =
+        cgi_process_start(&run.process, launch, fork, relay->has_body, relay->errors_to_server);
     if (error)
         return error;
     if (*relay->session->service->failed_starts)

@@ -6,7 +6,7 @@
 #ifndef PREFORKD_HANDLERS_CGI_RELAY_H
 #define PREFORKD_HANDLERS_CGI_RELAY_H
 
-#include "../base/launch.h"
+#include "cgi_process.h"
 #include "cgi_session.h"
 
 #include <sys/resource.h>
@@ -43,6 +43,6 @@ struct cgi_relay {
 
 /* Runs it to its end. 0; or -errno if it can't be started: nothing of it is left then. The
  * launch's descriptors are filled in here. */
-int cgi_relay_run(struct cgi_relay *relay, struct launch *launch);
+int cgi_relay_run(struct cgi_relay *relay, struct launch *launch, const struct cgi_fork *fork);
 
 #endif

@@ -1,5 +1,7 @@
 #include "cgi_script.h"
 
+#include "../base/fd.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -49,7 +51,7 @@ static int open_beneath(int root, const char *path, unsigned long long flags)
 {
     enum { TRIES = 10 };
     struct open_how how = {
-        .flags = flags | O_PATH | O_CLOEXEC,
+        .flags = flags | O_CLOEXEC,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
     for (int i = 0; i < TRIES; i++) {
@@ -68,7 +70,7 @@ static const char *name_link(int root, const struct cgi_config *config, const ch
     for (size_t end = 0; path[end];) {
         end += 1 + strcspn(path + end + 1, "/");
         snprintf(prefix, sizeof prefix, "%.*s", (int)end, path);
-        int fd = open_beneath(root, prefix, 0);
+        int fd = open_beneath(root, prefix, O_PATH);
         if (fd >= 0)
             close(fd);
         if (fd != -EXDEV)
@@ -101,7 +103,7 @@ static int open_longest(int root, struct walk *walk)
 {
     int first = 0;
     for (;;) {
-        int fd = open_beneath(root, walk->path, 0);
+        int fd = open_beneath(root, walk->path, O_PATH);
         if (fd >= 0)
             return fd;
         if (first == 0)
@@ -218,6 +220,26 @@ static int choose_interpreter(struct cgi_script *script, const struct cgi_config
     return fits ? 0 : refuse(script, 403, "has none of the suffixes", 0);
 }
 
+/* --- what a template reads -------------------------------------------------------------------- */
+
+static void choose_template(struct cgi_script *script, const struct cgi_config *config)
+{
+    for (int i = 0; i < config->template.count && script->template <0; i++)
+        if (cgi_script_interpreter(config->template.at[i], script->path))
+            script->template = i;
+}
+
+/* The file that was found, and no other that has its name by now. */
+static void open_source(struct cgi_script *script, int root, const char *path)
+{
+    struct stat found, opened;
+    int fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0 && (fstat(fd, &opened) != 0 || fstat(script->program, &found) != 0 ||
+                    opened.st_dev != found.st_dev || opened.st_ino != found.st_ino))
+        fd_cleanup(&fd);
+    script->source = fd < 0 ? -1 : fd;
+}
+
 /* --- what follows for the environment --------------------------------------------------------- */
 
 /* SCRIPT_NAME without the rest that is PATH_INFO now. */
@@ -272,11 +294,14 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
     const char *slash = strrchr(walk.path, '/');
     if (slash)
         snprintf(directory, sizeof directory, "%.*s", (int)(slash - walk.path), walk.path);
-    script->directory = open_beneath(root, directory, O_DIRECTORY);
+    script->directory = open_beneath(root, directory, O_PATH | O_DIRECTORY);
     if (script->directory < 0)
         return refuse_error(script, -script->directory);
     snprintf(name, sizeof name, "./%s", slash ? slash + 1 : walk.path);
     script->name = name;
+    choose_template(script, config);
+    if (script->template >= 0)
+        open_source(script, root, walk.path);
     /* php-cgi runs nothing unless it is told that a web server has asked for it. */
     bool asks = script->interpreter && !cgi_env_get(env, "REDIRECT_STATUS");
     bool fits = (!asks || cgi_env_set(env, "REDIRECT_STATUS", "200")) &&
@@ -314,6 +339,9 @@ static int open_configured(struct cgi_script *script, const struct cgi_config *c
     if (script->directory < 0)
         return refuse_error(script, error);
     script->name = config->program;
+    choose_template(script, config);
+    if (script->template >= 0)
+        script->source = open(config->program, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (!cgi_env_get(env, "SCRIPT_FILENAME") &&
         !cgi_env_set(env, "SCRIPT_FILENAME", config->program))
         return refuse(script, 500, "has too large an environment", 0);
@@ -325,7 +353,7 @@ int cgi_script_open(struct cgi_script *script, const struct cgi_config *config, 
     script->path[0] = '\0';
     script->name = script->interpreter = NULL;
     script->program = 0;
-    script->directory = -1;
+    script->directory = script->template = script->source = -1;
     int status = config->program ? open_configured(script, config, env)
                                  : open_beneath_root(script, config, env);
     if (status)
@@ -337,8 +365,7 @@ void cgi_script_close(struct cgi_script *script)
 {
     if (script->program > 0)
         close(script->program);
-    if (script->directory >= 0)
-        close(script->directory);
+    fd_cleanup(&script->directory);
+    fd_cleanup(&script->source);
     script->program = 0;
-    script->directory = -1;
 }

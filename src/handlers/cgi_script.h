@@ -15,7 +15,8 @@
 
 struct cgi_config {
     const char *root, *program;
-    struct words suffixes, interpreter;
+    struct words suffixes, interpreter, template;
+    int template_max_forks;
     int stderr_choice;
 };
 
@@ -26,6 +27,9 @@ struct cgi_script {
     const char *name;        /* by which it runs, from its directory: "./hello.cgi", or a path */
     const char *interpreter; /* that runs it; NULL: it is a program */
     int program, directory;  /* opened; 0: no program, for the name is all there is to it */
+    int template;            /* that may run it, by its place in the configuration; -1: none */
+    int source;              /* the same file as `program`, to be read by the template; -1: it can't
+                                be, or there is no template */
 
     /* What is wrong with it: the HTTP status, and for the log a sentence about it, "is no regular
      * file", and an errno or 0. */

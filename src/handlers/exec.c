@@ -6,16 +6,22 @@
  * waited for. The connection is the program's alone: the worker closes its copy at once, so that
  * the client sees the end when the program closes, whatever that does afterwards. Whatever does not
  * depend on the connection is prepared before there is one.
+ *
+ * With a template the program runs in a fork of that (template), or is started like any other if
+ * there is none just now.
  */
 #include "handler.h"
 
+#include "../base/fd.h"
 #include "../base/launch.h"
 #include "../base/log.h"
 #include "program.h"
+#include "template.h"
 #include "ucspi.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +36,8 @@ static const char *const error_words[] = {
     [ERRORS_LOG] = "log", [ERRORS_SOCKET] = "socket", [ERRORS_NULL] = "null", NULL};
 
 struct exec_config {
-    struct words command;
+    struct words command, template;
+    int template_max_forks;
     int errors;
 };
 
@@ -46,17 +53,25 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct exec_config, errors),
      .choices = error_words,
      .fallback = "log"},
+    {.name = "template",
+     .type = OPTION_WORDS,
+     .offset = offsetof(struct exec_config, template),
+     .min = 1,
+     .max = 1000},
+    {.name = "template_max_forks",
+     .type = OPTION_NUMBER,
+     .offset = offsetof(struct exec_config, template_max_forks),
+     .min = 0,
+     .max = TEMPLATE_FORKS_MOST,
+     .fallback = "0"},
     OPTION_END,
-};
-
-enum {
-    PAUSE_FIRST_MSEC = 100, /* after the second start in a row that failed */
-    PAUSE_MOST_MSEC = 10 * 1000,
 };
 
 /* What a worker has ready when a connection comes. */
 static struct {
     struct launch launch;
+    struct template *template; /* NULL: none */
+    int directory;             /* for what it runs */
     struct ucspi *variables;
     struct addr local; /* of every connection; its length is 0 if it must be asked for */
     int failed;        /* starts, in a row */
@@ -72,6 +87,28 @@ static void exec_check(const char *pool, int model, const void *config, const st
     const struct exec_config *exec = config;
     program_check(exec->command.at[0], pool, "exec", origin->file,
                   option_line(rows, origin, "command"), faults);
+    if (exec->template.count)
+        template_check((char *const *)exec->template.at, pool, "exec", origin->file,
+                       option_line(rows, origin, "template"), faults);
+    else if (option_is_set(rows, origin, "template_max_forks"))
+        faults_add(faults, origin->file, option_line(rows, origin, "template_max_forks"),
+                   "pool %s: exec: template_max_forks needs a template", pool);
+}
+
+static int start_template(struct service *service, const struct exec_config *exec, char *why,
+                          size_t size)
+{
+    if (!exec->template.count)
+        return 0;
+    ready.directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (ready.directory < 0) {
+        int error = -errno;
+        snprintf(why, size, "can't open the directory of programs: %s", strerror(-error));
+        return error;
+    }
+    ready.template = template_new(service, 0, (char *const *)exec->template.at,
+                                  exec->template_max_forks, why, size);
+    return ready.template ? 0 : -EPROTO;
 }
 
 static int exec_start(struct service *service, char *why, size_t size)
@@ -104,7 +141,14 @@ static int exec_start(struct service *service, char *why, size_t size)
     if (service->listener_count != 1 ||
         getsockname(service->listeners[0], &local->sa, &local->len) != 0 || addr_is_any(local))
         local->len = 0;
-    return 0;
+    return start_template(service, exec, why, size);
+}
+
+static void exec_stop(struct service *service)
+{
+    (void)service;
+    template_free(ready.template);
+    ready.template = NULL;
 }
 
 /* The address that the client called; nothing if the socket can't tell any more. */
@@ -144,32 +188,51 @@ static void await_program(struct service *service, struct conn *conn, pid_t pid)
     conn->has_status = waitpid(pid, &conn->status, 0) == pid;
 }
 
-/* How long to wait after so many starts in a row that failed: not at all after the first one, then
- * doubling; the half of it by chance, so that no two workers go in step. */
-static int pause_msec(int failed)
-{
-    if (failed < 2)
-        return 0;
-    int shift = failed - 2 < 7 ? failed - 2 : 7;
-    int most = PAUSE_FIRST_MSEC << shift;
-    if (most > PAUSE_MOST_MSEC)
-        most = PAUSE_MOST_MSEC;
-    return most / 2 + rand_r(&ready.chance) % (most / 2 + 1);
-}
-
 /* A program that is missing must not keep the processors busy with clients that come again and
  * again. */
 static void start_failed(struct service *service, int error)
 {
     static struct log_rate failures;
     unsigned missed;
-    service->pause_msec = pause_msec(++ready.failed);
+    service->pause_msec = program_pause_msec(++ready.failed, &ready.chance);
     *service->start_error = (uint32_t)error;
     *service->failed_starts = (uint32_t)ready.failed;
     if (log_rate_ok(&failures, 10 * USEC_SECOND, &missed))
         log_err("pool %s: can't start %s: %s pool=%s program=%s failed=%d missed=%u", service->pool,
                 ready.launch.path, strerror(error), service->pool, ready.launch.path, ready.failed,
                 missed);
+}
+
+/* In a fork of the template. 0, or -errno: it has not begun. */
+static int run_in_template(struct service *service, struct template_child *child)
+{
+    int script = open(ready.launch.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (script >= 0 && !template_may_run(script, /* executable: */ true))
+        fd_cleanup(&script);
+    const struct template_request request = {
+        .input = ready.launch.input,
+        .output = ready.launch.output,
+        .error = ready.launch.error,
+        .directory = ready.directory,
+        .script = script,
+        .arguments = ready.launch.arguments,
+        .environment = ready.launch.environment,
+    };
+    int error = template_run(ready.template, service, &request, child);
+    fd_cleanup(&script);
+    return error;
+}
+
+/* Wakes us: the end of the program, whatever becomes of the template. As long as the template is not
+ * told to reap it, its group's number is nobody else's. */
+static void await_fork(struct service *service, struct conn *conn, struct template_child *child)
+{
+    struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
+    struct rusage usage;
+    while (poll(&end, 1, -1) < 0)
+        continue;
+    service_end_program(service);
+    conn->has_status = template_reap(ready.template, child, &conn->status, &usage);
 }
 
 static int exec_serve(struct service *service, struct conn *conn)
@@ -180,7 +243,9 @@ static int exec_serve(struct service *service, struct conn *conn)
     ready.launch.input = ready.launch.output = conn->fd;
     if (exec->errors == ERRORS_SOCKET)
         ready.launch.error = conn->fd;
-    pid_t pid = launch_program(&ready.launch);
+    struct template_child child;
+    bool forked = ready.template && run_in_template(service, &child) == 0;
+    pid_t pid = forked ? child.pid : launch_program(&ready.launch);
     if (pid < 0) {
         start_failed(service, -pid);
         return pid;
@@ -190,7 +255,10 @@ static int exec_serve(struct service *service, struct conn *conn)
     ready.failed = 0;
     close(conn->fd);
     conn->fd = -1;
-    await_program(service, conn, pid);
+    if (forked)
+        await_fork(service, conn, &child);
+    else
+        await_program(service, conn, pid);
     if (exec->errors == ERRORS_LOG)
         program_end_line();
     return 0;
@@ -208,4 +276,5 @@ const struct handler handler_exec = {
     .check = exec_check,
     .start = exec_start,
     .serve = exec_serve,
+    .stop = exec_stop,
 };

@@ -37,6 +37,22 @@ void program_check(const char *path, const char *pool, const char *handler, cons
                    path, strerror(errno));
 }
 
+enum {
+    PAUSE_FIRST_MSEC = 100, /* after the second start in a row that failed */
+    PAUSE_MOST_MSEC = 10 * 1000,
+};
+
+int program_pause_msec(int failed, unsigned *chance)
+{
+    if (failed < 2)
+        return 0;
+    int shift = failed - 2 < 7 ? failed - 2 : 7;
+    int most = PAUSE_FIRST_MSEC << shift;
+    if (most > PAUSE_MOST_MSEC)
+        most = PAUSE_MOST_MSEC;
+    return most / 2 + rand_r(chance) % (most / 2 + 1);
+}
+
 /* The pipe is that of all programs that this worker runs. The master looks at how many connections
  * were accepted, so it knows that what it has read by now was written before the next one
  * (master/stderr_log). The rest gets an end of line here; a doubled one makes an empty line, which

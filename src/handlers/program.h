@@ -13,6 +13,10 @@
 void program_check(const char *path, const char *pool, const char *handler, const char *file,
                    int line, struct faults *faults);
 
+/* How long to wait after so many starts in a row that failed: not at all after the first one, then
+ * doubling; the half of it by chance (rand_r), so that no two workers go in step. */
+int program_pause_msec(int failed, unsigned *chance);
+
 /* After the end of a program whose standard error was ours: if its last line has no end, and is not
  * read yet, ends it, so that the next program's is not taken for the rest of it. */
 void program_end_line(void);

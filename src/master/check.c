@@ -112,7 +112,7 @@ static void look(const struct pool_config *pool, struct report *report, struct f
 {
     const struct handler *handler = handler_of(pool->handler);
     struct stat file;
-    if (handler->has_environment)
+    if (handler->has_environment || handler->runs_programs)
         environ = program_environment(pool);
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->mark = file_id_of(&file);

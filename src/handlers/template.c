@@ -1,0 +1,273 @@
+#include "template.h"
+
+#include "../base/daemon.h"
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How long one that is started beside the work may take to become ready. */
+#define START_TIMEOUT (60 * USEC_SECOND)
+
+/* Less than a check may take: so that it can say what is missing. */
+#define CHECK_TIMEOUT (4 * USEC_SECOND)
+
+struct template
+{
+    const char *pool;
+    char *const *arguments, *const *environment;
+    int max_forks; /* 0: no end */
+    int number;
+    struct slot_templates *shown;
+    struct template_process current; /* none: programs are started without */
+    struct template_process next;    /* is on its way */
+    int failed;                      /* in a row */
+    usec retry_at;
+    unsigned chance; /* rand_r's */
+    bool down;       /* that was logged */
+    struct log_rate logged;
+};
+
+/* --- one that is of no use any more ----------------------------------------------------------- */
+
+static void show(const struct template *template)
+{
+    template->shown->pids[template->number] = template->current.pid;
+}
+
+static void log_failure(struct template *template, const char *why, int status)
+{
+    unsigned missed;
+    char how[64] = "";
+    if (!log_rate_ok(&template->logged, 10 * USEC_SECOND, &missed))
+        return;
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof how, " (signal %s)", daemon_signal_word(WTERMSIG(status)));
+    else
+        snprintf(how, sizeof how, " (exit status %d)", WEXITSTATUS(status));
+    log_warning("pool %s: the template %s failed: %s%s; %s pool=%s template=%s failed=%d missed=%u",
+                template->pool, template->arguments[0], why, how,
+                template->current.pid ? "the one before goes on"
+                                      : "programs are started without it until another is ready",
+                template->pool, template->arguments[0], template->failed, missed);
+    template->down = true;
+}
+
+/* Ends it. The next one is tried at once, but not again and again. */
+static void fail(struct template *template, struct template_process *process, const char *why)
+{
+    int status = template_process_end(process);
+    template->failed++;
+    template->retry_at =
+        clock_now() + program_pause_msec(template->failed, &template->chance) * (usec)1000;
+    show(template);
+    log_failure(template, why, status);
+}
+
+/* --- the next one ----------------------------------------------------------------------------- */
+
+static void start_next(struct template *template)
+{
+    int error =
+        template_process_start(&template->next, template->arguments, template->environment, -1);
+    template->shown->counts[TEMPLATE_RESTARTS]++;
+    if (error)
+        fail(template, &template->next, strerror(-error));
+}
+
+static void use_next(struct template *template)
+{
+    template_process_end(&template->current);
+    template->current = template->next;
+    template->next = (struct template_process){.socket = -1, .go = -1, .pidfd = -1};
+    show(template);
+    if (template->down)
+        log_notice("pool %s: the template %s is ready again pool=%s template=%s pid=%d",
+                   template->pool, template->arguments[0], template->pool, template->arguments[0],
+                   (int)template->current.pid);
+    template->down = false;
+}
+
+/* Whatever can be done without waiting. */
+static void step(struct template *template)
+{
+    char why[SCOREBOARD_REASON];
+    bool used_up = template->max_forks && template->current.forks >= template->max_forks;
+    if (template->current.pid && !used_up && !template->next.pid)
+        return;
+    usec now = clock_now();
+    if (!template->next.pid && now >= template->retry_at)
+        start_next(template);
+    if (!template->next.pid)
+        return;
+    int error = template_process_greet(&template->next, /* deadline: */ 0, why, sizeof why);
+    if (error == 0)
+        use_next(template);
+    else if (error != -EAGAIN)
+        fail(template, &template->next, why);
+    else if (now - template->next.since > START_TIMEOUT)
+        fail(template, &template->next, "it does not become ready");
+}
+
+/* --- its life --------------------------------------------------------------------------------- */
+
+char *const *template_split(const char *command)
+{
+    size_t most = strlen(command) / 2 + 2;
+    char **words = calloc(most, sizeof *words), *copy = strdup(command), *rest = NULL;
+    size_t count = 0;
+    if (!words || !copy)
+        return NULL;
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        words[count++] = word;
+    return words;
+}
+
+struct template *template_new(struct service *service, int number, char *const *arguments,
+                              int max_forks, char *why, size_t size)
+{
+    char reason[SCOREBOARD_REASON] = "out of memory";
+    struct template *template = calloc(1, sizeof *template);
+    if (template)
+        *template = (struct template){
+            .pool = service->pool,
+            .arguments = arguments,
+            .environment = service->environment,
+            .max_forks = max_forks,
+            .number = number,
+            .shown = service->templates,
+            .next = {.socket = -1, .go = -1, .pidfd = -1},
+            .chance = (unsigned)getpid(),
+        };
+    int error =
+        template ? template_process_start(&template->current, arguments, template->environment, -1)
+                 : -ENOMEM;
+    if (template && error)
+        snprintf(reason, sizeof reason, "%s", strerror(-error));
+    /* Wakes us: its first word, or its end; else the master, by ending us. */
+    if (error == 0)
+        error = template_process_greet(&template->current, USEC_NEVER, reason, sizeof reason);
+    if (error) {
+        snprintf(why, size, "the template %s: %s", arguments[0], reason);
+        template_free(template);
+        return NULL;
+    }
+    show(template);
+    return template;
+}
+
+void template_free(struct template *template)
+{
+    if (!template)
+        return;
+    template_process_end(&template->current);
+    template_process_end(&template->next);
+    show(template);
+    free(template);
+}
+
+/* --- programs --------------------------------------------------------------------------------- */
+
+bool template_may_run(int script, bool executable)
+{
+    struct stat file;
+    return fstat(script, &file) == 0 && S_ISREG(file.st_mode) &&
+           (!executable || faccessat(script, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0);
+}
+
+/* The group is shown before the program begins, as launch does it: so whatever it does, it can be
+ * ended. */
+static int begin(struct template *template, struct service *service, struct template_child *child)
+{
+    *service->program = child->pid;
+    *service->shown = child->pid;
+    int error = template_process_go(&template->current);
+    if (error == 0)
+        return 0;
+    kill(-child->pid, SIGKILL);
+    service_end_program(service);
+    fd_cleanup(&child->pidfd);
+    return error;
+}
+
+/* That a program is not for it is said once in a while, and no fault of the template. */
+static void log_unfit(struct template *template, const struct template_request *request,
+                      const char *why)
+{
+    unsigned missed;
+    if (log_rate_ok(&template->logged, 10 * USEC_SECOND, &missed))
+        log_notice("pool %s: the program %s is not run by the template %s: %s; it is started "
+                   "without pool=%s template=%s missed=%u",
+                   template->pool, request->arguments[0], template->arguments[0], why,
+                   template->pool, template->arguments[0], missed);
+}
+
+int template_run(struct template *template, struct service *service,
+                 const struct template_request *request, struct template_child *child)
+{
+    char why[SCOREBOARD_REASON] = "";
+    step(template);
+    int error = request->script < 0 || !template->current.pid ? -EAGAIN : 0;
+    if (error == 0) {
+        error = template_process_fork(&template->current, request, child, why, sizeof why);
+        if (error == 0)
+            error = begin(template, service, child);
+        if (error == -E2BIG || error == -ENOEXEC)
+            log_unfit(template, request, why);
+        else if (error)
+            fail(template, &template->current, why[0] ? why : strerror(-error));
+    }
+    template->shown->counts[error ? TEMPLATE_COLD_STARTS : TEMPLATE_FORKS]++;
+    if (error)
+        step(template); /* so that the next one gets ready while this program runs */
+    return error;
+}
+
+bool template_reap(struct template *template, struct template_child *child, int *status,
+                   struct rusage *usage)
+{
+    int error = template_process_reap(&template->current, child, status, usage);
+    if (error == 0)
+        template->failed = 0;
+    else
+        fail(template, &template->current,
+             error == -EPIPE ? "it has ended" : "it did not say how a program ended");
+    step(template);
+    return error == 0;
+}
+
+/* --- the check -------------------------------------------------------------------------------- */
+
+void template_check(char *const *arguments, const char *pool, const char *handler, const char *file,
+                    int line, struct faults *faults)
+{
+    char why[SCOREBOARD_REASON];
+    struct template_process process;
+    unsigned before = faults->count;
+    program_check(arguments[0], pool, handler, file, line, faults);
+    if (faults->count > before)
+        return;
+    int error = template_process_start(&process, arguments, environ, -1);
+    if (error) {
+        faults_add(faults, file, line, "pool %s: %s: can't start the template %s: %s", pool,
+                   handler, arguments[0], strerror(-error));
+        return;
+    }
+    error = template_process_greet(&process, clock_now() + CHECK_TIMEOUT, why, sizeof why);
+    if (error == -EAGAIN)
+        snprintf(why, sizeof why, "it was not ready after %d s",
+                 (int)(CHECK_TIMEOUT / USEC_SECOND));
+    if (error)
+        faults_add(faults, file, line, "pool %s: %s: the template %s: %s", pool, handler,
+                   arguments[0], why);
+    template_process_end(&process);
+}

@@ -1,0 +1,274 @@
+#include "template_process.h"
+
+#include "../base/fd.h"
+#include "../base/launch.h"
+#include "../wire/template.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A template answers in a millisecond. Beyond this it hangs, and is ended. */
+#define REPLY_TIMEOUT (10 * USEC_SECOND)
+
+/* How long a killed process may take to be gone. */
+#define KILLED_TIMEOUT USEC_SECOND
+
+/* --- its start and end ------------------------------------------------------------------------ */
+
+static void close_all(struct template_process *process)
+{
+    fd_cleanup(&process->socket);
+    fd_cleanup(&process->go);
+    fd_cleanup(&process->pidfd);
+}
+
+/* Its own ends are closed behind it: so the end of the process is the end of both. */
+static int launch(struct template_process *process, struct launch *launch)
+{
+    int sockets[2] = {-1, -1}, pipe[2] = {-1, -1};
+    int error = 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0 ||
+        pipe2(pipe, O_CLOEXEC) != 0)
+        error = -errno;
+    launch->input = sockets[1];
+    launch->output = pipe[0];
+    process->socket = sockets[0];
+    process->go = pipe[1];
+    if (error == 0) {
+        pid_t pid = launch_program(launch);
+        process->pid = pid > 0 ? pid : 0;
+        error = pid < 0 ? pid : 0;
+    }
+    fd_cleanup(&sockets[1]);
+    fd_cleanup(&pipe[0]);
+    return error;
+}
+
+int template_process_start(struct template_process *process, char *const *arguments,
+                           char *const *environment, int error_fd)
+{
+    _Atomic(pid_t) group = 0; /* is known by the pid */
+    struct launch start = {
+        .path = arguments[0],
+        .arguments = arguments,
+        .environment = environment,
+        .directory = -1,
+        .error = error_fd,
+        .group = &group,
+    };
+    *process = (struct template_process){.socket = -1, .go = -1, .pidfd = -1};
+    process->since = clock_now();
+    int error = launch(process, &start);
+    if (error == 0) {
+        process->pidfd = pidfd_open(process->pid, 0);
+        error = process->pidfd < 0 ? -errno : 0;
+    }
+    if (error)
+        template_process_end(process);
+    return error;
+}
+
+/* Waits for the end, and not for long: a killed process ends by the kernel's hand, but one that
+ * waits for a disk may take its time. Then it stays a zombie until this worker ends. */
+int template_process_end(struct template_process *process)
+{
+    int status = 0;
+    if (process->pid > 0) {
+        struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+        usec deadline = clock_now() + KILLED_TIMEOUT;
+        kill(-process->pid, SIGKILL);
+        while (poll(&end, 1, (int)(KILLED_TIMEOUT / 1000)) < 0 && clock_now() < deadline)
+            continue;
+        while (waitpid(process->pid, &status, WNOHANG) < 0 && errno == EINTR)
+            continue;
+    }
+    close_all(process);
+    process->pid = 0;
+    return status;
+}
+
+/* --- its messages ----------------------------------------------------------------------------- */
+
+/* 0, or -EAGAIN: it has said nothing by then; or -errno.
+ *
+ * Wakes us: its message, or its end, which its pidfd tells whoever else has its socket; if it hangs,
+ * the deadline. Descriptors that it sends along are dropped by the kernel, since there is no room
+ * for them. */
+static int hear(struct template_process *process, usec deadline, struct template_reply *reply)
+{
+    char text[TEMPLATE_REPLY_MAX];
+    for (;;) {
+        ssize_t n = recv(process->socket, text, sizeof text, MSG_DONTWAIT);
+        if (n > 0) {
+            template_read_reply(reply, text, (size_t)n);
+            return reply->word == TEMPLATE_NOTHING ? -EPROTO : 0;
+        }
+        if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            return n == 0 ? -EPIPE : -errno;
+        usec left = deadline - clock_now();
+        if (left <= 0)
+            return -EAGAIN;
+        struct pollfd waits[] = {{.fd = process->socket, .events = POLLIN},
+                                 {.fd = process->pidfd, .events = POLLIN}};
+        int ready = poll(waits, 2, left < 1000 * USEC_SECOND ? (int)(left / 1000) + 1 : -1);
+        if (ready > 0 && !waits[0].revents) /* its last word would be there */
+            return -EPIPE;
+    }
+}
+
+/* What a wait has found, for the log. */
+static int explain(int error, const struct template_reply *reply, char *why, size_t size)
+{
+    if (error == 0)
+        snprintf(why, size, "%s",
+                 reply->word == TEMPLATE_FAILED ? reply->text : "it said nonsense");
+    else if (error == -EPIPE)
+        snprintf(why, size, "it has ended");
+    else if (error == -EPROTO)
+        snprintf(why, size, "it said nonsense");
+    else if (error == -ETIMEDOUT)
+        snprintf(why, size, "it does not answer");
+    else
+        snprintf(why, size, "%s", strerror(-error));
+    return error ? error : -EPROTO;
+}
+
+int template_process_greet(struct template_process *process, usec deadline, char *why, size_t size)
+{
+    struct template_reply reply;
+    int error = hear(process, deadline, &reply);
+    if (error == -EAGAIN)
+        return error;
+    if (error || reply.word != TEMPLATE_READY)
+        return explain(error, &reply, why, size);
+    if (reply.numbers[0] == TEMPLATE_VERSION)
+        return 0;
+    snprintf(why, size, "it speaks version %lld of the protocol, not %d", reply.numbers[0],
+             TEMPLATE_VERSION);
+    return -EPROTO;
+}
+
+/* 0 or -errno. It reads one request at a time: if there is no room, it hangs. */
+static int send_request(const struct template_process *process,
+                        const struct template_request *request)
+{
+    static char text[TEMPLATE_REQUEST_MAX];
+    size_t size =
+        template_write_request(text, sizeof text, request->arguments, request->environment);
+    if (size == 0)
+        return -E2BIG;
+    struct iovec piece = {.iov_base = text, .iov_len = size};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int[TEMPLATE_DESCRIPTORS]))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control.room};
+    const int descriptors[TEMPLATE_DESCRIPTORS] = {
+        [TEMPLATE_INPUT] = request->input,
+        [TEMPLATE_OUTPUT] = request->output,
+        [TEMPLATE_ERROR] = request->error < 0 ? STDERR_FILENO : request->error,
+        [TEMPLATE_DIRECTORY] = request->directory,
+        [TEMPLATE_SCRIPT] = request->script,
+    };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptors);
+    memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
+    for (;;) {
+        if (sendmsg(process->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+            return 0;
+        if (errno == EMSGSIZE || errno == ENOBUFS)
+            return -E2BIG;
+        if (errno != EINTR)
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+    }
+}
+
+/* --- what it forks ---------------------------------------------------------------------------- */
+
+/* Which process it is, is the template's word. It counts if the kernel says that the process leads a
+ * group in this worker's session, and is not the worker: then it is one that this worker has
+ * started, however indirectly.
+ * The pidfd is opened first and looked at last: a process that has not ended by then is the one that
+ * the other questions were about. */
+static int prove(const struct template_process *process, struct template_child *child)
+{
+    child->pidfd = pidfd_open(child->pid, 0);
+    if (child->pidfd < 0)
+        return -EPROTO;
+    struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
+    if (child->pid != process->pid && child->pid != getpid() && getpgid(child->pid) == child->pid &&
+        getsid(child->pid) == getsid(0) && poll(&end, 1, 0) == 0)
+        return 0;
+    fd_cleanup(&child->pidfd);
+    return -EPROTO;
+}
+
+int template_process_fork(struct template_process *process, const struct template_request *request,
+                          struct template_child *child, char *why, size_t size)
+{
+    struct template_reply reply = {.word = TEMPLATE_NOTHING};
+    *child = (struct template_child){.pidfd = -1};
+    if (request->error < 0) /* it is that of the programs before, too: see launch */
+        fcntl(STDERR_FILENO, F_SETFL, 0);
+    int error = send_request(process, request);
+    if (error == -E2BIG) {
+        snprintf(why, size, "the request is too large for it");
+        return error;
+    }
+    if (error == 0)
+        error = hear(process, clock_now() + REPLY_TIMEOUT, &reply);
+    if (error == -EAGAIN)
+        error = -ETIMEDOUT;
+    if (error == 0 && reply.word == TEMPLATE_FAILED) {
+        snprintf(why, size, "%s", reply.text);
+        return -ENOEXEC;
+    }
+    if (error || reply.word != TEMPLATE_FORKED)
+        return explain(error, &reply, why, size);
+    child->pid = (pid_t)reply.numbers[0];
+    error = prove(process, child);
+    if (error)
+        snprintf(why, size, "process %d, which it named, is not one that it could have forked",
+                 (int)child->pid);
+    return error;
+}
+
+/* The pipe has room, since a program takes its byte before the next is forked. */
+int template_process_go(struct template_process *process)
+{
+    process->forks++;
+    return fd_write(process->go, "g", 1);
+}
+
+int template_process_reap(struct template_process *process, struct template_child *child,
+                          int *status, struct rusage *usage)
+{
+    struct template_reply reply;
+    fd_cleanup(&child->pidfd);
+    if (process->pid == 0)
+        return -EPIPE;
+    if (send(process->socket, "reap", sizeof "reap", MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return -errno;
+    int error = hear(process, clock_now() + REPLY_TIMEOUT, &reply);
+    if (error || reply.word != TEMPLATE_ENDED)
+        return error ? error : -EPROTO;
+    *status = (int)reply.numbers[0];
+    usage->ru_utime = (struct timeval){.tv_sec = reply.numbers[1] / USEC_SECOND,
+                                       .tv_usec = reply.numbers[1] % USEC_SECOND};
+    usage->ru_stime = (struct timeval){.tv_sec = reply.numbers[2] / USEC_SECOND,
+                                       .tv_usec = reply.numbers[2] % USEC_SECOND};
+    return 0;
+}

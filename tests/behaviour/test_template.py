@@ -1,0 +1,325 @@
+"""Templates: their start, their end, what they may say, and what is done without one."""
+
+import os
+import signal
+
+import client
+import daemon
+import fastcgi
+import processes
+import templates
+import web
+from processes import wait_until
+
+FAILED = r'warning: pool \w+: the template .* failed'
+
+# A template that keeps to the protocol but for one point.
+LIAR = '''#!/usr/bin/python3
+import os, socket, sys, time
+point = sys.argv[1]
+channel, go = socket.socket(fileno=os.dup(0)), os.dup(1)
+if point == 'silent':
+    time.sleep(1000)
+channel.send({'version': b'ready 2', 'babble': b'hello', 'long': b'ready ' + b'1' * 250,
+              'refusal': b'failed it does\\n not want to'}.get(point, b'ready 1'))
+pid = 0
+while True:
+    data, fds, _, _ = socket.recv_fds(channel, 200000, 5)
+    if not data or point == 'deaf':
+        sys.exit(3)
+    if data.startswith(b'reap'):
+        status = os.waitpid(pid, 0)[1]
+        if point == 'hangs':
+            time.sleep(1000)
+        if point == 'closes':
+            os.close(0)
+            channel.close()
+            time.sleep(1000)
+        channel.send({'status': b'ended 99999999999999999999 0 0', 'minus': b'ended -1 0 0',
+                      'junk': os.urandom(200)}.get(point, b'ended %d 0 0' % status))
+    else:
+        if point == 'refuses':
+            channel.send(b'failed not now')
+            continue
+        pid = os.fork()
+        if pid == 0:
+            if point == 'session':
+                os.setsid()
+            elif point != 'group':
+                os.setpgid(0, 0)
+            channel.close()
+            if os.read(go, 1) != b'g':
+                os._exit(1)
+            for at in range(3):
+                os.dup2(fds[at], at)
+            os.closerange(3, 100)
+            os.write(1, b'Content-Type: text/plain\\n\\nby the liar\\n')
+            os._exit(0)
+        if point not in ('group', 'session'):
+            os.setpgid(pid, pid)
+        named = {'init': 1, 'worker': os.getppid(), 'master': os.getsid(os.getppid()),
+                 'itself': os.getpid(), 'nobody': 4194303, 'zero': 0}.get(point, pid)
+        if point == 'descriptors':
+            socket.send_fds(channel, [b'forked %d' % pid], [0, 1, 2])
+        else:
+            channel.send(b'forked x' if point == 'word' else b'forked %d' % named)
+    for fd in fds:
+        os.close(fd)
+'''
+
+
+class Life(templates.Case):
+    def test_scripts_are_forked_by_one_process(self):
+        it = self.make_pools().launch().ready()
+        parents = {self.parent(it) for _ in range(5)}
+        worker, = it.workers('warm')
+        self.assertEqual(len(parents), 1)
+        self.assertEqual(processes.stat(parents.pop())[1], worker)
+
+    def test_killed_template_is_replaced(self):
+        it = self.make_pools().launch().ready()
+        it.announce(FAILED)
+        worker, = it.workers('warm')
+        for _ in range(2):
+            before = self.parent(it)
+            os.kill(before, signal.SIGKILL)
+            self.wait_gone(before)
+            self.assertEqual(self.parent(it), worker)  # it was started without
+            wait_until(lambda: self.parent(it) not in (before, worker), 'another template')
+            it.wait_for_log('the template .* is ready again')
+        self.assertEqual(it.workers('warm'), [worker])
+
+    def wait_gone(self, pid):
+        wait_until(lambda: pid not in processes.table() or not processes.alive(pid), 'its end')
+
+    def test_running_script_outlives_its_template(self):
+        it = self.make_pools()
+        self.script(it, 'waits.py', 'import sys, os\nprint(os.getppid(), flush=True)\n'
+                    'sys.stdin.read()\nprint("done")\n')
+        it.launch().ready()
+        it.announce(FAILED)
+        with it.connect('warm') as connection:
+            more = {'REQUEST_METHOD': 'POST', 'CONTENT_LENGTH': '1'}
+            connection.sendall(fastcgi.head(self.params(it, 'waits.py', more)))
+            template = wait_until(lambda: [pid for pid in processes.children(it.workers('warm')[0])
+                                           if processes.children(pid)], 'a script')[0]
+            os.kill(template, signal.SIGKILL)
+            connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'x'))
+            answer = fastcgi.read_answer(connection)
+        self.assertTrue(answer.stdout.endswith(b'done\n'), answer.stdout)
+
+    def test_max_forks(self):
+        """No request is started cold for it."""
+        it = self.make_pools(cgi='template_max_forks = 3').launch().ready()
+        parents = [self.parent(it) for _ in range(3)]
+        self.assertEqual(len(set(parents)), 1)
+        wait_until(lambda: self.parent(it) != parents[0], 'another template')
+        self.assertNotIn(it.workers('warm')[0], {self.parent(it) for _ in range(10)})
+        self.assertEqual(it.log.find(FAILED), [])
+
+    def test_killed_worker_takes_its_template_and_script_along(self):
+        it = self.make_pools()
+        self.script(it, 'sleeps.py', 'import time\ntime.sleep(1000)\n')
+        it.launch().ready()
+        it.announce('killed by signal 9')
+        worker, = it.workers('warm')
+        with it.connect('warm') as connection:
+            connection.sendall(fastcgi.whole(self.params(it, 'sleeps.py')))
+            wait_until(lambda: len(processes.descendants(worker)) == 3, 'two templates, a script')
+            family = processes.descendants(worker)
+            os.kill(worker, signal.SIGKILL)
+            for pid in family:
+                self.wait_gone(pid)
+        self.assertNotIn(self.parent(it), family)
+
+    def test_request_timeout(self):
+        """The whole group gets it, TERM first; the template stays."""
+        it = self.make_pools('request_timeout = 1')
+        self.script(it, 'sleeps.py', 'import os, signal, time\n'
+                    'signal.signal(signal.SIGTERM, lambda *_: (print("asked"), os._exit(0)))\n'
+                    'os.fork()\ntime.sleep(1000)\n', head=False)
+        it.put('cgi/sleeps.py', '#!/usr/bin/python3\n'
+               + open(it.path('cgi/sleeps.py'), encoding='utf-8').read(), 0o755)
+        it.launch().ready()
+        it.announce('took longer than request_timeout')
+        before = self.parent(it)
+        self.assertEqual(self.ask(it, 'sleeps.py').status, 504)
+        self.assertEqual(self.parent(it), before)
+
+    def test_what_can_not_run_cold_does_not_run_warm(self):
+        it = self.make_pools()
+        self.script(it, 'data.py', 'print("secret")\n', mode=0o644)
+        it.launch().ready()
+        self.assertEqual(self.ask(it, 'data.py').status, 403)
+        self.assertEqual(self.ask(it, 'none.py').status, 404)
+        os.symlink('/etc/passwd', it.path('cgi/out.py'))
+        self.assertEqual(self.ask(it, 'out.py').status, 403)
+
+    def test_without_template_and_first_line(self):
+        it = self.make_pools(words={'.py': 'liar deaf'})
+        it.put('liar', LIAR, 0o755)
+        it.put('cgi/plain.py', 'print("x")\n', 0o755)
+        it.launch().ready()
+        it.announce(FAILED, "can't be started without its template")
+        self.assertEqual(self.ask(it, 'plain.py').status, 503)
+
+    def test_large_request_is_started_cold(self):
+        it = self.make_pools().launch().ready()
+        worker, = it.workers('warm')
+        # A variable may have 128 KiB in Linux.
+        more = {'HTTP_X': 'x' * 100000, 'HTTP_Y': 'y' * 100000}
+        self.assertEqual(int(self.ask(it, 'parent.py', more).body), worker)
+        it.wait_for_log('the request is too large for it')
+        self.assertNotEqual(self.parent(it), worker)
+
+    def test_load_without_growth(self):
+        it = self.make_pools().launch().ready()
+        template = self.parent(it)
+        for _ in range(50):
+            self.parent(it)
+        before = sum(processes.memory_kilobytes(template)), processes.descriptors(template)
+        for _ in range(300):
+            self.assertEqual(self.parent(it), template)
+        self.assertLess(sum(processes.memory_kilobytes(template)), before[0] + 600)
+        self.assertEqual(processes.descriptors(template), before[1])
+
+    def test_counts(self):
+        it = self.make_pools(more='pool "status" { listen = { "systemd:status" } workers = 1\n'
+                             'status {} }\n')
+        it.put('cgi/t.pl', '#!/usr/bin/perl -T\nprint "a: b\\n\\n"', 0o755)
+        it.launch().ready()
+        for _ in range(3):
+            self.parent(it)
+        self.ask(it, 't.pl')
+        report = web.get(it.address('status'), '/status.json').json()
+        pools = {pool['name']: pool for pool in report['pools']}
+        self.assertNotIn('templates', pools['cold'])
+        found = pools['warm']['templates']
+        self.assertEqual((found['forks'], found['cold_starts'], found['restarts']), (3, 1, 0))
+        self.assertGreater(found['memory'], 1000000)
+        self.assertGreater(pools['warm']['memory']['bytes'], found['memory'])
+
+
+class Exec(templates.Case):
+    def make(self, options='', words='"@DIR@/template-python", "json"'):
+        it = super().make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1\n'
+                          f'exec {{ command = {{ "@DIR@/script", "a b", "" }}\n'
+                          f'template = {{ {words} }}\n{options} }} }}\n')
+        with open(os.path.join(templates.LIBEXEC, 'template-python'), encoding='utf-8') as file:
+            it.put('template-python', file.read(), 0o755)
+        it.put('liar', LIAR, 0o755)
+        return it
+
+    def test_connection(self):
+        it = self.make('stderr = "socket"')
+        it.put('script', '#!/usr/bin/python3\nimport os, sys\nprint(sys.argv[1:], os.getcwd(), '
+               'os.environ["PROTO"], sys.stdin.read(), flush=True)\nsys.exit("ends")\n', 0o755)
+        it.launch().ready()
+        for _ in range(3):
+            answer = client.ask(it.address('x'), b'said')
+            self.assertEqual(answer, b"['a b', ''] / TCP said\nends\n")
+        it.wait_for_log('the program for .* exited with 1')
+
+    def test_client_sees_the_end_when_the_script_closes(self):
+        it = self.make()
+        it.put('script', '#!/usr/bin/python3\nimport os, time\nprint("x", flush=True)\n'
+               'os.close(0)\nos.close(1)\ntime.sleep(1000)\n', 0o755)
+        it.launch().ready()
+        self.assertEqual(client.ask(it.address('x')), b'x\n')
+        it.stop(signal.SIGQUIT)
+
+    def test_standard_error_goes_to_the_log(self):
+        it = self.make()
+        it.put('script', '#!/usr/bin/python3\nimport sys\nprint("aha", file=sys.stderr)\n', 0o755)
+        it.launch().ready()
+        client.ask(it.address('x'))
+        it.wait_for_log('aha')
+
+    def test_background_process_keeps_nothing_from_the_next(self):
+        it = self.make()
+        it.put('script', '#!/usr/bin/python3\nimport os, time\nif os.fork() == 0:\n'
+               '    os.setsid()\n    os.closerange(0, 3)\n    time.sleep(1)\nelse:\n'
+               '    print(sorted(os.listdir("/proc/self/fd")))\n', 0o755)
+        it.launch().ready()
+        for _ in range(3):
+            self.assertEqual(client.ask(it.address('x')), b"['0', '1', '2', '3']\n")
+
+    def refused(self, words, pattern):
+        it = self.make(words=words)
+        it.put('script', '#!/usr/bin/python3\n', 0o755)
+        it.announce('^preforkd.*err')
+        it.launch()
+        self.assertEqual(it.exited(), 1)
+        it.log.wait(pattern)
+
+    def test_check(self):
+        for words, pattern in {
+                '"@DIR@/template-python", "nosuch"':
+                    r"conf:3: pool x: exec: the template /.*-python: "
+                    r"ModuleNotFoundError: No module named 'nosuch'",
+                '"@DIR@/none"': 'conf:3: pool x: exec: the program /.*/none: No such file',
+                '"@DIR@/liar", "version"': 'it speaks version 2 of the protocol, not 1',
+                '"@DIR@/liar", "babble"': 'it said nonsense',
+                '"@DIR@/liar", "long"': 'it said nonsense',
+                '"@DIR@/liar", "refusal"': r'liar: it does\? not want to',
+                '"@DIR@/liar", "silent"': 'it was not ready after 4 s',
+                '"/bin/true"': 'the template /bin/true: it has ended'}.items():
+            with self.subTest(words):
+                self.refused(words, pattern)
+
+    def test_options_need_each_other(self):
+        it = self.make('template_max_forks = 5')
+        it.write('pool "x" { listen = { "systemd:x" } workers = 1\n'
+                 'exec { command = { "/bin/cat" }\ntemplate_max_forks = 5 } }')
+        it.announce('^preforkd.*err')
+        it.launch()
+        self.assertEqual(it.exited(), 1)
+        it.log.wait('conf:3: pool x: exec: template_max_forks needs a template')
+
+    def test_reload(self):
+        it = self.make()
+        it.put('script', '#!/usr/bin/python3\nimport sys\nprint("json" in sys.modules, '
+               '"csv" in sys.modules)\n', 0o755)
+        it.launch().ready()
+        self.assertEqual(client.ask(it.address('x')), b'True False\n')
+        config = open(it.file, encoding='utf-8').read()
+        it.announce('err')
+        it.reload(config.replace('"json"', '"nosuch"'), refused=True)
+        self.assertEqual(client.ask(it.address('x')), b'True False\n')
+        it.reload(config.replace('"json"', '"csv"'))
+        self.assertEqual(client.ask(it.address('x')), b'False True\n')
+
+
+class Hostile(templates.Case):
+    """Whatever a template says, its worker goes on, and the script runs once."""
+
+    POINTS = ['deaf', 'group', 'init', 'worker', 'master', 'itself', 'nobody', 'zero', 'word',
+              'refuses', 'session', 'descriptors', 'hangs', 'closes', 'status', 'minus', 'junk']
+    RIGHT = POINTS[-6:]  # these let the script run
+
+    def test_lies(self):
+        pools = ''.join(f'pool "{point}" {{ listen = {{ "systemd:{point}" }} workers = 1\n'
+                        'cgi { root = "@DIR@/cgi" '
+                        f'template = {{ ".py=@DIR@/liar {point}" }} }} }}\n'
+                        for point in self.POINTS)
+        it = self.make(pools)
+        it.put('liar', LIAR, 0o755)
+        self.script(it, 'honest.py', 'print("by itself")\n')
+        it.launch().ready()
+        it.announce(FAILED)
+        workers = it.workers()
+        for point in self.POINTS:
+            with self.subTest(point):
+                for _ in range(2):
+                    answer = fastcgi.ask(it.address(point), self.params(it, 'honest.py'))
+                    body = bytes(answer.body)
+                    self.assertEqual(answer.status, 200)
+                    if point in self.RIGHT:
+                        self.assertIn(body, (b'by the liar\n', b'by itself\n'))
+                    else:
+                        self.assertEqual(body, b'by itself\n')
+        self.assertEqual(it.workers(), workers)
+
+
+if __name__ == '__main__':
+    daemon.main()

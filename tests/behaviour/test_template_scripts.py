@@ -1,0 +1,188 @@
+"""Scripts in forks of a template: whatever they do, the web server sees the same as from a script
+that was started."""
+
+import re
+
+import daemon
+import fastcgi
+import templates
+
+# Each runs cold and warm; what it prints, says and ends with must be the same.
+PYTHON = {
+    'what_it_is': '''
+import os, sys
+print(__name__, __file__, __spec__, __cached__, __package__, sorted(vars()))
+print(sys.argv, sys.orig_argv[1:], sys.path, os.getcwd(), sys.flags)
+print(sorted((name, value) for name, value in os.environ.items()))
+print(os.getpgrp() == os.getpid(), os.umask(0), sorted(os.listdir('/proc/self/fd')))
+''',
+    'streams': '''
+import sys
+for stream in sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__:
+    print(stream, stream.errors, stream.line_buffering, stream.write_through, stream.newlines,
+          stream.buffer, stream.buffer.raw.name, stream.isatty(), stream.seekable())
+''',
+    'signals': '''
+import re, signal
+print([(number, signal.getsignal(number)) for number in sorted(signal.valid_signals())
+       if signal.getsignal(number) not in (signal.SIG_DFL, None)])
+print(re.findall('(?m)^Sig(?:Blk|Ign|Cgt|Pnd).*$', open('/proc/self/status').read()))
+''',
+    'exit_text': 'import sys\nprint("x")\nsys.exit("a reason")\n',
+    'exit_number': 'import sys\nprint("x")\nsys.exit(300)\n',
+    'exit_none': 'import sys\nsys.exit()\n',
+    'exit_tuple': 'raise SystemExit((1, 2))\n',
+    'exit_at_once': 'import os\nprint("lost")\nos._exit(7)\n',
+    'exception': 'def f():\n    return 1 / 0\ntry:\n    f()\nexcept Exception as e:\n'
+                 '    raise RuntimeError("x") from e\n',
+    'exception_in_handler': 'try:\n    x\nexcept NameError:\n    y\n',
+    'interrupted': 'raise KeyboardInterrupt\n',
+    'syntax': 'print("x")\ndef f(:\n',
+    'hook': 'import sys\nsys.excepthook = lambda *what: print("hook", what[0])\nx\n',
+    'recursion': 'def f(n):\n    return f(n + 1)\ntry:\n    f(0)\nexcept RecursionError:\n'
+                 '    print("deep")\n',
+    'thread': 'import threading, time\n'
+              'threading.Thread(target=lambda: (time.sleep(.1), print("late"))).start()\n'
+              'print("main ends")\n',
+    'atexit': 'import atexit\natexit.register(print, "b")\natexit.register(print, "a")\n'
+              'atexit.register(lambda: x)\nprint("c")\n',
+    'unflushed': 'import os\nf = os.fdopen(os.dup(1), "w")\nf.write("in a buffer")\n',
+    'destructor': 'class A:\n    def __del__(self):\n        print("gone")\na = A()\na.a = a\n',
+    'closed': 'import os\nprint("x")\nos.close(1)\n',
+    'fork': 'import os\npid = os.fork()\nif pid == 0:\n    print("child", flush=True)\n'
+            '    os._exit(3)\nprint(os.waitpid(pid, 0)[1])\n',
+    'subprocess': 'import subprocess, sys\n'
+                  'print(subprocess.run(["sh", "-c", "echo $0; ls /proc/self/fd; exit 4"],'
+                  ' check=False, capture_output=True))\n'
+                  'print(subprocess.run([sys.executable, "-c", "print(1)"], check=True,'
+                  ' capture_output=True))\n',
+    'pickle': 'import pickle\nclass A:\n    pass\nprint(type(pickle.loads(pickle.dumps(A()))))\n',
+    'main': 'import __main__, inspect, sys\nprint(__main__ is sys.modules["__main__"], __main__)\n'
+            'def f():\n    pass\nprint(inspect.getsource(f))\n',
+    'warning': 'import warnings\nwarnings.warn("old")\n',
+    'text': 'print("\\u00e9\\udce9")\n',
+    'no_output': 'import sys\nsys.stdout = None\n',
+    'killed': 'import os, signal\nprint("x", flush=True)\nos.kill(os.getpid(), signal.SIGSEGV)\n',
+}
+PERL = {
+    'what_it_is': '''
+print join("|", $0, __FILE__, __LINE__, __PACKAGE__, "@ARGV", $^W, ${^TAINT}), "\\n";
+print map("$_=$ENV{$_}\\n", sort keys %ENV);
+print scalar(caller) // "top", " ", getpgrp == $$, " ", umask, "\\n";
+opendir D, "/proc/self/fd"; print join(" ", sort grep /\\d/, readdir D), "\\n";
+print "$@|", $! + 0, "|$?|$;|$,|", defined $\\ ? 1 : 0, "|$|\\n";
+''',
+    'phases': 'BEGIN { print "b" } INIT { print "i" } CHECK { print "c" } END { print "e$?" }\n'
+              'print "m"; exit 3;\n',
+    'exit_in_end': 'END { $? = 7 }\ndie "x"\n',
+    'die': 'sub f { die { a => 1 } } eval { f() }; print ref $@; die "reason\\n"\n',
+    'die_errno': '$! = 0; open F, "<", "/nowhere" or die "no: $!";\n',
+    'warn': 'warn "careful";\nprint 1;\n',
+    'strict': 'use strict;\nmy $x = 1;\nprint $y;\n',
+    'syntax': 'print 1\nprint 2;\n',
+    'local_flush': '{ local $| = 1; print "a" } print "b"; exec "echo", "c";\n',
+    'system': 'print "lost? "; system "echo x; ls /proc/self/fd; exit 3"; print $? >> 8;\n',
+    'fork': 'my $pid = fork; if (!$pid) { exit 5 } waitpid $pid, 0; print $? >> 8;\n',
+    'signal': '$SIG{USR1} = sub { print "got $_[0]" }; kill USR1 => $$; '
+              'print map { "$_=$SIG{$_}" } grep { defined $SIG{$_} && !ref $SIG{$_} } keys %SIG;\n',
+    'killed': '$| = 1; print "x"; kill SEGV => $$; sleep 10;\n',
+    'data': 'print scalar <DATA>; seek DATA, 0, 0; print <DATA>;\n__END__\n1\n2\n',
+    'data_word': 'print <DATA>;\n__DATA__\n1\n2\n',
+    'included': 'use lib "."; require "./more.pl"; print more(), $INC{"./more.pl"};\n',
+    'bin': 'use FindBin; print $FindBin::Bin, $FindBin::Script;\n',
+    'stdin': 'local $/; print length <STDIN> // "";\n',
+    'lines': 'print __LINE__; \n# line 40 "other"\ndie;\n',
+    'filter': 'use Filter::Simple; BEGIN { print 1 }\nprint 2;\n',
+    'shutdown': 'package A; sub DESTROY { print "gone ${^GLOBAL_PHASE}" } package main;\n'
+                'our $a = bless []; my $b = bless [], "A";\n',
+    'module': 'use JSON::PP; print encode_json([1]);\n',
+}
+
+
+def said(it, answer):
+    """Its standard error, without addresses, and but for the one name that Perl can't be told."""
+    text = answer.stderr.decode(errors='replace').replace(
+        f'Execution of {it.path("template-perl")} aborted', 'Execution of SCRIPT aborted')
+    return re.sub(r'Execution of \./\S+ aborted', 'Execution of SCRIPT aborted',
+                  re.sub(r'0x[0-9a-f]+', '0x', text))
+
+
+class SameAsCold(templates.Case):
+    def compare(self, suffix, scripts):
+        it = self.make_pools()
+        it.put('cgi/more.pl', 'sub more { "more" } 1;\n')
+        for name, text in scripts.items():
+            self.script(it, name + suffix, text)
+        it.launch().ready()
+        for name in scripts:
+            with self.subTest(name):
+                cold, warm = [self.ask(it, name + suffix, pool=pool) for pool in ('cold', 'warm')]
+                self.assertEqual(warm.stdout.decode(errors='replace'),
+                                 cold.stdout.decode(errors='replace'))
+                self.assertEqual(said(it, warm), said(it, cold))
+                self.assertEqual(warm.app_status, cold.app_status)
+        self.assertEqual(it.log.find('is not run by the template|the template .* failed'), [])
+
+    def test_python(self):
+        self.compare('.py', PYTHON)
+
+    def test_perl(self):
+        self.compare('.pl', PERL)
+
+    def test_names_and_bodies(self):
+        it = self.make_pools()
+        body = bytes(range(256)) * 4000
+        texts = {'é ü.py': 'import sys, hashlib\nprint(sys.argv)\n'
+                           'print(hashlib.md5(sys.stdin.buffer.read()).hexdigest())\n',
+                 'é ü.pl': 'use Digest::MD5; binmode STDIN; print "$0 ";\n'
+                           'print Digest::MD5->new->addfile(*STDIN)->hexdigest;\n'}
+        for name, text in texts.items():
+            self.script(it, name, text)
+        it.launch().ready()
+        for name in texts:
+            cold, warm = [self.ask(it, name, body=body, pool=pool) for pool in ('cold', 'warm')]
+            self.assertEqual(warm.stdout, cold.stdout)
+            self.assertEqual((warm.status, warm.app_status), (200, 0))
+
+    def test_random_numbers_differ(self):
+        it = self.make_pools()
+        self.script(it, 'r.py', 'import os, random, ssl, uuid\n'
+                    'print(random.random(), ssl.RAND_bytes(8), uuid.uuid4())\n')
+        self.script(it, 'r.pl', 'print rand;\n')
+        it.launch().ready()
+        for name in ('r.py', 'r.pl'):
+            answers = {bytes(self.ask(it, name).body) for _ in range(5)}
+            self.assertEqual(len(answers), 5, name)
+
+    def test_changed_script(self):
+        """And one that is a link to another file now."""
+        it = self.make_pools()
+        it.launch().ready()
+        for number in range(3):
+            for suffix in ('.py', '.pl'):
+                self.script(it, 's' + suffix, f'print({number})\n')
+                self.assertEqual(self.ask(it, 's' + suffix).body.strip(), b'%d' % number)
+
+    def test_switch_that_only_a_start_can_have(self):
+        it = self.make_pools()
+        it.put('cgi/t.pl', '#!/usr/bin/perl -wT\nprint "Content-Type: a/b\\n\\n${^TAINT}";\n',
+               0o755)
+        it.launch().ready()
+        self.assertEqual(self.ask(it, 't.pl').body, b'1')
+        it.wait_for_log('is not run by the template .*-perl: it wants to be started with -wT')
+
+    def test_much_output_and_a_client_that_leaves(self):
+        it = self.make_pools()
+        self.script(it, 'much.py', 'import sys, os\nfor i in range(1000):\n'
+                    '    sys.stdout.write("x" * 65536)\n')
+        it.launch().ready()
+        self.assertEqual(len(self.ask(it, 'much.py').body), 1000 * 65536)
+        before = self.parent(it)
+        with it.connect('warm') as connection:
+            connection.sendall(fastcgi.whole(self.params(it, 'much.py')))
+            connection.recv(100)
+        self.assertEqual(self.parent(it), before)
+
+
+if __name__ == '__main__':
+    daemon.main()
