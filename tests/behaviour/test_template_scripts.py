@@ -1,6 +1,7 @@
 """Scripts in forks of a template: whatever they do, the web server sees the same as from a script
 that was started."""
 
+import os
 import re
 
 import daemon
@@ -128,6 +129,23 @@ class SameAsCold(templates.Case):
 
     def test_perl(self):
         self.compare('.pl', PERL)
+
+    def test_example_in_ruby(self):
+        it = self.make_pools(words={'.rb': 'template-ruby json'})
+        example = os.path.join(templates.LIBEXEC, '..', 'conf', 'examples', 'template-ruby')
+        with open(example, encoding='utf-8') as file:
+            it.put('template-ruby', file.read(), 0o755)
+        it.put('cgi/s.rb', '#!/usr/bin/ruby\nrequire "json"\nputs "Content-Type: text/plain", ""\n'
+               'at_exit { puts "end" }\n$stderr.puts "said"\n'
+               'puts [$0, __FILE__, ARGV, Dir.pwd, ENV.to_a.sort, $stdin.read.size].to_json\n'
+               'puts Process.getpgrp == $$\nexit 3\n', 0o755)
+        it.launch().ready()
+        cold, warm, again = [self.ask(it, 's.rb', body=b'12345', pool=pool)
+                             for pool in ('cold', 'warm', 'warm')]
+        for answer in warm, again:
+            self.assertEqual(answer.stdout, cold.stdout)
+            self.assertEqual((answer.stderr, answer.app_status), (cold.stderr, 3))
+        self.assertEqual(it.log.find('is not run by the template|the template .* failed'), [])
 
     def test_names_and_bodies(self):
         it = self.make_pools()
