@@ -1,11 +1,11 @@
 #include "fd.h"
 
+#include "kernel.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/close_range.h>
-#include <sys/syscall.h>
 
 void fd_cleanup(int *fd)
 {
@@ -46,11 +46,12 @@ static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
     return size < 0 ? -errno : 0;
 }
 
-/* A container's filter of system calls may not know close_range(2). To ignore that would hand a
+/* A container's filter of system calls may not know close_range(2), nor an older kernel its flag. To
+ * ignore that would hand a
  * stranger's program what it must not have. */
 static int shut(unsigned first, unsigned last, bool at_exec)
 {
-    if (close_range(first, last, at_exec ? CLOSE_RANGE_CLOEXEC : 0) == 0)
+    if (kernel_close_range(first, last, at_exec ? KERNEL_CLOEXEC : 0) == 0)
         return 0;
     int listing = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (listing < 0)

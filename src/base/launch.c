@@ -1,6 +1,7 @@
 #include "launch.h"
 
 #include "fd.h"
+#include "kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,7 @@ static bool take_place(const struct launch *launch)
 static void execute(const struct launch *launch)
 {
     if (launch->program > 0) {
-        execveat(launch->program, "", launch->arguments, launch->environment, AT_EMPTY_PATH);
+        kernel_execute(launch->program, launch->arguments, launch->environment);
         if (errno != ENOENT)
             return;
     }

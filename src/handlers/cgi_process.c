@@ -1,13 +1,13 @@
 #include "cgi_process.h"
 
 #include "../base/fd.h"
+#include "../base/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,7 +58,7 @@ static int start(struct cgi_process *process, const struct pipes *pipes, struct 
     process->pid = launch_program(launch);
     if (process->pid < 0)
         return process->pid;
-    process->pidfd = pidfd_open(process->pid, 0);
+    process->pidfd = kernel_pidfd_open(process->pid);
     if (process->pidfd >= 0)
         return 0;
     int error = -errno;

@@ -3,6 +3,7 @@
 #include "../base/clock.h"
 #include "../base/daemon.h"
 #include "../base/fd.h"
+#include "../base/kernel.h"
 #include "../base/log.h"
 #include "../handlers/handler.h"
 #include "../handlers/program.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -175,7 +175,7 @@ static void pass_on(struct pollfd *output)
  * that we have ourselves. Returns whether it has ended; it is not reaped. */
 static bool await_end(pid_t pid, int seconds, int output)
 {
-    struct pollfd ends[] = {{.fd = pidfd_open(pid, 0), .events = POLLIN},
+    struct pollfd ends[] = {{.fd = kernel_pidfd_open(pid), .events = POLLIN},
                             {.fd = output, .events = POLLIN}};
     usec deadline = clock_now() + seconds * USEC_SECOND, now;
     bool ended = ends[0].fd < 0;

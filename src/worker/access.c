@@ -1,6 +1,7 @@
 #include "access.h"
 
 #include "../base/fd.h"
+#include "../base/kernel.h"
 #include "../base/log.h"
 #include "../config/cidr.h"
 #include "../conn/conn.h"
@@ -9,7 +10,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -98,7 +98,7 @@ static struct source source_of(const struct conn *conn)
 
 static bool has_ended(pid_t program)
 {
-    struct pollfd end = {.fd = program > 0 ? pidfd_open(program, 0) : -1, .events = POLLIN};
+    struct pollfd end = {.fd = program > 0 ? kernel_pidfd_open(program) : -1, .events = POLLIN};
     bool ended = end.fd < 0 || poll(&end, 1, 0) > 0;
     fd_cleanup(&end.fd);
     return ended;

@@ -1,5 +1,6 @@
 """A program per connection: what it sees, what becomes of it and of what it starts."""
 
+import errno
 import os
 import pwd
 import re
@@ -87,6 +88,18 @@ class Program(daemon.Case):
         it.announce(r"err: pool x: can't start /busybox")
         self.assertEqual(client.ask(it.address('x')), b'')
         it.wait_for_log(r"pool x: can't start /busybox: No such file or directory")
+
+    def test_descriptors_without_close_range(self):
+        """An older kernel, or one that doesn't know its flag: what a program gets is the same."""
+        usual = self.answer('ls -l /proc/self/fd').splitlines()
+        for error in (errno.ENOSYS, errno.EINVAL):
+            it = self.make(shell('ls -l /proc/self/fd'))
+            it.with_failing_calls()
+            it.put('close_range', str(error))
+            it.environment['FAILING_CLOSE_RANGE'] = it.path('close_range')
+            it.launch().ready()
+            there = client.ask(it.address('x')).decode().splitlines()
+            self.assertEqual(len(there), len(usual), there)
 
     def test_signals_are_as_new(self):
         shown = self.answer('cat /proc/self/status')
