@@ -230,6 +230,14 @@ START_TEST(lookups_changed)
     gid_t groups[] = {1, 2, 3};
     new.listens = swapped;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_KEPT);
+    struct listen_spec other[] = {old.listens[0], old.listens[1]};
+    other[1].addr.in6.sin6_port = htons(81);
+    new.listens = other;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
+    other[1] = old.listens[1];
+    other[1].any_family = true;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
+    new.listens = swapped;
     new.listen_count = 1;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
     ck_assert_str_eq(what, "the addresses that listen stands for changed");
@@ -242,6 +250,26 @@ START_TEST(lookups_changed)
     new.socket_uid++;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_ADJUSTED);
     ck_assert_str_eq(what, "the owner of its sockets changed");
+    config_unref(config);
+}
+END_TEST
+
+/* What its workers have from their start, whatever others follow. */
+START_TEST(kept_option_changed)
+{
+    static const char *const kept[] = {"graceful_timeout", NULL};
+    char what[200];
+    struct config *config = load("pool a { listen = systemd:a workers = 1 echo {} }");
+    struct handler_section handler = *config->pools[0]->handler;
+    struct pool_config old = *config->pools[0], new = old;
+    new.graceful_timeout++;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_ADJUSTED);
+    handler.kept = kept;
+    old.handler = new.handler = &handler;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
+    new = old;
+    new.backlog++;
+    ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_ADJUSTED);
     config_unref(config);
 }
 END_TEST
@@ -294,6 +322,7 @@ int main(void)
     tcase_add_test(tests, global_options_changed);
     tcase_add_test(tests, user_changed);
     tcase_add_test(tests, lookups_changed);
+    tcase_add_test(tests, kept_option_changed);
     tcase_add_test(tests, loaded_file_changed);
     tcase_add_test(tests, long_values_are_cut);
     tcase_set_timeout(tests, 60); /* generous: sanitizers, and a loaded machine */

@@ -63,6 +63,8 @@ START_TEST(skips_what_is_torn)
         ck_assert_int_ne(list[i].pid, 4);
     write_one(11);
     ck_assert_int_eq(deaths_list(overview, list), 10);
+    overview->deaths[7].number = 8; /* which stands elsewhere */
+    ck_assert_int_eq(deaths_list(overview, list), 9);
 }
 END_TEST
 

@@ -69,6 +69,9 @@ START_TEST(quantiles)
     ck_assert_int_eq(histogram_quantile(&histogram, 1000), 2500);
     histogram_count(&histogram, 3600 * USEC_SECOND, 1000);
     ck_assert_int_eq(histogram_quantile(&histogram, 990), 60 * USEC_SECOND);
+    histogram_clear(&histogram);
+    histogram_count(&histogram, 40 * USEC_SECOND, 10); /* the last that has an end */
+    ck_assert_int_eq(histogram_quantile(&histogram, 500), 45 * USEC_SECOND);
 }
 END_TEST
 

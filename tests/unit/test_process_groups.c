@@ -2,8 +2,11 @@
 #include "unit.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,6 +154,66 @@ START_TEST(goes_on_with_what_was_saved)
 }
 END_TEST
 
+/* A second signal would be another order to many programs; and whoever asks later doesn't put off
+ * what was asked before. The group is stopped: so what it was sent waits, and can be looked at. */
+START_TEST(is_told_once_and_ends_by_the_earlier_time)
+{
+    start(false);
+    usec now = clock_now(), late = now + 60 * USEC_SECOND;
+    kill(-program, SIGSTOP);
+    process_groups_end(&groups, worker, program, 0, late, now);
+    ck_assert_int_eq(process_groups_end(&groups, worker, program, SIGTERM, late + 1, now),
+                     GROUP_OWN);
+    ck_assert_int_eq(groups.first->deadline, late);
+    ck_assert_ptr_null(groups.first->next);
+    char path[64], line[256];
+    unsigned long long pending = 1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)program);
+    FILE *file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof line, file) && sscanf(line, "ShdPnd: %llx", &pending) != 1)
+        continue;
+    fclose(file);
+    ck_assert_uint_eq(pending >> (SIGTERM - 1) & 1, 0);
+    process_groups_end(&groups, worker, program, SIGTERM, late - 1, now);
+    ck_assert_int_eq(groups.first->deadline, late - 1);
+}
+END_TEST
+
+/* By the listener, where programs get it: as their standard input, or as the first behind those. */
+START_TEST(background_is_found_by_its_listener)
+{
+    static const int places[] = {STDIN_FILENO, 3, 4};
+    start(false);
+    for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+        int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        pid_t child = fork();
+        if (child == 0) {
+            int high = fcntl(listener, F_DUPFD, 20), word = fcntl(ready[1], F_DUPFD, 20);
+            for (int fd = 0; fd < 20; fd++)
+                close(fd);
+            dup2(high, places[i]);
+            close(high);
+            ready[1] = word;
+            setsid();
+            tell(getpid());
+            sleep_on();
+        }
+        ck_assert_int_eq(told(), child);
+        pid_t found = places[i] == 4 ? 0 : child;
+        struct group followed = {.session = child};
+        struct groups all = {.first = &followed};
+        ck_assert_int_eq(process_groups_background(worker, 0, listener, &groups), found);
+        ck_assert_int_eq(process_groups_background(worker, child, listener, &groups), 0);
+        ck_assert_int_eq(process_groups_background(getpid(), 0, listener, &groups), 0);
+        ck_assert_int_eq(process_groups_background(worker, 0, listener, &all), 0);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        close(listener);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("groups");
@@ -161,5 +224,7 @@ int main(void)
     tcase_add_test(tests, stopped);
     tcase_add_test(tests, whose_it_is_not);
     tcase_add_test(tests, goes_on_with_what_was_saved);
+    tcase_add_test(tests, is_told_once_and_ends_by_the_earlier_time);
+    tcase_add_test(tests, background_is_found_by_its_listener);
     return unit_run("groups", tests);
 }
