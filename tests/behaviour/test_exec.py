@@ -470,7 +470,8 @@ class NotStarting(daemon.Case):
         self.assertRegex(control.run(it, 'status').stdout, r'pool x: degraded for .*: its program')
         it.put('program', '#!/bin/sh\necho hello again\n', mode=0o755)
         self.assertEqual(client.ask(it.address('x')), b'hello again\n')
-        wait_until(lambda: self.state(it) == ('serving', ''), 'it serves again')
+        # At once, and not because the failures are forgotten after a minute.
+        wait_until(lambda: self.state(it) == ('serving', ''), 'it serves again', timeout=30)
 
     @daemon.needs_root
     def test_pool_without_processes_is_degraded(self):

@@ -235,6 +235,12 @@ class Unix(daemon.Case):
         with client.connect(it.path('s')) as silent:
             self.assertEqual(silent.recv(1), b'')
 
+    def test_client_that_reads_nothing_is_closed(self):
+        it = self.start('pool "gen" { listen = "unix:@DIR@/s" workers = 1 idle_timeout = 1\n'
+                        'chargen {} }')
+        with client.connect(it.path('s')), client.connect(it.path('s')) as other:
+            self.assertEqual(len(client.read_exactly(other, 74)), 74)
+
 
 class Passed(daemon.Case):
     def test_by_name(self):

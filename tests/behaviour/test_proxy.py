@@ -281,6 +281,23 @@ class Limits(Proxy):
             connection.sendall(ipv6())
             self.assertEqual(client.read_all(connection), b'', 'idle_timeout holds')
 
+    def test_unix_clients_of_a_proxy_are_not_the_proxy(self):
+        """Whose they are the proxy does not say: its own user is neither limited nor told."""
+        it = self.start('pool "peer" { listen = "unix:@DIR@/sock" workers = 2 proxy_protocol = on '
+                        'proxy_from = "unix" max_per_source = 1 echo {} }\n'
+                        'pool "told" { listen = "unix:@DIR@/told" workers = 1 proxy_protocol = on '
+                        'proxy_from = "unix" exec { command = { "/usr/bin/env" } } }\n')
+        header = v2(0x31, b'/client'.ljust(108, b'\0') + b'/server'.ljust(108, b'\0'))
+        for name, path in (('peer', 'sock'), ('told', 'told')):
+            it.addresses[name] = it.path(path)
+        with it.connect('peer') as first:
+            first.sendall(header)
+            self.assertEqual(client.echo(first, b'x'), b'x')
+            self.assertEqual(self.ask(it, header + b'y'), b'y')
+        told = client.ask(it.path('told'), header).decode()
+        self.assertIn('UNIXREMOTEEUID=4294967295\n', told)
+        self.assertIn('UNIXLOCALPATH=/server\n', told)
+
 
 @daemon.unittest.skipUnless(shutil.which('haproxy') or os.path.exists('/usr/sbin/haproxy'),
                             'there is no haproxy here')

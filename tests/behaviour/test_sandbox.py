@@ -61,6 +61,8 @@ class Becoming(daemon.Case):
     @daemon.needs_root
     def test_group_and_groups_are_the_users_own(self):
         user = pwd.getpwnam('daemon')
+        self.addCleanup(os.setgroups, os.getgroups())
+        os.setgroups([0, 4])  # of whoever starts it
         text = self.answer('id -g; id -G; env', 'user = "daemon"')
         lines = text.splitlines()
         self.assertEqual(lines[0], str(user.pw_gid))

@@ -189,12 +189,33 @@ START_TEST(as_a_search_through_all)
 }
 END_TEST
 
+/* A thousand times the same, as lists that were put together have it: the last of them decides. */
+START_TEST(the_same_again_and_again)
+{
+    enum { AGAIN = 1000 };
+    static struct block blocks[AGAIN];
+    struct block one;
+    ck_assert_int_eq(cidr_read(&one, "10.0.0.0/8"), CIDR_GOOD);
+    for (int i = 0; i < AGAIN; i++) {
+        blocks[i] = one;
+        blocks[i].verdict = i == 7 ? CIDR_DENY : CIDR_ALLOW;
+    }
+    struct arena *arena = arena_open(1024 * 1024);
+    const struct cidr_list *made = cidr_make(arena, blocks, AGAIN);
+    ck_assert_int_eq(cidr_find(made, &one.first), CIDR_DENY);
+    struct addr_number behind = {.low = 11u << 24, .family = AF_INET};
+    ck_assert_int_eq(cidr_find(made, &behind), CIDR_NONE);
+    arena_close(arena);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("blocks");
     tcase_add_loop_test(tests, words_are_read, 0, sizeof words / sizeof *words);
     tcase_add_loop_test(tests, the_longest_decides, 0, sizeof lists / sizeof *lists);
     tcase_add_test(tests, as_a_search_through_all);
+    tcase_add_test(tests, the_same_again_and_again);
     tcase_set_timeout(tests, 60); /* generous: sanitizers, and a loaded machine */
     return unit_run("blocks", tests);
 }

@@ -100,6 +100,15 @@ START_TEST(headers)
 }
 END_TEST
 
+/* A NUL would hide what stands behind it. */
+START_TEST(no_line_has_a_nul)
+{
+    static const char line[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\0 3\r\n";
+    struct proxy_header header;
+    ck_assert_ptr_nonnull(proxy_read((const uint8_t *)line, sizeof line - 1, &header));
+}
+END_TEST
+
 /* Those are none already by their first bytes: no more is waited for. */
 static const struct {
     const char *bytes;
@@ -238,6 +247,7 @@ END_TEST
 int main(void)
 {
     TCase *tests = tcase_create("proxy");
+    tcase_add_test(tests, no_line_has_a_nul);
     tcase_add_loop_test(tests, headers, 0, sizeof good / sizeof *good);
     tcase_add_loop_test(tests, none_from_the_beginning, 0, sizeof strangers / sizeof *strangers);
     tcase_add_loop_test(tests, none_as_a_whole, 0, sizeof bad / sizeof *bad);

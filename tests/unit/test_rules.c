@@ -171,6 +171,8 @@ static const struct rule rules[] = {
      "socket_group"},
     {NOBODY POOL("a", "listen = { systemd:x, unix:/y } backlog = 5 socket_mode = 0600"), ""},
 
+    {NOBODY POOL("a", "listen = systemd:a environment = { \"B2=1\", \"B=1\" }"), ""},
+
     /* the rest */
     {NOBODY "control = relative\n" POOL("a", "listen = systemd:a"),
      "1: control is an absolute path"},

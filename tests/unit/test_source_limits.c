@@ -413,12 +413,71 @@ START_TEST(lies_do_no_harm)
 }
 END_TEST
 
+/* So many at once, and then one for each part of a second that has passed. */
+START_TEST(keeps_the_pace)
+{
+    const usec moment = 1000 * USEC_SECOND;
+    memset(&limits, 0, sizeof limits);
+    ck_assert(source_limits_pace(&limits, &source, 2, moment));
+    ck_assert(source_limits_pace(&limits, &source, 2, moment));
+    ck_assert(!source_limits_pace(&limits, &source, 2, moment));
+    ck_assert(!source_limits_pace(&limits, &source, 2, moment + USEC_SECOND / 2 - 1));
+    ck_assert(source_limits_pace(&limits, &source, 2, moment + USEC_SECOND / 2));
+    ck_assert(!source_limits_pace(&limits, &source, 2, moment + USEC_SECOND / 2));
+    ck_assert(source_limits_pace(&limits, &source, 2, moment + 2 * USEC_SECOND));
+    ck_assert(source_limits_pace(&limits, &source, 2, moment + 2 * USEC_SECOND));
+    ck_assert(!source_limits_pace(&limits, &source, 2, moment + 2 * USEC_SECOND));
+}
+END_TEST
+
+/* The bucket of a stranger, in the place where ours is looked for first, is not ours. */
+START_TEST(strangers_have_their_own_pace)
+{
+    const usec moment = 1000 * USEC_SECOND;
+    memset(&limits, 0, sizeof limits);
+    uint64_t hash = hash_of(&limits, &source), time = (uint64_t)moment * PARTS & TIME_MASK;
+    limits.rates[hash & PLACE_MASK] =
+        ((hash >> TIME_BITS << TIME_BITS) ^ (uint64_t)1 << TIME_BITS) | (time + ONE_SECOND);
+    ck_assert(source_limits_pace(&limits, &source, 1, moment));
+    ck_assert(!source_limits_pace(&limits, &source, 1, moment));
+}
+END_TEST
+
+static struct source source_at(const char *ip)
+{
+    struct addr addr;
+    ck_assert(addr_from_ip(&addr, ip, 80));
+    return source_limits_of(&addr);
+}
+
+/* An IPv4 address, however it came; of IPv6 the upper half: a host has all of the lower one. */
+START_TEST(who_is_a_source)
+{
+    struct source a = source_at("2001:db8:0:1::1"), b = source_at("2001:db8:0:1:ffff::2");
+    struct source other = source_at("2001:db8:0:2::1"), four = source_at("192.0.2.1");
+    struct source mapped = source_at("::ffff:192.0.2.1");
+    ck_assert(a.kind == SOURCE_IPV6 && b.kind == a.kind && a.key == b.key);
+    ck_assert(other.key != a.key);
+    ck_assert(four.kind == SOURCE_IPV4 && mapped.kind == four.kind && mapped.key == four.key);
+    ck_assert_uint_ne(source_at("192.0.2.2").key, four.key);
+    struct addr path;
+    ck_assert(addr_from_path(&path, "/x"));
+    ck_assert_int_eq(source_limits_of(&path).kind, SOURCE_NONE);
+    ck_assert(source_limits_claim(&limits, 0, &a, 5));
+    ck_assert(!source_limits_shared(&limits, 0, 0)); /* with others alone */
+    source_limits_release(&limits, 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("sources");
     tcase_add_test(tests, recounts);
     tcase_add_test(tests, places_are_taken);
     tcase_add_test(tests, lies_do_no_harm);
+    tcase_add_test(tests, keeps_the_pace);
+    tcase_add_test(tests, strangers_have_their_own_pace);
+    tcase_add_test(tests, who_is_a_source);
     tcase_add_loop_test(tests, every_way, 0, sizeof ways / sizeof *ways);
     tcase_set_timeout(tests, 300);
     return unit_run("sources", tests);

@@ -254,6 +254,12 @@ START_TEST(processor_time)
     ck_assert_int_eq(snapshot->pools[0].memory, 0);
     ck_assert_int_eq(snapshot->pools[0].age, 60 * USEC_SECOND);
     free(snapshot);
+    pool->cpu_user = INT64_MAX; /* bounded, so that it can be added to */
+    snapshot = snapshot_take(&view, &figures);
+    ck_assert_int_gt(snapshot->pools[0].cpu_user, 0);
+    ck_assert_int_le(snapshot->pools[0].cpu_user, INT64_MAX / 2);
+    free(snapshot);
+    pool->cpu_user = 10000;
     list[0].pid = 100;
     list[0].read_at = -1;
     snapshot = snapshot_take(&view, &figures);

@@ -227,6 +227,43 @@ START_TEST(what_is_handed_on)
 }
 END_TEST
 
+/* Also where the part that had no room came long before the line's end. */
+START_TEST(cut_lines_say_so)
+{
+    struct stderr_log lines;
+    char longest[STDERR_LOG_LENGTH + 10];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    int fd = open_one(&lines, 7);
+    put(fd, longest);
+    put(fd, "\n");
+    ck_assert_ptr_nonnull(strstr(said(), " [cut]|"));
+    put(fd, "short\n");
+    ck_assert_str_eq(said(), "short|");
+    close(fd);
+    stderr_log_close(&lines);
+}
+END_TEST
+
+START_TEST(what_is_left_out_is_told_once)
+{
+    struct stderr_log lines;
+    int fd = open_one(&lines, 7);
+    for (int i = 0; i < STDERR_LOG_A_SECOND + 5; i++)
+        put(fd, "x\n");
+    said();
+    usec later = rate.window + USEC_SECOND;
+    if (rate.missed) { /* unless a second passed meanwhile, in which more may be logged */
+        ck_assert_int_eq(stderr_log_rate_step(&rate, "pool", later - 1), later);
+        ck_assert_uint_gt(rate.missed, 0);
+        ck_assert(stderr_log_rate_step(&rate, "pool", later) == USEC_NEVER);
+    }
+    ck_assert_uint_eq(rate.missed, 0);
+    close(fd);
+    stderr_log_close(&lines);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("lines");
@@ -239,5 +276,7 @@ int main(void)
     tcase_add_test(tcase, pipe_that_nobody_holds_is_closed);
     tcase_add_loop_test(tcase, there_is_a_bound, STDERR_LOG_DETACHED - 1, STDERR_LOG_DETACHED + 4);
     tcase_add_test(tcase, what_is_handed_on);
+    tcase_add_test(tcase, cut_lines_say_so);
+    tcase_add_test(tcase, what_is_left_out_is_told_once);
     return unit_run("lines", tcase);
 }
