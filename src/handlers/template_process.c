@@ -1,6 +1,7 @@
 #include "template_process.h"
 
 #include "../base/fd.h"
+#include "../base/kernel.h"
 #include "../base/launch.h"
 #include "../wire/template.h"
 
@@ -10,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -68,7 +68,7 @@ int template_process_start(struct template_process *process, char *const *argume
     process->since = clock_now();
     int error = launch(process, &start);
     if (error == 0) {
-        process->pidfd = pidfd_open(process->pid, 0);
+        process->pidfd = kernel_pidfd_open(process->pid);
         error = process->pidfd < 0 ? -errno : 0;
     }
     if (error)
@@ -205,7 +205,7 @@ static int send_request(const struct template_process *process,
  * the other questions were about. */
 static int prove(const struct template_process *process, struct template_child *child)
 {
-    child->pidfd = pidfd_open(child->pid, 0);
+    child->pidfd = kernel_pidfd_open(child->pid);
     if (child->pidfd < 0)
         return -EPROTO;
     struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
