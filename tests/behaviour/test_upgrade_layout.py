@@ -67,8 +67,9 @@ class Layout(Case):
         """The program, built from a copy of the source in which a text of each slot is longer."""
         source, build = (os.path.join(cls.directory, name) for name in ('source', 'build'))
         os.mkdir(source)
-        for path in glob.glob(os.path.join(ROOT, 'meson*')):
-            shutil.copy(path, source)
+        for pattern in ('meson*', '*.md'):
+            for path in glob.glob(os.path.join(ROOT, pattern)):
+                shutil.copy(path, source)
         for name in ('src', 'man', 'conf', 'systemd'):
             shutil.copytree(os.path.join(ROOT, name), os.path.join(source, name))
         header = os.path.join(source, 'src/board/scoreboard.h')
