@@ -1,7 +1,10 @@
 """Templates: their start, their end, what they may say, and what is done without one."""
 
+import contextlib
 import os
+import re
 import signal
+import threading
 
 import client
 import daemon
@@ -107,6 +110,46 @@ class Life(templates.Case):
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'x'))
             answer = fastcgi.read_answer(connection)
         self.assertTrue(answer.stdout.endswith(b'done\n'), answer.stdout)
+
+    def test_kills_under_load(self):
+        """Templates, scripts and a worker are killed: whatever is answered is right, and no more
+        requests fail than were in hand."""
+        it = self.make_pools(workers=3)
+        it.launch().ready()
+        it.announce(FAILED, 'killed by signal 9', "can't start: the template")
+        answered, wrong, failed, ended = [], [], [], threading.Event()
+
+        def load():
+            while not ended.is_set():
+                try:
+                    answer = self.ask(it, 'parent.py')
+                    right = answer.ended and answer.status == 200
+                except (OSError, EOFError):
+                    right = False
+                if not right:
+                    failed.append(right)
+                answered.append(right)
+                if right and not re.fullmatch(rb'\d+\n', answer.body):
+                    wrong.append(bytes(answer.stdout))
+        clients = [threading.Thread(target=load) for _ in range(4)]
+        for each in clients:
+            each.start()
+        kills = 0
+        for number in range(12):
+            worker = it.wait_for_workers(3, pool='warm')[number % 3]
+            victims = [pid for pid in processes.children(worker) if number % 2 == 0] or \
+                      [child for pid in processes.children(worker)
+                       for child in processes.children(pid)] or [worker]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victims[number % len(victims)], signal.SIGKILL)
+            kills += 1
+            served = len(answered)
+            wait_until(lambda: len(answered) > served + 4, 'answers')
+        ended.set()
+        for each in clients:
+            each.join()
+        self.assertEqual(wrong, [])
+        self.assertLessEqual(len(failed), kills)
 
     def test_max_forks(self):
         """No request is started cold for it."""
