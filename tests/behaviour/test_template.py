@@ -244,8 +244,8 @@ class Life(templates.Case):
 
 
 class Exec(templates.Case):
-    def make(self, options='', words='"@DIR@/template-python", "json"'):
-        it = super().make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1\n'
+    def make(self, options='', words='"@DIR@/template-python", "json"', pool=''):
+        it = super().make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 {pool}\n'
                           f'exec {{ command = {{ "@DIR@/script", "a b", "" }}\n'
                           f'template = {{ {words} }}\n{options} }} }}\n')
         with open(os.path.join(templates.LIBEXEC, 'template-python'), encoding='utf-8') as file:
@@ -270,6 +270,20 @@ class Exec(templates.Case):
         it.launch().ready()
         self.assertEqual(client.ask(it.address('x')), b'x\n')
         it.stop(signal.SIGQUIT)
+
+    def test_request_timeout(self):
+        """The master ends it by its group, with what it started."""
+        it = self.make(pool='request_timeout = 1')
+        it.put('script', '#!/usr/bin/python3\nimport os, time\nif os.fork() == 0:\n'
+               '    time.sleep(1000)\nprint(os.getpid(), flush=True)\ntime.sleep(1000)\n', 0o755)
+        it.launch().ready()
+        it.announce('request_timeout', 'was killed by signal 15')
+        with it.connect('x') as connection:
+            script = int(connection.makefile('rb').readline())
+            family = [script, *processes.children(script)]
+            for pid in family:
+                wait_until(lambda pid=pid: not processes.alive(pid), 'its end')
+        self.assertEqual(len(family), 2)
 
     def test_standard_error_goes_to_the_log(self):
         it = self.make()
