@@ -198,6 +198,21 @@ class Life(templates.Case):
         os.symlink('/etc/passwd', it.path('cgi/out.py'))
         self.assertEqual(self.ask(it, 'out.py').status, 403)
 
+    def test_single_program(self):
+        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\n'
+                       'cgi { program = "@DIR@/one.py"\n'
+                       'template = { ".py=@DIR@/template-python" } } }\n')
+        with open(os.path.join(templates.LIBEXEC, 'template-python'), encoding='utf-8') as file:
+            it.put('template-python', file.read(), 0o755)
+        it.put('one.py', templates.HEAD['.py'] + 'import os, sys\n'
+               'print(sys.argv, os.getcwd(), os.getppid())\n', 0o755)
+        it.launch().ready()
+        worker, = it.workers()
+        answer = fastcgi.ask(it.address('x'), {'REQUEST_METHOD': 'GET'})
+        template, = processes.children(worker)
+        self.assertEqual(answer.body.decode(),
+                         f"['{it.path('one.py')}'] {it.directory} {template}\n")
+
     def test_without_template_and_first_line(self):
         it = self.make_pools(words={'.py': 'liar deaf'})
         it.put('liar', LIAR, 0o755)
