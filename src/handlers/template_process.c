@@ -105,6 +105,7 @@ int template_process_end(struct template_process *process)
 static int hear(struct template_process *process, usec deadline, struct template_reply *reply)
 {
     char text[TEMPLATE_REPLY_MAX];
+    bool ended = false;
     for (;;) {
         ssize_t n = recv(process->socket, text, sizeof text, MSG_DONTWAIT);
         if (n > 0) {
@@ -113,14 +114,15 @@ static int hear(struct template_process *process, usec deadline, struct template
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return n == 0 ? -EPIPE : -errno;
+        if (ended) /* and its last word was none */
+            return -EPIPE;
         usec left = deadline - clock_now();
         if (left <= 0)
             return -EAGAIN;
         struct pollfd waits[] = {{.fd = process->socket, .events = POLLIN},
                                  {.fd = process->pidfd, .events = POLLIN}};
         int ready = poll(waits, 2, left < 1000 * USEC_SECOND ? (int)(left / 1000) + 1 : -1);
-        if (ready > 0 && !waits[0].revents) /* its last word would be there */
-            return -EPIPE;
+        ended = ready > 0 && waits[1].revents;
     }
 }
 
