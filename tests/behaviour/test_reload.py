@@ -231,6 +231,17 @@ class Refused(daemon.Case):
         self.assertEqual(it.workers(), workers)
         self.assertFalse(os.path.exists(it.path('new')))
 
+    def test_listeners_are_as_before_a_refused_one(self):
+        """A canary that runs programs takes the time-out from the listener that it shares."""
+        it = self.start(ECHO % (2, 'idle_timeout = 1'))
+        os.mkdir(it.path('closed'), 0o700)
+        it.announce('closed', wording.BACKOFF, 'ready')
+        self.refuse(it, 'pool "echo" { listen = { "systemd:echo" } workers = 2\n'
+                    'directory = "@DIR@/closed" exec { command = { "/bin/cat" } } }\n',
+                    'closed|ready')
+        with it.connect('echo') as silent:
+            self.assertEqual(client.read_all(silent), b'')
+
     def settle(self, it, anonymous, space):
         """What the last reload held is freed just after it was told of."""
         def back():

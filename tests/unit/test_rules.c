@@ -223,6 +223,10 @@ static const struct rule rules[] = {
     {NOBODY SIZED(
          "max_workers = 20000") "pool b { listen = systemd:b\nmax_workers = 20000 echo {} }",
      "3: pool b: with its 20000 there are 40000 workers in all; at most 30000"},
+    {NOBODY SIZED("max_workers = 20000") "pool b { listen = systemd:b\nworkers = 10001 echo {} }",
+     "3: pool b: with its 10001 there are 30001 workers in all; at most 30000"},
+    {NOBODY SIZED("max_workers = 20000") "pool b { listen = systemd:b workers = 10000 echo {} }",
+     ""},
     {NOBODY SIZED(""), "1: pool a: its size is missing: workers, or max_workers"},
     {NOBODY SIZED("min_workers = 2 min_spare = 1"), "1: pool a: its size is missing"},
     {NOBODY SIZED("workers = 2\nmax_workers = 2"), "2: pool a: max_workers is of a size that"},
