@@ -291,7 +291,7 @@ class Blocking(daemon.Case):
             self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
             with it.connect('echo') as quiet:
                 self.assertRaises(socket.timeout, self._quiet, quiet)
-        self.assertLess(sum(processes.cpu_seconds(pid) for pid in it.workers()) - before, 0.5)
+        self.assertLess(sum(processes.cpu_seconds(pid) for pid in it.workers()) - before, 0.2)
 
     @staticmethod
     def _quiet(connection):

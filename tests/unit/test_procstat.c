@@ -95,12 +95,20 @@ START_TEST(whose_program)
     add(0, getpid());
     procstat_look(&figures, &view, 1);
     int64_t alone = procstat_process(&figures, overview, 0)->memory;
-    board->slots[0].program = getppid();
-    procstat_look(&figures, &view, 2);
-    ck_assert_int_lt(llabs(procstat_process(&figures, overview, 0)->memory - alone), 1024 * 1024);
     board->slots[0].program = child;
-    procstat_look(&figures, &view, 3);
+    procstat_look(&figures, &view, 2);
     ck_assert_int_gt(procstat_process(&figures, overview, 0)->memory, alone);
+    enum { MUCH = 16 * 1024 * 1024 };
+    volatile char *much = malloc(MUCH);
+    for (int i = 0; i < MUCH; i += 1024)
+        much[i] = 1;
+    add(1, child);
+    procstat_look(&figures, &view, 3);
+    alone = procstat_process(&figures, overview, 1)->memory;
+    board->slots[1].program = getpid(); /* its parent, which has more */
+    procstat_look(&figures, &view, 4);
+    ck_assert_int_lt(procstat_process(&figures, overview, 1)->memory, alone + MUCH / 2);
+    free((void *)much);
 }
 END_TEST
 

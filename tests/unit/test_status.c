@@ -230,6 +230,24 @@ START_TEST(counts_while_a_worker_is_born)
 }
 END_TEST
 
+/* Its time is its own word. */
+START_TEST(no_worker_does_what_it_does_since_before_its_start)
+{
+    struct snapshot_worker worker;
+    add_pool("web", POOL_SERVING, 1);
+    struct slot *slot = add_worker(0, 0, SLOT_IDLE);
+    static const usec words[] = {INT64_MIN, -1, 1};
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
+        slot->since = words[i];
+        ck_assert(snapshot_worker(&view, 0, &worker));
+        ck_assert_int_eq(worker.since, overview->workers[0].born);
+    }
+    slot->since = NOW;
+    ck_assert(snapshot_worker(&view, 0, &worker));
+    ck_assert_int_eq(worker.since, NOW);
+}
+END_TEST
+
 /* The living's and the dead's; of one that wasn't read yet, nothing since its start; of one that is
  * hidden, nothing is known. And no reporter shows less than another before. */
 START_TEST(processor_time)
@@ -772,6 +790,7 @@ int main(void)
     enum { BYTES = sizeof bytes / sizeof *bytes };
     TCase *tcase = tcase_create("status");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, no_worker_does_what_it_does_since_before_its_start);
     tcase_add_test(tcase, lines_of_a_status);
     tcase_add_test(tcase, workers_of_several_seats);
     tcase_add_test(tcase, a_full_pool);
