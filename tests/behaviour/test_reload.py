@@ -17,6 +17,9 @@ from processes import wait_until
 
 EVIL = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so')
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
+# Right in every way that the check can see.
+NEVER_READY = ('pool "echo" { listen = { "systemd:echo" } workers = 2 ready_timeout = 1\n'
+               'app { command = { "/bin/sleep", "1000" } ready = "notify" } }\n')
 
 
 class Reload(daemon.Case):
@@ -210,9 +213,8 @@ class Refused(daemon.Case):
     def test_no_canary_becomes_ready(self):
         """A worker of the new generation must be ready before anything visible changes."""
         it = self.start(ECHO % (2, ''))
-        os.mkdir(it.path('closed'), 0o700)
-        it.announce('closed', wording.BACKOFF, 'ready')
-        self.refuse(it, ECHO % (2, 'directory = "@DIR@/closed"'), 'closed|ready')
+        it.announce('not ready within ready_timeout')
+        self.refuse(it, NEVER_READY, 'its first worker did not become ready and stay so')
 
     @daemon.needs_root
     def test_nothing_of_a_refused_one_is_done(self):
@@ -232,13 +234,10 @@ class Refused(daemon.Case):
         self.assertFalse(os.path.exists(it.path('new')))
 
     def test_listeners_are_as_before_a_refused_one(self):
-        """A canary that runs programs takes the time-out from the listener that it shares."""
+        """A canary that is a program takes the time-out from the listener that it shares."""
         it = self.start(ECHO % (2, 'idle_timeout = 1'))
-        os.mkdir(it.path('closed'), 0o700)
-        it.announce('closed', wording.BACKOFF, 'ready')
-        self.refuse(it, 'pool "echo" { listen = { "systemd:echo" } workers = 2\n'
-                    'directory = "@DIR@/closed" exec { command = { "/bin/cat" } } }\n',
-                    'closed|ready')
+        it.announce('not ready within ready_timeout')
+        self.refuse(it, NEVER_READY, 'not ready within ready_timeout')
         with it.connect('echo') as silent:
             self.assertEqual(client.read_all(silent), b'')
 
