@@ -18,6 +18,7 @@ enum { FIBER_STACK = 64 * 1024 }; /* the guard page included */
 struct fiber {
     void *sp;    /* where it left off; of ucontext(3) its context */
     char *stack; /* the lowest byte; NULL: none yet */
+    char *top;   /* above the highest one that is used */
     void (*run)(void *argument);
     void *argument;
     struct fiber *back; /* who started it, or went on with it last */
