@@ -17,7 +17,6 @@
 #include "watchdog.h"
 
 #include "../base/fd.h"
-#include "../base/log.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -68,7 +67,6 @@ static struct {
     struct seat *seats;
     struct list runnable, free;
     struct timers timers;
-    struct watchdog watchdog;
     struct fiber self;
     int in_hand, warm;
     int epoll_fd, wake_fd;
@@ -414,12 +412,12 @@ static void run_all(void)
     list_clear(&lane.runnable);
     while (turn.first) {
         struct seat *seat = list_take(&turn);
-        watchdog_turn(&lane.watchdog, number_of(seat));
+        watchdog_turn(number_of(seat));
         fiber_resume(&lane.self, &seat->fiber);
         if (seat->fiber.ended)
             free_seat(seat);
     }
-    watchdog_turn(&lane.watchdog, (uint32_t)worker.life->count);
+    watchdog_turn((uint32_t)worker.life->count);
 }
 
 static int timeout(void)
@@ -440,10 +438,10 @@ static void await_events(int most)
 {
     struct epoll_event events[EVENTS];
     if (most)
-        watchdog_rest(&lane.watchdog);
+        watchdog_rest();
     int count = epoll_wait(lane.epoll_fd, events, EVENTS, most);
     if (most)
-        watchdog_work(&lane.watchdog);
+        watchdog_work();
     for (int i = 0; i < count; i++)
         hear(&events[i]);
     if (timers_next(&lane.timers) == USEC_NEVER)
@@ -470,25 +468,28 @@ static int run(void)
         if (lane.in_hand)
             await_events(timeout());
     }
+    watchdog_rest();
     serve_close_lane(worker.life->seats);
     return lane.status;
 }
 
 /* --- from start to end ------------------------------------------------------------------------ */
 
-/* By the watchdog's thread, while the lane has not moved. */
-static void tell_of_blocker(uint32_t number, double seconds)
+/* By a signal handler, in the middle of the handler's code: so the line goes to standard error, of
+ * which the master makes one of the log. Of stdio only what writes into memory is used, which takes
+ * no lock and allocates nothing. */
+static void tell_of_blocker(uint32_t number, int seconds)
 {
-    char peer[ADDR_TEXT];
-    const struct serve *first = worker.life->seats;
-    const char *pool = first->pool->name, *handler = first->pool->handler->name;
+    char peer[ADDR_TEXT], line[ADDR_TEXT + 256];
     if (number >= (uint32_t)worker.life->count)
         return;
     addr_print(&lane.seats[number].conn.peer, peer);
-    log_warning("pool %s: the handler %s has worked or waited for %.1f s on the connection from %s "
-                "without leaving off: all others of this worker wait for it pool=%s handler=%s "
-                "peer=%s duration=%.3f",
-                pool, handler, seconds, peer, pool, handler, peer, seconds);
+    int length = snprintf(line, sizeof line,
+                          "the handler %s has worked or waited for more than %d s without leaving "
+                          "off, on the connection from %s: all others of its worker wait\n",
+                          worker.life->seats->pool->handler->name, seconds, peer);
+    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
+    (void)written;
 }
 
 static void open_seats(void)
@@ -532,7 +533,7 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
     if (error == 0)
         error = open_set();
     if (error == 0)
-        error = watchdog_open(&lane.watchdog, tell_of_blocker);
+        error = watchdog_open(tell_of_blocker);
     if (error) {
         snprintf(why, size, "can't start the event loop: %s", strerror(-error));
         return -1;

@@ -30,7 +30,8 @@ static const char serve[] =
     "connect write writev fstat fstat64 newfstatat fstatat64 statx lseek _llseek getpid gettid "
     "rt_sigreturn sigreturn rt_sigprocmask rt_sigtimedwait rt_sigtimedwait_time64 restart_syscall "
     "exit exit_group sysinfo "
-    "brk munmap mremap madvise futex futex_time64 clock_gettime clock_gettime64 gettimeofday time";
+    "brk munmap mremap madvise futex futex_time64 timer_settime timer_settime64 clock_gettime "
+    "clock_gettime64 gettimeofday time";
 
 /* What a report takes besides: to ask the kernel for queues, /proc for processes, libmicrohttpd for
  * HTTP. */

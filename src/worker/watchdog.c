@@ -1,68 +1,60 @@
 #include "watchdog.h"
 
-#include "../base/clock.h"
-
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
-enum { LOOK_MSEC = 1000, STACK = 128 * 1024 };
+/* No fiber's stack has to have room for the handler, nor memory for it afterwards. */
+enum { STACK = 64 * 1024 };
+static char stack[STACK];
 
-static void sleep_until_work(struct watchdog *watchdog)
+struct watchdog watchdog;
+
+static timer_t timer;
+static void (*tell_of)(uint32_t number, int seconds);
+
+static void set_timer(time_t seconds)
 {
-    watchdog->sleeps = true;
-    atomic_thread_fence(memory_order_seq_cst);
-    if (!watchdog->works)
-        while (sem_wait(&watchdog->wake) != 0)
-            ;
-    watchdog->sleeps = false;
+    struct itimerspec every = {.it_value.tv_sec = seconds, .it_interval.tv_sec = seconds};
+    timer_settime(timer, 0, &every, NULL);
 }
 
-/* A turn that lasts from one look to the next is told of, once. */
-static void *run(void *argument)
+void watchdog_start_ticking(void)
 {
-    struct watchdog *watchdog = argument;
-    uint64_t seen = 0, told = 0;
-    usec since = 0;
-    sem_post(&watchdog->started);
-    for (;;) {
-        if (!watchdog->works) {
-            sleep_until_work(watchdog);
-            seen = 0;
-        }
-        uint64_t turn = atomic_load_explicit(&watchdog->turn, memory_order_acquire);
-        uint32_t number = watchdog->number;
-        usec now = clock_now();
-        if (turn != seen)
-            since = now;
-        else if (turn != told && watchdog->works && watchdog->turn == turn) {
-            watchdog->tell(number, clock_seconds(now - since));
-            told = turn;
-        }
-        seen = turn;
-        poll(NULL, 0, LOOK_MSEC);
+    watchdog.ticks = true;
+    set_timer(1);
+}
+
+/* A turn that lasts from one tick to the next is told of, once. The lane sets the timer again when it
+ * works the next time: it reads `ticks` after it wrote `works`, and this reads `works` first. */
+static void on_tick(int number)
+{
+    static uint64_t seen;
+    static bool told;
+    int saved = errno;
+    (void)number;
+    if (!watchdog.works) {
+        watchdog.ticks = false;
+        set_timer(0);
+    } else if (watchdog.turn != seen) {
+        seen = watchdog.turn;
+        told = false;
+    } else if (!told) {
+        told = true;
+        tell_of(watchdog.number, 1);
     }
-    return NULL;
+    errno = saved;
 }
 
-int watchdog_open(struct watchdog *watchdog, void (*tell)(uint32_t number, double seconds))
+int watchdog_open(void (*tell)(uint32_t number, int seconds))
 {
-    pthread_t id;
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    watchdog->tell = tell;
-    sem_init(&watchdog->wake, 0, 0);
-    sem_init(&watchdog->started, 0, 0);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* the signals are the lane's */
-    int error = pthread_create(&id, &attributes, run, watchdog);
-    while (error == 0 && sem_wait(&watchdog->started) != 0)
-        ;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return -error;
+    struct sigaction tick = {.sa_handler = on_tick, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGVTALRM};
+    stack_t aside = {.ss_sp = stack, .ss_size = sizeof stack};
+    tell_of = tell;
+    sigfillset(&tick.sa_mask);
+    if (sigaltstack(&aside, NULL) != 0 || sigaction(SIGVTALRM, &tick, NULL) != 0 ||
+        timer_create(CLOCK_MONOTONIC, &event, &timer) != 0)
+        return -errno;
+    return 0;
 }

@@ -85,9 +85,10 @@ static void ignore_none(void)
 
 static void take_signals(void)
 {
-    struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART};
-    struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked};
-    struct sigaction urge = {.sa_handler = on_urge, .sa_flags = SA_RESTART};
+    /* On a stack of their own where there is one: a fiber's is small. */
+    struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked, .sa_flags = SA_ONSTACK};
+    struct sigaction urge = {.sa_handler = on_urge, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigaction(SIGURG, &urge, NULL);
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);

@@ -379,12 +379,12 @@ class Supervision(Case):
     def test_blocked_lane_is_named(self):
         it = self.begin('event', handler='module { path = "@DIR@/m.so" args = { "serve=hang" } }',
                         module='evil')
-        blocked = r'warning: pool x: the handler module has worked or waited for \S+ s'
-        it.announce(blocked, 'killed by signal')
+        blocked = r'pool x: worker \d+: the handler module has worked or waited for more than 1 s'
+        it.announce('killed by signal')
         with it.connect('x') as connection:
             port = connection.getsockname()[1]
             line = it.wait_for_log(blocked).string
-            self.assertEqual(wording.field(line, 'peer'), f'127.0.0.1:{port}')
+            self.assertIn(f'on the connection from 127.0.0.1:{port}:', line)
             for worker in it.workers():
                 it.kill(signal.SIGKILL, worker)
         it.wait_for_workers(2)
