@@ -42,24 +42,29 @@ static ssize_t transmit(struct conn *conn, const void *data, size_t size, int fl
 int conn_wait(const struct conn *conn, short events, usec deadline)
 {
     struct pollfd ready = {.fd = conn->fd, .events = events};
-    if (conn->waiter)
-        return conn->waiter->wait(conn->waiter, conn->fd, events, deadline);
     for (;;) {
         usec left = deadline - clock_now();
-        int n = left > 0 ? poll(&ready, 1, (int)((left + 999) / 1000)) : 0;
+        int most = conn->waiter || left <= 0 ? 0 : (int)((left + 999) / 1000);
+        int n = poll(&ready, 1, most), error = 0;
         if (n > 0)
             return 0;
-        if (n == 0)
-            return -ETIMEDOUT;
-        if (errno != EINTR)
+        if (n < 0 && errno != EINTR)
             return -errno;
+        if (left <= 0)
+            return -ETIMEDOUT;
+        /* The waiter tells of what comes from now on: what was there already, poll has found. */
+        if (conn->waiter)
+            error = conn->waiter->wait(conn->waiter, conn->fd, events, deadline);
+        if (error)
+            return error;
     }
 }
 
 /* After -EAGAIN. Of a socket that blocks this is what its timeout looks like (socket(7)). */
 static int await_turn(const struct conn *conn, short events)
 {
-    return conn->waiter ? conn_wait(conn, events, clock_now() + conn->waiter->idle) : -ETIMEDOUT;
+    struct waiter *waiter = conn->waiter;
+    return waiter ? waiter->wait(waiter, conn->fd, events, clock_now() + waiter->idle) : -ETIMEDOUT;
 }
 
 /* A client that always has something to say, or to take, must not have the thread to itself. */

@@ -43,8 +43,7 @@ int conn_write(struct conn *conn, const void *data, size_t size);
 ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
 
-/* Waits for an event of poll(2), until the deadline at the latest: 0, perhaps for nothing;
- * -ETIMEDOUT, or another -errno. */
+/* Waits for an event of poll(2), until the deadline at the latest: 0, -ETIMEDOUT, or another -errno. */
 int conn_wait(const struct conn *conn, short events, usec deadline);
 
 /* Says that no more will come, and takes in what the peer still sends, for 2 s and 64 KiB at most:

@@ -12,8 +12,9 @@
 enum { WAITER_TURN = 16 }; /* reads and writes, until the others have their turn */
 
 struct waiter {
-    /* Returns once the socket has one of these events (poll(2)), or is at its end, or perhaps for
-     * nothing: 0; or -ETIMEDOUT at the deadline. Others are served meanwhile. */
+    /* After a call that would have had to wait. Returns once the socket has one of these events
+     * (poll(2)), or is at its end, or perhaps for nothing: 0; or -ETIMEDOUT at the deadline. Others
+     * are served meanwhile. */
     int (*wait)(struct waiter *waiter, int fd, short events, usec deadline);
 
     /* Serves the others that can go on, and returns. */

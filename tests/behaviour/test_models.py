@@ -397,6 +397,22 @@ class Module(Case):
         connection.sendall(line + b'\n')
         return connection.makefile('rb').readline().rstrip(b'\n')
 
+    def test_waiting_for_a_socket(self):
+        """For what comes, what is there already, and nothing."""
+        for _, it in self.each(handler=self.HANDLER, module='notes'):
+            with it.connect('x') as connection, connection.makefile('rb') as answers:
+                connection.sendall(b'pause 50\n')
+                self.assertEqual(answers.readline(), b'nothing\n')
+                since = time.monotonic()
+                connection.sendall(b'pause 30000\n' + b'count\n' * 100)  # it reads 256 at once
+                self.assertEqual(answers.readline(), b'more\n')
+                for number in range(100):
+                    self.assertEqual(answers.readline(), b'%d\n' % (number + 3))
+                connection.sendall(b'pause 30000\n')
+                threading.Timer(0.2, connection.sendall, [b'quit\n']).start()
+                self.assertEqual(answers.readline(), b'more\n')
+                self.assertLess(time.monotonic() - since, 20)
+
     def test_three_kinds_of_state(self):
         for model, seats in (('process', 1), ('thread', 3), ('event', 3)):
             with self.subTest(model):

@@ -5,15 +5,18 @@
  *     get NAME          its text, or "none"
  *     lane              how many commands this lane has had
  *     count             how many commands this connection has had
+ *     pause MSEC        waits for so long, or until the client sends more
  *     quit              ends the connection
  *
  * It shows the three kinds of state. The notes are the worker's: in model = "thread" several lanes
  * may want them at once, so they have a lock. A lane's number of commands needs none, in any model.
- * What a connection has stands in variables of serve(), on a stack of its own.
+ * What a connection has stands in variables of serve(), on a stack of its own; functions that get
+ * only the connection find it by host->own().
  */
 #include <preforkd/module.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,12 +123,25 @@ static int read_line(const struct preforkd_host *host, struct preforkd_conn *con
     }
 }
 
+static void answer_count(const struct preforkd_host *host, struct preforkd_conn *conn, char *answer)
+{
+    const long *count = *host->own(conn);
+    snprintf(answer, LINE, "%ld\n", *count);
+}
+
+static void pause_for(const struct preforkd_host *host, struct preforkd_conn *conn, int msec,
+                      char *answer)
+{
+    snprintf(answer, LINE, "%s\n", host->wait(conn, POLLIN, msec) == 0 ? "more" : "nothing");
+}
+
 static int serve(const struct preforkd_host *host, struct preforkd_conn *conn, void *state)
 {
     struct line line = {.length = 0};
     char command[LINE + 1], answer[LINE], name[NAME], text[TEXT];
     long *of_lane = host->lane(conn), count = 0;
-    int n;
+    int n, msec;
+    *host->own(conn) = &count;
     while ((n = read_line(host, conn, &line, command)) > 0) {
         ++*of_lane;
         ++count;
@@ -136,7 +152,9 @@ static int serve(const struct preforkd_host *host, struct preforkd_conn *conn, v
         else if (strcmp(command, "lane") == 0)
             snprintf(answer, sizeof answer, "%ld\n", *of_lane);
         else if (strcmp(command, "count") == 0)
-            snprintf(answer, sizeof answer, "%ld\n", count);
+            answer_count(host, conn, answer);
+        else if (sscanf(command, "pause %d", &msec) == 1)
+            pause_for(host, conn, msec, answer);
         else if (strcmp(command, "quit") == 0)
             return 0;
         else

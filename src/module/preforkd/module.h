@@ -85,9 +85,9 @@ struct preforkd_host {
     /* A place for a pointer of the connection's own, which is NULL at first. */
     void **(*own)(struct preforkd_conn *conn);
 
-    /* Waits until the socket has one of these events of poll(2), or is at its end, or perhaps for
-     * nothing: 0; -ETIMEDOUT after so many milliseconds, or another -errno. In every model this is
-     * the way to wait for a socket of `descriptor`. */
+    /* Waits until the socket has one of these events of poll(2), or is at its end: 0; -ETIMEDOUT
+     * after so many milliseconds, or another -errno. In every model this is the way to wait for a
+     * socket of `descriptor`. */
     int (*wait)(struct preforkd_conn *conn, short events, int msec);
 };
 
