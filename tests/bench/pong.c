@@ -84,7 +84,7 @@ static void serve_by_threads(int listener)
 {
     say_ready();
     for (;;) {
-        pthread_t thread;
+        pthread_t thread = 0;
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0 || pthread_create(&thread, NULL, serve_one, (void *)(intptr_t)fd) != 0)
             fail("a connection");
