@@ -9,25 +9,43 @@
 #include <string.h>
 #include <time.h>
 
-/* On the stack: other connections may be served between a read and its write. Of a page that is
- * never touched a worker has none. */
 enum { BUFFER = 16 * 1024 };
+
+/* On the stack: other connections are served between a read and its write. */
+__attribute__((noinline)) static int serve_on_stack(int (*serve)(struct conn *conn, char *buffer),
+                                                    struct conn *conn)
+{
+    char buffer[BUFFER];
+    return serve(conn, buffer);
+}
+
+/* One for all connections that a process has alone: no stack has to grow for it. Of a page that is
+ * never touched a worker has none. */
+static int serve_with_buffer(const struct service *service, struct conn *conn,
+                             int (*serve)(struct conn *conn, char *buffer))
+{
+    static char alone[BUFFER];
+    return service->model == MODEL_PROCESS ? serve(conn, alone) : serve_on_stack(serve, conn);
+}
 
 static const struct option_row no_rows[] = {OPTION_END};
 
-/* RFC 862: sends back whatever comes, until the client has ended its side. */
-static int echo_serve(struct service *service, struct conn *conn)
+static int echo(struct conn *conn, char *buffer)
 {
-    char buffer[BUFFER];
-    (void)service;
     for (;;) {
-        ssize_t n = conn_read(conn, buffer, sizeof buffer);
+        ssize_t n = conn_read(conn, buffer, BUFFER);
         if (n <= 0)
             return (int)n;
         int error = conn_write(conn, buffer, (size_t)n);
         if (error)
             return error;
     }
+}
+
+/* RFC 862: sends back whatever comes, until the client has ended its side. */
+static int echo_serve(struct service *service, struct conn *conn)
+{
+    return serve_with_buffer(service, conn, echo);
 }
 
 const struct handler handler_echo = {
@@ -39,16 +57,19 @@ const struct handler handler_echo = {
     .serve = echo_serve,
 };
 
+static int discard(struct conn *conn, char *buffer)
+{
+    ssize_t n;
+    do
+        n = conn_read(conn, buffer, BUFFER);
+    while (n > 0);
+    return (int)n;
+}
+
 /* RFC 863: throws away whatever comes. */
 static int discard_serve(struct service *service, struct conn *conn)
 {
-    char buffer[BUFFER];
-    (void)service;
-    ssize_t n;
-    do
-        n = conn_read(conn, buffer, sizeof buffer);
-    while (n > 0);
-    return (int)n;
+    return serve_with_buffer(service, conn, discard);
 }
 
 const struct handler handler_discard = {
