@@ -93,7 +93,8 @@ struct slot {
     alignas(SCOREBOARD_LINE) struct slot_peer peer;
     _Atomic uint32_t refused[REFUSALS];
     _Atomic uint32_t retiring; /* by the master: take no further connection. The signal says so too,
-                                  but a handler may have made the worker deaf to that */
+                                  but a handler may have made the worker deaf to that. In the first
+                                  of several seats by the worker, too: none of them does any more */
 
     /* What connections, or requests where a handler takes several on one, took from when they were
      * accepted to their end; and how long connections had waited until then. */

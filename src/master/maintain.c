@@ -25,6 +25,9 @@
  * much more it is ended: the one that is late can't be had without it. */
 #define SEATS_PATIENCE (5 * USEC_SECOND)
 
+/* Workers that finish what they have in hand by their own decision, for each that there should be. */
+enum { FINISHING_MOST = 4 };
+
 /* Starts. */
 
 static void fork_worker(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
@@ -211,6 +214,23 @@ static bool is_serving(const struct worker *worker)
     return spawn_is_ready(worker) && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
 }
 
+/* A worker of several seats that takes no connection any more, by max_requests or by somebody's TERM,
+ * may still have some in hand for hours: so it is retired, and another one started. It is its word:
+ * believed like an exit, once it accepted a connection or was ready for a second; and since each of
+ * them stays, only as long as there are no more than four for each that the pool should have. Returns
+ * when to look again. */
+static usec step_finishing(struct pool *pool, struct worker *worker, usec now)
+{
+    usec due = worker->ready_at + USEC_SECOND;
+    if (worker->seats == 1 || !worker->slot->retiring || !pool_is_current(pool, worker))
+        return USEC_NEVER;
+    if (now < due && !spawn_has_accepted(worker))
+        return due;
+    if (pool_counts(pool).retiring < FINISHING_MOST * pool_target(pool))
+        pool_retire(pool, worker);
+    return USEC_NEVER; /* if there are too many, the next exit of one is the next look */
+}
+
 /* Notes which workers are ready, and which have been so for min_ready_time, or for so long that their
  * back-off ends. Returns when to look again. */
 static usec step_ready(struct pool *pool, usec grace_until, usec now)
@@ -236,6 +256,7 @@ static usec step_ready(struct pool *pool, usec grace_until, usec now)
             backoff_alive(&w->backoff, spawn_has_accepted(w), now - began);
         if (w->backoff.degraded)
             next = clock_earlier(next, began + BACKOFF_HEALED);
+        next = clock_earlier(next, step_finishing(pool, w, now));
     }
     return next;
 }

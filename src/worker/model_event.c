@@ -463,6 +463,7 @@ static int run(void)
     lane_leave_listeners(worker.listeners, worker.count);
     lane.left = true;
     lane.failures = 0;
+    serve_tell_finishing(worker.life);
     while (lane.in_hand) {
         run_all();
         if (lane.in_hand)

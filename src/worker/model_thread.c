@@ -231,6 +231,7 @@ static int run(void)
         if (!finishing && (worker.life->stopping || status || worker.life->left == 0)) {
             finish();
             finishing = true;
+            serve_tell_finishing(worker.life);
         }
         switch (await_signal()) {
         case SIGQUIT: worker.quit(); break;

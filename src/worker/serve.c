@@ -35,6 +35,22 @@ void wakeup_look(const struct wakeup *wakeup)
         wakeup_ring(wakeup);
 }
 
+void serve_tell_finishing(struct life *life)
+{
+    if (!atomic_exchange(&life->head->retiring, 1))
+        wakeup_ring(&life->seats->wakeup);
+}
+
+/* Never from none left to no end: two threads may take the last ones together. */
+static void count_down(struct life *life)
+{
+    long long left = atomic_load_explicit(&life->left, memory_order_relaxed);
+    while (left > 0 && !atomic_compare_exchange_weak(&life->left, &left, left - 1))
+        continue;
+    if (left == 1 && life->count > 1)
+        serve_tell_finishing(life);
+}
+
 enum { TITLE_WORD = 4 };
 
 /* For reports while the slot is busy, and after a death. */
@@ -294,8 +310,7 @@ void serve_connection(struct serve *serve, struct conn *conn)
         rest(serve, clock_now());
         return;
     }
-    if (atomic_load_explicit(&serve->life->left, memory_order_relaxed) > 0)
-        atomic_fetch_sub(&serve->life->left, 1);
+    count_down(serve->life);
     if (conn->proxied)
         show_peer(&serve->slot->peer, &conn->peer);
     int error = serve->handler->serve(&serve->service, conn);

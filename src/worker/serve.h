@@ -95,6 +95,11 @@ void serve_count_request(struct service *service, usec began);
 bool serve_crowded(struct service *service);
 unsigned serve_same_peer(const struct service *service);
 
+/* Tells the master that no seat takes another connection, although some still have one: it starts
+ * another worker, and retires this one. For a worker of several seats; where it was the master that
+ * said so, it knows. */
+void serve_tell_finishing(struct life *life);
+
 /* Whether another connection may be accepted. The master's word stands in the slot, too: for a
  * worker that its handler made deaf to signals. */
 static inline bool serve_open(const struct serve *serve)

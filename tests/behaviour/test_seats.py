@@ -185,6 +185,27 @@ class Sizes(Case):
             close(held)
 
 
+    def test_worker_that_takes_no_more(self):
+        """By max_requests, or by somebody's TERM: another one is there before the last is served."""
+        for _, it in self.each('workers = 1', 'max_requests = 3'):
+            full, = it.workers()
+            held = it.occupy('x', 3)
+            told, = [pid for pid in it.wait_for_workers(2) if pid != full]
+            self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
+            held += it.occupy('x', 1)
+            it.kill(signal.SIGTERM, told)
+            it.wait_for_workers(3)
+            self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
+            found = self.wait_for_pool(it, retiring=2, ready=1)
+            self.assertEqual((found['seats'], found['busy_seats']), (4, 0))
+            for connection in held:
+                self.assertEqual(client.echo(connection, b'y'), b'y')
+            close(held)
+            it.wait_for_workers(1, without=[full, told])
+            it.wait_for_log(wording.obituary(full, exit=0, served=3))
+            self.wait_for_pool(it, accepted=6, served=6, deaths=0)
+
+
 class Upgrade(Case):
     def test_seats_go_over(self):
         """The counts of a worker and its connections, twice; its seats are nobody else's."""
