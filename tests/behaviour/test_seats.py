@@ -186,7 +186,7 @@ class Sizes(Case):
 
 
     def test_worker_that_takes_no_more(self):
-        """By max_requests, or by somebody's TERM: another one is there before the last is served."""
+        """By max_requests, or by somebody's TERM: another one is there while it finishes."""
         for _, it in self.each('workers = 1', 'max_requests = 3'):
             full, = it.workers()
             held = it.occupy('x', 3)
