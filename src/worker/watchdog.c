@@ -2,11 +2,11 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 
 /* No fiber's stack has to have room for the handler, nor memory for it afterwards. */
 enum { STACK = 64 * 1024 };
-static char stack[STACK];
 
 struct watchdog watchdog;
 
@@ -50,10 +50,10 @@ int watchdog_open(void (*tell)(uint32_t number, int seconds))
 {
     struct sigaction tick = {.sa_handler = on_tick, .sa_flags = SA_RESTART | SA_ONSTACK};
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGVTALRM};
-    stack_t aside = {.ss_sp = stack, .ss_size = sizeof stack};
+    stack_t aside = {.ss_sp = malloc(STACK), .ss_size = STACK};
     tell_of = tell;
     sigfillset(&tick.sa_mask);
-    if (sigaltstack(&aside, NULL) != 0 || sigaction(SIGVTALRM, &tick, NULL) != 0 ||
+    if (!aside.ss_sp || sigaltstack(&aside, NULL) != 0 || sigaction(SIGVTALRM, &tick, NULL) != 0 ||
         timer_create(CLOCK_MONOTONIC, &event, &timer) != 0)
         return -errno;
     return 0;
