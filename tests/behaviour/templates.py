@@ -6,7 +6,7 @@ import os
 import daemon
 import fastcgi
 
-LIBEXEC = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'libexec')
+LIBEXEC = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'src', 'templates')
 HEAD = {'.py': '#!/usr/bin/python3\nprint("Content-Type: text/plain\\n", flush=True)\n',
         '.pl': '#!/usr/bin/perl\n$| = 1; print "Content-Type: text/plain\\n\\n"; $| = 0;\n'}
 MODULES = {'.py': 'template-python json random ssl', '.pl': 'template-perl JSON::PP'}
