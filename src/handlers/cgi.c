@@ -123,7 +123,7 @@ static void check_interpreters(const struct checking *checking)
 static void check_templates(const struct checking *checking)
 {
     const struct words *words = &checking->config->template;
-    if (words->count == 0 && option_is_set(rows, checking->origin, "template_max_forks"))
+    if (words->count == 0 && checking->config->template_max_forks)
         FAULT(checking, "template_max_forks", "pool %s: cgi: template_max_forks needs a template",
               checking->pool);
     for (int i = 0; i < words->count; i++) {

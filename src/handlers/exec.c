@@ -90,7 +90,7 @@ static void exec_check(const char *pool, int model, const void *config, const st
     if (exec->template.count)
         template_check((char *const *)exec->template.at, pool, "exec", origin->file,
                        option_line(rows, origin, "template"), faults);
-    else if (option_is_set(rows, origin, "template_max_forks"))
+    else if (exec->template_max_forks)
         faults_add(faults, origin->file, option_line(rows, origin, "template_max_forks"),
                    "pool %s: exec: template_max_forks needs a template", pool);
 }

@@ -358,11 +358,10 @@ class Refused(Case):
     def test_program_that_leaves_children(self):
         """They hold its standard error open, and end with it."""
         it = self.begin(ECHO % (2, ''))
-        self.script(it, 'sleep 1000 & exit 1')
+        self.script(it, f'sleep {it.pid}.5 & exit 1') # a name that no other test's has
         self.refuse(it, 'exited with status 1')
         wait_until(lambda: not [pid for pid in processes.table()
-                                if processes.title(pid) == 'sleep 1000'
-                                and processes.stat(pid)[1] in (1, os.getpid())], 'no sleep')
+                                if processes.title(pid) == f'sleep {it.pid}.5'], 'no sleep')
 
     def test_program_that_hangs(self):
         """Whoever is tired of waiting may kill it; else the time limit does."""
