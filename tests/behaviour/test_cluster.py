@@ -210,11 +210,13 @@ class Cluster(daemon.Case):
         self.assertEqual(self.roll('true', 'node1').returncode, 0)
 
     def drain_one(self):
-        """By the node itself: its agent tells HAProxy. What came meanwhile waits for the resume."""
+        """By the node itself: its agent tells HAProxy. What came meanwhile waits for the resume,
+        each client of the load perhaps; new ones are served by the others."""
         it = self.nodes['node2']
         control.ask(it, 'drain')
         self.wait_for('node2', 'DRAIN')
-        self.load.progress()
+        for _ in range(6):
+            self.assertEqual(self.front.call(client.ask, FRONT, b'new'), b'new')
         control.ask(it, 'resume')
         self.wait_for('node2', 'UP$')
         self.load.progress()

@@ -134,7 +134,7 @@ class SameAsCold(templates.Case):
 
     def test_example_in_ruby(self):
         it = self.make_pools(words={'.rb': 'template-ruby json'})
-        example = os.path.join(templates.LIBEXEC, '..', 'conf', 'examples', 'template-ruby')
+        example = os.path.join(templates.LIBEXEC, '../../conf/examples/template-ruby')
         with open(example, encoding='utf-8') as file:
             it.put('template-ruby', file.read(), 0o755)
         it.put('cgi/s.rb', '#!/usr/bin/ruby\nrequire "json"\nputs "Content-Type: text/plain", ""\n'
