@@ -118,8 +118,9 @@ class Check(Case):
         with open(it.path('hello.cc'), 'w', encoding='ascii') as file:
             file.write(source)
         subprocess.run(['g++', '-std=c++20', '-Wall', '-Wextra', '-Wpedantic', '-Werror',
-                        '-Wno-missing-field-initializers', '-shared', '-fPIC', '-I', os.path.join(top, 'src/module'), '-o',
-                        it.path('m.so'), it.path('hello.cc')], check=True)
+                        '-Wno-missing-field-initializers', '-shared', '-fPIC', '-I',
+                        os.path.join(top, 'src/module'), '-o', it.path('m.so'),
+                        it.path('hello.cc')], check=True)
         it.launch().ready()
         with client.connect(it.path('socket')) as connection:
             self.assertEqual(client.read_all(connection), b'hello unix\n')
