@@ -270,18 +270,27 @@ char *addr_put_ip(char *at, const struct addr *addr)
     return IN6_IS_ADDR_V4MAPPED(ip) ? put_in(at, &ip->s6_addr[12]) : put_in6(at, ip);
 }
 
-const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
+static void print_ip(const struct addr *addr, char text[static ADDR_TEXT], bool by_name)
 {
     char zone[IF_NAMESIZE];
     char *end = addr_put_ip(text, addr);
+    size_t room = ADDR_TEXT - (size_t)(end - text);
     *end = '\0';
-    if (addr->len && addr->sa.sa_family == AF_INET6 && addr->in6.sin6_scope_id &&
-        if_indextoname(addr->in6.sin6_scope_id, zone))
-        snprintf(end, ADDR_TEXT - (size_t)(end - text), "%%%s", zone);
+    if (!addr->len || addr->sa.sa_family != AF_INET6 || !addr->in6.sin6_scope_id)
+        return;
+    if (!by_name)
+        snprintf(end, room, "%%%u", addr->in6.sin6_scope_id);
+    else if (if_indextoname(addr->in6.sin6_scope_id, zone))
+        snprintf(end, room, "%%%s", zone);
+}
+
+const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    print_ip(addr, text, /* by_name: */ true);
     return text;
 }
 
-const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
+static const char *print(const struct addr *addr, char text[static ADDR_TEXT], bool by_name)
 {
     char ip[ADDR_TEXT];
     text[0] = '\0';
@@ -289,8 +298,18 @@ const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
         return text;
     if (addr->sa.sa_family == AF_UNIX)
         return print_unix(addr, text);
-    addr_print_ip(addr, ip);
+    print_ip(addr, ip, by_name);
     bool bracket = strchr(ip, ':') != NULL;
     snprintf(text, ADDR_TEXT, bracket ? "[%.64s]:%u" : "%.64s:%u", ip, addr_port(addr));
     return text;
+}
+
+const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    return print(addr, text, /* by_name: */ true);
+}
+
+const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    return print(addr, text, /* by_name: */ false);
 }

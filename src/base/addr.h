@@ -71,6 +71,10 @@ static inline int addr_compare(const struct addr_number *a, const struct addr_nu
  * one. An IPv4 address mapped into IPv6 is written as IPv4. Control characters come as \xNN. */
 const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT]);
 
+/* The same, with a zone as a number, "[fe80::1%2]:80": the kernel tells its name by a socket, which
+ * the list of system calls keeps a worker from opening. */
+const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT]);
+
 /* Writes the address alone: "127.0.0.1", "::1", "fe80::1%eth0"; empty for a Unix socket. */
 const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT]);
 

@@ -116,7 +116,7 @@ static void host_finish(struct preforkd_conn *conn)
 static const char *host_peer(const struct preforkd_conn *conn, char *text, size_t size)
 {
     char whole[ADDR_TEXT];
-    addr_print(&((const struct conn *)conn)->peer, whole);
+    addr_print_peer(&((const struct conn *)conn)->peer, whole);
     snprintf(text, size, "%s", whole);
     return text;
 }

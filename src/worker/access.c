@@ -163,7 +163,7 @@ static void tell(const struct access *access, const struct conn *conn,
     char peer[ADDR_TEXT];
     if (!log_wanted(LOG_INFO) || !log_rate_ok(&rates[refused->kind], USEC_SECOND, &missed))
         return;
-    addr_print(&conn->peer, peer);
+    addr_print_peer(&conn->peer, peer);
     log_named(refused->kind == REFUSED_QUEUE ? LOG_NAME_OVERLOAD : LOG_NAME_NONE, LOG_INFO,
               "pool %s: refused the connection from %s: %s pool=%s peer=%s reason=%s missed=%u",
               pool, peer, refused->why, pool, peer, refusal_words[refused->kind], missed);

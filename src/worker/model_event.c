@@ -484,7 +484,7 @@ static void tell_of_blocker(uint32_t number, int seconds)
     char peer[ADDR_TEXT], line[ADDR_TEXT + 256];
     if (number >= (uint32_t)worker.life->count)
         return;
-    addr_print(&lane.seats[number].conn.peer, peer);
+    addr_print_peer(&lane.seats[number].conn.peer, peer);
     int length = snprintf(line, sizeof line,
                           "the handler %s has worked or waited for more than %d s without leaving "
                           "off, on the connection from %s: all others of its worker wait\n",

@@ -166,7 +166,7 @@ static void log_connection(const struct serve *serve, const struct conn *conn, i
 {
     char peer[ADDR_TEXT], what[128];
     double seconds = clock_seconds(clock_now() - began);
-    addr_print(&conn->peer, peer);
+    addr_print_peer(&conn->peer, peer);
     log_event(serve->log_level,
               "pool %s: connection from %s ended after %.3f s pool=%s peer=%s duration=%.3f%s",
               serve->pool->name, peer, seconds, serve->pool->name, peer, seconds,
@@ -184,7 +184,7 @@ static bool log_failure(const struct serve *serve, const struct conn *conn, usec
     double seconds = clock_seconds(clock_now() - began);
     if (!log_rate_ok(&failures, USEC_SECOND, &missed))
         return false;
-    addr_print(&conn->peer, peer);
+    addr_print_peer(&conn->peer, peer);
     log_notice("pool %s: the program for %s %s %d after %.3f s pool=%s peer=%s duration=%.3f%s "
                "missed=%u",
                serve->pool->name, peer, exited ? "exited with" : "was killed by signal",
@@ -284,7 +284,7 @@ static void log_shut_down(const struct serve *serve, const struct conn *conn, us
     double seconds = clock_seconds(clock_now() - began);
     if (!log_rate_ok(&late, USEC_SECOND, &missed))
         return;
-    addr_print(&conn->peer, peer);
+    addr_print_peer(&conn->peer, peer);
     log_warning("pool %s: the connection from %s took more than request_timeout: it was shut down, "
                 "and its worker goes on pool=%s peer=%s duration=%.3f missed=%u",
                 serve->pool->name, peer, serve->pool->name, peer, seconds, missed);

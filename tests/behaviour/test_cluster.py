@@ -1,7 +1,6 @@
 """conf/examples/cluster: HAProxy in front of three nodes, each in a network of its own."""
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import client
 import control
 import daemon
 import wording
+from network import Network
 from processes import wait_until
 
 EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../conf/examples/cluster')
@@ -21,52 +21,11 @@ FRONT = ('192.0.2.1', 7000)
 NODES = ('node1', 'node2', 'node3')
 PROXY_LOCAL = b'\r\n\r\n\0\r\nQUIT\n\x20\0\0\0'  # a PROXY header about the proxy's own connection
 CLIENTS = 6
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def example(name):
     with open(os.path.join(EXAMPLE, name), encoding='utf-8') as file:
         return file.read()
-
-
-class Network:
-    """A network namespace, which lives as long as a process in it."""
-
-    def __init__(self, case):
-        own = os.readlink('/proc/self/ns/net')
-        self.holder = subprocess.Popen(['unshare', '--net', 'cat'], stdin=subprocess.PIPE)
-        self.path = f'/proc/{self.holder.pid}/ns/net'
-        case.addCleanup(self.close)
-        wait_until(lambda: os.readlink(self.path) != own, 'another network')
-        self.run('ip', 'link', 'set', 'lo', 'up')
-
-    def close(self):
-        self.holder.stdin.close()
-        self.holder.wait()
-
-    def command(self, *words):
-        return ['nsenter', f'--net={self.path}', *words]
-
-    def run(self, *words):
-        subprocess.run(self.command(*words), check=True)
-
-    def enter(self):
-        """The calling thread only, for the rest of its life."""
-        with open(self.path, encoding='ascii') as file:
-            if LIBC.setns(file.fileno(), 0) != 0:
-                raise OSError(ctypes.get_errno(), 'setns')
-
-    def call(self, function, *arguments):
-        """In there, by a thread of its own."""
-        result = []
-
-        def run():
-            self.enter()
-            result.append(function(*arguments))
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        return result[0]
 
 
 class Load:

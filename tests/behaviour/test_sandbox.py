@@ -11,6 +11,7 @@ import subprocess
 
 import client
 import daemon
+import network
 import processes
 from daemon import shell
 
@@ -236,6 +237,31 @@ class Privileges(daemon.Case):
                 return
             line = it.wait_for_log(r'pool x: worker \d+ killed by signal 31').string
         self.assertIn('signal=SYS', line)
+
+
+    @daemon.needs_root
+    def test_a_peer_with_a_zone(self):
+        """A link-local client is logged without a call that is not on the list."""
+        it = self.make('pool "x" { listen = { "[::]:7777" } workers = 1 log_connections = true\n'
+                       'echo {} }\n')
+        there = network.Network(self)
+        there.run('ip', 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'other')
+        there.run('ip', 'addr', 'add', 'fe80::1/64', 'dev', 'one', 'nodad')
+        for name in ('one', 'other'):
+            there.run('ip', 'link', 'set', name, 'up')
+        it.program = it.put('preforkd', '#!/bin/sh\nexec ' + ' '.join(there.command(
+            daemon.BINARY, '"$@"')) + '\n', mode=0o755)
+        it.launch().ready()
+
+        def ask():
+            zone = socket.if_nametoindex('one')
+            with socket.socket(socket.AF_INET6) as connection:
+                connection.settimeout(client.PATIENCE)
+                connection.connect(('fe80::1', 7777, 0, zone))
+                return client.echo(connection, b'x'), zone
+        answer, zone = there.call(ask)
+        self.assertEqual(answer, b'x')
+        it.wait_for_log(rf'connection from \[fe80::1%{zone}\]:\d+ ended')
 
 
 if __name__ == '__main__':

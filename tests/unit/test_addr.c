@@ -45,6 +45,8 @@ START_TEST(reads_and_writes_ip)
         return;
     ck_assert_str_eq(addr_print(&addr, text), ips[_i].text);
     ck_assert_str_eq(addr_print_ip(&addr, text), ips[_i].bare);
+    addr_print_peer(&addr, text);
+    ck_assert_str_eq(text, strchr(ips[_i].text, '%') ? "[fe80::1%1]:9" : ips[_i].text);
     ck_assert_uint_eq(addr_port(&addr), ips[_i].port);
     ck_assert(!addr_is_abstract(&addr));
 }
