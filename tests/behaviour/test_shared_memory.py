@@ -58,6 +58,10 @@ class Workers(daemon.Case):
         for pid in it.workers('e'):
             self.assertEqual(writable(pid), ['/memfd:preforkd-limits (deleted)'] + self.OWN)
 
+    def test_workers_of_several_seats(self):
+        for model in ('model = "thread" threads = 4', 'model = "event" connections = 40'):
+            self.check(self.make(ECHO % model).launch().ready())
+
     def test_reload(self):
         it = self.begin()
         it.reload(ECHO % 'umask = 027')
