@@ -88,7 +88,7 @@ static void use_next(struct template *template)
 {
     template_process_end(&template->current);
     template->current = template->next;
-    template->next = (struct template_process){.socket = -1, .go = -1, .pidfd = -1};
+    template->next = (struct template_process){.socket = -1, .go = -1, .turns = -1, .pidfd = -1};
     show(template);
     if (template->down)
         log_notice("pool %s: the template %s is ready again pool=%s template=%s pid=%d",
@@ -145,7 +145,7 @@ struct template *template_new(struct service *service, int number, char *const *
             .max_forks = max_forks,
             .number = number,
             .shown = service->templates,
-            .next = {.socket = -1, .go = -1, .pidfd = -1},
+            .next = {.socket = -1, .go = -1, .turns = -1, .pidfd = -1},
             .chance = (unsigned)getpid(),
         };
     int error =

@@ -27,28 +27,28 @@ static void close_all(struct template_process *process)
 {
     fd_cleanup(&process->socket);
     fd_cleanup(&process->go);
+    fd_cleanup(&process->turns);
     fd_cleanup(&process->pidfd);
 }
 
-/* Its own ends are closed behind it: so the end of the process is the end of both. */
+/* Its own end of the first pair is closed behind it: so the end of the process is that one's. */
 static int launch(struct template_process *process, struct launch *launch)
 {
-    int sockets[2] = {-1, -1}, pipe[2] = {-1, -1};
+    int sockets[2] = {-1, -1}, turns[2] = {-1, -1};
     int error = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0 ||
-        pipe2(pipe, O_CLOEXEC) != 0)
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, turns) != 0)
         error = -errno;
     launch->input = sockets[1];
-    launch->output = pipe[0];
+    launch->output = process->turns = turns[0];
     process->socket = sockets[0];
-    process->go = pipe[1];
+    process->go = turns[1];
     if (error == 0) {
         pid_t pid = launch_program(launch);
         process->pid = pid > 0 ? pid : 0;
         error = pid < 0 ? pid : 0;
     }
     fd_cleanup(&sockets[1]);
-    fd_cleanup(&pipe[0]);
     return error;
 }
 
@@ -64,7 +64,7 @@ int template_process_start(struct template_process *process, char *const *argume
         .error = error_fd,
         .group = &group,
     };
-    *process = (struct template_process){.socket = -1, .go = -1, .pidfd = -1};
+    *process = (struct template_process){.socket = -1, .go = -1, .turns = -1, .pidfd = -1};
     process->since = clock_now();
     int error = launch(process, &start);
     if (error == 0) {
@@ -218,6 +218,16 @@ static int prove(const struct template_process *process, struct template_child *
     return -EPROTO;
 }
 
+/* A program that was killed before it took its turn has left that: the next one would begin before
+ * its process is known. No other process of this template reads there now, unless it lies; and then
+ * nothing is waited for here. */
+static void take_back_turns(const struct template_process *process)
+{
+    char turn;
+    while (recv(process->turns, &turn, 1, MSG_DONTWAIT) > 0)
+        continue;
+}
+
 int template_process_fork(struct template_process *process, const struct template_request *request,
                           struct template_child *child, char *why, size_t size)
 {
@@ -225,6 +235,7 @@ int template_process_fork(struct template_process *process, const struct templat
     *child = (struct template_child){.pidfd = -1};
     if (request->error < 0) /* it is that of the programs before, too: see launch */
         fcntl(STDERR_FILENO, F_SETFL, 0);
+    take_back_turns(process);
     int error = send_request(process, request);
     if (error == -E2BIG) {
         snprintf(why, size, "the request is too large for it");
@@ -248,7 +259,7 @@ int template_process_fork(struct template_process *process, const struct templat
     return error;
 }
 
-/* The pipe has room, since a program takes its byte before the next is forked. */
+/* There is room: what the program before has left was taken back. */
 int template_process_go(struct template_process *process)
 {
     process->forks++;

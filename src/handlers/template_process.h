@@ -2,7 +2,7 @@
  * template_process - one process of a template: its start, its messages, the programs that it
  * forks, its end.
  *
- * Owns:      the process, our end of its socket, and of the pipe by which a fork begins.
+ * Owns:      the process, our end of its socket, and the pair by which a fork begins.
  * Knows not: which process is used when, and what is done without one: template.
  * Called by: template.
  * Runs in:   a worker; and in the child that checks a configuration, up to the first word.
@@ -24,7 +24,8 @@ struct template_process {
     pid_t pid;  /* also its group's; 0: there is none */
     int pidfd;  /* readable when it has ended */
     int socket; /* ours of a SOCK_SEQPACKET pair; its own is its standard input */
-    int go;     /* a byte here lets a fork begin; its end is its standard output */
+    int go;     /* ours of a SOCK_STREAM pair: a byte here lets a fork begin */
+    int turns;  /* the other of that pair, which is its standard output */
     usec since; /* when it was started */
     int forks;  /* programs that it was forked for */
 };

@@ -19,14 +19,14 @@ FAILED = r'warning: pool \w+: the template .* failed'
 
 # A template that keeps to the protocol but for one point.
 LIAR = '''#!/usr/bin/python3
-import os, socket, sys, time
+import os, select, socket, sys, time
 point = sys.argv[1]
 channel, go = socket.socket(fileno=os.dup(0)), os.dup(1)
 if point == 'silent':
     time.sleep(1000)
 channel.send({'version': b'ready 2', 'babble': b'hello', 'long': b'ready ' + b'1' * 250,
               'refusal': b'failed it does\\n not want to'}.get(point, b'ready 1'))
-pid = 0
+pid = requests = 0
 while True:
     data, fds, _, _ = socket.recv_fds(channel, 200000, 5)
     if not data or point == 'deaf':
@@ -45,7 +45,16 @@ while True:
         if point == 'refuses':
             channel.send(b'failed not now')
             continue
+        requests += 1
         pid = os.fork()
+        if pid == 0 and point == 'ignores':
+            os.setpgid(0, 0)
+            if requests == 1:
+                time.sleep(0.5)
+                os._exit(0) # its turn has come, and is not taken
+            if select.select([go], [], [], 0.5)[0]:
+                os.write(fds[1], b'Content-Type: text/plain\\n\\ntoo early\\n')
+                os._exit(0)
         if pid == 0:
             if point == 'session':
                 os.setsid()
@@ -61,6 +70,8 @@ while True:
             os._exit(0)
         if point not in ('group', 'session'):
             os.setpgid(pid, pid)
+        if point == 'ignores' and requests == 2:
+            time.sleep(1)
         named = {'init': 1, 'worker': os.getppid(), 'master': os.getsid(os.getppid()),
                  'itself': os.getpid(), 'nobody': 4194303, 'zero': 0}.get(point, pid)
         if point == 'descriptors':
@@ -221,6 +232,16 @@ class Life(templates.Case):
         it.launch().ready()
         it.announce(FAILED, "can't be started without its template")
         self.assertEqual(self.ask(it, 'plain.py').status, 503)
+
+    def test_turn_that_was_not_taken(self):
+        """A script that ended before it took its turn leaves none to the next one."""
+        it = self.make_pools(words={'.py': 'liar ignores'})
+        it.put('liar', LIAR, 0o755)
+        it.put('cgi/x.py', '#!/bin/sh\nexit 1\n', 0o755)
+        it.launch().ready()
+        it.announce('wrote nothing')
+        self.assertEqual(self.ask(it, 'x.py').status, 500)
+        self.assertEqual(self.ask(it, 'x.py').body, b'by the liar\n')
 
     def test_large_request_is_started_cold(self):
         it = self.make_pools().launch().ready()
