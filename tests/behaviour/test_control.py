@@ -151,11 +151,11 @@ class Reload(Case):
     def test_no_canary_becomes_ready(self):
         it = self.serve(TWO)
         workers = it.workers()
-        os.mkdir(it.path('closed'), 0o700)
-        it.announce(wording.REFUSED, wording.FAULT, wording.BACKOFF, 'closed')
+        it.announce(wording.REFUSED, wording.FAULT, 'not ready within ready_timeout')
         it.write(CONTROL + 'pool "three" { listen = { "unix:@DIR@/three" } workers = 1 echo {} }\n'
-                 + TWO.replace('3', '3 umask = 077 directory = "@DIR@/closed"'))
-        self.assertRegex(self.asked(it, 'reload', status=1).err, 'closed')
+                 + TWO.replace('3 echo {}', '3 ready_timeout = 1\n'
+                               'app { command = { "/bin/sleep", "1000" } ready = "notify" }'))
+        self.assertRegex(self.asked(it, 'reload', status=1).err, 'did not become ready')
         wait_until(lambda: it.workers() == workers, 'the workers of before and no other')
         self.assertFalse(os.path.exists(it.path('three')))
 
