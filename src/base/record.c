@@ -216,7 +216,7 @@ int record_json(char to[static RECORD_MAX], const struct record *record)
 {
     struct out out = {.to = to};
     const char *tail = tail_of(record->text), *at = tail, *between = "";
-    struct field field, last;
+    struct field field, last = {0};
     print_time(&out);
     print(&out, ",\"level\":\"%s\",\"ident\":", level_words[record->level]);
     quote(&out, record->ident, (int)strlen(record->ident));
