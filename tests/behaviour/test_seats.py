@@ -1,6 +1,7 @@
 """Workers with several seats, as the master and its reports see them: the same words for each."""
 
 import contextlib
+import os
 import re
 import signal
 
@@ -185,16 +186,30 @@ class Sizes(Case):
             close(held)
 
 
+    @staticmethod
+    def wait_until_closed(it, model, worker, busy):
+        """The worker takes no connection any more: it has given its listener up, and of its threads
+        those that waited there have ended. Until then one more may get through."""
+        inode = board.pool(it, 'x')['listeners'][0]['inode']
+
+        def closed():
+            threads = len(os.listdir(f'/proc/{worker}/task')) - 1
+            return f'socket:[{inode}]' not in processes.descriptors(worker).values() and \
+                threads == (busy if model == 'thread' else 0)
+        wait_until(closed, 'a worker that takes no more')
+
     def test_worker_that_takes_no_more(self):
         """By max_requests, or by somebody's TERM: another one is there while it finishes."""
-        for _, it in self.each('workers = 1', 'max_requests = 3'):
+        for model, it in self.each('workers = 1', 'max_requests = 3'):
             full, = it.workers()
             held = it.occupy('x', 3)
             told, = [pid for pid in it.wait_for_workers(2) if pid != full]
+            self.wait_until_closed(it, model, full, 3)
             self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
             held += it.occupy('x', 1)
             it.kill(signal.SIGTERM, told)
             it.wait_for_workers(3)
+            self.wait_until_closed(it, model, told, 1)
             self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
             found = self.wait_for_pool(it, retiring=2, ready=1)
             self.assertEqual((found['seats'], found['busy_seats']), (4, 0))
