@@ -155,6 +155,15 @@ def descriptors(pid):
     return found
 
 
+def all_stopped(pid):
+    """Whether each of its threads is: one that is not yet may take a connection in hand."""
+    states = set()
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/stat', 'rb') as file:
+            states.add(file.read().rpartition(b')')[2].split()[0])
+    return states == {b'T'}
+
+
 def copy_program(program, root, to):
     """A program below a root directory, with the libraries that it loads."""
     needed = subprocess.run(['ldd', program], capture_output=True, text=True, check=False).stdout

@@ -179,12 +179,11 @@ class Sizes(Case):
         for _, it in self.each('workers = 2'):
             first = it.workers()[0]
             it.kill(signal.SIGSTOP, first)
-            wait_until(lambda first=first: processes.stat(first)[0] == 'T', 'it is stopped')
+            wait_until(lambda first=first: processes.all_stopped(first), 'it is stopped')
             held = it.occupy('x', 4)
             it.kill(signal.SIGCONT, first)
             held += it.occupy('x', 4)
             close(held)
-
 
     @staticmethod
     def wait_until_closed(it, model, worker, busy):
