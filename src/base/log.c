@@ -389,15 +389,17 @@ static void stderr_event(const struct record *record, bool syslog_has_it)
     }
 }
 
-static void write_record(enum log_name name, int level, const char *format, va_list args)
-    __attribute__((format(printf, 3, 0)));
-
-static void write_record(enum log_name name, int level, const char *format, va_list args)
+void log_named(enum log_name name, int level, const char *format, ...)
 {
+    if (!log_wanted(level))
+        return;
     int saved = errno;
     char raw[LOG_LINE_MAX];
     char text[LOG_LINE_MAX];
+    va_list args;
+    va_start(args, format);
     int length = vsnprintf(raw, sizeof raw, format, args);
+    va_end(args);
     if (length >= (int)sizeof raw)
         length = (int)sizeof raw - 1;
     log_escape(text, sizeof text, raw, length);
@@ -406,26 +408,6 @@ static void write_record(enum log_name name, int level, const char *format, va_l
     stderr_event(&record, syslog_event(&record));
     pthread_mutex_unlock(&writing);
     errno = saved;
-}
-
-void log_event(int level, const char *format, ...)
-{
-    va_list args;
-    if (!log_wanted(level))
-        return;
-    va_start(args, format);
-    write_record(LOG_NAME_NONE, level, format, args);
-    va_end(args);
-}
-
-void log_named(enum log_name name, int level, const char *format, ...)
-{
-    va_list args;
-    if (!log_wanted(level))
-        return;
-    va_start(args, format);
-    write_record(name, level, format, args);
-    va_end(args);
 }
 
 bool log_rate_ok(struct log_rate *rate, usec interval, unsigned *missed)

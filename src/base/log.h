@@ -47,8 +47,8 @@ bool log_wanted(int level);
 
 void log_named(enum log_name name, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void log_event(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+#define log_event(...)   log_named(LOG_NAME_NONE, __VA_ARGS__)
 #define log_err(...)     log_event(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_event(LOG_WARNING, __VA_ARGS__)
 #define log_notice(...)  log_event(LOG_NOTICE, __VA_ARGS__)
