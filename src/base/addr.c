@@ -270,27 +270,32 @@ char *addr_put_ip(char *at, const struct addr *addr)
     return IN6_IS_ADDR_V4MAPPED(ip) ? put_in(at, &ip->s6_addr[12]) : put_in6(at, ip);
 }
 
-static void print_ip(const struct addr *addr, char text[static ADDR_TEXT], bool by_name)
+static bool has_zone(const struct addr *addr)
 {
-    char zone[IF_NAMESIZE];
-    char *end = addr_put_ip(text, addr);
-    size_t room = ADDR_TEXT - (size_t)(end - text);
-    *end = '\0';
-    if (!addr->len || addr->sa.sa_family != AF_INET6 || !addr->in6.sin6_scope_id)
-        return;
-    if (!by_name)
-        snprintf(end, room, "%%%u", addr->in6.sin6_scope_id);
-    else if (if_indextoname(addr->in6.sin6_scope_id, zone))
-        snprintf(end, room, "%%%s", zone);
+    return addr->len && addr->sa.sa_family == AF_INET6 && addr->in6.sin6_scope_id;
 }
 
 const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    print_ip(addr, text, /* by_name: */ true);
+    char zone[IF_NAMESIZE];
+    char *end = addr_put_ip(text, addr);
+    *end = '\0';
+    if (has_zone(addr) && if_indextoname(addr->in6.sin6_scope_id, zone))
+        snprintf(end, ADDR_TEXT - (size_t)(end - text), "%%%s", zone);
     return text;
 }
 
-static const char *print(const struct addr *addr, char text[static ADDR_TEXT], bool by_name)
+static const char *print_numeric_ip(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    char *end = addr_put_ip(text, addr);
+    *end = '\0';
+    if (has_zone(addr))
+        snprintf(end, ADDR_TEXT - (size_t)(end - text), "%%%u", addr->in6.sin6_scope_id);
+    return text;
+}
+
+static const char *print(const struct addr *addr, char text[static ADDR_TEXT],
+                         const char *(*print_ip)(const struct addr *addr, char *text))
 {
     char ip[ADDR_TEXT];
     text[0] = '\0';
@@ -298,7 +303,7 @@ static const char *print(const struct addr *addr, char text[static ADDR_TEXT], b
         return text;
     if (addr->sa.sa_family == AF_UNIX)
         return print_unix(addr, text);
-    print_ip(addr, ip, by_name);
+    print_ip(addr, ip);
     bool bracket = strchr(ip, ':') != NULL;
     snprintf(text, ADDR_TEXT, bracket ? "[%.64s]:%u" : "%.64s:%u", ip, addr_port(addr));
     return text;
@@ -306,10 +311,10 @@ static const char *print(const struct addr *addr, char text[static ADDR_TEXT], b
 
 const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    return print(addr, text, /* by_name: */ true);
+    return print(addr, text, addr_print_ip);
 }
 
 const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    return print(addr, text, /* by_name: */ false);
+    return print(addr, text, print_numeric_ip);
 }
