@@ -155,7 +155,7 @@ void export_log(struct runtime *runtime)
         char held[48] = "";
         if (pool->model != MODEL_PROCESS)
             snprintf(held, sizeof held, " (%d of %d seats)", pool->seats_busy, pool->seats);
-        unsigned long long accepted = pool->accepted, served = pool->served;
+        unsigned long long accepted = pool->counts.accepted, served = pool->counts.served;
         if (pool->used)
             log_notice("pool %s: %s, %d of %d workers ready, %d busy%s, %d retiring; "
                        "connections: %llu accepted, %llu served pool=%s state=%s workers=%d "

@@ -98,18 +98,18 @@ NUMBER(least_of, as_count(pool->min_workers))
 NUMBER(most_of, as_count(pool->max_workers))
 NUMBER(seats_most_of, as_count(snapshot_most_seats(pool)))
 NUMBER(generation_of, pool->generation)
-NUMBER(accepted_of, pool->accepted)
-NUMBER(served_of, pool->served)
-NUMBER(errors_of, pool->errors)
-NUMBER(forks_of, pool->templates[TEMPLATE_FORKS])
-NUMBER(cold_starts_of, pool->templates[TEMPLATE_COLD_STARTS])
-NUMBER(restarts_of, pool->templates[TEMPLATE_RESTARTS])
+NUMBER(accepted_of, pool->counts.accepted)
+NUMBER(served_of, pool->counts.served)
+NUMBER(errors_of, pool->counts.errors)
+NUMBER(forks_of, pool->counts.templates[TEMPLATE_FORKS])
+NUMBER(cold_starts_of, pool->counts.templates[TEMPLATE_COLD_STARTS])
+NUMBER(restarts_of, pool->counts.templates[TEMPLATE_RESTARTS])
 NUMBER(template_memory_of, (uint64_t)pool->template_memory)
 NUMBER(retirements_of, pool->retirements)
 NUMBER(deaths_of, pool->deaths)
 NUMBER(slow_of, as_count(pool->slow))
-NUMBER(bytes_in_of, pool->bytes_in)
-NUMBER(bytes_out_of, pool->bytes_out)
+NUMBER(bytes_in_of, pool->counts.bytes_in)
+NUMBER(bytes_out_of, pool->counts.bytes_out)
 
 static void put_number(const struct report *report, const struct family *family,
                        const struct snapshot_pool *pool)
@@ -164,7 +164,7 @@ static void put_refusals(const struct report *report, const struct family *famil
 {
     for (int reason = 0; reason < REFUSALS; reason++) {
         open_sample(report, family, pool, "reason", refusal_words[reason]);
-        fprintf(report->out, "%" PRIu64 "\n", pool->refused[reason]);
+        fprintf(report->out, "%" PRIu64 "\n", pool->counts.refused[reason]);
     }
 }
 
@@ -198,13 +198,13 @@ static void put_histogram(const struct report *report, const char *name, const c
 static void put_service(const struct report *report, const struct family *family,
                         const struct snapshot_pool *pool)
 {
-    put_histogram(report, family->name, pool->name, &pool->service);
+    put_histogram(report, family->name, pool->name, &pool->counts.service);
 }
 
 static void put_wait(const struct report *report, const struct family *family,
                      const struct snapshot_pool *pool)
 {
-    put_histogram(report, family->name, pool->name, &pool->wait);
+    put_histogram(report, family->name, pool->name, &pool->counts.wait);
 }
 
 /* Of processes that weren't all read there are no samples: a sum of a part would go back. */

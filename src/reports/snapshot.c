@@ -162,21 +162,6 @@ static usec bounded_time(usec time)
     return time < most ? time : most;
 }
 
-static void add_counts(struct snapshot_pool *pool, const struct slot_counts *counts)
-{
-    pool->accepted += counts->accepted;
-    pool->served += counts->served;
-    pool->errors += counts->errors;
-    for (int i = 0; i < REFUSALS; i++)
-        pool->refused[i] += counts->refused[i];
-    for (int i = 0; i < TEMPLATE_COUNTS; i++)
-        pool->templates[i] += counts->templates[i];
-    pool->bytes_in += counts->bytes_in;
-    pool->bytes_out += counts->bytes_out;
-    histogram_add(&pool->service, &counts->service);
-    histogram_add(&pool->wait, &counts->wait);
-}
-
 static void copy_pool(const struct overview_pool *from, struct snapshot_pool *to)
 {
     to->used = from->used;
@@ -196,7 +181,7 @@ static void copy_pool(const struct overview_pool *from, struct snapshot_pool *to
     to->seats_each = (int)from->seats;
     to->min_spare = from->min_spare;
     to->max_spare = from->max_spare;
-    add_counts(to, &from->counts);
+    to->counts = from->counts;
     to->retirements = from->retirements;
     to->deaths = from->deaths;
     to->exited_user = to->cpu_user = bounded_time(from->cpu_user);
@@ -273,7 +258,7 @@ static void add_worker(const struct view *view, const struct procstat *figures, 
     struct slot_counts counts;
     if (worker.slot) {
         seats_read(worker.slot, worker.seats, now - overview->started, &counts);
-        add_counts(pool, &counts);
+        slot_counts_add(&pool->counts, &counts);
     }
     if (worker.slot)
         count_failing(pool, &worker, worker.slot);

@@ -66,10 +66,7 @@ struct snapshot_pool {
     usec failing_since; /* the one that has tried least lately */
     int queued;         /* connections that wait at its listeners; -1: of none it is known */
 
-    uint64_t accepted, served, errors, refused[REFUSALS];
-    uint64_t bytes_in, bytes_out; /* where known */
-    uint64_t templates[TEMPLATE_COUNTS];
-    struct histogram service, wait;
+    struct slot_counts counts; /* of all workers, the dead ones' too */
     uint64_t retirements, deaths;
 
     usec exited_user,
@@ -148,7 +145,7 @@ static inline bool snapshot_has_templates(const struct snapshot_pool *pool)
 {
     uint64_t sum = (uint64_t)pool->template_memory;
     for (int i = 0; i < TEMPLATE_COUNTS; i++)
-        sum |= pool->templates[i];
+        sum |= pool->counts.templates[i];
     return sum > 0;
 }
 
@@ -156,7 +153,7 @@ static inline uint64_t snapshot_refused(const struct snapshot_pool *pool)
 {
     uint64_t sum = 0;
     for (int i = 0; i < REFUSALS; i++)
-        sum += pool->refused[i];
+        sum += pool->counts.refused[i];
     return sum;
 }
 

@@ -166,7 +166,7 @@ static json_t *templates_object(const struct snapshot_pool *pool)
 {
     json_t *object = json_object();
     for (int i = 0; i < TEMPLATE_COUNTS; i++)
-        json_number(object, template_count_words[i], (long long)pool->templates[i]);
+        json_number(object, template_count_words[i], (long long)pool->counts.templates[i]);
     if (pool->age >= 0)
         json_number(object, "memory", pool->template_memory);
     return object;
@@ -175,20 +175,20 @@ static json_t *templates_object(const struct snapshot_pool *pool)
 static void put_counts(json_t *object, const struct snapshot_pool *pool)
 {
     json_t *refused = json_object();
-    json_number(object, "accepted", (long long)pool->accepted);
-    json_number(object, "served", (long long)pool->served);
-    json_number(object, "errors", (long long)pool->errors);
+    json_number(object, "accepted", (long long)pool->counts.accepted);
+    json_number(object, "served", (long long)pool->counts.served);
+    json_number(object, "errors", (long long)pool->counts.errors);
     for (int i = 0; i < REFUSALS; i++)
-        json_number(refused, refusal_words[i], (long long)pool->refused[i]);
+        json_number(refused, refusal_words[i], (long long)pool->counts.refused[i]);
     json_object_set_new(object, "refused", refused);
     if (snapshot_has_templates(pool))
         json_object_set_new(object, "templates", templates_object(pool));
     json_number(object, "retirements", (long long)pool->retirements);
     json_number(object, "deaths", (long long)pool->deaths);
-    json_number(object, "bytes_in", (long long)pool->bytes_in);
-    json_number(object, "bytes_out", (long long)pool->bytes_out);
-    json_object_set_new(object, "service_time", histogram_object(&pool->service));
-    json_object_set_new(object, "queue_wait", histogram_object(&pool->wait));
+    json_number(object, "bytes_in", (long long)pool->counts.bytes_in);
+    json_number(object, "bytes_out", (long long)pool->counts.bytes_out);
+    json_object_set_new(object, "service_time", histogram_object(&pool->counts.service));
+    json_object_set_new(object, "queue_wait", histogram_object(&pool->counts.wait));
     json_object_set_new(object, "cpu", cpu_object(pool->cpu_user, pool->cpu_system, pool->age));
     json_object_set_new(object, "memory", shm_object(pool));
     json_object_set_new(object, "cpu_ended", cpu_object(pool->exited_user, pool->exited_system, 0));

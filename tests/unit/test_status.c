@@ -222,7 +222,7 @@ START_TEST(counts_while_a_worker_is_born)
     for (unsigned i = 0; i < sizeof states / sizeof *states; i++) {
         slot->state = states[i];
         struct snapshot *snapshot = snapshot_take(&view, NULL);
-        ck_assert_uint_eq(snapshot->pools[0].accepted, 5);
+        ck_assert_uint_eq(snapshot->pools[0].counts.accepted, 5);
         ck_assert_int_eq(snapshot->pools[0].waiting, 1);
         ck_assert_int_eq(snapshot_ready(&snapshot->pools[0]), 0);
         free(snapshot);
@@ -324,7 +324,7 @@ START_TEST(workers_of_several_seats)
     ck_assert_int_eq(snapshot->pools[0].seats, 8);
     ck_assert_int_eq(snapshot->pools[0].seats_busy, 2);
     ck_assert_int_eq(snapshot_most_seats(&snapshot->pools[0]), 8);
-    ck_assert_uint_eq(snapshot->pools[0].served, 7);
+    ck_assert_uint_eq(snapshot->pools[0].counts.served, 7);
     free(snapshot);
     char *text = status_text(&view, NOW);
     ck_assert_ptr_nonnull(
@@ -457,7 +457,7 @@ START_TEST(without_scoreboards)
     ck_assert_ptr_nonnull(strstr(text, "pool mail: degraded, 0 of 2 workers ready"));
     check_plain(text);
     struct snapshot *snapshot = snapshot_take(&view, NULL);
-    ck_assert_uint_eq(snapshot->pools[0].accepted, 8);
+    ck_assert_uint_eq(snapshot->pools[0].counts.accepted, 8);
     ck_assert_int_eq(snapshot->pools[0].busy, 0);
     free(snapshot);
 }
