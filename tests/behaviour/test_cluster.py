@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import urllib.request
 
 import client
@@ -28,33 +27,20 @@ def example(name):
         return file.read()
 
 
-class Load:
-    """Clients of HAProxy, one connection after the other."""
+class Load(client.Load):
+    """Clients of HAProxy, in its network."""
 
     def __init__(self, network):
+        super().__init__(FRONT, CLIENTS)
         self.network = network
-        self.served, self.failures = 0, []
-        self.lock = threading.Lock()
-        self.ending = threading.Event()
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CLIENTS)]
-        for thread in self.threads:
-            thread.start()
 
-    def _run(self):
+    def _client(self, number):
         self.network.enter()
-        while not self.ending.is_set():
-            problem = None
-            try:
-                with client.connect(FRONT) as connection:
-                    back = client.echo(connection, b'hello')
-                    problem = None if back == b'hello' else f'{back} came back'
-            except (OSError, EOFError) as error:
-                problem = repr(error)
-            with self.lock:
-                self.served += problem is None
-                if problem:
-                    self.failures.append(problem)
-            self.ending.wait(0.005)
+        super()._client(number)
+
+    def converse(self, number, choose):
+        self.stopping.wait(0.005)
+        return super().converse(number, choose)
 
     def progress(self, count=300):
         """So many more are served."""
@@ -65,11 +51,6 @@ class Load:
         with self.lock:
             taken, self.failures = self.failures, []
         return taken
-
-    def end(self):
-        self.ending.set()
-        for thread in self.threads:
-            thread.join()
 
 
 class Cluster(daemon.Case):
@@ -93,7 +74,7 @@ class Cluster(daemon.Case):
             self.nodes[name] = self.begin_node(daemons[number], network)
         self.haproxy()
         self.load = Load(self.front)
-        self.addCleanup(self.load.end)
+        self.enterContext(self.load)
         wait_until(lambda: all(self.ask(name)['status'] == 'UP' for name in NODES), 'three nodes')
 
     @staticmethod
