@@ -4,9 +4,10 @@
  *
  * It speaks the datagrams of syslog(3) itself, because syslog(3) blocks for as long as the syslog
  * daemon hangs, and a master must not; and the journal's for the same reason: sd_journal_sendv(3)
- * sends on a blocking socket, which all threads and forked children would share. Functions that return an error don't log it. A forked child
- * uses nothing of its parent's: a process that shares an open socket may connect it elsewhere, or
- * make it block; so a child opens its own, with its first line.
+ * sends on a blocking socket, which all threads and forked children would share. Functions that
+ * return an error don't log it. A forked child uses nothing of its parent's: a process that shares
+ * an open socket may connect it elsewhere, or make it block; so a child opens its own, with its
+ * first line.
  */
 #ifndef PREFORKD_BASE_LOG_H
 #define PREFORKD_BASE_LOG_H

@@ -19,9 +19,9 @@ static bool someone_waits(const struct pool *pool)
     return false;
 }
 
-/* Wakes a worker with a free seat; they take turns by their seats, since a worker that says that it is idle may
- * be stopped, or unable to accept. False where no worker goes on: one that is not ready yet, or not
- * forked, will look for itself before it waits.
+/* Wakes a worker with a free seat; they take turns by their seats, since a worker that says that it
+ * is idle may be stopped, or unable to accept. False where no worker goes on: one that is not ready
+ * yet, or not forked, will look for itself before it waits.
  *
  * By a signal, which needs no worker to be trusted: it never blocks, there is nothing that workers
  * share and could spoil, it reaches those of every generation, and one in accept() as well as one in
