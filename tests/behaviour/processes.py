@@ -61,13 +61,21 @@ def table():
 
 def children(parent, zombies=False):
     """As the parent's threads tell them: it is asked for all the time, and to look through all
-    processes takes long where there are many."""
+    processes takes long where there are many. The kernel may leave out a living child where another
+    is reaped meanwhile (proc(5)), so two looks have to agree."""
+    found = None
+    while found != (found := _children_at_a_look(parent)):
+        pass
+    return sorted(found if zombies else filter(alive, found))
+
+
+def _children_at_a_look(parent):
     found = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for task in os.listdir(f'/proc/{parent}/task'):
             with open(f'/proc/{parent}/task/{task}/children', encoding='ascii') as file:
                 found += map(int, file.read().split())
-    return sorted(found if zombies else filter(alive, found))
+    return found
 
 
 def descendants(ancestor, zombies=False):
@@ -106,6 +114,13 @@ def title(pid):
             return file.read().rstrip(b'\0').replace(b'\0', b' ').decode(errors='replace')
     except (FileNotFoundError, ProcessLookupError):
         return ''
+
+
+def accepts_no_more(pid):
+    """Whether a worker has let go of its listeners. That an idle one has ended does not say so: the
+    master tells one after the other."""
+    open_in = descriptors(pid)
+    return '/dev/null' in [open_in[number] for number in open_in if number > 2]
 
 
 def status(pid):

@@ -398,6 +398,7 @@ class Drain(Case):
         held, = it.occupy('one', 1)
         drain = Caller(it.path('control'), 'drain', 'one')
         wait_until(lambda: len(it.workers('one')) == 1, 'the busy one is left')
+        wait_until(lambda: processes.accepts_no_more(it.workers('one')[0]), 'it accepts no more')
         self.assertTrue(drain.waits())
         queued = it.connect('one')
         self.addCleanup(queued.close)

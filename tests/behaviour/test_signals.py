@@ -118,12 +118,6 @@ class Stop(daemon.Case):
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
 
 
-def has_let_go(pid):
-    """Of the listener: one idle worker may end before the master has told the next."""
-    open_in = processes.descriptors(pid)
-    return '/dev/null' in [open_in[number] for number in open_in if number > 2]
-
-
 class State(daemon.Case):
     def test_usr1(self):
         it = self.start('pool "one" { listen = { "systemd:one" } workers = 2 echo {} }\n'
@@ -141,7 +135,8 @@ class State(daemon.Case):
         mark = it.mark()
         it.kill(signal.SIGWINCH)
         wait_until(lambda: len(it.workers()) == 1, 'the idle worker is gone')
-        wait_until(lambda: has_let_go(it.workers()[0]), 'the busy one accepts no more')
+        busy, = it.workers()
+        wait_until(lambda: processes.accepts_no_more(busy), 'the busy one accepts no more')
         queued = it.connect('echo')  # not refused: it waits
         self.addCleanup(queued.close)
         queued.sendall(b'patience')
