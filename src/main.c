@@ -145,8 +145,8 @@ static void reset_signals(void)
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &fallback, NULL);
     /* From the first process of a PID namespace the kernel keeps what it has no handler for
-     * (pid_namespaces(7)); until the loop takes these signals, a check of the configuration may take
-     * its time. */
+     * (pid_namespaces(7)); until the loop takes these signals, a check of the configuration may
+     * take its time. */
     if (getpid() == 1) {
         static const struct sigaction ending = {.sa_handler = end_at_once};
         sigaction(SIGTERM, &ending, NULL);

@@ -34,8 +34,8 @@ char *arena_format(struct arena *arena, const char *format, ...)
 int arena_share(struct arena *arena);
 int arena_withhold(struct arena *arena);
 
-/* Makes the mapping this process's alone again, at the same addresses, with room for `spare` bytes more:
- * what other processes write to it after that is not seen. 0 or -errno. */
+/* Makes the mapping this process's alone again, at the same addresses, with room for `spare` bytes
+ * more: what other processes write to it after that is not seen. 0 or -errno. */
 int arena_own(struct arena *arena, size_t spare);
 
 /* Gives back the room beyond what is used: nothing can be taken any more. */

@@ -46,9 +46,8 @@ static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
     return size < 0 ? -errno : 0;
 }
 
-/* A container's filter of system calls may not know close_range(2), nor an older kernel its flag. To
- * ignore that would hand a
- * stranger's program what it must not have. */
+/* A container's filter of system calls may not know close_range(2), nor an older kernel its flag.
+ * To ignore that would hand a stranger's program what it must not have. */
 static int shut(unsigned first, unsigned last, bool at_exec)
 {
     if (kernel_close_range(first, last, at_exec ? KERNEL_CLOEXEC : 0) == 0)

@@ -144,8 +144,9 @@ static bool stderr_is_journal(void)
            fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
 }
 
-/* The journal gets what it would get by /dev/log, where that is its own, or as standard error, where
- * there is no /dev/log; but with fields. A syslog daemon of its own on /dev/log goes on to get all. */
+/* The journal gets what it would get by /dev/log, where that is its own, or as standard error,
+ * where there is no /dev/log; but with fields. A syslog daemon of its own on /dev/log goes on to
+ * get all. */
 static const char *find_syslog(void)
 {
     static const char journals[] = "/run/systemd/journal/dev-log";

@@ -56,8 +56,8 @@ static int key_length(const char *at)
     return at[length] == '=' ? length : 0;
 }
 
-/* Reads the word at *at, and moves behind it. False: there is none, or it is no KEY=VALUE. A value in
- * quotes ends with a quote before a space or the end. */
+/* Reads the word at *at, and moves behind it. False: there is none, or it is no KEY=VALUE. A value
+ * in quotes ends with a quote before a space or the end. */
 static bool next_field(const char **at, struct field *field)
 {
     const char *begin = *at + strspn(*at, " "), *end;

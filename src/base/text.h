@@ -17,7 +17,8 @@
  * Returns `to`, always closed by a NUL. */
 char *text_clean(char *to, size_t size, const char *from, size_t most);
 
-/* The character at the beginning of `size` bytes, at least 1. Its length; 0 if they are no UTF-8. */
+/* The character at the beginning of `size` bytes, at least 1. Its length; 0 if they are no
+ * UTF-8. */
 size_t text_decode(const char *bytes, size_t size, uint32_t *character);
 
 /* A file in memory. */

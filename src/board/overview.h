@@ -195,8 +195,8 @@ struct view {
     void *owner;
 };
 
-/* The first slot of a worker that the overview names, and so many more as it has seats; NULL: not to
- * be had now. */
+/* The first slot of a worker that the overview names, and so many more as it has seats; NULL: not
+ * to be had now. */
 const struct slot *view_slot(const struct view *view, const struct overview_worker *worker);
 
 struct board_question {

@@ -1,10 +1,10 @@
 /*
  * scoreboard - shared memory of one pool and generation, in which its workers show what they do.
  *
- * A memfd of fixed, sparse size: a few words of the pool's, and a slot a seat: one for a worker that
- * serves one connection at a time, as many as it has room for of another (seats). It is sealed,
- * never grows or moves, and its pages exist once touched. It has no pointers, no indices, no pids
- * that the master acts on. Reporters of other pools can only read it.
+ * A memfd of fixed, sparse size: a few words of the pool's, and a slot a seat: one for a worker
+ * that serves one connection at a time, as many as it has room for of another (seats). It is
+ * sealed, never grows or moves, and its pages exist once touched. It has no pointers, no indices,
+ * no pids that the master acts on. Reporters of other pools can only read it.
  *
  * Every worker of the pool can write all of it: its code may be somebody else's (a module). So the
  * master believes it no more than it believes a client: states and counts are copied, bounded and
@@ -55,8 +55,8 @@ enum refusal {
 };
 extern const char *const refusal_words[REFUSALS];
 
-/* What became of programs that a template was to be forked for; and how often one was started again.
- */
+/* What became of programs that a template was to be forked for; and how often one was started
+ * again. */
 enum template_count { TEMPLATE_FORKS, TEMPLATE_COLD_STARTS, TEMPLATE_RESTARTS, TEMPLATE_COUNTS };
 extern const char *const template_count_words[TEMPLATE_COUNTS];
 

@@ -81,8 +81,8 @@ static bool follows(const char *option, const struct pool_config *old,
            (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
 }
 
-/* Whether workers have it from their start, although others would follow a change in place. One with
- * several connections ends a late one by itself. */
+/* Whether workers have it from their start, although others would follow a change in place. One
+ * with several connections ends a late one by itself. */
 static bool is_kept(const struct pool_config *pool, const char *option)
 {
     if (pool->model != MODEL_PROCESS && strcmp(option, "request_timeout") == 0)

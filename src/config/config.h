@@ -16,7 +16,8 @@
 #include <sys/types.h>
 
 enum { POOL_NAME_MAX = 32 }; /* letters, digits, and - _ . */
-/* Of a worker, beside its listeners and connections: the log, epoll, wake-ups, what its handler opens. */
+/* Of a worker, beside its listeners and connections: the log, epoll, wake-ups, what its handler
+ * opens. */
 enum { WORKER_DESCRIPTORS = 32 };
 enum { POOLS_MAX = 256 };          /* pools in one configuration */
 enum { POOL_WORKERS_MAX = 30000 }; /* workers of one pool, and of all together */

@@ -10,8 +10,8 @@
 #define FOLLOWS                                                                                    \
     "write workers for a fixed size, min_workers and max_workers for one that follows the load"
 
-/* Of xinetd, of nginx, of PHP's FPM, of others. Words that differ from ours by a dash, by capitals or
- * by a few letters need no row. */
+/* Of xinetd, of nginx, of PHP's FPM, of others. Words that differ from ours by a dash, by capitals
+ * or by a few letters need no row. */
 static const struct habit habits[] = {
     {"service", "a service is a pool \"NAME\" { ... } here"},
     {"defaults", "each pool says what it needs"},

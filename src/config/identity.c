@@ -66,8 +66,8 @@ static bool find_group(struct identity *identity, const char *word, struct arena
     return true;
 }
 
-/* The supplementary groups that the system gives. A user without a name is in no group but its own.
- * */
+/* The supplementary groups that the system gives. A user without a name is in its own group
+ * alone. */
 static void list_groups(struct identity *identity, struct arena *arena)
 {
     const struct passwd *entry = getpwuid(identity->uid);

@@ -122,8 +122,8 @@ static void rule_model(struct config *config, struct pool_config *pool)
                                                : 1;
 }
 
-/* Each connection is a descriptor of its worker. A thread that polls has an epoll set and an eventfd
- * besides. */
+/* Each connection is a descriptor of its worker. A thread that polls has an epoll set and an
+ * eventfd besides. */
 static void rule_seat_descriptors(struct config *config, const struct pool_config *pool)
 {
     struct rlimit limit;

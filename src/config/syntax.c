@@ -50,8 +50,8 @@ static bool is_among(char c, const char *set)
     return c && strchr(set, c);
 }
 
-/* A control character is a fault. It is a blank between words, and nothing in a word or a string.
- * */
+/* A control character is a fault. It is a blank between words, and nothing in a word or a
+ * string. */
 static bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\t' && c != '\n') || c == 0x7f;

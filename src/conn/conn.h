@@ -43,7 +43,8 @@ int conn_write(struct conn *conn, const void *data, size_t size);
 ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
 
-/* Waits for an event of poll(2), until the deadline at the latest: 0, -ETIMEDOUT, or another -errno. */
+/* Waits for an event of poll(2), until the deadline at the latest: 0, -ETIMEDOUT, or another
+ * -errno. */
 int conn_wait(const struct conn *conn, short events, usec deadline);
 
 /* Says that no more will come, and takes in what the peer still sends, for 2 s and 64 KiB at most:
@@ -62,8 +63,8 @@ int64_t conn_waited(const struct conn *conn);
 void conn_ask_counts(struct conn *conn);
 
 /* Takes the header, until the deadline at the latest, into PROXY_MAX bytes that nobody else uses
- * meanwhile. If it is about another connection, the peer becomes that one's, and `local` the address
- * that it came to. NULL, or in words why not. */
+ * meanwhile. If it is about another connection, the peer becomes that one's, and `local` the
+ * address that it came to. NULL, or in words why not. */
 const char *conn_take_proxy(struct conn *conn, uint8_t *bytes, usec deadline);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * answer - what preforkctl says itself, in the form of the daemon's answers: text, or with --json an
- * object on standard output.
+ * answer - what preforkctl says itself, in the form of the daemon's answers: text, or with --json
+ * an object on standard output.
  *
  * Called by: preforkctl, local.
  * Runs in:   preforkctl.

@@ -1,7 +1,7 @@
 /*
  * preforkctl - asks the daemon: sends its arguments, prints the reply, and exits with its status.
- * status and deaths it shows as tables; top, which is status again and again, and those of local are
- * its own.
+ * status and deaths it shows as tables; top, which is status again and again, and those of local
+ * are its own.
  */
 #include "answer.h"
 #include "link.h"
@@ -65,8 +65,8 @@ static int complain(const char *where, int error)
                        nobody ? ": no daemon is running there" : "");
 }
 
-/* Behind the reply nothing is left to read but the end of the connection: a daemon that stops closes
- * it by its own end. */
+/* Behind the reply nothing is left to read but the end of the connection: a daemon that stops
+ * closes it by its own end. */
 static int read_reply(struct link *link, struct reply *reply)
 {
     int more = 1;

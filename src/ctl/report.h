@@ -11,9 +11,8 @@
 #include "../wire/message.h"
 #include "wish.h"
 
-enum {
-    REPORT_MAX = 32 * 1024 * 1024
-}; /* bytes of an answer that is kept; the daemon's have less */
+/* Bytes of an answer that are kept; the daemon's have less. */
+enum { REPORT_MAX = 32 * 1024 * 1024 };
 
 /* Whether the answer to this command is to be shown by report_show. Then it asks for JSON now, and
  * for no more of it than is shown. */

@@ -70,8 +70,8 @@ static long long count_state(const json_t *pools, const char *state)
     return count;
 }
 
-/* How many pools there are in which state, the worst first; and how many are not shown, with the key
- * that shows them. */
+/* How many pools there are in which state, the worst first; and how many are not shown, with the
+ * key that shows them. */
 static void print_summary(struct page *page, const json_t *all, const struct arranged *arranged)
 {
     static const char *const states[] = {"unreachable", "degraded", "full", "drained", "serving"};

@@ -69,8 +69,8 @@ static size_t cut(const char *line, size_t length, int columns)
     return length;
 }
 
-/* Control characters are shown as question marks, but colours are let through, and end with the line.
- */
+/* Control characters are shown as question marks, but colours are let through, and end with the
+ * line. */
 static void add_line(FILE *out, const char *line, size_t length)
 {
     size_t i = 0;

@@ -105,8 +105,8 @@ static struct line find_field(const char *text, size_t size, const char *name)
     return line;
 }
 
-/* Within its line: strtoll() would pass over the line's end, and take for a length what stands in the
- * next line, or in the body. */
+/* Within its line: strtoll() would pass over the line's end, and take for a length what stands in
+ * the next line, or in the body. */
 long long cgi_header_length(const char *text, size_t size)
 {
     static const char name[] = "Content-Length";

@@ -48,8 +48,8 @@ void cgi_process_close_pipes(struct cgi_process *process);
  * its input is closed. It must have ended, and still be there to be reaped. */
 void cgi_process_ended(struct cgi_process *process);
 
-/* Its status as waitpid(2) tells it, and what it took. If its template can't tell any more, it counts
- * as killed: for all we know its answer may be cut off. */
+/* Its status as waitpid(2) tells it, and what it took. If its template can't tell any more, it
+ * counts as killed: for all we know its answer may be cut off. */
 int cgi_process_reap(struct cgi_process *process, struct rusage *usage);
 
 #endif

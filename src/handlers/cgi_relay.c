@@ -350,9 +350,10 @@ static void reap(struct run *run)
     relay->status = cgi_process_reap(&run->process, &relay->usage);
 }
 
-/* The program has ended, and all that it wrote is on its way. If it was killed, its answer counts as
- * whole by its length alone: a kill closes the output, too, and on a busy machine long before the
- * program's end is seen. Not so if we killed it: it had ended its answer by itself, or was cut then. */
+/* The program has ended, and all that it wrote is on its way. If it was killed, its answer counts
+ * as whole by its length alone: a kill closes the output, too, and on a busy machine long before
+ * the program's end is seen. Not so if we killed it: it had ended its answer by itself, or was cut
+ * then. */
 static void conclude(struct run *run)
 {
     struct cgi_relay *relay = run->relay;

@@ -223,8 +223,8 @@ static int run_in_template(struct service *service, struct template_child *child
     return error;
 }
 
-/* Wakes us: the end of the program, whatever becomes of the template. As long as the template is not
- * told to reap it, its group's number is nobody else's. */
+/* Wakes us: the end of the program, whatever becomes of the template. As long as the template is
+ * not told to reap it, its group's number is nobody else's. */
 static void await_fork(struct service *service, struct conn *conn, struct template_child *child)
 {
     struct pollfd end = {.fd = child->pidfd, .events = POLLIN};

@@ -3,8 +3,8 @@
  * that a worker runs: which process is used, and when another one is started.
  *
  * A worker becomes ready with its first process. One that dies, hangs or has forked often enough is
- * replaced, with a back-off; until the next one is ready, programs are started without. Nothing here
- * waits for a process that is on its way: it is looked at when the next program is to run.
+ * replaced, with a back-off; until the next one is ready, programs are started without. Nothing
+ * here waits for a process that is on its way: it is looked at when the next program is to run.
  * Owns:      the processes of one command; what is logged of them.
  * Knows not: what the programs are, and how they are started without a template.
  * Called by: exec, cgi.

@@ -99,9 +99,9 @@ int template_process_end(struct template_process *process)
 
 /* 0, or -EAGAIN: it has said nothing by then; or -errno.
  *
- * Wakes us: its message, or its end, which its pidfd tells whoever else has its socket; if it hangs,
- * the deadline. Descriptors that it sends along are dropped by the kernel, since there is no room
- * for them. */
+ * Wakes us: its message, or its end, which its pidfd tells whoever else has its socket; if it
+ * hangs, the deadline. Descriptors that it sends along are dropped by the kernel, since there is no
+ * room for them. */
 static int hear(struct template_process *process, usec deadline, struct template_reply *reply)
 {
     char text[TEMPLATE_REPLY_MAX];
@@ -200,11 +200,10 @@ static int send_request(const struct template_process *process,
 
 /* --- what it forks ---------------------------------------------------------------------------- */
 
-/* Which process it is, is the template's word. It counts if the kernel says that the process leads a
- * group in this worker's session, and is not the worker: then it is one that this worker has
- * started, however indirectly.
- * The pidfd is opened first and looked at last: a process that has not ended by then is the one that
- * the other questions were about. */
+/* Which process it is, is the template's word. It counts if the kernel says that the process leads
+ * a group in this worker's session, and is not the worker: then it is one that this worker has
+ * started, however indirectly. The pidfd is opened first and looked at last: a process that has not
+ * ended by then is the one that the other questions were about. */
 static int prove(const struct template_process *process, struct template_child *child)
 {
     child->pidfd = kernel_pidfd_open(child->pid);

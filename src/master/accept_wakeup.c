@@ -24,9 +24,10 @@ static bool someone_waits(const struct pool *pool)
  * yet, or not forked, will look for itself before it waits.
  *
  * By a signal, which needs no worker to be trusted: it never blocks, there is nothing that workers
- * share and could spoil, it reaches those of every generation, and one in accept() as well as one in
- * epoll_wait(). To the thread that accepts: a module may have others. A worker that is not waiting
- * by now finds nothing; then the next look finds the connection still there, and another worker. */
+ * share and could spoil, it reaches those of every generation, and one in accept() as well as one
+ * in epoll_wait(). To the thread that accepts: a module may have others. A worker that is not
+ * waiting by now finds nothing; then the next look finds the connection still there, and another
+ * worker. */
 static bool wake_next(struct pool *pool)
 {
     struct wakeups *wakeups = &pool->resources.wakeups;

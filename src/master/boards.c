@@ -47,8 +47,8 @@ struct view boards_view(struct boards *boards)
 
 /* Empties the eventfd, so that the next wake-up is heard too: a full one takes no more, and any
  * worker of the pool can fill it. Workers share its description and can clear O_NONBLOCK, so the
- * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). Where a kernel can't do that for
- * an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
+ * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). Where a kernel can't do that
+ * for an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
 static void woken(void *owner)
 {
     struct board *board = owner;
@@ -164,9 +164,9 @@ struct board *board_adopt(struct boards *boards, unsigned generation, bool *chan
 
 /* Reporters. */
 
-/* False where there is no question. The kernel closes a descriptor that comes with a question, since
- * there is no room for it. An answer for which there is no room is not sent: the reporter asks
- * again. */
+/* False where there is no question. The kernel closes a descriptor that comes with a question,
+ * since there is no room for it. An answer for which there is no room is not sent: the reporter
+ * asks again. */
 static bool answer_one(struct reporter *reporter)
 {
     struct board_question question;
@@ -285,8 +285,8 @@ static bool is_taken(const struct resources *resources, uint32_t seat)
     return resources->seats[seat / 64] >> seat % 64 & 1;
 }
 
-/* Any worker of a generation could write all of the limits. Once its last worker is gone, the notes of
- * free seats are cleared, and the counters follow from the other notes. */
+/* Any worker of a generation could write all of the limits. Once its last worker is gone, the notes
+ * of free seats are cleared, and the counters follow from the other notes. */
 static void clear_limits(const struct resources *resources)
 {
     if (!resources->limits)

@@ -61,7 +61,8 @@ struct reporter {
     struct loop_watch watch;
 };
 
-/* A way for a reporter to ask for scoreboards: *fd is its end, close-on-exec. NULL with errno set. */
+/* A way for a reporter to ask for scoreboards: *fd is its end, close-on-exec. NULL with errno
+ * set. */
 struct reporter *reporter_open(struct boards *boards, int *fd);
 void reporter_close(struct reporter *reporter); /* NULL is let pass */
 
@@ -109,8 +110,8 @@ struct board *resources_board(struct resources *resources, struct boards *boards
 /* Gives up scoreboards that no worker is left of. */
 void resources_sweep(struct resources *resources);
 
-/* Takes so many seats, one after another: the lowest that are free, -1 where there are none; or those
- * from this one on, false where one of them is taken. */
+/* Takes so many seats, one after another: the lowest that are free, -1 where there are none; or
+ * those from this one on, false where one of them is taken. */
 int resources_take_seats(struct resources *resources, uint32_t count);
 bool resources_take_these_seats(struct resources *resources, uint32_t seat, uint32_t count);
 void resources_give_seats(struct resources *resources, uint32_t seat, uint32_t count);

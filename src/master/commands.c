@@ -31,8 +31,8 @@ static bool is_meant(const struct pool *pool, const char *name)
     return !pool->removed && !pool->on_trial && (!name[0] || strcmp(pool->name, name) == 0);
 }
 
-/* The name of the pool that a command is for, which the request notes; empty: it is for all. NULL if it
- * is refused: the request says so. */
+/* The name of the pool that a command is for, which the request notes; empty: it is for all. NULL
+ * if it is refused: the request says so. */
 static const char *take_pool(const struct master *master, struct request *request)
 {
     if (is_refused_by_stop(master, request))
@@ -106,8 +106,8 @@ static void restart(struct master *master, struct request *request)
 
 /* Drain and resume. */
 
-/* A drain of all pools leaves those alone that report it: a balancer that heard nothing more would go
- * on sending. Drained by its name, such a pool is silent. */
+/* A drain of all pools leaves those alone that report it: a balancer that heard nothing more would
+ * go on sending. Drained by its name, such a pool is silent. */
 static bool is_to_drain(const struct pool *pool, const char *name)
 {
     return is_meant(pool, name) && (name[0] || !handler_of(pool->conf->handler)->reads_board);

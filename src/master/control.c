@@ -28,7 +28,8 @@ int control_open(struct control *control, struct loop *loop)
     return control->clients ? 0 : -errno;
 }
 
-/* Connections stay open: a client that waits for the end of the process sees it by their closing. */
+/* Connections stay open: a client that waits for the end of the process sees it by their
+ * closing. */
 void control_close(struct control *control)
 {
     if (control->clients)
@@ -111,7 +112,8 @@ static void greet(struct control *control, struct client *client, int fd)
     client_answer(client);
 }
 
-/* Accepts all that wait. If the table is full, the socket is not watched until a client has gone. */
+/* Accepts all that wait. If the table is full, the socket is not watched until a client has
+ * gone. */
 static void accept_client(void *owner)
 {
     struct control *control = owner;

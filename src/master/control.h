@@ -33,21 +33,21 @@ void control_close(struct control *control);
 /* Accepts from this socket (-1: none) from now on, whose owner it does not become. */
 void control_listen(struct control *control, int socket, gid_t group);
 
-/* An upgrade is about to replace the binary: answers the clients that wait for anything else, so that
- * they are not just cut off. */
+/* An upgrade is about to replace the binary: answers the clients that wait for anything else, so
+ * that they are not just cut off. */
 void control_part(struct control *control);
 
-/* The clients that wait for the upgrade, for the new binary; and, in it, these clients again: `wait`
- * tells when their answer is complete. */
+/* The clients that wait for the upgrade, for the new binary; and, in it, these clients again:
+ * `wait` tells when their answer is complete. */
 bool control_save(const struct control *control, struct state *state);
 void control_adopt(struct control *control, const struct state *state, request_wait_fn *wait);
 
 /* The next request that is to be carried out; NULL: there is none. */
 struct request *control_next(struct control *control);
 
-/* Asks each request that was carried out whether its answer is complete, and sends the answer; closes
- * clients whose timeout has expired. Returns the time of the next call. It is the last step of a
- * round: a client that it frees lets others in, and an answer that it sends has a deadline. */
+/* Asks each request that was carried out whether its answer is complete, and sends the answer;
+ * closes clients whose timeout has expired. Returns the time of the next call. It is the last step
+ * of a round: a client that it frees lets others in, and an answer that it sends has a deadline. */
 usec control_step(struct control *control, request_wait_fn *settled, struct master *master,
                   usec now);
 

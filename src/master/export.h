@@ -1,6 +1,6 @@
 /*
- * export - the pools' state, put into the overview, where all reports read it, and what systemd shows
- * of it.
+ * export - the pools' state, put into the overview, where all reports read it, and what systemd
+ * shows of it.
  *
  * Called by: main_loop, commands.
  * Runs in:   the master.

@@ -13,8 +13,8 @@
 #define LOSSES_APART (10 * USEC_SECOND)
 
 enum {
-    /* To unlink a path changes the count of links, which is an attribute of the inode; this lives on,
-     * as the socket has it. */
+    /* To unlink a path changes the count of links, which is an attribute of the inode; this lives
+     * on, as the socket has it. */
     EVENTS = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW,
     READS_A_LOOK = 16,
 };

@@ -31,8 +31,8 @@ void listener_watch_watch(struct listener_watch *listener_watch, struct listener
 void listener_watch_forget(struct listener_watch *listener_watch, struct listener *listener);
 
 /* Looks at those listeners with whose paths something was done; a reload binds the path anew.
- * Whether one of `listeners` was lost, or can be reached again; *next is not later than when to call
- * this again. */
+ * Whether one of `listeners` was lost, or can be reached again; *next is not later than when to
+ * call this again. */
 bool listener_watch_step(struct listener_watch *listener_watch, struct listener *listeners,
                          struct listener *control, usec now, usec *next);
 

@@ -14,8 +14,8 @@
 /* Forks in one round, so that signals are not kept waiting while a thousand workers are forked. */
 enum { STARTS_A_ROUND = 64 };
 
-/* Awake far later than asked for: the machine, or this process, was stopped, and so may have been the
- * workers that were to do something meanwhile. None is judged late for a while. */
+/* Awake far later than asked for: the machine, or this process, was stopped, and so may have been
+ * the workers that were to do something meanwhile. None is judged late for a while. */
 #define LEAP  (2 * USEC_SECOND)
 #define GRACE (2 * USEC_SECOND)
 
@@ -234,8 +234,8 @@ int main_loop_run(struct master *master)
     bool first = true; /* the SIGCHLD of a child may have been taken before an upgrade */
     while (master->phase != PHASE_ENDED) {
         wait_until(master, next, now);
-        /* A death after the signals were taken is pending again, and wakes the next round. Without a
-         * signal waitpid() is not asked, since it looks at each of ten thousand children. */
+        /* A death after the signals were taken is pending again, and wakes the next round. Without
+         * a signal waitpid() is not asked, since it looks at each of ten thousand children. */
         if (obey_signals(master) || first)
             reap(master);
         obey_requests(master);

@@ -16,16 +16,17 @@
 /* From one try to watch the listeners to the next. */
 #define WATCH_RETRY (USEC_SECOND / 2)
 
-/* If a program lived longer than the first, it is not looked for what it left in the background; two
- * such looks are as far apart as the second. */
+/* If a program lived longer than the first, it is not looked for what it left in the background;
+ * two such looks are as far apart as the second. */
 #define STRAYS_AGE   (10 * USEC_SECOND)
 #define STRAYS_PAUSE USEC_SECOND
 
-/* A worker that serves several connections ends a late one by itself, and keeps the others. Beyond so
- * much more it is ended: the one that is late can't be had without it. */
+/* A worker that serves several connections ends a late one by itself, and keeps the others. Beyond
+ * so much more it is ended: the one that is late can't be had without it. */
 #define SEATS_PATIENCE (5 * USEC_SECOND)
 
-/* Workers that finish what they have in hand by their own decision, for each that there should be. */
+/* Workers that finish what they have in hand by their own decision, for each that there should
+ * be. */
 enum { FINISHING_MOST = 4 };
 
 /* Starts. */
@@ -69,9 +70,9 @@ static int most_of(const struct pool *pool, const struct counts *counts)
     return pool->halted ? roll_allowed(&roll) : roll.target;
 }
 
-/* Whether a dead worker is to have a successor in its slot. A canary's death is the reload's answer,
- * unless it ended in order: then it has another try, until ready_timeout. The reload may be over by
- * then, and with it the listeners of the trial. */
+/* Whether a dead worker is to have a successor in its slot. A canary's death is the reload's
+ * answer, unless it ended in order: then it has another try, until ready_timeout. The reload may be
+ * over by then, and with it the listeners of the trial. */
 static bool is_replaced(const struct pool *pool, const struct worker *worker,
                         const struct counts *counts, usec now)
 {
@@ -84,8 +85,8 @@ static bool is_replaced(const struct pool *pool, const struct worker *worker,
 }
 
 /* A program that ended in order may have gone into the background. It is looked for only if the
- * program did not live long, since such an end is seen soon if at all, and no more often than once a
- * second: the look is at all processes. */
+ * program did not live long, since such an end is seen soon if at all, and no more often than once
+ * a second: the look is at all processes. */
 static void look_for_strays(struct pool *pool, const struct spawner *spawner, struct worker *worker,
                             usec now)
 {
@@ -137,8 +138,8 @@ static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worke
     return replaced;
 }
 
-/* The exit of each dead worker is handled once; then it is replaced when its time has come, or given
- * up. Most rounds have none. */
+/* The exit of each dead worker is handled once; then it is replaced when its time has come, or
+ * given up. Most rounds have none. */
 static void step_dead(struct pool *pool, struct spawner *spawner, usec now, int *starts)
 {
     struct worker **at = &pool->workers;
@@ -214,11 +215,11 @@ static bool is_serving(const struct worker *worker)
     return spawn_is_ready(worker) && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
 }
 
-/* A worker of several seats that takes no connection any more, by max_requests or by somebody's TERM,
- * may still have some in hand for hours: so it is retired, and another one started. It is its word:
- * believed like an exit, once it accepted a connection or was ready for a second; and since each of
- * them stays, only as long as there are no more than four for each that the pool should have. Returns
- * when to look again. */
+/* A worker of several seats that takes no connection any more, by max_requests or by somebody's
+ * TERM, may still have some in hand for hours: so it is retired, and another one started. It is its
+ * word: believed like an exit, once it accepted a connection or was ready for a second; and since
+ * each of them stays, only as long as there are no more than four for each that the pool should
+ * have. Returns when to look again. */
 static usec step_finishing(struct pool *pool, struct worker *worker, usec now)
 {
     usec due = worker->ready_at + USEC_SECOND;
@@ -231,8 +232,8 @@ static usec step_finishing(struct pool *pool, struct worker *worker, usec now)
     return USEC_NEVER; /* if there are too many, the next exit of one is the next look */
 }
 
-/* Notes which workers are ready, and which have been so for min_ready_time, or for so long that their
- * back-off ends. Returns when to look again. */
+/* Notes which workers are ready, and which have been so for min_ready_time, or for so long that
+ * their back-off ends. Returns when to look again. */
 static usec step_ready(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
@@ -320,8 +321,8 @@ static int queue_of(const struct pool *pool)
     return all;
 }
 
-/* Cheaper than to ask how many wait. A listener that was shut down counts: a worker that can't accept
- * there ends, and then it is healed. */
+/* Cheaper than to ask how many wait. A listener that was shut down counts: a worker that can't
+ * accept there ends, and then it is healed. */
 static bool anyone_waits(const struct pool *pool)
 {
     for (int i = 0; i < pool->listener_count; i++) {
@@ -386,8 +387,8 @@ static void follow_load(struct pool *pool, const struct counts *counts, usec now
 }
 
 /* Sees to it that the master is woken when the size must change. While workers are to wake it, each
- * one that takes a seat looks whether it has to; seats that were taken before are counted after that.
- * Returns when to look again. */
+ * one that takes a seat looks whether it has to; seats that were taken before are counted after
+ * that. Returns when to look again. */
 static usec await_load(struct pool *pool, const struct spawner *spawner, usec now)
 {
     const struct scale_orders *orders = &pool->scale_orders;

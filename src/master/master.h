@@ -54,8 +54,8 @@ void master_inherit(struct master *master, struct listener *listeners, struct li
 /* In a trial: does what master_resume does, without being the master. 0 or -errno. */
 int master_try(const struct state *state, const char *file);
 
-/* Goes on from a state in its place: what it says is in force at once, and the configuration is read
- * then. 0 or -errno. */
+/* Goes on from a state in its place: what it says is in force at once, and the configuration is
+ * read then. 0 or -errno. */
 int master_resume(struct master *master, const struct state *state);
 void master_close(struct master *master);
 

@@ -280,8 +280,8 @@ bool pool_has_failed(const struct pool *pool, const struct counts *counts, char 
     return true;
 }
 
-/* The lowest number that no other worker of the generation has which is to stay: so N programs have 0
- * to N-1, and a program's successor has its number. */
+/* The lowest number that no other worker of the generation has which is to stay: so N programs have
+ * 0 to N-1, and a program's successor has its number. */
 static int free_number(const struct pool *pool, unsigned generation)
 {
     int count = 0, number = 0;

@@ -1,11 +1,11 @@
 /*
- * pool - a named set of like workers: how many there are, how many there should be; and the runtime,
- * which is what is in force: a configuration, its pools and its listeners.
+ * pool - a named set of like workers: how many there are, how many there should be; and the
+ * runtime, which is what is in force: a configuration, its pools and its listeners.
  *
  * Owns:      the list of pools, in which removed ones stay until their last worker is gone; the
  *            workers of each, and which configuration and generation they are of.
- * Knows not: how one configuration becomes the next (plan, commit, reload), signals. Those above set
- *            a pool's size and configuration, and maintain makes it so.
+ * Knows not: how one configuration becomes the next (plan, commit, reload), signals. Those above
+ *            set a pool's size and configuration, and maintain makes it so.
  * Called by: maintain, plan, commit, reload, handoff, commands, master, main_loop.
  * Runs in:   the master.
  */
@@ -19,8 +19,8 @@
 #include "state.h"
 
 enum {
-    /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and past
-     * some hundred each one is cold when its turn comes. */
+    /* So many workers, and more, wait in epoll: blocked in accept() they are woken in turn, and
+     * past some hundred each one is cold when its turn comes. */
     POOL_POLLS_FROM = 128,
 };
 
@@ -104,8 +104,8 @@ void pool_save(const struct pool *pool, struct state_pool *saved);
 struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
                         struct config *config, const struct pool_config *conf);
 
-/* Takes one of its workers over, under a `conf` of its own. False where it can't be: then the pool has
- * no scoreboard of its generation, or no memory is left. */
+/* Takes one of its workers over, under a `conf` of its own. False where it can't be: then the pool
+ * has no scoreboard of its generation, or no memory is left. */
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf);
 
@@ -157,8 +157,8 @@ bool pool_is_empty(const struct pool *pool);
 /* Takes a slot for one more worker, not yet forked. NULL with errno set. */
 struct worker *pool_add_worker(struct pool *pool, struct spawner *spawner);
 
-/* Forks a worker, a canary with the listeners of its trial. 0; or -errno, and the next try is due after
- * POOL_FORK_RETRY. */
+/* Forks a worker, a canary with the listeners of its trial. 0; or -errno, and the next try is due
+ * after POOL_FORK_RETRY. */
 int pool_fork(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now);
 
 /* Forks one of a coming generation, beside the pool's own. 0 or -errno. */
@@ -184,7 +184,8 @@ void pool_stop_now(struct pool *pool, usec now);
  * at once; the others must be bound anew, for new workers, which pool->restart_at says. */
 void pool_heal_listeners(struct pool *pool, pid_t pid);
 
-/* Whether it is time to restart the pool for that; if not yet, *next is not later than when it is. */
+/* Whether it is time to restart the pool for that; if not yet, *next is not later than when it
+ * is. */
 bool pool_restart_is_due(struct pool *pool, usec now, usec *next);
 
 struct runtime {

@@ -12,9 +12,10 @@
 
 #include <stdbool.h>
 
-/* A size that follows the load. It grows when too few seats are free or on their way to be: by what
- * is missing, and by twice as many each time that the last growth was used up as soon as it was
- * there. It shrinks by the workers that were too many over all of a period, not by those idle now. */
+/* A size that follows the load. It grows when too few seats are free or on their way to be: by
+ * what is missing, and by twice as many each time that the last growth was used up as soon as it
+ * was there. It shrinks by the workers that were too many over all of a period, not by those
+ * idle now. */
 
 #define SCALE_SPARE_TIME USEC_SECOND        /* that seats beyond max_spare are left alone */
 #define SCALE_LOOK       USEC_SECOND        /* between two looks at seats that may be too many */
@@ -72,8 +73,8 @@ struct scale_orders scale_step(struct scale *scale, const struct scale_limits *l
                                const struct scale_facts *facts);
 
 /* The same, by nothing but the queue: while connections wait, no worker is idle, and while none
- * waits, as many are idle as should be. So it tries now and then whether fewer are enough, and looks
- * often. */
+ * waits, as many are idle as should be. So it tries now and then whether fewer are enough, and
+ * looks often. */
 struct scale_orders scale_step_blind(struct scale *scale, const struct scale_limits *limits,
                                      const struct scale_blind *facts);
 

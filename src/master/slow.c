@@ -53,8 +53,8 @@ static void find_process(const struct worker *worker, struct slow *slow, struct 
     slow->process.state = stat->state;
 }
 
-/* The processor time of all its threads and of the children that it waited for comes in ticks, that of
- * its first thread is exact: the larger one is nearer to the truth. */
+/* The processor time of all its threads and of the children that it waited for comes in ticks, that
+ * of its first thread is exact: the larger one is nearer to the truth. */
 static void measure(struct worker *worker, struct slow *slow, const struct procfs_stat *stat,
                     bool first)
 {
@@ -79,10 +79,10 @@ static void hide(struct slow *slow, const char *what, int error)
     snprintf(slow->hidden, sizeof slow->hidden, "%s: %s", what, why);
 }
 
-/* Where it is in the kernel. Without the right to see the channel we read that there is none, so the
- * call is asked for too; but not of a process that may be executing a program: it has the lock that
- * this takes, and a file system, such as one of FUSE that lets it be interrupted, may hold it up. If
- * it sleeps without a channel, that was not shown. */
+/* Where it is in the kernel. Without the right to see the channel we read that there is none, so
+ * the call is asked for too; but not of a process that may be executing a program: it has the lock
+ * that this takes, and a file system, such as one of FUSE that lets it be interrupted, may hold it
+ * up. If it sleeps without a channel, that was not shown. */
 static void locate(struct slow *slow)
 {
     int number = -1;

@@ -2,23 +2,24 @@
  * slow - what a request that takes longer than slow_threshold is at, seen from outside: for any
  * language, and without its help.
  *
- * Owns:      the entries of slow requests in the overview. There are few: while all are taken, further
- *            slow requests are not looked into.
+ * Owns:      the entries of slow requests in the overview. There are few: while all are taken,
+ *            further slow requests are not looked into.
  * Knows not: request_timeout, and what is done about a late request (stop).
  * Called by: maintain.
  * Runs in:   the master. It reads /proc, nothing of which waits for the process; see base/procfs.
  *
  * Of a program the processor time is that of its whole life, which began with the request. Of a
- * worker that serves by itself it is counted from the first look on: nobody read it when the request
- * began, since that costs a system call.
+ * worker that serves by itself it is counted from the first look on: nobody read it when the
+ * request began, since that costs a system call.
  */
 #ifndef PREFORKD_MASTER_SLOW_H
 #define PREFORKD_MASTER_SLOW_H
 
 #include "spawn.h"
 
-/* Looks at how long the worker's request has been going on. If it exceeds the threshold it is looked
- * into at once, and every 2 s as long as it lasts; that is logged once. Returns when to look again. */
+/* Looks at how long the worker's request has been going on. If it exceeds the threshold it is
+ * looked into at once, and every 2 s as long as it lasts; that is logged once. Returns when to look
+ * again. */
 usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, usec now);
 
 #endif

@@ -103,8 +103,8 @@ static struct worker *free_worker(struct spawner *spawner)
     return number < SCOREBOARD_SLOTS ? &spawner->workers[number] : NULL;
 }
 
-/* Of those before it in these slots nothing is left but what their pool has. A slot that nobody had is
- * zero, and its page perhaps not there yet. */
+/* Of those before it in these slots nothing is left but what their pool has. A slot that nobody had
+ * is zero, and its page perhaps not there yet. */
 static void clear_slots(const struct board *board, uint32_t seat, uint32_t seats)
 {
     for (uint32_t i = seat; i < seat + seats && i < board->end; i++)
@@ -171,8 +171,8 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
     slot_counts_add(&overview->pools[worker->resources->place].counts, &counts);
     worker->shown->state = SLOT_FREE;
     overview_end_move(overview);
-    /* The counts stay until the slots are taken again: a reporter of the time before an upgrade has an
-     * overview in which this worker lives on. */
+    /* The counts stay until the slots are taken again: a reporter of the time before an upgrade has
+     * an overview in which this worker lives on. */
     worker->slot->state = SLOT_FREE;
     resources_give_seats(worker->resources, worker->seat, worker->seats);
     worker->board->workers--;

@@ -122,9 +122,9 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
 /* Gives number and seats back. The worker must have ended; what it counted stays with the pool. */
 void spawn_release(struct spawner *spawner, struct worker *worker);
 
-/* For the binary that replaces us, and in it: the worker in its seats, as it was, of a configuration
- * that says as much. NULL if they are not free. A worker without a process is retiring, and
- * ended. */
+/* For the binary that replaces us, and in it: the worker in its seats, as it was, of a
+ * configuration that says as much. NULL if they are not free. A worker without a process is
+ * retiring, and ended. */
 void spawn_save(const struct worker *worker, struct state_worker *saved);
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct resources *resources, struct board *board, struct config *config,
@@ -161,8 +161,8 @@ static inline bool spawn_is_ready(const struct worker *worker)
     return worker->pid && (worker->ready_at || worker->slot->ready);
 }
 
-/* Whether it has a connection in hand, and whether it can take another one. A look at all of its seats
- * at most. */
+/* Whether it has a connection in hand, and whether it can take another one. A look at all of its
+ * seats at most. */
 static inline bool spawn_is_busy(const struct worker *worker)
 {
     return worker->pid && seats_have(worker->slot, worker->seats, SLOT_BUSY);

@@ -132,7 +132,7 @@ static uint64_t turn_of(const struct stderr_log *lines)
 }
 
 /* 0 if nothing is left, negative at the end of the stream.
- * 
+ *
  * A worker runs one program after another on the same pipe, and a program may end without ending
  * its line: what the next one writes must not be taken for the rest of it. The worker writes a
  * line's end behind a program if something of it is still in the pipe (handlers/program). If

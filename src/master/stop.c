@@ -9,7 +9,8 @@
 /* Between TERM and KILL for a program whose request takes too long. */
 #define PROGRAM_TIMEOUT (5 * USEC_SECOND)
 
-/* Between two looks at the seats of a worker that has several, at least: times are whole seconds. */
+/* Between two looks at the seats of a worker that has several, at least: times are whole
+ * seconds. */
 #define LOOKS_APART USEC_SECOND
 
 /* Alive for so long, a program that does not say so is taken for ready; or several, one after

@@ -22,8 +22,8 @@ static bool is_taken(const struct snapshot_pool *pool)
            pool->busy + pool->idle >= pool->max_workers;
 }
 
-/* It was full without a break since the last seat was taken, or since we first saw it so: among short
- * connections the last one is always young. */
+/* It was full without a break since the last seat was taken, or since we first saw it so: among
+ * short connections the last one is always young. */
 static enum ailment fullness(usec *full_since, const struct snapshot_pool *pool, usec now)
 {
     if (!is_taken(pool) || !health_serves(pool)) {

@@ -1,9 +1,9 @@
 /*
  * health - what ails a pool, for those who ask whether to send it more.
  *
- * Owns:      what counts as ailing: workers that die early, a drain, no free seat for a second while
- *            somebody waits. Who reports (the pools of status and agent) is busy by being asked: that
- *            is no ailment.
+ * Owns:      what counts as ailing: workers that die early, a drain, no free seat for a second
+ *            while somebody waits. Who reports (the pools of status and agent) is busy by being
+ *            asked: that is no ailment.
  * Knows not: how it is told.
  * Called by: the handlers status and agent.
  * Runs in:   any process that has the scoreboard mapped, be it for reading alone.

@@ -42,7 +42,8 @@ static void put_quoted(FILE *out, const char *text)
     putc_unlocked('"', out);
 }
 
-/* A sample's name and its labels, up to its value: of the pool, and one more where it has a name. */
+/* A sample's name and its labels, up to its value: of the pool, and one more where it has a
+ * name. */
 static void begin(const struct report *report, const char *name, const char *end, const char *pool,
                   const char *label, const char *value)
 {

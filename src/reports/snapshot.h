@@ -1,14 +1,15 @@
 /*
  * snapshot - the pools and their workers at one look, counted and made safe to show.
  *
- * Owns:      the reading of the overview and all scoreboards as a whole: bounds, sums, which state a pool is in.
+ * Owns:      the reading of the overview and all scoreboards as a whole: bounds, sums, which state
+ *            a pool is in.
  * Knows not: how it is shown.
  * Called by: master/export, status.
  * Runs in:   any process that has the overview mapped, be it for reading alone.
  *
- * The overview is the master's word. Nothing of a scoreboard is trusted, since any worker of its pool
- * can write all of it: its numbers may be wrong, but they lead nowhere, and texts are ended, UTF-8,
- * and without controls.
+ * The overview is the master's word. Nothing of a scoreboard is trusted, since any worker of its
+ * pool can write all of it: its numbers may be wrong, but they lead nowhere, and texts are ended,
+ * UTF-8, and without controls.
  */
 #ifndef PREFORKD_REPORTS_SNAPSHOT_H
 #define PREFORKD_REPORTS_SNAPSHOT_H
@@ -69,10 +70,11 @@ struct snapshot_pool {
     struct slot_counts counts; /* of all workers, the dead ones' too */
     uint64_t retirements, deaths;
 
-    usec exited_user,
-        exited_system; /* processor time of workers that ended, and of what they ran */
-    /* The same of all workers; the memory of the living, and of programs that they run: see figures.
-     * Both as old as what was read longest ago; -1: not read, or not all of it is shown to us. */
+    /* Processor time of workers that ended, and of what they ran. */
+    usec exited_user, exited_system;
+    /* The same of all workers; the memory of the living, and of programs that they run: see
+     * figures. Both as old as what was read longest ago; -1: not read, or not all of it is shown to
+     * us. */
     usec cpu_user, cpu_system;
     int64_t memory;          /* bytes */
     int64_t template_memory; /* of it, that of templates */
@@ -84,8 +86,8 @@ struct snapshot {
     struct snapshot_pool pools[];
 };
 
-/* Takes one, with what the figures tell of processes where there are any; free() gives it back. NULL:
- * no memory. */
+/* Takes one, with what the figures tell of processes where there are any; free() gives it back.
+ * NULL: no memory. */
 struct snapshot *snapshot_take(const struct view *view, const struct procstat *figures);
 
 /* Reads a worker. False where there is none of this number. */

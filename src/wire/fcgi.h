@@ -2,8 +2,8 @@
  * fcgi - FastCGI 1.0, bytes to structs and back.
  *
  * A reader is fed with whatever a read brought and gives it back in pieces: a record's content, or
- * the part of it that is there. So nothing depends on where the stream was cut, and no record has to
- * fit into a buffer.
+ * the part of it that is there. So nothing depends on where the stream was cut, and no record has
+ * to fit into a buffer.
  * Owns:      the layout of records and of name-value pairs.
  * Knows not: sockets, requests, what a record means at which time. No input or output, no memory of
  *            its own.
@@ -102,8 +102,8 @@ size_t fcgi_put_end(unsigned char *to, uint16_t id, uint32_t app_status, enum fc
 size_t fcgi_put_broken(unsigned char *to); /* of a version that isn't there */
 size_t fcgi_put_unknown_type(unsigned char *to, uint8_t type);
 
-/* The answer to GET_VALUES: of what is asked, what we know. `seats`: how many connections are served
- * at once. */
+/* The answer to GET_VALUES: of what is asked, what we know. `seats`: how many connections are
+ * served at once. */
 size_t fcgi_put_values(unsigned char *to, struct fcgi_bytes asked, unsigned seats);
 
 #endif

@@ -3,9 +3,9 @@
  * carries one request and its reply.
  *
  * The request is a line: words with spaces between them, ended by a newline or by the end of what
- * the client sends. It has MESSAGE_WORDS words and MESSAGE_REQUEST_MAX bytes at most, and no control
- * character. Nothing is quoted: no command takes a word that is empty or has a space in it. What
- * comes behind the newline is not read.
+ * the client sends. It has MESSAGE_WORDS words and MESSAGE_REQUEST_MAX bytes at most, and no
+ * control character. Nothing is quoted: no command takes a word that is empty or has a space in it.
+ * What comes behind the newline is not read.
  *
  * The reply begins with a line "STATUS OUT ERR". STATUS is a word: "ok", "refused" or "usage". OUT
  * and ERR are numbers: so many bytes for standard output follow, and then so many for standard
@@ -43,8 +43,8 @@ struct message_request {
 
 /* Splits the request that is in the first `size` bytes. `bytes` has room for one more. `ended`: no
  * more bytes come. The length of the request, whose words then point into `bytes`; 0 if more bytes
- * must come (never if MESSAGE_REQUEST_MAX bytes are there, nor at the end of 1 or more); -E2BIG if it
- * is too long; -EBADMSG if it has a control character. */
+ * must come (never if MESSAGE_REQUEST_MAX bytes are there, nor at the end of 1 or more); -E2BIG if
+ * it is too long; -EBADMSG if it has a control character. */
 int message_read_request(struct message_request *request, char *bytes, size_t size, bool ended);
 
 /* Writes a request. Its length; -E2BIG if it is too long; -EBADMSG if a word is empty, or has a

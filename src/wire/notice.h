@@ -1,6 +1,6 @@
 /*
- * notice - what a program says of itself to whoever watches it (sd_notify(3)): a datagram, read into
- * what we heed of it.
+ * notice - what a program says of itself to whoever watches it (sd_notify(3)): a datagram, read
+ * into what we heed of it.
  *
  * Called by: master/notify.
  * Runs in:   the master.

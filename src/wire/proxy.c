@@ -89,8 +89,9 @@ static bool read_port(const char *text, unsigned *port)
     return value <= 65535;
 }
 
-/* inet_pton(3) takes what 2.1 asks for: no zero before a number, no blank. Of IPv6 it takes the form
- * that ends as IPv4 too, which proxies send for mapped addresses, because inet_ntop(3) writes it. */
+/* inet_pton(3) takes what 2.1 asks for: no zero before a number, no blank. Of IPv6 it takes the
+ * form that ends as IPv4 too, which proxies send for mapped addresses, because inet_ntop(3) writes
+ * it. */
 static bool read_ip(struct addr *addr, int family, const char *ip, const char *port_text)
 {
     uint8_t bytes[16];

@@ -17,7 +17,8 @@ enum accept_error {
 };
 enum accept_error accept_error_of(int error);
 
-/* How long none is tried, in milliseconds: longer each time in a row, and not all workers in step. */
+/* How long none is tried, in milliseconds: longer each time in a row, and not all workers in
+ * step. */
 int accept_error_pause(int in_a_row);
 
 /* What follows from ACCEPT_SHORT since that time: 0; or an exit status, with the reason in the

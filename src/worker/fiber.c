@@ -48,8 +48,8 @@ int fiber_open(struct fiber *fiber)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return -errno;
-    /* Neighbours may become one mapping: a huge page under several would touch all of them. A kernel
-     * without huge pages refuses this. */
+    /* Neighbours may become one mapping: a huge page under several would touch all of them. A
+     * kernel without huge pages refuses this. */
     madvise(stack, FIBER_STACK, MADV_NOHUGEPAGE);
     if (madvise(stack, page(), MADV_GUARD_INSTALL) != 0 &&
         mprotect(stack, page(), PROT_NONE) != 0) {

@@ -1,9 +1,9 @@
 /*
- * lane - one connection at a time: wait in accept(), serve, wait again. A worker of the process model
- * is one, and of the thread model each thread.
+ * lane - one connection at a time: wait in accept(), serve, wait again. A worker of the process
+ * model is one, and of the thread model each thread.
  *
- * A small pool on one listener: the lane blocks in accept() itself, which is cheapest, and the kernel
- * wakes lanes in turn. Several listeners, or many seats: an epoll set of its own, where each
+ * A small pool on one listener: the lane blocks in accept() itself, which is cheapest, and the
+ * kernel wakes lanes in turn. Several listeners, or many seats: an epoll set of its own, where each
  * connection wakes one lane (EPOLLEXCLUSIVE), then an accept() that does not block. Of all that
  * wait the kernel wakes the one that joined the listener's queue first, so mostly the oldest: the
  * others stay asleep, and what they have in the processor's caches is not asked for.
@@ -35,8 +35,8 @@ int lane_open(struct lane *lane, bool polls);
 int lane_run(struct lane *lane);
 
 /* Ends epoll_wait(). What is in the eventfd already does as well: so a failure is none. A lane in
- * accept() is woken by a signal, and looks at the queue before it waits again (SA_RESTART). A signal
- * handler may call it. */
+ * accept() is woken by a signal, and looks at the queue before it waits again (SA_RESTART). A
+ * signal handler may call it. */
 void lane_wake(const struct lane *lane);
 
 /* Puts the null device over the listeners of this process: accept() on it fails at once, whether a

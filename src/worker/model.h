@@ -22,8 +22,8 @@ struct model_start {
 };
 
 struct model {
-    /* Prepares, with the handler ready: what fails here, keeps the worker from becoming ready. 0; or
-     * -1, with a sentence in `why`. */
+    /* Prepares, with the handler ready: what fails here, keeps the worker from becoming ready. 0;
+     * or -1, with a sentence in `why`. */
     int (*open)(const struct model_start *start, char *why, size_t size);
 
     /* Serves until the life is at its end. Returns the worker's exit status. */

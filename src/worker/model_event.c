@@ -332,8 +332,8 @@ static void accept_some(void)
     }
 }
 
-/* The turn of new connections. A lane that was full looks by itself whether one waits, as long as it
- * finds some, and joins the queues again once it finds none. */
+/* The turn of new connections. A lane that was full looks by itself whether one waits, as long as
+ * it finds some, and joins the queues again once it finds none. */
 static void take_connections(void)
 {
     bool fit = lane.free.first && (!lane.failures || clock_now() >= lane.retry_at);

@@ -167,8 +167,8 @@ static void finish(void)
     wake_all();
 }
 
-/* The master has a connection that waits, and no worker woke for it: one lane after the other looks,
- * as the master asks again. */
+/* The master has a connection that waits, and no worker woke for it: one lane after the other
+ * looks, as the master asks again. */
 static void pass_on(void)
 {
     static int next;
@@ -182,8 +182,9 @@ static void pass_on(void)
 }
 
 /* Ends the connections that take more than request_timeout: each by its own lane, which knows
- * whether it is still the same one. If its handler goes on nevertheless, the master ends the worker.
- * Returns when the next one can be late, of those that are there and those that may come. */
+ * whether it is still the same one. If its handler goes on nevertheless, the master ends the
+ * worker. Returns when the next one can be late, of those that are there and those that may
+ * come. */
 static usec end_late(usec now)
 {
     usec limit = worker.life->seats->pool->request_timeout * USEC_SECOND, next = now + limit;

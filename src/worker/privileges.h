@@ -24,11 +24,11 @@ void privileges_prepare(void);
 int privileges_enter(const struct pool_config *pool, enum handler_calls calls,
                      struct privileges_refusal *refusal);
 
-/* Then, for all threads that there are, before the first byte of a stranger's is looked at: no system calls from here on but those
- * that the handler makes (seccomp(2)). Another call kills the process, and the log has signal 31: a
- * process that makes one does not run our code any more, or we have a fault that must be seen. An
- * error in its place would leave the intruder running, to try the next. 0; or -errno, with a
- * refusal. */
+/* Then, for all threads that there are, before the first byte of a stranger's is looked at: no
+ * system calls from here on but those that the handler makes (seccomp(2)). Another call kills the
+ * process, and the log has signal 31: a process that makes one does not run our code any more, or
+ * we have a fault that must be seen. An error in its place would leave the intruder running, to try
+ * the next. 0; or -errno, with a refusal. */
 int privileges_close(const struct pool_config *pool, enum handler_calls calls,
                      struct privileges_refusal *refusal);
 

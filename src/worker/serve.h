@@ -74,7 +74,8 @@ struct serve {
     struct access its_access;
 };
 
-/* The handler's part of a lane's beginning and end, in its thread. 0; or -1, with a sentence in `why`. */
+/* The handler's part of a lane's beginning and end, in its thread. 0; or -1, with a sentence in
+ * `why`. */
 int serve_open_lane(struct serve *serve, char *why, size_t size);
 void serve_close_lane(struct serve *serve);
 

@@ -25,8 +25,8 @@ void watchdog_start_ticking(void)
     set_timer(1);
 }
 
-/* A turn that lasts from one tick to the next is told of, once. The lane sets the timer again when it
- * works the next time: it reads `ticks` after it wrote `works`, and this reads `works` first. */
+/* A turn that lasts from one tick to the next is told of, once. The lane sets the timer again when
+ * it works the next time: it reads `ticks` after it wrote `works`, and this reads `works` first. */
 static void on_tick(int number)
 {
     static uint64_t seen;

@@ -1,7 +1,7 @@
 /* Prints what a running daemon's overview and scoreboards say: board PID
  * status|status-json|deaths|deaths-json [later], the first and the third as preforkctl shows them.
- * They are mapped for reading alone, as by a status worker. With "later" they are read when standard
- * input ends, as by one that has them since before an upgrade. */
+ * They are mapped for reading alone, as by a status worker. With "later" they are read when
+ * standard input ends, as by one that has them since before an upgrade. */
 #include "../../src/ctl/report.h"
 #include "../../src/reports/snapshot.h"
 #include "../../src/reports/status.h"
@@ -16,8 +16,8 @@
 
 enum { BOARDS_MOST = 4096 };
 
-/* With the serials that they had when they were mapped, as a status worker keeps them: an upgrade gives
- * a scoreboard another one. */
+/* With the serials that they had when they were mapped, as a status worker keeps them: an upgrade
+ * gives a scoreboard another one. */
 static struct {
     const struct scoreboard *map;
     uint64_t serial;
@@ -85,8 +85,8 @@ static char *report(const struct view *view, const char *word)
     return text;
 }
 
-/* Whether all belongs together. While an upgrade replaces the one by the other it may not; one that is
- * being filled has no release yet. */
+/* Whether all belongs together. While an upgrade replaces the one by the other it may not; one that
+ * is being filled has no release yet. */
 static bool is_whole(const struct view *view)
 {
     const struct overview *overview = view->overview;

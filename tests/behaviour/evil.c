@@ -1,6 +1,6 @@
 /*
- * evil - a module that does at each step what its arguments say: check=, start=, serve= and stop= are
- * followed by one of the words below, "well" by default.
+ * evil - a module that does at each step what its arguments say: check=, start=, serve= and stop=
+ * are followed by one of the words below, "well" by default.
  *
  * What can't be chosen by an argument is chosen when it is built: EVIL_ABI, EVIL_SIZE, EVIL_SERVE,
  * EVIL_SYMBOL, EVIL_CONSTRUCTOR, EVIL_UNDEFINED.

@@ -1,10 +1,11 @@
 /*
  * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
- * there, which grows by a byte each time, close_range() with EPERM while $FAILING_CLOSE_RANGE is, accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
- * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and the
- * clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK. The first child to which
- * epoll_wait() gives an event while the file $HELD_WAKEUP is there writes its pid into that, and has
- * the event in hand until the file is gone.
+ * there, which grows by a byte each time, close_range() with EPERM while $FAILING_CLOSE_RANGE is,
+ * accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
+ * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and
+ * the clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK. The first child to
+ * which epoll_wait() gives an event while the file $HELD_WAKEUP is there writes its pid into that,
+ * and has the event in hand until the file is gone.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -49,8 +50,8 @@ __attribute__((constructor)) static void find_syscall(void)
     memcpy(&real_syscall, &found, sizeof real_syscall);
 }
 
-/* The number in the file is that of the error. Nothing else is called here by a child that shares its
- * parent's memory but system calls. */
+/* The number in the file is that of the error. Nothing else is called here by a child that shares
+ * its parent's memory but system calls. */
 long syscall(long number, ...)
 {
     long argument[6];

@@ -2,8 +2,8 @@
  * hostile - a module that attacks whatever it shares with other processes, as its client commands:
  * a line a connection, an attack and its numbers; "done" is answered when it is over.
  *
- * It knows no layout of any memory, and no number of any descriptor: it takes what /proc shows of its
- * own process. An attack in the background ends after the seconds that its line says.
+ * It knows no layout of any memory, and no number of any descriptor: it takes what /proc shows of
+ * its own process. An attack in the background ends after the seconds that its line says.
  */
 #include "../../src/module/preforkd/module.h"
 

@@ -1,10 +1,10 @@
 /*
- * intruder - a program of a pool that attacks processes. Its arguments, or where it has none the line
- * that its client sends, say how:
+ * intruder - a program of a pool that attacks processes. Its arguments, or where it has none the
+ * line that its client sends, say how:
  *
- *   signal NUMBER SECONDS   sends it to every process that it may, for so long
- *   signals                 sends every signal there is, once, those that can't be caught last
- *   root                    becomes root in each respect, as a set-user-ID program may, says its pid, stays
+ * signal NUMBER SECONDS   sends it to every process that it may, for so long signals
+ * sends every signal there is, once, those that can't be caught last root
+ * becomes root in each respect, as a set-user-ID program may, says its pid, stays
  */
 #include <poll.h>
 #include <signal.h>

@@ -1,10 +1,10 @@
 /*
- * A server that accepts by itself: what app and its floor run. It echoes, as the floor's own workers
- * do, but over descriptor 0, which is the listener.
+ * A server that accepts by itself: what app and its floor run. It echoes, as the floor's own
+ * workers do, but over descriptor 0, which is the listener.
  *
  * usage: acceptor [N LISTENER], to fork N of itself, and again for each that dies: the floor, which
- * says "ready" then. Without it, one process serves. It is linked statically, for the less there is of it, the
- * more a difference would show.
+ * says "ready" then. Without it, one process serves. It is linked statically, for the less there is
+ * of it, the more a difference would show.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * count - what counting costs, in nanoseconds a connection: what the serve adds to its slot for each,
- * beside a serve that adds no figures; and the question about the wait, which one in 32 pays. Each the
- * median of rounds that take turns.
+ * count - what counting costs, in nanoseconds a connection: what the serve adds to its slot for
+ * each, beside a serve that adds no figures; and the question about the wait, which one in 32 pays.
+ * Each the median of rounds that take turns.
  *
  * usage: count [ROUNDS [CALLS]]
  */

@@ -1,6 +1,6 @@
-/* A closed loop of FastCGI clients in one process, each: connect to a Unix socket, send one request for
- * a program, read the answer to the end of the stream, begin again. With -w, of a web server's clients,
- * who ask for a path by HTTP/1.0.
+/* A closed loop of FastCGI clients in one process, each: connect to a Unix socket, send one request
+ * for a program, read the answer to the end of the stream, begin again. With -w, of a web server's
+ * clients, who ask for a path by HTTP/1.0.
  *
  * usage: fcgi [-w] SOCKET PROGRAM CLIENTS SECONDS
  *

@@ -4,9 +4,9 @@
  * with features costs beyond this is what the features cost.
  *
  * usage: floor WORKERS [LISTENER [PROGRAM]], a descriptor; without it, a port of 127.0.0.1 that the
- * kernel picks. With a program, each connection becomes its standard input and output, by vfork: the
- * least that a server that runs programs can be. Says "port N", and "ready N USEC" once that many
- * workers are about to accept.
+ * kernel picks. With a program, each connection becomes its standard input and output, by vfork:
+ * the least that a server that runs programs can be. Says "port N", and "ready N USEC" once that
+ * many workers are about to accept.
  */
 #include <arpa/inet.h>
 #include <stdatomic.h>

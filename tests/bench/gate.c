@@ -1,6 +1,6 @@
 /*
- * access - what the access costs, in nanoseconds a connection: unset, with a list of 1000 blocks, with
- * limits per source; each the median of rounds that take turns.
+ * access - what the access costs, in nanoseconds a connection: unset, with a list of 1000 blocks,
+ * with limits per source; each the median of rounds that take turns.
  *
  * usage: access [ROUNDS [CALLS]]
  */
@@ -32,7 +32,8 @@ static uint32_t any(void)
     return (uint32_t)(state >> 32);
 }
 
-/* Blocks of /8 to /32, and all the rest: nobody is refused, for a refusal has its line in the log. */
+/* Blocks of /8 to /32, and all the rest: nobody is refused, for a refusal has its line in the
+ * log. */
 static const struct cidr_list *make_list(struct arena *arena)
 {
     static struct block list[BLOCKS + 1];

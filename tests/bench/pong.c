@@ -2,9 +2,9 @@
  * pong - long connections: bare servers that echo, and clients that ask them again and again.
  *
  * usage: pong epoll|thread LISTENER     serves: one loop over epoll, or a thread a connection
- *        pong ping [-c CLIENTS] [-t SECONDS] PORT
- * A server says "ready" on its output. The clients each send five bytes, wait for them to come back,
- * and send the next; one JSON object tells how many a second, and how long they took.
+ * pong ping [-c CLIENTS] [-t SECONDS] PORT A server says "ready" on its output. The clients each
+ * send five bytes, wait for them to come back, and send the next; one JSON object tells how many a
+ * second, and how long they took.
  */
 #include <arpa/inet.h>
 #include <errno.h>

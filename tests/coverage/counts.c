@@ -1,6 +1,6 @@
-/* Linked into what is measured (tests/coverage/run). The counts are a mapping of a file, shared by all
- * processes of a binary: so a worker, which ends by _exit(), need not write them, nor one that is
- * killed. But the check of a pool gives up all shared memory (master/check): this it keeps. */
+/* Linked into what is measured (tests/coverage/run). The counts are a mapping of a file, shared by
+ * all processes of a binary: so a worker, which ends by _exit(), need not write them, nor one that
+ * is killed. But the check of a pool gives up all shared memory (master/check): this it keeps. */
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>

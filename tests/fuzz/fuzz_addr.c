@@ -1,5 +1,5 @@
-/* Any bytes as the text of an address, and as an address that the kernel tells: what is written stays
- * in its bounds, what was read is written as libc has it, and reads back to the same. */
+/* Any bytes as the text of an address, and as an address that the kernel tells: what is written
+ * stays in its bounds, what was read is written as libc has it, and reads back to the same. */
 #include "fuzz.h"
 
 #include "../../src/base/addr.h"

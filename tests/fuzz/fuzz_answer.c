@@ -1,6 +1,6 @@
-/* Any bytes as what a program answers. The first one says how it comes: in which pieces, and whether
- * the request is a HEAD. Whole or in pieces the same goes out: a header, which is sound, and the
- * body as it came. */
+/* Any bytes as what a program answers. The first one says how it comes: in which pieces, and
+ * whether the request is a HEAD. Whole or in pieces the same goes out: a header, which is sound,
+ * and the body as it came. */
 #include "fuzz.h"
 
 #include "../../src/handlers/cgi_answer.h"

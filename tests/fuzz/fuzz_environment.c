@@ -1,6 +1,7 @@
-/* Any bytes as the parameters of a web server: a stream of name-value pairs, or, where the first byte
- * is even, lines of NAME=VALUE which are made one here, for the fuzzer to get further. The program's
- * environment is well-formed, holds no name twice and none that is refused, and the pool's own stay. */
+/* Any bytes as the parameters of a web server: a stream of name-value pairs, or, where the first
+ * byte is even, lines of NAME=VALUE which are made one here, for the fuzzer to get further. The
+ * program's environment is well-formed, holds no name twice and none that is refused, and the
+ * pool's own stay. */
 #include "fuzz.h"
 
 #include "../../src/handlers/cgi_env.h"

@@ -1,5 +1,6 @@
-/* Any bytes as a web server's stream: read as a whole, and cut as the first byte says, it is the same
- * records; and as the values that a web server asks for it is answered within the room there is. */
+/* Any bytes as a web server's stream: read as a whole, and cut as the first byte says, it is the
+ * same records; and as the values that a web server asks for it is answered within the room there
+ * is. */
 #include "fuzz.h"
 
 #include "../../src/wire/fcgi.h"

@@ -1,5 +1,5 @@
-/* Any bytes as a request of the control socket, and as the first line of a reply: no crash, the words
- * lie within the request, and what is read is written and read back to the same. */
+/* Any bytes as a request of the control socket, and as the first line of a reply: no crash, the
+ * words lie within the request, and what is read is written and read back to the same. */
 #include "fuzz.h"
 
 #include "../../src/wire/message.h"

@@ -1,5 +1,5 @@
-/* Any bytes as what a program says of itself: what is read is what a reader by strings makes of each
- * line, and the status lies within one line of the datagram. */
+/* Any bytes as what a program says of itself: what is read is what a reader by strings makes of
+ * each line, and the status lies within one line of the datagram. */
 #include "fuzz.h"
 
 #include "../../src/wire/notice.h"

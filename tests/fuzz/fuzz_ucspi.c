@@ -1,6 +1,6 @@
 /* Any bytes as the addresses of a connection, as the kernel or a PROXY header may tell them: what a
- * program gets to know is well-formed, is what the address prints as, and leaves the pool's own. The
- * first byte says which pool's. */
+ * program gets to know is well-formed, is what the address prints as, and leaves the pool's own.
+ * The first byte says which pool's. */
 #include "fuzz.h"
 
 #include "../../src/handlers/ucspi.h"

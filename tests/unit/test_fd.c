@@ -49,8 +49,8 @@ static bool is_open(int fd)
     return fcntl(fd, F_GETFD) >= 0;
 }
 
-/* In no order, one twice, and one that is not there. The number of the first that is not as it should
- * be; 0: none. */
+/* In no order, one twice, and one that is not there. The number of the first that is not as it
+ * should be; 0: none. */
 static int keep_some(void)
 {
     static const int kept[] = {20, 4, -1, FIRST + COUNT - 1, 5, 20, 1};

@@ -29,7 +29,8 @@ static void close_all(void)
         fiber_close(&fibers[i]);
 }
 
-/* Has numbers in registers and on its stack, whole and with a point, over each time it leaves off. */
+/* Has numbers in registers and on its stack, whole and with a point, over each time it leaves
+ * off. */
 static void count(void *argument)
 {
     int number = (int)(intptr_t)argument;

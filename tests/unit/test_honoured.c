@@ -1,6 +1,6 @@
-/* Each option of a pool with each handler: one that a handler can't honour is refused, and stands in no
- * dump. The list below is the contract; a new handler that honours less, or a new option with a scope,
- * fails here until it says so. */
+/* Each option of a pool with each handler: one that a handler can't honour is refused, and stands
+ * in no dump. The list below is the contract; a new handler that honours less, or a new option with
+ * a scope, fails here until it says so. */
 #include "../../src/config/rules.h"
 #include "../../src/handlers/handler.h"
 #include "conf.h"

@@ -86,8 +86,8 @@ START_TEST(room_in_the_scoreboard)
 }
 END_TEST
 
-/* A pool's workers have so many seats each, and all of its generations share as many as a scoreboard
- * has. */
+/* A pool's workers have so many seats each, and all of its generations share as many as a
+ * scoreboard has. */
 START_TEST(room_for_seats)
 {
     static const struct {

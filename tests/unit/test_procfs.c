@@ -116,8 +116,8 @@ START_TEST(what_it_shares_is_left_out)
 }
 END_TEST
 
-/* More than the text of the kernel's that is read: the last number in it may lack digits, and would be
- * another process. */
+/* More than the text of the kernel's that is read: the last number in it may lack digits, and would
+ * be another process. */
 START_TEST(more_children_than_are_read)
 {
     enum { MANY = 600 };

@@ -18,8 +18,8 @@
 #define NOBODY   "user = \"nobody\" "
 #define TEST_UID 54321 /* and one that none has */
 
-/* How many files may be open, as the rules are told; 0: as the system says. To raise the limit takes
- * a right that root need not have. */
+/* How many files may be open, as the rules are told; 0: as the system says. To raise the limit
+ * takes a right that root need not have. */
 static rlim_t open_files;
 
 int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)

@@ -213,8 +213,8 @@ START_TEST(new_limits_are_kept_to_at_once)
 }
 END_TEST
 
-/* Spare is counted in seats, and whole workers come and go: one goes only if there is enough without
- * it. */
+/* Spare is counted in seats, and whole workers come and go: one goes only if there is enough
+ * without it. */
 START_TEST(workers_of_several_seats)
 {
     static const struct scale_limits ten = {1, 8, 5, 12, 10 * SEC, 10};
@@ -236,7 +236,8 @@ START_TEST(workers_of_several_seats)
 }
 END_TEST
 
-/* Whatever is seen: the goal stays in its bounds, and a pool in which nothing moves comes to rest. */
+/* Whatever is seen: the goal stays in its bounds, and a pool in which nothing moves comes to
+ * rest. */
 START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
 {
     unsigned seed = 7;

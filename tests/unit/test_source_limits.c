@@ -1,11 +1,11 @@
-/* Limits per source: every way in which three workers, and the master when one of them dies, can come
- * between each other's steps.
+/* Limits per source: every way in which three workers, and the master when one of them dies, can
+ * come between each other's steps.
  *
  * The room itself is included here, and what it does to shared memory goes through `act`: so a
- * worker can be stopped before each such step, and killed there. It is stopped by leaving it altogether. When it is its
- * turn again it starts anew, is told what it was told before, and takes one step more. What a worker
- * was told is all that it knows: so the ways to go on from a state depend on that and on the memory
- * alone, and states that were seen are not entered again. */
+ * worker can be stopped before each such step, and killed there. It is stopped by leaving it
+ * altogether. When it is its turn again it starts anew, is told what it was told before, and takes
+ * one step more. What a worker was told is all that it knows: so the ways to go on from a state
+ * depend on that and on the memory alone, and states that were seen are not entered again. */
 #include "../../src/board/scoreboard.h"
 
 #include <setjmp.h>
@@ -26,7 +26,8 @@ static bool act_swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t value)
 #undef atomic_load
 #undef atomic_store
 #undef atomic_compare_exchange_strong
-#define atomic_load(at)                                     act(ACT_LOAD, (_Atomic uint64_t *)(at), 0, 0)
+#define atomic_load(at) act(ACT_LOAD, (_Atomic uint64_t *)(at), 0, 0)
+
 #define atomic_store(at, value)                             act(ACT_STORE, at, 0, value)
 #define atomic_compare_exchange_strong(at, expected, value) act_swap(at, expected, value)
 
@@ -49,8 +50,8 @@ enum {
     CONNECTIONS_MAX = 5, /* whose sets a word holds */
 };
 
-/* What a worker does in its life: connections one after the other. When it is dead the master takes its
- * steps, until it is forgotten. */
+/* What a worker does in its life: connections one after the other. When it is dead the master takes
+ * its steps, until it is forgotten. */
 enum phase { PHASE_CLAIMING, PHASE_SERVING, PHASE_RELEASING, PHASE_DEAD, PHASE_DONE };
 
 /* A connection, from before its first step on. */
@@ -364,7 +365,8 @@ static int counted(const struct source *of)
     return find_counter(&limits, hash_of(&limits, of), &place, &counter) ? (int)counter.count : -1;
 }
 
-/* Workers of a generation that is gone wrote nonsense: what those left hold counts, and nothing else. */
+/* Workers of a generation that is gone wrote nonsense: what those left hold counts, and nothing
+ * else. */
 START_TEST(recounts)
 {
     static const struct source other = {.kind = SOURCE_IPV4, .key = 8};

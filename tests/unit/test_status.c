@@ -148,8 +148,8 @@ START_TEST(lines_of_a_status)
 }
 END_TEST
 
-/* Another request, a worker that is idle, an entry that is being written or another's, one that there
- * can't be: nothing is slow. */
+/* Another request, a worker that is idle, an entry that is being written or another's, one that
+ * there can't be: nothing is slow. */
 START_TEST(who_is_not_slow)
 {
     struct snapshot_worker worker;
@@ -286,8 +286,8 @@ START_TEST(processor_time)
 }
 END_TEST
 
-/* A worker of several seats is one worker, busy as long as one of them is; what is counted in them is the
- * pool's. The connection that lasts longest stands for it. */
+/* A worker of several seats is one worker, busy as long as one of them is; what is counted in them
+ * is the pool's. The connection that lasts longest stands for it. */
 START_TEST(workers_of_several_seats)
 {
     struct overview_pool *pool = add_pool("web", POOL_SERVING, 2);

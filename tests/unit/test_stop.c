@@ -1,5 +1,5 @@
-/* What is decided about a worker that has to go. None of these has a process of its own that a signal
- * could reach: next_signal and deadline tell what it would be. */
+/* What is decided about a worker that has to go. None of these has a process of its own that a
+ * signal could reach: next_signal and deadline tell what it would be. */
 #include "../../src/master/stop.h"
 #include "unit.h"
 

@@ -1,6 +1,6 @@
 /*
- * preforkd/module.h - what preforkd and a module of yours know of each other; preforkd-module(3) has
- * the whole of it.
+ * preforkd/module.h - what preforkd and a module of yours know of each other; preforkd-module(3)
+ * has the whole of it.
  *
  * A module is a shared object that defines one symbol, `preforkd_module`. It links against nothing
  * of preforkd's: what it may call comes to it in struct preforkd_host.
@@ -124,8 +124,8 @@ struct preforkd_module {
     void (*lane_stop)(const struct preforkd_host *host, void *state, void *lane);
 };
 
-/* The first two fields: `const struct preforkd_module preforkd_module = {PREFORKD_MODULE_HEAD, ...}`.
- */
+/* The first two fields, as in
+ * `const struct preforkd_module preforkd_module = {PREFORKD_MODULE_HEAD, ...}`. */
 #define PREFORKD_MODULE_HEAD .abi = PREFORKD_MODULE_ABI, .size = sizeof(struct preforkd_module)
 
 extern const struct preforkd_module preforkd_module __attribute__((visibility("default")));
