@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { KERNEL_CLOEXEC = 1 << 2 }; /* CLOSE_RANGE_CLOEXEC; before Linux 5.11 it is EINVAL */
@@ -21,6 +22,8 @@ static inline int kernel_pidfd_open(pid_t pid)
 {
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
+
+#define KERNEL_P_PIDFD ((idtype_t)3) /* P_PIDFD of waitid(2) */
 
 /* Executes the file that is open behind a descriptor. */
 static inline int kernel_execute(int fd, char *const *arguments, char *const *environment)

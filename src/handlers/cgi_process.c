@@ -118,6 +118,7 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch,
 {
     struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
     hear_outlived();
+    template_reap_orphans();
     bool opened = pipe2(pipes.output, O_CLOEXEC) == 0 &&
                   (!has_input || (pipe2(pipes.input, O_CLOEXEC) == 0 &&
                                   fcntl(pipes.input[1], F_SETFL, O_NONBLOCK) == 0)) &&

@@ -244,6 +244,7 @@ static int exec_serve(struct service *service, struct conn *conn)
     if (exec->errors == ERRORS_SOCKET)
         ready.launch.error = conn->fd;
     struct template_child child;
+    template_reap_orphans();
     bool forked = ready.template && run_in_template(service, &child) == 0;
     pid_t pid = forked ? child.pid : launch_program(&ready.launch);
     if (pid < 0) {

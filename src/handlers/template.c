@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,6 +119,42 @@ static void step(struct template *template)
         fail(template, &template->next, "it does not become ready");
 }
 
+/* --- what is left to the worker --------------------------------------------------------------- */
+
+static struct template *all[TEMPLATES_MOST]; /* of this worker */
+static bool is_subreaper;
+
+static struct template_process *find_process(pid_t pid, struct template **template)
+{
+    for (int i = 0; i < TEMPLATES_MOST; i++) {
+        *template = all[i];
+        if (all[i] && all[i]->current.pid == pid)
+            return &all[i]->current;
+        if (all[i] && all[i]->next.pid == pid)
+            return &all[i]->next;
+    }
+    return NULL;
+}
+
+/* The kernel gives the worker what its programs leave behind (PR_SET_CHILD_SUBREAPER). Waits for
+ * nothing. Whatever ends more processes meanwhile than are reaped here keeps its own pool busy. */
+void template_reap_orphans(void)
+{
+    siginfo_t ended = {.si_pid = 0};
+    struct template *template;
+    while (is_subreaper && waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid) {
+        struct template_process *process = find_process(ended.si_pid, &template);
+        if (!process) {
+            waitpid(ended.si_pid, NULL, WNOHANG);
+        } else {
+            fail(template, process, "it has ended");
+            step(template);
+        }
+        ended.si_pid = 0;
+    }
+}
+
 /* --- its life --------------------------------------------------------------------------------- */
 
 char *const *template_split(const char *command)
@@ -148,9 +185,14 @@ struct template *template_new(struct service *service, int number, char *const *
             .next = {.socket = -1, .go = -1, .turns = -1, .pidfd = -1},
             .chance = (unsigned)getpid(),
         };
-    int error =
-        template ? template_process_start(&template->current, arguments, template->environment, -1)
-                 : -ENOMEM;
+    /* The exit status of a program whose template dies would be lost with it: so the worker becomes
+     * the parent of the program. */
+    int error = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno;
+    is_subreaper = error == 0;
+    if (error == 0)
+        error = template ? template_process_start(&template->current, arguments,
+                                                  template->environment, -1)
+                         : -ENOMEM;
     if (template && error)
         snprintf(reason, sizeof reason, "%s", strerror(-error));
     /* Wakes us: its first word, or its end; else the master, by ending us. */
@@ -162,6 +204,7 @@ struct template *template_new(struct service *service, int number, char *const *
         return NULL;
     }
     show(template);
+    all[number] = template;
     return template;
 }
 
@@ -172,6 +215,7 @@ void template_free(struct template *template)
     template_process_end(&template->current);
     template_process_end(&template->next);
     show(template);
+    all[template->number] = NULL;
     free(template);
 }
 
@@ -235,12 +279,15 @@ int template_run(struct template *template, struct service *service,
 bool template_reap(struct template *template, struct template_child *child, int *status,
                    struct rusage *usage)
 {
-    int error = template_process_reap(&template->current, child, status, usage);
-    if (error == 0)
+    int error = template_process_reap(&template->current, status, usage);
+    if (error == 0) {
         template->failed = 0;
-    else
+    } else {
         fail(template, &template->current,
              error == -EPIPE ? "it has ended" : "it did not say how a program ended");
+        error = template_child_reap(child, status, usage);
+    }
+    fd_cleanup(&child->pidfd);
     step(template);
     return error == 0;
 }

@@ -39,9 +39,13 @@ int template_run(struct template *template, struct service *service,
                  const struct template_request *request, struct template_child *child);
 
 /* Has it reaped: it must have ended, and its group be no longer in the service. False: how it ended
- * is not known. */
+ * is not known, since its template has reaped it and did not say. */
 bool template_reap(struct template *template, struct template_child *child, int *status,
                    struct rusage *usage);
+
+/* Reaps what programs have left behind and has ended by now, and templates that have ended. To be
+ * called before each program, with a template or without one. */
+void template_reap_orphans(void);
 
 /* Starts one, and notes what keeps it from becoming ready. */
 void template_check(char *const *arguments, const char *pool, const char *handler, const char *file,

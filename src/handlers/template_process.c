@@ -265,11 +265,9 @@ int template_process_go(struct template_process *process)
     return fd_write(process->go, "g", 1);
 }
 
-int template_process_reap(struct template_process *process, struct template_child *child,
-                          int *status, struct rusage *usage)
+int template_process_reap(struct template_process *process, int *status, struct rusage *usage)
 {
     struct template_reply reply;
-    fd_cleanup(&child->pidfd);
     if (process->pid == 0)
         return -EPIPE;
     if (send(process->socket, "reap", sizeof "reap", MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -283,4 +281,16 @@ int template_process_reap(struct template_process *process, struct template_chil
     usage->ru_stime = (struct timeval){.tv_sec = reply.numbers[2] / USEC_SECOND,
                                        .tv_usec = reply.numbers[2] % USEC_SECOND};
     return 0;
+}
+
+/* The pidfd says whose status that is: the number may be another process's by now, if the template
+ * has lied. The one that is found is a zombie of ours, so from there on the number is good. */
+int template_child_reap(const struct template_child *child, int *status, struct rusage *usage)
+{
+    siginfo_t ended = {.si_pid = 0};
+    if (waitid(KERNEL_P_PIDFD, (id_t)child->pidfd, &ended, WEXITED | WNOHANG | WNOWAIT) != 0)
+        return -errno;
+    if (ended.si_pid != child->pid)
+        return -ESRCH;
+    return wait4(child->pid, status, WNOHANG, usage) == child->pid ? 0 : -ECHILD;
 }

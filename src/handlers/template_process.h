@@ -60,10 +60,13 @@ int template_process_fork(struct template_process *process, const struct templat
 /* Lets the program begin. 0, or -errno: it has not, and the process is of no use any more. */
 int template_process_go(struct template_process *process);
 
-/* Has a program reaped that has ended. Closes its pidfd. 0; or -errno: how it ended is not known,
- * and the process is of no use any more. */
-int template_process_reap(struct template_process *process, struct template_child *child,
-                          int *status, struct rusage *usage);
+/* Has a program reaped that has ended. 0; or -errno: how it ended is not known, and the process is
+ * of no use any more. */
+int template_process_reap(struct template_process *process, int *status, struct rusage *usage);
+
+/* Reaps a program that has ended, behind the end of the process that forked it: so the worker has
+ * become its parent. 0; or -errno: that process had reaped it. */
+int template_child_reap(const struct template_child *child, int *status, struct rusage *usage);
 
 /* Kills it, with what is left of its group, and reaps it. Its status as waitpid(2) has it; what
  * ended before keeps its own. */

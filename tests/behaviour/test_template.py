@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 
 import client
@@ -107,21 +108,60 @@ class Life(templates.Case):
     def wait_gone(self, pid):
         wait_until(lambda: pid not in processes.table() or not processes.alive(pid), 'its end')
 
-    def test_running_script_outlives_its_template(self):
-        it = self.make_pools()
-        self.script(it, 'waits.py', 'import sys, os\nprint(os.getppid(), flush=True)\n'
-                    'sys.stdin.read()\nprint("done")\n')
-        it.launch().ready()
-        it.announce(FAILED)
+    def outlive(self, it, name):
+        """The answer of a script whose template is killed before the script goes on."""
         with it.connect('warm') as connection:
             more = {'REQUEST_METHOD': 'POST', 'CONTENT_LENGTH': '1'}
-            connection.sendall(fastcgi.head(self.params(it, 'waits.py', more)))
-            template = wait_until(lambda: [pid for pid in processes.children(it.workers('warm')[0])
-                                           if processes.children(pid)], 'a script')[0]
+            connection.sendall(fastcgi.head(self.params(it, name, more)))
+            script, template = wait_until(lambda: [
+                (child, pid) for pid in processes.children(it.workers('warm')[0])
+                for child in processes.children(pid)], 'a script')[0]
             os.kill(template, signal.SIGKILL)
+            wait_until(lambda: processes.stat(script)[1] != template, 'the end of its template')
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'x'))
-            answer = fastcgi.read_answer(connection)
-        self.assertTrue(answer.stdout.endswith(b'done\n'), answer.stdout)
+            return fastcgi.read_answer(connection)
+
+    def test_running_script_outlives_its_template(self):
+        """And the web server and the log learn how it ended."""
+        ends = {'0': (0, True, None), '3': (3, True, 'answered, and ended badly.* exit=3'),
+                'f"{os.kill(os.getpid(), 9)}"': (None, False, 'cut off.* signal=KILL')}
+        for text, (status, whole, logged) in ends.items():
+            it = self.make_pools()
+            self.script(it, 'waits.py', 'import sys, os\nprint("begins", flush=True)\n'
+                        f'sys.stdin.read()\nprint("done", flush=True)\nsys.exit({text})\n')
+            it.launch().ready()
+            it.announce(FAILED)
+            answer = self.outlive(it, 'waits.py')
+            with self.subTest(text):
+                self.assertTrue(answer.stdout.endswith(b'done\n'), answer.stdout)
+                self.assertEqual((answer.app_status, answer.ended), (status, whole))
+                if logged:
+                    it.wait_for_log(f'the program .*waits.py .*{logged}')
+            it.stop()
+
+    def test_orphans_are_reaped(self):
+        """A process in the background becomes the worker's child. It is no zombie for longer than
+        until the next program, with a template that died beside it, too."""
+        it = self.make_pools()
+        self.script(it, 'leaves.py', 'import os, sys\n'
+                    'r, w = os.pipe()\n'
+                    'if os.fork() == 0:\n    os.setsid()\n    os.close(w)\n'
+                    '    os.dup2(os.open("/dev/null", os.O_RDWR), 1)\n    os.dup2(1, 2)\n'
+                    '    os.read(r, 1)\n    os._exit(0)\n')
+        it.launch().ready()
+        it.announce(FAILED)
+        worker, = it.workers('warm')
+        templates_before = processes.children(worker)
+        for _ in range(3):
+            self.assertEqual(self.ask(it, 'leaves.py').app_status, 0)
+        for pid in templates_before:
+            os.kill(pid, signal.SIGKILL)
+            self.wait_gone(pid)
+        wait_until(lambda: all(not processes.alive(pid) for pid in
+                               processes.children(worker, zombies=True)), 'their end')
+        self.ask(it, 'parent.py')
+        wait_until(lambda: self.parent(it) != worker, 'another template')
+        self.assertTrue(all(map(processes.alive, processes.children(worker, zombies=True))))
 
     def test_kills_under_load(self):
         """Templates, scripts and a worker are killed: whatever is answered is right, and no more
@@ -299,6 +339,19 @@ class Exec(templates.Case):
             answer = client.ask(it.address('x'), b'said')
             self.assertEqual(answer, b"['a b', ''] / TCP said\nends\n")
         it.wait_for_log('the program for .* exited with 1')
+
+    def test_exit_status_outlives_the_template(self):
+        it = self.make()
+        it.put('script', '#!/usr/bin/python3\nimport os, sys\nprint(os.getppid(), flush=True)\n'
+               'sys.stdin.read()\nsys.exit(3)\n', 0o755)
+        it.launch().ready()
+        it.announce(FAILED)
+        with it.connect('x') as connection:
+            template = int(connection.makefile('rb').readline())
+            os.kill(template, signal.SIGKILL)
+            wait_until(lambda: not processes.alive(template), 'its end')
+            connection.shutdown(socket.SHUT_WR)
+            it.wait_for_log('the program for .* exited with 3')
 
     def test_client_sees_the_end_when_the_script_closes(self):
         it = self.make()
