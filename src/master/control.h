@@ -1,7 +1,10 @@
 /*
- * control - the control socket: its access check, and the connections of its clients.
+ * control - the control socket: its access check, and the connections of its clients, by each of
+ * which one request comes in and its reply goes out.
  *
  * Owns:      a bounded table of clients. If it is full, further clients wait in the kernel's queue.
+ *            Each has deadlines: 5 s for the request, 30 s for the reply to be read; in between,
+ *            while the request waits for its answer, none. Nothing here blocks.
  * Knows not: what is asked, and where the socket is: it is handed a listener.
  * Called by: master, main_loop.
  * Runs in:   the master.
@@ -10,10 +13,11 @@
 #define PREFORKD_MASTER_CONTROL_H
 
 #include "../base/log.h"
-#include "client.h"
+#include "../base/loop.h"
+#include "request.h"
 #include "state.h"
 
-enum { CONTROL_CLIENTS = 64 };
+struct client;
 
 struct control {
     struct loop *loop;

@@ -3,7 +3,7 @@
  *
  * Owns:      the words, the client's identity, the answer as it grows, and what it waits for.
  * Knows not: sockets, and what the words mean.
- * Called by: client, control, commands.
+ * Called by: control, commands.
  * Runs in:   the master.
  *
  * A signal runs the same command without a request: so each function that a command calls lets NULL
