@@ -4,7 +4,6 @@
 #include "../base/procfs.h"
 #include "../base/text.h"
 #include "../handlers/handler.h"
-#include "../reports/slow_text.h"
 #include "../reports/snapshot.h"
 
 #include <errno.h>
@@ -115,6 +114,33 @@ static const struct slot *longest_of(const struct worker *worker, usec now)
     return load.longest ? load.longest : worker->slot;
 }
 
+static void print_name(FILE *out, const struct slow_process *process)
+{
+    char name[TEXT_CLEAN(SCOREBOARD_COMMAND)];
+    fputs(text_clean(name, sizeof name, process->command, sizeof process->command), out);
+}
+
+/* "sh 31242 is sleeping in do_wait (wait4), 0.02 s of CPU, children: sleep, cat" */
+static void print_slow(FILE *out, const struct slow *slow)
+{
+    const char *state = snapshot_process_state(slow->process.state);
+    char place[TEXT_CLEAN(sizeof slow->channel)], call[TEXT_CLEAN(sizeof slow->call)];
+    text_clean(place, sizeof place, slow->channel, sizeof slow->channel);
+    text_clean(call, sizeof call, slow->call, sizeof slow->call);
+    print_name(out, &slow->process);
+    fprintf(out, " %d is %s", (int)slow->process.pid, state ? state : "gone");
+    if (place[0])
+        fprintf(out, " in %s", place);
+    if (call[0])
+        fprintf(out, " (%s)", call);
+    if (slow->cpu >= 0)
+        fprintf(out, ", %.2f s of CPU", clock_seconds(slow->cpu));
+    for (int i = 0; i < slow->child_count && i < SCOREBOARD_CHILDREN; i++) {
+        fputs(i ? ", " : ", children: ", out);
+        print_name(out, &slow->children[i]);
+    }
+}
+
 static void log_slow(struct worker *worker, struct spawner *spawner, const struct slow *slow,
                      usec now)
 {
@@ -134,7 +160,7 @@ static void log_slow(struct worker *worker, struct spawner *spawner, const struc
     snapshot_peer(&peer, client);
     fprintf(text.out, "pool %s: a request is slow, after %.1f s: worker %d serves %s: ", pool,
             seconds, (int)worker->pid, client[0] ? client : "?");
-    slow_text(text.out, slow);
+    print_slow(text.out, slow);
     fprintf(text.out,
             " pool=%s pid=%d peer=%s seconds=%.1f process=%d state=%c wchan=%s syscall=%s "
             "children=%d",
