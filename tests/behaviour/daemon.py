@@ -347,6 +347,16 @@ class Daemon:
         self.environment |= {'LD_PRELOAD': library, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}
         return self
 
+    def leap(self, seconds):
+        """Its clock is ahead by so much now, and the master's first round after that is past when
+        this returns. It comes between rounds: in one of them the clock says now this, now that.
+        Needs with_failing_calls() and a pool."""
+        wait_until(lambda: processes.sleeps(self.pid), 'a master at rest')
+        self.put('CLOCK', str(seconds))
+        mark = self.mark()
+        self.kill(signal.SIGUSR1)
+        self.wait_for_log('pool=.* state=', mark)
+
     def install(self):
         """Puts a new copy in the place of its own program, as a package does: by a rename."""
         shutil.copy2(BINARY, self.program + '.new')

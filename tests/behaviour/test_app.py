@@ -164,7 +164,7 @@ class Begins(Case):
         self.assertEqual(client.ask(it.address('x')), right)
         it = self.start('pool "x" { listen = { "systemd:x" } min_workers = 1 max_workers = 200\n'
                         'idle_timeout = 1 echo {} }')
-        it.reload(run([PYTHON, '-I', '-c', script]))
+        it.reload(run([PYTHON, '-I', '-c', script], 'workers = 1 min_ready_time = 0'))
         wait_until(lambda: client.ask(it.address('x')) == right, 'a listener as it was made')
 
     def test_output_goes_to_the_log_by_line(self):
@@ -202,15 +202,15 @@ class Begins(Case):
             self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
 
     def test_numbers_after_a_resize_and_a_reload(self):
-        it = self.start(app('workers = 4'))
-        it.reload(app('workers = 2'))
+        it = self.start(app('workers = 4 min_ready_time = 0'))
+        it.reload(app('workers = 2 min_ready_time = 0'))
         it.wait_for_workers(2)
         self.assertEqual(self.ask_some(it, 'slot', 2), ['0', '1'])
-        it.reload(app('workers = 3'))
+        it.reload(app('workers = 3 min_ready_time = 0'))
         it.wait_for_workers(3)
         self.assertEqual(self.ask_some(it, 'slot', 3), ['0', '1', '2'])
         old = it.workers()
-        it.reload(app('workers = 3 nice = 1'))
+        it.reload(app('workers = 3 min_ready_time = 0 nice = 1'))
         it.wait_for_workers(3, without=old)
         self.assertEqual(self.ask_some(it, 'slot', 3), ['0', '1', '2'])
         found = self.facts(it)['environment']
@@ -604,7 +604,7 @@ class Rolls(Case):
 
     def test_restart_loses_nothing(self):
         it = self.make('control = "@DIR@/control"\n'
-                       + app('workers = 6', 'ready = "notify"', ['READY=1']))
+                       + app('workers = 6', 'ready = "notify" roll_at_once = 2', ['READY=1']))
         it.launch().ready()
         old = it.workers()
         with self.load(it) as asking:
@@ -619,7 +619,8 @@ class Rolls(Case):
     def test_restart_ends_all_of_the_old(self):
         for at_once in (1, 3):
             it = self.make('control = "@DIR@/control"\n'
-                           + app('workers = 6', f'roll_at_once = {at_once} ready = "notify"',
+                           + app('workers = 6 min_ready_time = 0',
+                                 f'roll_at_once = {at_once} ready = "notify"',
                                  ['READY=1']))
             it.launch().ready()
             self.ask_some(it, 'pid', 6)
@@ -639,7 +640,7 @@ class Rolls(Case):
                   's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
                   's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
                   'while True: time.sleep(1000)')
-        config = run([PYTHON, '-I', '-c', script], 'workers = 4 umask = UMASK',
+        config = run([PYTHON, '-I', '-c', script], 'workers = 4 umask = UMASK min_ready_time = 0',
                      'ready = "notify" roll_at_once = 2')
         it.write(config.replace('UMASK', '022'))
         it.launch().ready()
@@ -661,7 +662,7 @@ class Rolls(Case):
         it.wait_for_workers(4, without=old)
 
     def test_resizes_by_signals_and_words(self):
-        it = self.make('control = "@DIR@/control"\n' + app('workers = 2'))
+        it = self.make('control = "@DIR@/control"\n' + app('workers = 2 min_ready_time = 0'))
         it.launch().ready()
         it.kill(signal.SIGTTIN)
         it.wait_for_workers(3)
@@ -677,7 +678,8 @@ class Rolls(Case):
             self.assertIn(client.read_all(connection), {b'0\n', b'1\n', b'2\n', b'3\n'})
 
     def test_upgrade_loses_nothing(self):
-        it = self.make(app('workers = 4', 'ready = "notify"', ['READY=1'])).own_program()
+        it = self.make(app('workers = 4', 'ready = "notify" roll_at_once = 2',
+                           ['READY=1'])).own_program()
         it.launch().ready()
         old = it.workers()
         with self.load(it) as asking:
@@ -702,7 +704,7 @@ class Rolls(Case):
                   '  time.sleep(0.01)')
         it = self.make('').own_program()
         config = ('control = "@DIR@/control"\n'
-                  + run(['@DIR@/program', '-I', '-c', script], 'workers = 2',
+                  + run(['@DIR@/program', '-I', '-c', script], 'workers = 2 min_ready_time = 0',
                         'ready = "notify" stop_signal = "USR2"'))
         it.write(config)
         os.symlink(PYTHON, it.path('program'))

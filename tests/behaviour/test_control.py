@@ -830,12 +830,13 @@ class Abuse(Case):
         self.assertEqual((len(lines), lines[-1]), (201, 'and 201 more'))  # no pool is one too
 
     def test_who_does_not_read_is_left(self):
-        it = self.serve()
+        it = self.make(CONTROL + ECHO % (2, daemon.UNLISTED)).with_failing_calls().launch().ready()
         self.make_large(it)
         it.same_descriptors = True
         held = [Caller(it.path('control'), 'reload', '--dry-run') for _ in range(10)]
         for caller in held:
             caller.connection.recv(1)
+        it.leap(31)
         it.check_descriptors(patience=60)
         for caller in held:  # what was in the socket's buffer, and no more
             with self.assertRaises(AssertionError):

@@ -26,15 +26,6 @@ class Clock(daemon.Case):
     def begin(self, config):
         return self.make(config).with_failing_calls().launch().ready()
 
-    def leap(self, it, seconds):
-        """The master's first round after it is past when this returns. It comes between rounds: in
-        one of them the clock says now this, now that."""
-        wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
-        it.put('CLOCK', str(seconds))
-        mark = it.mark()
-        it.kill(signal.SIGUSR1)
-        it.wait_for_log('pool=echo state=', mark)
-
     def test_who_was_in_time_before_it_gets_time(self):
         for seconds in range(3600, 20 * 3600, 3600):
             it = self.begin(ECHO % f'workers = 2 request_timeout = 60 {UNLISTED}')
@@ -42,7 +33,7 @@ class Clock(daemon.Case):
             workers = it.workers()
             held, late = it.occupy('echo', 2)
             began = time.monotonic()
-            self.leap(it, seconds)
+            it.leap(seconds)
             self.assertEqual(client.echo(held, b'still'), b'still')
             held.close()
             wait_until(lambda: it.workers('echo, idle'), 'it is idle again')
@@ -60,7 +51,7 @@ class Clock(daemon.Case):
         it = self.begin(ECHO % f'workers = 3 request_timeout = 1 ready_timeout = 1 {UNLISTED}')
         workers = it.workers()
         for seconds in (10, 3600, 1000000):
-            self.leap(it, seconds)
+            it.leap(seconds)
             self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
         self.assertEqual(it.workers(), workers)
 
@@ -69,11 +60,11 @@ class Clock(daemon.Case):
         it.announce(FULL)
         held = it.occupy('echo', 2)
         it.wait_for_log(FULL)
-        self.leap(it, 50)
+        it.leap(50)
         self.assertEqual(len(it.log.find(FULL)), 1)
         for minute in (1, 2, 3):
             mark = it.mark()
-            self.leap(it, minute * 61)
+            it.leap(minute * 61)
             self.assertGreaterEqual(int(it.wait_for_log(FULL, mark)[1]), minute * 60)
         self.assertEqual(len(it.log.find(FULL)), 4)
         for connection in held:

@@ -23,7 +23,7 @@ user = "nobody" group = "nogroup" exec { command = { "@DIR@/rooted", "root" } } 
 SIGNALS = {'stop': signal.SIGSTOP, 'term': signal.SIGTERM, 'kill': signal.SIGKILL,
            'quit': signal.SIGQUIT, 'urg': signal.SIGURG, 'chld': signal.SIGCHLD,
            'hup': signal.SIGHUP, 'usr2': signal.SIGUSR2, 'alrm': signal.SIGALRM}
-SECONDS = 2
+SECONDS = 1
 
 
 class Signals(hostile.Case):

@@ -485,7 +485,8 @@ class Shut(daemon.Case):
         self.assertIn('.socket unit', it.wait_for_log(wording.SHUT).string)
 
     def program(self, listen, how):
-        return pool(listen, 'graceful_timeout = 1', handler='app { command = { '
+        return pool(listen, 'graceful_timeout = 1 min_ready_time = 0',
+                    handler='app { command = { '
                     f'"{PYTHON}", "@DIR@/shutter", "{how}" }} }}')
 
     def programs(self, listen, how):

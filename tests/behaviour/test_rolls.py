@@ -53,7 +53,11 @@ FORKING = ('import os,signal,socket,time\n'
 SHORT = 'import sys,time; print("begun", flush=True); time.sleep(float(sys.argv[1])); sys.exit(9)'
 
 
-def few(count, options='workers = 4', section=''):
+# Fewer waits of ready and min_ready_time one after the other.
+TOGETHER = 'roll_at_once = 4'
+
+
+def few(count, options='workers = 4', section=TOGETHER):
     return run([PYTHON, '-I', '-S', '-c', FEW, str(count)], options, section)
 
 
@@ -110,7 +114,7 @@ class EndsInOrder(Case):
                   'a = os.environ["NOTIFY_SOCKET"]\n'
                   'n.sendto(b"READY=1", "\\0" + a[1:] if a[0] == "@" else a)\n')
         self.serves_on(run([PYTHON, '-I', '-S', '-c', script + FEW, '50'], 'workers = 4',
-                           'ready = "notify"'))
+                           f'ready = "notify" {TOGETHER}'))
 
     def test_one_after_another_without_end(self):
         """Nothing but ends: not a tenth of a second less than between two, and the start has failed
@@ -198,7 +202,7 @@ class Group(Case):
 
     def config(self, options=''):
         return run([PYTHON, '-I', '-S', '-c', FORKING],
-                   f'workers = 2 {options} graceful_timeout = 60\n')
+                   f'workers = 2 {options} graceful_timeout = 60 min_ready_time = 0\n')
 
     def drain(self, it):
         """It waits for those that finish, so it is not waited for here."""
@@ -236,17 +240,17 @@ class Stops(Case):
 
     def test_new_ones_that_die_soon(self):
         """They get ready, and don't stay so for min_ready_time."""
-        for more in ('', 'min_ready_time = 1'):
+        for more in ('', 'min_ready_time = 60'):
             it = self.start(run(['/bin/sleep', '1000'], 'workers = 6'))
             old = it.workers()
             it.announce('err: ')
             lines = it.reload('control = "@DIR@/control"\n'
                               + run([PYTHON, '-I', '-S', '-c', SHORT, '1.5'],
                                     f'workers = 6 {more}'), refused=True)
-            self.assertTrue(any(re.search(r'exited with status 9, 0\.\d s after it was ready '
-                                          r'\(min_ready_time is \d s\).*: its first worker did not '
-                                          'become ready and stay so',
-                                          line) for line in lines), lines)
+            reason = (r'exited with status 9, \d\.\d s after it was ready '
+                      r'\(min_ready_time is \d+ s\).*: '
+                      'its first worker did not become ready and stay so')
+            self.assertTrue(any(re.search(reason, line) for line in lines), lines)
             self.assertEqual(it.workers(), old)
             self.assertEqual(self.pool(it)['state'], 'serving')
 
@@ -260,17 +264,21 @@ class Stops(Case):
         self.assertTrue(it.notices.find(r'(?m)^RELOADING=1'))
         wait_until(lambda: len(it.notices.find(r'(?m)^READY=1$')) == 2, 'READY=1 after the reload')
 
-    SOME = ('import os,sys,time\n'
+    SOME = ('import os,socket,sys,time\n'
             'n = int(os.environ["PREFORKD_SLOT"])\n'
-            'if os.path.exists("@DIR@/bad") and n > 1: time.sleep(1.3); sys.exit(9)\n'
+            's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+            's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
+            'if os.path.exists("@DIR@/bad") and n > 1: time.sleep(0.3); sys.exit(9)\n'
             'time.sleep(1000)')
+    SOON = 'ready = "notify"'
 
     def test_some_die_soon(self):
         """The first new ones stay, another doesn't, twice: so many of the old go on as are wanted
         beside those that did, and the same file again is another try."""
         it = self.make('')
         config = 'control = "@DIR@/control"\n' + run([PYTHON, '-I', '-S', '-c', self.SOME],
-                                                     'umask = UMASK workers = 4 min_ready_time = 1')
+                                                     'umask = UMASK workers = 4 min_ready_time = 1',
+                                                     self.SOON)
         it.write(config.replace('UMASK', '022'))
         it.launch().ready()
         old = it.workers()
@@ -298,7 +306,8 @@ class Stops(Case):
         """The reload that belongs to it has its say."""
         it = self.make('').own_program()
         it.write('control = "@DIR@/control"\n'
-                 + run([PYTHON, '-I', '-S', '-c', self.SOME], 'workers = 4 min_ready_time = 1'))
+                 + run([PYTHON, '-I', '-S', '-c', self.SOME], 'workers = 4 min_ready_time = 1',
+                       self.SOON))
         it.launch().ready()
         it.put('bad', '')
         it.announce('err: ')

@@ -363,6 +363,11 @@ class Refused(Case):
         wait_until(lambda: not [pid for pid in processes.table()
                                 if processes.title(pid) == f'sleep {it.pid}.5'], 'no sleep')
 
+    @staticmethod
+    def wait_until_it_hangs(it):
+        return wait_until(lambda: [pid for pid in processes.children(it.pid)
+                                   if processes.title(pid) == 'sleep 1000'], 'it hangs')
+
     def test_program_that_hangs(self):
         """Whoever is tired of waiting may kill it; else the time limit does."""
         it = self.begin(ECHO % (2, ''))
@@ -370,8 +375,7 @@ class Refused(Case):
         self.script(it, 'exec sleep 1000')
         workers, mark = it.workers(), it.mark()
         it.kill(signal.SIGUSR2)
-        hung = wait_until(lambda: [pid for pid in processes.children(it.pid)
-                                   if processes.title(pid) == 'sleep 1000'], 'it hangs')
+        hung = self.wait_until_it_hangs(it)
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
         it.reload()
         it.kill(signal.SIGKILL, hung[0])
@@ -379,14 +383,26 @@ class Refused(Case):
         self.assertEqual(it.workers(), workers)
 
     def test_program_that_hangs_for_ever(self):
-        self.refuse_script('exec sleep 1000', 'refused: .*-t took more than 30 s')
+        it = self.make(ECHO % (2, daemon.UNLISTED)).own_program().with_failing_calls()
+        it.launch().ready()
+        it.announce('err: upgrade')
+        self.script(it, 'exec sleep 1000')
+        workers, mark = it.workers(), it.mark()
+        it.kill(signal.SIGUSR2)
+        self.wait_until_it_hangs(it)
+        it.leap(31)
+        it.wait_for_log('refused: .*-t took more than 30 s', mark)
+        self.assertEqual(it.workers(), workers)
+        self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
+        it.check_descriptors()
+        it.install()
+        it.upgrade()
 
     def test_stop_while_it_hangs(self):
         it = self.begin(ECHO % (2, ''))
         self.script(it, 'exec sleep 1000')
         it.kill(signal.SIGUSR2)
-        wait_until(lambda: [pid for pid in processes.children(it.pid)
-                            if processes.title(pid) == 'sleep 1000'], 'it hangs')
+        self.wait_until_it_hangs(it)
         it.same_descriptors = False
         it.stop()
 
