@@ -177,6 +177,18 @@ static void add_times(struct table *table, const json_t *pool)
     add_span(table, field_span(exited, "user") + field_span(exited, "system"));
 }
 
+/* Of those pools alone that have any. The master reads no processes, so their memory isn't there. */
+static void add_templates(struct table *table, const json_t *pool)
+{
+    const json_t *templates = json_object_get(pool, "templates");
+    if (!templates)
+        return;
+    add_text(table, pool, "name");
+    add_number(table, field_number(templates, "forks"), COLOUR_NONE);
+    add_number(table, field_number(templates, "cold_starts"), COLOUR_ODD);
+    add_number(table, field_number(templates, "restarts"), COLOUR_BAD);
+}
+
 /* How many wait, and how many could. */
 static void add_listeners(struct table *table, const json_t *pool)
 {
@@ -325,6 +337,8 @@ bool status_view(FILE *out, const json_t *status, const struct wish *wish)
         .heads = {"POOL", ">ACCEPTED", ">SERVED", ">ERRORS", ">REFUSED", ">RETIRED", ">DIED"}};
     static const struct table times = {
         .heads = {"POOL", ">P50", ">P99", ">WAIT P99", ">IN", ">OUT", ">EXITED CPU"}};
+    static const struct table templates = {
+        .heads = {"POOL", ">FORKS", ">COLD STARTS", ">RESTARTS"}};
     static const struct table listeners = {.heads = {"LISTENER", "POOL", "QUEUE", ">WAITING"}};
     const json_t *all = json_object_get(status, "pools");
     struct arranged arranged = arrange(all, wish);
@@ -337,6 +351,7 @@ bool status_view(FILE *out, const json_t *status, const struct wish *wish)
     print_table(&page, workers, add_workers);
     print_table(&page, counts, add_counts);
     print_table(&page, times, add_times);
+    print_table(&page, templates, add_templates);
     if (!wish->live)
         print_what_ails(&page);
     print_workers(&page, "status", print_said);

@@ -80,6 +80,8 @@ class Pool:
                  for state in ('busy', 'idle', 'starting', 'waiting')}
         queue = more.get('queue', 0)
         most = more.get('most', self.workers)
+        templates = {'templates': {'forks': 1234, 'cold_starts': 5, 'restarts': 1,
+                                   'memory': 18000000}} if 'templates' in more else {}
         return {
             'name': self.name, 'handler': self.handler, 'state': more.get('state', 'serving'),
             'seconds': 12000 + now % 1000, 'trouble': more.get('trouble'), 'generation': 3,
@@ -100,7 +102,7 @@ class Pool:
                  'unreachable': more.get('state') == 'unreachable', 'queue': queue, 'room': 4096},
                 {'address': f'unix:/run/preforkd/{self.name}.sock', 'backlog': 4096, 'inode': 31338,
                  'queue': 0, 'room': 128}],
-            'workers': workers}
+            'workers': workers, **templates}
 
 
 def death(number, now, **more):
@@ -161,7 +163,7 @@ NOBODY = 'nobody can connect to unix:/run/preforkd/git.sock: a reload binds it a
 # What a person should look at: the pools of each state of the whole.
 STATES = {
     'idle': lambda: [Pool('web', 16, rate=0, busy=0), Pool('git', 4, 'exec', rate=0, busy=0)],
-    'busy': lambda: [Pool('web', 24, rate=400, busy=.7),
+    'busy': lambda: [Pool('web', 24, rate=400, busy=.7, templates=True),
                      Pool('git', 12, 'exec', rate=8, busy=.5, median=.3, least=2, most=64)],
     'full': lambda: [Pool('git', 4, 'exec', rate=1), Pool('mail', 4, 'exec', rate=1),
                      Pool('web', 15, busy=1, queue=37, state='full', slow=15)],

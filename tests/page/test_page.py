@@ -255,7 +255,7 @@ class Made_up(Case):
 
     def test_what_is_missing_or_odd(self):
         """Each pool lacks something else, or has something else in its place."""
-        sound = Made([Pool('web', 3, slow=1, dead=1)], [death(1, time.time())])()
+        sound = Made([Pool('web', 3, slow=1, dead=1, templates=True)], [death(1, time.time())])()
         keys = list(sound['pools'][0])
         odd = []
         values = (None, 'text', -1, [None, 'text', []], {'buckets': [[None]]})
@@ -314,6 +314,17 @@ class Made_up(Case):
         self.assertEqual(self.text(self.card('web', '[data-rate]')), '25')
         line = self.run_in('return document.querySelector(".plot .first").getAttribute("d")')
         self.assertEqual(line.count('M'), 2, line)
+
+    def test_templates(self):
+        """Where a pool has them; without their memory, if the daemon does not tell it."""
+        answer = Made([Pool('web', 2, templates=True), Pool('git', 2)])()
+        served = self.stub(answer)
+        told = r'Templates\s*1,234 forks, 5 cold starts, 1 restart'
+        self.assertRegex(self.text(self.card('web', '.figures')), told + '; 17.2 MiB')
+        self.assertNotIn('Templates', self.text(self.card('git', '.figures')))
+        del answer['pools'][0]['templates']['memory']
+        self.answers(served)
+        self.assertRegex(self.text(self.card('web', '.figures')), told + '$')
 
     def test_many_pools_fold_and_filter(self):
         pools = [Pool(f'site{n:02}', 3, rate=1, address=f'192.0.2.1:{9000 + n}')

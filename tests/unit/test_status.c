@@ -674,6 +674,23 @@ START_TEST(text_of_a_status)
 }
 END_TEST
 
+/* A table more, of those that have templates alone. */
+START_TEST(text_of_templates)
+{
+    static const char expected[] = "POOL  FORKS  COLD STARTS  RESTARTS\n"
+                                   "web      12            3         1\n"
+                                   "\n"
+                                   "pool mail:";
+    furnish();
+    board->slots[1].templates.counts[TEMPLATE_FORKS] = 12;
+    board->slots[1].templates.counts[TEMPLATE_COLD_STARTS] = 3;
+    board->slots[1].templates.counts[TEMPLATE_RESTARTS] = 1;
+    char *text = shown(PLAIN);
+    ck_assert_ptr_nonnull(strstr(text, expected));
+    free(text);
+}
+END_TEST
+
 START_TEST(text_of_a_status_of_nothing)
 {
     char *text = shown(PLAIN);
@@ -807,6 +824,7 @@ int main(void)
     tcase_add_test(tcase, json_of_deaths);
     tcase_add_loop_test(tcase, hostile_json_is_json, 0, BYTES);
     tcase_add_test(tcase, text_of_a_status);
+    tcase_add_test(tcase, text_of_templates);
     tcase_add_test(tcase, text_of_a_status_of_nothing);
     tcase_add_test(tcase, a_full_pool_is_shown);
     tcase_add_test(tcase, colours_change_nothing_else);
