@@ -17,6 +17,8 @@ void seats_look(const struct slot *first, uint32_t count, struct seats_load *loa
             load->since = since;
         }
         load->busy += busy;
+        load->served += slot->served; /* first: a worker that goes on never shows more than taken */
+        load->accepted += slot->accepted;
         last = since > last ? since : last;
     }
     if (!load->busy)

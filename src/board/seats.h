@@ -15,12 +15,12 @@
 
 #include "scoreboard.h"
 
-/* What they do, at one look. */
+/* What they do, and how many connections they took and are done with, at one look. */
 struct seats_load {
     uint32_t busy;
-    const struct slot
-        *longest; /* of the busy: that whose connection lasts longest; NULL: none is */
-    usec since;   /* when that began; or when the last connection ended */
+    const struct slot *longest; /* of the busy: whose connection lasts longest; NULL: none is */
+    usec since;                 /* when that began; or when the last connection ended */
+    uint64_t accepted, served;
 };
 void seats_look(const struct slot *first, uint32_t count, struct seats_load *load);
 

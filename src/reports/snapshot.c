@@ -86,8 +86,8 @@ static void read_slots(const struct slot *slot, struct snapshot_worker *worker)
     seats_look(slot, worker->seats, &load);
     worker->program = slot->program;
     worker->since = load.since > worker->born ? load.since : worker->born;
-    worker->served = seats_served(slot, worker->seats);
-    worker->accepted = seats_accepted(slot, worker->seats);
+    worker->served = load.served;
+    worker->accepted = load.accepted;
     if (worker->state == SLOT_WAITING)
         return;
     worker->state = state_of_living(slot, &load);
@@ -259,9 +259,8 @@ static void add_worker(const struct view *view, const struct procstat *figures, 
     if (worker.slot) {
         seats_read(worker.slot, worker.seats, now - overview->started, &counts);
         slot_counts_add(&pool->counts, &counts);
-    }
-    if (worker.slot)
         count_failing(pool, &worker, worker.slot);
+    }
     if (figures && worker.pid)
         add_process(pool, procstat_process(figures, overview, number), worker.born,
                     figures->looked_at);

@@ -91,6 +91,7 @@ END_TEST
 START_TEST(what_they_counted)
 {
     struct slot_counts sum;
+    struct seats_load load;
     for (unsigned i = 0; i < 8; i++) {
         slots[i].accepted = 10 + i;
         slots[i].served = 10;
@@ -99,6 +100,9 @@ START_TEST(what_they_counted)
     }
     ck_assert_uint_eq(seats_accepted(slots, 8), 108);
     ck_assert_uint_eq(seats_served(slots, 8), 80);
+    seats_look(slots, 8, &load);
+    ck_assert_uint_eq(load.accepted, 108);
+    ck_assert_uint_eq(load.served, 80);
     ck_assert(seats_read(slots, 8, USEC_SECOND, &sum));
     ck_assert_uint_eq(sum.accepted, 108);
     ck_assert_uint_eq(sum.bytes_in, 8);
