@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,16 @@ char *text_clean(char *to, size_t size, const char *from, size_t most)
     }
     to[used] = '\0';
     return to;
+}
+
+void text_add(struct text_line *line, const char *format, ...)
+{
+    size_t left = line->length < line->room ? line->room - line->length : 0;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(left ? line->at + line->length : NULL, left, format, args);
+    va_end(args);
+    line->length += n > 0 ? (size_t)n : 0;
 }
 
 bool text_open(struct text *text)

@@ -21,6 +21,15 @@ char *text_clean(char *to, size_t size, const char *from, size_t most);
  * UTF-8. */
 size_t text_decode(const char *bytes, size_t size, uint32_t *character);
 
+/* A line that grows into room of its caller's. Beyond that its length just grows, as snprintf(3)
+ * has it; with no room at all, `at` may be NULL. */
+struct text_line {
+    char *at;
+    size_t room, length;
+};
+void text_add(struct text_line *line, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* A file in memory. */
 struct text {
     FILE *out;

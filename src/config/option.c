@@ -1,10 +1,11 @@
 #include "option.h"
 
+#include "../base/text.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,74 +54,57 @@ static void *field_of(const struct option_row *row, const void *section)
 
 /* --- writing ------------------------------------------------------------------------------- */
 
-/* A text that grows into a buffer and, beyond that, just counts: as snprintf does. */
-struct sink {
-    char *text;
-    size_t size, used;
-};
-
-static void put(struct sink *sink, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct sink *sink, const char *format, ...)
-{
-    va_list args;
-    size_t room = sink->used < sink->size ? sink->size - sink->used : 0;
-    va_start(args, format);
-    sink->used += (size_t)vsnprintf(room ? sink->text + sink->used : NULL, room, format, args);
-    va_end(args);
-}
-
 /* In quotes, as syntax and libconfuse read it back. */
-static void put_quoted(struct sink *sink, const char *text)
+static void put_quoted(struct text_line *line, const char *text)
 {
-    put(sink, "\"");
+    text_add(line, "\"");
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '\n' || c == '\t')
-            put(sink, c == '\n' ? "\\n" : "\\t");
+            text_add(line, c == '\n' ? "\\n" : "\\t");
         else if (c < 0x20 || c == 0x7f)
-            put(sink, "\\x%02x", c);
+            text_add(line, "\\x%02x", c);
         else
-            put(sink, strchr("\"\\$", c) ? "\\%c" : "%c", c);
+            text_add(line, strchr("\"\\$", c) ? "\\%c" : "%c", c);
     }
-    put(sink, "\"");
+    text_add(line, "\"");
 }
 
-static void put_words(struct sink *sink, const struct words *words)
+static void put_words(struct text_line *line, const struct words *words)
 {
     for (int i = 0; i < words->count; i++) {
-        put(sink, i ? ", " : "{ ");
-        put_quoted(sink, words->at[i]);
+        text_add(line, i ? ", " : "{ ");
+        put_quoted(line, words->at[i]);
     }
     if (words->at)
-        put(sink, words->count ? " }" : "{ }");
+        text_add(line, words->count ? " }" : "{ }");
 }
 
 size_t option_print(const struct option_row *row, const void *section, char *text, size_t size)
 {
     const void *value = field_of(row, section);
-    struct sink sink = {.text = text, .size = size};
+    struct text_line line = {.at = text, .room = size};
     if (size)
         text[0] = '\0';
     switch (row->type) {
     case OPTION_NUMBER:
-    case OPTION_SECONDS: put(&sink, "%d", *(const int *)value); break;
-    case OPTION_MODE: put(&sink, "%#o", (unsigned)*(const int *)value); break;
-    case OPTION_BOOL: put(&sink, *(const bool *)value ? "true" : "false"); break;
-    case OPTION_CHOICE: put_quoted(&sink, row->choices[*(const int *)value]); break;
+    case OPTION_SECONDS: text_add(&line, "%d", *(const int *)value); break;
+    case OPTION_MODE: text_add(&line, "%#o", (unsigned)*(const int *)value); break;
+    case OPTION_BOOL: text_add(&line, *(const bool *)value ? "true" : "false"); break;
+    case OPTION_CHOICE: put_quoted(&line, row->choices[*(const int *)value]); break;
     case OPTION_LIMIT:
         if (*(const long long *)value == OPTION_UNLIMITED)
-            put_quoted(&sink, "unlimited");
+            put_quoted(&line, "unlimited");
         else if (*(const long long *)value != OPTION_UNSET)
-            put(&sink, "%lld", *(const long long *)value);
+            text_add(&line, "%lld", *(const long long *)value);
         break;
     case OPTION_TEXT:
         if (*(const char *const *)value)
-            put_quoted(&sink, *(const char *const *)value);
+            put_quoted(&line, *(const char *const *)value);
         break;
-    case OPTION_WORDS: put_words(&sink, value); break;
+    case OPTION_WORDS: put_words(&line, value); break;
     }
-    return sink.used;
+    return line.length;
 }
 
 /* --- reading ------------------------------------------------------------------------------- */
@@ -131,7 +115,7 @@ static bool in_range(const struct option_row *row, long long value)
 }
 
 /* What a row allows, for a sentence that begins with "takes". */
-static void put_allowed(struct sink *sink, const struct option_row *row)
+static void put_allowed(struct text_line *line, const struct option_row *row)
 {
     static const char *const kinds[] = {
         [OPTION_NUMBER] = "a number",
@@ -143,19 +127,23 @@ static void put_allowed(struct sink *sink, const struct option_row *row)
         [OPTION_TEXT] = "a text with a length",
         [OPTION_WORDS] = "a list with a number of words",
     };
-    put(sink, "%s", kinds[row->type]);
+    text_add(line, "%s", kinds[row->type]);
     if (row->type == OPTION_CHOICE)
         for (const char *const *choice = row->choices; *choice; choice++)
-            put(sink, "%s%s", choice == row->choices ? "" : choice[1] ? ", " : " or ", *choice);
+            text_add(line, "%s%s",
+                     choice == row->choices ? ""
+                     : choice[1]            ? ", "
+                                            : " or ",
+                     *choice);
     else if (row->type == OPTION_LIMIT && row->max == LLONG_MAX)
-        put(sink, " from %lld", row->min);
+        text_add(line, " from %lld", row->min);
     else if (row->type == OPTION_MODE && row->max)
-        put(sink, " from %#llo to %#llo", (unsigned long long)row->min,
-            (unsigned long long)row->max);
+        text_add(line, " from %#llo to %#llo", (unsigned long long)row->min,
+                 (unsigned long long)row->max);
     else if (row->min || row->max)
-        put(sink, " from %lld to %lld", row->min, row->max);
+        text_add(line, " from %lld to %lld", row->min, row->max);
     if (row->type == OPTION_LIMIT)
-        put(sink, " or \"unlimited\"");
+        text_add(line, " or \"unlimited\"");
 }
 
 /* Digits of a base, with a sign before them or not, and nothing else but what `rest` is set to. */
@@ -261,8 +249,8 @@ void option_read(const struct option_row *row, void *section, const char *const 
                  struct faults *faults, const char *file, int line)
 {
     char allowed[256] = "one value", got[80];
-    struct sink sink = {.text = allowed, .size = sizeof allowed};
-    struct sink shown = {.text = got, .size = sizeof got};
+    struct text_line takes = {.at = allowed, .room = sizeof allowed};
+    struct text_line shown = {.at = got, .room = sizeof got};
     bool list = row->type == OPTION_WORDS;
     if (list && in_range(row, count)) {
         read_words(values, count, field_of(row, section), faults->arena);
@@ -271,13 +259,13 @@ void option_read(const struct option_row *row, void *section, const char *const 
     if (!list && count == 1 && read_value(row, field_of(row, section), values[0], faults->arena))
         return;
     if (list || count == 1)
-        put_allowed(&sink, row);
+        put_allowed(&takes, row);
     if (list || count != 1)
-        put(&shown, "%d", count);
+        text_add(&shown, "%d", count);
     else
         put_quoted(&shown, values[0]);
     faults_add(faults, file, line, "%s takes %s, not %s%s", row->name, allowed, got,
-               shown.used < sizeof got ? "" : "...");
+               shown.length < sizeof got ? "" : "...");
 }
 
 void option_defaults(const struct option_row *rows, void *section, struct arena *arena)

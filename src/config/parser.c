@@ -1,5 +1,6 @@
 #include "parser.h"
 
+#include "../base/text.h"
 #include "habits.h"
 #include "suggest.h"
 
@@ -282,10 +283,9 @@ static void read_section(struct reader *reader, struct place *place,
 static void fault_no_handler(struct reader *reader, const struct place *place)
 {
     char known[256] = "";
-    for (const struct handler_section *const *h = reader->sections[PLACE_POOL] + 1; *h; h++) {
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", (*h)->name);
-    }
+    struct text_line line = {.at = known, .room = sizeof known};
+    for (const struct handler_section *const *h = reader->sections[PLACE_POOL] + 1; *h; h++)
+        text_add(&line, "%s%s", line.length ? ", " : "", (*h)->name);
     FAULT(reader, place, place->line, "no section names the handler; known are %s", known);
 }
 

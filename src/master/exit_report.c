@@ -1,34 +1,15 @@
 #include "exit_report.h"
 
 #include "../base/daemon.h"
+#include "../base/text.h"
 #include "../board/exitcode.h"
 #include "../reports/snapshot.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <syslog.h>
-
-/* A text that grows, and stays whole if there is no room for more. */
-struct line {
-    char *text;
-    size_t size, length;
-};
-
-static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void add(struct line *line, const char *format, ...)
-{
-    size_t at = line->length < line->size ? line->length : line->size;
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(at < line->size ? line->text + at : NULL, line->size - at, format, args);
-    va_end(args);
-    if (n > 0)
-        line->length += (size_t)n;
-}
 
 bool exit_report_signal_dumps(int number)
 {
@@ -112,38 +93,38 @@ bool exit_report_is_expected(const struct exit_report *o)
     return well || o->cause == DEATH_STOPPED;
 }
 
-static void add_exit(struct line *line, const struct exit_report *o)
+static void add_exit(struct text_line *line, const struct exit_report *o)
 {
     int code = WEXITSTATUS(o->status);
     if (code == WORKER_RETIRED)
-        add(line, "ended");
+        text_add(line, "ended");
     else if (exited_as(o, WORKER_CANT_START))
-        add(line, "can't start: %s", o->reason);
+        text_add(line, "can't start: %s", o->reason);
     else if (exited_as(o, WORKER_LISTENER))
-        add(line, "lost its listener: %s", o->reason);
+        text_add(line, "lost its listener: %s", o->reason);
     else if (exited_as(o, WORKER_SHORT))
-        add(line, "couldn't accept connections any more: %s", o->reason);
+        text_add(line, "couldn't accept connections any more: %s", o->reason);
     else if (exited_as(o, WORKER_ENDED))
-        add(line, "ended at once");
+        text_add(line, "ended at once");
     else
-        add(line, "exited with status %d", code);
+        text_add(line, "exited with status %d", code);
 }
 
 /* If it was ended for what it did not do, or said itself, that comes before how it ended. */
-static bool add_cause(struct line *line, const struct exit_report *o)
+static bool add_cause(struct text_line *line, const struct exit_report *o)
 {
     if (o->cause == DEATH_WATCHDOG)
-        add(line, "%s", o->hung ? "sent WATCHDOG=trigger" : "stopped sending WATCHDOG=1");
+        text_add(line, "%s", o->hung ? "sent WATCHDOG=trigger" : "stopped sending WATCHDOG=1");
     else if (o->cause == DEATH_NOT_READY && o->ready_timeout)
-        add(line, "not ready within ready_timeout (%d s)", o->ready_timeout);
+        text_add(line, "not ready within ready_timeout (%d s)", o->ready_timeout);
     else if (o->cause == DEATH_NOT_READY)
-        add(line, "not ready within ready_timeout");
+        text_add(line, "not ready within ready_timeout");
     else
         return false;
     return true;
 }
 
-static void add_how(struct line *line, const struct exit_report *o, bool with_core)
+static void add_how(struct text_line *line, const struct exit_report *o, bool with_core)
 {
     static const char *const causes[] = {
         [DEATH_NOT_READY] = " by us",
@@ -153,70 +134,71 @@ static void add_how(struct line *line, const struct exit_report *o, bool with_co
         [DEATH_TIMEOUT] = " by us, its request took more than request_timeout",
     };
     if (add_cause(line, o))
-        add(line, ": ");
+        text_add(line, ": ");
     if (WIFEXITED(o->status)) {
         add_exit(line, o);
     } else {
         int number = WTERMSIG(o->status);
-        add(line, "%s by signal %d (%s", obeyed(o) ? "ended" : "killed", number, strsignal(number));
+        text_add(line, "%s by signal %d (%s", obeyed(o) ? "ended" : "killed", number,
+                 strsignal(number));
         if (o->out_of_memory)
-            add(line, ", out of memory");
+            text_add(line, ", out of memory");
         if (with_core && WCOREDUMP(o->status))
-            add(line, ", core dumped");
+            text_add(line, ", core dumped");
         else if (with_core && lacks_core(o))
-            add(line, ", no core: %s", o->no_core);
-        add(line, ")");
+            text_add(line, ", no core: %s", o->no_core);
+        text_add(line, ")");
     }
     bool asked = o->cause != DEATH_NOT_READY && o->cause != DEATH_WATCHDOG;
     if (o->cause < sizeof causes / sizeof *causes && causes[o->cause] &&
         (asked || WIFSIGNALED(o->status)))
-        add(line, "%s", causes[o->cause]);
+        text_add(line, "%s", causes[o->cause]);
 }
 
-static void add_keys(struct line *line, const struct exit_report *o)
+static void add_keys(struct text_line *line, const struct exit_report *o)
 {
     char peer[ADDR_TEXT];
-    add(line, " pool=%s pid=%d", o->pool, (int)o->pid);
+    text_add(line, " pool=%s pid=%d", o->pool, (int)o->pid);
     if (WIFSIGNALED(o->status))
-        add(line, " signal=%s core=%s", daemon_signal_word(WTERMSIG(o->status)),
-            WCOREDUMP(o->status) ? "yes" : "no");
+        text_add(line, " signal=%s core=%s", daemon_signal_word(WTERMSIG(o->status)),
+                 WCOREDUMP(o->status) ? "yes" : "no");
     else
-        add(line, " exit=%d", WEXITSTATUS(o->status));
+        text_add(line, " exit=%d", WEXITSTATUS(o->status));
     if (!o->program)
-        add(line, " served=%llu", (unsigned long long)o->served);
-    add(line, " age=%.1f", clock_seconds(o->age));
+        text_add(line, " served=%llu", (unsigned long long)o->served);
+    text_add(line, " age=%.1f", clock_seconds(o->age));
     if (o->replacement)
-        add(line, " new=%d", (int)o->replacement);
+        text_add(line, " new=%d", (int)o->replacement);
     if (o->out_of_memory)
-        add(line, " oom=yes");
+        text_add(line, " oom=yes");
     if (o->in_hand > 1)
-        add(line, " connections=%u", o->in_hand);
+        text_add(line, " connections=%u", o->in_hand);
     if (snapshot_peer(&o->peer, peer)[0])
-        add(line, " peer=%s", peer);
+        text_add(line, " peer=%s", peer);
     if (o->last[0])
-        add(line, " last=\"%s\"", o->last);
+        text_add(line, " last=\"%s\"", o->last);
 }
 
 int exit_report_print(const struct exit_report *o, char *text, size_t size)
 {
-    struct line line = {.text = text, .size = size};
-    add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
+    struct text_line line = {.at = text, .room = size};
+    text_add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
     add_how(&line, o, /* with_core: */ true);
     if (!o->program)
-        add(&line, " after %llu request%s", (unsigned long long)o->served,
-            o->served == 1 ? "" : "s");
+        text_add(&line, " after %llu request%s", (unsigned long long)o->served,
+                 o->served == 1 ? "" : "s");
     else
-        add(&line, " after %.1f s", clock_seconds(o->age));
+        text_add(&line, " after %.1f s", clock_seconds(o->age));
     if (o->in_hand > 1)
-        add(&line, ", and with it %u connections", o->in_hand);
+        text_add(&line, ", and with it %u connections", o->in_hand);
     if (went_away(o))
-        add(&line, ", and left processes behind: it must stay in the foreground");
+        text_add(&line, ", and left processes behind: it must stay in the foreground");
     else if (exit_report_is_orderly(o) && !o->ready)
-        add(&line, ", before it was ready");
+        text_add(&line, ", before it was ready");
     if (o->replacement)
-        add(&line, "; respawned as %d", (int)o->replacement);
+        text_add(&line, "; respawned as %d", (int)o->replacement);
     else if (o->replaced)
-        add(&line, "; respawned in %.1f s", clock_seconds(o->delay));
+        text_add(&line, "; respawned in %.1f s", clock_seconds(o->delay));
     add_keys(&line, o);
     return (int)line.length;
 }
@@ -230,30 +212,31 @@ bool exit_report_is_trouble(const struct exit_report *o)
 
 void exit_report_print_trouble(const struct exit_report *o, char *text, size_t size)
 {
-    struct line line = {.text = text, .size = size};
+    struct text_line line = {.at = text, .room = size};
     const char *colon = o->last[0] ? ": " : "";
     if (exited_as(o, WORKER_CANT_START))
-        add(&line, "%s", o->reason);
+        text_add(&line, "%s", o->reason);
     else if (went_away(o))
-        add(&line, "its program ended, with status 0, and left processes behind: it must stay in "
-                   "the foreground");
+        text_add(&line,
+                 "its program ended, with status 0, and left processes behind: it must stay in "
+                 "the foreground");
     else if (o->ended_early && o->ready) {
         if (o->program)
-            add(&line, "its program ");
+            text_add(&line, "its program ");
         else
-            add(&line, "worker %d ", (int)o->pid);
+            text_add(&line, "worker %d ", (int)o->pid);
         add_how(&line, o, /* with_core: */ false);
-        add(&line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
-            clock_seconds(o->ready_for), o->min_ready_time, colon, o->last);
+        text_add(&line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
+                 clock_seconds(o->ready_for), o->min_ready_time, colon, o->last);
     } else if (add_cause(&line, o))
-        add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
+        text_add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
     else if (!o->program)
-        add(&line, "worker %d died before it was ready", (int)o->pid);
+        text_add(&line, "worker %d died before it was ready", (int)o->pid);
     else if (exit_report_is_orderly(o))
-        add(&line, "its program ended, with status 0, before it was ready");
+        text_add(&line, "its program ended, with status 0, before it was ready");
     else
-        add(&line, "its program %s before it was ready%s%s",
-            WIFEXITED(o->status) ? "exited" : "was killed", colon, o->last);
+        text_add(&line, "its program %s before it was ready%s%s",
+                 WIFEXITED(o->status) ? "exited" : "was killed", colon, o->last);
 }
 
 void exit_report_record(const struct exit_report *o, usec when, struct death *death)
@@ -274,7 +257,7 @@ void exit_report_record(const struct exit_report *o, usec when, struct death *de
         .in_hand = o->in_hand,
         .peer = o->peer,
     };
-    struct line why = {.text = death->why, .size = sizeof death->why};
+    struct text_line why = {.at = death->why, .room = sizeof death->why};
     add_how(&why, o, /* with_core: */ false);
     if (WIFSIGNALED(o->status) && WCOREDUMP(o->status))
         snprintf(death->core, sizeof death->core, "dumped");

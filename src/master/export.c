@@ -2,6 +2,7 @@
 
 #include "../base/log.h"
 #include "../base/sysd.h"
+#include "../base/text.h"
 #include "../reports/snapshot.h"
 
 #include "build-config.h"
@@ -103,22 +104,20 @@ void export_runtime(struct export *export, const struct runtime *runtime)
 static void print_status(const struct runtime *runtime, char *text, size_t size)
 {
     const struct overview *overview = runtime->spawner.boards.overview;
+    struct text_line line = {.at = text, .room = size};
     int retiring = 0;
-    size_t at = 0;
-    text[0] = '\0';
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         retiring += pool->retiring;
-        if (pool->removed || at >= size)
+        if (pool->removed)
             continue;
         uint32_t state = overview->pools[pool->resources.place].state;
         const char *word = state == POOL_DEGRADED      ? " degraded"
                            : state == POOL_UNREACHABLE ? " unreachable"
                                                        : "";
-        at += (size_t)snprintf(text + at, size - at, "%s%s %d/%d%s", at ? ", " : "", pool->name,
-                               pool->ready, pool_target(pool), word);
+        text_add(&line, "%s%s %d/%d%s", line.length ? ", " : "", pool->name, pool->ready,
+                 pool_target(pool), word);
     }
-    if (at < size)
-        snprintf(text + at, size - at, " workers ready, %d retiring", retiring);
+    text_add(&line, " workers ready, %d retiring", retiring);
 }
 
 void export_ready(struct export *export, const struct runtime *runtime, usec now)

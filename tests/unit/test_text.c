@@ -66,6 +66,25 @@ START_TEST(cuts_between_characters)
 }
 END_TEST
 
+/* Beyond the room it counts, and writes nothing. */
+START_TEST(adds)
+{
+    char room[] = "......|";
+    struct text_line line = {.at = room, .room = 6}, none = {0};
+    text_add(&line, "%d, ", 1);
+    text_add(&line, "%s", "");
+    ck_assert_str_eq(room, "1, ");
+    text_add(&line, "%s", "two");
+    ck_assert_str_eq(room, "1, tw");
+    text_add(&line, "%s", "three");
+    ck_assert_str_eq(room, "1, tw");
+    ck_assert_int_eq(room[6], '|');
+    ck_assert_uint_eq(line.length, 11);
+    text_add(&none, "%s", "two");
+    ck_assert_uint_eq(none.length, 3);
+}
+END_TEST
+
 START_TEST(grows)
 {
     struct text text;
@@ -87,6 +106,7 @@ int main(void)
     tcase_add_loop_test(tcase, cleans, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tcase, reads_no_further_than_told);
     tcase_add_test(tcase, cuts_between_characters);
+    tcase_add_test(tcase, adds);
     tcase_add_test(tcase, grows);
     return unit_run("text", tcase);
 }
