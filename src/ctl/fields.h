@@ -2,7 +2,7 @@
  * fields - values of the daemon's JSON, read without trust in it: a key may be missing, or have
  * another type.
  *
- * Called by: status_view, deaths_view. Not there if the build has no jansson.
+ * Called by: status_view, arrange, report. Not there if the build has no jansson.
  * Runs in:   preforkctl.
  */
 #ifndef PREFORKD_CTL_FIELDS_H

@@ -1,11 +1,10 @@
-#include "views.h"
+#include "status_view.h"
 
 #include "../base/text.h"
 #include "../base/units.h"
 #include "arrange.h"
 #include "fields.h"
 #include "table.h"
-#include "wrap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,41 @@ struct page {
     bool whole; /* no memory was wanting */
 };
 
+enum { INDENT = 4, LEAST = 2 * INDENT }; /* columns: fewer are none */
+
+/* Bytes of the text that stand in the first line: a character takes one column. */
+static size_t line_of(const char *text, int columns)
+{
+    size_t i = 0, space = 0;
+    for (int used = 0; text[i]; used++) {
+        if (used == columns)
+            return space ? space : i;
+        if (text[i] == ' ' && i && text[i - 1] != ' ')
+            space = i;
+        i++;
+        while (((unsigned char)text[i] & 0xc0) == 0x80)
+            i++;
+        if (used + 1 == columns && text[i] == ' ')
+            return i;
+    }
+    return i;
+}
+
+/* Breaks a sentence at spaces, and a word that is longer than a line anywhere. Further lines are
+ * indented. 0 columns: one line. */
+static void print_wrapped(FILE *out, const char *text, int columns, enum colour paint)
+{
+    int indent = 0;
+    do {
+        size_t length = columns >= LEAST ? line_of(text, columns - indent) : strlen(text);
+        fprintf(out, "%*s%s%.*s%s\n", indent, "", colour_begin(paint), (int)length, text,
+                colour_end(paint));
+        text += length;
+        text += strspn(text, " ");
+        indent = INDENT;
+    } while (*text);
+}
+
 static enum colour paint_of(const struct page *page, enum colour paint)
 {
     return page->wish->coloured ? paint : COLOUR_NONE;
@@ -27,7 +61,7 @@ static void end_sentence(struct page *page, struct text *text, enum colour paint
 {
     char *line = text_close(text, true);
     if (line)
-        wrap_print(page->out, line, page->wish->columns, paint_of(page, paint));
+        print_wrapped(page->out, line, page->wish->columns, paint_of(page, paint));
     page->whole = page->whole && line;
     free(line);
 }
