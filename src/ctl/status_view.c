@@ -211,7 +211,7 @@ static void add_times(struct table *table, const json_t *pool)
     add_span(table, field_span(exited, "user") + field_span(exited, "system"));
 }
 
-/* Of those pools alone that have any. The master reads no processes, so their memory isn't there. */
+/* Only of pools that have any. The master reads no processes, so their memory isn't there. */
 static void add_templates(struct table *table, const json_t *pool)
 {
     const json_t *templates = json_object_get(pool, "templates");
