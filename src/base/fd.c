@@ -60,9 +60,16 @@ static int shut(unsigned first, unsigned last, bool at_exec)
     return error;
 }
 
-int fd_shut_at_exec(int first)
+/* A new root has no /proc, and a kernel before 5.11 not the flag: then they close now. */
+int fd_shut_at_exec(int first, int needed)
 {
-    return shut((unsigned)first, UINT_MAX, true);
+    int error = shut((unsigned)first, UINT_MAX, true);
+    if (error == 0)
+        return 0;
+    unsigned from = (unsigned)(needed >= first ? needed + 1 : first);
+    if (needed > first && kernel_close_range((unsigned)first, (unsigned)needed - 1, 0) != 0)
+        return error;
+    return kernel_close_range(from, UINT_MAX, 0) == 0 ? 0 : error;
 }
 
 /* The smallest on the list that is not below `from`; INT_MAX if there is none. */

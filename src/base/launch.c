@@ -60,7 +60,7 @@ static int child_main(void *argument)
         start->error = errno;
         _exit(127);
     }
-    start->error = -fd_shut_at_exec(STDERR_FILENO + 1);
+    start->error = -fd_shut_at_exec(STDERR_FILENO + 1, launch->program > 0 ? launch->program : -1);
     if (start->error)
         _exit(127);
     /* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two

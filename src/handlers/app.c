@@ -144,7 +144,7 @@ static void app_become(struct service *service, char *why, size_t size)
     if (error == 0 && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         error = -errno;
     if (error == 0)
-        error = fd_shut_at_exec(APP_FIRST_FD + service->listener_count);
+        error = fd_shut_at_exec(APP_FIRST_FD + service->listener_count, -1);
     if (error) {
         snprintf(why, size, "can't prepare for %s: %s", path, strerror(-error));
         return;
