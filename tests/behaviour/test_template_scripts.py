@@ -3,8 +3,6 @@ that was started."""
 
 import os
 import re
-import shutil
-import subprocess
 
 import daemon
 import fastcgi
@@ -147,27 +145,6 @@ class SameAsCold(templates.Case):
         for answer in warm, again:
             self.assertEqual(answer.stdout, cold.stdout)
             self.assertEqual((answer.stderr, answer.app_status), (cold.stderr, 3))
-        self.assertEqual(it.log.find('is not run by the template|the template .* failed'), [])
-
-    def test_gitweb(self):
-        """A real one, unchanged: pages of a repository. Its commit is years old, so that its age is
-        the same on two pages."""
-        it = self.make_pools(words={'.cgi': 'template-perl CGI Encode'})
-        shutil.copy('/usr/share/gitweb/gitweb.cgi', it.path('cgi'))
-        it.put('gitweb.conf', '$projectroot = "@DIR@/git"; $site_name = "here";\n')
-        it.put('git/a.git/x', 'x\n')
-        subprocess.run(['sh', '-ec', 'git init -q; git add x; git -c user.name=a -c user.email=b '
-                        f'commit -qm "the first"; chown -R {daemon.USER} . 2>/dev/null || true'],
-                       cwd=it.path('git/a.git'), check=True,
-                       env=os.environ | {'GIT_COMMITTER_DATE': '2020-07-01T12:00:00Z',
-                                         'GIT_AUTHOR_DATE': '2020-07-01T12:00:00Z'})
-        it.launch().ready()
-        for query in ('', 'p=a.git/.git;a=summary', 'p=a.git/.git;a=commit;h=HEAD', 'p=none'):
-            more = {'GITWEB_CONFIG': it.path('gitweb.conf'), 'QUERY_STRING': query}
-            cold, warm = [self.ask(it, 'gitweb.cgi', more, pool=pool) for pool in ('cold', 'warm')]
-            self.assertEqual(warm.status, cold.status)
-            self.assertEqual(warm.body, cold.body)
-            self.assertIn(b'here', warm.body)
         self.assertEqual(it.log.find('is not run by the template|the template .* failed'), [])
 
     def test_names_and_bodies(self):
