@@ -293,15 +293,22 @@ class Life(templates.Case):
         self.assertNotEqual(self.parent(it), worker)
 
     def test_load_without_growth(self):
-        it = self.make_pools().launch().ready()
+        """tests/bench/run-template makes ten times as many."""
+        it = self.make_pools(words={'.py': 'template-python'}).launch().ready()
         template = self.parent(it)
+        ours = template, it.workers('warm')[0]
         for _ in range(50):
             self.parent(it)
-        before = sum(processes.memory_kilobytes(template)), processes.descriptors(template)
-        for _ in range(300):
-            self.assertEqual(self.parent(it), template)
-        self.assertLess(sum(processes.memory_kilobytes(template)), before[0] + 600)
-        self.assertEqual(processes.descriptors(template), before[1])
+        open_before = [processes.descriptors(pid).keys() for pid in ours]
+        before = [sum(processes.memory_kilobytes(pid)) for pid in ours]
+        with concurrent.futures.ThreadPoolExecutor(4) as clients:
+            parents = set(clients.map(lambda _: self.parent(it), range(1000)))
+        self.assertEqual(parents, {template})
+        for pid, numbers in zip(ours, open_before):  # a connection is closed behind its answer
+            wait_until(lambda pid=pid, numbers=numbers:
+                       processes.descriptors(pid).keys() <= numbers, 'that no more are open')
+        for pid, kilobytes in zip(ours, before):
+            self.assertLess(sum(processes.memory_kilobytes(pid)), kilobytes + 600)
 
     def test_counts(self):
         it = self.make_pools(more='pool "status" { listen = { "systemd:status" } workers = 1\n'
@@ -374,6 +381,17 @@ class Exec(templates.Case):
             for pid in family:
                 wait_until(lambda pid=pid: not processes.alive(pid), 'its end')
         self.assertEqual(len(family), 2)
+
+    def test_gigabyte_arrives_whole(self):
+        it = self.make()
+        it.put('script', '#!/usr/bin/python3\nimport sys\nfor _ in range(1024):\n'
+               '    sys.stdout.buffer.write(b"x" * (1 << 20))\n', 0o755)
+        it.launch().ready()
+        room, count = bytearray(1 << 20), 0
+        with it.connect('x') as connection:
+            while n := connection.recv_into(room):
+                count += n
+        self.assertEqual(count, 1 << 30)
 
     def test_standard_error_goes_to_the_log(self):
         it = self.make()
