@@ -129,14 +129,14 @@ static void leave_standard_input_and_output(void)
     close(null);
 }
 
-/* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes
- * it, USR2 must not end a daemon that some package's script wants upgraded. */
 /* As the default action ends any other process. */
 static void end_at_once(int number)
 {
     _exit(128 + number);
 }
 
+/* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes
+ * it, USR2 must not end a daemon that some package's script wants upgraded. */
 static void reset_signals(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};

@@ -20,13 +20,6 @@ void histogram_add(struct histogram *to, const struct histogram *from)
         histogram_grow(&to->classes[i], from->classes[i]);
 }
 
-void histogram_clear(struct histogram *histogram)
-{
-    histogram->sum = 0;
-    for (int i = 0; i < HISTOGRAM_CLASSES; i++)
-        histogram->classes[i] = 0;
-}
-
 uint64_t histogram_total(const struct histogram *histogram)
 {
     uint64_t total = 0;

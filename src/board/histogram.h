@@ -23,8 +23,8 @@ struct histogram {
 /* The most, in usec, that belongs to a class; of the last one the most that there is. */
 extern const uint32_t histogram_bounds[HISTOGRAM_CLASSES];
 
-/* By the highest bit of a number, the first class whose bound is not below all that have this bit.
- * */
+/* By the highest bit of a number, the first class whose bound is not below all numbers with this
+ * bit. */
 extern const uint8_t histogram_first[32];
 
 static inline unsigned histogram_class(usec span)
@@ -50,9 +50,6 @@ static inline void histogram_count(struct histogram *histogram, usec span, uint6
 
 /* Adds one to the other. */
 void histogram_add(struct histogram *to, const struct histogram *from);
-
-/* Makes it one in which nothing was counted. */
-void histogram_clear(struct histogram *histogram);
 
 /* How many were counted. */
 uint64_t histogram_total(const struct histogram *histogram);

@@ -190,8 +190,7 @@ static void read_name(struct reading *reading, const char *host, unsigned port)
         fault(reading, "the host name has no address");
 }
 
-/* HOST:PORT, [IPv6]:PORT or *:PORT. */
-/* Whether it isn't an address as other daemons write it; if so, says how it is written here. */
+/* False if it is an address as other daemons write it: the fault says how it is written here. */
 static bool is_of_here(struct reading *reading)
 {
     const char *word = reading->word;
@@ -211,6 +210,7 @@ static bool is_of_here(struct reading *reading)
     return false;
 }
 
+/* HOST:PORT, [IPv6]:PORT or *:PORT. */
 static void read_host(struct reading *reading)
 {
     char host[HOST_MAX + 1];

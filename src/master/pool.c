@@ -112,17 +112,6 @@ bool pool_watch(struct pool *pool, struct loop *loop)
     return pool->watches;
 }
 
-void pool_free(struct spawner *spawner, struct pool *pool)
-{
-    pool_unwatch(pool);
-    stderr_log_leave(spawner->lines, &pool->resources.rate);
-    overview_remove_pool(spawner->boards.overview, pool->resources.place);
-    resources_free(&pool->resources);
-    config_unref(pool->config);
-    free(pool->listeners);
-    munmap(pool, sizeof *pool);
-}
-
 void pool_configure(struct pool *pool, struct config *config, const struct pool_config *conf,
                     unsigned generation, struct listener **listeners, int count)
 {
@@ -455,6 +444,18 @@ void runtime_append(struct runtime *runtime, struct pool *pool)
     *end = pool;
 }
 
+/* It has no worker. */
+static void free_pool(struct spawner *spawner, struct pool *pool)
+{
+    pool_unwatch(pool);
+    stderr_log_leave(spawner->lines, &pool->resources.rate);
+    overview_remove_pool(spawner->boards.overview, pool->resources.place);
+    resources_free(&pool->resources);
+    config_unref(pool->config);
+    free(pool->listeners);
+    munmap(pool, sizeof *pool);
+}
+
 void runtime_sweep(struct runtime *runtime)
 {
     struct pool **at = &runtime->pools;
@@ -465,7 +466,7 @@ void runtime_sweep(struct runtime *runtime)
             continue;
         }
         *at = pool->next;
-        pool_free(&runtime->spawner, pool);
+        free_pool(&runtime->spawner, pool);
     }
 }
 

@@ -95,9 +95,6 @@ struct pool_seats {
 struct pool *pool_new(struct spawner *spawner, struct config *config,
                       const struct pool_config *conf, unsigned generation);
 
-/* It must have no worker. */
-void pool_free(struct spawner *spawner, struct pool *pool);
-
 /* For an upgrade: what `pool_save` said makes a pool again, without its workers, of a configuration
  * that says as much. */
 void pool_save(const struct pool *pool, struct state_pool *saved);

@@ -151,12 +151,4 @@ static inline bool snapshot_has_templates(const struct snapshot_pool *pool)
     return sum > 0;
 }
 
-static inline uint64_t snapshot_refused(const struct snapshot_pool *pool)
-{
-    uint64_t sum = 0;
-    for (int i = 0; i < REFUSALS; i++)
-        sum += pool->counts.refused[i];
-    return sum;
-}
-
 #endif

@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* By looking through all bounds. */
 static unsigned class_of(usec span)
@@ -51,9 +52,6 @@ START_TEST(counts_and_sums)
     ck_assert_uint_eq(all.classes[1], 1);
     ck_assert_uint_eq(all.classes[2], 32);
     ck_assert_uint_eq(histogram_total(&all), 35);
-    histogram_clear(&all);
-    ck_assert_uint_eq(histogram_total(&all), 0);
-    ck_assert_uint_eq(all.sum, 0);
 }
 END_TEST
 
@@ -69,7 +67,7 @@ START_TEST(quantiles)
     ck_assert_int_eq(histogram_quantile(&histogram, 1000), 2500);
     histogram_count(&histogram, 3600 * USEC_SECOND, 1000);
     ck_assert_int_eq(histogram_quantile(&histogram, 990), 60 * USEC_SECOND);
-    histogram_clear(&histogram);
+    memset(&histogram, 0, sizeof histogram);
     histogram_count(&histogram, 40 * USEC_SECOND, 10); /* the last that has an end */
     ck_assert_int_eq(histogram_quantile(&histogram, 500), 45 * USEC_SECOND);
 }
