@@ -25,6 +25,10 @@
  * so much more it is ended: the one that is late can't be had without it. */
 #define SEATS_PATIENCE (5 * USEC_SECOND)
 
+/* Between two looks at the seats of a worker that has several, at least: times are whole
+ * seconds. */
+#define LOOKS_APART USEC_SECOND
+
 /* Workers that finish what they have in hand by their own decision, for each that there should
  * be. */
 enum { FINISHING_MOST = 4 };
@@ -262,6 +266,25 @@ static usec step_ready(struct pool *pool, usec grace_until, usec now)
     return next;
 }
 
+/* Looks at the time that a worker's requests take. If its seats are many, they are not all looked
+ * at in each round. Returns when to look again. */
+static usec watch_requests(struct worker *worker, struct spawner *spawner, usec limit, usec slow,
+                           usec now)
+{
+    usec next = USEC_NEVER, grace_until = spawner->grace_until;
+    if (!limit && !slow)
+        return USEC_NEVER;
+    if (worker->seats > 1 && now < worker->looked_at + LOOKS_APART)
+        return worker->looked_at + LOOKS_APART;
+    worker->looked_at = now;
+    struct seats_load load = spawn_load(worker, now);
+    if (limit)
+        next = now < grace_until ? grace_until : stop_watch(worker, &load, limit, now);
+    if (slow)
+        next = clock_earlier(next, slow_watch(worker, spawner, &load, slow, now));
+    return next;
+}
+
 /* Kills the overdue; returns when that must be done again. Before grace_until none is judged late,
  * since it may be us that were. */
 static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
@@ -272,10 +295,7 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
     if (limit)
         limit += pool->conf->seats > 1 ? SEATS_PATIENCE : handler_of(pool->conf->handler)->patience;
     for (struct worker *w = pool->workers; w; w = w->next) {
-        if (limit)
-            next = clock_earlier(next, judged ? stop_watch(w, limit, now) : grace_until);
-        if (slow)
-            next = clock_earlier(next, slow_watch(w, spawner, slow, now));
+        next = clock_earlier(next, watch_requests(w, spawner, limit, slow, now));
         if (!w->pid)
             next = clock_earlier(next,
                                  w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);

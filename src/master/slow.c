@@ -14,9 +14,6 @@
 /* From one look at a slow request to the next. */
 #define PERIOD (2 * USEC_SECOND)
 
-/* Between two looks at the seats of a worker that has several, at least. */
-#define LOOKS_APART USEC_SECOND
-
 /* Lines in the log, a second; a request that finds no room is logged at the next look. */
 enum { LINES_A_SECOND = 20 };
 
@@ -212,15 +209,12 @@ static void look(struct worker *worker, struct spawner *spawner, usec since, use
     log_slow(worker, spawner, &slow, now);
 }
 
-usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, usec now)
+usec slow_watch(struct worker *worker, struct spawner *spawner, const struct seats_load *load,
+                usec threshold, usec now)
 {
-    if (worker->seats > 1 && now < worker->slow_looked + LOOKS_APART)
-        return worker->slow_looked + LOOKS_APART;
-    struct seats_load load = spawn_load(worker, now);
-    usec since = load.since;
-    bool busy = spawn_is_ready(worker) && load.busy;
+    usec since = load->since;
+    bool busy = spawn_is_ready(worker) && load->busy;
     usec lasts = busy ? snapshot_span(since, now) : 0;
-    worker->slow_looked = now;
     if (lasts < threshold) {
         if (worker->slow)
             worker->slow = worker->shown->slow = 0;

@@ -17,9 +17,10 @@
 
 #include "spawn.h"
 
-/* Looks at how long the worker's request has been going on. If it exceeds the threshold it is
- * looked into at once, and every 2 s as long as it lasts; that is logged once. Returns when to look
+/* Looks into the worker's request, by what was just read of its seats, if it exceeds the threshold:
+ * at once, and then every 2 s as long as it lasts. The first look is logged. Returns when to look
  * again. */
-usec slow_watch(struct worker *worker, struct spawner *spawner, usec threshold, usec now);
+usec slow_watch(struct worker *worker, struct spawner *spawner, const struct seats_load *load,
+                usec threshold, usec now);
 
 #endif

@@ -79,8 +79,7 @@ struct worker {
     int slow;                 /* the entry, plus 1; 0: none */
     usec slow_since;          /* when the one began that was looked into */
     usec slow_told;           /* the same of the one that was logged */
-    usec slow_next;           /* when to look again, */
-    usec slow_looked;         /* and when it was looked whether there is one */
+    usec slow_next;           /* when to look again */
     usec slow_cpu, slow_wait; /* what had been used before */
 
     struct backoff backoff;

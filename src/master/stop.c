@@ -9,10 +9,6 @@
 /* Between TERM and KILL for a program whose request takes too long. */
 #define PROGRAM_TIMEOUT (5 * USEC_SECOND)
 
-/* Between two looks at the seats of a worker that has several, at least: times are whole
- * seconds. */
-#define LOOKS_APART USEC_SECOND
-
 /* Alive for so long, a program that does not say so is taken for ready; or several, one after
  * another. */
 #define READY_AFTER USEC_SECOND
@@ -80,23 +76,18 @@ usec stop_step(struct worker *worker, usec now)
     return worker->deadline;
 }
 
-usec stop_watch(struct worker *worker, usec limit, usec now)
+usec stop_watch(struct worker *worker, const struct seats_load *load, usec limit, usec now)
 {
     bool going = worker->cause == DEATH_TIMEOUT || worker->cause == DEATH_STOPPED;
-    bool rests = worker->seats > 1 && now < worker->looked_at + LOOKS_APART;
     pid_t program = handler_of(worker->conf->handler)->runs_programs ? worker->slot->program : 0;
     if (going || !spawn_is_ready(worker))
         return now + limit;
-    if (rests) /* its seats are many: they are not all looked at in each round */
-        return worker->looked_at + LOOKS_APART;
-    struct seats_load load = spawn_load(worker, now);
-    uint64_t number = load.busy ? load.longest->accepted : 0;
-    usec due = load.busy ? load.since + limit : now + limit;
-    worker->looked_at = now;
+    uint64_t number = load->busy ? load->longest->accepted : 0;
+    usec due = load->busy ? load->since + limit : now + limit;
     if (due > now)
         return due;
-    if (spawn_time(worker, load.longest->since, now) + limit > now ||
-        load.longest->accepted != number)
+    if (spawn_time(worker, load->longest->since, now) + limit > now ||
+        load->longest->accepted != number)
         return now; /* the next request already, which is not late */
     set_retiring(worker);
     worker->cause = DEATH_TIMEOUT;

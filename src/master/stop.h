@@ -21,9 +21,9 @@ void stop_retire(struct worker *worker, usec deadline);
 /* Go now. */
 void stop_now(struct worker *worker, usec now);
 
-/* Looks at how long its request has been going on, of `limit` at most. A worker that is late has to
- * go, with what it runs. Returns when to look again. */
-usec stop_watch(struct worker *worker, usec limit, usec now);
+/* Ends a worker, with what it runs, if its request has been going on for longer than `limit`, by
+ * what was just read of its seats. Returns when to look again. */
+usec stop_watch(struct worker *worker, const struct seats_load *load, usec limit, usec now);
 
 /* Speaks for a worker that became a program, which can't write into its slot: when it is ready, and
  * when it hangs. Returns when to look again. Before grace_until nobody is late. */
