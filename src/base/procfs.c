@@ -10,10 +10,8 @@
 #include <unistd.h>
 
 /* Reads such a file, of which the first bytes are all that is wanted. Its length, or -errno. */
-static int read_file(pid_t pid, const char *name, char *text, size_t size)
+static int read_path(const char *path, char *text, size_t size)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -22,6 +20,23 @@ static int read_file(pid_t pid, const char *name, char *text, size_t size)
     close(fd);
     text[n > 0 ? n : 0] = '\0';
     return error ? error : (int)n;
+}
+
+static int read_file(pid_t pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    return read_path(path, text, size);
+}
+
+const char *procfs_setting(const char *name, char *text, size_t size)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/proc/sys/%s", name);
+    if (read_path(path, text, size) < 0)
+        text[0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return text;
 }
 
 static usec from_ticks(unsigned long long ticks)

@@ -1,5 +1,5 @@
 /*
- * procfs - what /proc tells of a process.
+ * procfs - what /proc tells of a process, and of the system's settings.
  *
  * Nothing here waits for the process that is asked about. cmdline, environ, maps and smaps do: they
  * take the lock of its memory, which a process that hangs in the kernel may hold for as long as it
@@ -25,6 +25,9 @@ struct procfs_stat {
     usec children_user,
         children_system; /* and that of those it has waited for; in ticks of 10 ms */
 };
+
+/* The first line of a setting, a file below /proc/sys; empty if it can't be read. Returns it. */
+const char *procfs_setting(const char *name, char *text, size_t size);
 
 /* 0, or -errno: outputs are untouched then. -ESRCH: there is none, or it can't be seen. */
 int procfs_stat(pid_t pid, struct procfs_stat *stat);

@@ -1,6 +1,7 @@
 #include "rules.h"
 
 #include "../base/control_path.h"
+#include "../base/procfs.h"
 #include "access_list.h"
 #include "habits.h"
 #include "identity.h"
@@ -209,18 +210,6 @@ static void rule_environment(struct config *config, const struct pool_config *po
     }
 }
 
-/* The value of fs.nr_open; 0: unknown. */
-static long long descriptors_most(void)
-{
-    long long most = 0;
-    FILE *file = fopen("/proc/sys/fs/nr_open", "re");
-    if (file && fscanf(file, "%lld", &most) != 1)
-        most = 0;
-    if (file)
-        fclose(file);
-    return most;
-}
-
 static void rule_limit(struct config *config, const struct pool_config *pool, enum limit_kind kind,
                        long long most, const char *whose)
 {
@@ -243,7 +232,8 @@ static void rule_limits(struct config *config, const struct pool_config *pool)
         if (getrlimit(resources[i], &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
             rule_limit(config, pool, (enum limit_kind)i, (long long)limit.rlim_max,
                        "the hard limit, which only root can raise");
-    long long most = descriptors_most();
+    char text[32];
+    long long most = atoll(procfs_setting("fs/nr_open", text, sizeof text));
     if (most)
         rule_limit(config, pool, LIMIT_NOFILE, most,
                    "the most that the system allows (fs.nr_open)");

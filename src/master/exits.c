@@ -1,6 +1,7 @@
 #include "exits.h"
 
 #include "../base/log.h"
+#include "../base/procfs.h"
 #include "../board/deaths.h"
 
 #include <stdio.h>
@@ -74,14 +75,9 @@ static const char *core_reason(const struct worker *worker)
         return "the limit of core files is 0, see limits { core }";
     if (asked == OPTION_UNSET && geteuid() == 0)
         return "it has changed its user, see limits { core }";
-    FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
-    char words[64] = "";
-    if (file && fgets(words, sizeof words, file))
-        words[strcspn(words, "\n")] = '\0';
-    if (file)
-        fclose(file);
+    char words[64];
     snprintf(pattern, sizeof pattern, "see directory, its rights, and kernel.core_pattern = %s",
-             words);
+             procfs_setting("kernel/core_pattern", words, sizeof words));
     return pattern;
 }
 

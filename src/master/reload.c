@@ -1,6 +1,7 @@
 #include "reload.h"
 
 #include "../base/log.h"
+#include "../base/procfs.h"
 #include "../base/sysd.h"
 #include "check.h"
 #include "store.h"
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -126,12 +128,8 @@ static void undo_plans(struct runtime *runtime, struct plans *plans)
 static void log_oddities(const struct pool *pool)
 {
     const struct pool_config *conf = pool->conf;
-    int most = 0;
-    FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
-    if (file && fscanf(file, "%d", &most) != 1)
-        most = 0;
-    if (file)
-        fclose(file);
+    char text[32];
+    int most = atoi(procfs_setting("net/core/somaxconn", text, sizeof text));
     if (most && conf->backlog > most)
         log_notice("pool %s: the kernel caps its backlog of %d at net.core.somaxconn = %d",
                    conf->name, conf->backlog, most);

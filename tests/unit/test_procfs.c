@@ -101,6 +101,14 @@ START_TEST(what_it_takes)
 }
 END_TEST
 
+START_TEST(settings)
+{
+    char text[64] = "?";
+    ck_assert_str_eq(procfs_setting("kernel/ostype", text, sizeof text), "Linux");
+    ck_assert_str_eq(procfs_setting("kernel/no-such-setting", text, sizeof text), "");
+}
+END_TEST
+
 /* A worker's memory is what it does not share: the scoreboards would count in each of them. */
 START_TEST(what_it_shares_is_left_out)
 {
@@ -180,6 +188,7 @@ int main(void)
     tcase_add_test(tests, where_it_is);
     tcase_add_test(tests, whose_children);
     tcase_add_test(tests, what_it_takes);
+    tcase_add_test(tests, settings);
     tcase_add_test(tests, what_it_shares_is_left_out);
     tcase_add_test(tests, more_children_than_are_read);
     tcase_add_test(tests, zombies_are_in_no_group);
