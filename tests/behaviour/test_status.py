@@ -128,7 +128,7 @@ class Status(daemon.Case):
 
     def test_the_log_and_systemd_say_the_same(self):
         it = self.start(ECHO % (2, ''))
-        self.assertTrue(it.notices.find(r'(?m)^STATUS=echo 2/2 workers ready, 0 retiring$'))
+        it.notices.wait(r'(?m)^STATUS=echo 2/2 workers ready, 0 retiring$')
         it.occupy('echo', 1)
         it.kill(signal.SIGTTIN)
         it.notices.wait(r'(?m)^STATUS=echo 3/3 workers ready, 0 retiring$')
