@@ -131,7 +131,7 @@ const char *daemon_program(const char *called)
     return length > 0 ? strndup(path, (size_t)length) : NULL;
 }
 
-/* Whether it holds a number, or nothing: not a file of somebody's, named by mistake. In a directory
+/* Whether it holds a number, or nothing: not some other file, named by mistake. In a directory
  * where others may write it may be theirs, or another file of ours to which they made a second name
  * there: neither is written to. */
 static bool is_pidfile(int fd)

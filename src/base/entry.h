@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-/* By which a file is known for as long as somebody keeps it open: its number is given to no other
+/* By which a file is known for as long as a process keeps it open: its number is given to no other
  * until then. A bound socket keeps the inode of its path so. */
 struct inode {
     dev_t device;

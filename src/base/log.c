@@ -144,8 +144,8 @@ static bool stderr_is_journal(void)
            fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
 }
 
-/* The journal gets what it would get by /dev/log, where that is its own, or as standard error,
- * where there is no /dev/log; but with fields. A syslog daemon of its own on /dev/log goes on to
+/* The journal gets with fields what it would get by /dev/log if that is its own, or as standard
+ * error if there is no /dev/log. A syslog daemon of its own on /dev/log goes on to
  * get all. */
 static const char *find_syslog(void)
 {
@@ -261,7 +261,7 @@ int log_escape(char *to, int size, const char *from, int length)
     return at;
 }
 
-/* How long a line may wait from now on. Where one waited in vain, the next ones don't. */
+/* How long a line may wait from now on. If one waited in vain, the next ones don't. */
 static usec patience_end(void)
 {
     usec now = clock_now();

@@ -24,7 +24,7 @@
 void log_open(const char *ident, bool to_stderr);
 
 /* Whether err lines go to standard error although it was not asked for: until the daemon serves.
- * Not where that is the journal, which has them by syslog already. */
+ * Not if that is the journal, which has them by syslog already. */
 void log_errors_to_stderr(bool wanted);
 
 /* A process waits for the end of standard error (preforkd -d): no child may have it. */

@@ -10,7 +10,7 @@
  * A line is a sentence, and behind it words KEY=VALUE, its tail. The journal and JSON have them
  * apart. Programs, clients and modules may have written a part of the sentence, and one of them may
  * look like a tail. So the pool is that of "pool NAME: " at the beginning, and the tail of such a
- * line begins with its last "pool=NAME"; where a line does not begin so, its tail is what it ends
+ * line begins with its last "pool=NAME"; if a line does not begin so, its tail is what it ends
  * with, and nothing before a "pool=" belongs to it.
  */
 #ifndef PREFORKD_BASE_RECORD_H

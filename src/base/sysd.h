@@ -28,7 +28,7 @@ int sysd_socket_count(void);
 usec sysd_watchdog_period(void);
 
 /* Says something that systemd must hear, "READY=1\nSTATUS=...". Nothing if nobody listens. Waits
- * where there is no room for it, but for 5 s at most. */
+ * if there is no room for it, but for 5 s at most. */
 void sysd_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Says something that can be said later as well. False if there is no room for it now. */

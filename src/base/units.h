@@ -15,7 +15,7 @@ enum { UNITS_TEXT = 48 };
 const char *units_span(usec span, char text[static UNITS_TEXT]);
 
 /* Writes a time of the wall clock, of the place where we are: "2026-11-22T18:30:05+01:00"; "?"
- * where it is none. */
+ * if it is none. */
 const char *units_time(usec real, char text[static UNITS_TEXT]);
 
 /* Writes a number of bytes: "512 B", "12.3 MiB". */

@@ -1,5 +1,5 @@
 /*
- * access_list - allow, deny and proxy_from as tables, by which a worker lets peers in.
+ * access_list - allow, deny and proxy_from as tables, by which a worker admits peers.
  *
  * Must not know: connections.
  * Called by rules, in the checking child.

@@ -34,7 +34,7 @@ void config_load(struct config *config, const char *file,
     rules_apply(config, whole);
 }
 
-/* The options of a section that are set, or have a default; of a pool, those that it takes. */
+/* The options of a section that are set, or have a default; of a pool, only what it takes. */
 static void dump_rows(const struct option_row *rows, const void *section,
                       const struct pool_config *pool, int indent, FILE *out)
 {

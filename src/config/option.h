@@ -97,7 +97,7 @@ struct handler_section {
     const struct option_row *rows; /* ended by OPTION_END; never NULL */
     size_t size;                   /* of its struct, made zeroed and filled by the rows */
     unsigned scopes; /* enum option_scope: whose options it honours, beside SCOPE_ANY */
-    unsigned models; /* bits by enum serve_model: those that it can live in, beside MODEL_PROCESS */
+    unsigned models; /* bits by enum serve_model: models that it supports, beside MODEL_PROCESS */
     const char *process_only;              /* if there is none: why, as a sentence */
     const struct option_default *defaults; /* of pool options, if they are other ones with this
                                               handler; ended by a NULL name; NULL: none */

@@ -289,8 +289,8 @@ static void fault_no_handler(struct reader *reader, const struct place *place)
     FAULT(reader, place, place->line, "no section names the handler; known are %s", known);
 }
 
-/* Refuses the options that the handler can't honour, and fills in its own defaults for those that
- * the file leaves open. */
+/* Refuses the options that the handler can't honour, and fills in its defaults for options that the
+ * file leaves open. */
 static void apply_handler(struct reader *reader, const struct place *place)
 {
     static const char *const reasons[] = {

@@ -326,8 +326,8 @@ static bool list_fault(struct scan *scan, int opened)
     return unexpected(scan, odd == ',' ? "a value or }" : ", or }");
 }
 
-/* Whether a value without quotes is no slip of those who write another language. False: what
- * follows can't be trusted. */
+/* Whether a value without quotes is not written as in another language. False: what follows can't
+ * be trusted. */
 static bool is_sound_word(struct scan *scan, const struct statement *statement)
 {
     static const char *const marks[] = {"\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\x98",

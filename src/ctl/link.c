@@ -24,7 +24,7 @@ static int connect_to(const char *path)
     return error;
 }
 
-/* The user's own daemon, and, where there is none, the system's. */
+/* The user's own daemon; if there is none, the system's. */
 static int connect_to_default(const char **where)
 {
     static char own[4096];

@@ -19,7 +19,7 @@ static const char *behind(const char *text, long lines)
     return text;
 }
 
-/* Prints so many lines, and empty ones where the text has fewer. */
+/* Prints so many lines, and empty ones if the text has fewer. */
 static void print(FILE *out, const char *text, long lines)
 {
     const char *end = behind(text, lines);

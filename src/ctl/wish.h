@@ -1,5 +1,5 @@
 /*
- * wish - what somebody at a terminal wants to see of the status, and how.
+ * wish - what the user of a terminal wants to see of the status, and how.
  *
  * Called by: top, which changes it by keys; report, status_view and arrange, which obey it.
  * Runs in:   preforkctl.

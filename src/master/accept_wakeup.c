@@ -3,8 +3,8 @@
 #include <poll.h>
 #include <signal.h>
 
-/* From one look to the next, while a connection waits. Where all are busy it waits for good reason:
- * five looks a second cost nothing beside what they serve. */
+/* From one look to the next, while a connection waits. If all workers are busy, it waits for good
+ * reason: five looks a second cost nothing beside what they serve. */
 #define LOOK_FIRST (USEC_SECOND / 100)
 #define LOOK_MOST  (USEC_SECOND / 5)
 
@@ -20,7 +20,7 @@ static bool someone_waits(const struct pool *pool)
 }
 
 /* Wakes a worker with a free seat; they take turns by their seats, since a worker that says that it
- * is idle may be stopped, or unable to accept. False where no worker goes on: one that is not ready
+ * is idle may be stopped, or unable to accept. False if no worker goes on: one that is not ready
  * yet, or not forked, will look for itself before it waits.
  *
  * By a signal, which needs no worker to be trusted: it never blocks, there is nothing that workers

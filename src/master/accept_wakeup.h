@@ -14,7 +14,7 @@
 
 #include "pool.h"
 
-/* Looks at a pool's listeners, where that was asked or is due. Returns when to do so next. */
+/* Looks at a pool's listeners, if that was asked or is due. Returns when to do so next. */
 usec accept_wakeup_step(struct pool *pool, usec now);
 
 #endif

@@ -47,7 +47,7 @@ struct view boards_view(struct boards *boards)
 
 /* Empties the eventfd, so that the next wake-up is heard too: a full one takes no more, and any
  * worker of the pool can fill it. Workers share its description and can clear O_NONBLOCK, so the
- * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). Where a kernel can't do that
+ * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). If a kernel can't do that
  * for an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
 static void woken(void *owner)
 {
@@ -164,7 +164,7 @@ struct board *board_adopt(struct boards *boards, unsigned generation, bool *chan
 
 /* Reporters. */
 
-/* False where there is no question. The kernel closes a descriptor that comes with a question,
+/* False if there is no question. The kernel closes a descriptor that comes with a question,
  * since there is no room for it. An answer for which there is no room is not sent: the reporter
  * asks again. */
 static bool answer_one(struct reporter *reporter)

@@ -5,7 +5,7 @@
  *            number in the overview; the sockets by which reporters ask for scoreboards; the seats
  *            of a pool and its limits per source.
  * Knows not: pools, workers.
- * Called by: spawn, worker_start, pool, maintain, handoff.
+ * Called by: spawn, pool, maintain, handoff.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_BOARDS_H
@@ -100,18 +100,18 @@ static inline void resources_ask_wakeup(struct resources *resources)
     resources->changed = true;
 }
 
-/* The scoreboard of a generation; NULL where it is not there. */
+/* The scoreboard of a generation; NULL if it is not there. */
 struct board *resources_find_board(const struct resources *resources, unsigned generation);
 
-/* The same, made where it is not there yet. NULL with errno set. */
+/* The same, made if it is not there yet. NULL with errno set. */
 struct board *resources_board(struct resources *resources, struct boards *boards,
                               unsigned generation);
 
 /* Gives up scoreboards that no worker is left of. */
 void resources_sweep(struct resources *resources);
 
-/* Takes so many seats, one after another: the lowest that are free, -1 where there are none; or
- * those from this one on, false where one of them is taken. */
+/* Takes so many seats, one after another: the lowest that are free, -1 if there are none; or the
+ * seats from this one on, false if one of them is taken. */
 int resources_take_seats(struct resources *resources, uint32_t count);
 bool resources_take_these_seats(struct resources *resources, uint32_t seat, uint32_t count);
 void resources_give_seats(struct resources *resources, uint32_t seat, uint32_t count);
@@ -119,7 +119,7 @@ void resources_give_seats(struct resources *resources, uint32_t seat, uint32_t c
 /* A worker has the seats before this one: the tables reach as far. */
 void resources_extend(struct resources *resources, struct board *board, uint32_t end);
 
-/* Makes the limits per source, where this configuration has some. 0 or -errno. */
+/* Makes the limits per source, if this configuration has some. 0 or -errno. */
 int resources_open_limits(struct resources *resources, const struct pool_config *conf);
 
 #endif

@@ -62,7 +62,7 @@ void check_become_child(pid_t parent)
 struct report {
     int finished;        /* came to its end */
     struct file_id mark; /* of the handler's file */
-    unsigned count;      /* of faults, those that have no room here too */
+    unsigned count;      /* of faults, without room here too */
     struct {
         int line;
         char text[REPORT_TEXT];
@@ -240,7 +240,7 @@ static void watch_probe(const struct pool_config *pool, struct faults *faults, p
         faults_add(faults, file, line,
                    "pool %s: %s: it ended the process in its check, with exit status %d",
                    pool->name, name, WEXITSTATUS(status));
-    /* The pools are const to all but those that fill them. */
+    /* The pools are const to all but the rooms that fill them. */
     struct pool_config *filled = (struct pool_config *)pool;
     filled->file = handler->file ? handler->file(pool->handler_config) : NULL;
     filled->mark = report->mark;

@@ -122,7 +122,7 @@ static bool is_drained(struct master *master, struct request *request)
         found = true;
         left = left || !pool_is_empty(p);
         if (!p->drained) {
-            request_fail(request, "pool %s is no longer drained: somebody resumed or reloaded it",
+            request_fail(request, "pool %s is no longer drained: it was resumed or reloaded",
                          p->name);
             return true;
         }
@@ -297,8 +297,8 @@ static bool is_upgraded(struct master *master, struct request *request)
     return answer_upgrade(master, request, upgrade_is_over(&master->upgrade));
 }
 
-/* Of a request that came before the upgrade: it does not wait for the next one, which somebody may
- * have asked for already. */
+/* Of a request that came before the upgrade: it does not wait for the next one, which may
+ * have been asked for already. */
 static bool has_arrived(struct master *master, struct request *request)
 {
     return answer_upgrade(master, request, upgrade_has_arrived(&master->upgrade));

@@ -29,7 +29,7 @@ void commands_signals(sigset_t *set);
 
 const struct command *commands_by_signal(int number); /* NULL: none */
 
-/* The command of a request's words. NULL where there is none, or its arguments are wrong: the
+/* The command of a request's words. NULL if there is none, or its arguments are wrong: the
  * request says so. */
 const struct command *commands_by_request(struct request *request);
 

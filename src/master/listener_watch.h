@@ -4,7 +4,7 @@
  *
  * Owns:      an inotify(7) descriptor in the loop, with a watch on the inode of each path.
  * Knows not: pools.
- * Called by: pool, commit, master, main_loop.
+ * Called by: pool, reload, master, main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_LISTENER_WATCH_H

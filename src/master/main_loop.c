@@ -28,7 +28,7 @@ static void wait_until(struct master *master, usec deadline, usec looked)
         master->runtime.spawner.grace_until = now + GRACE;
 }
 
-/* The name of a process, for people; "?" where it is gone or not to be seen. */
+/* The name of a process, for people; "?" if it is gone or not to be seen. */
 static const char *name_of(pid_t pid, struct procfs_stat *stat)
 {
     return procfs_stat(pid, stat) == 0 ? stat->command : "?";

@@ -219,11 +219,11 @@ static bool is_serving(const struct worker *worker)
     return spawn_is_ready(worker) && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
 }
 
-/* A worker of several seats that takes no connection any more, by max_requests or by somebody's
- * TERM, may still have some in hand for hours: so it is retired, and another one started. It is its
- * word: believed like an exit, once it accepted a connection or was ready for a second; and since
- * each of them stays, only as long as there are no more than four for each that the pool should
- * have. Returns when to look again. */
+/* A worker of several seats that takes no connection any more, by max_requests or by a TERM from
+ * outside, may still have some in hand for hours: so it is retired, and another one started. That
+ * it takes none is the worker's word. It is believed like an exit, once the worker accepted a
+ * connection or was ready for a second; and since each such worker stays, only as long as there are
+ * no more than four for each worker that the pool should have. Returns when to look again. */
 static usec step_finishing(struct pool *pool, struct worker *worker, usec now)
 {
     usec due = worker->ready_at + USEC_SECOND;

@@ -36,7 +36,7 @@ struct plans {
     int count;
     const char *only; /* of a restart: its pool; empty: all that aren't drained; else NULL */
     bool dry_run;     /* made to be printed: nothing is opened */
-    struct listener *in_force, *opened; /* those of the runtime; and those that are not there yet */
+    struct listener *in_force, *opened; /* those of the runtime; and the new ones */
     struct listener *control; /* the control socket that is wanted: that in force, one of its own,
                                  or NULL */
 };

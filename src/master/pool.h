@@ -4,9 +4,9 @@
  *
  * Owns:      the list of pools, in which removed ones stay until their last worker is gone; the
  *            workers of each, and which configuration and generation they are of.
- * Knows not: how one configuration becomes the next (plan, commit, reload), signals. Those above
+ * Knows not: how one configuration becomes the next (plan, reload), signals. Those above
  *            set a pool's size and configuration, and maintain makes it so.
- * Called by: maintain, plan, commit, reload, handoff, commands, master, main_loop.
+ * Called by: maintain, plan, reload, handoff, commands, master, main_loop.
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_POOL_H
@@ -75,13 +75,13 @@ struct pool {
 
 /* What its workers do, counted at one look. */
 struct counts {
-    int active; /* of the pool's generation, those that wait for a respawn too */
+    int active; /* of the pool's generation, waiting for a respawn or not */
     int ready;  /* of these: ready */
     int stayed; /* of these: ready for min_ready_time */
     int failed; /* of these: dead before they had stayed */
     int stale;  /* active, of an earlier generation */
     int retiring;
-    int retiring_idle; /* of these: those that hold no connection */
+    int retiring_idle; /* of these: without a connection */
     int canaries, canaries_stayed;
     bool degraded;
 };
@@ -91,7 +91,7 @@ struct pool_seats {
     int count, busy;
 };
 
-/* A pool without workers. NULL where there is no room. */
+/* A pool without workers. NULL if there is no room. */
 struct pool *pool_new(struct spawner *spawner, struct config *config,
                       const struct pool_config *conf, unsigned generation);
 
@@ -101,7 +101,7 @@ void pool_save(const struct pool *pool, struct state_pool *saved);
 struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
                         struct config *config, const struct pool_config *conf);
 
-/* Takes one of its workers over, under a `conf` of its own. False where it can't be: then the pool
+/* Takes one of its workers over, under a `conf` of its own. False if it can't be: then the pool
  * has no scoreboard of its generation, or no memory is left. */
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf);
@@ -124,7 +124,7 @@ void pool_exchange_listeners(struct pool *pool, struct listener **listeners);
  * pool's. */
 void pool_remove(struct pool *pool);
 
-/* Looks at the pool while a connection waits at one of its listeners. False where that fails: they
+/* Looks at the pool while a connection waits at one of its listeners. False if that fails: they
  * are not watched then. */
 bool pool_watch(struct pool *pool, struct loop *loop);
 void pool_unwatch(struct pool *pool);

@@ -153,8 +153,8 @@ static void put_in_force(struct plan *plan, struct config *config, unsigned gene
         log_oddities(pool);
 }
 
-/* Listeners in force that are not wanted any more go, those that were opened come. In a restart
- * only those go that have a successor. */
+/* Unwanted listeners in force go, opened ones come. In a restart only listeners with a successor
+ * go. */
 static void exchange_listeners(struct runtime *runtime, struct plans *plans, bool restart)
 {
     struct listener **at = &runtime->listeners;
@@ -233,7 +233,7 @@ static void apply_plans(struct runtime *runtime, struct plans *plans, uint64_t j
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config)
 {
     *reload = (struct reload){.plans = {.config = config, .faults = &config->faults}};
-    /* Behind those that we have from the binary before. */
+    /* Behind the listeners that we have from the binary before. */
     struct listener **end = &runtime->listeners;
     while (*end)
         end = &(*end)->next;

@@ -100,7 +100,7 @@ void stderr_log_leave(struct stderr_log_set *set, const struct stderr_log_rate *
 /* Ends all unfinished lines: the binary that goes on reading does not know how they began. */
 void stderr_log_flush(struct stderr_log_set *set);
 
-/* Ends those that nothing was added to for a second. Returns when to ask again. */
+/* Ends unfinished lines to which nothing was added for a second. Returns when to ask again. */
 usec stderr_log_step(struct stderr_log_set *set, usec now);
 
 /* Logs how many lines were left out in a second that is over. Returns when to ask again. */

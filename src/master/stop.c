@@ -131,7 +131,7 @@ usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
     }
     if (!notify) {
         /* It can't be late: to be alive for as long is sure to come, or not to. */
-        usec before = worker->backoff.alive; /* of those that ended in order */
+        usec before = worker->backoff.alive; /* of programs before it that ended in order */
         usec due = spawn_time(worker, worker->slot->since, now) + READY_AFTER -
                    before; /* its word, from before */
         if (worker->role != ROLE_RETIRING)
@@ -161,8 +161,7 @@ struct going {
     usec since;
 };
 
-/* Of those that wait, the one that has waited longest; of programs, which are numbered, the
- * last. */
+/* Of idle workers the one that has waited longest; of programs, which are numbered, the last. */
 static bool goes_before(const struct going *a, const struct going *b)
 {
     if (a->program && b->program)
@@ -177,7 +176,7 @@ static int compare_going(const void *a, const void *b)
     return goes_before(a, b) ? -1 : goes_before(b, a);
 }
 
-/* Without memory for it they stay as they are. */
+/* Without memory for it the workers stay in their order. */
 void stop_sort(struct worker **workers, int count)
 {
     struct going *going = calloc((size_t)count, sizeof *going);

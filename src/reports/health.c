@@ -12,8 +12,7 @@ bool health_serves(const struct snapshot_pool *pool)
     return strcmp(pool->handler, "status") != 0 && strcmp(pool->handler, "agent") != 0;
 }
 
-/* Whether no seat is free but those that somebody in the queue is about to take. Where the queue
- * can't be known, there may be somebody. */
+/* Whether no seat is free but for the connections in the queue. An unknown queue may have some. */
 static bool is_taken(const struct snapshot_pool *pool)
 {
     int seats = snapshot_free_seats(pool);

@@ -1,5 +1,5 @@
 /*
- * health - what ails a pool, for those who ask whether to send it more.
+ * health - what ails a pool: whether a balancer should send it more.
  *
  * Owns:      what counts as ailing: workers that die early, a drain, no free seat for a second
  *            while somebody waits. Who reports (the pools of status and agent) is busy by being
@@ -33,7 +33,7 @@ struct health {
 enum ailment health_of(struct health *health, int place, const struct snapshot_pool *pool,
                        usec now);
 
-/* Whether it serves others than those who ask how the daemon is. */
+/* Whether it serves anything but reports of the daemon. */
 bool health_serves(const struct snapshot_pool *pool);
 
 #endif

@@ -42,7 +42,7 @@ static void put_quoted(FILE *out, const char *text)
     putc_unlocked('"', out);
 }
 
-/* A sample's name and its labels, up to its value: of the pool, and one more where it has a
+/* A sample's name and its labels, up to its value: of the pool, and one more if it has a
  * name. */
 static void begin(const struct report *report, const char *name, const char *end, const char *pool,
                   const char *label, const char *value)
@@ -57,7 +57,7 @@ static void begin(const struct report *report, const char *name, const char *end
     fputs("} ", out);
 }
 
-/* A time that somebody spoiled is none. */
+/* A negative time was spoiled by a worker, and counts as 0. */
 static void put_seconds(FILE *out, usec span)
 {
     span = span < 0 ? 0 : span;

@@ -17,7 +17,7 @@ enum metrics_format {
     METRICS_OPEN, /* OpenMetrics 1.0 */
 };
 
-/* A text from malloc(), its last line "# EOF"; NULL where there is no memory. */
+/* A text from malloc(), its last line "# EOF"; NULL if there is no memory. */
 char *metrics_text(const struct view *view, const struct procstat *figures, usec now,
                    enum metrics_format format);
 

@@ -33,8 +33,8 @@ static int64_t shm_of(pid_t pid)
     return pid > 0 && procfs_memory(pid, &bytes) == 0 ? bytes : 0;
 }
 
-/* Which processes a worker has, is its word: only children of its own count, and those that its
- * templates have forked. What those take is the worker's when it has waited for them; a template is
+/* Which processes a worker has, is its word: only its own children count, and what its templates
+ * have forked. What those take is the worker's when it has waited for them; a template is
  * waited for at its end, and has waited for its programs. */
 static void add_children(const struct slot *slot, struct procstat_process *worker)
 {

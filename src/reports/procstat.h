@@ -4,9 +4,9 @@
  *
  * Owns:      what was last heard. Each reporter has its own.
  * Knows not: pools, and how it is shown.
- * Called by: those who make reports; snapshot, which adds it up.
- * Runs in:   any process that has the overview mapped, be it for reading alone. Processes are for
- *            those alone that may take their time: the master isn't one.
+ * Called by: the makers of reports; snapshot, which adds it up.
+ * Runs in:   any process that has the overview mapped, be it for reading alone. The master does not
+ *            read processes, since that takes time.
  *
  * To look at ten thousand processes takes half a second. So they are read in turns, some at each
  * look, and each has its age.
@@ -24,7 +24,7 @@ enum { PROCSTAT_A_LOOK = 256 }; /* processes, and as many as 5 ms are enough for
 /* A worker, its templates, and the program that it runs. */
 struct procstat_process {
     pid_t pid;
-    usec born;         /* of the worker: who has its pid later was born later */
+    usec born;         /* of the worker: a later process of this pid was born later */
     usec read_at;      /* 0: not yet; -1: it isn't shown to us */
     usec user, system; /* processor time, with that of what it ran and waited for */
     int64_t memory;    /* bytes: pages that no file backs and that aren't shared by intention */

@@ -13,8 +13,8 @@ enum {
     FAILED_STARTS = 3, /* so many in a row are no accident */
 };
 
-/* How long they count where none is tried: whoever sends the pool nothing because it is degraded
- * would else never learn that the program is back. */
+/* How long they count if no start is tried: a balancer that sends nothing to a degraded pool would
+ * else never learn that the program is back. */
 #define FAILED_USEC (60 * USEC_SECOND)
 
 static int bounded(uint32_t end, int most)

@@ -86,11 +86,11 @@ struct snapshot {
     struct snapshot_pool pools[];
 };
 
-/* Takes one, with what the figures tell of processes where there are any; free() gives it back.
+/* Takes one, with what the figures tell of processes, if there are any; free() gives it back.
  * NULL: no memory. */
 struct snapshot *snapshot_take(const struct view *view, const struct procstat *figures);
 
-/* Reads a worker. False where there is none of this number. */
+/* Reads a worker. False if there is none of this number. */
 bool snapshot_worker(const struct view *view, int number, struct snapshot_worker *worker);
 int snapshot_workers(const struct overview *overview); /* there is none from this number on */
 
@@ -103,15 +103,15 @@ int snapshot_listeners(const struct overview *overview);
 const char *snapshot_listener(const struct overview *overview, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)]);
 
-/* What was seen of a worker's request, where it takes too long. False where it doesn't, or was not
+/* What was seen of a worker's request, if it takes too long. False if it doesn't, or was not
  * looked at. */
 bool snapshot_slow(const struct overview *overview, const struct snapshot_worker *worker,
                    struct slow *slow);
 
-/* "sleeping", of the letter of proc(5); NULL where it is none. */
+/* "sleeping", of the letter of proc(5); NULL if it is none. */
 const char *snapshot_process_state(char letter);
 
-/* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty where it is none. */
+/* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty if it is none. */
 const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TEXT]);
 
 static inline int snapshot_ready(const struct snapshot_pool *pool)

@@ -203,7 +203,7 @@ static void put_size(json_t *object, const struct snapshot_pool *pool)
     json_number(object, "waiting", pool->waiting);
 }
 
-/* Null where the age is unknown. */
+/* Null if the age is unknown. */
 static json_t *cpu_object(usec user, usec system, usec age)
 {
     json_t *object = age >= 0 ? json_object() : json_null();

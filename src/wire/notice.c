@@ -16,7 +16,7 @@ static bool is_word(const char *value, const char *end, const char *word)
     return (size_t)(end - value) == length && memcmp(value, word, length) == 0;
 }
 
-/* 0 where it is no number, or none that fits. */
+/* 0 if it is no number, or one that doesn't fit. */
 static long long number_of(const char *value, const char *end)
 {
     long long number = 0;

@@ -20,7 +20,7 @@ struct notice {
     size_t status_length;
 };
 
-/* Lines of NAME=VALUE, of which those that we don't know are passed over; of two of a name the last
+/* Lines of NAME=VALUE, of which unknown names are passed over; of two of a name the last
  * counts. */
 void notice_read(const char *text, size_t length, struct notice *notice);
 

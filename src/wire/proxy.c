@@ -63,7 +63,7 @@ bool proxy_measure(const uint8_t *bytes, size_t seen, struct proxy_extent *exten
 
 /* --- version 1 ----------------------------------------------------------------------------- */
 
-/* The text up to the next blank, which is passed over; "" where there is none. */
+/* The text up to the next blank, which is passed over; "" if there is none. */
 static const char *next_word(char **rest)
 {
     char *blank = strchr(*rest, ' ');
@@ -208,7 +208,7 @@ static void read_addresses(const uint8_t *at, int family, struct proxy_header *h
     addr_from_bytes(&header->destination, domain, at + ip, read_16(at + 2 * ip + 2));
 }
 
-/* Datagrams that a proxy made a stream of are somebody's too: their addresses hold. */
+/* If a proxy made a stream of datagrams, the addresses of their sender hold too. */
 static const char *read_binary(const uint8_t *bytes, size_t size, struct proxy_header *header)
 {
     int command = bytes[COMMAND_AT] & 15;

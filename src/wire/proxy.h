@@ -27,7 +27,7 @@ struct proxy_extent {
     size_t whole_size; /* of all of it, where that is known already; else 0 */
 };
 
-/* False where the bytes are the beginning of no header. */
+/* False if the bytes are the beginning of no header. */
 bool proxy_measure(const uint8_t *bytes, size_t seen, struct proxy_extent *extent);
 
 /* What a header says. */

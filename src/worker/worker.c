@@ -85,7 +85,7 @@ static void ignore_none(void)
 
 static void take_signals(void)
 {
-    /* On a stack of their own where there is one: a fiber's is small. */
+    /* On a stack of their own, if there is one: a fiber's is small. */
     struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART | SA_ONSTACK};
     struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked, .sa_flags = SA_ONSTACK};
     struct sigaction urge = {.sa_handler = on_urge, .sa_flags = SA_RESTART | SA_ONSTACK};
