@@ -17,9 +17,9 @@ void fd_cleanup(int *fd);
  * list are let pass. 0 or -errno: then some may still be open. */
 int fd_keep_only(const int *fds, int count);
 
-/* Every descriptor from `first` on closes as a program is executed, or where nothing else can be had
- * does so at once, but for the one that is `needed` until then (-1: none). No memory is taken for it.
- * 0 or -errno: then nothing may be executed. */
+/* Every descriptor from `first` on closes as a program is executed, or where nothing else can be
+ * had does so at once, but for the one that is `needed` until then (-1: none). No memory is taken
+ * for it. 0 or -errno: then nothing may be executed. */
 int fd_shut_at_exec(int first, int needed);
 
 /* Writes all of it. 0 or -errno. */

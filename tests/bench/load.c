@@ -3,11 +3,14 @@
  * reads them back, closes, and starts again. The clients' addresses are spread over 127.0.1.*, for
  * with one alone the ports in TIME_WAIT run short and every server looks equally fast.
  *
- * usage: load [-l | -q FILE] [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS] [-t SECONDS] [-g SECONDS] PORT | PATH
+ * usage: load [-l | -q FILE] [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS] [-t SECONDS] [-g SECONDS]
+ *             PORT | PATH
  * -l: the clients only listen: they send nothing, and want five bytes and the end of the stream.
- * -q: each client sends what is in FILE, and wants an answer with "hello" and the end of the stream.
- * -t is for how long connections are begun (3, with -n 60), -g for how much longer those in hand may
- * last (10). PATH is the absolute one of a Unix socket. A client whose connection failed pauses for 10 ms.
+ * -q: each client sends what is in FILE, and wants an answer with "hello" in it, and the end of the
+ *     stream.
+ * -t is for how long connections are begun (3, with -n 60), -g for how much longer those in hand
+ * may last (10). PATH is the absolute one of a Unix socket. A client whose connection failed pauses
+ * for 10 ms.
  * Prints one JSON object. Exit 0 when no connection failed, 1 when one did, 2 for the usage.
  */
 #include <arpa/inet.h>

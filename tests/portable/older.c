@@ -1,5 +1,5 @@
 /*
- * older - runs a program as an older kernel, or a container's filter of system calls, would have it.
+ * older - runs a program as on an older kernel, or under a container's filter of system calls.
  *
  *     older [NAME=ERROR ...] PROGRAM [ARGUMENT ...]
  *

@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How the kernel is: as it is; one of a container whose filter refuses close_range(2); one that does
- * not know the call's flag, where there is no /proc. */
+/* How the kernel is: as it is; one of a container whose filter refuses close_range(2); one that
+ * does not know the call's flag, where there is no /proc. */
 enum kernel { NOW, REFUSES, NO_FLAG_NO_PROC, KERNELS };
 
 static enum kernel kernel;
@@ -116,7 +116,7 @@ static int shut_from_the_fifth(void)
     return 0;
 }
 
-/* What is needed until then is there until then; and the others are open no longer, or till then. */
+/* What is needed until then is open until then; the others are closed at once, or by then. */
 static int shut_but_for_one(void)
 {
     for (int needed = 4; needed < 8; needed++) {
