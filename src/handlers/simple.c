@@ -9,43 +9,50 @@
 #include <string.h>
 #include <time.h>
 
-enum { BUFFER = 16 * 1024 };
+/* Most clients say little: what they say fits into the first, on a page of the stack that is there
+ * already. The large one is for those that fill it. */
+enum { FEW = 512, BUFFER = 16 * 1024 };
+
+/* What a service does with one buffer. 1: a read filled it, which makes it too small. */
+typedef int (*with_buffer)(struct conn *conn, char *buffer, size_t size);
 
 /* On the stack: other connections are served between a read and its write. */
-__attribute__((noinline)) static int serve_on_stack(int (*serve)(struct conn *conn, char *buffer),
-                                                    struct conn *conn)
+__attribute__((noinline)) static int serve_many_bytes(struct conn *conn, with_buffer serve)
 {
     char buffer[BUFFER];
-    return serve(conn, buffer);
+    int error;
+    do
+        error = serve(conn, buffer, sizeof buffer);
+    while (error > 0);
+    return error;
 }
 
-/* One for all connections that a process has alone: no stack has to grow for it. Of a page that is
- * never touched a worker has none. */
-static int serve_with_buffer(const struct service *service, struct conn *conn,
-                             int (*serve)(struct conn *conn, char *buffer))
+static int serve_bytes(struct conn *conn, with_buffer serve)
 {
-    static char alone[BUFFER];
-    return service->model == MODEL_PROCESS ? serve(conn, alone) : serve_on_stack(serve, conn);
+    char buffer[FEW];
+    int error = serve(conn, buffer, sizeof buffer);
+    return error > 0 ? serve_many_bytes(conn, serve) : error;
 }
 
 static const struct option_row no_rows[] = {OPTION_END};
 
-static int echo(struct conn *conn, char *buffer)
+static int echo(struct conn *conn, char *buffer, size_t size)
 {
     for (;;) {
-        ssize_t n = conn_read(conn, buffer, BUFFER);
+        ssize_t n = conn_read(conn, buffer, size);
         if (n <= 0)
             return (int)n;
         int error = conn_write(conn, buffer, (size_t)n);
-        if (error)
-            return error;
+        if (error || (size_t)n == size)
+            return error ? error : 1;
     }
 }
 
 /* RFC 862: sends back whatever comes, until the client has ended its side. */
 static int echo_serve(struct service *service, struct conn *conn)
 {
-    return serve_with_buffer(service, conn, echo);
+    (void)service;
+    return serve_bytes(conn, echo);
 }
 
 const struct handler handler_echo = {
@@ -57,19 +64,20 @@ const struct handler handler_echo = {
     .serve = echo_serve,
 };
 
-static int discard(struct conn *conn, char *buffer)
+static int discard(struct conn *conn, char *buffer, size_t size)
 {
     ssize_t n;
     do
-        n = conn_read(conn, buffer, BUFFER);
-    while (n > 0);
-    return (int)n;
+        n = conn_read(conn, buffer, size);
+    while (n > 0 && (size_t)n < size);
+    return n > 0 ? 1 : (int)n;
 }
 
 /* RFC 863: throws away whatever comes. */
 static int discard_serve(struct service *service, struct conn *conn)
 {
-    return serve_with_buffer(service, conn, discard);
+    (void)service;
+    return serve_bytes(conn, discard);
 }
 
 const struct handler handler_discard = {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -73,7 +74,7 @@ static struct board *add(struct boards *boards, unsigned generation, bool *chang
         boards->list = list;
         boards->room = room;
     }
-    struct board *board = calloc(1, sizeof *board);
+    struct board *board = arena_unforked(sizeof *board); /* each fork is counted in it */
     if (!board)
         return NULL;
     *board = (struct board){
@@ -101,7 +102,7 @@ static void board_free(struct board *board)
     fd_cleanup(&board->fd);
     fd_cleanup(&board->reader_fd);
     board->boards->list[board->number] = NULL;
-    free(board);
+    munmap(board, sizeof *board);
 }
 
 /* Watches an eventfd, which it takes over; -1: none. 0 or -errno. */

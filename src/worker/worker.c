@@ -19,11 +19,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Signal handlers have no argument to find it by. */
-static struct life life;
-static struct serve first_seat;
-static struct model_start model_start;
-static const struct model *model;
+static int drop_calls(void);
+static void quit(void);
+
+/* Signal handlers have no argument to find it by. With values to begin with, so that all that a
+ * worker writes stands together: each page of it is one that no two workers share. */
+static struct serve first_seat = {.fd = -1, .log_level = -1};
+static struct life life = {.seats = &first_seat, .count = 1};
+static struct model_start model_start = {.life = &life, .drop_calls = drop_calls, .quit = quit};
+static const struct model *model = &model_process;
 
 /* URG, by which the master says that a connection waits and no worker was woken for it. A worker in
  * accept() goes on there by itself (SA_RESTART), and looks at the queue before it waits again. URG
@@ -288,20 +292,14 @@ static const struct model *const models[SERVE_MODELS] = {
 static void take_start(struct worker_start *start)
 {
     life.head = &start->board->slots[start->seat];
-    life.seats = &first_seat;
     life.count = start->pool->seats;
     first_seat.life = &life;
     first_seat.pool = start->pool;
     first_seat.handler = handler_of(start->pool->handler);
     model = models[start->pool->model];
-    model_start = (struct model_start){
-        .life = &life,
-        .listeners = start->listeners,
-        .count = start->listener_count,
-        .polls = start->polls,
-        .drop_calls = drop_calls,
-        .quit = quit,
-    };
+    model_start.listeners = start->listeners;
+    model_start.count = start->listener_count;
+    model_start.polls = start->polls;
 }
 
 _Noreturn void worker_run(struct worker_start *start)
