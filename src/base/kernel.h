@@ -1,14 +1,18 @@
 /*
- * kernel - system calls that glibc wraps only since 2.34 or later: those before, since 2.31, and
- * other C libraries need no wrapper. Each returns what the kernel does, with errno set.
+ * kernel - system calls that glibc 2.31 or musl 1.2.3 has no wrapper for, or one that can do less.
+ * Each returns what the kernel does, with errno set.
  */
 #ifndef PREFORKD_BASE_KERNEL_H
 #define PREFORKD_BASE_KERNEL_H
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { KERNEL_CLOEXEC = 1 << 2 }; /* CLOSE_RANGE_CLOEXEC; before Linux 5.11 it is EINVAL */
@@ -24,6 +28,36 @@ static inline int kernel_pidfd_open(pid_t pid)
 }
 
 #define KERNEL_P_PIDFD ((idtype_t)3) /* P_PIDFD of waitid(2) */
+enum { KERNEL_NOWAIT = 8 }; /* RWF_NOWAIT */
+
+/* Both work from where the file is, and do not wait: preadv2(2) and pwritev2(2) with RWF_NOWAIT. */
+static inline ssize_t kernel_read_now(int fd, const struct iovec *part)
+{
+    return syscall(SYS_preadv2, fd, part, 1, -1L, -1L, KERNEL_NOWAIT);
+}
+
+static inline ssize_t kernel_write_now(int fd, const struct iovec *part)
+{
+    return syscall(SYS_pwritev2, fd, part, 1, -1L, -1L, KERNEL_NOWAIT);
+}
+
+static inline int kernel_tgkill(pid_t group, pid_t thread, int number)
+{
+    return (int)syscall(SYS_tgkill, group, thread, number);
+}
+
+/* Whether we may execute the file that is open behind a descriptor; faccessat(3) asks for no such
+ * thing in glibc before 2.33. */
+static inline bool kernel_may_execute(int fd)
+{
+    char path[32];
+    if (syscall(SYS_faccessat2, fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
+        return true;
+    if (errno != ENOSYS && errno != EPERM)
+        return false;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+}
 
 /* Executes the file that is open behind a descriptor. */
 static inline int kernel_execute(int fd, char *const *arguments, char *const *environment)

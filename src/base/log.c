@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include "entry.h"
+#include "kernel.h"
 #include "record.h"
 
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -351,7 +351,7 @@ static ssize_t write_now(int fd, enum way way, const char *data, size_t size)
         return write(fd, data, size);
     if (way == WAY_SOCKET)
         return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    ssize_t n = pwritev2(fd, &part, 1, -1, RWF_NOWAIT);
+    ssize_t n = kernel_write_now(fd, &part);
     if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
         return n;
     if (poll(&out, 1, 0) > 0)

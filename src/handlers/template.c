@@ -2,6 +2,7 @@
 
 #include "../base/daemon.h"
 #include "../base/fd.h"
+#include "../base/kernel.h"
 #include "../base/log.h"
 #include "program.h"
 
@@ -225,7 +226,7 @@ bool template_may_run(int script, bool executable)
 {
     struct stat file;
     return fstat(script, &file) == 0 && S_ISREG(file.st_mode) &&
-           (!executable || faccessat(script, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0);
+           (!executable || kernel_may_execute(script));
 }
 
 /* The group is shown before the program begins, as launch does it: so whatever it does, it can be

@@ -1,5 +1,7 @@
 #include "accept_wakeup.h"
 
+#include "../base/kernel.h"
+
 #include <poll.h>
 #include <signal.h>
 
@@ -46,7 +48,7 @@ static bool wake_next(struct pool *pool)
     }
     next = next ? next : lowest;
     if (next) {
-        tgkill(next->pid, next->pid, SIGURG);
+        kernel_tgkill(next->pid, next->pid, SIGURG);
         wakeups->last = next->seat;
     }
     return any;

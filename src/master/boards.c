@@ -2,6 +2,7 @@
 
 #include "../base/arena.h"
 #include "../base/fd.h"
+#include "../base/kernel.h"
 #include "../base/shm.h"
 #include "../board/overview.h"
 
@@ -11,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 enum { QUESTIONS_AT_ONCE = 64 }; /* of one reporter, a round: it must not keep us from others */
 
@@ -55,7 +55,7 @@ static void woken(void *owner)
     struct board *board = owner;
     uint64_t count;
     struct iovec part = {.iov_base = &count, .iov_len = sizeof count};
-    ssize_t n = preadv2(board->wakeup.fd, &part, 1, -1, RWF_NOWAIT);
+    ssize_t n = kernel_read_now(board->wakeup.fd, &part);
     (void)n;
     *board->changed = true;
 }

@@ -41,7 +41,7 @@ static int set_limits(const struct limits_config *config, struct privileges_refu
             continue;
         rlim_t most = value == OPTION_UNLIMITED ? RLIM_INFINITY : (rlim_t)value;
         struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
-        if (setrlimit((__rlimit_resource_t)limits[kind].resource, &limit) != 0)
+        if (setrlimit(limits[kind].resource, &limit) != 0)
             return failed(refusal, limits[kind].name, "can't set the limit", limits[kind].name);
     }
     return 0;
