@@ -1,5 +1,7 @@
 """The guides of preforkd-handlers(7), walked: what another daemon serves by its own configuration,
-preforkd serves by the guide's on the same address."""
+preforkd serves by the guide's on the same address.
+
+Debian 12 has no einhorn: test_app looks at the variables that its programs read, no more."""
 
 import contextlib
 import os
@@ -14,6 +16,8 @@ import daemon
 import fastcgi
 from processes import wait_until
 
+# Of Debian's package, which excludes xinetd's: .ci/packages unpacks it here.
+INETD = '/usr/local/libexec/preforkd-tests/usr/sbin/inetd'
 PHP = '<?php echo "hello from PHP ", $_GET["x"] ?? "", "\\n";'
 
 
@@ -122,6 +126,20 @@ class Guides(daemon.Case):
             f'pool "echo" {{ listen = {{ "127.0.0.1:{port}" }} workers = 4 '
             'deny = { "127.0.0.1" } echo {} }\n')
         self.assertEqual(answer, (b'', 'closed'))
+
+    @daemon.needs_root
+    def test_inetd(self):
+        """A line of inetd.conf, as the guide translates it."""
+        if not os.access(INETD, os.X_OK):
+            self.skipTest(f'there is no {INETD} here: see .ci/packages')
+        it = self.begin()
+        port = daemon.reserve_port(self)
+        it.put('inetd.conf', f'127.0.0.1:{port} stream tcp nowait nobody /usr/bin/id id -un\n')
+        answer = self.compare(
+            lambda: client.ask(('127.0.0.1', port)), [INETD, '-i', it.path('inetd.conf')],
+            f'pool "id" {{ listen = {{ "127.0.0.1:{port}" }} workers = 8 user = "nobody"\n'
+            'exec { command = { "/usr/bin/id", "-un" } stderr = "socket" } }\n')
+        self.assertEqual(answer, b'nobody\n')
 
     def test_spawn_fcgi(self):
         it = self.begin()
