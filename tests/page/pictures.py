@@ -1,4 +1,5 @@
-"""pictures.py DIRECTORY [STATE ...]: pictures of the page, for a person to look at.
+"""pictures.py DIRECTORY [STATE ...]: pictures of the page, for a person to look at;
+pictures.py --readme: the two beside this file that README.md shows.
 
 Each state of `made_up`, in light and dark, on a desktop and on a telephone: what the window shows
 at first, and with `-whole` in its name all of the page. `stale` is what is left when the daemon
@@ -17,6 +18,8 @@ from made_up import STATES, Made, death
 from processes import wait_until
 
 SIZES = {'desktop': (1280, 900), 'phone': (360, 740)}
+README = {'light': 'status-light.png', 'dark': 'status-dark.png'}
+README_SIZE = (1280, 823)
 WARM_UP = 4  # seconds: a line in the plots needs some answers
 
 
@@ -34,7 +37,25 @@ def take(browser, directory, state, size):
             browser.picture(os.path.join(directory, name), whole)
 
 
+def take_for_readme():
+    browser = Browser()
+    served = stub.Stub(Made(STATES['every'](), speed=5, host='web1'))
+    browser.resize(*README_SIZE)
+    browser.open(served.address)
+    wait_until(lambda: told(browser).startswith('live'), 'an answer')
+    time.sleep(10 * WARM_UP)
+    for scheme, name in README.items():
+        browser.media(prefers_color_scheme=scheme)
+        time.sleep(.3)
+        browser.picture(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), False)
+    served.close()
+    browser.close()
+
+
 def main():
+    if sys.argv[1:] == ['--readme']:
+        take_for_readme()
+        return
     directory, *states = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
     browser = Browser()
