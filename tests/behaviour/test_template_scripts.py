@@ -181,6 +181,18 @@ class SameAsCold(templates.Case):
                 self.script(it, 's' + suffix, f'print({number})\n')
                 self.assertEqual(self.ask(it, 's' + suffix).body.strip(), b'%d' % number)
 
+    def test_module_that_prepares_and_ends(self):
+        """As the manual proposes: what it did is there, and its END block is the last."""
+        it = self.make_pools('environment = { "PERL5LIB=@DIR@" }',
+                             words={'.pl': 'template-perl Prepared'})
+        it.put('Prepared.pm', 'package Prepared;\nuse IO::Handle;\nuse POSIX ();\nour $n = 7;\n'
+               'END { STDOUT->flush; STDERR->flush; POSIX::_exit($?) }\n1;\n')
+        self.script(it, 's.pl', 'package A; sub DESTROY { print "destroyed" } package main;\n'
+                    'our $a = bless [], "A"; END { print "end $?" }\nprint $Prepared::n; exit 3;\n')
+        it.launch().ready()
+        answer = self.ask(it, 's.pl')
+        self.assertEqual((bytes(answer.body), answer.app_status), (b'7end 3', 3))
+
     def test_switch_that_only_a_start_can_have(self):
         it = self.make_pools()
         it.put('cgi/t.pl', '#!/usr/bin/perl -wT\nprint "Content-Type: a/b\\n\\n${^TAINT}";\n',
