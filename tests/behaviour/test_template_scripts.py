@@ -73,6 +73,7 @@ print scalar(caller) // "top", " ", getpgrp == $$, " ", umask, "\\n";
 opendir D, "/proc/self/fd"; print join(" ", sort grep /\\d/, readdir D), "\\n";
 print "$@|", $! + 0, "|$?|$;|$,|", defined $\\ ? 1 : 0, "|$|\\n";
 ''',
+    'numbers': 'require "sys/syscall.ph"; print SYS_getpid();\n',
     'phases': 'BEGIN { print "b" } INIT { print "i" } CHECK { print "c" } END { print "e$?" }\n'
               'print "m"; exit 3;\n',
     'exit_in_end': 'END { $? = 7 }\ndie "x"\n',
