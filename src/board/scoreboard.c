@@ -81,17 +81,35 @@ static bool is_idle(const struct slot *slot)
            !atomic_load_explicit(&slot->retiring, memory_order_relaxed);
 }
 
-/* From the own slot on, so that workers that look at the same time don't all look at the first
- * ones. */
-bool scoreboard_has_idle(const struct scoreboard *board, uint32_t own, int wanted)
+/* How many slots from here on are free, and at how many that looked. The two numbers of a worker's
+ * may be a lie: then the answer is wrong, for this pool alone, but no slot beyond the end is read. */
+static uint32_t count_idle(const struct scoreboard *board, uint32_t at, uint32_t end, uint32_t own,
+                           uint32_t *looked)
 {
-    uint32_t end = scoreboard_end(board);
-    for (uint32_t i = own + 1; i < end; i++)
-        if (is_idle(&board->slots[i]) && --wanted <= 0)
-            return true;
-    for (uint32_t i = 0; i < own && i < end; i++)
-        if (is_idle(&board->slots[i]) && --wanted <= 0)
-            return true;
+    const struct slot *slot = &board->slots[at];
+    uint32_t seats = atomic_load_explicit(&slot->seats, memory_order_relaxed);
+    uint32_t count = atomic_load_explicit(&slot->free_seats, memory_order_relaxed);
+    *looked = 1;
+    if (seats == 0 || seats > end - at)
+        return at != own && is_idle(slot);
+    *looked = seats;
+    if (!atomic_load_explicit(&slot->ready, memory_order_relaxed) ||
+        atomic_load_explicit(&slot->retiring, memory_order_relaxed))
+        return 0;
+    return count < seats ? count : seats;
+}
+
+/* From the own worker on, so that workers that look at the same time don't all look at the first
+ * ones. */
+bool scoreboard_has_idle(const struct scoreboard *board, uint32_t head, uint32_t own, int wanted)
+{
+    const uint32_t end = scoreboard_end(board), first = head < end ? head : end;
+    const uint32_t parts[][2] = {{first, end}, {0, first}};
+    int64_t left = wanted;
+    for (int part = 0; part < 2; part++)
+        for (uint32_t at = parts[part][0], looked; at < parts[part][1]; at += looked)
+            if ((left -= count_idle(board, at, parts[part][1], own, &looked)) <= 0)
+                return true;
     return false;
 }
 

@@ -95,6 +95,9 @@ struct slot {
     _Atomic uint32_t retiring; /* by the master: take no further connection. The signal says so too,
                                   but a handler may have made the worker deaf to that. In the first
                                   of several seats by the worker, too: none of them does any more */
+    /* In the first slot of a worker of many seats, by the worker, so that nobody need look at each:
+     * how many it has, 0 where this isn't kept; and how many of them are free. */
+    _Atomic uint32_t seats, free_seats;
 
     /* What connections, or requests where a handler takes several on one, took from when they were
      * accepted to their end; and how long connections had waited until then. */
@@ -157,8 +160,10 @@ static inline uint32_t scoreboard_end(const struct scoreboard *board)
  * passing. */
 unsigned scoreboard_same_peer(const struct scoreboard *board, uint32_t number);
 
-/* Whether as many other slots as wanted are idle and not retiring: looks no further than that. */
-bool scoreboard_has_idle(const struct scoreboard *board, uint32_t own, int wanted);
+/* Whether as many other slots as wanted are idle and not retiring: looks no further than that, and
+ * at one slot alone of a worker that counts its free seats. `own` is of the worker whose first slot
+ * is `head`. */
+bool scoreboard_has_idle(const struct scoreboard *board, uint32_t head, uint32_t own, int wanted);
 
 /* A slot's counters, as they are copied out of the shared memory. */
 struct slot_counts {

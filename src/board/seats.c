@@ -90,6 +90,7 @@ void seats_retire(struct slot *first, uint32_t count)
 
 void seats_close(struct slot *first, uint32_t count)
 {
+    first->seats = first->free_seats = 0;
     for (uint32_t i = 0; i < count; i++) {
         first[i].state = SLOT_FREE;
         first[i].retiring = 0;

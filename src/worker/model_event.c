@@ -177,12 +177,21 @@ static void serve_seat(void *argument)
 
 /* --- seats ------------------------------------------------------------------------------------ */
 
+/* For workers that look whether seats are free. Before the slot says that its seat is taken, and
+ * after it says that it is free: so there are never fewer than are shown here. */
+static void show_free(void)
+{
+    uint32_t count = (uint32_t)(worker.life->count - lane.in_hand);
+    atomic_store_explicit(&worker.life->head->free_seats, count, memory_order_relaxed);
+}
+
 /* Those used last are used first: their stacks and slots are in the processor's caches. */
 static void free_seat(struct seat *seat)
 {
     seat->taken = false;
     seat->serial++;
     lane.in_hand--;
+    show_free();
     bool many = lane.warm >= WARM + lane.in_hand / 4;
     if (many || seat->fiber.starts % STARTS == 0)
         fiber_shrink(&seat->fiber);
@@ -202,6 +211,7 @@ static void take_seat(int fd, const struct addr *peer)
     usec limit = seat->serve->pool->request_timeout * USEC_SECOND;
     lane.warm -= !seat->cold;
     lane.in_hand++;
+    show_free();
     seat->taken = true;
     seat->timed_out = false;
     seat->watched = seat->ready = seat->wanted = 0;
@@ -509,6 +519,8 @@ static void open_seats(void)
         seat->cold = true;
         list_append(&lane.free, seat);
     }
+    show_free();
+    worker.life->head->seats = (uint32_t)worker.life->count;
 }
 
 /* 0 or -errno. */

@@ -29,7 +29,7 @@ void wakeup_hand_on(const struct wakeup *wakeup)
 void wakeup_look(const struct wakeup *wakeup)
 {
     int wanted = (int)wakeup->board->min_spare;
-    if (scoreboard_has_idle(wakeup->board, wakeup->seat, wanted > 1 ? wanted : 1))
+    if (scoreboard_has_idle(wakeup->board, wakeup->head, wakeup->seat, wanted > 1 ? wanted : 1))
         return;
     if (atomic_exchange(&wakeup->board->armed, 0))
         wakeup_ring(wakeup);
@@ -226,7 +226,8 @@ void serve_count_request(struct service *service, usec began)
 bool serve_crowded(struct service *service)
 {
     const struct serve *serve = serve_of(service);
-    return !serve_open(serve) || !scoreboard_has_idle(serve->wakeup.board, serve->wakeup.seat, 1);
+    const struct wakeup *wakeup = &serve->wakeup;
+    return !serve_open(serve) || !scoreboard_has_idle(wakeup->board, wakeup->head, wakeup->seat, 1);
 }
 
 unsigned serve_same_peer(const struct service *service)

@@ -16,7 +16,8 @@
 
 struct wakeup {
     struct scoreboard *board;
-    uint32_t seat; /* the worker's own slot */
+    uint32_t head; /* the worker's first slot */
+    uint32_t seat; /* its own slot */
     int fd;        /* an eventfd of the pool's, which wakes the master */
 };
 

@@ -184,7 +184,8 @@ static void take_seat(struct serve *serve, const struct worker_start *start, int
     uint32_t seat = start->seat + (uint32_t)number;
     serve->slot = &start->board->slots[seat];
     serve->fd = -1;
-    serve->wakeup = (struct wakeup){.board = start->board, .seat = seat, .fd = start->wakeup};
+    serve->wakeup = (struct wakeup){
+        .board = start->board, .head = start->seat, .seat = seat, .fd = start->wakeup};
     serve->wait_known = serve->slot->accepted;
     serve->access = access_open(&serve->its_access, start->pool, start->board, start->limits, seat,
                                 serve->handler->refuse != NULL, serve->handler->gives_away);

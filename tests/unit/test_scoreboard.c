@@ -130,11 +130,60 @@ START_TEST(finds_as_many_idle_as_wanted)
     board->slots[4].retiring = 1;
     board->slots[5].state = SLOT_IDLE; /* behind the end */
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
-        ck_assert_msg(scoreboard_has_idle(board, cases[i].own, cases[i].wanted) == cases[i].found,
+        ck_assert_msg(scoreboard_has_idle(board, cases[i].own, cases[i].own, cases[i].wanted) ==
+                          cases[i].found,
                       "case %u", i);
     board->end = UINT32_MAX;
-    ck_assert(scoreboard_has_idle(board, 0, 3));
-    ck_assert(!scoreboard_has_idle(board, 0, 4));
+    ck_assert(scoreboard_has_idle(board, 0, 0, 3));
+    ck_assert(!scoreboard_has_idle(board, 0, 0, 4));
+}
+END_TEST
+
+/* Two workers of 1024 seats each, and one of one. Where no page of another slot can be read, none is
+ * looked at. */
+START_TEST(looks_at_one_slot_of_a_worker_that_counts)
+{
+    enum { SEATS = 1024, FIRST = 4096 / sizeof(struct slot) + 1, ALL = 2 * SEATS + 1 };
+    struct slot *heads[] = {&board->slots[0], &board->slots[SEATS]};
+    board->end = ALL;
+    for (int i = 0; i < 2; i++) {
+        heads[i]->seats = SEATS;
+        heads[i]->ready = 1;
+        char *hidden = (char *)(((uintptr_t)(heads[i] + 1) + 4095) & ~(uintptr_t)4095);
+        ck_assert_int_eq(
+            mprotect(hidden, (SEATS - FIRST - 8) * sizeof(struct slot) & ~4095ul, PROT_NONE), 0);
+    }
+    ck_assert(!scoreboard_has_idle(board, 0, 7, 1));
+    board->slots[ALL - 1].state = SLOT_IDLE;
+    ck_assert(scoreboard_has_idle(board, 0, 7, 1));
+    ck_assert(!scoreboard_has_idle(board, SEATS, SEATS + 7, 2));
+    heads[0]->free_seats = 1;
+    heads[1]->free_seats = 2;
+    ck_assert(scoreboard_has_idle(board, SEATS, SEATS + 7, 4));
+    ck_assert(!scoreboard_has_idle(board, SEATS, SEATS + 7, 5));
+    heads[1]->retiring = 1;
+    ck_assert(scoreboard_has_idle(board, 0, 7, 2));
+    ck_assert(!scoreboard_has_idle(board, 0, 7, 3));
+    heads[0]->ready = 0;
+    ck_assert(!scoreboard_has_idle(board, 0, 7, 2));
+    heads[0]->ready = 1;
+    heads[0]->free_seats = UINT32_MAX; /* a lie: it has no more than it has seats */
+    ck_assert(!scoreboard_has_idle(board, 0, 7, SEATS + 2));
+}
+END_TEST
+
+/* What is no number of seats that a worker can have is none, and nothing behind the end is read. */
+START_TEST(counts_of_nonsense_are_not_gone_by)
+{
+    board->end = 3;
+    board->slots[0].ready = 1;
+    board->slots[0].free_seats = 1;
+    board->slots[0].seats = UINT32_MAX;
+    board->slots[3].state = SLOT_IDLE;
+    ck_assert(!scoreboard_has_idle(board, 2, 2, 1));
+    board->slots[1].state = SLOT_IDLE;
+    ck_assert(scoreboard_has_idle(board, 2, 2, 1));
+    ck_assert(!scoreboard_has_idle(board, 2, 2, 2));
 }
 END_TEST
 
@@ -211,6 +260,8 @@ int main(void)
     tcase_add_test(tcase, slots_share_no_line);
     tcase_add_test(tcase, counts_those_of_one_address);
     tcase_add_test(tcase, finds_as_many_idle_as_wanted);
+    tcase_add_test(tcase, looks_at_one_slot_of_a_worker_that_counts);
+    tcase_add_test(tcase, counts_of_nonsense_are_not_gone_by);
     tcase_add_test(tcase, a_slot_is_read_whole);
     tcase_add_test(tcase, what_can_have_been_counted);
     return unit_run("scoreboard", tcase);

@@ -113,7 +113,7 @@ START_TEST(a_single_worker_takes_the_last_seat)
     board->end = OWN + 1;
     ck_assert(rings());
     board->slots[OWN].state = SLOT_IDLE; /* its own is none that another finds */
-    ck_assert(!scoreboard_has_idle(board, OWN, 1));
+    ck_assert(!scoreboard_has_idle(board, OWN, OWN, 1));
     end();
 }
 END_TEST
