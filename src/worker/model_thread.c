@@ -240,6 +240,8 @@ static int run(void)
         case SIGURG: pass_on(); break;
         }
     }
+    for (int i = 0; i < worker.life->count; i++)
+        pthread_join(threads[i].id, NULL); /* each has counted itself out: this takes no time */
     return status;
 }
 
