@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -36,6 +38,14 @@ static size_t page(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* An emulator may take any advice, and follow none: so the kernel is asked to write there, which it
+ * must refuse. */
+static bool guard_without_mapping(char *at)
+{
+    return madvise(at, page(), MADV_GUARD_INSTALL) == 0 &&
+           syscall(SYS_clock_gettime, CLOCK_MONOTONIC, at) != 0;
+}
+
 /* All stacks would use the same few lines of the processor's caches, since those go by an address's
  * lower bits. So their tops differ, within one page. */
 enum { SHADES = 16, SHADE = 128 };
@@ -51,8 +61,7 @@ int fiber_open(struct fiber *fiber)
     /* Neighbours may become one mapping: a huge page under several would touch all of them. A
      * kernel without huge pages refuses this. */
     madvise(stack, FIBER_STACK, MADV_NOHUGEPAGE);
-    if (madvise(stack, page(), MADV_GUARD_INSTALL) != 0 &&
-        mprotect(stack, page(), PROT_NONE) != 0) {
+    if (!guard_without_mapping(stack) && mprotect(stack, page(), PROT_NONE) != 0) {
         int error = -errno;
         munmap(stack, FIBER_STACK);
         return error;
