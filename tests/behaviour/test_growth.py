@@ -1,0 +1,68 @@
+"""What one event costs the master, counted in system calls: by what changed, not by what is there."""
+
+import re
+import signal
+import subprocess
+
+import daemon
+import processes
+from processes import wait_until
+
+FEW, MANY = 4, 120
+EVENTS = 3
+# A call for each worker or pool, in one event alone, would be more than this.
+SLACK = MANY // 2
+ECHO = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = %d echo {} }\n'
+POOLS = ''.join(f'pool "p{number}" {{ listen = {{ "unix:@DIR@/p{number}" }} workers = 1 '
+                'echo {} }\n' for number in range(MANY))
+
+
+class Growth(daemon.Case):
+    def calls(self, it, act):
+        """The system calls that the master makes until all of the events have been seen to."""
+        it.announce('killed by signal 9')
+        before = it.workers()
+        trace = subprocess.Popen(['strace', '-q', '-p', str(it.pid), '-o', it.path('trace')])
+        try:
+            processes.OURS.add(trace.pid)
+            wait_until(lambda: processes.status(it.pid)['TracerPid'] != '0', 'strace')
+            for number in range(EVENTS):
+                act(it, number, before)
+        finally:
+            trace.send_signal(signal.SIGINT)
+            trace.wait()
+        with open(it.path('trace'), encoding='utf-8', errors='replace') as file:
+            # How often it waits depends on how its events fall together.
+            return sum(bool(re.match(r'(?!epoll_wait|read\()\w+\(', line)) for line in file)
+
+    def compare(self, small, large, act):
+        few, many = (self.calls(self.start(config), act) for config in (small, large))
+        self.assertGreater(few, EVENTS)
+        self.assertLess(many, few + SLACK)
+
+    @staticmethod
+    def die(it, worker, count):
+        since = it.mark()
+        it.kill(signal.SIGKILL, worker)
+        it.wait_for_log(rf'worker {worker} killed by signal 9', since)
+        it.wait_for_workers(count, without=[worker])
+
+    def test_death(self):
+        self.compare(ECHO % FEW, ECHO % MANY, lambda it, number, before: self.die(
+            it, before[number], len(before)))
+
+    def test_death_beside_other_pools(self):
+        few = ''.join(POOLS.splitlines(keepends=True)[:FEW])
+        self.compare(few, POOLS, lambda it, number, before: self.die(
+            it, it.workers(f'p{number}')[0], len(before)))
+
+    def test_state_to_the_log(self):
+        def ask(it, *_):
+            since = it.mark()
+            it.kill(signal.SIGUSR1)
+            it.wait_for_log('pool echo', since)
+        self.compare(ECHO % FEW, ECHO % MANY, ask)
+
+
+if __name__ == '__main__':
+    daemon.main()
