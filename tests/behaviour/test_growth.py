@@ -1,4 +1,4 @@
-"""What one event costs the master, counted in system calls: by what changed, not by what is there."""
+"""What an event costs the master, in system calls: by what changed, not by what is there."""
 
 import re
 import signal
