@@ -52,7 +52,7 @@ void json_time(json_t *object, const char *key, usec real)
 
 void json_field(json_t *object, const char *key, const char *field, size_t size)
 {
-    char text[TEXT_CLEAN(DOCUMENT_FIELD)];
+    char text[TEXT_CLEAN(JSON_FIELD)];
     json_text(object, key, text_clean(text, sizeof text, field, size));
 }
 

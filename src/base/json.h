@@ -24,8 +24,8 @@ void json_text(json_t *object, const char *key, const char *text); /* null: empt
 void json_number_or_null(json_t *object, const char *key, long long number);
 void json_seconds_or_null(json_t *object, const char *key, usec span);
 
-/* And of a field of unknown content: see text_clean. At most DOCUMENT_FIELD bytes. */
-enum { DOCUMENT_FIELD = 512 };
+/* And of a field of unknown content: see text_clean. At most JSON_FIELD bytes. */
+enum { JSON_FIELD = 512 };
 void json_field(json_t *object, const char *key, const char *field, size_t size);
 
 /* The document as a line of text from malloc(), and gives it back. NULL: no memory. */

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-    PATIENCE_MSEC = 50,       /* how long one line may wait for a syslog daemon that is behind */
+    LINE_TIMEOUT_MSEC = 50,   /* how long one line may wait for a syslog daemon that is behind */
     STUCK_USEC = 1000 * 1000, /* how long none waits again after one waited in vain */
 };
 
@@ -262,11 +262,11 @@ int log_escape(char *to, int size, const char *from, int length)
 }
 
 /* How long a line may wait from now on. If one waited in vain, the next ones don't. */
-static usec patience_end(void)
+static usec line_deadline(void)
 {
     usec now = clock_now();
     bool stuck = log_state.stuck_until && now < log_state.stuck_until;
-    return stuck ? now : now + PATIENCE_MSEC * 1000;
+    return stuck ? now : now + LINE_TIMEOUT_MSEC * 1000;
 }
 
 /* Whether it is worth another try. Others may be faster and take the room: then it is asked again,
@@ -281,10 +281,10 @@ static bool await_room(int fd, usec deadline)
     return false;
 }
 
-/* One datagram, with bounded patience. 0 or -errno. */
+/* One datagram, within a bounded time. 0 or -errno. */
 static int syslog_send(const char *line, int length)
 {
-    usec deadline = patience_end();
+    usec deadline = line_deadline();
     for (;;) {
         if (send(log_state.syslog_fd, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
             return 0;
@@ -360,10 +360,10 @@ static ssize_t write_now(int fd, enum way way, const char *data, size_t size)
     return -1;
 }
 
-/* With bounded patience: a terminal may be stopped, a pipe unread. */
+/* Within a bounded time: a terminal may be stopped, a pipe unread. */
 static void write_line(int fd, enum way way, const char *line, size_t length)
 {
-    usec deadline = patience_end();
+    usec deadline = line_deadline();
     while (length) {
         ssize_t n = write_now(fd, way, line, length);
         if (n < 0 && errno != EAGAIN && errno != EINTR)

@@ -124,7 +124,7 @@ void access_list_apply(struct config *config, struct pool_config *pool)
     /* A passed socket is known once it is there: see plan.c. */
     if (pool->queue_timeout && unix_listener(pool))
         config_fault(config, pool, "queue_timeout",
-                     "queue_timeout can't be kept at listen \"%.100s\": " GATES_NO_WAIT,
+                     "queue_timeout can't be kept at listen \"%.100s\": " ACCESS_LIST_NO_QUEUE_TIME,
                      unix_listener(pool));
     if (!on && pool->proxy_from.count)
         config_fault(config, pool, "proxy_from", "proxy_from needs proxy_protocol = \"on\"");

@@ -10,7 +10,7 @@
 #include "config.h"
 
 /* Why queue_timeout needs TCP. */
-#define GATES_NO_WAIT                                                                              \
+#define ACCESS_LIST_NO_QUEUE_TIME                                                                  \
     "how long a connection waited, the kernel doesn't tell of Unix sockets, of TCP alone"
 
 /* Reads the lists of one pool, and notes every fault. */

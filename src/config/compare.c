@@ -123,7 +123,7 @@ static void compare_handlers(struct difference *difference, const struct pool_co
     }
     compare_rows(difference, new->handler->rows, old->handler_config, new->handler_config);
     bool same_path = old->file && new->file &&strcmp(old->file, new->file) == 0;
-    if (same_path && !file_id_equal(&old->mark, &new->mark))
+    if (same_path && !file_id_equal(&old->file_id, &new->file_id))
         note(difference, POOL_REPLACED, "%s %s changed", new->handler->name, new->file);
 }
 

@@ -126,7 +126,7 @@ struct pool_config {
 
     /* by the check: the file that the workers load */
     const char *file; /* its path; NULL: none */
-    struct file_id mark;
+    struct file_id file_id;
 };
 
 struct config {

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { END_PATIENCE = 10000 }; /* ms, from the last word of the daemon to its closing */
+enum { END_TIMEOUT = 10000 }; /* ms, from the last word of the daemon to its closing */
 
 static void print_usage(FILE *out)
 {
@@ -72,7 +72,7 @@ static int read_reply(struct link *link, struct reply *reply)
     int more = 1;
     do {
         struct pollfd end = {.fd = link->fd, .events = POLLIN};
-        if (link_ended(link) && poll(&end, 1, END_PATIENCE) == 0)
+        if (link_ended(link) && poll(&end, 1, END_TIMEOUT) == 0)
             break;
         more = link_read(link, print, reply);
     } while (more > 0);

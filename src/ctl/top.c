@@ -302,10 +302,10 @@ static bool wait_once(struct top *top)
     struct pollfd ends[] = {{.fd = STDIN_FILENO, .events = POLLIN},
                             {.fd = top->link.fd, .events = POLLIN}};
     long long left = top->next_at - now_ms();
-    struct timespec patience = {.tv_sec = left > 0 ? left / 1000 : 0,
-                                .tv_nsec = left > 0 ? left % 1000 * 1000000 : 0};
+    struct timespec timeout = {.tv_sec = left > 0 ? left / 1000 : 0,
+                               .tv_nsec = left > 0 ? left % 1000 * 1000000 : 0};
     bool asking = top->link.fd >= 0;
-    int ready = ppoll(ends, 2, asking ? NULL : &patience, &top->open);
+    int ready = ppoll(ends, 2, asking ? NULL : &timeout, &top->open);
     if (ready > 0 && ends[0].revents && !read_keys(top))
         return false;
     if (ready > 0 && ends[1].revents)

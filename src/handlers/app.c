@@ -77,7 +77,7 @@ static void app_check(const char *pool, int model, const void *config, const str
                   option_line(rows, origin, "command"), faults);
 }
 
-static void app_terms(const void *config, struct app_policy *app_policy)
+static void fill_policy(const void *config, struct app_policy *app_policy)
 {
     const struct app_config *app = config;
     *app_policy = (struct app_policy){
@@ -163,6 +163,6 @@ const struct handler handler_app = {
                 .defaults = defaults},
     .runs_programs = true,
     .check = app_check,
-    .app_policy = app_terms,
+    .app_policy = fill_policy,
     .exec = app_become,
 };

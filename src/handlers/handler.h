@@ -40,7 +40,7 @@ struct service {
      * are looked at for it. */
     unsigned (*same_peer)(const struct service *service);
     int pause_msec; /* set by serve: how long the worker should take no other connection */
-    const struct file_id *mark;     /* of the handler's `file`, as it was when it was checked */
+    const struct file_id *file_id;  /* of the handler's `file`, as it was when it was checked */
     const _Atomic int *stopping;    /* the connection in hand is the last one */
     const struct view *view;        /* of all pools, if the handler `reads_board`; else NULL */
     struct shown_time *shown_times; /* of the own scoreboard, which can be written to; the same */
@@ -95,7 +95,7 @@ struct handler {
     bool counts_requests; /* tells of each how long it took; else it is the connection's time */
     bool runs_programs;   /* the socket is theirs: no timeout may be left on it */
     bool gives_away;      /* and theirs alone: the client may see the end before its worker does */
-    usec patience;        /* beyond request_timeout, before the master ends the worker: for one that
+    usec grace;           /* beyond request_timeout, before the master ends the worker: for one that
                              keeps to request_timeout by itself */
     bool has_environment; /* what it brings into the worker sees the pool's `environment` alone */
     bool reads_board;     /* it tells of all pools: its worker can read the overview and every
@@ -162,8 +162,8 @@ static inline const struct handler *handler_of(const struct handler_section *sec
 }
 
 /* The app_policy of a section; zeroed if its workers serve. */
-static inline struct app_policy handler_terms(const struct handler_section *section,
-                                              const void *config)
+static inline struct app_policy handler_app_policy(const struct handler_section *section,
+                                                   const void *config)
 {
     struct app_policy app_policy = {0};
     if (handler_of(section)->app_policy)

@@ -337,7 +337,7 @@ static void tell_of_other_file(const struct service *service, const char *path)
     if (stat(path, &file) != 0)
         return;
     struct file_id now = file_id_of(&file);
-    if (!file_id_equal(&now, service->mark))
+    if (!file_id_equal(&now, service->file_id))
         log_notice("pool %s: a worker loads another %s than the one that was checked: reload "
                    "pool=%s module=%s",
                    service->pool, path, service->pool, path);

@@ -416,7 +416,7 @@ const struct handler handler_status = {
                 .kept = kept},
     .calls = CALLS_REPORT,
     .reads_board = true,
-    .patience = 5 * USEC_SECOND,
+    .grace = 5 * USEC_SECOND,
     .load = status_load,
     .serve = status_serve,
 };

@@ -60,7 +60,7 @@ struct listener {
     bool unreachable; /* as of the latest look: nobody can connect to it */
     int watch;        /* on its path, see master/listener_watch; 0: none */
     bool suspect;     /* something happened there */
-    struct log_rate loss_told;
+    struct log_rate loss_logged;
 
     /* of the plan that is being made */
     struct listener *successor; /* takes its place, since it is lost */

@@ -36,7 +36,7 @@ static bool wake_next(struct pool *pool)
     struct worker *lowest = NULL, *next = NULL;
     bool any = false;
     for (struct worker *w = pool->workers; w; w = w->next) {
-        if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || spawn_becomes(w))
+        if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || spawn_is_app(w))
             continue;
         any = true;
         if (!spawn_has_room(w))

@@ -60,9 +60,9 @@ void check_become_child(pid_t parent)
  * probe's end: so there is neither pointer nor length in it, and the reader takes a copy of each
  * part and looks at that. All that a lie brings about is a wrong word on the pool of the liar. */
 struct report {
-    int finished;        /* came to its end */
-    struct file_id mark; /* of the handler's file */
-    unsigned count;      /* of faults, without room here too */
+    int finished;           /* came to its end */
+    struct file_id file_id; /* of the handler's file */
+    unsigned count;         /* of faults, without room here too */
     struct {
         int line;
         char text[REPORT_TEXT];
@@ -115,7 +115,7 @@ static void look(const struct pool_config *pool, struct report *report, struct f
     if (handler->has_environment || handler->runs_programs)
         environ = program_environment(pool);
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
-        report->mark = file_id_of(&file);
+        report->file_id = file_id_of(&file);
     if (handler->check)
         handler->check(pool->name, pool->model, pool->handler_config, &pool->handler_origin,
                        faults);
@@ -243,7 +243,7 @@ static void watch_probe(const struct pool_config *pool, struct faults *faults, p
     /* The pools are const to all but the rooms that fill them. */
     struct pool_config *filled = (struct pool_config *)pool;
     filled->file = handler->file ? handler->file(pool->handler_config) : NULL;
-    filled->mark = report->mark;
+    filled->file_id = report->file_id;
 }
 
 static void fault_of_probe(struct faults *faults, const struct pool_config *pool, const char *what)

@@ -235,7 +235,7 @@ static void greet(struct control *control, struct client *client, int fd)
     if (may_ask(control, fd, &peer))
         return;
     unsigned missed;
-    if (log_rate_ok(&control->strangers, 60 * USEC_SECOND, &missed))
+    if (log_rate_ok(&control->refusals, 60 * USEC_SECOND, &missed))
         log_notice("control: pid %d of uid %d may not ask pid=%d uid=%d missed=%u", (int)peer.pid,
                    (int)peer.uid, (int)peer.pid, (int)peer.uid, missed);
     request_fail(&client->request, "only root, uid %d%s may ask", (int)geteuid(),

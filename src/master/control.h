@@ -27,7 +27,7 @@ struct control {
     gid_t group;             /* whose members may ask too; IDENTITY_NO_GROUP: none */
     struct client *clients;  /* in memory that children don't get */
     int in_use;              /* or were at the last step */
-    struct log_rate strangers;
+    struct log_rate refusals;
 };
 
 /* 0 or -errno. */

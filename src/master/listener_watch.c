@@ -118,7 +118,7 @@ static bool look_at_suspects(struct listener *listeners, bool are_control)
         bool found = !was_reachable && loss == LISTENER_SOUND;
         l->suspect = false;
         changed = changed || lost || found;
-        if (lost && log_rate_ok(&l->loss_told, LOSSES_APART, &missed))
+        if (lost && log_rate_ok(&l->loss_logged, LOSSES_APART, &missed))
             log_warning("%s %s: %s; nobody can connect to it until a reload (%s) binds it anew "
                         "listener=%s missed=%u",
                         kind, l->text, listener_loss_words[loss],
@@ -174,7 +174,7 @@ int listener_watch_heal(struct listener *const *listeners, int count, const char
             then = "it listens again";
         else if (!ours)
             then = "it is systemd's, and lost until its .socket unit and preforkd are restarted";
-        if (log_rate_ok(&listener->loss_told, LOSSES_APART, &missed))
+        if (log_rate_ok(&listener->loss_logged, LOSSES_APART, &missed))
             log_warning(
                 "pool %s: listener %s was shut down, by shutdown(2) in worker %d or another "
                 "one that has it; %s pool=%s listener=%s pid=%d missed=%u",

@@ -23,7 +23,7 @@
 
 /* A worker that serves several connections ends a late one by itself, and keeps the others. Beyond
  * so much more it is ended: the one that is late can't be had without it. */
-#define SEATS_PATIENCE (5 * USEC_SECOND)
+#define SEATS_GRACE (5 * USEC_SECOND)
 
 /* Between two looks at the seats of a worker that has several, at least: times are whole
  * seconds. */
@@ -293,7 +293,7 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
     usec slow = pool->conf->slow_threshold * USEC_SECOND, grace_until = spawner->grace_until;
     bool judged = now >= grace_until;
     if (limit)
-        limit += pool->conf->seats > 1 ? SEATS_PATIENCE : handler_of(pool->conf->handler)->patience;
+        limit += pool->conf->seats > 1 ? SEATS_GRACE : handler_of(pool->conf->handler)->grace;
     for (struct worker *w = pool->workers; w; w = w->next) {
         next = clock_earlier(next, watch_requests(w, spawner, limit, slow, now));
         if (!w->pid)

@@ -208,11 +208,11 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
             take_opened(plans, plan, spec, listener);
         /* That it is a Unix socket was not known before. */
         if (listener && conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
-            faults_add(
-                plans->faults, conf->origin.file,
-                option_line(pool_rows, &conf->origin, "queue_timeout"),
-                "pool %s: queue_timeout can't be kept at the passed socket %s: " GATES_NO_WAIT,
-                conf->name, listener->text);
+            faults_add(plans->faults, conf->origin.file,
+                       option_line(pool_rows, &conf->origin, "queue_timeout"),
+                       "pool %s: queue_timeout can't be kept at the passed socket "
+                       "%s: " ACCESS_LIST_NO_QUEUE_TIME,
+                       conf->name, listener->text);
     }
     if (!found)
         fault(plans, plan, spec,

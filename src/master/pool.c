@@ -246,7 +246,7 @@ struct roll pool_roll(const struct pool *pool, const struct counts *counts)
         .tried = counts->stayed + counts->failed,
         .stale = counts->stale,
         .target = target > 0 ? target : 0,
-        .at_once = handler_terms(conf->handler, conf->handler_config).roll_at_once,
+        .at_once = handler_app_policy(conf->handler, conf->handler_config).roll_at_once,
         .halted = pool->halted,
     };
 }
@@ -299,7 +299,7 @@ static struct worker *add_worker(struct pool *pool, struct spawner *spawner, str
     struct worker *worker = spawn_prepare(spawner, &pool->resources, config, conf, generation);
     if (!worker)
         return NULL;
-    if (spawn_becomes(worker))
+    if (spawn_is_app(worker))
         worker->number = free_number(pool, generation);
     join(pool, worker, polls);
     return worker;
@@ -362,7 +362,7 @@ void pool_promote_canaries(struct pool *pool)
 void pool_retire(const struct pool *pool, struct worker *worker)
 {
     usec grace = pool->conf->graceful_timeout * USEC_SECOND;
-    stop_retire(worker, spawn_becomes(worker) ? clock_now() + grace : USEC_NEVER);
+    stop_retire(worker, spawn_is_app(worker) ? clock_now() + grace : USEC_NEVER);
 }
 
 void pool_dismiss_canaries(struct pool *pool)

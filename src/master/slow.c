@@ -150,10 +150,10 @@ static void log_slow(struct worker *worker, struct spawner *spawner, const struc
         spawner->slow_second = now;
         spawner->slow_lines = 0;
     }
-    if (worker->slow_told == slow->since || spawner->slow_lines++ >= LINES_A_SECOND ||
+    if (worker->slow_logged == slow->since || spawner->slow_lines++ >= LINES_A_SECOND ||
         !text_open(&text))
         return;
-    worker->slow_told = slow->since;
+    worker->slow_logged = slow->since;
     snapshot_peer(&peer, client);
     fprintf(text.out, "pool %s: a request is slow, after %.1f s: worker %d serves %s: ", pool,
             seconds, (int)worker->pid, client[0] ? client : "?");

@@ -135,7 +135,7 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
         .config = config,
         .conf = conf,
         .generation = generation,
-        .app_policy = handler_terms(conf->handler, conf->handler_config),
+        .app_policy = handler_app_policy(conf->handler, conf->handler_config),
         .deadline = USEC_NEVER,
         .lines.watch.fd = -1,
         .exit_handled = true,
@@ -210,7 +210,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
         .uid = worker->conf->identity.uid,
         .core = worker->conf->limits.value[LIMIT_CORE],
         .was_ready = worker->pid && slot->ready,
-        .slow_told = worker->slow_told,
+        .slow_told = worker->slow_logged,
         .program = spawn_is_program(worker),
     };
     snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
@@ -264,7 +264,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
         .cause = saved->cause < DEATH_CAUSES ? (enum death_cause)saved->cause : DEATH_OWN,
         .next_signal = (int)saved->next_signal,
         .deadline = saved->deadline,
-        .slow_told = saved->slow_told,
+        .slow_logged = saved->slow_told,
         .exit_handled = true,
     };
     board->workers++;

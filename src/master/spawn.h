@@ -78,7 +78,7 @@ struct worker {
     /* Its request, if that is slow: see master/slow. */
     int slow;                 /* the entry, plus 1; 0: none */
     usec slow_since;          /* when the one began that was looked into */
-    usec slow_told;           /* the same of the one that was logged */
+    usec slow_logged;         /* the same of the one that was logged */
     usec slow_next;           /* when to look again */
     usec slow_cpu, slow_wait; /* what had been used before */
 
@@ -144,13 +144,13 @@ void spawn_warn_broken(const struct worker *worker, const char *what);
 struct worker *spawn_find(const struct spawner *spawner, pid_t pid);
 
 /* Whether it becomes a program, which it may have done already, and whether it has. */
-static inline bool spawn_becomes(const struct worker *worker)
+static inline bool spawn_is_app(const struct worker *worker)
 {
     return worker->app_policy.stop_signal != 0;
 }
 static inline bool spawn_is_program(const struct worker *worker)
 {
-    return spawn_becomes(worker) && worker->pid && worker->slot->program == worker->pid;
+    return spawn_is_app(worker) && worker->pid && worker->slot->program == worker->pid;
 }
 
 /* Once seen it is so until its end, whatever is written into the slot: a reload of all pools waits

@@ -44,9 +44,9 @@ void stop_retire(struct worker *worker, usec deadline)
         worker->cause = DEATH_RETIRED;
     /* A program is told once, since many take a second signal for another order; only its time may
      * grow shorter. */
-    if (spawn_becomes(worker) && told)
+    if (spawn_is_app(worker) && told)
         worker->deadline = clock_earlier(deadline, worker->deadline);
-    else if (spawn_becomes(worker))
+    else if (spawn_is_app(worker))
         send_signal(worker, worker->app_policy.stop_signal, SIGKILL, deadline);
     else if (!told || deadline != USEC_NEVER)
         send_signal(worker, SIGTERM, SIGQUIT, deadline);
@@ -56,7 +56,7 @@ void stop_now(struct worker *worker, usec now)
 {
     set_retiring(worker);
     worker->cause = DEATH_STOPPED;
-    if (spawn_becomes(worker)) /* QUIT may mean anything to it */
+    if (spawn_is_app(worker)) /* QUIT may mean anything to it */
         send_signal(worker, SIGKILL, 0, USEC_NEVER);
     else
         send_signal(worker, SIGQUIT, SIGKILL, now + QUIT_TIMEOUT);
@@ -191,7 +191,7 @@ void stop_sort(struct worker **workers, int count)
                      : load.busy          ? GO_BUSY
                                           : GO_IDLE,
             .number = w->number,
-            .program = spawn_becomes(w),
+            .program = spawn_is_app(w),
             .busy = load.busy,
             .since = load.since,
         };

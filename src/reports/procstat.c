@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Processes are read as long as this, at one look. */
-#define PATIENCE (5 * USEC_SECOND / 1000)
+#define LOOK_TIMEOUT (5 * USEC_SECOND / 1000)
 
 static int workers_of(const struct overview *overview)
 {
@@ -86,7 +86,7 @@ static void look_at_processes(struct procstat *figures, const struct view *view)
     for (int i = 0; i < workers; i++) /* a scoreboard that is new is fetched: not in this time */
         if (view->overview->workers[i].pid > 1)
             view_slot(view, &view->overview->workers[i]);
-    usec end = clock_now() + PATIENCE;
+    usec end = clock_now() + LOOK_TIMEOUT;
     if (!workers || !make_room(figures, workers))
         return;
     for (int i = 0; i < workers && looked < PROCSTAT_A_LOOK; i++) {

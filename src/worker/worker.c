@@ -160,7 +160,7 @@ static void prepare_service(struct service *service, const struct worker_start *
     service->templates = &life.head->templates;
     service->listeners = start->listeners;
     service->listener_count = start->listener_count;
-    service->mark = &pool->mark;
+    service->file_id = &pool->file_id;
     service->stopping = &life.stopping;
     service->seats = (unsigned)pool_config_most_seats(pool);
     service->idle_timeout = pool->idle_timeout;

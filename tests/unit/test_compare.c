@@ -280,7 +280,7 @@ START_TEST(loaded_file_changed)
     struct config *config = load("pool a { listen = systemd:a workers = 1 echo {} }");
     struct pool_config old = *config->pools[0], new;
     old.file = "/m.so";
-    old.mark = (struct file_id){1, 2, 3, {4, 5}};
+    old.file_id = (struct file_id){1, 2, 3, {4, 5}};
     const struct file_id others[] = {{9, 2, 3, {4, 5}},
                                      {1, 9, 3, {4, 5}},
                                      {1, 2, 9, {4, 5}},
@@ -289,7 +289,7 @@ START_TEST(loaded_file_changed)
     new = old;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_KEPT);
     for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
-        new.mark = others[i];
+        new.file_id = others[i];
         ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
         ck_assert_str_eq(what, "echo /m.so changed");
     }
