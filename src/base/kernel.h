@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/wait.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { KERNEL_CLOEXEC = 1 << 2 }; /* CLOSE_RANGE_CLOEXEC; before Linux 5.11 it is EINVAL */
@@ -28,6 +28,7 @@ static inline int kernel_pidfd_open(pid_t pid)
 }
 
 #define KERNEL_P_PIDFD ((idtype_t)3) /* P_PIDFD of waitid(2) */
+
 enum { KERNEL_NOWAIT = 8 }; /* RWF_NOWAIT */
 
 /* Both work from where the file is, and do not wait: preadv2(2) and pwritev2(2) with RWF_NOWAIT. */

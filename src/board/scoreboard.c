@@ -81,8 +81,8 @@ static bool is_idle(const struct slot *slot)
            !atomic_load_explicit(&slot->retiring, memory_order_relaxed);
 }
 
-/* How many slots from here on are free, and at how many that looked. The two numbers of a worker's
- * may be a lie: then the answer is wrong, for this pool alone, but no slot beyond the end is read. */
+/* How many slots from here on are free, and at how many that looked. A worker's two numbers may be
+ * a lie: then the answer is wrong, for this pool alone, but no slot beyond the end is read. */
 static uint32_t count_idle(const struct scoreboard *board, uint32_t at, uint32_t end, uint32_t own,
                            uint32_t *looked)
 {

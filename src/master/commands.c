@@ -24,6 +24,16 @@ static bool is_refused_by_stop(const struct master *master, struct request *requ
     return is_stopping(master);
 }
 
+/* An upgrade whose reload was refused carries the old workers over, and can start no other. */
+static bool is_refused_by_upgrade(const struct master *master, struct request *request)
+{
+    bool carried = runtime_is_carried(&master->runtime);
+    if (carried)
+        request_fail(request, "%s is not in force since the upgrade: reload it",
+                     master->runtime.config->file);
+    return carried;
+}
+
 /* The pools of a command: the one that its first argument names, or all. */
 
 static bool is_meant(const struct pool *pool, const char *name)
@@ -192,7 +202,7 @@ static bool is_resumed(struct master *master, struct request *request)
 static void resume(struct master *master, struct request *request)
 {
     const char *name = take_pool(master, request);
-    if (!name)
+    if (!name || is_refused_by_upgrade(master, request))
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (!is_meant(p, name) || !p->drained)
@@ -222,7 +232,7 @@ static void set_size(struct pool *pool, int wanted)
 static void scale(struct master *master, struct request *request)
 {
     const char *name = take_pool(master, request);
-    if (!name)
+    if (!name || is_refused_by_upgrade(master, request))
         return;
     char *end;
     const char *word = request_argument(request, 2);
@@ -259,7 +269,7 @@ static void scale(struct master *master, struct request *request)
 
 static void change_all(struct master *master, struct request *request, int by)
 {
-    if (is_refused_by_stop(master, request))
+    if (is_refused_by_stop(master, request) || is_refused_by_upgrade(master, request))
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;

@@ -511,14 +511,6 @@ int handoff_adopt(struct runtime *runtime, const struct state *state, const char
     return error;
 }
 
-bool handoff_is_left(const struct runtime *runtime)
-{
-    for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
-        if (pool->carried && !pool->removed)
-            return true;
-    return false;
-}
-
 /* Without the state. */
 
 static bool is_file(int fd, const char *path)

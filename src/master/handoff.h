@@ -22,9 +22,6 @@ void handoff_inherit(const struct state *state, bool wanted);
 /* Puts in force what a state says; `file` is that of the configuration. 0 or -errno. */
 int handoff_adopt(struct runtime *runtime, const struct state *state, const char *file);
 
-/* Whether pools are left that run under what was carried. */
-bool handoff_is_left(const struct runtime *runtime);
-
 /* What a binary finds that can't go on with the state: open descriptors, and children. */
 struct inherited {
     struct listener *listeners;

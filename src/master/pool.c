@@ -420,7 +420,7 @@ bool pool_restart_is_due(struct pool *pool, usec now, usec *next)
     for (int i = 0; i < pool->listener_count; i++)
         lost = lost || (listener_is_shut(pool->listeners[i]) &&
                         pool->listeners[i]->origin != LISTENER_ACTIVATED);
-    if (pool->removed || pool->drained || !lost)
+    if (pool->removed || pool->drained || pool->carried || !lost)
         return false;
     pool->restarted = now;
     return true;
@@ -434,6 +434,14 @@ struct pool *runtime_find(const struct runtime *runtime, const char *name)
     while (pool && (pool->removed || strcmp(pool->name, name) != 0))
         pool = pool->next;
     return pool;
+}
+
+bool runtime_is_carried(const struct runtime *runtime)
+{
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
+        if (pool->carried && !pool->removed)
+            return true;
+    return false;
 }
 
 void runtime_append(struct runtime *runtime, struct pool *pool)

@@ -198,6 +198,10 @@ struct runtime {
 /* The pool of this name that is configured; NULL: none. */
 struct pool *runtime_find(const struct runtime *runtime, const char *name);
 
+/* Whether the configuration in force is what an upgrade carried over: no reload has put the file in
+ * force since, and nothing can be started by it. */
+bool runtime_is_carried(const struct runtime *runtime);
+
 void runtime_append(struct runtime *runtime, struct pool *pool);
 
 /* Frees removed pools whose last worker is gone. */

@@ -438,6 +438,11 @@ static int prepare(struct reload *reload, struct runtime *runtime)
 static void begin_restart(struct reload *reload, struct runtime *runtime)
 {
     const char *name = reload->job.pool;
+    if (runtime_is_carried(runtime)) {
+        refuse_start(reload, runtime->config->file,
+                     " is not in force since the upgrade: reload it");
+        return;
+    }
     reload->notes = arena_open(NOTES_ROOM);
     if (!reload->notes) {
         refuse_start(reload, "", "out of memory");

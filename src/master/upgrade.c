@@ -383,7 +383,7 @@ static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struc
 {
     if (reload->state != RELOAD_NONE || reload->queued)
         return USEC_NEVER;
-    if (!handoff_is_left(runtime)) {
+    if (!runtime_is_carried(runtime)) {
         finish(upgrade, runtime, reload, now);
         return now;
     }

@@ -7,12 +7,14 @@ import signal
 
 import board
 import client
+import control
 import daemon
 import processes
 import wording
 from processes import wait_until
 
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
+CONTROL = 'control = "@DIR@/control"\n'
 UNIX = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = %d echo {} }\n'
 
 # What stands in the place of the program: $REAL is the program, and the configuration is $3 of -t.
@@ -469,6 +471,31 @@ class Refused(Case):
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         held.close()
         it.wait_for_workers(2, without=workers)
+
+    def test_commands_while_no_file_is_in_force(self):
+        """Each has an end and an answer, until the file is mended: nothing can be started by it."""
+        it = self.begin(CONTROL + ECHO % (2, ''))
+        it.announce('err: (reload|restart|upgrade)')
+        self.script(it, 'if [ "$1" != -t ]; then exec $REAL "$@"; fi\n'
+                        '$REAL "$@" && echo nonsense >>$3')
+        mark = it.mark()
+        it.kill(signal.SIGUSR2)
+        it.wait_for_log('not in force', mark)
+        for words in ('restart', 'restart echo', 'scale echo 3', 'resume', 'reload',
+                      'reload --dry-run', 'upgrade'):
+            with self.subTest(words):
+                answer = control.ask(it, *words.split())
+                self.assertEqual(answer.status, 1, answer)
+                self.assertTrue(answer.err)
+        self.assertEqual(control.ask(it, 'status').status, 0)
+        self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
+        mark = it.mark()
+        self.assertEqual(control.ask(it, 'drain', 'echo').status, 0)
+        it.write(CONTROL + ECHO % (2, ''))
+        it.kill(signal.SIGHUP)
+        it.wait_for_log(wording.UPGRADED, mark)
+        it.wait_for_workers(2)
+        self.assertEqual(client.ask(it.address('echo'), b'again'), b'again')
 
     def test_variable_that_is_nonsense(self):
         it = self.make(UNIX % 1)

@@ -139,8 +139,8 @@ START_TEST(finds_as_many_idle_as_wanted)
 }
 END_TEST
 
-/* Two workers of 1024 seats each, and one of one. Where no page of another slot can be read, none is
- * looked at. */
+/* Two workers of 1024 seats each, and one of one. Where no page of another slot can be read, none
+ * is looked at. */
 START_TEST(looks_at_one_slot_of_a_worker_that_counts)
 {
     enum { SEATS = 1024, FIRST = 4096 / sizeof(struct slot) + 1, ALL = 2 * SEATS + 1 };
