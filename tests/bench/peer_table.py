@@ -18,6 +18,7 @@ class Peer:
     hand_over: str = ""  # the signal that ends the old master after `upgrade`, if it stays
     stop: str = "TERM"
     workers: bool = True  # its children serve: one of them can be killed
+    reaps: bool = True  # its programs, so that their CPU is known
     behind: str = ""  # a second command: a server in front of it, or behind it on port $other
     behind_counts: bool = True  # whether the second one's CPU and memory are part of its own
     detaches: bool = False  # it has to, and tells its pid in $dir/pid
@@ -149,7 +150,8 @@ KINDS = (
              package="", workers=False))),
     Kind("cgi", "CGI, asked by FastCGI", "fcgi", (
         preforkd('cgi { root = "$scratch" }'),
-        Peer("fcgiwrap", "fcgiwrap -c $workers -s unix:$at", package="fcgiwrap")), unix=True),
+        Peer("fcgiwrap", "fcgiwrap -c $workers -s unix:$at", package="fcgiwrap",
+             reaps=False)), unix=True),
     Kind("web", "CGI, asked by HTTP", "http", (
         preforkd('cgi { root = "$scratch" }', listen="unix:$dir/fcgi",
                  behind="nginx -e stderr -c $dir/front", front=NGINX_FRONT),
@@ -157,7 +159,7 @@ KINDS = (
              "apache2-bin", reload="USR1", stop="WINCH",
              modules=("/usr/lib/apache2/modules/mod_cgi.so",)))),
     Kind("php", "PHP by FastCGI", "php", (
-        preforkd('app { command = { "/usr/bin/php-cgi" } } min_ready_time = 0',
+        preforkd('app { command = { "/usr/bin/php-cgi", "-n" } } min_ready_time = 0',
                  modules=("/usr/bin/php-cgi",)),
         Peer("php-fpm", "php-fpm8.2 -n -F -y $dir/conf", {"conf": PHP_FPM}, "php-fpm",
              reload="USR2", upgrade="USR2", stop="QUIT")), unix=True),
