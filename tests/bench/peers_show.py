@@ -61,8 +61,9 @@ def row(peer, figures, ours):
         return [peer.name, "not here"] + [""] * (len(HEAD) - 2)
     name = f"**{peer.name}**" if peer.name == "preforkd" else peer.name
     return [name, number(middle(figures, "rate")), times(figures, ours),
-            number(middle(figures, "cpu_us") if peer.reaps else None), number(middle(figures, "p99_ms")), burst(figures),
-            respawn(figures), lost(peer, figures, "reload"), lost(peer, figures, "upgrade"),
+            number(middle(figures, "cpu_us") if peer.reaps else None),
+            number(middle(figures, "p99_ms")), burst(figures), respawn(figures),
+            lost(peer, figures, "reload"), lost(peer, figures, "upgrade"),
             number(middle(figures, "pss_mb"))]
 
 
