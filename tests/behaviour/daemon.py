@@ -529,14 +529,15 @@ def socket_address(listening):
     return name[:2] if isinstance(name, tuple) else name
 
 
-def reserve_port(case, host='127.0.0.1'):
-    """A port for an address that must stand in the file. It stays bound, without listening, so that
-    the kernel gives it to nobody else; SO_REUSEADDR lets the daemon bind it beside us."""
-    family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    holder = socket.socket(family, socket.SOCK_STREAM)
+def reserve_port(case):
+    """A port, of every address, for one that must stand in the file. It stays bound, without
+    listening, so that the kernel gives it to nobody else: a client that is bound to 127.0.1.1 would
+    be in the way of a wildcard. SO_REUSEADDR lets the daemon bind it beside us."""
+    holder = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     case.addCleanup(holder.close)
+    holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((host, 0))
+    holder.bind(('::', 0))
     return holder.getsockname()[1]
 
 
