@@ -278,6 +278,7 @@ class NotStarting(gateway.Case):
         it = self.gateway()
         for _ in range(5):
             self.assert_status(self.ask(it, 'nowhere'), 404)
+        wait_until(lambda: board.pool(it, 'x')['idle'] == 1, 'its worker is done with it')
         self.assertEqual(board.pool(it, 'x')['state'], 'serving')
 
     def test_unfinished_lines_of_two_requests_are_two(self):
