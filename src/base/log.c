@@ -145,8 +145,7 @@ static bool stderr_is_journal(void)
 }
 
 /* The journal gets with fields what it would get by /dev/log if that is its own, or as standard
- * error if there is no /dev/log. A syslog daemon of its own on /dev/log goes on to
- * get all. */
+ * error if there is no /dev/log. A syslog daemon of its own on /dev/log goes on to get all. */
 static const char *find_syslog(void)
 {
     static const char journals[] = "/run/systemd/journal/dev-log";

@@ -114,6 +114,15 @@ static bool in_range(const struct option_row *row, long long value)
     return (row->min == 0 && row->max == 0) || (value >= row->min && value <= row->max);
 }
 
+/* "a, b or c" */
+static void put_choices(struct text_line *line, const char *const *choices)
+{
+    for (int i = 0; choices[i]; i++) {
+        const char *before = i == 0 ? "" : choices[i + 1] ? ", " : " or ";
+        text_add(line, "%s%s", before, choices[i]);
+    }
+}
+
 /* What a row allows, for a sentence that begins with "takes". */
 static void put_allowed(struct text_line *line, const struct option_row *row)
 {
@@ -129,12 +138,7 @@ static void put_allowed(struct text_line *line, const struct option_row *row)
     };
     text_add(line, "%s", kinds[row->type]);
     if (row->type == OPTION_CHOICE)
-        for (const char *const *choice = row->choices; *choice; choice++)
-            text_add(line, "%s%s",
-                     choice == row->choices ? ""
-                     : choice[1]            ? ", "
-                                            : " or ",
-                     *choice);
+        put_choices(line, row->choices);
     else if (row->type == OPTION_LIMIT && row->max == LLONG_MAX)
         text_add(line, " from %lld", row->min);
     else if (row->type == OPTION_MODE && row->max)

@@ -48,8 +48,8 @@ struct view boards_view(struct boards *boards)
 
 /* Empties the eventfd, so that the next wake-up is heard too: a full one takes no more, and any
  * worker of the pool can fill it. Workers share its description and can clear O_NONBLOCK, so the
- * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). If a kernel can't do that
- * for an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
+ * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). If a kernel can't do that for
+ * an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
 static void woken(void *owner)
 {
     struct board *board = owner;

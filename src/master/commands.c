@@ -29,8 +29,7 @@ static bool is_refused_by_upgrade(const struct master *master, struct request *r
 {
     bool carried = runtime_is_carried(&master->runtime);
     if (carried)
-        request_fail(request, "%s is not in force since the upgrade: reload it",
-                     master->runtime.config->file);
+        request_fail(request, "%s" RUNTIME_CARRIED, master->runtime.config->file);
     return carried;
 }
 

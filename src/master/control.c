@@ -332,10 +332,9 @@ static usec step_client(struct client *client, request_wait_fn *settled, struct 
 {
     if (client->state == CLIENT_WAITING && settled(master, &client->request))
         answer(client);
-    if (client->state == CLIENT_FREE || now < client->deadline)
-        return client->state == CLIENT_FREE ? USEC_NEVER : client->deadline;
-    close_client(client);
-    return USEC_NEVER;
+    if (client->state != CLIENT_FREE && now >= client->deadline)
+        close_client(client);
+    return client->state == CLIENT_FREE ? USEC_NEVER : client->deadline;
 }
 
 usec control_step(struct control *control, request_wait_fn *settled, struct master *master,

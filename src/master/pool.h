@@ -202,6 +202,9 @@ struct pool *runtime_find(const struct runtime *runtime, const char *name);
  * force since, and nothing can be started by it. */
 bool runtime_is_carried(const struct runtime *runtime);
 
+/* What is said of its file then. */
+#define RUNTIME_CARRIED " is not in force since the upgrade: reload it"
+
 void runtime_append(struct runtime *runtime, struct pool *pool);
 
 /* Frees removed pools whose last worker is gone. */

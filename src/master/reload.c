@@ -439,8 +439,7 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
 {
     const char *name = reload->job.pool;
     if (runtime_is_carried(runtime)) {
-        refuse_start(reload, runtime->config->file,
-                     " is not in force since the upgrade: reload it");
+        refuse_start(reload, runtime->config->file, RUNTIME_CARRIED);
         return;
     }
     reload->notes = arena_open(NOTES_ROOM);
