@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # A FastCGI program on the listener in descriptor 0. On SIGTERM it finishes the request in hand.
-# libfcgi closes a connection over a Unix socket if a signal comes just after accept(). So SIGTERM is
-# blocked while a request is accepted and served, and comes through a pipe while none is there.
+# libfcgi closes a connection over a Unix socket if a signal arrives just after accept(). So SIGTERM is
+# blocked while a request is accepted and served; between requests, its handler writes to a pipe.
 use strict;
 use warnings;
 use FCGI;

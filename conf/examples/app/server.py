@@ -19,7 +19,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def address_string(self):  # the peer of a Unix socket has no address
+    def address_string(self):  # a peer of a Unix socket has no address
         return self.headers.get('X-Forwarded-For', '-')
 
     def log_message(self, *_):

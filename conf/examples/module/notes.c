@@ -1,17 +1,18 @@
 /*
- * A module for preforkd that lives in every model: it keeps short notes, by a protocol of lines.
+ * A module for preforkd that supports every model. It keeps short notes, and speaks a protocol of
+ * lines:
  *
- *     set NAME TEXT     stored
- *     get NAME          its text, or "none"
- *     lane              how many commands this lane has had
- *     count             how many commands this connection has had
- *     pause MSEC        waits for so long, or until the client sends more
+ *     set NAME TEXT     stores the text
+ *     get NAME          answers with the text, or "none"
+ *     lane              answers with the number of commands of this lane
+ *     count             answers with the number of commands of this connection
+ *     pause MSEC        waits this long, or until the client sends more
  *     quit              ends the connection
  *
- * It shows the three kinds of state. The notes are the worker's: in model = "thread" several lanes
- * may want them at once, so they have a lock. A lane's number of commands needs none, in any model.
- * What a connection has stands in variables of serve(), on a stack of its own; functions that get
- * only the connection find it by host->own().
+ * It shows the three kinds of state. The notes belong to the worker: with model = "thread",
+ * several lanes may use them at once, so they have a lock. A lane's number of commands needs no
+ * lock, in any model. A connection's state is in the variables of serve(), on the connection's own
+ * stack; functions that get only the connection find it with host->own().
  */
 #include <preforkd/module.h>
 
@@ -35,7 +36,7 @@ struct notes {
 
 struct line {
     char text[LINE];
-    size_t length; /* bytes that are there */
+    size_t length; /* of what was read */
 };
 
 static int start(const struct preforkd_host *host, void **state, char *why, size_t size)
@@ -68,7 +69,7 @@ static void lane_stop(const struct preforkd_host *host, void *state, void *lane)
     free(lane);
 }
 
-/* With the lock. NULL: there is none. */
+/* The caller holds the lock. Returns NULL if there is no such note. */
 static char *find(struct notes *notes, const char *name)
 {
     for (int i = 0; i < notes->count; i++)
@@ -77,7 +78,7 @@ static char *find(struct notes *notes, const char *name)
     return NULL;
 }
 
-/* Nothing waits while it has the lock: what waits may give the lane to another connection. */
+/* Nothing may wait while the lock is held: a call that waits may switch to another connection. */
 static void set(struct notes *notes, const char *name, const char *text, char *answer)
 {
     pthread_mutex_lock(&notes->lock);
@@ -100,7 +101,7 @@ static void get(struct notes *notes, const char *name, char *answer)
     pthread_mutex_unlock(&notes->lock);
 }
 
-/* Reads until a line is whole: 1, and it stands in `command`; 0 at the end, or -errno. */
+/* Reads a line into `command`. Returns 1, 0 at the end of the stream, or -errno. */
 static int read_line(const struct preforkd_host *host, struct preforkd_conn *conn,
                      struct line *line, char *command)
 {
