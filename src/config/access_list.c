@@ -1,8 +1,174 @@
 #include "access_list.h"
 
-#include "cidr.h"
-
+#include <arpa/inet.h>
+#include <endian.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* --- blocks and their table ---------------------------------------------------------------- */
+
+enum { MAPPED_BITS = 96 }; /* before the IPv4 address in an IPv6 one */
+
+/* Up to three digits and nothing else; -1: it is no number up to `most`. */
+static int read_length(const char *text, int most)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 3 || text[digits] || (text[0] == '0' && digits > 1))
+        return -1;
+    return atoi(text) <= most ? atoi(text) : -1;
+}
+
+enum cidr_fault cidr_read(struct block *block, const char *word)
+{
+    char ip[INET6_ADDRSTRLEN];
+    struct addr addr;
+    struct addr_number number;
+    size_t length = strcspn(word, "/");
+    if (length >= sizeof ip || memchr(word, '%', length))
+        return CIDR_NO_ADDRESS;
+    memcpy(ip, word, length);
+    ip[length] = '\0';
+    if (!addr_from_ip(&addr, ip, 0) || !addr_number(&addr, &number))
+        return CIDR_NO_ADDRESS;
+    bool mapped = number.family != addr.sa.sa_family;
+    int most = addr.sa.sa_family == AF_INET ? 32 : 128;
+    int bits = word[length] ? read_length(word + length + 1, most) : most;
+    *block = (struct block){.first = number, .bits = bits};
+    if (bits < 0 || (mapped && bits < MAPPED_BITS))
+        return CIDR_BAD_LENGTH;
+    block->bits = mapped ? bits - MAPPED_BITS : bits;
+    block->first = addr_mask(number, block->bits);
+    return addr_compare(&number, &block->first) == 0 ? CIDR_GOOD : CIDR_HOST_BITS;
+}
+
+const char *cidr_print(const struct block *block, char text[static CIDR_TEXT])
+{
+    uint64_t halves[2] = {htobe64(block->first.high), htobe64(block->first.low)};
+    uint32_t last = htonl((uint32_t)block->first.low);
+    char ip[INET6_ADDRSTRLEN];
+    bool four = block->first.family == AF_INET;
+    inet_ntop(block->first.family, four ? (const void *)&last : halves, ip, sizeof ip);
+    snprintf(text, CIDR_TEXT, block->bits == (four ? 32 : 128) ? "%s" : "%s/%d", ip, block->bits);
+    return text;
+}
+
+/* By family, by the first address, the wider before the narrower that it holds, and of the same the
+ * one that allows before the one that denies: so that the last that begins somewhere decides. */
+static int compare_blocks(const void *left, const void *right)
+{
+    const struct block *a = left, *b = right;
+    if (a->first.family != b->first.family)
+        return a->first.family < b->first.family ? -1 : 1;
+    int order = addr_compare(&a->first, &b->first);
+    if (order)
+        return order;
+    if (a->bits != b->bits)
+        return a->bits < b->bits ? -1 : 1;
+    return (int)a->verdict - (int)b->verdict;
+}
+
+static bool holds(const struct block *block, const struct addr_number *number)
+{
+    struct addr_number first = addr_mask(*number, block->bits);
+    return addr_compare(&first, &block->first) == 0;
+}
+
+/* The address behind a block's last. False: there is none. */
+static bool after(const struct block *block, struct addr_number *next)
+{
+    int width = block->first.family == AF_INET ? 32 : 128;
+    int low_bits = width - block->bits;
+    *next = block->first;
+    if (low_bits < 64) {
+        next->low += (uint64_t)1 << low_bits;
+        next->high += next->low == 0;
+    } else if (low_bits < 128) {
+        next->high += (uint64_t)1 << (low_bits - 64);
+    }
+    if (width == 32)
+        return next->low <= UINT32_MAX;
+    return next->high || next->low;
+}
+
+/* A table in the making, and the blocks that hold the address it has come to, each block inside the
+ * one before it: two blocks never overlap in part. */
+struct flattening {
+    struct cidr_range *ranges;
+    int count;
+    const struct block *open[130];
+    int depth;
+};
+
+/* The verdict changes at this address. It replaces a range that began at the same address. */
+static void turn(struct flattening *flat, const struct addr_number *at, enum cidr_verdict verdict)
+{
+    struct cidr_range *last = &flat->ranges[flat->count - 1];
+    if (last->high != at->high || last->low != at->low)
+        last = &flat->ranges[flat->count++];
+    *last = (struct cidr_range){at->high, at->low, verdict};
+}
+
+static void close_block(struct flattening *flat)
+{
+    struct addr_number next;
+    const struct block *ended = flat->open[--flat->depth];
+    if (after(ended, &next))
+        turn(flat, &next, flat->depth ? flat->open[flat->depth - 1]->verdict : CIDR_NONE);
+}
+
+static void open_block(struct flattening *flat, const struct block *block)
+{
+    while (flat->depth && !holds(flat->open[flat->depth - 1], &block->first))
+        close_block(flat);
+    if (flat->depth && flat->open[flat->depth - 1]->bits == block->bits)
+        flat->depth--; /* the same again: this one decides */
+    turn(flat, &block->first, block->verdict);
+    flat->open[flat->depth++] = block;
+}
+
+/* Each block turns the verdict twice at most. */
+static struct cidr_table flatten(struct arena *arena, const struct block *blocks, int count)
+{
+    struct flattening flat = {
+        .ranges = arena_take(arena, (2 * (size_t)count + 1) * sizeof(struct cidr_range)),
+        .count = 1,
+    };
+    for (int i = 0; i < count; i++)
+        open_block(&flat, &blocks[i]);
+    while (flat.depth)
+        close_block(&flat);
+    return (struct cidr_table){.ranges = flat.ranges, .count = flat.count};
+}
+
+struct cidr_list *cidr_make(struct arena *arena, struct block *blocks, int count)
+{
+    struct cidr_list *made = arena_take(arena, sizeof *made);
+    int four = 0;
+    qsort(blocks, (size_t)count, sizeof *blocks, compare_blocks);
+    while (four < count && blocks[four].first.family == AF_INET)
+        four++;
+    made->ipv4 = flatten(arena, blocks, four);
+    made->ipv6 = flatten(arena, blocks + four, count - four);
+    return made;
+}
+
+enum cidr_verdict cidr_find(const struct cidr_list *blocks, const struct addr_number *number)
+{
+    const struct cidr_table *table = number->family == AF_INET ? &blocks->ipv4 : &blocks->ipv6;
+    const struct cidr_range *base = table->ranges;
+    for (int left = table->count; left > 1;) { /* *base never begins behind the address */
+        int half = left / 2;
+        const struct cidr_range *middle = base + half;
+        bool behind =
+            middle->high == number->high ? middle->low <= number->low : middle->high < number->high;
+        base = behind ? middle : base;
+        left -= half;
+    }
+    return base->verdict;
+}
+
+/* --- the options of a pool ----------------------------------------------------------------- */
 
 /* The blocks of a list, as they are read. */
 struct gathering {
@@ -128,7 +294,7 @@ void access_list_apply(struct config *config, struct pool_config *pool)
                      unix_listener(pool));
     if (!on && pool->proxy_from.count)
         config_fault(config, pool, "proxy_from", "proxy_from needs proxy_protocol = \"on\"");
-    if (on && !option_is_set(pool_rows, &pool->origin, "proxy_from"))
+    if (on && !pool_config_sets(pool, "proxy_from"))
         config_fault(config, pool, "proxy_protocol",
                      "proxy_protocol = \"on\" needs proxy_from: the proxies that may send the "
                      "header");

@@ -63,17 +63,12 @@ static void compare_rows(struct difference *difference, const struct option_row 
         compare_row(difference, rows, rows->flags & OPTION_LIVE, old, new);
 }
 
-static bool is_set(const struct pool_config *pool, const char *option)
-{
-    return option_is_set(pool_rows, &pool->origin, option);
-}
-
 /* Whether a difference is no more than what follows from another: of the user, or of its group. */
 static bool follows(const char *option, const struct pool_config *old,
                     const struct pool_config *new)
 {
     bool user = strcmp(old->user, new->user) != 0, group = strcmp(old->group, new->group) != 0;
-    if (is_set(old, option) || is_set(new, option))
+    if (pool_config_sets(old, option) || pool_config_sets(new, option))
         return false;
     if (strcmp(option, "group") == 0)
         return user;

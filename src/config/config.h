@@ -148,10 +148,18 @@ struct config {
     int pool_count;
 };
 
+extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
+
 /* A pool of a configuration that is being filled: const for all others. */
 static inline struct pool_config *config_pool(const struct config *config, int index)
 {
     return (struct pool_config *)config->pools[index];
+}
+
+/* Whether the file sets this option of the pool. */
+static inline bool pool_config_sets(const struct pool_config *pool, const char *option)
+{
+    return option_is_set(pool_rows, &pool->origin, option);
 }
 
 /* Whether the pool's size follows the load. */
@@ -171,8 +179,6 @@ static inline int pool_config_most_seats(const struct pool_config *pool)
 {
     return pool_config_most(pool) * pool->seats;
 }
-
-extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
 
 /* An empty one with one reference, to be filled by config_load, in this process or in a child of
  * it. NULL with errno set. */

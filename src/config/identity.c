@@ -148,8 +148,7 @@ enum { ITSELF = false, MEMBER = true };
 /* Whether the file sets a user, for the pool or for all: a wrong one, if the value is missing. */
 static bool sets_user(const struct config *config, const struct pool_config *pool)
 {
-    return option_is_set(pool_rows, &pool->origin, "user") ||
-           option_is_set(global_rows, &config->origin, "user");
+    return pool_config_sets(pool, "user") || option_is_set(global_rows, &config->origin, "user");
 }
 
 /* For a pool without a user of its own. A global user that is wrong is told with the global

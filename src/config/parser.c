@@ -1,7 +1,6 @@
 #include "parser.h"
 
 #include "../base/text.h"
-#include "habits.h"
 #include "suggest.h"
 
 #include <confuse.h>
@@ -103,7 +102,7 @@ static void fault_unknown(struct reader *reader, const struct place *place,
                           const struct statement *statement)
 {
     const char *name = statement->name, *other;
-    const struct habit *habit = habits_find(name);
+    const struct foreign_word *foreign = suggest_foreign(name);
     enum need need = NEED_NOTHING;
     const char *kind = statement->kind == STATEMENT_SECTION ? "section" : "option";
     if (strcmp(name, "include") == 0)
@@ -112,9 +111,10 @@ static void fault_unknown(struct reader *reader, const struct place *place,
         FAULT(reader, place, statement->line, "unknown %s", kind);
     else if ((other = right_place(reader, place, name)))
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\" here; %s", kind, name, other);
-    else if (habit) {
-        FAULT(reader, place, statement->line, "unknown %s \"%.60s\": %s", kind, name, habit->cure);
-        need = habit->need;
+    else if (foreign) {
+        FAULT(reader, place, statement->line, "unknown %s \"%.60s\": %s", kind, name,
+              foreign->advice);
+        need = foreign->need;
     } else if ((other = nearest(reader, place, name))) {
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\"; did you mean \"%s\"?", kind,
               name, other);

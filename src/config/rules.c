@@ -3,9 +3,9 @@
 #include "../base/control_path.h"
 #include "../base/procfs.h"
 #include "access_list.h"
-#include "habits.h"
 #include "identity.h"
 #include "listens.h"
+#include "suggest.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -25,11 +25,6 @@ enum { SPARE_DESCRIPTORS = 128 };
 static bool is_root(void)
 {
     return geteuid() == 0;
-}
-
-static bool is_set(const struct pool_config *pool, const char *option)
-{
-    return option_is_set(pool_rows, &pool->origin, option);
 }
 
 /* --- global options ------------------------------------------------------------------------ */
@@ -114,7 +109,8 @@ static void rule_model(struct config *config, struct pool_config *pool)
                      "the handler %s can't live in model = \"%s\", only in \"process\": %s",
                      handler->name, word, handler->process_only);
     for (int model = 0; model < SERVE_MODELS; model++)
-        if (seat_options[model] && model != pool->model && is_set(pool, seat_options[model]))
+        if (seat_options[model] && model != pool->model &&
+            pool_config_sets(pool, seat_options[model]))
             config_fault(config, pool, seat_options[model],
                          "%s is of model = \"%s\"; this pool has \"%s\"", seat_options[model],
                          serve_model_words[model], word);
@@ -244,17 +240,17 @@ static void rule_limits(struct config *config, const struct pool_config *pool)
 /* A default that others leave no room for gives way to them. */
 static void complete_size(struct pool_config *pool)
 {
-    if (!is_set(pool, "min_workers") && pool->max_workers < pool->min_workers)
+    if (!pool_config_sets(pool, "min_workers") && pool->max_workers < pool->min_workers)
         pool->min_workers = pool->max_workers;
-    if (!is_set(pool, "min_spare") && pool->min_workers == 0)
+    if (!pool_config_sets(pool, "min_spare") && pool->min_workers == 0)
         pool->min_spare = 0;
-    if (!is_set(pool, "max_spare")) {
+    if (!pool_config_sets(pool, "max_spare")) {
         if (pool->max_spare < pool->min_spare)
             pool->max_spare = pool->min_spare;
         if (pool->max_spare > pool_config_most_seats(pool))
             pool->max_spare = pool_config_most_seats(pool);
     }
-    if (!is_set(pool, "min_spare") && pool->min_spare > pool->max_spare)
+    if (!pool_config_sets(pool, "min_spare") && pool->min_spare > pool->max_spare)
         pool->min_spare = pool->max_spare;
 }
 
@@ -263,21 +259,21 @@ static void rule_order(struct config *config, const struct pool_config *pool, co
                        int least, const char *greater, int most)
 {
     if (least > most)
-        config_fault(config, pool, is_set(pool, lesser) ? lesser : greater,
+        config_fault(config, pool, pool_config_sets(pool, lesser) ? lesser : greater,
                      "%s (%d) is above %s (%d)", lesser, least, greater, most);
 }
 
 static void rule_size(struct config *config, struct pool_config *pool, bool whole)
 {
-    if (is_set(pool, "workers")) {
+    if (pool_config_sets(pool, "workers")) {
         for (const struct option_row *row = pool_rows; row->name; row++)
-            if (row->flags & OPTION_DYNAMIC && is_set(pool, row->name))
+            if (row->flags & OPTION_DYNAMIC && pool_config_sets(pool, row->name))
                 config_fault(config, pool, row->name,
                              "%s is of a size that follows the load; with workers it is fixed",
                              row->name);
         pool->min_workers = pool->max_workers = pool->min_spare = pool->max_spare = 0;
         pool->spare_timeout = 0;
-    } else if (is_set(pool, "max_workers")) {
+    } else if (pool_config_sets(pool, "max_workers")) {
         complete_size(pool);
         if (pool->min_workers == 0 && pool->min_spare > 0)
             config_fault(config, pool, "min_spare",
@@ -344,7 +340,7 @@ static void rule_pool(struct config *config, struct pool_config *pool, bool whol
 {
     rule_name(config, pool);
     for (const struct option_row *row = pool_rows; row->name && is_passed(pool); row++)
-        if (row->flags & OPTION_SOCKET && is_set(pool, row->name))
+        if (row->flags & OPTION_SOCKET && pool_config_sets(pool, row->name))
             config_fault(config, pool, row->name,
                          "systemd: listeners take no %s; the .socket unit has it", row->name);
     rule_directory(config, pool, "chroot", pool->chroot, true);
@@ -358,9 +354,9 @@ static void rule_pool(struct config *config, struct pool_config *pool, bool whol
     rule_model(config, pool);
     rule_size(config, pool, whole);
     access_list_apply(config, pool);
-    if (!is_set(pool, "graceful_timeout"))
+    if (!pool_config_sets(pool, "graceful_timeout"))
         pool->graceful_timeout = config->graceful_timeout;
-    if (!is_set(pool, "slow_threshold"))
+    if (!pool_config_sets(pool, "slow_threshold"))
         pool->slow_threshold = config->slow_threshold;
 }
 

@@ -1,6 +1,6 @@
 #include "syntax.h"
 
-#include "habits.h"
+#include "suggest.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -459,7 +459,7 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
     return FAULT(scan, statement->line, "unexpected %.*s behind %.40s; expected %s%s",
                  shown(statement->title, strlen(statement->title)), statement->title,
                  statement->name, "= and a value, or a section in braces",
-                 habits_explain(statement->name));
+                 suggest_explain(statement->name));
 }
 
 /* A statement that breaks is dropped, unless it is a section. */
@@ -473,7 +473,7 @@ static bool read_statement(struct scan *scan, struct statement *statement, int d
     if ((!isalpha((unsigned char)*name) && *name != '_') ||
         name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")])
         return unexpected(scan, arena_format(scan->arena, "the name of an option or a section%s",
-                                             habits_explain(name)));
+                                             suggest_explain(name)));
     advance(scan);
     bool sound = read_body(scan, statement, depth);
     statement->spoiled = scan->spoiled && statement->kind != STATEMENT_SECTION;

@@ -1,7 +1,6 @@
 #include "local.h"
 
 #include "../base/text.h"
-#include "../wire/usage.h"
 #include "answer.h"
 
 #include "build-config.h"

@@ -4,7 +4,7 @@
 #include "../config/suggest.h"
 #include "../handlers/handler.h"
 #include "../reports/status.h"
-#include "../wire/usage.h"
+#include "../wire/message.h"
 
 #include "build-config.h"
 

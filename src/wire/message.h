@@ -63,4 +63,24 @@ int message_write_head(const struct message_head *head, char line[static MESSAGE
 /* Reads it. Its length; 0 if more bytes must come; -EPROTO if it is none. */
 int message_read_head(struct message_head *head, const char *bytes, size_t size);
 
+struct usage {
+    const char *word;
+    const char *arguments; /* "POOL N"; those in brackets may be left out */
+    const char *help;
+    const char *example; /* a command line; NULL: none is needed */
+    bool is_local;       /* preforkctl carries it out without the daemon's control socket */
+};
+
+/* Ended by a row without a word. */
+extern const struct usage usage_table[];
+
+const struct usage *usage_find(const char *word); /* NULL: none */
+
+/* Whether so many arguments are as many as it takes. */
+bool usage_fits(const struct usage *usage, int count);
+
+/* Writes the word, its arguments and its help: a line of a list, without a newline. */
+enum { USAGE_LINE = 120 };
+const char *usage_line(const struct usage *usage, char line[static USAGE_LINE]);
+
 #endif

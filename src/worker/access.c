@@ -3,7 +3,7 @@
 #include "../base/fd.h"
 #include "../base/kernel.h"
 #include "../base/log.h"
-#include "../config/cidr.h"
+#include "../config/access_list.h"
 #include "../conn/conn.h"
 #include "../wire/proxy.h"
 

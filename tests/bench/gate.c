@@ -5,7 +5,7 @@
  * usage: access [ROUNDS [CALLS]]
  */
 #include "../../src/board/source_limits.h"
-#include "../../src/config/cidr.h"
+#include "../../src/config/access_list.h"
 #include "../../src/worker/serve.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef PREFORKD_TESTS_CIDR_SEARCH_H
 #define PREFORKD_TESTS_CIDR_SEARCH_H
 
-#include "../../src/config/cidr.h"
+#include "../../src/config/access_list.h"
 
 static inline enum cidr_verdict cidr_search(const struct block *blocks, int count,
                                             const struct addr_number *number)

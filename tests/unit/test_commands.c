@@ -1,5 +1,5 @@
 #include "../../src/master/commands.h"
-#include "../../src/wire/usage.h"
+#include "../../src/wire/message.h"
 #include "unit.h"
 
 #include <check.h>
