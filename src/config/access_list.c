@@ -8,9 +8,9 @@
 
 /* --- blocks and their table ---------------------------------------------------------------- */
 
-enum { MAPPED_BITS = 96 }; /* before the IPv4 address in an IPv6 one */
+enum { MAPPED_BITS = 96 }; /* before the IPv4 address in an IPv4-mapped IPv6 address */
 
-/* Up to three digits and nothing else; -1: it is no number up to `most`. */
+/* Reads one to three digits and nothing else. -1 if they aren't a number up to `most`. */
 static int read_length(const char *text, int most)
 {
     size_t digits = strspn(text, "0123456789");
@@ -53,8 +53,8 @@ const char *cidr_print(const struct block *block, char text[static CIDR_TEXT])
     return text;
 }
 
-/* By family, by the first address, the wider before the narrower that it holds, and of the same the
- * one that allows before the one that denies: so that the last that begins somewhere decides. */
+/* Sorts by family, by first address, the wider before the narrower, and allow before deny: of all
+ * blocks that begin at one address, the last decides. */
 static int compare_blocks(const void *left, const void *right)
 {
     const struct block *a = left, *b = right;
@@ -68,14 +68,14 @@ static int compare_blocks(const void *left, const void *right)
     return (int)a->verdict - (int)b->verdict;
 }
 
-static bool holds(const struct block *block, const struct addr_number *number)
+static bool block_holds(const struct block *block, const struct addr_number *number)
 {
     struct addr_number first = addr_mask(*number, block->bits);
     return addr_compare(&first, &block->first) == 0;
 }
 
-/* The address behind a block's last. False: there is none. */
-static bool after(const struct block *block, struct addr_number *next)
+/* Finds the first address behind the block. False if the block holds the last of its family. */
+static bool address_after(const struct block *block, struct addr_number *next)
 {
     int width = block->first.family == AF_INET ? 32 : 128;
     int low_bits = width - block->bits;
@@ -91,8 +91,8 @@ static bool after(const struct block *block, struct addr_number *next)
     return next->high || next->low;
 }
 
-/* A table in the making, and the blocks that hold the address it has come to, each block inside the
- * one before it: two blocks never overlap in part. */
+/* A table in the making. The open blocks hold the current address, each inside the one before it:
+ * two blocks never overlap in part. */
 struct flattening {
     struct cidr_range *ranges;
     int count;
@@ -100,8 +100,9 @@ struct flattening {
     int depth;
 };
 
-/* The verdict changes at this address. It replaces a range that began at the same address. */
-static void turn(struct flattening *flat, const struct addr_number *at, enum cidr_verdict verdict)
+/* Begins a range at this address, or replaces the range that already begins there. */
+static void begin_range(struct flattening *flat, const struct addr_number *at,
+                        enum cidr_verdict verdict)
 {
     struct cidr_range *last = &flat->ranges[flat->count - 1];
     if (last->high != at->high || last->low != at->low)
@@ -113,21 +114,21 @@ static void close_block(struct flattening *flat)
 {
     struct addr_number next;
     const struct block *ended = flat->open[--flat->depth];
-    if (after(ended, &next))
-        turn(flat, &next, flat->depth ? flat->open[flat->depth - 1]->verdict : CIDR_NONE);
+    if (address_after(ended, &next))
+        begin_range(flat, &next, flat->depth ? flat->open[flat->depth - 1]->verdict : CIDR_NONE);
 }
 
 static void open_block(struct flattening *flat, const struct block *block)
 {
-    while (flat->depth && !holds(flat->open[flat->depth - 1], &block->first))
+    while (flat->depth && !block_holds(flat->open[flat->depth - 1], &block->first))
         close_block(flat);
     if (flat->depth && flat->open[flat->depth - 1]->bits == block->bits)
-        flat->depth--; /* the same again: this one decides */
-    turn(flat, &block->first, block->verdict);
+        flat->depth--; /* the same block again: the later one decides */
+    begin_range(flat, &block->first, block->verdict);
     flat->open[flat->depth++] = block;
 }
 
-/* Each block turns the verdict twice at most. */
+/* Each block begins at most two ranges: at its first address, and behind its last. */
 static struct cidr_table flatten(struct arena *arena, const struct block *blocks, int count)
 {
     struct flattening flat = {
@@ -143,26 +144,26 @@ static struct cidr_table flatten(struct arena *arena, const struct block *blocks
 
 struct cidr_list *cidr_make(struct arena *arena, struct block *blocks, int count)
 {
-    struct cidr_list *made = arena_take(arena, sizeof *made);
-    int four = 0;
+    struct cidr_list *list = arena_take(arena, sizeof *list);
+    int ipv4_count = 0;
     qsort(blocks, (size_t)count, sizeof *blocks, compare_blocks);
-    while (four < count && blocks[four].first.family == AF_INET)
-        four++;
-    made->ipv4 = flatten(arena, blocks, four);
-    made->ipv6 = flatten(arena, blocks + four, count - four);
-    return made;
+    while (ipv4_count < count && blocks[ipv4_count].first.family == AF_INET)
+        ipv4_count++;
+    list->ipv4 = flatten(arena, blocks, ipv4_count);
+    list->ipv6 = flatten(arena, blocks + ipv4_count, count - ipv4_count);
+    return list;
 }
 
 enum cidr_verdict cidr_find(const struct cidr_list *blocks, const struct addr_number *number)
 {
     const struct cidr_table *table = number->family == AF_INET ? &blocks->ipv4 : &blocks->ipv6;
     const struct cidr_range *base = table->ranges;
-    for (int left = table->count; left > 1;) { /* *base never begins behind the address */
+    for (int left = table->count; left > 1;) { /* *base never begins above the address */
         int half = left / 2;
         const struct cidr_range *middle = base + half;
-        bool behind =
+        bool not_above =
             middle->high == number->high ? middle->low <= number->low : middle->high < number->high;
-        base = behind ? middle : base;
+        base = not_above ? middle : base;
         left -= half;
     }
     return base->verdict;
@@ -170,17 +171,17 @@ enum cidr_verdict cidr_find(const struct cidr_list *blocks, const struct addr_nu
 
 /* --- the options of a pool ----------------------------------------------------------------- */
 
-/* The blocks of a list, as they are read. */
-struct gathering {
+/* The blocks read so far. */
+struct block_list {
     struct config *config;
     const struct pool_config *pool;
     struct block *blocks;
     int count;
 };
 
-/* 10.0.0.0 is a network to xinetd, and perhaps to the author of the file. Here it is one address:
- * the rest of the network would pass a `deny`. */
-static void warn_of_network(const struct gathering *gathering, const char *option, const char *word)
+/* To xinetd, 10.0.0.0 is a network, and perhaps to the author of the file. Here it is one address,
+ * and the rest of the network would pass a `deny`. */
+static void warn_of_network(const struct block_list *list, const char *option, const char *word)
 {
     int bits = 32;
     size_t length = strlen(word);
@@ -192,28 +193,28 @@ static void warn_of_network(const struct gathering *gathering, const char *optio
         return;
     if (length == 1 && word[0] == '0')
         bits = 0;
-    const struct origin *origin = &gathering->pool->origin;
-    faults_add(&gathering->config->warnings, option_file(pool_rows, origin, option),
+    const struct origin *origin = &list->pool->origin;
+    faults_add(&list->config->warnings, option_file(pool_rows, origin, option),
                option_line(pool_rows, origin, option),
                "pool %.40s: %s \"%s\" is one address, and no network: did you mean \"%s/%d\"? "
                "\"%s/32\" says that you did not",
-               gathering->pool->name, option, word, word, bits, word);
+               list->pool->name, option, word, word, bits, word);
 }
 
-static void gather(struct gathering *gathering, const char *option, const char *word,
-                   enum cidr_verdict verdict)
+static void add_block(struct block_list *list, const char *option, const char *word,
+                      enum cidr_verdict verdict)
 {
-    struct config *config = gathering->config;
-    const struct pool_config *pool = gathering->pool;
-    struct block *block = &gathering->blocks[gathering->count];
+    struct config *config = list->config;
+    const struct pool_config *pool = list->pool;
+    struct block *block = &list->blocks[list->count];
     char whole[CIDR_TEXT];
     enum cidr_fault fault = cidr_read(block, word);
-    bool four = block->first.family == AF_INET, mapped = four && strchr(word, ':');
+    bool ipv4 = block->first.family == AF_INET, mapped = ipv4 && strchr(word, ':');
     switch (fault) {
     case CIDR_GOOD:
         block->verdict = verdict;
-        gathering->count++;
-        warn_of_network(gathering, option, word);
+        list->count++;
+        warn_of_network(list, option, word);
         break;
     case CIDR_NO_ADDRESS:
         config_fault(config, pool, option,
@@ -224,8 +225,8 @@ static void gather(struct gathering *gathering, const char *option, const char *
     case CIDR_BAD_LENGTH:
         config_fault(config, pool, option,
                      "%s \"%.80s\": the length of the prefix is a number from %d to %d%s", option,
-                     word, mapped ? 96 : 0, four && !mapped ? 32 : 128,
-                     four && !mapped ? "; the mask 255.255.255.0 is /24" : "");
+                     word, mapped ? 96 : 0, ipv4 && !mapped ? 32 : 128,
+                     ipv4 && !mapped ? "; the mask 255.255.255.0 is /24" : "");
         break;
     case CIDR_HOST_BITS:
         config_fault(config, pool, option,
@@ -236,27 +237,27 @@ static void gather(struct gathering *gathering, const char *option, const char *
     }
 }
 
-static struct gathering begin(struct config *config, const struct pool_config *pool, int most)
+static struct block_list new_list(struct config *config, const struct pool_config *pool, int most)
 {
     size_t size = ((size_t)most + 1) * sizeof(struct block);
-    return (struct gathering){
+    return (struct block_list){
         .config = config, .pool = pool, .blocks = arena_take(config->arena, size)};
 }
 
-static void rule_admitted(struct config *config, struct pool_config *pool)
+static void make_admitted(struct config *config, struct pool_config *pool)
 {
     int count = pool->allow.count + pool->deny.count;
     if (count == 0)
         return;
-    struct gathering gathering = begin(config, pool, count);
+    struct block_list list = new_list(config, pool, count);
     for (int i = 0; i < pool->allow.count; i++)
-        gather(&gathering, "allow", pool->allow.at[i], CIDR_ALLOW);
+        add_block(&list, "allow", pool->allow.at[i], CIDR_ALLOW);
     for (int i = 0; i < pool->deny.count; i++)
-        gather(&gathering, "deny", pool->deny.at[i], CIDR_DENY);
-    pool->admitted = cidr_make(config->arena, gathering.blocks, gathering.count);
+        add_block(&list, "deny", pool->deny.at[i], CIDR_DENY);
+    pool->admitted = cidr_make(config->arena, list.blocks, list.count);
 }
 
-/* The first of the pool's words for a Unix socket; NULL: there is none. */
+/* The pool's first Unix socket, as `listen` has it; NULL: none. */
 static const char *unix_listener(const struct pool_config *pool)
 {
     for (int i = 0; i < pool->listen.count; i++)
@@ -265,17 +266,17 @@ static const char *unix_listener(const struct pool_config *pool)
     return NULL;
 }
 
-/* The word "unix" stands for every peer of the pool's Unix sockets. */
-static void rule_proxies(struct config *config, struct pool_config *pool)
+/* In proxy_from, "unix" stands for every peer of the pool's Unix sockets. */
+static void make_proxies(struct config *config, struct pool_config *pool)
 {
-    struct gathering gathering = begin(config, pool, pool->proxy_from.count);
+    struct block_list list = new_list(config, pool, pool->proxy_from.count);
     for (int i = 0; i < pool->proxy_from.count; i++) {
         if (strcmp(pool->proxy_from.at[i], "unix") == 0)
             pool->proxies_unix = true;
         else
-            gather(&gathering, "proxy_from", pool->proxy_from.at[i], CIDR_ALLOW);
+            add_block(&list, "proxy_from", pool->proxy_from.at[i], CIDR_ALLOW);
     }
-    pool->proxies = cidr_make(config->arena, gathering.blocks, gathering.count);
+    pool->proxies = cidr_make(config->arena, list.blocks, list.count);
     if (unix_listener(pool) && !pool->proxies_unix)
         config_fault(config, pool, "proxy_from",
                      "every connection to listen \"%.100s\" would be refused: proxy_from has no "
@@ -286,8 +287,8 @@ static void rule_proxies(struct config *config, struct pool_config *pool)
 void access_list_apply(struct config *config, struct pool_config *pool)
 {
     bool on = pool->proxy_protocol != PROXY_PROTOCOL_OFF;
-    rule_admitted(config, pool);
-    /* A passed socket is known once it is there: see plan.c. */
+    make_admitted(config, pool);
+    /* The family of a passed socket is not known yet: plan.c checks those. */
     if (pool->queue_timeout && unix_listener(pool))
         config_fault(config, pool, "queue_timeout",
                      "queue_timeout can't be kept at listen \"%.100s\": " ACCESS_LIST_NO_QUEUE_TIME,
@@ -299,5 +300,5 @@ void access_list_apply(struct config *config, struct pool_config *pool)
                      "proxy_protocol = \"on\" needs proxy_from: the proxies that may send the "
                      "header");
     if (on && pool->proxy_from.count)
-        rule_proxies(config, pool);
+        make_proxies(config, pool);
 }

@@ -1,8 +1,10 @@
 /*
- * access_list - allow, deny and proxy_from as tables, by which a worker admits peers.
+ * access_list - allow, deny and proxy_from as tables of CIDR blocks. Of all blocks that hold an
+ * address, the longest decides.
  *
  * Must not know: connections.
- * Called by rules, in the checking child.
+ * Called by rules, in the checking child, to read the options and make the tables in the
+ * configuration's arena; by a worker's access, to look up an address.
  */
 #ifndef PREFORKD_CONFIG_ACCESS_LIST_H
 #define PREFORKD_CONFIG_ACCESS_LIST_H
@@ -10,40 +12,42 @@
 #include "config.h"
 
 enum cidr_verdict {
-    CIDR_NONE, /* no block holds it */
+    CIDR_NONE, /* no block holds the address */
     CIDR_ALLOW,
-    CIDR_DENY, /* weightier than an allow of the same length */
+    CIDR_DENY, /* wins over an allow of the same length */
 };
 
 struct block {
-    struct addr_number first; /* bits beyond the length are 0 */
-    int bits;                 /* of 32 or 128 */
+    struct addr_number first; /* bits beyond the prefix are 0 */
+    int bits;                 /* length of the prefix, of 32 or 128 */
     enum cidr_verdict verdict;
 };
 
-/* What is wrong with a word that is to be a block. */
+/* What is wrong with the text of a block. */
 enum cidr_fault {
     CIDR_GOOD,
     CIDR_NO_ADDRESS,
-    CIDR_BAD_LENGTH, /* of its family, in *block */
-    CIDR_HOST_BITS,  /* set beyond the length; *block is what it would be without */
+    CIDR_BAD_LENGTH, /* for the family in *block */
+    CIDR_HOST_BITS,  /* bits are set beyond the prefix; *block has them cleared */
 };
 
 enum { CIDR_TEXT = 64 };
 
-/* Reads "192.0.2.7", "192.0.2.0/24", "2001:db8::/32". A block of IPv4 addresses mapped into IPv6 is
- * one of IPv4. */
+/* Reads "192.0.2.7", "192.0.2.0/24", "2001:db8::/32". A block of IPv4-mapped IPv6 addresses becomes
+ * an IPv4 block. */
 enum cidr_fault cidr_read(struct block *block, const char *word);
 const char *cidr_print(const struct block *block, char text[static CIDR_TEXT]);
 
-/* A range begins at each address at which the verdict changes; it ends where the next begins. */
+/* The blocks are flattened into sorted ranges that don't overlap, so a lookup is one binary
+ * search, however many blocks there are, and of whatever lengths. A range begins at each address at
+ * which the verdict changes, and ends where the next range begins. */
 struct cidr_range {
     uint64_t high, low;
     enum cidr_verdict verdict;
 };
 
 struct cidr_table {
-    const struct cidr_range *ranges; /* in order; the first begins at 0 */
+    const struct cidr_range *ranges; /* sorted; the first begins at 0 */
     int count;
 };
 
@@ -51,16 +55,16 @@ struct cidr_list {
     struct cidr_table ipv4, ipv6;
 };
 
-/* Makes the table; sorts the blocks that are handed to it. */
+/* Makes the tables. Sorts `blocks` in place. */
 struct cidr_list *cidr_make(struct arena *arena, struct block *blocks, int count);
 
 enum cidr_verdict cidr_find(const struct cidr_list *blocks, const struct addr_number *number);
 
-/* Why queue_timeout needs TCP. */
+/* Why queue_timeout needs TCP; plan says it of passed sockets. */
 #define ACCESS_LIST_NO_QUEUE_TIME                                                                  \
     "how long a connection waited, the kernel doesn't tell of Unix sockets, of TCP alone"
 
-/* Reads the lists of one pool, and notes every fault. */
+/* Reads the lists of a pool into pool->admitted and pool->proxies. Notes every fault. */
 void access_list_apply(struct config *config, struct pool_config *pool);
 
 #endif

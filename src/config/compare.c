@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* What differs so far: the first difference of the weightiest kind, and how many there are. */
+/* The differences so far: their number, and the first of the weightiest kind. */
 struct difference {
     enum pool_change change;
     int count;
@@ -25,8 +25,8 @@ static void note(struct difference *difference, enum pool_change change, const c
     va_end(args);
 }
 
-/* A value as a sentence has it: without quotes, and not too long. */
-static const char *plain(const struct option_row *row, const void *section, char text[static 64])
+/* A value for a sentence: without quotes, and cut if it is long. */
+static const char *unquoted(const struct option_row *row, const void *section, char text[static 64])
 {
     size_t length = option_print(row, section, text, 64);
     char *begin = text[0] == '"' ? text + 1 : text;
@@ -53,7 +53,7 @@ static void compare_row(struct difference *difference, const struct option_row *
         note(difference, change, "%s changed", row->name);
     else
         note(difference, change, "%s%s%s to %s", size ? "" : row->name, size ? "" : " ",
-             plain(row, old, was), plain(row, new, is));
+             unquoted(row, old, was), unquoted(row, new, is));
 }
 
 static void compare_rows(struct difference *difference, const struct option_row *rows,
@@ -63,9 +63,9 @@ static void compare_rows(struct difference *difference, const struct option_row 
         compare_row(difference, rows, rows->flags & OPTION_LIVE, old, new);
 }
 
-/* Whether a difference is no more than what follows from another: of the user, or of its group. */
-static bool follows(const char *option, const struct pool_config *old,
-                    const struct pool_config *new)
+/* Whether the option is not set, and its default changed because the user or the group changed. */
+static bool follows_from_user(const char *option, const struct pool_config *old,
+                              const struct pool_config *new)
 {
     bool user = strcmp(old->user, new->user) != 0, group = strcmp(old->group, new->group) != 0;
     if (pool_config_sets(old, option) || pool_config_sets(new, option))
@@ -76,39 +76,40 @@ static bool follows(const char *option, const struct pool_config *old,
            (strcmp(option, "socket_user") == 0 || strcmp(option, "socket_group") == 0);
 }
 
-/* Whether workers have it from their start, although others would follow a change in place. One
- * with several connections ends a late one by itself. */
-static bool is_kept(const struct pool_config *pool, const char *option)
+/* Whether the workers of this pool get a live option only at their start. A worker with several
+ * connections times out a late request itself. */
+static bool needs_new_worker(const struct pool_config *pool, const char *option)
 {
     if (pool->model != MODEL_PROCESS && strcmp(option, "request_timeout") == 0)
         return true;
-    for (const char *const *name = pool->handler->kept; name && *name; name++)
+    for (const char *const *name = pool->handler->not_live; name && *name; name++)
         if (strcmp(*name, option) == 0)
             return true;
     return false;
 }
 
-/* From a fixed size to one that follows the load, or back, is one difference, whatever options it
- * takes. */
+/* A change from a fixed size to one that follows the load, or back, counts as one difference,
+ * whatever options it takes. */
 static void compare_options(struct difference *difference, const struct pool_config *old,
                             const struct pool_config *new)
 {
-    bool dynamic = pool_config_is_dynamic(new), other_kind = pool_config_is_dynamic(old) != dynamic;
-    if (other_kind && dynamic)
+    bool dynamic = pool_config_is_dynamic(new);
+    bool kind_changed = pool_config_is_dynamic(old) != dynamic;
+    if (kind_changed && dynamic)
         note(difference, POOL_RESIZED, "%d to %d...%d", old->workers, new->min_workers,
              new->max_workers);
-    else if (other_kind)
+    else if (kind_changed)
         note(difference, POOL_RESIZED, "%d...%d to %d", old->min_workers, old->max_workers,
              new->workers);
     for (const struct option_row *row = pool_rows; row->name; row++) {
-        bool live = row->flags & OPTION_LIVE && !is_kept(new, row->name);
+        bool live = row->flags & OPTION_LIVE && !needs_new_worker(new, row->name);
         bool size = row->flags & (OPTION_RESIZE | OPTION_DYNAMIC);
-        if (!(other_kind && size) && !follows(row->name, old, new))
+        if (!(kind_changed && size) && !follows_from_user(row->name, old, new))
             compare_row(difference, row, live, old, new);
     }
 }
 
-/* The file that workers load may have been replaced at its path. */
+/* The path may be the same while the file that workers load was replaced. */
 static void compare_handlers(struct difference *difference, const struct pool_config *old,
                              const struct pool_config *new)
 {
@@ -129,7 +130,7 @@ static bool groups_equal(const struct identity *a, const struct identity *b)
             memcmp(a->groups, b->groups, (size_t)a->group_count * sizeof *a->groups) == 0);
 }
 
-/* The names may have stayed while the system changed what they stand for. */
+/* The names may be the same while their entries in passwd(5) or group(5) changed. */
 static void compare_identities(struct difference *difference, const struct pool_config *old,
                                const struct pool_config *new)
 {
@@ -151,8 +152,8 @@ static bool specs_equal(const struct listen_spec *a, const struct listen_spec *b
     return a->any_family == b->any_family && addr_equal(&a->addr, &b->addr);
 }
 
-/* The same words may stand for other addresses: a host's name. In whatever order the lookup told
- * the addresses. */
+/* The words may be the same while a host's addresses changed. The order of the addresses does not
+ * count: a lookup may return them in any. */
 static void compare_addresses(struct difference *difference, const struct pool_config *old,
                               const struct pool_config *new)
 {

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 
-/* Far more than the bounded files can fill: pages that are not touched cost nothing. */
+/* Far more than the bounded files can fill. Untouched pages cost nothing. */
 enum { CONFIG_ROOM = 256 * 1024 * 1024 };
 
 struct config *config_new(void)
@@ -54,10 +54,10 @@ void config_fault(struct config *config, const struct pool_config *pool, const c
 
 /* --- the option rows ---------------------------------------------------------------------- */
 
-/* A year: a bound that catches milliseconds, or a date, written for seconds. */
+/* A year. The bound catches milliseconds, or a date, written for seconds. */
 enum { SECONDS_MAX = 365 * 24 * 3600 };
 
-/* The longest name of a user, a group, or a program in the log; the longest path. */
+/* The longest name of a user or group, and the longest path. */
 enum { NAME_MAX_BYTES = 256, PATH_MAX_BYTES = 4095 };
 
 /* The most that TCP_KEEPIDLE takes (tcp(7)). */
@@ -83,7 +83,7 @@ const char *const serve_model_words[] = {
     [SERVE_MODELS] = NULL,
 };
 
-/* Blocks of a list, and connections a second: bounds that catch nonsense. */
+/* Blocks of a list, and connections a second. The bounds catch nonsense. */
 enum { BLOCKS_MAX = 16384, RATE_MAX = 100000 };
 
 #define ROW(struct_name, field, option, kind, ...)                                                 \
@@ -121,7 +121,7 @@ const struct option_row log_rows[] = {
     OPTION_END,
 };
 
-/* The second column: which handlers honour the option (enum option_scope). */
+/* The second column is the scope: which handlers honour the option. */
 const struct option_row pool_rows[] = {
     POOL(listen, ANY, WORDS, RANGE(1, 128), REQUIRED),
     POOL(backlog, ANY, NUMBER, RANGE(1, 65535), .fallback = "4096", SOCKET),
@@ -166,8 +166,7 @@ const struct option_row pool_rows[] = {
     OPTION_END,
 };
 
-/* The least: fewer descriptors than a worker holds, or less memory than it is, would kill it at
- * start. */
+/* The least nofile and as are what a worker needs to start: its descriptors and its memory. */
 const struct option_row limit_rows[] = {
     LIMIT(LIMIT_NOFILE, "nofile", RANGE(16, LLONG_MAX)),
     LIMIT(LIMIT_AS, "as", RANGE(16 * 1024 * 1024, LLONG_MAX)),

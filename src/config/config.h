@@ -1,9 +1,11 @@
 /*
- * config - a configuration file as one immutable struct, in one arena: loaded in a child, read by
- * the master and by its workers; one a generation, given back with its last reference.
+ * config - a configuration as one immutable struct in one arena, and the rows of all options. A
+ * child loads it, the master and its workers read it. Each generation has its own, freed with its
+ * last reference.
  *
- * Must not know: handlers (their sections are handed in), sockets, processes. Called by main and
- * master; workers read it. config_load runs in the checking child, the rest in the master.
+ * Must not know: handlers (their sections are arguments), sockets, processes.
+ * Called by main and master; workers read it. config_load runs in the checking child, the rest in
+ * the master.
  */
 #ifndef PREFORKD_CONFIG_CONFIG_H
 #define PREFORKD_CONFIG_CONFIG_H
@@ -16,38 +18,37 @@
 #include <sys/types.h>
 
 enum { POOL_NAME_MAX = 32 }; /* letters, digits, and - _ . */
-/* Of a worker, beside its listeners and connections: the log, epoll, wake-ups, what its handler
- * opens. */
+/* Descriptors of a worker beside its listeners and connections: the log, epoll, wake-ups, and what
+ * its handler opens. */
 enum { WORKER_DESCRIPTORS = 32 };
 enum { POOLS_MAX = 256 };          /* pools in one configuration */
 enum { POOL_WORKERS_MAX = 30000 }; /* workers of one pool, and of all together */
-enum { POOL_THREADS_MAX = 1024 };  /* of one worker */
+enum { POOL_THREADS_MAX = 1024 };  /* threads of one worker */
 
-/* Connections that the workers of one pool have room for. While a reload replaces them there are
- * twice as many. */
-enum { POOL_SEATS_MAX = 30000 };
-enum { SEATS_MAX = 60000 }; /* the same of all pools together */
+/* Seats of one pool, and of all pools together. There are twice as many while a reload replaces the
+ * workers. */
+enum { POOL_SEATS_MAX = 30000, SEATS_MAX = 60000 };
 
-/* One address to listen on, as rules made it of a word of `listen`. */
+/* One address to listen on. A word of `listen` makes one, or several if a host has several. */
 struct listen_spec {
     const char *word;        /* as the file has it */
-    const char *passed_name; /* of systemd:NAME; NULL for an address */
-    struct addr addr;        /* if passed_name is NULL */
-    struct inode directory;  /* of a path, which has many spellings */
-    bool any_family;         /* *:PORT: one IPv6 wildcard socket that takes IPv4 too */
+    const char *passed_name; /* the NAME of systemd:NAME; NULL: `addr` counts */
+    struct addr addr;
+    struct inode directory; /* of a socket's path, because a path has many spellings */
+    bool any_family;        /* *:PORT: one IPv6 wildcard socket that takes IPv4 too */
     const char *file;
     int line;
 };
 
 enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_ON };
 
-/* The user and groups of a worker. Without root: those of the daemon. */
+/* The user and groups of a worker. Without root, they are the daemon's own. */
 struct identity {
-    const char *user, *group; /* names, or the digits of a number without name */
+    const char *user, *group; /* names; a number without a name stands in digits */
     const char *home;
     uid_t uid;
     gid_t gid;
-    const gid_t *groups; /* the supplementary ones */
+    const gid_t *groups; /* supplementary */
     int group_count;
 };
 
@@ -62,8 +63,8 @@ enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_JSON };
 
 /* log { ... } */
 struct log_config {
-    int level;    /* LOG_ERR ... LOG_DEBUG of syslog(3), by rules */
-    int facility; /* LOG_DAEMON ..., by rules */
+    int level;    /* LOG_ERR ... LOG_DEBUG of syslog(3), set by rules */
+    int facility; /* LOG_DAEMON ..., set by rules */
     int level_choice, facility_choice, format_choice;
     const char *ident;
 };
@@ -73,7 +74,7 @@ struct cidr_list;
 struct pool_config {
     struct origin origin;
     const char *name;
-    unsigned misnamed; /* what it needs (enum need), written by an unknown word: that is told */
+    unsigned misnamed; /* bits of enum need that an unknown word stands for: already a fault */
 
     /* the options, by pool_rows */
     struct words listen;
@@ -82,14 +83,14 @@ struct pool_config {
     const char *socket_user, *socket_group;
     int keepalive;            /* seconds, 0 off */
     int model;                /* enum serve_model */
-    int threads, connections; /* of a worker, each in its model */
+    int threads, connections; /* per worker, each for its model */
     int workers;              /* a fixed size; 0: the size follows the load */
     int min_workers, max_workers, min_spare, max_spare; /* 0 if the size is fixed */
     int spare_timeout;                                  /* seconds */
-    int max_requests;                                   /* 0 never */
+    int max_requests;                                   /* 0 no limit */
     int request_timeout;                                /* seconds, 0 none */
-    int slow_threshold;   /* seconds, 0 off; not set: the global one */
-    int graceful_timeout; /* seconds, 0 at once; not set: the global one */
+    int slow_threshold;   /* seconds, 0 off; if not set, the global one */
+    int graceful_timeout; /* seconds, 0 at once; if not set, the global one */
     int idle_timeout;     /* seconds, at least 1 */
     int ready_timeout;    /* seconds */
     int min_ready_time;   /* seconds that a new worker stays ready before a roll goes on; 0: none */
@@ -104,35 +105,35 @@ struct pool_config {
     const char *chroot, *directory;
     int umask, nice;
     struct words environment; /* NAME=VALUE */
-    bool no_new_privs;        /* programs gain no rights by set-user-ID files */
+    bool no_new_privs;        /* programs gain no rights from set-user-ID files */
     struct limits_config limits;
-    struct origin limits_origin; /* without lines if the file has no limits section */
+    struct origin limits_origin; /* no lines if the file has no limits section */
 
-    /* filled in by the rules */
-    int seats; /* how many connections one worker serves at once */
+    /* filled in by rules */
+    int seats; /* of one worker: the connections that it serves at once */
     const struct listen_spec *listens;
     int listen_count;
     struct identity identity;
     uid_t socket_uid; /* the owner of the pool's Unix sockets */
     gid_t socket_gid;
-    const struct cidr_list *admitted; /* by allow and deny; NULL: every address is */
-    const struct cidr_list *proxies;  /* by proxy_from; NULL: no PROXY header is taken */
-    bool proxies_unix;                /* a peer of a Unix socket may send one too */
+    const struct cidr_list *admitted; /* allow and deny; NULL: every address is admitted */
+    const struct cidr_list *proxies;  /* proxy_from; NULL: no PROXY header is expected */
+    bool proxies_unix;                /* peers of Unix sockets may send a header too */
 
     /* the handler, by its own rows */
     const struct handler_section *handler;
     struct origin handler_origin;
     const void *handler_config;
 
-    /* by the check: the file that the workers load */
-    const char *file; /* its path; NULL: none */
+    /* filled in by the check */
+    const char *file; /* the file that the workers load; NULL: none */
     struct file_id file_id;
 };
 
 struct config {
-    struct arena *arena;    /* in which all of it lies, this struct too */
-    unsigned *refs;         /* the master's alone: no change costs a copy of a page */
-    struct faults faults;   /* not empty: nothing else in here may be used */
+    struct arena *arena;    /* holds everything, this struct too */
+    unsigned *refs;         /* in the master alone, so that no change costs a copy of a page */
+    struct faults faults;   /* if there is one, nothing else in here may be used */
     struct faults warnings; /* valid, but perhaps a mistake */
 
     const char *file;
@@ -143,14 +144,14 @@ struct config {
     int graceful_timeout;
     int slow_threshold;
     struct log_config log;
-    struct origin log_origin;               /* without lines if the file has no log section */
+    struct origin log_origin;               /* no lines if the file has no log section */
     const struct pool_config *const *pools; /* in the order of the files */
     int pool_count;
 };
 
 extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
 
-/* A pool of a configuration that is being filled: const for all others. */
+/* A pool, writable while the configuration is being filled. */
 static inline struct pool_config *config_pool(const struct config *config, int index)
 {
     return (struct pool_config *)config->pools[index];
@@ -174,43 +175,41 @@ static inline int pool_config_most(const struct pool_config *pool)
     return pool_config_is_dynamic(pool) ? pool->max_workers : pool->workers;
 }
 
-/* The most connections that it may serve at once. */
+/* The most connections that the pool may serve at once. */
 static inline int pool_config_most_seats(const struct pool_config *pool)
 {
     return pool_config_most(pool) * pool->seats;
 }
 
-/* An empty one with one reference, to be filled by config_load, in this process or in a child of
- * it. NULL with errno set. */
+/* Makes an empty configuration with one reference, for config_load to fill in this process or in a
+ * child. NULL with errno set. */
 struct config *config_new(void);
 void config_ref(struct config *config);
-void config_unref(struct config *config); /* NULL is let pass */
+void config_unref(struct config *config); /* NULL does nothing */
 
-/* Notes a fault of an option where the option is set, or else (also if `option` is "") where its
- * section stands: in a pool, or, if that is NULL, of the global options. */
+/* Notes a fault of an option of the pool, or of a global option if `pool` is NULL. The fault's line
+ * is the option's; if the option is not set, or "", it is the line of the section. */
 void config_fault(struct config *config, const struct pool_config *pool, const char *option,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Reads a file with all that it includes, fills in defaults, asks for users, groups and the
- * addresses of names, and notes every fault. May block on the disk and on lookups. `handlers` ends
- * with NULL. */
+/* Reads a file and its includes, fills in defaults, looks up users, groups and hosts, and notes
+ * every fault. May block on the disk and on lookups. `handlers` ends with NULL. */
 void config_load(struct config *config, const char *file,
                  const struct handler_section *const *handlers);
 
-/* Writes the effective configuration, defaults filled in, in a form that config_load reads to the
- * same. */
+/* Writes the effective configuration, defaults filled in. config_load reads it back to the same. */
 void config_dump(const struct config *config, FILE *out);
 
-/* How a pool of the new configuration differs from the one of the same name in the old. */
+/* How a pool differs from the pool of the same name in the old configuration. */
 enum pool_change {
     POOL_KEPT,     /* nothing differs */
     POOL_ADJUSTED, /* only what takes effect in place */
-    POOL_RESIZED,  /* the size (and what takes effect in place) */
-    POOL_REPLACED, /* something that workers have from their start */
+    POOL_RESIZED,  /* the size, and perhaps what takes effect in place */
+    POOL_REPLACED, /* something that workers get at their start */
 };
 
-/* Compares, and says what differs: "user www-data to git", "4 to 8"; the first difference of the
- * weightiest kind, and "and N more" if there are others. */
+/* Compares two pools. `what` says the first difference of the weightiest kind, such as
+ * "user www-data to git" or "4 to 8", with "and N more" if there are others. */
 enum pool_change config_compare(const struct pool_config *old, const struct pool_config *new,
                                 char *what, size_t size);
 

@@ -12,7 +12,7 @@ static const char user_default[] = "preforkd";
 
 /* --- lookups ------------------------------------------------------------------------------- */
 
-/* A number as users and groups have them; the last one means "none" to the system's calls. */
+/* Reads a user or group ID. The largest number is none: to system calls it means "unchanged". */
 static bool read_number(const char *word, unsigned *number)
 {
     char *end;
@@ -26,8 +26,8 @@ static bool read_number(const char *word, unsigned *number)
     return true;
 }
 
-static void take_user(struct identity *identity, const struct passwd *entry, uid_t uid,
-                      struct arena *arena)
+static void set_user(struct identity *identity, const struct passwd *entry, uid_t uid,
+                     struct arena *arena)
 {
     identity->user = entry ? arena_text(arena, entry->pw_name) : arena_format(arena, "%u", uid);
     identity->home = entry ? arena_text(arena, entry->pw_dir) : "/";
@@ -35,19 +35,19 @@ static void take_user(struct identity *identity, const struct passwd *entry, uid
     identity->gid = entry ? entry->pw_gid : IDENTITY_NO_GROUP;
 }
 
-/* The user's name, number and home, and the user's own group: IDENTITY_NO_GROUP for a number that
- * the system has no name for. False: there is no such user. */
+/* Sets the user's name, number, home and primary group. The group is IDENTITY_NO_GROUP if a number
+ * has no entry in passwd(5). False: there is no such user. */
 static bool find_user(struct identity *identity, const char *word, struct arena *arena)
 {
     unsigned number = 0;
     const struct passwd *entry = getpwnam(word);
     if (!entry && !read_number(word, &number))
         return false;
-    take_user(identity, entry ? entry : getpwuid(number), number, arena);
+    set_user(identity, entry ? entry : getpwuid(number), number, arena);
     return true;
 }
 
-static void name_group(struct identity *identity, struct arena *arena)
+static void set_group_name(struct identity *identity, struct arena *arena)
 {
     const struct group *entry = getgrgid(identity->gid);
     identity->group =
@@ -62,13 +62,12 @@ static bool find_group(struct identity *identity, const char *word, struct arena
     if (!entry && !read_number(word, &number))
         return false;
     identity->gid = entry ? entry->gr_gid : number;
-    name_group(identity, arena);
+    set_group_name(identity, arena);
     return true;
 }
 
-/* The supplementary groups that the system gives. A user without a name is in its own group
- * alone. */
-static void list_groups(struct identity *identity, struct arena *arena)
+/* Sets the supplementary groups. A user without a name has only its primary group. */
+static void set_supplementary_groups(struct identity *identity, struct arena *arena)
 {
     const struct passwd *entry = getpwuid(identity->uid);
     int count = 1;
@@ -89,9 +88,9 @@ static void list_groups(struct identity *identity, struct arena *arena)
 static struct identity own_identity(struct arena *arena)
 {
     struct identity self = {0};
-    take_user(&self, getpwuid(geteuid()), geteuid(), arena);
+    set_user(&self, getpwuid(geteuid()), geteuid(), arena);
     self.gid = getegid();
-    name_group(&self, arena);
+    set_group_name(&self, arena);
     int count = getgroups(0, NULL);
     gid_t *groups = arena_take(arena, (size_t)(count > 0 ? count : 0) * sizeof *groups + 1);
     self.groups = groups;
@@ -101,134 +100,136 @@ static struct identity own_identity(struct arena *arena)
 
 /* --- the options --------------------------------------------------------------------------- */
 
-/* The options of a pool, or the global ones. */
-struct asking {
+/* Whose options are looked up, and what the daemon itself is. */
+struct lookup {
     struct config *config;
-    const struct pool_config *pool; /* NULL: the global ones */
-    const struct identity *self;    /* the daemon, which without root nothing can leave */
+    const struct pool_config *pool; /* NULL: the global options */
+    const struct identity *self;    /* the daemon; without root, every worker keeps it */
     bool root;
 };
 
-/* `found` is the name that a look-up of the word has brought, or NULL. False: a fault is noted. */
-static bool judge(const struct asking *asking, const char *option, const char *kind,
-                  const char *word, const char *found, const char *own, bool allowed)
+/* `found` is the name of the user or group, NULL if there is none. False: a fault is noted. */
+static bool check_found(const struct lookup *lookup, const char *option, const char *kind,
+                        const char *word, const char *found, const char *own, bool allowed)
 {
     if (!found)
-        config_fault(asking->config, asking->pool, option, "%s: there is no %s \"%.60s\"%s", option,
+        config_fault(lookup->config, lookup->pool, option, "%s: there is no %s \"%.60s\"%s", option,
                      kind, word, strchr(word, ':') ? "; user and group are two options" : "");
     else if (!allowed)
-        config_fault(asking->config, asking->pool, option,
+        config_fault(lookup->config, lookup->pool, option,
                      "%s: without root it stays %s, and cannot be %s", option, own, found);
     return found && allowed;
 }
 
-static bool ask_user(const struct asking *asking, const char *option, const char *word,
-                     struct identity *found)
+static bool look_up_user(const struct lookup *lookup, const char *option, const char *word,
+                         struct identity *found)
 {
-    bool known = find_user(found, word, asking->config->arena);
-    return judge(asking, option, "user", word, known ? found->user : NULL, asking->self->user,
-                 asking->root || found->uid == asking->self->uid);
+    bool known = find_user(found, word, lookup->config->arena);
+    return check_found(lookup, option, "user", word, known ? found->user : NULL, lookup->self->user,
+                       lookup->root || found->uid == lookup->self->uid);
 }
 
-/* Without root a process stays in its group, but may give a socket to any group that it is in: a
- * `member`. */
-static bool ask_group(const struct asking *asking, const char *option, const char *word,
-                      struct identity *found, bool member)
+/* Without root, a process can't change its group, but it may give a socket to any group that it is
+ * a member of. */
+enum { OWN_GROUP = false, ANY_OWN_GROUP = true };
+
+static bool look_up_group(const struct lookup *lookup, const char *option, const char *word,
+                          struct identity *found, bool any_own)
 {
-    const struct identity *self = asking->self;
-    bool known = find_group(found, word, asking->config->arena);
-    bool allowed = asking->root || found->gid == self->gid;
-    for (int i = 0; member && i < self->group_count; i++)
+    const struct identity *self = lookup->self;
+    bool known = find_group(found, word, lookup->config->arena);
+    bool allowed = lookup->root || found->gid == self->gid;
+    for (int i = 0; any_own && i < self->group_count; i++)
         allowed |= self->groups[i] == found->gid;
-    return judge(asking, option, "group", word, known ? found->group : NULL, self->group, allowed);
+    return check_found(lookup, option, "group", word, known ? found->group : NULL, self->group,
+                       allowed);
 }
 
-enum { ITSELF = false, MEMBER = true };
-
-/* Whether the file sets a user, for the pool or for all: a wrong one, if the value is missing. */
+/* Whether the file sets a user, for the pool or globally. A user that is set, but NULL in config,
+ * was wrong. */
 static bool sets_user(const struct config *config, const struct pool_config *pool)
 {
     return pool_config_sets(pool, "user") || option_is_set(global_rows, &config->origin, "user");
 }
 
-/* For a pool without a user of its own. A global user that is wrong is told with the global
- * options, a missing default at the first pool that needs it. */
-static bool default_user(const struct asking *asking, struct identity *found, bool whole)
+/* For a pool that sets no user. A wrong global user is a fault of the global options, a missing
+ * default user a fault of the first pool that needs it. */
+static bool default_user(const struct lookup *lookup, struct identity *found, bool whole)
 {
-    struct config *config = asking->config;
+    struct config *config = lookup->config;
     const char *word = config->user ? config->user : user_default;
     int first = 0;
     if (find_user(found, word, config->arena))
         return true;
-    while (config->pools[first] != asking->pool && sets_user(config, config->pools[first]))
+    while (config->pools[first] != lookup->pool && sets_user(config, config->pools[first]))
         first++;
-    if (whole && !sets_user(config, asking->pool) && config->pools[first] == asking->pool)
-        config_fault(config, asking->pool, "user",
+    if (whole && !sets_user(config, lookup->pool) && config->pools[first] == lookup->pool)
+        config_fault(config, lookup->pool, "user",
                      "there is no user \"%s\", the default; create it, or set the option \"user\"",
                      word);
     return false;
 }
 
-/* For a pool without a group of its own. The global group goes with the global user; else it is the
- * user's own group. */
-static bool default_group(const struct asking *asking, struct identity *found)
+/* For a pool that sets no group: the global group if the pool has the global user, else the user's
+ * primary group. */
+static bool default_group(const struct lookup *lookup, struct identity *found)
 {
-    const char *word = asking->pool->user ? NULL : asking->config->group;
+    const char *word = lookup->pool->user ? NULL : lookup->config->group;
     if (word)
-        return find_group(found, word, asking->config->arena);
+        return find_group(found, word, lookup->config->arena);
     if (found->gid == IDENTITY_NO_GROUP)
-        config_fault(asking->config, asking->pool, "user",
+        config_fault(lookup->config, lookup->pool, "user",
                      "user %s has no entry that says its group: set the option \"group\" too",
                      found->user);
     else
-        name_group(found, asking->config->arena);
+        set_group_name(found, lookup->config->arena);
     return found->gid != IDENTITY_NO_GROUP;
 }
 
-static void fill_pool(struct asking asking, struct pool_config *pool, bool whole)
+static void fill_pool(struct lookup lookup, struct pool_config *pool, bool whole)
 {
     struct identity found = {0};
-    asking.pool = pool;
-    bool sound = pool->user    ? ask_user(&asking, "user", pool->user, &found)
-                 : asking.root ? default_user(&asking, &found, whole)
+    lookup.pool = pool;
+    bool sound = pool->user    ? look_up_user(&lookup, "user", pool->user, &found)
+                 : lookup.root ? default_user(&lookup, &found, whole)
                                : true;
     if (pool->group)
-        sound &= ask_group(&asking, "group", pool->group, &found, ITSELF);
-    else if (asking.root && sound)
-        sound = default_group(&asking, &found);
-    if (asking.root && sound)
-        list_groups(&found, asking.config->arena);
-    pool->identity = !asking.root ? *asking.self : sound ? found : (struct identity){0};
+        sound &= look_up_group(&lookup, "group", pool->group, &found, OWN_GROUP);
+    else if (lookup.root && sound)
+        sound = default_group(&lookup, &found);
+    if (lookup.root && sound)
+        set_supplementary_groups(&found, lookup.config->arena);
+    pool->identity = !lookup.root ? *lookup.self : sound ? found : (struct identity){0};
     pool->user = pool->identity.user;
     pool->group = pool->identity.group;
     struct identity user = pool->identity, group = pool->identity;
     if (pool->socket_user)
-        ask_user(&asking, "socket_user", pool->socket_user, &user);
+        look_up_user(&lookup, "socket_user", pool->socket_user, &user);
     if (pool->socket_group)
-        ask_group(&asking, "socket_group", pool->socket_group, &group, MEMBER);
+        look_up_group(&lookup, "socket_group", pool->socket_group, &group, ANY_OWN_GROUP);
     pool->socket_uid = user.uid;
     pool->socket_gid = group.gid;
     pool->socket_user = user.user;
     pool->socket_group = group.group;
 }
 
-/* The global options themselves, whether a pool needs them or not. Their defaults are filled in if
- * the system has them. */
-static void fill_globals(const struct asking *asking)
+/* Checks the global options even if no pool needs them. Fills in their defaults if the system has
+ * that user. */
+static void fill_globals(const struct lookup *lookup)
 {
-    struct config *config = asking->config;
+    struct config *config = lookup->config;
     struct identity found = {0}, control = {0};
     if (config->user)
-        ask_user(asking, "user", config->user, &found);
+        look_up_user(lookup, "user", config->user, &found);
     else
         find_user(&found, user_default, config->arena);
     if (config->group)
-        ask_group(asking, "group", config->group, &found, ITSELF);
+        look_up_group(lookup, "group", config->group, &found, OWN_GROUP);
     else if (found.user && found.gid != IDENTITY_NO_GROUP)
-        name_group(&found, config->arena);
+        set_group_name(&found, config->arena);
     if (config->control_group)
-        ask_group(asking, "control_group", config->control_group, &control, MEMBER);
-    const struct identity *shown = asking->root ? &found : asking->self;
+        look_up_group(lookup, "control_group", config->control_group, &control, ANY_OWN_GROUP);
+    const struct identity *shown = lookup->root ? &found : lookup->self;
     config->user = shown->user ? shown->user : config->user;
     config->group = shown->group ? shown->group : config->group;
     config->control_gid = control.group ? control.gid : IDENTITY_NO_GROUP;
@@ -237,8 +238,8 @@ static void fill_globals(const struct asking *asking)
 void identity_apply(struct config *config, bool whole)
 {
     const struct identity self = own_identity(config->arena);
-    struct asking asking = {.config = config, .self = &self, .root = geteuid() == 0};
+    struct lookup lookup = {.config = config, .self = &self, .root = geteuid() == 0};
     for (int i = 0; i < config->pool_count; i++)
-        fill_pool(asking, config_pool(config, i), whole);
-    fill_globals(&asking);
+        fill_pool(lookup, config_pool(config, i), whole);
+    fill_globals(&lookup);
 }

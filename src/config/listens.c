@@ -13,7 +13,7 @@
 
 enum { PORT_MAX = 65535, HOST_MAX = 255, NAME_MAX_BYTES = 255 };
 
-/* The word being read, and where its addresses go. */
+/* The word being read, and the addresses read so far. */
 struct reading {
     const char *word;
     const struct pool_config *pool;
@@ -51,16 +51,16 @@ bool listens_in_default_place(const char *path)
 }
 
 /* Always false. A directory made by hand below /run is gone after the next boot. */
-static bool complain_of_directory(const char *path, int error, char *why, size_t size)
+static bool explain_directory(const char *path, int error, char *why, size_t size)
 {
-    bool fleeting = strncmp(path, "/run/", 5) == 0 || strncmp(path, "/var/run/", 9) == 0;
+    bool volatile_path = strncmp(path, "/run/", 5) == 0 || strncmp(path, "/var/run/", 9) == 0;
     int length = (int)(entry_name(path) - path);
     length -= length > 1; /* its slash */
     if (error == ENOENT)
         snprintf(why, size, "its directory %.*s is not there: %s", length, path,
-                 fleeting ? "create it at each boot, by RuntimeDirectory= of systemd.exec(5) "
-                            "or by tmpfiles.d(5)"
-                          : "make it");
+                 volatile_path ? "create it at each boot, by RuntimeDirectory= of systemd.exec(5) "
+                                 "or by tmpfiles.d(5)"
+                               : "make it");
     else if (error == ENOTDIR)
         snprintf(why, size, "%.*s is not a directory", length, path);
     else
@@ -73,21 +73,21 @@ static bool complain_of_directory(const char *path, int error, char *why, size_t
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size)
 {
     char name[ADDR_PATH_MAX + 2];
-    struct inode there;
+    struct inode found;
     int length = (int)(entry_name(path) - path);
-    int error = entry_directory(path, &there);
+    int error = entry_directory(path, &found);
     if (error == -ENOENT && listens_in_default_place(path))
         return true;
     if (error)
-        return complain_of_directory(path, -error, why, size);
-    *directory = there;
+        return explain_directory(path, -error, why, size);
+    *directory = found;
     snprintf(name, sizeof name, "%.*s", length, path);
     if (faccessat(AT_FDCWD, name, W_OK | X_OK, AT_EACCESS) != 0)
-        return complain_of_directory(path, errno, why, size);
+        return explain_directory(path, errno, why, size);
     return true;
 }
 
-/* "/x/", "/x/." and "/x/..": a directory each, and no name in one. */
+/* "/x/", "/x/." and "/x/.." name a directory, not a socket in one. */
 static bool has_name(const char *path)
 {
     const char *name = entry_name(path);
@@ -112,7 +112,7 @@ static void read_path(struct reading *reading, const char *path)
         add(reading, spec);
 }
 
-/* What systemd takes for FileDescriptorName= (systemd.socket(5)). */
+/* Accepts the names that systemd accepts for FileDescriptorName= (systemd.socket(5)). */
 static void read_passed(struct reading *reading, const char *name)
 {
     size_t length = 0;
@@ -127,7 +127,7 @@ static void read_passed(struct reading *reading, const char *name)
 
 /* --- hosts --------------------------------------------------------------------------------- */
 
-/* A number, or a service of TCP by its name. False: a fault is noted. */
+/* Reads a number, or the name of a TCP service. False: a fault is noted. */
 static bool read_port(struct reading *reading, const char *text, unsigned *port)
 {
     char *end;
@@ -146,7 +146,7 @@ static bool read_port(struct reading *reading, const char *text, unsigned *port)
     return false;
 }
 
-/* A mapped address would be bound by the IPv6 socket that takes no IPv4: by none. */
+/* An IPv4-mapped address can't be bound: the socket would be an IPv6 one that takes no IPv4. */
 static void read_numeric(struct reading *reading, const struct addr *addr)
 {
     if (addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
@@ -161,7 +161,7 @@ static void free_found(struct addrinfo **found)
         freeaddrinfo(*found);
 }
 
-/* Every address that a name has, once each. */
+/* Adds every address of a host, once each. */
 static void read_name(struct reading *reading, const char *host, unsigned port)
 {
     struct addrinfo *found __attribute__((cleanup(free_found))) = NULL;
@@ -190,8 +190,8 @@ static void read_name(struct reading *reading, const char *host, unsigned port)
         fault(reading, "the host name has no address");
 }
 
-/* False if it is an address as other daemons write it: the fault says how it is written here. */
-static bool is_of_here(struct reading *reading)
+/* False if the address is written as in another daemon's file. The fault says how to write it. */
+static bool is_native_form(struct reading *reading)
 {
     const char *word = reading->word;
     char why[300];
@@ -210,7 +210,7 @@ static bool is_of_here(struct reading *reading)
     return false;
 }
 
-/* HOST:PORT, [IPv6]:PORT or *:PORT. */
+/* Reads HOST:PORT, [IPv6]:PORT or *:PORT. */
 static void read_host(struct reading *reading)
 {
     char host[HOST_MAX + 1];
@@ -219,7 +219,7 @@ static void read_host(struct reading *reading)
     bool bracketed = reading->word[0] == '[';
     const char *begin = reading->word + bracketed;
     const char *end = bracketed ? strchr(begin, ']') : strrchr(begin, ':');
-    if (!is_of_here(reading))
+    if (!is_native_form(reading))
         return;
     if (!end || (bracketed && end[1] != ':')) {
         fault(reading, "expected HOST:PORT, [IPv6]:PORT, *:PORT, unix:PATH, unix:@NAME or "
@@ -266,14 +266,15 @@ int listens_read(const struct pool_config *pool, struct listen_spec *specs, int 
 
 /* --- overlaps ------------------------------------------------------------------------------ */
 
-/* A wildcard of one family is in the way of that family's addresses, *:PORT of all. */
-static bool takes(const struct listen_spec *any, const struct listen_spec *one)
+/* A wildcard covers the addresses of its family, *:PORT those of both. */
+static bool covers(const struct listen_spec *any, const struct listen_spec *one)
 {
     return addr_is_any(&any->addr) &&
            (any->any_family || any->addr.sa.sa_family == one->addr.sa.sa_family);
 }
 
-/* Two spellings of one path: one name in one directory. Abstract names have none. */
+/* Two paths are the same if they have the same name in the same directory, however they are
+ * spelled. An abstract name has no directory: only the same name is the same address. */
 bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b)
 {
     if (a->passed_name || b->passed_name)
@@ -285,5 +286,5 @@ bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b)
                 entry_same(a->addr.un.sun_path, &a->directory, b->addr.un.sun_path, &b->directory));
     if (addr_port(&a->addr) != addr_port(&b->addr) || addr_port(&a->addr) == 0)
         return false;
-    return takes(a, b) || takes(b, a) || addr_equal(&a->addr, &b->addr);
+    return covers(a, b) || covers(b, a) || addr_equal(&a->addr, &b->addr);
 }

@@ -1,8 +1,8 @@
 /*
- * listens - the words of `listen` into addresses, and which addresses are in each other's way.
+ * listens - reads the words of `listen` into addresses, and finds addresses that overlap.
  *
  * Must not know: sockets.
- * Called by rules, in the checking child: look-ups of names and directories may block.
+ * Called by rules, in the checking child, because lookups of hosts and directories may block.
  */
 #ifndef PREFORKD_CONFIG_LISTENS_H
 #define PREFORKD_CONFIG_LISTENS_H
@@ -11,19 +11,19 @@
 
 enum { LISTENS_MAX = 4096 }; /* addresses of one configuration */
 
-/* Reads the addresses of a pool's words into `specs`, at most `room`. Each wrong word is a fault.
- * Returns how many addresses there are. */
+/* Reads the addresses of a pool into `specs`, at most `room`, and returns their number. Each wrong
+ * word is a fault. */
 int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
                  struct faults *faults);
 
-/* Looks whether the daemon can make a Unix socket of this path. False: with a sentence in `why`. */
+/* Whether the daemon can make a Unix socket at this path. If not, `why` gets the reason. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size);
 
-/* Whether a path is right in the directory of the default places, which root makes if it is
- * missing. */
+/* Whether the path is directly in the default directory, which root makes if it is missing. */
 bool listens_in_default_place(const char *path);
 
-/* Whether both can't be opened: one address, or a wildcard and an address of its port. */
+/* Whether only one of the two can be opened: they are the same address, or one is a wildcard that
+ * covers the other. */
 bool listens_overlap(const struct listen_spec *a, const struct listen_spec *b);
 
 #endif

@@ -1,4 +1,5 @@
-/* config_load and config_dump: a room of its own, for it stands on the others of this floor. */
+/* config_load and config_dump. They call parser, rules and source, which include config.h: in
+ * config.c they would close a circle. */
 #include "config.h"
 
 #include "parser.h"
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As for the configuration itself: the statements, and what libconfuse needs. */
+/* For the statements and for libconfuse. Untouched pages cost nothing. */
 enum { SCRATCH_ROOM = 512 * 1024 * 1024 };
 
 static void close_arena(struct arena **arena)
@@ -34,7 +35,8 @@ void config_load(struct config *config, const char *file,
     rules_apply(config, whole);
 }
 
-/* The options of a section that are set, or have a default; of a pool, only what it takes. */
+/* Writes the options that are set or have a default. With a pool, only those that a file may set
+ * for it. */
 static void dump_rows(const struct option_row *rows, const void *section,
                       const struct pool_config *pool, int indent, FILE *out)
 {

@@ -54,7 +54,7 @@ static void *field_of(const struct option_row *row, const void *section)
 
 /* --- writing ------------------------------------------------------------------------------- */
 
-/* In quotes, as syntax and libconfuse read it back. */
+/* Writes a string that syntax and libconfuse read back to the same text. */
 static void put_quoted(struct text_line *line, const char *text)
 {
     text_add(line, "\"");
@@ -123,7 +123,7 @@ static void put_choices(struct text_line *line, const char *const *choices)
     }
 }
 
-/* What a row allows, for a sentence that begins with "takes". */
+/* What a row allows, to go behind "takes". */
 static void put_allowed(struct text_line *line, const struct option_row *row)
 {
     static const char *const kinds[] = {
@@ -150,7 +150,7 @@ static void put_allowed(struct text_line *line, const struct option_row *row)
         text_add(line, " or \"unlimited\"");
 }
 
-/* Digits of a base, with a sign before them or not, and nothing else but what `rest` is set to. */
+/* Reads a number, perhaps with a minus sign. `rest` is set to the text behind it. */
 static bool read_digits(const char *text, int base, long long *value, const char **rest)
 {
     char *end;
@@ -232,7 +232,7 @@ static void read_words(const char *const *values, int count, struct words *field
     *field = (struct words){.at = at, .count = count};
 }
 
-/* One text; false: it is wrong. */
+/* False if the text is not a value of this row. */
 static bool read_value(const struct option_row *row, void *field, const char *text,
                        struct arena *arena)
 {

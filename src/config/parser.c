@@ -14,29 +14,29 @@ static const struct handler_section log_section = {.name = "log", .rows = log_ro
                                     pool_section = {.name = "pool", .rows = pool_rows},
                                     limits_section = {.name = "limits", .rows = limit_rows};
 
-/* A section that is read, or the top level of all files. */
+/* A section being read, or the top level of all files. */
 struct place {
     enum place_kind kind;
-    struct place *next; /* of those in the same section */
-    struct place *first;
+    struct place *next;  /* in the same section */
+    struct place *first; /* of the sections in this one */
     const char *name;
     const char *prefix; /* of its faults: "pool web: exec: " */
     const struct option_row *rows;
-    void *into;       /* the struct that the rows fill */
+    void *into;       /* the struct that the rows fill; NULL: the section is only checked */
     const char *file; /* in the arena of config */
     int line;
-    int *lines;               /* by row, as in struct origin */
-    const char **files;       /* too */
-    struct pool_config *pool; /* of a pool, and of what it holds */
+    int *lines; /* lines and files by row, as in struct origin */
+    const char **files;
+    struct pool_config *pool; /* NULL outside of pools */
 };
 
 struct reader {
     struct config *config;
     struct arena *scratch;
-    const struct handler_section *const *sections[PLACE_KINDS]; /* that may stand there */
+    const struct handler_section *const *sections[PLACE_KINDS]; /* allowed there */
     struct place global;
-    struct pool_config **pools; /* those of config, while they are filled */
-    unsigned unknown;           /* options and sections so far */
+    struct pool_config **pools; /* the pools of config, writable */
+    unsigned unknown;           /* count of unknown options and sections so far */
 };
 
 #define FAULT(reader, place, line, format, ...)                                                    \
@@ -60,7 +60,7 @@ static bool is_known(const struct reader *reader, enum place_kind kind,
 
 /* --- options ------------------------------------------------------------------------------- */
 
-/* For a name that is known elsewhere: where it belongs. NULL: nowhere. */
+/* Where a misplaced name belongs. NULL: the name is known nowhere. */
 static const char *right_place(const struct reader *reader, const struct place *place,
                                const char *name)
 {
@@ -87,7 +87,7 @@ static const char *nearest(const struct reader *reader, const struct place *plac
     return near.nearest;
 }
 
-/* What a pool needs of the word that was meant. */
+/* Which need of a pool this option or section meets. */
 static enum need need_of(const struct reader *reader, const char *name)
 {
     if (strcmp(name, "listen") == 0)
@@ -107,7 +107,7 @@ static void fault_unknown(struct reader *reader, const struct place *place,
     const char *kind = statement->kind == STATEMENT_SECTION ? "section" : "option";
     if (strcmp(name, "include") == 0)
         FAULT(reader, place, statement->line, "include is written include(\"PATTERN\")");
-    else if (++reader->unknown > FAULTS_MAX) /* near words cost time */
+    else if (++reader->unknown > FAULTS_MAX) /* a suggestion costs time */
         FAULT(reader, place, statement->line, "unknown %s", kind);
     else if ((other = right_place(reader, place, name)))
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\" here; %s", kind, name, other);
@@ -134,7 +134,7 @@ static void fault_doubled(struct reader *reader, const struct place *place, cons
           here ? "" : arena_format(reader->scratch, "%s:", file), line);
 }
 
-/* The index of the row, if libconfuse may read the value; else -1. */
+/* Checks an option. The index of its row if libconfuse may read the value, else -1. */
 static int check_option(struct reader *reader, struct place *place,
                         const struct statement *statement)
 {
@@ -160,7 +160,7 @@ static int check_option(struct reader *reader, struct place *place,
 
 /* --- sections ------------------------------------------------------------------------------ */
 
-/* `into` is NULL, and the origin not kept, of a section that is no more than checked. */
+/* `into` is NULL for a section that is only checked; its origin is not kept. */
 static void place_init(struct reader *reader, struct place *place, const struct option_row *rows,
                        void *into, struct origin *origin)
 {
@@ -199,7 +199,7 @@ static void begin_pool(struct reader *reader, struct place *place,
     reader->pools[config->pool_count++] = pool;
 }
 
-/* Of doubled sections the first counts. The others are only checked. */
+/* If a section is doubled, the first counts and the others are only checked. */
 static void begin_handler(struct reader *reader, struct place *place,
                           const struct handler_section *handler, bool doubled)
 {
@@ -219,7 +219,7 @@ static void begin_handler(struct reader *reader, struct place *place,
     pool->handler_origin = origin;
 }
 
-/* Every section but a pool. */
+/* Begins a section other than a pool. */
 static void begin_leaf(struct reader *reader, struct place *place,
                        const struct handler_section *section, const struct statement *statement,
                        bool doubled)
@@ -248,18 +248,18 @@ static void read_section(struct reader *reader, struct place *place,
     bool pool = section == &pool_section, full = pool && reader->config->pool_count == POOLS_MAX;
     if (!section && option_find(place->rows, name) >= 0)
         FAULT(reader, place, statement->line, "%s is an option: %s = ...", name, name);
-    /* In a section left open, what follows only seems to stand inside. */
+    /* If the section around it was left open, a pool only seems to stand inside. */
     else if (!section && !(open && strcmp(name, "pool") == 0))
         fault_unknown(reader, place, statement);
     else if (full)
         FAULT(reader, place, statement->line, "one pool too many: more than %d", POOLS_MAX);
     if (!section || full)
         return;
-    const struct place *twin = pool ? NULL : place->first;
-    while (twin && strcmp(twin->name, name) != 0)
-        twin = twin->next;
-    if (twin)
-        fault_doubled(reader, place, "section", statement, twin->file, twin->line);
+    const struct place *earlier = pool ? NULL : place->first;
+    while (earlier && strcmp(earlier->name, name) != 0)
+        earlier = earlier->next;
+    if (earlier)
+        fault_doubled(reader, place, "section", statement, earlier->file, earlier->line);
     struct place *inner = arena_take(reader->scratch, sizeof *inner);
     *inner = (struct place){
         .kind = pool ? PLACE_POOL : PLACE_LEAF,
@@ -274,7 +274,7 @@ static void read_section(struct reader *reader, struct place *place,
     if (pool)
         begin_pool(reader, inner, statement);
     else
-        begin_leaf(reader, inner, section, statement, twin != NULL);
+        begin_leaf(reader, inner, section, statement, earlier != NULL);
     read_place(reader, inner, statement->first, statement->open);
 }
 
@@ -289,8 +289,8 @@ static void fault_no_handler(struct reader *reader, const struct place *place)
     FAULT(reader, place, place->line, "no section names the handler; known are %s", known);
 }
 
-/* Refuses the options that the handler can't honour, and fills in its defaults for options that the
- * file leaves open. */
+/* Refuses the options that the handler can't honour, and fills in the handler's defaults for pool
+ * options that the file does not set. */
 static void apply_handler(struct reader *reader, const struct place *place)
 {
     static const char *const reasons[] = {
@@ -310,8 +310,8 @@ static void apply_handler(struct reader *reader, const struct place *place)
     }
 }
 
-/* What a section lacks, unless the syntax broke inside it. */
-static void check_whole(struct reader *reader, const struct place *place)
+/* Notes what a section lacks. Not for a section inside which the syntax broke. */
+static void check_complete(struct reader *reader, const struct place *place)
 {
     for (int i = 0; place->rows[i].name; i++)
         if ((place->rows[i].flags & OPTION_REQUIRED) && place->lines[i] == 0 &&
@@ -326,7 +326,7 @@ static void check_whole(struct reader *reader, const struct place *place)
 
 /* --- values, by libconfuse ----------------------------------------------------------------- */
 
-/* libconfuse tells its errors through a function without an argument of ours. */
+/* libconfuse passes no user data to its error function. */
 static struct {
     struct reader *reader;
     const struct place *place;
@@ -349,8 +349,7 @@ static void free_cfg(cfg_t **cfg)
         cfg_free(*cfg);
 }
 
-/* Fills in an option from the values that libconfuse has read. The fault of a value names the
- * section that it stands in. */
+/* Fills in an option from the values that libconfuse read. Faults get the section's prefix. */
 static void fill_option(struct reader *reader, const struct place *place, int index, cfg_t *cfg)
 {
     struct faults found;
@@ -366,8 +365,8 @@ static void fill_option(struct reader *reader, const struct place *place, int in
         FAULT(reader, place, fault->line, "%s", fault->text);
 }
 
-/* Fills in the options that are `sound`, by row. Every value is a string to libconfuse: the rows
- * know better. */
+/* Fills in the options whose `sound` is set, by row. To libconfuse every value is a string, because
+ * the rows know types and ranges better. */
 static void fill_options(struct reader *reader, const struct place *place, const char *text,
                          const bool *sound)
 {
@@ -398,7 +397,7 @@ static void free_text(char **text)
     free(*text);
 }
 
-/* Reads the statements of a section, or those of one file at the top level. */
+/* Reads the statements of a section, or the top level of one file. */
 static void read_place(struct reader *reader, struct place *place, const struct statement *first,
                        bool open)
 {
@@ -423,7 +422,7 @@ static void read_place(struct reader *reader, struct place *place, const struct 
     if (size && place->into)
         fill_options(reader, place, text, sound);
     if (!open && place != &reader->global)
-        check_whole(reader, place);
+        check_complete(reader, place);
 }
 
 void parser_fill(struct config *config, const struct source *sources,

@@ -18,7 +18,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* Descriptors that the master holds beside one pipe a worker: listeners, connections to the control
+/* Descriptors of the master beside one pipe per worker: listeners, connections to the control
  * socket, and its own few. */
 enum { SPARE_DESCRIPTORS = 128 };
 
@@ -85,13 +85,13 @@ static void rule_control(struct config *config)
 
 /* --- how a pool serves ---------------------------------------------------------------------- */
 
-/* The option that says how many connections a worker of each model serves; NULL: one. */
+/* The option that sets the seats of a worker, by model; NULL: a worker has one seat. */
 static const char *const seat_options[SERVE_MODELS] = {
     [MODEL_THREAD] = "threads",
     [MODEL_EVENT] = "connections",
 };
 
-/* Whether the option is of another model than the pool's. */
+/* Whether the option belongs to another model than the pool's. */
 static bool is_of_other_model(const struct pool_config *pool, const char *option)
 {
     for (int model = 0; model < SERVE_MODELS; model++)
@@ -119,14 +119,14 @@ static void rule_model(struct config *config, struct pool_config *pool)
                                                : 1;
 }
 
-/* Each connection is a descriptor of its worker. A thread that polls has an epoll set and an
- * eventfd besides. */
+/* Each connection costs its worker a descriptor. In the thread model, each thread may have an epoll
+ * set and an eventfd too. */
 static void rule_seat_descriptors(struct config *config, const struct pool_config *pool)
 {
     struct rlimit limit;
     long long own = pool->limits.value[LIMIT_NOFILE], most = LLONG_MAX;
-    long long each = pool->model == MODEL_THREAD ? 3 : 1;
-    long long files = each * pool->seats + pool->listen_count + WORKER_DESCRIPTORS;
+    long long per_seat = pool->model == MODEL_THREAD ? 3 : 1;
+    long long files = per_seat * pool->seats + pool->listen_count + WORKER_DESCRIPTORS;
     if (own != OPTION_UNSET && own != OPTION_UNLIMITED)
         most = own;
     else if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
@@ -140,6 +140,7 @@ static void rule_seat_descriptors(struct config *config, const struct pool_confi
 
 /* --- one pool ------------------------------------------------------------------------------ */
 
+/* Whether systemd passes all of the pool's listeners. */
 static bool is_passed(const struct pool_config *pool)
 {
     for (int i = 0; i < pool->listen.count; i++)
@@ -171,17 +172,18 @@ static void rule_name(struct config *config, const struct pool_config *pool)
                    POOL_NAME_MAX, (int)strcspn(pool->name, "\n"), pool->name);
 }
 
-/* A directory that workers are to enter must be there, and be one. Inside of a chroot it is looked
- * for when the worker enters it: from here the way to it may lead elsewhere. */
+/* A directory that workers enter must exist. One inside a chroot is checked by the worker that
+ * enters it, because from outside its path may lead elsewhere. */
 static void rule_directory(struct config *config, const struct pool_config *pool,
-                           const char *option, const char *path, bool look)
+                           const char *option, const char *path)
 {
     struct stat stat_now;
+    bool in_chroot = pool->chroot && path != pool->chroot;
     if (path && path[0] != '/')
         config_fault(config, pool, option, "%s is an absolute path, not \"%.100s\"", option, path);
-    else if (path && look && stat(path, &stat_now) < 0)
+    else if (path && !in_chroot && stat(path, &stat_now) < 0)
         config_fault(config, pool, option, "%s \"%.100s\": %s", option, path, strerror(errno));
-    else if (path && look && !S_ISDIR(stat_now.st_mode))
+    else if (path && !in_chroot && !S_ISDIR(stat_now.st_mode))
         config_fault(config, pool, option, "%s \"%.100s\" is not a directory", option, path);
 }
 
@@ -237,7 +239,7 @@ static void rule_limits(struct config *config, const struct pool_config *pool)
 
 /* --- the size of a pool -------------------------------------------------------------------- */
 
-/* A default that others leave no room for gives way to them. */
+/* Adjusts the defaults to the options that are set. */
 static void complete_size(struct pool_config *pool)
 {
     if (!pool_config_sets(pool, "min_workers") && pool->max_workers < pool->min_workers)
@@ -254,7 +256,8 @@ static void complete_size(struct pool_config *pool)
         pool->min_spare = pool->max_spare;
 }
 
-/* The fault stands at the lesser if the file sets it, else at the greater, which it sets then. */
+/* The fault stands at the lesser option if the file sets it, else at the greater, which the file
+ * sets then. */
 static void rule_order(struct config *config, const struct pool_config *pool, const char *lesser,
                        int least, const char *greater, int most)
 {
@@ -290,28 +293,29 @@ static void rule_size(struct config *config, struct pool_config *pool, bool whol
     }
 }
 
-/* The connections of one pool, then of all. */
+/* Bounds the connections of each pool, and of all pools. */
 static void rule_sum_of_seats(struct config *config)
 {
     long long all = 0;
     for (int i = 0; i < config->pool_count; i++) {
         const struct pool_config *pool = config->pools[i];
         const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
-        long long its = pool_config_most_seats(pool), before = all;
-        all += its;
-        if (pool->seats > 1 && its > POOL_SEATS_MAX)
+        long long seats = pool_config_most_seats(pool), before = all;
+        all += seats;
+        if (pool->seats > 1 && seats > POOL_SEATS_MAX)
             config_fault(
                 config, pool, option,
                 "%d workers of %d connections make %lld; at most %d are possible in a pool",
-                pool_config_most(pool), pool->seats, its, POOL_SEATS_MAX);
+                pool_config_most(pool), pool->seats, seats, POOL_SEATS_MAX);
         else if (all > SEATS_MAX && before <= SEATS_MAX)
             config_fault(config, pool, option,
                          "with its %lld there are %lld connections in all; at most %d are possible",
-                         its, all, SEATS_MAX);
+                         seats, all, SEATS_MAX);
     }
 }
 
-/* All pools together. A fault stands at the pool with which the sum becomes too large. */
+/* Bounds the workers of all pools, and the descriptors that the master needs for them. A fault
+ * stands at the pool with which the sum becomes too large. */
 static void rule_sum_of_sizes(struct config *config)
 {
     struct rlimit limit;
@@ -321,13 +325,14 @@ static void rule_sum_of_sizes(struct config *config)
     for (int i = 0; i < config->pool_count; i++) {
         const struct pool_config *pool = config->pools[i];
         const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
-        long long its = pool_config_most(pool), workers_before = workers, files_before = files;
-        workers += its;
-        files += its * (1 + (pool->handler ? pool->handler->descriptors : 0));
+        long long in_pool = pool_config_most(pool);
+        long long workers_before = workers, files_before = files;
+        workers += in_pool;
+        files += in_pool * (1 + (pool->handler ? pool->handler->descriptors : 0));
         if (workers > POOL_WORKERS_MAX && workers_before <= POOL_WORKERS_MAX)
             config_fault(config, pool, option,
                          "with its %lld there are %lld workers in all; at most %d are possible",
-                         its, workers, POOL_WORKERS_MAX);
+                         in_pool, workers, POOL_WORKERS_MAX);
         else if (files > most && files_before <= most)
             config_fault(config, pool, option,
                          "%lld workers need %lld open files, but the hard limit is %lld: raise "
@@ -343,8 +348,8 @@ static void rule_pool(struct config *config, struct pool_config *pool, bool whol
         if (row->flags & OPTION_SOCKET && pool_config_sets(pool, row->name))
             config_fault(config, pool, row->name,
                          "systemd: listeners take no %s; the .socket unit has it", row->name);
-    rule_directory(config, pool, "chroot", pool->chroot, true);
-    rule_directory(config, pool, "directory", pool->directory, pool->chroot == NULL);
+    rule_directory(config, pool, "chroot", pool->chroot);
+    rule_directory(config, pool, "directory", pool->directory);
     if (pool->chroot && !is_root())
         config_fault(config, pool, "chroot", "chroot needs root");
     if (pool->nice < 0 && !is_root())
@@ -375,23 +380,23 @@ static void rule_names(struct config *config)
     }
 }
 
-/* Two pools of one name are one fault: their addresses are not told too. */
+/* Two pools of one name are already a fault: that they share an address is not noted as well. */
 static void rule_address(struct config *config, const struct pool_config *pool,
                          const struct listen_spec *spec, const struct pool_config *other,
-                         const struct listen_spec *theirs)
+                         const struct listen_spec *other_spec)
 {
-    if (!listens_overlap(spec, theirs))
+    if (!listens_overlap(spec, other_spec))
         return;
     if (pool == other)
         config_fault(config, pool, "listen", "listen \"%.120s\" is the same address as \"%.120s\"",
-                     spec->word, theirs->word);
+                     spec->word, other_spec->word);
     else if (strcmp(pool->name, other->name) != 0)
         config_fault(config, pool, "listen",
                      "listen \"%.120s\" is the same address as \"%.120s\" of pool %.40s (%s:%d)",
-                     spec->word, theirs->word, other->name, theirs->file, theirs->line);
+                     spec->word, other_spec->word, other->name, other_spec->file, other_spec->line);
 }
 
-/* Each address against the control socket, and against all addresses before it. */
+/* Compares each address with the control socket, and with all addresses before it. */
 static void rule_addresses(struct config *config)
 {
     struct listen_spec control = {.word = config->control};
@@ -413,8 +418,8 @@ static void rule_addresses(struct config *config)
     }
 }
 
-/* The number of addresses is known once all are read. They are read into memory of their own, so
- * that the arena holds no unused room. */
+/* The number of addresses is known only once all are read, so they are first read into temporary
+ * memory: the arena gets no unused room. */
 static void rule_listens(struct config *config)
 {
     int used = 0;

@@ -17,19 +17,19 @@ struct reading {
     int files;
     size_t bytes;
     char *text; /* room for the largest file */
-    bool whole;
+    bool whole; /* every file so far was read to its end */
 };
 
-/* A file that is being read: the files whose includes led to it, and the statement. */
+/* A file being read, and the chain of includes that led to it. */
 struct chain {
-    const struct chain *outer; /* NULL of the file that the user named */
+    const struct chain *outer; /* the file that includes this one; NULL: the user named this one */
     const char *file;
-    const struct statement *include;
+    const struct statement *include; /* in the outer file */
     struct inode inode;
     int depth;
 };
 
-/* Faults of a file as a whole belong to the line that includes it. */
+/* A fault of a whole file stands at the line that includes it. */
 static void fault(struct reading *reading, const struct chain *link, const char *what,
                   const char *why)
 {
@@ -49,7 +49,7 @@ static bool includes_itself(const struct chain *link)
     return false;
 }
 
-/* Reads up to one byte more than a file may have. The size, or -1 with errno set. */
+/* Reads at most one byte more than a file may have. The size, or -1 with errno set. */
 static ssize_t read_bytes(int fd, char *text)
 {
     size_t size = 0;
@@ -66,8 +66,8 @@ static ssize_t read_bytes(int fd, char *text)
     return (ssize_t)size;
 }
 
-/* Reads the file's text, `size` bytes. O_NONBLOCK: a FIFO must not hang the open. False: a fault is
- * noted. */
+/* Reads the file's text and sets `size`. O_NONBLOCK, because opening a FIFO would hang. False: a
+ * fault is noted. */
 static bool read_file(struct reading *reading, struct chain *link, ssize_t *size)
 {
     struct stat stat;
@@ -111,14 +111,15 @@ static void read_included(struct reading *reading, const struct chain *outer,
     read_chain(reading, &link);
 }
 
-/* A directory that isn't there holds no match; one that can't be read might. */
+/* A missing directory holds no match; an unreadable one might. */
 static int is_glob_error(const char *path, int error)
 {
     (void)path;
     return error != ENOENT && error != ENOTDIR;
 }
 
-/* In the order of their bytes: preforkd has no locale, by which glob would sort. */
+/* The files are read in the byte order of their names: glob sorts by the locale, and preforkd sets
+ * none. */
 static void read_matches(struct reading *reading, const struct chain *outer,
                          const struct statement *include, const char *pattern)
 {
@@ -136,22 +137,23 @@ static void read_matches(struct reading *reading, const struct chain *outer,
         read_included(reading, outer, include, found.gl_pathv[i]);
 }
 
-/* A relative path starts from the directory of the file that has it. In a pattern, the signs of the
- * directory's own name are meant as they are. */
-static const char *whole_path(struct arena *arena, const char *file, const char *path, bool pattern)
+/* A relative path starts from the directory of the file that includes it. In a pattern, special
+ * characters of that directory's name are escaped. */
+static const char *resolve_path(struct arena *arena, const char *file, const char *path,
+                                bool pattern)
 {
     const char *slash = strrchr(file, '/');
     if (path[0] == '/' || !slash)
         return path;
-    char *whole = arena_take(arena, 2 * (size_t)(slash + 1 - file) + strlen(path) + 1);
-    char *to = whole;
+    char *resolved = arena_take(arena, 2 * (size_t)(slash + 1 - file) + strlen(path) + 1);
+    char *to = resolved;
     for (const char *from = file; from <= slash; from++) {
         if (pattern && strchr("*?[\\", *from))
             *to++ = '\\';
         *to++ = *from;
     }
     strcpy(to, path);
-    return whole;
+    return resolved;
 }
 
 static void read_chain(struct reading *reading, struct chain *link)
@@ -179,7 +181,7 @@ static void read_chain(struct reading *reading, struct chain *link)
         if (s->kind != STATEMENT_INCLUDE)
             continue;
         bool pattern = strpbrk(s->title, "*?[") != NULL;
-        const char *path = whole_path(reading->arena, link->file, s->title, pattern);
+        const char *path = resolve_path(reading->arena, link->file, s->title, pattern);
         (pattern ? read_matches : read_included)(reading, link, s, path);
     }
 }

@@ -1,9 +1,9 @@
 /*
- * source - the files of a configuration: the one that is named and all that it includes, each
- * regular, bounded, and once at a time.
+ * source - reads the files of a configuration: the named one and its includes. Each must be a
+ * regular file of bounded size, and must not include itself.
  *
  * Must not know: what the statements mean.
- * Called by config, in the checking child.
+ * Called by load, in the checking child.
  */
 #ifndef PREFORKD_CONFIG_SOURCE_H
 #define PREFORKD_CONFIG_SOURCE_H
@@ -11,18 +11,18 @@
 #include "syntax.h"
 
 enum { SOURCE_SIZE_MAX = 1024 * 1024 };                  /* bytes of one file */
-enum { SOURCE_TOTAL_MAX = 4 * SOURCE_SIZE_MAX };         /* of all together */
-enum { SOURCE_DEPTH_MAX = 16, SOURCE_FILES_MAX = 1000 }; /* includes in includes; files */
+enum { SOURCE_TOTAL_MAX = 4 * SOURCE_SIZE_MAX };         /* bytes of all files */
+enum { SOURCE_DEPTH_MAX = 16, SOURCE_FILES_MAX = 1000 }; /* nested includes; files */
 
 struct source {
     struct source *next;
-    const char *file; /* as a fault names it */
+    const char *file; /* as faults name it */
     struct syntax syntax;
 };
 
-/* Reads a file and, behind it, the files that it includes, in the order of the files. A file that
- * can't be read is a fault, where it is included, and not in the list. All lies in the arena; NULL:
- * there is none. `whole` is set to whether every file could be read to its end. */
+/* Reads a file, then the files that it includes, in order, into a list in the arena. A file that
+ * can't be read is a fault of the line that includes it, and is not in the list. NULL: the list is
+ * empty. `whole` tells whether every file could be read to its end. */
 struct source *source_read(const char *file, struct arena *arena, struct faults *faults,
                            bool *whole);
 

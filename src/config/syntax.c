@@ -6,21 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sections in sections: a pool holds some, deeper there are none. A bound on the recursion. */
+/* Nested sections. Only a pool holds sections, so this just bounds the recursion. */
 enum { DEPTH_MAX = 8 };
 
-/* A sign is a token by itself: { } ( ) , and =, for which += stands too. */
+/* The type of a sign, { } ( ) , or =, is its character. += counts as =. */
 enum {
     TOKEN_END,    /* of the file */
-    TOKEN_BROKEN, /* a fault is noted: nothing behind it can be trusted */
+    TOKEN_BROKEN, /* a fault is noted, and nothing behind it can be trusted */
     TOKEN_WORD,   /* without quotes */
-    TOKEN_STRING, /* with them */
+    TOKEN_STRING, /* in quotes */
 };
 
 struct token {
     int type;
-    int line;         /* where it begins */
-    const char *text; /* quotes included; not ended by NUL */
+    int line;         /* the token begins here */
+    const char *text; /* with its quotes, without a NUL */
     size_t size;
 };
 
@@ -28,15 +28,15 @@ struct scan {
     const char *at, *end;
     const char *line_begin;
     int line;
-    bool line_spoiled; /* the line's control character is told */
+    bool line_spoiled; /* the fault of a control character in this line is noted */
     const char *file;
     struct arena *arena;
     struct faults *faults;
-    struct token token; /* the one to be read next */
-    bool spoiled;       /* the statement being read */
+    struct token token; /* the next token */
+    bool spoiled;       /* the current statement */
 };
 
-/* Notes a fault; always false. A broken token has its fault already. */
+/* Notes a fault, unless the token is broken: that has its fault already. Always false. */
 #define FAULT(scan, line, ...)                                                                     \
     ((scan)->token.type != TOKEN_BROKEN                                                            \
          ? faults_add((scan)->faults, (scan)->file, line, __VA_ARGS__)                             \
@@ -50,8 +50,8 @@ static bool is_among(char c, const char *set)
     return c && strchr(set, c);
 }
 
-/* A control character is a fault. It is a blank between words, and nothing in a word or a
- * string. */
+/* A control character is a fault. Between words it counts as a blank, in a word or a string it is
+ * dropped. */
 static bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\t' && c != '\n') || c == 0x7f;
@@ -73,8 +73,8 @@ static bool at_text(const struct scan *scan, const char *text)
     return (size_t)(scan->end - scan->at) >= size && memcmp(scan->at, text, size) == 0;
 }
 
-/* Every character of the file is passed here, once: the faults of characters are told for the whole
- * file, also behind broken syntax. */
+/* Passes one character. Every character of the file passes here once, even behind broken syntax, so
+ * the faults of characters are noted for the whole file. */
 static void step(struct scan *scan)
 {
     const char *c = scan->at++;
@@ -110,7 +110,7 @@ static bool skip_comment(struct scan *scan)
     return FAULT(scan, opened, "the comment opened here is not closed");
 }
 
-/* False: a comment is not closed. */
+/* Skips blanks and comments. False if a comment is not closed. */
 static bool skip_blanks(struct scan *scan)
 {
     while (scan->at < scan->end) {
@@ -127,8 +127,9 @@ static bool skip_blanks(struct scan *scan)
     return true;
 }
 
-/* Few characters may follow a string without a blank between. Any other tells of a forgotten quote,
- * some string before: without this the fault would be told lines later, or at the file's end. */
+/* Few characters may follow a string directly. Any other means that an earlier string lacks its
+ * closing quote: without this check the fault would stand lines later, or at the end of the
+ * file. */
 static bool take_string(struct scan *scan, int opened)
 {
     char quote = *scan->at;
@@ -151,7 +152,7 @@ static bool take_string(struct scan *scan, int opened)
                  scan->line);
 }
 
-/* "+" is part of a word, "+=" never; so is "/", but not where a comment opens. */
+/* "+" may be part of a word, but not "+="; so may "/", unless it opens a comment. */
 static bool word_goes_on(const struct scan *scan)
 {
     return scan->at < scan->end && !is_among(*scan->at, " \t\n\r\f\v\"'{}()=,#") &&
@@ -190,7 +191,7 @@ static void advance(struct scan *scan)
     scan->token = token;
 }
 
-/* How much of a text a fault shows: the first line, and not too much of it. */
+/* How much of a text a fault shows: at most 40 bytes of the first line. */
 static int shown(const char *text, size_t size)
 {
     int length = 0;
@@ -216,7 +217,7 @@ static bool is_text(const struct token *token)
     return token->type == TOKEN_WORD || token->type == TOKEN_STRING;
 }
 
-/* A word, or what stands between the quotes of a string. */
+/* A copy of a word, or of a string without its quotes. */
 static char *take_text(struct scan *scan)
 {
     const struct token *token = &scan->token;
@@ -233,8 +234,9 @@ static char *take_text(struct scan *scan)
 
 /* --- values -------------------------------------------------------------------------------- */
 
-/* What follows a backslash in a "..." string, `size` characters: the byte that it stands for (1:
- * any but NUL), or -1 if libconfuse can't read it. The closing quote ends all digits. */
+/* The byte that an escape in a "..." string stands for (1 for any but NUL), or -1 if libconfuse
+ * can't read it. `escape` points behind the backslash; its length goes into `size`. The string's
+ * closing quote ends all digits. */
 static long escape_value(const char *escape, size_t *size)
 {
     char digits[3] = "";
@@ -252,7 +254,7 @@ static long escape_value(const char *escape, size_t *size)
     return digits[0] ? strtol(digits, NULL, 16) : -1;
 }
 
-/* Notes a fault of an escape that stands for no text. */
+/* Notes a fault if the escape is unknown or stands for a NUL. */
 static void check_escape(struct scan *scan, int line, const char *escape, size_t *size)
 {
     long value = escape_value(escape, size);
@@ -265,8 +267,8 @@ static void check_escape(struct scan *scan, int line, const char *escape, size_t
                 (int)*size, escape);
 }
 
-/* The token as libconfuse takes it. A word is put in quotes, for libconfuse skips an asterisk and
- * expands ${NAME} outside of quotes; a $ gets a backslash in "..." for the same reason. */
+/* The token, quoted for libconfuse. A word is put in quotes, because libconfuse skips an asterisk
+ * outside of quotes. A $ gets a backslash except in '...', because libconfuse expands ${NAME}. */
 static const char *quoted(struct scan *scan)
 {
     const struct token *token = &scan->token;
@@ -305,30 +307,30 @@ static struct value **read_text(struct scan *scan, struct value **place)
     return &(*place)->next;
 }
 
-/* A token that doesn't belong in a list. If it looks like the begin of the next statement, the list
- * was left open. */
+/* Notes a token that doesn't belong in a list. If it looks like the beginning of the next
+ * statement, the list was left open. */
 static bool list_fault(struct scan *scan, int opened)
 {
-    int odd = scan->token.type;
-    bool open = !is_text(&scan->token) && odd != ',';
-    if (odd == '=')
+    int type = scan->token.type;
+    bool open = !is_text(&scan->token) && type != ',';
+    if (type == '=')
         return FAULT(scan, opened,
                      "the list opened here is not closed, or a value with = in it has no quotes");
     if (is_text(&scan->token)) {
-        struct faults unheard = {.arena = scan->arena};
+        struct faults ignored = {.arena = scan->arena};
         struct scan ahead = *scan;
-        ahead.faults = &unheard;
+        ahead.faults = &ignored;
         advance(&ahead);
         open = ahead.token.type == '=' || ahead.token.type == '{';
     }
     if (open)
         return FAULT(scan, opened, "the list opened here is not closed");
-    return unexpected(scan, odd == ',' ? "a value or }" : ", or }");
+    return unexpected(scan, type == ',' ? "a value or }" : ", or }");
 }
 
-/* Whether a value without quotes is not written as in another language. False: what follows can't
+/* Notes a value without quotes that is written as in another language. False if what follows can't
  * be trusted. */
-static bool is_sound_word(struct scan *scan, const struct statement *statement)
+static bool check_word(struct scan *scan, const struct statement *statement)
 {
     static const char *const marks[] = {"\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\x98",
                                         "\xe2\x80\x99", "\xc2\xab"};
@@ -347,7 +349,7 @@ static bool is_sound_word(struct scan *scan, const struct statement *statement)
     return true;
 }
 
-/* "+=" sets, too: an option stands once, so there is nothing to append to. */
+/* "+=" sets as "=" does: an option may stand only once, so it has nothing to append to. */
 static bool read_value(struct scan *scan, struct statement *statement)
 {
     struct value **place = &statement->values;
@@ -355,7 +357,7 @@ static bool read_value(struct scan *scan, struct statement *statement)
     if (scan->token.type != '{') {
         if (!is_text(&scan->token))
             return unexpected(scan, "a value");
-        if (scan->token.type == TOKEN_WORD && !is_sound_word(scan, statement))
+        if (scan->token.type == TOKEN_WORD && !check_word(scan, statement))
             return false;
         read_text(scan, place);
         if (scan->token.type == '{')
@@ -384,7 +386,7 @@ static bool read_value(struct scan *scan, struct statement *statement)
 
 static bool read_statements(struct scan *scan, struct statement **place, int depth, int opened);
 
-/* From the { on. A section that breaks keeps the statements read so far. */
+/* Reads a section from its { on. If it breaks, it keeps the statements read so far. */
 static bool read_section(struct scan *scan, struct statement *statement, int depth)
 {
     int opened = scan->token.line;
@@ -398,8 +400,8 @@ static bool read_section(struct scan *scan, struct statement *statement, int dep
     return !statement->open;
 }
 
-/* The pattern of an include has no need of control characters: in a string, a backslash takes the
- * next character as it is. */
+/* The pattern of an include. It needs no control characters, so in a string a backslash just quotes
+ * the next character. */
 static char *take_pattern(struct scan *scan)
 {
     bool string = scan->token.type == TOKEN_STRING;
@@ -462,7 +464,7 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
                  suggest_explain(statement->name));
 }
 
-/* A statement that breaks is dropped, unless it is a section. */
+/* Reads a statement. The caller drops one that breaks, unless it is a section. */
 static bool read_statement(struct scan *scan, struct statement *statement, int depth)
 {
     if (scan->token.type != TOKEN_WORD)
@@ -480,7 +482,7 @@ static bool read_statement(struct scan *scan, struct statement *statement, int d
     return sound;
 }
 
-/* Up to the end of the section that was opened in line `opened`, or of the file. */
+/* Reads up to the end of the file, or of the section that line `opened` opened. */
 static bool read_statements(struct scan *scan, struct statement **place, int depth, int opened)
 {
     while (scan->token.type != TOKEN_END && scan->token.type != '}') {
@@ -502,8 +504,8 @@ static bool read_statements(struct scan *scan, struct statement **place, int dep
 void syntax_read(struct syntax *syntax, const char *text, size_t size, const char *file,
                  struct arena *arena, struct faults *faults)
 {
-    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, as some editors begin a file */
-    size_t skip = size >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
+    static const char utf8_mark[] = "\xef\xbb\xbf"; /* some editors begin a file with it */
+    size_t skip = size >= 3 && memcmp(text, utf8_mark, 3) == 0 ? 3 : 0;
     struct scan scan = {
         .at = text + skip,
         .end = text + size,

@@ -1,12 +1,12 @@
 /*
- * syntax - the text of one file into statements, in one pass.
+ * syntax - splits the text of one file into statements, in one pass.
  *
- * libconfuse 3.3 accepts what is left open, skips junk, loses count of the lines at comments,
+ * libconfuse 3.3 accepts open strings, lists and sections, skips junk, miscounts lines at comments,
  * expands ${NAME} and stops at its first error. So preforkd reads the syntax itself, and notes
- * every fault with its line. The options that are right are then written anew for libconfuse, in
- * the few forms that libconfuse reads right: no comments, every value quoted.
+ * every fault with its line. It then rewrites the good options for libconfuse in the few forms that
+ * libconfuse reads correctly: no comments, every value quoted.
  *
- * Must not know: which options there are, what values mean.
+ * Must not know: which options exist, what values mean.
  * Called by source and parser, in the checking child.
  */
 #ifndef PREFORKD_CONFIG_SYNTAX_H
@@ -27,19 +27,19 @@ enum statement_kind {
 
 struct value {
     struct value *next;
-    const char *text; /* in quotes, as libconfuse takes it */
+    const char *text; /* quoted for libconfuse */
 };
 
 struct statement {
-    struct statement *next;  /* in its section, or its file */
-    struct statement *first; /* of those in a section */
+    struct statement *next;  /* in the same section or file */
+    struct statement *first; /* inside this section */
     enum statement_kind kind;
     const char *name;
-    const char *title; /* of a section, NULL: it has none; the pattern of an include */
+    const char *title; /* of a section, NULL: none; the pattern of an include */
     struct value *values;
     int line;
-    bool open;    /* the syntax broke inside this section: it may lack something */
-    bool spoiled; /* a fault of its characters is noted: its value is not what was meant */
+    bool open;    /* the syntax broke inside this section: statements may be missing */
+    bool spoiled; /* a fault of its characters is noted: the value is not the intended one */
 };
 
 struct syntax {
@@ -49,11 +49,11 @@ struct syntax {
 
 enum { SYNTAX_LINE_MAX = 64 * 1024 }; /* bytes of one line */
 
-/* Reads a file's text. All that it makes lies in the arena. */
+/* Reads the text of a file. The statements lie in the arena. */
 void syntax_read(struct syntax *syntax, const char *text, size_t size, const char *file,
                  struct arena *arena, struct faults *faults);
 
-/* Writes a value or a list for libconfuse. */
+/* Writes an option for libconfuse. */
 void syntax_print(const struct statement *statement, FILE *out);
 
 #endif

@@ -199,17 +199,17 @@ static const char *take_bytes(const struct conn *conn, uint8_t *bytes, usec dead
     struct proxy_extent extent = {0};
     const char *why = NULL;
     while (!extent.whole) {
-        size_t have = extent.ours, most = extent.whole_size ? extent.whole_size : FIRST_LOOK;
+        size_t have = extent.certain, most = extent.whole_size ? extent.whole_size : FIRST_LOOK;
         ssize_t seen = look(conn, bytes + have, most - have, deadline, &why);
         if (seen < 0)
             return why;
         if (!proxy_measure(bytes, have + (size_t)seen, &extent))
             return "what came is none";
-        size_t wanted = extent.ours - have;
+        size_t wanted = extent.certain - have;
         if (recv(conn->fd, bytes + have, wanted, MSG_DONTWAIT) != (ssize_t)wanted)
             return "the received data disappeared";
     }
-    *size = extent.ours;
+    *size = extent.certain;
     return NULL;
 }
 

@@ -29,7 +29,7 @@ static void skip_padding(struct fcgi_reader *reader, struct fcgi_bytes *in)
     reader->skip -= (unsigned)n;
 }
 
-/* Whether the header is whole now. */
+/* True if the header is complete. */
 static bool take_header(struct fcgi_reader *reader, struct fcgi_bytes *in)
 {
     size_t n = least(FCGI_HEADER - reader->have, left(in));
@@ -84,7 +84,7 @@ struct fcgi_begin fcgi_begin(const unsigned char content[static FCGI_BODY])
     };
 }
 
-/* One byte, or four with the topmost bit set. */
+/* A length is one byte, or four with the topmost bit set. */
 static bool take_length(struct fcgi_bytes *in, size_t *length)
 {
     const unsigned char *at = in->at;

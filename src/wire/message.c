@@ -70,7 +70,7 @@ int message_write_head(const struct message_head *head, char line[static MESSAGE
                     head->err);
 }
 
-/* Reads a space and a number of 1 to 9 digits. What is behind it; NULL: there is none. */
+/* Reads a space and a number of 1 to 9 digits. Returns the text behind it, or NULL. */
 static const char *read_size(const char *at, size_t *size)
 {
     const char *digits = at + 1;
@@ -104,6 +104,8 @@ int message_read_head(struct message_head *head, const char *bytes, size_t size)
     }
     return -EPROTO;
 }
+
+/* --- the commands -------------------------------------------------------------------------- */
 
 enum { LOCAL = true };
 

@@ -1,19 +1,18 @@
 /*
- * message - what a client and the master say to each other over the control socket. A connection
- * carries one request and its reply.
+ * message - the protocol of the control socket, and the table of the commands. A connection carries
+ * one request and its reply.
  *
- * The request is a line: words with spaces between them, ended by a newline or by the end of what
- * the client sends. It has MESSAGE_WORDS words and MESSAGE_REQUEST_MAX bytes at most, and no
- * control character. Nothing is quoted: no command takes a word that is empty or has a space in it.
- * What comes behind the newline is not read.
+ * The request is a line of words separated by spaces. A newline or the end of the stream ends it;
+ * bytes behind the newline are not read. It has at most MESSAGE_WORDS words and MESSAGE_REQUEST_MAX
+ * bytes, and no control character. There is no quoting, because no command takes a word that is
+ * empty or contains a space.
  *
- * The reply begins with a line "STATUS OUT ERR". STATUS is a word: "ok", "refused" or "usage". OUT
- * and ERR are numbers: so many bytes for standard output follow, and then so many for standard
- * error. A reply that has fewer bytes was cut off. Nothing is sent before the answer is complete.
+ * The reply begins with a line "STATUS OUT ERR". STATUS is "ok", "refused" or "usage". OUT and ERR
+ * are numbers: OUT bytes for standard output follow, then ERR bytes for standard error. A reply
+ * with fewer bytes was cut off. The master sends nothing before the reply is complete.
  *
- * Owns:      these bytes.
- * Knows not: sockets, and what a word means.
- * Called by: master/client, master/request, ctl.
+ * Knows not: sockets, how a command is carried out.
+ * Called by: master/control, master/request, master/commands, ctl.
  * Runs in:   the master, preforkctl.
  */
 #ifndef PREFORKD_WIRE_MESSAGE_H
@@ -28,12 +27,12 @@ enum {
     MESSAGE_HEAD = 48, /* room for the first line of a reply, its newline and a NUL */
 };
 
-/* The status that preforkctl exits with. */
+/* The exit status of preforkctl. */
 enum message_status {
     MESSAGE_DONE = 0,
     MESSAGE_REFUSED = 1,
     MESSAGE_USAGE = 2,
-    MESSAGE_NOBODY = 3, /* said by preforkctl alone: no daemon is running there */
+    MESSAGE_NOBODY = 3, /* never in a reply: no daemon is listening */
 };
 
 struct message_request {
@@ -41,14 +40,14 @@ struct message_request {
     const char *words[MESSAGE_WORDS];
 };
 
-/* Splits the request that is in the first `size` bytes. `bytes` has room for one more. `ended`: no
- * more bytes come. The length of the request, whose words then point into `bytes`; 0 if more bytes
- * must come (never if MESSAGE_REQUEST_MAX bytes are there, nor at the end of 1 or more); -E2BIG if
- * it is too long; -EBADMSG if it has a control character. */
+/* Splits the request at the beginning of `bytes`. `bytes` has room for `size` bytes and one more.
+ * `ended`: the stream ended. Returns the length of the request, whose words point into `bytes`; 0
+ * if the request is not complete (never if `size` is MESSAGE_REQUEST_MAX, or if the stream ended
+ * behind at least one byte); -E2BIG if it is too long; -EBADMSG if it has a control character. */
 int message_read_request(struct message_request *request, char *bytes, size_t size, bool ended);
 
-/* Writes a request. Its length; -E2BIG if it is too long; -EBADMSG if a word is empty, or has a
- * space or a control character. */
+/* Writes a request. Returns its length; -E2BIG if it is too long; -EBADMSG if a word is empty or
+ * contains a space or a control character. */
 int message_write_request(const struct message_request *request,
                           char bytes[static MESSAGE_REQUEST_MAX]);
 
@@ -57,29 +56,31 @@ struct message_head {
     size_t out, err;
 };
 
-/* Writes the first line of a reply. Its length. */
+/* Writes the first line of a reply, and returns its length. */
 int message_write_head(const struct message_head *head, char line[static MESSAGE_HEAD]);
 
-/* Reads it. Its length; 0 if more bytes must come; -EPROTO if it is none. */
+/* Reads the first line of a reply. Returns its length; 0 if it is not complete; -EPROTO if it is
+ * not such a line. */
 int message_read_head(struct message_head *head, const char *bytes, size_t size);
 
+/* A command: how it is written, and what it does. */
 struct usage {
     const char *word;
-    const char *arguments; /* "POOL N"; those in brackets may be left out */
+    const char *arguments; /* "POOL N"; those in brackets are optional */
     const char *help;
     const char *example; /* a command line; NULL: none is needed */
-    bool is_local;       /* preforkctl carries it out without the daemon's control socket */
+    bool is_local;       /* preforkctl carries it out without the control socket */
 };
 
 /* Ended by a row without a word. */
 extern const struct usage usage_table[];
 
-const struct usage *usage_find(const char *word); /* NULL: none */
+const struct usage *usage_find(const char *word); /* NULL: unknown */
 
-/* Whether so many arguments are as many as it takes. */
+/* Whether the command takes this number of arguments. */
 bool usage_fits(const struct usage *usage, int count);
 
-/* Writes the word, its arguments and its help: a line of a list, without a newline. */
+/* Writes the word, its arguments and its help as one line of a list, without a newline. */
 enum { USAGE_LINE = 120 };
 const char *usage_line(const struct usage *usage, char line[static USAGE_LINE]);
 

@@ -3,11 +3,13 @@
 #include <limits.h>
 #include <string.h>
 
-/* The value of a line that has this name; NULL: it has another. */
+/* The value of the line, or NULL if the line has another name. */
 static const char *value_of(const char *line, size_t length, const char *name)
 {
-    size_t its = strlen(name);
-    return length > its && memcmp(line, name, its) == 0 && line[its] == '=' ? line + its + 1 : NULL;
+    size_t size = strlen(name);
+    if (length > size && memcmp(line, name, size) == 0 && line[size] == '=')
+        return line + size + 1;
+    return NULL;
 }
 
 static bool is_word(const char *value, const char *end, const char *word)
@@ -16,7 +18,7 @@ static bool is_word(const char *value, const char *end, const char *word)
     return (size_t)(end - value) == length && memcmp(value, word, length) == 0;
 }
 
-/* 0 if it is no number, or one that doesn't fit. */
+/* 0 if the value is not a number, or is too large. */
 static long long number_of(const char *value, const char *end)
 {
     long long number = 0;

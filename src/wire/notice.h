@@ -1,6 +1,5 @@
 /*
- * notice - what a program says of itself to whoever watches it (sd_notify(3)): a datagram, read
- * into what we heed of it.
+ * notice - reads what a program reports by sd_notify(3), as far as preforkd acts on it.
  *
  * Called by: master/notify.
  * Runs in:   the master.
@@ -15,13 +14,13 @@ struct notice {
     bool ready;
     bool alive;         /* WATCHDOG=1 */
     bool hung;          /* WATCHDOG=trigger */
-    long long watchdog; /* WATCHDOG_USEC=, the microseconds between two; 0: not said */
-    const char *status; /* in the datagram; NULL: not said */
+    long long watchdog; /* WATCHDOG_USEC=, the time within which WATCHDOG=1 must come; 0: not set */
+    const char *status; /* STATUS=, in the datagram; NULL: not set */
     size_t status_length;
 };
 
-/* Lines of NAME=VALUE, of which unknown names are passed over; of two of a name the last
- * counts. */
+/* Reads a datagram: lines of NAME=VALUE. Unknown names are skipped. If a name is repeated, the last
+ * status and watchdog count. */
 void notice_read(const char *text, size_t length, struct notice *notice);
 
 #endif

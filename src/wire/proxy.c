@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The specification is doc/proxy-protocol.txt of HAProxy; its sections are named below. */
+/* The section numbers are those of the specification, HAProxy's doc/proxy-protocol.txt. */
 
 static const uint8_t text_begin[] = "PROXY ";
 static const uint8_t signature[] = {'\r', '\n', '\r', '\n', 0,   '\r',
@@ -22,9 +22,9 @@ static unsigned read_16(const uint8_t *bytes)
     return (unsigned)(bytes[0] << 8 | bytes[1]);
 }
 
-/* --- where it ends ------------------------------------------------------------------------- */
+/* --- where a header ends ------------------------------------------------------------------- */
 
-/* 2.1: the line ends with the first CR LF, within 107 bytes; neither of the two stands alone. */
+/* 2.1: the line ends with the first CR LF, within 107 bytes. A LF without a CR is an error. */
 static bool measure_text(const uint8_t *bytes, size_t seen, struct proxy_extent *extent)
 {
     size_t most = least(seen, PROXY_TEXT_MAX);
@@ -33,19 +33,19 @@ static bool measure_text(const uint8_t *bytes, size_t seen, struct proxy_extent 
         return false;
     if (end && (end == bytes || end[-1] != '\r'))
         return false;
-    extent->ours = end ? (size_t)(end - bytes) + 1 : most;
+    extent->certain = end ? (size_t)(end - bytes) + 1 : most;
     extent->whole = end != NULL;
-    extent->whole_size = end ? extent->ours : 0;
+    extent->whole_size = end ? extent->certain : 0;
     return true;
 }
 
-/* 2.2: sixteen bytes, the last two of which say how many more there are. */
+/* 2.2: the last two of the first 16 bytes are the length of the rest. */
 static bool measure_binary(const uint8_t *bytes, size_t seen, struct proxy_extent *extent)
 {
     if (seen > COMMAND_AT && bytes[COMMAND_AT] >> 4 != 2)
         return false;
     if (seen < PROXY_FIXED) {
-        *extent = (struct proxy_extent){.ours = seen};
+        *extent = (struct proxy_extent){.certain = seen};
         return true;
     }
     size_t whole = PROXY_FIXED + read_16(bytes + LENGTH_AT);
@@ -63,7 +63,7 @@ bool proxy_measure(const uint8_t *bytes, size_t seen, struct proxy_extent *exten
 
 /* --- version 1 ----------------------------------------------------------------------------- */
 
-/* The text up to the next blank, which is passed over; "" if there is none. */
+/* The text up to the next blank; "" if there is no blank. Skips both. */
 static const char *next_word(char **rest)
 {
     char *blank = strchr(*rest, ' ');
@@ -75,7 +75,7 @@ static const char *next_word(char **rest)
     return word;
 }
 
-/* A number up to 65535 without a zero before it. */
+/* Reads a number up to 65535 without leading zeroes. */
 static bool read_port(const char *text, unsigned *port)
 {
     unsigned value = 0;
@@ -89,9 +89,9 @@ static bool read_port(const char *text, unsigned *port)
     return value <= 65535;
 }
 
-/* inet_pton(3) takes what 2.1 asks for: no zero before a number, no blank. Of IPv6 it takes the
- * form that ends as IPv4 too, which proxies send for mapped addresses, because inet_ntop(3) writes
- * it. */
+/* inet_pton(3) accepts what 2.1 requires: no leading zeroes, no blanks. It also accepts IPv6
+ * addresses that end as IPv4 ones. Proxies send these for mapped addresses, because inet_ntop(3)
+ * writes them so. */
 static bool read_ip(struct addr *addr, int family, const char *ip, const char *port_text)
 {
     uint8_t bytes[16];
@@ -110,7 +110,7 @@ static const char *read_text(const uint8_t *bytes, size_t size, struct proxy_hea
     line[length] = '\0';
     header->proxied = false;
     if (strncmp(line, "UNKNOWN", 7) == 0 && (length == 7 || line[7] == ' '))
-        return NULL; /* what else stands there is to be ignored */
+        return NULL; /* 2.1: the rest of the line must be ignored */
     if (strlen(line) != length)
         return "a NUL byte in it";
     char *rest = line;
@@ -151,19 +151,19 @@ uint32_t proxy_checksum(uint32_t before, const uint8_t *bytes, size_t size)
     return ~crc;
 }
 
-/* 2.2.3: the checksum is that of the whole header with zeroes in its own place. */
+/* 2.2.3: the checksum covers the whole header, with zeroes in place of the checksum. */
 static bool is_checksum(const uint8_t *bytes, size_t size, size_t at)
 {
     static const uint8_t zeroes[CHECKSUM];
-    uint32_t crc = proxy_checksum(0, bytes, at), said;
+    uint32_t crc = proxy_checksum(0, bytes, at), sent;
     crc = proxy_checksum(crc, zeroes, sizeof zeroes);
     crc = proxy_checksum(crc, bytes + at + CHECKSUM, size - at - CHECKSUM);
-    memcpy(&said, bytes + at, sizeof said);
-    return ntohl(said) == crc;
+    memcpy(&sent, bytes + at, sizeof sent);
+    return ntohl(sent) == crc;
 }
 
-/* What stands behind the addresses, in types, lengths and values. */
-static const char *check_values(const uint8_t *bytes, size_t size, size_t at)
+/* Checks the TLVs (type, length, value) behind the addresses. */
+static const char *check_tlvs(const uint8_t *bytes, size_t size, size_t at)
 {
     bool summed = false;
     while (at < size) {
@@ -182,7 +182,8 @@ static const char *check_values(const uint8_t *bytes, size_t size, size_t at)
     return NULL;
 }
 
-/* A path up to its NUL; an abstract name without the zeroes that fill its field; or none. */
+/* Reads a path up to its NUL, an abstract name without the zeroes that fill its field, or an empty
+ * name. */
 static void set_unix(struct addr *addr, const uint8_t *field)
 {
     size_t length = UNIX_NAME;
@@ -208,14 +209,14 @@ static void read_addresses(const uint8_t *at, int family, struct proxy_header *h
     addr_from_bytes(&header->destination, domain, at + ip, read_16(at + 2 * ip + 2));
 }
 
-/* If a proxy made a stream of datagrams, the addresses of their sender hold too. */
+/* The addresses count even if the transport is DGRAM: the proxy turned datagrams into a stream. */
 static const char *read_binary(const uint8_t *bytes, size_t size, struct proxy_header *header)
 {
     int command = bytes[COMMAND_AT] & 15;
     int family = bytes[FAMILY_AT] >> 4, transport = bytes[FAMILY_AT] & 15;
     header->proxied = false;
     if (command == COMMAND_LOCAL)
-        return NULL; /* the rest is to be passed over, whatever it is */
+        return NULL; /* 2.2: the rest must be ignored */
     if (command != COMMAND_PROXY)
         return "a command that is neither LOCAL nor PROXY";
     if (family >= FAMILIES || transport >= TRANSPORTS)
@@ -224,7 +225,7 @@ static const char *read_binary(const uint8_t *bytes, size_t size, struct proxy_h
         return NULL;
     if (size - PROXY_FIXED < address_sizes[family])
         return "less room than its addresses need";
-    const char *fault = check_values(bytes, size, PROXY_FIXED + address_sizes[family]);
+    const char *fault = check_tlvs(bytes, size, PROXY_FIXED + address_sizes[family]);
     if (fault)
         return fault;
     read_addresses(bytes + PROXY_FIXED, family, header);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Appends a text with its NUL. False: no room. */
+/* Appends a text with its NUL. False if the room is too small. */
 static bool put(char *to, size_t room, size_t *size, const char *text)
 {
     size_t length = strlen(text) + 1;
@@ -32,7 +32,7 @@ size_t template_write_request(char *to, size_t room, char *const *arguments,
     return fits ? size : 0;
 }
 
-/* What may stand behind each word: how many numbers, and none larger than these. */
+/* How many numbers follow each word, and the largest value of each. */
 static const struct {
     const char *word;
     int numbers;
@@ -43,7 +43,7 @@ static const struct {
     [TEMPLATE_ENDED] = {"ended", 3, {0xffff, LLONG_MAX, LLONG_MAX}},
 };
 
-/* Reads a space and a number behind it. False: it is something else, or too large. */
+/* Reads a space and a number. False if there is anything else, or the number is too large. */
 static bool take_number(const char **at, const char *end, long long most, long long *number)
 {
     if (end - *at < 2 || **at != ' ')
@@ -73,7 +73,7 @@ void template_read_reply(struct template_reply *reply, const char *text, size_t 
         length = length < sizeof reply->text ? length : sizeof reply->text - 1;
         reply->word = TEMPLATE_FAILED;
         memcpy(reply->text, why, length);
-        for (size_t i = 0; i < length; i++) /* for the log, and one line of it */
+        for (size_t i = 0; i < length; i++) /* the log gets it as one printable line */
             if (reply->text[i] < ' ' || reply->text[i] > '~')
                 reply->text[i] = '?';
     }

@@ -1,8 +1,8 @@
 /*
- * template - the messages between a worker and its template, which preforkd-template(7) documents.
+ * template - the messages between a worker and its template (preforkd-template(7)).
  *
- * A template is a process that is forked for each connection; its code is somebody else's. So what
- * it says is read like the word of a client: bounded, and only as far as it makes sense.
+ * A template is a process that is forked for each connection. It runs the user's code, so its
+ * messages are trusted as little as a client's: they are bounded, and every number is checked.
  * Called by: handlers/template_process.
  * Runs in:   a worker, and the child that checks a configuration.
  */
@@ -14,8 +14,8 @@
 
 enum {
     TEMPLATE_VERSION = 1,
-    TEMPLATE_REQUEST_MAX = 192 * 1024, /* bytes of a request, as a socket has room for by default */
-    TEMPLATE_REPLY_MAX = 256,          /* of what a template says */
+    TEMPLATE_REQUEST_MAX = 192 * 1024, /* bytes of a request: a socket's default buffer holds it */
+    TEMPLATE_REPLY_MAX = 256,          /* bytes of a reply */
 };
 
 /* The descriptors of a request, in this order. */
@@ -23,28 +23,28 @@ enum template_descriptor {
     TEMPLATE_INPUT,
     TEMPLATE_OUTPUT,
     TEMPLATE_ERROR,
-    TEMPLATE_DIRECTORY, /* the working directory; maybe O_PATH */
+    TEMPLATE_DIRECTORY, /* the working directory; may be O_PATH */
     TEMPLATE_SCRIPT,    /* open for reading */
     TEMPLATE_DESCRIPTORS,
 };
 
-/* "fork", how many arguments there are, these, and the environment: texts that end in NUL. Both
- * lists end in NULL. The size; 0: there is no room. */
+/* Writes a request: "fork", the number of arguments, the arguments and the environment, each ended
+ * by a NUL. Both lists end with NULL. Returns the size; 0 if `room` is too small. */
 size_t template_write_request(char *to, size_t room, char *const *arguments,
                               char *const *environment);
 
 enum template_word {
-    TEMPLATE_NOTHING, /* no such word, or the wrong numbers behind it */
+    TEMPLATE_NOTHING, /* an unknown word, or wrong numbers */
     TEMPLATE_READY,   /* VERSION */
     TEMPLATE_FORKED,  /* PID */
-    TEMPLATE_ENDED,   /* STATUS, as waitpid(2) has it, and what it took: USER SYSTEM, both usec */
+    TEMPLATE_ENDED,   /* STATUS, as of waitpid(2), and the CPU time: USER SYSTEM, both in usec */
     TEMPLATE_FAILED,  /* a sentence */
 };
 
 struct template_reply {
     enum template_word word;
     long long numbers[3];
-    char text[TEMPLATE_REPLY_MAX]; /* of TEMPLATE_FAILED; empty else */
+    char text[TEMPLATE_REPLY_MAX]; /* the sentence of TEMPLATE_FAILED, else empty */
 };
 
 /* Reads one message. */

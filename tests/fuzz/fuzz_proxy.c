@@ -15,14 +15,15 @@ static void must(bool holds)
         abort();
 }
 
-/* As if the bytes came in pieces: each part is ours in whole, and says no more than the whole. */
+/* As if the bytes came in pieces: each part belongs to the header, and says no more than the
+ * whole. */
 static void measure_parts(const uint8_t *bytes, const struct proxy_extent *all)
 {
     struct proxy_extent part;
-    size_t step = all->ours > 300 ? all->ours / 100 : 1;
-    for (size_t seen = 1; seen < all->ours; seen += step) {
+    size_t step = all->certain > 300 ? all->certain / 100 : 1;
+    for (size_t seen = 1; seen < all->certain; seen += step) {
         must(proxy_measure(bytes, seen, &part));
-        must(part.ours == seen && !part.whole);
+        must(part.certain == seen && !part.whole);
         must(part.whole_size == 0 || part.whole_size == all->whole_size);
     }
 }
@@ -31,7 +32,7 @@ static void check_same(const uint8_t *bytes, size_t size, const struct proxy_hea
 {
     struct proxy_extent extent;
     struct proxy_header again;
-    must(proxy_measure(bytes, size, &extent) && extent.whole && extent.ours == size);
+    must(proxy_measure(bytes, size, &extent) && extent.whole && extent.certain == size);
     must(proxy_read(bytes, size, &again) == NULL && again.proxied);
     must(addr_equal(&again.source, &header->source));
     must(addr_equal(&again.destination, &header->destination));
@@ -96,16 +97,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct proxy_header header;
     if (size == 0 || !proxy_measure(bytes, size, &extent))
         return 0;
-    must(extent.ours > 0 && extent.ours <= size && extent.ours <= PROXY_MAX);
-    must(extent.whole || extent.ours == size);
+    must(extent.certain > 0 && extent.certain <= size && extent.certain <= PROXY_MAX);
+    must(extent.whole || extent.certain == size);
     measure_parts(bytes, &extent);
     if (!extent.whole)
         return 0;
     /* A copy of just its size, for sanitizers to see a byte too far. */
-    uint8_t *exact = malloc(extent.ours);
+    uint8_t *exact = malloc(extent.certain);
     must(exact != NULL);
-    memcpy(exact, bytes, extent.ours);
-    if (proxy_read(exact, extent.ours, &header) == NULL && header.proxied) {
+    memcpy(exact, bytes, extent.certain);
+    if (proxy_read(exact, extent.certain, &header) == NULL && header.proxied) {
         write_binary(&header);
         write_text(&header);
     }

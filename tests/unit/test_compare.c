@@ -264,7 +264,7 @@ START_TEST(kept_option_changed)
     struct pool_config old = *config->pools[0], new = old;
     new.graceful_timeout++;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_ADJUSTED);
-    handler.kept = kept;
+    handler.not_live = kept;
     old.handler = new.handler = &handler;
     ck_assert_int_eq(config_compare(&old, &new, what, sizeof what), POOL_REPLACED);
     new = old;

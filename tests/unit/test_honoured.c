@@ -71,7 +71,7 @@ START_TEST(names_that_a_handler_gives)
         ck_assert_msg(index >= 0 && option_is_honoured(&pool_rows[index], handler), "%s: %s",
                       handler->name, each->name);
     }
-    for (const char *const *name = handler->kept; name && *name; name++) {
+    for (const char *const *name = handler->not_live; name && *name; name++) {
         int index = option_find(pool_rows, *name);
         ck_assert_msg(index >= 0 && pool_rows[index].flags & OPTION_LIVE &&
                           option_is_honoured(&pool_rows[index], handler),

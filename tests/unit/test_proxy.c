@@ -73,13 +73,13 @@ static void measure_all(const uint8_t *bytes, size_t size)
     memcpy(more + size, "\r\n\0xy", 5);
     for (size_t seen = 1; seen < size; seen++) {
         ck_assert_msg(proxy_measure(more, seen, &extent), "%zu of %zu", seen, size);
-        ck_assert_uint_eq(extent.ours, seen);
+        ck_assert_uint_eq(extent.certain, seen);
         ck_assert(!extent.whole);
         ck_assert(extent.whole_size == 0 || extent.whole_size == size);
     }
     for (size_t seen = size; seen < size + 5; seen++) {
         ck_assert(proxy_measure(more, seen, &extent));
-        ck_assert_uint_eq(extent.ours, size);
+        ck_assert_uint_eq(extent.certain, size);
         ck_assert_uint_eq(extent.whole_size, size);
         ck_assert(extent.whole);
     }
@@ -236,11 +236,11 @@ START_TEST(the_longest)
     bytes[29] = (uint8_t)(value >> 8);
     bytes[30] = (uint8_t)value;
     ck_assert(proxy_measure(bytes, sizeof bytes, &extent) && extent.whole);
-    ck_assert_uint_eq(extent.ours, PROXY_MAX);
-    ck_assert_ptr_null(proxy_read(bytes, extent.ours, &header));
+    ck_assert_uint_eq(extent.certain, PROXY_MAX);
+    ck_assert_ptr_null(proxy_read(bytes, extent.certain, &header));
     ck_assert(header.proxied);
     bytes[30]++; /* one further than there is room */
-    ck_assert_ptr_nonnull(proxy_read(bytes, extent.ours, &header));
+    ck_assert_ptr_nonnull(proxy_read(bytes, extent.certain, &header));
 }
 END_TEST
 
