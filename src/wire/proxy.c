@@ -1,7 +1,7 @@
 #include "proxy.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The section numbers are those of the specification, HAProxy's doc/proxy-protocol.txt. */
@@ -78,15 +78,12 @@ static const char *next_word(char **rest)
 /* Reads a number up to 65535 without leading zeroes. */
 static bool read_port(const char *text, unsigned *port)
 {
-    unsigned value = 0;
     size_t length = strlen(text);
     if (length == 0 || length > 5 || strspn(text, "0123456789") != length ||
         (text[0] == '0' && length > 1))
         return false;
-    for (size_t i = 0; i < length; i++)
-        value = 10 * value + (unsigned)(text[i] - '0');
-    *port = value;
-    return value <= 65535;
+    *port = (unsigned)atoi(text);
+    return *port <= 65535;
 }
 
 /* inet_pton(3) accepts what 2.1 requires: no leading zeroes, no blanks. It also accepts IPv6
