@@ -1,9 +1,9 @@
 /*
- * histogram - how long something took, counted in a few classes whose bounds never change.
+ * histogram - durations, counted in a few classes with fixed bounds.
  *
- * One process writes, others read meanwhile: each number is whole, and grows. From one bound to the
- * next it is twice as far or more. So between a power of two and the next one there is one bound at
- * most, and the class is found by the number's highest bit and one comparison.
+ * One process writes while others read: each number is read whole, and only grows. Each bound is at
+ * least twice the one before. So there is at most one bound between two powers of two, and a
+ * number's highest bit and one comparison find its class.
  */
 #ifndef PREFORKD_BOARD_HISTOGRAM_H
 #define PREFORKD_BOARD_HISTOGRAM_H
@@ -13,18 +13,17 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { HISTOGRAM_CLASSES = 20 }; /* the last one has no bound */
+enum { HISTOGRAM_CLASSES = 20 }; /* the last class has no upper bound */
 
 struct histogram {
     _Atomic uint64_t sum; /* usec */
     _Atomic uint64_t classes[HISTOGRAM_CLASSES];
 };
 
-/* The most, in usec, that belongs to a class; of the last one the most that there is. */
+/* The upper bound of each class, inclusive, in usec; UINT32_MAX for the last class. */
 extern const uint32_t histogram_bounds[HISTOGRAM_CLASSES];
 
-/* By the highest bit of a number, the first class whose bound is not below all numbers with this
- * bit. */
+/* By a number's highest bit: the lowest class that a number with this highest bit can belong to. */
 extern const uint8_t histogram_first[32];
 
 static inline unsigned histogram_class(usec span)
@@ -34,28 +33,29 @@ static inline unsigned histogram_class(usec span)
     return first + (value > histogram_bounds[first]);
 }
 
-/* One writer: a plain load and store are enough, and cheaper than an atomic add. */
+/* Adds to a counter that only this thread writes. A load and a store are enough, and cheaper than
+ * an atomic add. */
 static inline void histogram_grow(_Atomic uint64_t *counter, uint64_t by)
 {
     uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, now + by, memory_order_relaxed);
 }
 
-/* Counts a span, so many times. One that is negative took no time. */
+/* Counts a span so many times. A negative span counts as 0. */
 static inline void histogram_count(struct histogram *histogram, usec span, uint64_t times)
 {
     histogram_grow(&histogram->classes[histogram_class(span)], times);
     histogram_grow(&histogram->sum, (span > 0 ? (uint64_t)span : 0) * times);
 }
 
-/* Adds one to the other. */
+/* Adds all counts of `from`. */
 void histogram_add(struct histogram *to, const struct histogram *from);
 
-/* How many were counted. */
+/* How many spans were counted. */
 uint64_t histogram_total(const struct histogram *histogram);
 
-/* The span, in usec, that so many of a thousand don't exceed: as if within its class all were
- * spread evenly; in the last one, its lower bound. 0 if nothing was counted. */
+/* The span, in usec, that so many of a thousand spans don't exceed, interpolated within its class;
+ * in the last class, the class's lower bound. 0 if nothing was counted. */
 usec histogram_quantile(const struct histogram *histogram, unsigned thousandths);
 
 #endif

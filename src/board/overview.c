@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -91,6 +93,53 @@ void overview_note_reload(struct overview *overview, const char *refusal)
     snprintf(overview->refusal, sizeof overview->refusal, "%s", refusal ? refusal : "");
     overview->reloaded = clock_real();
 }
+
+/* --- the ledger of deaths --------------------------------------------------------------------- */
+
+void deaths_write(struct overview *overview, const struct death *facts)
+{
+    uint64_t number = overview->deaths_written + 1;
+    struct death *entry = &overview->deaths[number % SCOREBOARD_DEATHS];
+    size_t behind = sizeof entry->number;
+    atomic_store_explicit(&entry->number, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    memcpy((char *)entry + behind, (const char *)facts + behind, sizeof *entry - behind);
+    atomic_store_explicit(&entry->number, number, memory_order_release);
+    overview->deaths_written = number;
+}
+
+/* False if the entry is empty, or was written meanwhile. */
+static bool copy_entry(const struct death *entry, uint64_t place, struct death *copy)
+{
+    uint64_t number = atomic_load_explicit(&entry->number, memory_order_acquire);
+    if (number == 0 || number % SCOREBOARD_DEATHS != place)
+        return false;
+    memcpy((void *)copy, (const void *)entry, sizeof *copy);
+    atomic_thread_fence(memory_order_acquire);
+    copy->number = number;
+    copy->pool[sizeof copy->pool - 1] = '\0';
+    copy->why[sizeof copy->why - 1] = '\0';
+    copy->core[sizeof copy->core - 1] = '\0';
+    copy->last[sizeof copy->last - 1] = '\0';
+    return atomic_load_explicit(&entry->number, memory_order_relaxed) == number;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t first = ((const struct death *)a)->number, second = ((const struct death *)b)->number;
+    return (first > second) - (first < second);
+}
+
+int deaths_list(const struct overview *overview, struct death list[static SCOREBOARD_DEATHS])
+{
+    int count = 0;
+    for (int i = 0; i < SCOREBOARD_DEATHS; i++)
+        count += copy_entry(&overview->deaths[i], (uint64_t)i, &list[count]);
+    qsort(list, (size_t)count, sizeof *list, by_number);
+    return count;
+}
+
+/* --- a reader's view -------------------------------------------------------------------------- */
 
 const struct slot *view_slot(const struct view *view, const struct overview_worker *worker)
 {

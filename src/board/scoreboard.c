@@ -40,7 +40,7 @@ void scoreboard_unmap(struct scoreboard *board)
         munmap(board, sizeof *board);
 }
 
-/* The version counts changes that the sizes don't show. */
+/* Count the version up when the layout changes, but the sizes don't. */
 int64_t scoreboard_layout(void)
 {
     enum { VERSION = 6 };
@@ -48,7 +48,7 @@ int64_t scoreboard_layout(void)
            (int64_t)offsetof(struct scoreboard, slots);
 }
 
-/* An IPv4 address as it is mapped into IPv6, however it came. */
+/* The peer's address as IPv6. An IPv4 address is mapped, so that both of its forms are equal. */
 static struct in6_addr ip_of(const struct slot_peer *peer)
 {
     struct in6_addr ip = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
@@ -81,8 +81,9 @@ static bool is_idle(const struct slot *slot)
            !atomic_load_explicit(&slot->retiring, memory_order_relaxed);
 }
 
-/* How many slots from here on are free, and at how many that looked. A worker's two numbers may be
- * a lie: then the answer is wrong, for this pool alone, but no slot beyond the end is read. */
+/* Counts the free slots of the worker at this slot, or of this slot alone; *looked is how many
+ * slots that covers. The worker's two numbers may be a lie. Then the answer is wrong, for this pool
+ * only, but no slot beyond the end is read. */
 static uint32_t count_idle(const struct scoreboard *board, uint32_t at, uint32_t end, uint32_t own,
                            uint32_t *looked)
 {
@@ -99,8 +100,8 @@ static uint32_t count_idle(const struct scoreboard *board, uint32_t at, uint32_t
     return count < seats ? count : seats;
 }
 
-/* From the own worker on, so that workers that look at the same time don't all look at the first
- * ones. */
+/* Begins at the worker's own slots, so that workers that look at the same time don't all read the
+ * first slots. */
 bool scoreboard_has_idle(const struct scoreboard *board, uint32_t head, uint32_t own, int wanted)
 {
     const uint32_t end = scoreboard_end(board), first = head < end ? head : end;
@@ -116,7 +117,7 @@ bool scoreboard_has_idle(const struct scoreboard *board, uint32_t head, uint32_t
 void slot_read(const struct slot *slot, struct slot_counts *counts)
 {
     *counts = (struct slot_counts){0};
-    counts->served = slot->served; /* before what it can't be more than: the worker goes on */
+    counts->served = slot->served; /* before `accepted`, which it must not exceed: both grow */
     for (int i = 0; i < REFUSALS; i++)
         counts->refused[i] = slot->refused[i];
     for (int i = 0; i < TEMPLATE_COUNTS; i++)
@@ -144,8 +145,8 @@ void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
     histogram_add(&to->wait, &from->wait);
 }
 
-/* A request took time that passed, one after the other; but a connection may have waited for long
- * before its worker was there. */
+/* `most` bounds each class, `longest` the sum. Requests were served one after the other, within the
+ * worker's age; but a connection may have waited long before its worker existed. */
 static bool is_possible(const struct histogram *histogram, uint64_t most, uint64_t longest)
 {
     for (int i = 0; i < HISTOGRAM_CLASSES; i++)
@@ -156,7 +157,7 @@ static bool is_possible(const struct histogram *histogram, uint64_t most, uint64
 
 bool slot_counts_possible(const struct slot_counts *counts, usec age)
 {
-    /* Nobody accepts a connection a microsecond, nor moves 100 GB a second. */
+    /* A worker can't accept a connection per microsecond, nor move 100 GB a second. */
     const uint64_t slack = USEC_SECOND, most = (age > 0 ? (uint64_t)age : 0) + slack;
     const uint64_t bytes = most <= UINT64_MAX >> 17 ? most << 17 : UINT64_MAX;
     const uint64_t waited = (uint64_t)1 << 56; /* two thousand years, of all together */
@@ -170,4 +171,104 @@ bool slot_counts_possible(const struct slot_counts *counts, usec age)
            refused <= counts->accepted && counts->errors <= most && counts->bytes_in <= bytes &&
            counts->bytes_out <= bytes && is_possible(&counts->service, most, 2 * most) &&
            is_possible(&counts->wait, most, waited);
+}
+
+/* --- the seats of one worker ------------------------------------------------------------------ */
+
+static uint32_t state_of(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot->state, memory_order_acquire);
+}
+
+void seats_look(const struct slot *first, uint32_t count, struct seats_load *load)
+{
+    usec last = first->since;
+    *load = (struct seats_load){0};
+    for (const struct slot *slot = first; slot < first + count; slot++) {
+        bool busy = state_of(slot) == SLOT_BUSY;
+        usec since = atomic_load_explicit(&slot->since, memory_order_relaxed);
+        if (busy && (!load->busy || since < load->since)) {
+            load->longest = slot;
+            load->since = since;
+        }
+        load->busy += busy;
+        load->served += slot->served; /* before `accepted`, which it must not exceed: both grow */
+        load->accepted += slot->accepted;
+        last = since > last ? since : last;
+    }
+    if (!load->busy)
+        load->since = last;
+}
+
+uint32_t seats_busy(const struct slot *first, uint32_t count)
+{
+    uint32_t busy = 0;
+    for (uint32_t i = 0; i < count; i++)
+        busy += state_of(&first[i]) == SLOT_BUSY;
+    return busy;
+}
+
+bool seats_have(const struct slot *first, uint32_t count, enum slot_state state)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (state_of(&first[i]) == state)
+            return true;
+    return false;
+}
+
+bool seats_have_other(const struct slot *first, uint32_t count, enum slot_state state)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (state_of(&first[i]) != state)
+            return true;
+    return false;
+}
+
+bool seats_read(const struct slot *first, uint32_t count, usec age, struct slot_counts *sum)
+{
+    bool possible = true;
+    *sum = (struct slot_counts){0};
+    for (uint32_t i = 0; i < count; i++) {
+        struct slot_counts counts;
+        if (first[i].accepted + first[i].errors == 0)
+            continue;
+        slot_read(&first[i], &counts);
+        bool sound = slot_counts_possible(&counts, age);
+        if (sound)
+            slot_counts_add(sum, &counts);
+        possible = possible && sound;
+    }
+    return possible;
+}
+
+uint64_t seats_accepted(const struct slot *first, uint32_t count)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += first[i].accepted;
+    return sum;
+}
+
+uint64_t seats_served(const struct slot *first, uint32_t count)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += first[i].served;
+    return sum;
+}
+
+void seats_retire(struct slot *first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        first[i].retiring = 1;
+}
+
+void seats_close(struct slot *first, uint32_t count)
+{
+    first->seats = first->free_seats = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        first[i].state = SLOT_FREE;
+        first[i].retiring = 0;
+        first[i].peer.family = 0;
+    }
 }

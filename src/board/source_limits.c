@@ -25,7 +25,7 @@ struct limits *limits_open(int *fd)
         return NULL;
     }
     if (getrandom(&limits->seed, sizeof limits->seed, GRND_NONBLOCK) < 0)
-        limits->seed = (uint64_t)clock_now(); /* so early after boot that there is none yet */
+        limits->seed = (uint64_t)clock_now(); /* early after boot: no entropy yet */
     *fd = memory;
     return limits;
 }
@@ -59,7 +59,7 @@ struct source source_limits_of_user(uid_t uid)
     return (struct source){SOURCE_UNIX, uid};
 }
 
-/* The golden ratio's part behind the point, in 64 bits: odd, and its bits are as good as any. */
+/* The fractional part of the golden ratio, in 64 bits: odd, and its bits look random. */
 #define MIXER 0x9e3779b97f4a7c15
 
 /* Every bit of the result depends on every bit of the number. */
@@ -72,8 +72,7 @@ static uint64_t mix(uint64_t number)
     return number ^ number >> 32;
 }
 
-/* The low bits say where a source is looked for in a table, the high ones tell it from others
- * there. */
+/* The low bits are a source's first place in a table; the high bits are its tag there. */
 static uint64_t hash_of(const struct limits *limits, const struct source *source)
 {
     return mix(limits->seed ^ mix(source->key ^ mix(source->kind)));
@@ -88,34 +87,34 @@ _Static_assert((SOURCE_LIMITS_PLACES & PLACE_MASK) == 0, "a mask finds a place")
 /* --- connections at once ---------------------------------------------------------------------- */
 
 /*
- * A counter is one word, changed by compare-and-swap: so of many connections that come in the same
- * instant exactly as many get in as may, and each is refused only if as many others are there.
- * Nobody waits for anybody: a swap fails only if another one succeeded.
+ * A counter is one word, changed by compare-and-swap. So of many connections that arrive in the
+ * same instant, exactly as many are admitted as the limit allows, and a connection is refused only
+ * if the limit is reached. No worker waits for another: a swap fails only if another one succeeded.
  *
- * Which deaths can do harm: a worker killed just before its swap was not counted, one killed just
- * behind it was. So the word names the worker that changed it last, and a worker writes in its note
- * which change it is about to make: of which counter, to which version. The next one that changes
- * the word writes into the note of the last one, before that, that its change was made. So a change
- * was made if the note says so, or if the word still names it, and `holds` is always right.
- * Versions come round after 65536 changes: to be mistaken, a worker must stand still for exactly so
- * many between two instructions, and meet the same worker in the same place about to make the same
- * change.
+ * What if a worker dies? If it was killed just before its swap, it isn't counted; just after it, it
+ * is. To tell the two, the counter names the seat that changed it last, and before a swap the
+ * worker writes into its note which change it is about to make: of which counter, to which version.
+ * The next worker that changes the counter first confirms the last change in that seat's note. So a
+ * change was made if the note confirms it, or if the counter still names it, and `holds` is always
+ * right. Versions repeat after 65536 changes. For a mistake, a worker would have to stand still
+ * between two instructions for exactly so many changes, and then find the counter last changed by
+ * the same worker, which is again about to make the same change.
  *
- * Which collisions can do harm: a source is looked for in several places, and a counter that counts
- * belongs to the source with its tag. A source that finds all its places taken by others is let in
- * uncounted: nobody is refused for a stranger's connections, unless 29 bits of their hashes agree.
- * As there are as many places as there can be workers, and the seed is secret, that is rare, and
- * nobody can aim at it. A source may get a second counter, if the place in front of its own becomes
- * free just when it takes its first one in two workers at once; that is rarer still, and ends with
- * either.
+ * What if hashes collide? A source has several possible places, and a counter above 0 belongs to
+ * the source with its tag. If other sources have taken all its places, a source is admitted
+ * uncounted: no source is refused because of another one's connections, unless 29 bits of their
+ * hashes agree. There are as many places as there can be workers, and the seed is secret, so that
+ * is rare and nobody can aim at it. A source gets a second counter if the place before its own
+ * becomes free while two workers claim its first connections; that is rarer still, and ends with
+ * either of the connections.
  *
- * What a lie can do: seats and places are masked or compared with their ends, a counter stays
- * between 0 and what its bits hold, and all this memory is one pool's. When the last worker of a
- * generation is gone the counters are made anew from the notes of those that are left.
+ * What if a worker lies? Seats and places are masked or bounded, a counter stays between 0 and what
+ * its bits hold, and this memory is one pool's. When the last worker of a generation is gone, the
+ * counters are set anew from the notes of the workers that are left.
  *
- * All accesses are sequentially consistent: no connection of a pool without limits comes here.
+ * All accesses are sequentially consistent: pools without limits don't pay for it.
  */
-enum { MASTER = SCOREBOARD_SLOTS }; /* no worker's seat: the master made the last change */
+enum { MASTER = SCOREBOARD_SLOTS }; /* instead of a seat: the master made the last change */
 
 union counter {
     uint64_t word;
@@ -143,7 +142,7 @@ static union note note_of(const struct limits *limits, uint32_t seat)
     return (union note){.word = atomic_load(&limits->notes[seat])};
 }
 
-/* Whether a worker is counted in the counter of its note, as that counter stands. */
+/* Whether the counter that the note names, as it stands, includes the seat's connection. */
 static bool holds(union note note, uint32_t seat, union counter counter)
 {
     bool made = counter.seat == seat && counter.version == note.version;
@@ -151,7 +150,7 @@ static bool holds(union note note, uint32_t seat, union counter counter)
            (note.state == NOTE_GIVING && !made);
 }
 
-/* Changes a counter from what it was found to be; false if it was changed meanwhile. */
+/* Changes a counter from `found` to `next`; false if it was changed meanwhile. */
 static bool change(struct limits *limits, uint32_t place, union counter found, union counter next,
                    uint32_t seat)
 {
@@ -167,7 +166,7 @@ static bool change(struct limits *limits, uint32_t place, union counter found, u
     return atomic_compare_exchange_strong(&limits->counters[place], &found.word, next.word);
 }
 
-/* The place of a source's counter, or of one that it can have. False if there is none. */
+/* Finds the source's counter, or a free one for it. False if there is none. */
 static bool find_counter(const struct limits *limits, uint64_t hash, uint32_t *place,
                          union counter *counter)
 {
@@ -233,9 +232,8 @@ bool source_limits_shared(const struct limits *limits, uint32_t seat, uint32_t o
     return note.state != NOTE_FREE && note.place == note_of(limits, seat).place && other != seat;
 }
 
-/* A number of attempts, for workers that lie could change the counter for ever. The note is read
- * again behind the counter: if it still says the same, nobody changed the counter behind its
- * change. */
+/* The attempts are bounded, because workers that lie could go on changing the counter. The note is
+ * read again after the counter: if it is the same, nobody changed the counter after this seat. */
 void source_limits_forget(struct limits *limits, uint32_t seat)
 {
     enum { ATTEMPTS = 10000 };
@@ -256,10 +254,10 @@ struct recount {
     uint32_t holders;
 };
 
-/* If a counter is still what it was before the notes were read, they were right about it. */
+/* If a counter hasn't changed since before the notes were read, the notes were right about it. */
 void source_limits_recount(struct limits *limits, uint32_t end)
 {
-    enum { ROUNDS = 4 }; /* for counters that were changed meanwhile */
+    enum { ROUNDS = 4 }; /* the further ones for counters that changed meanwhile */
     struct recount *counts = calloc(SOURCE_LIMITS_PLACES, sizeof *counts);
     bool again = counts != NULL;
     for (int round = 0; again && round < ROUNDS; round++) {
@@ -283,11 +281,10 @@ void source_limits_recount(struct limits *limits, uint32_t end)
 /* --- connections in a second ------------------------------------------------------------------ */
 
 /*
- * A word of the table is a tag of its source, and the time at which its bucket will be full again:
- * each connection puts that off by a second's part, and it may be no more than a second away. A
- * word whose time has come is a full bucket, which is the same as none: any source may have its
- * place. Times come round again after twelve days: those that are more than a second away are of
- * the past.
+ * A word of the table holds the tag of its source, and the time at which the source's token bucket
+ * will be full again. Each connection puts that time off by its part of a second, up to one second
+ * away. Once the time has come, the bucket is full, which is the same as no bucket, and any source
+ * may take the place. Times repeat after twelve days; a time more than a second away has passed.
  */
 enum { TAG_BITS = 20, TIME_BITS = 64 - TAG_BITS, PARTS = 16 };
 
@@ -301,7 +298,7 @@ static uint64_t until_full(uint64_t word, uint64_t now)
     return left <= ONE_SECOND ? left : 0;
 }
 
-/* The place of a source, or one that it can have; NULL if there is none. *word is its content. */
+/* The source's place, or a free one for it; NULL if there is none. *word is its content. */
 static _Atomic uint64_t *find_place(struct limits *limits, uint64_t hash, uint64_t now,
                                     uint64_t *word)
 {

@@ -2,7 +2,6 @@
 
 #include "../base/log.h"
 #include "../base/procfs.h"
-#include "../board/deaths.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,7 +5,6 @@
 #include "../base/log.h"
 #include "../base/procfs.h"
 #include "../base/sysd.h"
-#include "../board/deaths.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
 

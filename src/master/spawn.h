@@ -11,7 +11,7 @@
 #define PREFORKD_MASTER_SPAWN_H
 
 #include "../base/loop.h"
-#include "../board/seats.h"
+#include "../board/scoreboard.h"
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "../listeners/listener.h"

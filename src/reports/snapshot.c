@@ -1,6 +1,6 @@
 #include "snapshot.h"
 
-#include "../board/seats.h"
+#include "../board/scoreboard.h"
 
 #include <netinet/in.h>
 #include <stdio.h>

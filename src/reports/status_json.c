@@ -6,7 +6,6 @@
 
 #include "../base/daemon.h"
 #include "../base/json.h"
-#include "../board/deaths.h"
 #include "snapshot.h"
 
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 #include "status.h"
 
 #include "../base/units.h"
-#include "../board/deaths.h"
 #include "snapshot.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "../../src/board/deaths.h"
+#include "../../src/board/overview.h"
 #include "unit.h"
 
 #include <pthread.h>

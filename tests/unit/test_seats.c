@@ -1,5 +1,5 @@
 /* The seats of workers: which slots they are, and what is seen in them. */
-#include "../../src/board/seats.h"
+#include "../../src/board/scoreboard.h"
 #include "../../src/master/boards.h"
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-#include "../../src/board/deaths.h"
+#include "../../src/board/overview.h"
 #include "../../src/ctl/colour.h"
 #include "../../src/ctl/report.h"
 #include "../../src/reports/snapshot.h"
