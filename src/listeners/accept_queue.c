@@ -13,12 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
-    ANSWER = 32 * 1024, /* the most that the kernel puts into one */
+    ANSWER = 32 * 1024, /* the kernel's answers are no longer */
     ANSWERS_MOST = 4096,
-    LISTENING = 1 << TCP_LISTEN, /* a Unix socket's state has the same number */
+    LISTENING = 1 << TCP_LISTEN, /* Unix sockets use the same number */
 };
 
 static bool add(struct accept_queues *queues, const struct accept_queue *queue)
@@ -35,13 +36,13 @@ static bool add(struct accept_queues *queues, const struct accept_queue *queue)
     return true;
 }
 
-/* An attribute behind a message proper of so many bytes; NULL if it has none of this kind with
- * as much in it. */
-static const void *find_attribute(const void *data, size_t size, size_t proper, int type,
+/* Finds an attribute of this type after the message's header; NULL if there is none with as much
+ * content. */
+static const void *find_attribute(const void *data, size_t size, size_t header, int type,
                                   size_t content)
 {
     struct nlattr attribute;
-    size_t at = NLMSG_ALIGN(proper);
+    size_t at = NLMSG_ALIGN(header);
     while (at + sizeof attribute <= size) {
         memcpy(&attribute, (const char *)data + at, sizeof attribute);
         if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > size - at)
@@ -86,40 +87,38 @@ static bool take_unix(struct accept_queues *queues, const void *data, size_t siz
 
 typedef bool take_socket(struct accept_queues *queues, const void *data, size_t size);
 
-/* One of the messages that an answer has. 1 if more come, 0 behind the last, or -errno. */
-static int take_message(const struct nlmsghdr *message, take_socket *take,
-                        struct accept_queues *queues)
-{
-    if (message->nlmsg_type == NLMSG_DONE)
-        return 0;
-    if (message->nlmsg_type == NLMSG_ERROR)
-        return message->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr))
-                   ? ((const struct nlmsgerr *)NLMSG_DATA(message))->error
-                   : -EBADMSG;
-    size_t size = message->nlmsg_len - NLMSG_HDRLEN;
-    return take(queues, NLMSG_DATA(message), size) ? 1 : -ENOMEM;
-}
-
+/* Takes the messages of one answer. 1 if another answer follows, 0 after the last, or -errno. */
 static int take_answer(const char *answer, size_t size, take_socket *take,
                        struct accept_queues *queues)
 {
     const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)answer;
-    int more = 1;
-    while (more > 0 && NLMSG_OK(message, size)) {
-        more = take_message(message, take, queues);
+    while (NLMSG_OK(message, size)) {
+        if (message->nlmsg_type == NLMSG_DONE)
+            return 0;
+        if (message->nlmsg_type == NLMSG_ERROR)
+            return message->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr))
+                       ? ((const struct nlmsgerr *)NLMSG_DATA(message))->error
+                       : -EBADMSG;
+        if (!take(queues, NLMSG_DATA(message), message->nlmsg_len - NLMSG_HDRLEN))
+            return -ENOMEM;
         size_t step = NLMSG_ALIGN(message->nlmsg_len);
         size = step < size ? size - step : 0;
         message = (const struct nlmsghdr *)(const void *)((const char *)message + step);
     }
-    return more;
+    return 1;
 }
 
-/* Each kind has a socket of its own: what one left unread would be the next one's answer. */
-static int dump(const void *question, size_t size, take_socket *take, struct accept_queues *queues)
+/* Each request has a socket of its own, because an answer left unread would be taken for the next
+ * request's. */
+static int dump(const void *request, size_t size, take_socket *take, struct accept_queues *queues)
 {
+    struct nlmsghdr header = {.nlmsg_len = NLMSG_LENGTH((uint32_t)size),
+                              .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                              .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP};
+    const struct iovec parts[] = {{&header, sizeof header}, {(void *)request, size}};
     int netlink __attribute__((cleanup(fd_cleanup))) =
         socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    if (netlink < 0 || send(netlink, question, size, 0) != (ssize_t)size)
+    if (netlink < 0 || writev(netlink, parts, 2) != (ssize_t)header.nlmsg_len)
         return -errno;
     char *answer = malloc(ANSWER);
     int more = answer ? 1 : -ENOMEM;
@@ -131,36 +130,14 @@ static int dump(const void *question, size_t size, take_socket *take, struct acc
     return more;
 }
 
-static int dump_tcp(int family, struct accept_queues *queues)
+static int dump_family(int family, struct accept_queues *queues)
 {
-    struct {
-        struct nlmsghdr header;
-        struct inet_diag_req_v2 request;
-    } question = {
-        .header = {.nlmsg_len = sizeof question,
-                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .request = {.sdiag_family = (uint8_t)family,
-                    .sdiag_protocol = IPPROTO_TCP,
-                    .idiag_states = LISTENING},
-    };
-    return dump(&question, sizeof question, take_tcp, queues);
-}
-
-static int dump_unix(struct accept_queues *queues)
-{
-    struct {
-        struct nlmsghdr header;
-        struct unix_diag_req request;
-    } question = {
-        .header = {.nlmsg_len = sizeof question,
-                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .request = {.sdiag_family = AF_UNIX,
-                    .udiag_states = LISTENING,
-                    .udiag_show = UDIAG_SHOW_RQLEN},
-    };
-    return dump(&question, sizeof question, take_unix, queues);
+    const struct inet_diag_req_v2 tcp = {
+        .sdiag_family = (uint8_t)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = LISTENING};
+    const struct unix_diag_req local = {
+        .sdiag_family = AF_UNIX, .udiag_states = LISTENING, .udiag_show = UDIAG_SHOW_RQLEN};
+    return family == AF_UNIX ? dump(&local, sizeof local, take_unix, queues)
+                             : dump(&tcp, sizeof tcp, take_tcp, queues);
 }
 
 static int by_inode(const void *a, const void *b)
@@ -176,7 +153,7 @@ int accept_queues_ask(struct accept_queues *queues)
     int first = 0;
     queues->count = 0;
     for (unsigned i = 0; i < sizeof families / sizeof *families; i++) {
-        int error = families[i] == AF_UNIX ? dump_unix(queues) : dump_tcp(families[i], queues);
+        int error = dump_family(families[i], queues);
         first = first ? first : error;
     }
     if (queues->count)

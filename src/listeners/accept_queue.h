@@ -1,9 +1,9 @@
 /*
  * accept_queue - how many connections wait at listening sockets to be accepted.
  *
- * sock_diag(7) tells of every listening socket of the network namespace, TCP and Unix, and knows
- * each by its inode. So nobody needs a descriptor of the socket, and all are asked about at once.
- * Nothing waits: the kernel answers while it is asked.
+ * sock_diag(7) lists every listening socket of the network namespace, TCP and Unix, by its inode.
+ * So one request covers all sockets, and the caller needs no descriptor of them. It never blocks:
+ * the kernel answers while it is asked.
  */
 #ifndef PREFORKD_LISTENERS_ACCEPT_QUEUE_H
 #define PREFORKD_LISTENERS_ACCEPT_QUEUE_H
@@ -13,9 +13,9 @@
 
 struct accept_queue {
     uint64_t inode;
-    int depth;      /* how many wait, */
-    int room;       /* and how many could: the backlog, as the kernel has it */
-    bool half_shut; /* of TCP: it listens, but what it accepts is shut down from its start */
+    int depth;      /* how many connections wait */
+    int room;       /* how many can wait: the backlog, as the kernel has it */
+    bool half_shut; /* TCP only: it listens, but the connections it accepts are born shut down */
 };
 
 struct accept_queues {
@@ -23,10 +23,10 @@ struct accept_queues {
     int count, room;
 };
 
-/* Forgets what it knew and asks again. 0, or -errno if some couldn't be asked about. */
+/* Replaces the list with a new answer. 0, or -errno if a part of it couldn't be had. */
 int accept_queues_ask(struct accept_queues *queues);
 
-/* NULL if nothing is known of it. */
+/* NULL if the socket is not in the list. */
 const struct accept_queue *accept_queues_find(const struct accept_queues *queues, uint64_t inode);
 void accept_queues_free(struct accept_queues *queues);
 

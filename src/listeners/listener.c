@@ -64,7 +64,7 @@ static int bind_fresh(struct listener *listener, const struct listener_options *
     return bind_fresh(listener, options);
 }
 
-/* Where it listens; of an activated one as systemd bound it. */
+/* Asks the kernel where the socket listens. */
 static int learn_address(struct listener *listener)
 {
     struct addr *bound = &listener->bound;
@@ -75,7 +75,7 @@ static int learn_address(struct listener *listener)
     return 0;
 }
 
-/* In which directory its path lies, for addresses that spell that otherwise. */
+/* Identifies the path's directory, so that other spellings of the path match. */
 static void learn_directory(struct listener *listener)
 {
     if (socket_path_has(&listener->asked))
@@ -148,7 +148,7 @@ static struct listener *refuse(char *why, size_t size, int fd)
     return NULL;
 }
 
-/* A listener that was shut down while the older binary had it listens again. */
+/* Heals a listener that was shut down while the earlier master had it. */
 struct listener *listener_revive(int fd, const struct listener_facts *facts, char *why, size_t size)
 {
     if (!is_stream(fd))
@@ -187,7 +187,7 @@ struct listener *listener_revive(int fd, const struct listener_facts *facts, cha
 struct listener *listener_adopt(int fd, const char *name, char *why, size_t size)
 {
     struct listener_facts facts = {.origin = LISTENER_ACTIVATED, .passed_name = name};
-    if (!is_stream(fd) || !is_listening(fd))
+    if (!is_listening(fd))
         return refuse(why, size, fd);
     struct listener *listener = listener_revive(fd, &facts, why, size);
     if (listener)
@@ -208,9 +208,8 @@ struct listener_facts listener_facts(const struct listener *listener)
     };
 }
 
-/* The number of the socket makes it unlike others, the address behind it is for people, as far as
- * there is room. No colon, no control character, nothing but ASCII: see sd_pid_notify_with_fds(3).
- * */
+/* The socket's inode makes the name unique. The address is for people, as far as there is room. The
+ * store takes ASCII only, no colons and no control characters: see sd_pid_notify_with_fds(3). */
 void listener_name(const struct listener *listener, char name[static LISTENER_NAME])
 {
     struct stat socket;
@@ -265,8 +264,7 @@ void listener_prepare(struct listener *listener, const struct listener_options *
 
 void listener_apply(struct listener *listener, const struct listener_options *options)
 {
-    /* Accepted connections inherit these at no cost (tcp(7)); a Unix socket hands on none of them.
-     * */
+    /* TCP connections inherit these at no cost (tcp(7)); Unix connections inherit none. */
     int on = options->keepalive > 0;
     if (listener->bound.sa.sa_family != AF_UNIX) {
         set_option(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on, "keep-alive");
@@ -283,7 +281,7 @@ void listener_apply(struct listener *listener, const struct listener_options *op
     listener->lent = options->lent;
     if (listener->origin == LISTENER_ACTIVATED)
         return;
-    /* listen(2) alone would open one that was shut down with what the shutdown left on it. */
+    /* listen(2) alone would reopen a listener that was shut down with what the shutdown left. */
     if (!is_listening(listener->fd))
         error = listener_heal(listener, options->backlog);
     else
@@ -293,7 +291,7 @@ void listener_apply(struct listener *listener, const struct listener_options *op
     struct socket_owner owner = owner_of(options);
     error = listener->made.number ? socket_path_own(&listener->asked, &listener->made, &owner) : 0;
     if (error == -ESTALE)
-        listener->unreachable = true; /* whatever is there is not ours to change */
+        listener->unreachable = true; /* the path leads to something that isn't ours */
     else if (error)
         log_warning("%s: can't set owner and mode: %s", listener->text, strerror(-error));
 }
@@ -315,7 +313,7 @@ bool listener_is(const struct listener *listener, const struct listen_spec *spec
         entry_same(listener->asked.un.sun_path, &listener->directory, spec->addr.un.sun_path,
                    &spec->directory))
         return true;
-    if (spec->any_family) /* which may have fallen back to IPv4 */
+    if (spec->any_family) /* the listener may have fallen back to IPv4 */
         return addr_port(&listener->asked) == addr_port(&spec->addr);
     return addr_equal(&listener->asked, &spec->addr);
 }
@@ -333,8 +331,8 @@ bool listener_collides(const struct listener *listener, const struct listen_spec
     return same_family && (addr_is_any(old) || addr_is_any(new));
 }
 
-/* A Unix socket goes on as if it listened: that it was shut down, poll(2) tells alone. A TCP socket
- * listens no longer. */
+/* A TCP socket stops listening when it is shut down. A Unix socket still claims to listen, and only
+ * poll(2) shows the shutdown. */
 bool listener_is_shut(const struct listener *listener)
 {
     struct pollfd end = {.fd = listener->fd, .events = POLLRDHUP};
@@ -361,10 +359,10 @@ bool listener_is_reachable(const struct listener *listener)
     return !listener->unreachable;
 }
 
-/* A shutdown of a listening TCP socket closes it, and a second one, or a program that goes on to
- * use it as a client, leaves more on it, which the connections that it accepts would inherit: a
- * connect(2) to nowhere takes all of that away. A port that the kernel had chosen is free then: it
- * is bound again, if nobody took it; one that was asked for is kept, and told so by EINVAL. */
+/* A shutdown closes a listening TCP socket. A second shutdown, or a program that goes on to use it
+ * as a client, leaves more state on it, which accepted connections would inherit. connect(2) to
+ * AF_UNSPEC clears all of that. It also frees a port that the kernel chose: bind(2) takes it again,
+ * unless another process was faster. A port that was asked for is kept, and bind(2) says EINVAL. */
 static int listen_again(const struct listener *listener, int backlog)
 {
     static const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
@@ -381,14 +379,14 @@ static int listen_again(const struct listener *listener, int backlog)
     return 0;
 }
 
-/* Whether it was shut down just between the connect and the listen above. The kernel says so by
- * sock_diag(7) alone. Once it listens, a further shutdown ends that, and is seen. */
+/* Whether the socket was shut down just between the connect and the listen above, which only
+ * sock_diag(7) shows. A shutdown once it listens ends the listening, and is noticed. */
 static bool is_half_shut(const struct listener *listener)
 {
     struct stat socket;
     struct accept_queues queues = {0};
     const struct accept_queue *queue = NULL;
-    accept_queues_ask(&queues); /* of what it can't tell, the rest may be told */
+    accept_queues_ask(&queues); /* even after an error, the list may have this socket */
     if (fstat(listener->fd, &socket) == 0)
         queue = accept_queues_find(&queues, socket.st_ino);
     bool shut = queue && queue->half_shut;

@@ -12,8 +12,8 @@ bool socket_path_has(const struct addr *addr)
     return addr->sa.sa_family == AF_UNIX && !addr_is_abstract(addr);
 }
 
-/* Asks the socket that a descriptor holds for a connection: by the descriptor's own name, so that
- * it is that very one which answers. 0, or -errno: -ECONNREFUSED if nobody listens on it. */
+/* Connects to the socket that a descriptor holds, through the descriptor's name in /proc, so that
+ * no other socket can answer. 0, or -errno: -ECONNREFUSED if nobody listens on it. */
 static int probe(int held)
 {
     char name[ENTRY_HELD];
@@ -27,8 +27,8 @@ static int probe(int held)
     return connect(fd, &addr.sa, addr.len) == 0 ? 0 : -errno;
 }
 
-/* The path is taken. 0 if it was by a socket that nobody listens on any more, which is gone.
- * What is unlinked is the inode that was asked, see entry_unlink. */
+/* The path is taken. 0 if the path is free now: a stale socket was removed. Only the very inode
+ * that was probed is unlinked: see entry_unlink. */
 static int unlink_stale(const struct entry *entry)
 {
     struct stat there;
@@ -43,11 +43,11 @@ static int unlink_stale(const struct entry *entry)
     return probe(held) == -ECONNREFUSED && entry_unlink(entry, &stale) ? 0 : -EADDRINUSE;
 }
 
-/* The path has its mode from the bind on: it is the socket's, less the umask (unix(7)). An ACL of
- * the directory, or a file system's own mind, may take away from it; so it is looked at once more
- * later. bind() makes a new name and follows no link there; it may lead through links before that,
- * which are the configuration's. It is bound by its whole path, not below a descriptor, since that
- * is what getsockname(2) shows to programs and to people. */
+/* The path has its mode from the bind on: the socket's, less the umask (unix(7)). A default ACL of
+ * the directory, or the file system, may reduce that, so own_held checks it later. bind() creates a
+ * new name and doesn't follow a link there; links earlier in the path are the configuration's own.
+ * bind() gets the whole path, not one below a descriptor, because getsockname(2) shows it to
+ * programs and people. */
 static int bind_name(int fd, const struct addr *addr, mode_t mode)
 {
     if (fchmod(fd, mode) != 0)
@@ -58,7 +58,7 @@ static int bind_name(int fd, const struct addr *addr, mode_t mode)
     return error;
 }
 
-/* Owner and mode of what a descriptor holds, if they differ. */
+/* Sets owner and mode of what the descriptor holds, if they differ. */
 static int own_held(int held, const struct stat *there, const struct socket_owner *owner)
 {
     char name[ENTRY_HELD];
@@ -67,15 +67,14 @@ static int own_held(int held, const struct stat *there, const struct socket_owne
         return -errno;
     if ((there->st_mode & 07777) == owner->mode)
         return 0;
-    return chmod(entry_held(name, held), owner->mode) == 0 ? 0
-                                                           : -errno; /* fchmod takes no O_PATH */
+    /* fchmod takes no O_PATH. */
+    return chmod(entry_held(name, held), owner->mode) == 0 ? 0 : -errno;
 }
 
-/* The first look at what bind made, before anybody listens there. A user that may write in the
- * directory may have put something else there since: a link or a file, which are no sockets; a
- * socket of its own, which is not ours; one of another listener of ours, which answers. What
- * remains is a socket of ours that nobody will ever listen on: to give that an owner does no harm.
- * */
+/* Identifies the new socket, before anybody listens on it. A user who may write to the directory
+ * may have replaced it: by a link or a file, which is no socket; by a socket of that user's, which
+ * has another owner; by another listener of ours, which answers. Anything else is a socket of ours
+ * that nobody will ever listen on, and giving that an owner does no harm. */
 static int own_first(const struct entry *entry, const struct socket_owner *owner,
                      struct inode *made)
 {
@@ -88,7 +87,7 @@ static int own_first(const struct entry *entry, const struct socket_owner *owner
     if (!S_ISSOCK(there.st_mode) || there.st_uid != geteuid())
         return -ESTALE;
     int answer = probe(held);
-    if (answer == 0 || answer == -EAGAIN) /* its queue is full */
+    if (answer == 0 || answer == -EAGAIN) /* EAGAIN: it listens, and its queue is full */
         return -ESTALE;
     *made = inode_of(&there);
     return own_held(held, &there, owner);

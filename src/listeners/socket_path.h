@@ -1,8 +1,8 @@
 /*
- * socket_path - the path of a Unix socket that we bind, in a directory that others may write in.
+ * socket_path - binds Unix sockets to paths, in directories that others may write to.
  *
- * Root acts here on nothing but the inode that it made: it is known by device and number from the
- * bind on, and each later act looks first whether the path still leads there.
+ * Root acts only on the inode that it made. That inode is known by device and number from the bind
+ * on, and each later step checks first that the path still leads to it.
  */
 #ifndef PREFORKD_LISTENERS_SOCKET_PATH_H
 #define PREFORKD_LISTENERS_SOCKET_PATH_H
@@ -16,23 +16,23 @@ struct socket_owner {
     mode_t mode;
 };
 
-/* Whether it is an address with a path. */
+/* Whether the address has a path. */
 bool socket_path_has(const struct addr *addr);
 
-/* Binds a socket to its path, which has this owner then, and says which inode was made. What nobody
- * listens on any more is taken away first. 0 or -errno: -EEXIST if no socket is in the way,
- * -ESTALE if somebody exchanged what we made. */
+/* Binds a socket to its path, gives the path this owner, and returns the inode in *made. First
+ * removes a stale socket, on which nobody listens. 0 or -errno: -EEXIST if the path is taken, but
+ * not by a socket; -ESTALE if another process replaced the new socket. */
 int socket_path_bind(int fd, const struct addr *addr, const struct socket_owner *owner,
                      struct inode *made);
 
-/* Gives what we made this owner. 0 or -errno: -ESTALE if the path leads to it no longer. */
+/* Sets the inode's owner and mode. 0 or -errno: -ESTALE if the path no longer leads to it. */
 int socket_path_own(const struct addr *addr, const struct inode *made,
                     const struct socket_owner *owner);
 
-/* Whether the path leads to what we made. */
+/* Whether the path still leads to the inode. */
 bool socket_path_is(const struct addr *addr, const struct inode *made);
 
-/* Takes the path away, if it leads to what we made. */
+/* Unlinks the path if it still leads to the inode. */
 void socket_path_unlink(const struct addr *addr, const struct inode *made);
 
 #endif
