@@ -52,7 +52,7 @@ int conn_wait(const struct conn *conn, short events, usec deadline)
             return -errno;
         if (left <= 0)
             return -ETIMEDOUT;
-        /* The waiter tells of what comes from now on: what was there already, poll has found. */
+        /* The waiter reports new events only, but poll has found that there is no old one. */
         if (conn->waiter)
             error = conn->waiter->wait(conn->waiter, conn->fd, events, deadline);
         if (error)
@@ -60,22 +60,23 @@ int conn_wait(const struct conn *conn, short events, usec deadline)
     }
 }
 
-/* After -EAGAIN. Of a socket that blocks this is what its timeout looks like (socket(7)). */
+/* Waits after EAGAIN. On a blocking socket, EAGAIN means that SO_RCVTIMEO or SO_SNDTIMEO expired
+ * (socket(7)). */
 static int await_turn(const struct conn *conn, short events)
 {
     struct waiter *waiter = conn->waiter;
     return waiter ? waiter->wait(waiter, conn->fd, events, clock_now() + waiter->idle) : -ETIMEDOUT;
 }
 
-/* A client that always has something to say, or to take, must not have the thread to itself. */
+/* A client that never makes its connection wait must not keep the thread to itself. */
 static void share(const struct conn *conn)
 {
     if (conn->waiter && --conn->waiter->left == 0)
         conn->waiter->yield(conn->waiter);
 }
 
-/* A read that found less than it asked for has taken everything: what comes later, the waiter is
- * told of. So the next one asks the waiter first, and spares the call that would fail. */
+/* A read that returns less than asked for has emptied the socket's buffer, and epoll reports new
+ * data to the waiter. So the next read asks the waiter first, and saves a call that would fail. */
 ssize_t conn_read(struct conn *conn, void *data, size_t size)
 {
     ssize_t n = conn->drained && size ? -EAGAIN : receive(conn, data, size, conn->nowait);
@@ -141,7 +142,7 @@ int64_t conn_waited(const struct conn *conn)
     return (int64_t)info.tcpi_last_data_recv * 1000;
 }
 
-/* States as <netinet/tcp.h> numbers them, which can't stand beside <linux/tcp.h>. */
+/* From <netinet/tcp.h>, which can't be included together with <linux/tcp.h>. */
 enum { TIME_WAIT = 6, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
 
 void conn_ask_counts(struct conn *conn)
@@ -152,7 +153,7 @@ void conn_ask_counts(struct conn *conn)
         getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
         size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans)
         return;
-    /* What the kernel counts as received holds the end of the stream too, as a byte of its own. */
+    /* The kernel counts the end of the stream as one more byte received. */
     bool ended = info.tcpi_state == CLOSE_WAIT || info.tcpi_state == LAST_ACK ||
                  info.tcpi_state == CLOSING || info.tcpi_state == TIME_WAIT;
     conn->in = info.tcpi_bytes_received - ended;
@@ -160,11 +161,11 @@ void conn_ask_counts(struct conn *conn)
     conn->counted = true;
 }
 
-/* The most that is looked at before the size is known: room for a line, and for the binary form
+/* How much to peek before the header's size is known: room for a line, and for the binary header
  * with Unix addresses. */
-enum { FIRST_LOOK = 256 };
+enum { FIRST_PEEK = 256 };
 
-/* Waits for the next byte. NULL, or why there is none to wait for. */
+/* Waits for the next byte. NULL, or why none can be expected. */
 static const char *await_bytes(const struct conn *conn, usec deadline)
 {
     int error = conn_wait(conn, POLLIN, deadline);
@@ -173,8 +174,8 @@ static const char *await_bytes(const struct conn *conn, usec deadline)
     return error ? strerror(-error) : NULL;
 }
 
-/* Looks at what has come, without taking it: how many bytes, or -1 with the reason. */
-static ssize_t look(const struct conn *conn, uint8_t *bytes, size_t room, usec deadline,
+/* Peeks at the received bytes, at least one. Returns how many; or -1, with the reason in *why. */
+static ssize_t peek(const struct conn *conn, uint8_t *bytes, size_t room, usec deadline,
                     const char **why)
 {
     for (;;) {
@@ -192,15 +193,15 @@ static ssize_t look(const struct conn *conn, uint8_t *bytes, size_t room, usec d
     }
 }
 
-/* Bytes are taken only once they are known to be the header's: what was looked at and not taken is
- * the next reader's. */
-static const char *take_bytes(const struct conn *conn, uint8_t *bytes, usec deadline, size_t *size)
+/* Reads only bytes that are known to belong to the header; bytes that were peeked but not read stay
+ * in the socket for the handler. */
+static const char *read_header(const struct conn *conn, uint8_t *bytes, usec deadline, size_t *size)
 {
     struct proxy_extent extent = {0};
     const char *why = NULL;
     while (!extent.whole) {
-        size_t have = extent.certain, most = extent.whole_size ? extent.whole_size : FIRST_LOOK;
-        ssize_t seen = look(conn, bytes + have, most - have, deadline, &why);
+        size_t have = extent.certain, most = extent.whole_size ? extent.whole_size : FIRST_PEEK;
+        ssize_t seen = peek(conn, bytes + have, most - have, deadline, &why);
         if (seen < 0)
             return why;
         if (!proxy_measure(bytes, have + (size_t)seen, &extent))
@@ -217,7 +218,7 @@ const char *conn_take_proxy(struct conn *conn, uint8_t *bytes, usec deadline)
 {
     struct proxy_header header;
     size_t size;
-    const char *why = take_bytes(conn, bytes, deadline, &size);
+    const char *why = read_header(conn, bytes, deadline, &size);
     if (!why)
         why = proxy_read(bytes, size, &header);
     if (why || !header.proxied)

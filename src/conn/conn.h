@@ -1,70 +1,85 @@
 /*
- * conn - one accepted connection, in a worker: read, write, count, take a PROXY header off it.
+ * conn - one accepted connection, in a worker: read, write, count, read its PROXY header.
  *
- * The socket blocks. Its deadline is SO_RCVTIMEO and SO_SNDTIMEO, which TCP inherits from the
- * listener (tcp(7)) and serve sets on a Unix socket: so waiting costs no system call. A connection
- * that shares its thread with others has a waiter in their place, and no call of its socket blocks.
+ * The socket blocks. Its deadlines are SO_RCVTIMEO and SO_SNDTIMEO, which a TCP connection inherits
+ * from the listener (tcp(7)), and which serve sets on a Unix socket. So waiting costs no extra
+ * system call. A connection that shares its thread with others has a waiter instead, and no call on
+ * its socket blocks.
  */
 #ifndef PREFORKD_CONN_CONN_H
 #define PREFORKD_CONN_CONN_H
 
 #include "../base/addr.h"
 #include "../base/clock.h"
-#include "waiter.h"
 
 #include <stdint.h>
 #include <sys/types.h>
+
+enum { WAITER_TURN = 16 }; /* reads and writes, before the other connections get their turn */
+
+/* How a connection waits that shares its thread with others: in a worker of the event model, whose
+ * model owns one waiter for each connection. Only conn calls it. */
+struct waiter {
+    /* Called after a call that would have blocked; serves other connections meanwhile. 0 once the
+     * socket has one of these events (poll(2)), or has ended, or spuriously; -ETIMEDOUT at the
+     * deadline; or another -errno. */
+    int (*wait)(struct waiter *waiter, int fd, short events, usec deadline);
+
+    /* Serves the other connections that can go on, and returns. */
+    void (*yield)(struct waiter *waiter);
+
+    usec idle;     /* idle_timeout */
+    unsigned left; /* reads and writes, before the connection has to yield */
+};
 
 struct conn {
     int fd;                /* -1: the handler has given it to a program, and closed it */
     int nowait;            /* MSG_DONTWAIT if there is a waiter; else 0 */
     struct waiter *waiter; /* NULL: the socket blocks */
-    bool drained;          /* with a waiter: the last read took all that was there */
+    bool drained;          /* with a waiter: the last read emptied the socket's buffer */
     bool late;             /* it waited longer than queue_timeout to be accepted */
-    bool proxied;          /* a PROXY header told `peer`, and `local`; else the socket knows both */
+    bool proxied;          /* a PROXY header gave `peer` and `local` */
     struct addr peer;      /* the client */
     uint64_t in, out;      /* bytes that a handler inside the worker read and wrote */
-    bool counted; /* whether `in` and `out` are known: a program that has the socket counts none */
-    bool has_status;   /* whether a program served it, */
-    int status;        /* and how that ended, as waitpid(2) tells it */
-    void *lane, *own;  /* a module's, of its lane and of this connection */
-    struct addr local; /* if `proxied`, the address that the peer connected to; else not set */
+    bool counted;          /* `in` and `out` are known: not if a program has the socket */
+    bool has_status;       /* a program served it; and */
+    int status;            /* the program's exit status, as waitpid(2) returns it */
+    void *lane, *own;      /* a module's pointers, for its lane and for this connection */
+    struct addr local; /* if `proxied`, the address that the client connected to; else not set */
 };
 
-/* Reads what is there, up to `size` bytes: how many, 0 at the end of the stream, -ETIMEDOUT after
- * idle_timeout, or -errno. */
+/* Reads up to `size` bytes, at least one. Returns how many; 0 at the end of the stream; -ETIMEDOUT
+ * after idle_timeout; or another -errno. */
 ssize_t conn_read(struct conn *conn, void *data, size_t size);
 
-/* Writes all of it. 0, -ETIMEDOUT if there was no room for idle_timeout, or -errno. */
+/* Writes all of it. 0; -ETIMEDOUT if there was no room for idle_timeout; or another -errno. */
 int conn_write(struct conn *conn, const void *data, size_t size);
 
-/* The same without waiting: -EAGAIN if nothing is there, or no room; of what is to be written
- * perhaps a part. */
+/* The same without waiting. -EAGAIN if there is nothing to read, or no room; conn_write_now may
+ * write a part. */
 ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
 
-/* Waits for an event of poll(2), until the deadline at the latest: 0, -ETIMEDOUT, or another
- * -errno. */
+/* Waits for an event of poll(2) until the deadline. 0, -ETIMEDOUT, or another -errno. */
 int conn_wait(const struct conn *conn, short events, usec deadline);
 
-/* Says that no more will come, and takes in what the peer still sends, for 2 s and 64 KiB at most:
- * closing a socket with unread bytes would reset it, and could take back what was just written
+/* Shuts down writing, and discards what the peer still sends, for 2 s and 64 KiB at most. To close
+ * a socket with unread bytes would reset the connection, and could destroy what was just written
  * (RFC 1122, 4.2.2.13). */
 void conn_finish(struct conn *conn);
 
-/* Asks the kernel how long a connection that was just accepted had been there: since the last that
- * came of its client, be it data or the opening. In usec, to the kernel's tick, a few milliseconds;
- * -1 if it doesn't know: TCP alone does. A client that goes on sending looks as if it had just
- * come: nothing is gained by that but what it would have where nobody asked. */
+/* Asks the kernel how long a connection that was just accepted had waited: since the client's last
+ * packet, of data or of the handshake. In usec, with the kernel's tick as precision, a few
+ * milliseconds; -1 if unknown, because only TCP measures it. A client that goes on sending seems to
+ * have just arrived; it gains no more than it would have without queue_timeout. */
 int64_t conn_waited(const struct conn *conn);
 
-/* Asks the kernel what went in and out of a connection that is still ours: of TCP alone it knows.
- * */
+/* Asks the kernel how many bytes went in and out, if the socket is still open. Only TCP knows. */
 void conn_ask_counts(struct conn *conn);
 
-/* Takes the header, until the deadline at the latest, into PROXY_MAX bytes that nobody else uses
- * meanwhile. If it is about another connection, the peer becomes that one's, and `local` the
- * address that it came to. NULL, or in words why not. */
+/* Reads the PROXY header, until the deadline, into `bytes`, which are PROXY_MAX bytes. If the
+ * header describes a proxied connection, sets the peer to the client, and `local` to the address
+ * that the client connected to. NULL; or a sentence why it failed. */
 const char *conn_take_proxy(struct conn *conn, uint8_t *bytes, usec deadline);
 
 #endif
