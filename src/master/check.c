@@ -140,7 +140,7 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     die_with(parent); /* which the change of user has cleared */
     if (error == 0) {
         look(pool, report, &faults);
-        error = privileges_close(pool, handler->calls, &refusal);
+        error = privileges_drop_calls(pool, handler->calls, &refusal);
     }
     if (error) {
         bool limit = option_is_set(limit_rows, &pool->limits_origin, refusal.option);

@@ -15,13 +15,13 @@
 
 enum { LEAVE_MSEC = 1000 };
 
-/* Why a connection is not served: the kind that is counted, and in words. */
+/* Why a connection is refused: the kind, by which it is counted, and a sentence. */
 struct refused {
     enum refusal kind;
     const char *why;
 };
 
-static const struct refused welcome = {.kind = REFUSALS};
+static const struct refused admitted = {.kind = REFUSALS};
 
 static struct refused because(enum refusal kind, const char *why)
 {
@@ -45,13 +45,13 @@ struct access *access_open(struct access *access, const struct pool_config *pool
     return access;
 }
 
-/* The memory for a header: pages that are never touched cost nothing. A worker with one seat needs
- * it once; where others are served meanwhile, each has its own for so long. */
-static const char *take_bytes(const struct pool_config *pool, struct conn *conn, usec deadline)
+/* A worker with one seat has static memory for the header, whose untouched pages cost nothing. With
+ * several seats, each header has its own memory while it is read. */
+static const char *read_header(const struct pool_config *pool, struct conn *conn, usec deadline)
 {
-    static uint8_t alone[PROXY_MAX];
+    static uint8_t only[PROXY_MAX];
     if (pool->seats == 1)
-        return conn_take_proxy(conn, alone, deadline);
+        return conn_take_proxy(conn, only, deadline);
     uint8_t *bytes = malloc(PROXY_MAX);
     const char *why = bytes ? conn_take_proxy(conn, bytes, deadline) : "out of memory";
     free(bytes);
@@ -67,24 +67,24 @@ static struct refused take_header(const struct pool_config *pool, struct conn *c
                         : conn->peer.sa.sa_family == AF_UNIX && pool->proxies_unix;
     if (!is_proxy)
         return because(REFUSED_PROXY, "it is not in proxy_from");
-    const char *why = take_bytes(pool, conn, deadline);
-    return why ? because(REFUSED_PROXY, why) : welcome;
+    const char *why = read_header(pool, conn, deadline);
+    return why ? because(REFUSED_PROXY, why) : admitted;
 }
 
-static struct refused judge(const struct pool_config *pool, const struct addr *peer)
+static struct refused check_access_list(const struct pool_config *pool, const struct addr *peer)
 {
     struct addr_number number;
     if (!addr_number(peer, &number))
-        return welcome;
+        return admitted;
     switch (cidr_find(pool->admitted, &number)) {
-    case CIDR_ALLOW: return welcome;
+    case CIDR_ALLOW: return admitted;
     case CIDR_DENY: return because(REFUSED_DENIED, "it is in deny");
     case CIDR_NONE: break;
     }
-    return pool->allow.count ? because(REFUSED_DENIED, "it is not in allow") : welcome;
+    return pool->allow.count ? because(REFUSED_DENIED, "it is not in allow") : admitted;
 }
 
-/* Of a Unix socket the kernel knows the user: that of our peer, which is not a proxy here. */
+/* A Unix connection's source is its user, whom the kernel knows, unless a proxy is in between. */
 static struct source source_of(const struct conn *conn)
 {
     struct ucred user;
@@ -104,9 +104,9 @@ static bool has_ended(pid_t program)
     return ended;
 }
 
-/* Whether a worker of our generation that serves our source is about to finish its connection: no
- * program runs there any more, or none yet. */
-static bool someone_leaves(const struct access *access)
+/* Whether a worker of this generation is about to finish a connection of this source: it runs no
+ * program any more, or none yet. */
+static bool is_one_finishing(const struct access *access)
 {
     uint32_t end = scoreboard_end(access->board);
     for (uint32_t seat = 0; seat < end; seat++) {
@@ -118,44 +118,45 @@ static bool someone_leaves(const struct access *access)
     return false;
 }
 
-/* If a program has the connection alone, its client sees the end a moment before the worker has
- * reaped the program and counts one less. A client that comes again at once must not be refused for
- * that: so before a refusal we wait for a millisecond, in which an exiting program becomes a dead
- * one, and for as long as a worker is about to leave, which nobody but itself can delay. A client
- * that keeps all its connections costs us that millisecond, as much as to start a program for it.
- * */
+/* If a program alone has the connection, the client sees its end a moment before the worker reaps
+ * the program and gives the count back. A client that connects again at once must not be refused
+ * for that. So a refusal waits for a millisecond, in which an exiting program becomes a dead one,
+ * and then for as long as a worker is about to finish, which only that worker can delay. A client
+ * that keeps all its connections open costs us that millisecond, no more than starting a program
+ * for it would. */
 static bool claim(const struct access *access, const struct source *source)
 {
     uint32_t most = (uint32_t)access->pool->max_per_source;
     bool claimed = source_limits_claim(access->limits, access->seat, source, most);
     for (int i = 0; !claimed && i < access->leave_timeout; i++) {
         poll(NULL, 0, 1);
-        bool leaving = someone_leaves(access); /* first, or a worker that left between is missed */
+        /* Before the claim, or a worker that finishes between the two is missed. */
+        bool finishing = is_one_finishing(access);
         claimed = source_limits_claim(access->limits, access->seat, source, most);
-        if (!leaving)
+        if (!finishing)
             break;
     }
     return claimed;
 }
 
-/* The rate is first: one that is refused for its rate is not counted. */
-static struct refused limit(const struct access *access, const struct conn *conn)
+/* Checks the rate first: a connection refused for its rate doesn't count towards max_per_source. */
+static struct refused check_limits(const struct access *access, const struct conn *conn)
 {
     const struct pool_config *pool = access->pool;
     struct source source = source_of(conn);
     if (source.kind == SOURCE_NONE)
-        return welcome;
+        return admitted;
     if (pool->rate_per_source &&
         !source_limits_pace(access->limits, &source, (uint32_t)pool->rate_per_source, clock_now()))
         return because(REFUSED_RATE, "its source exceeds rate_per_source");
     if (pool->max_per_source && !claim(access, &source))
         return because(REFUSED_MAX_PER_SOURCE, "its source has reached max_per_source");
-    return welcome;
+    return admitted;
 }
 
-/* Each kind has its own pace, so that many of one don't hide the first of another. */
-static void tell(const struct access *access, const struct conn *conn,
-                 const struct refused *refused)
+/* Each kind has a rate limit of its own, so that many of one don't hide the first of another. */
+static void log_refusal(const struct access *access, const struct conn *conn,
+                        const struct refused *refused)
 {
     static struct log_rate rates[REFUSALS];
     const char *pool = access->pool->name;
@@ -169,29 +170,29 @@ static void tell(const struct access *access, const struct conn *conn,
               pool, peer, refused->why, pool, peer, refusal_words[refused->kind], missed);
 }
 
-/* A client that is too late is not waited for. If there is an answer to that, it is for those alone
- * that would be served, and it comes behind the PROXY header. */
-static struct refused ask(struct access *access, struct conn *conn)
+/* A late connection is refused at once, before its PROXY header. If the handler answers it,
+ * however, the answer follows the header, and only a client that would be admitted gets it. */
+static struct refused check(struct access *access, struct conn *conn)
 {
     const struct pool_config *pool = access->pool;
     const struct refused late = because(REFUSED_QUEUE, "it waited longer than queue_timeout");
-    struct refused refused = conn->late && !access->answers ? late : welcome;
+    struct refused refused = conn->late && !access->answers ? late : admitted;
     if (refused.kind == REFUSALS && pool->proxies)
         refused = take_header(pool, conn);
     if (refused.kind == REFUSALS && pool->admitted)
-        refused = judge(pool, &conn->peer);
+        refused = check_access_list(pool, &conn->peer);
     if (refused.kind == REFUSALS && (pool->max_per_source || pool->rate_per_source))
-        refused = limit(access, conn);
+        refused = check_limits(access, conn);
     return refused.kind == REFUSALS && conn->late ? late : refused;
 }
 
 enum refusal access_admit(struct access *access, struct conn *conn)
 {
-    struct refused refused = ask(access, conn);
+    struct refused refused = check(access, conn);
     if (refused.kind == REFUSALS)
         return REFUSALS;
     access->slot->refused[refused.kind]++;
-    tell(access, conn, &refused);
+    log_refusal(access, conn, &refused);
     return refused.kind;
 }
 

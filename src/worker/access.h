@@ -1,6 +1,6 @@
 /*
- * access - which of the accepted connections are served: not too late, the PROXY header, allow and
- * deny, the limits per source. In a worker; not at all in a pool that asks for none of this.
+ * access - decides which accepted connections are served, by queue_timeout, the PROXY header, allow
+ * and deny, and the limits per source. Runs in a worker; a pool with none of these skips it.
  */
 #ifndef PREFORKD_WORKER_ACCESS_H
 #define PREFORKD_WORKER_ACCESS_H
@@ -12,31 +12,31 @@
 
 #include <stdbool.h>
 
-/* The access of a seat. */
+/* What a seat needs to decide. */
 struct access {
     const struct pool_config *pool;
     const struct scoreboard *board;
     struct slot *slot;
     struct limits *limits; /* per source; NULL: none */
     uint32_t seat;
-    bool answers;      /* a client that comes too late is told so */
-    int leave_timeout; /* milliseconds for workers that are about to leave */
+    bool answers;      /* the handler answers connections that exceed queue_timeout */
+    int leave_timeout; /* milliseconds to wait for workers that are about to finish */
 };
 
-/* Opens it in this memory, and returns it; NULL if its pool lets everybody in. `limits` is NULL if
- * the pool has none. `answers`: the handler tells a client that it comes too late; only if it would
- * be served else, and behind the PROXY header. `gives_away`: a program has the connection alone,
- * and its client may see the end before the worker does. */
+/* Initialises `access` and returns it; NULL if the pool admits every connection. `limits` is NULL
+ * if the pool has none. `answers`: the handler answers a connection that exceeds queue_timeout, if
+ * it would be admitted otherwise. `gives_away`: a program alone has the connection, so the client
+ * may see its end before the worker does. */
 struct access *access_open(struct access *access, const struct pool_config *pool,
                            struct scoreboard *board, struct limits *limits, uint32_t seat,
                            bool answers, bool gives_away);
 
-/* REFUSALS if a connection just accepted is served; behind a proxy its peer is another one then.
- * Else the reason: it is counted and logged, and the caller closes the connection. May wait for a
- * PROXY header, for no longer than proxy_timeout. */
+/* Returns REFUSALS if the accepted connection is to be served; its peer is then the client that a
+ * PROXY header names. Otherwise returns the reason, which it has counted and logged, and the caller
+ * closes the connection. Waits for a PROXY header for proxy_timeout at most. */
 enum refusal access_admit(struct access *access, struct conn *conn);
 
-/* It was served, or refused. */
+/* Call this when the connection is over, served or refused. */
 void access_leave(struct access *access);
 
 #endif

@@ -9,12 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* How long the master may take to answer, and how long it is not asked again after it didn't: it
- * may be stopped, and reports must come all the same. */
+/* How long to wait for the master's answer, and how long not to ask again after none came. The
+ * master may be stopped, and reports must work all the same. */
 #define TIMEOUT (USEC_SECOND / 2)
 #define SILENCE (5 * USEC_SECOND)
 
-enum { NUMBERS_MOST = SCOREBOARD_SLOTS }; /* a scoreboard that a worker has a slot in */
+enum { NUMBERS_MOST = SCOREBOARD_SLOTS }; /* each numbered scoreboard has a slot at least */
 
 struct mapped {
     uint64_t serial;
@@ -43,8 +43,7 @@ static bool make_room(uint32_t number)
     return true;
 }
 
-/* One datagram of the master's: the descriptor that came with it, or -1. False: none came in time.
- * */
+/* Receives one datagram from the master, and its descriptor, or -1. False if none came in time. */
 static bool receive(struct board_answer *answer, int *fd, usec deadline)
 {
     union {
@@ -67,7 +66,7 @@ static bool receive(struct board_answer *answer, int *fd, usec deadline)
     return true;
 }
 
-/* An answer that came too late for an earlier question is as good as the one that is waited for. */
+/* Asks the master for a scoreboard. A late answer to an earlier question is taken as well. */
 static void fetch(uint32_t number)
 {
     const struct board_question question = {.number = number};

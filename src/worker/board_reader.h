@@ -1,16 +1,16 @@
 /*
- * board_reader - how a worker that reports sees all pools: the overview, and their scoreboards,
- * which come and go while it lives.
+ * board_reader - gives a worker that reports a view of all pools: the overview, and the
+ * scoreboards, which come and go while the worker lives.
  *
- * All is mapped for reading alone. By a socket of its own the worker asks the master for a
- * scoreboard that it has not seen yet.
+ * It maps them read-only. It asks the master, over a socket of its own, for each scoreboard that it
+ * doesn't have yet.
  */
 #ifndef PREFORKD_WORKER_BOARD_READER_H
 #define PREFORKD_WORKER_BOARD_READER_H
 
 #include "../board/overview.h"
 
-/* The one of this process. NULL with errno set. The first descriptor may be closed then. */
+/* Opens the view of this process. NULL with errno set. overview_fd may be closed afterwards. */
 const struct view *board_reader_open(int overview_fd, int boards_fd);
 
 #endif

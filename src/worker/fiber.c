@@ -28,7 +28,7 @@
 #define VALGRIND_STACK_DEREGISTER(id)     (void)(id)
 #endif
 
-/* Kernel 6.13 and later: a guard that is no mapping of its own, of which a process has 65 530. */
+/* From kernel 6.13 on, a guard page needs no mapping of its own; a process can have 65 530. */
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -38,16 +38,16 @@ static size_t page(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* An emulator may take any advice, and follow none: so the kernel is asked to write there, which it
- * must refuse. */
+/* An emulator may accept any advice and follow none. So ask the kernel to write to the page, which
+ * it must refuse. */
 static bool guard_without_mapping(char *at)
 {
     return madvise(at, page(), MADV_GUARD_INSTALL) == 0 &&
            syscall(SYS_clock_gettime, CLOCK_MONOTONIC, at) != 0;
 }
 
-/* All stacks would use the same few lines of the processor's caches, since those go by an address's
- * lower bits. So their tops differ, within one page. */
+/* The processor's caches go by the lower bits of an address, so all stacks would compete for the
+ * same few cache lines. To prevent that, the tops of the stacks differ within a page. */
 enum { SHADES = 16, SHADE = 128 };
 static unsigned opened;
 
@@ -58,8 +58,8 @@ int fiber_open(struct fiber *fiber)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return -errno;
-    /* Neighbours may become one mapping: a huge page under several would touch all of them. A
-     * kernel without huge pages refuses this. */
+    /* The kernel may merge neighbouring stacks into one mapping, and a huge page would then back
+     * several stacks at the first touch. A kernel without huge pages refuses this advice. */
     madvise(stack, FIBER_STACK, MADV_NOHUGEPAGE);
     if (!guard_without_mapping(stack) && mprotect(stack, page(), PROT_NONE) != 0) {
         int error = -errno;
@@ -79,7 +79,7 @@ void fiber_close(struct fiber *fiber)
     fiber->stack = NULL;
 }
 
-/* The guard stays: it is not in the range. What the sanitizer knows of the bytes goes with them. */
+/* The guard page is not in the range, and stays. */
 void fiber_shrink(struct fiber *fiber)
 {
     madvise(fiber->stack + page(), FIBER_STACK - page(), MADV_DONTNEED);
@@ -87,14 +87,14 @@ void fiber_shrink(struct fiber *fiber)
 
 /* --- the switch ------------------------------------------------------------------------------- */
 
-/* Stores where this one leaves off, and goes on where the other did. What a function may rely on
- * after a call is kept on the stack; the compiler takes the switch for such a call. */
+/* fiber_jump saves the stack pointer in *from, and continues on the stack `to`. To the compiler it
+ * is an ordinary call, so it saves on the stack what a call has to preserve. */
 #if defined(__x86_64__) && !defined(__ILP32__) && !FIBER_BY_UCONTEXT
 
 void fiber_jump(void **from, void *to) __attribute__((visibility("hidden")));
 
-/* The control words of floating point belong to a function's own, as its registers do. To load them
- * takes longer than all the rest, so it is done only if they differ. */
+/* A call preserves the floating-point control words, too. Loading them takes longer than all the
+ * rest, so they are loaded only if they differ. */
 __asm__(".text\n"
         ".p2align 4\n"
         ".hidden fiber_jump\n"
@@ -134,8 +134,8 @@ __asm__(".text\n"
         "    .cfi_endproc\n"
         ".size fiber_jump, . - fiber_jump\n");
 
-/* Words; which of them the first jump returns to; and those above, by which the stack stands as a
- * function finds it. */
+/* In words: the size of the frame that fiber_jump pops; the place of the return address in it; and
+ * the words above the frame, which align the stack as at a function's entry. */
 enum { FRAME = 8, ENTRY = 7, ABOVE = 3 };
 
 static void set_frame(uintptr_t *frame)
@@ -206,9 +206,9 @@ static void set_frame(uintptr_t *frame)
 
 #endif
 
-/* --- its life --------------------------------------------------------------------------------- */
+/* --- start, resume, suspend ------------------------------------------------------------------- */
 
-static struct fiber *starting; /* the one that the next jump enters */
+static struct fiber *starting; /* the fiber that the next jump enters */
 
 #if ADDRESS_SANITIZER
 
@@ -248,7 +248,7 @@ static void after_jump(const struct fiber *self)
 
 static void jump(struct fiber *from, struct fiber *to);
 
-/* The first function on a stack. It never returns: there is nothing to return to. */
+/* The first function on a stack. It has no caller, and never returns. */
 static void enter(void)
 {
     struct fiber *self = starting;
@@ -261,7 +261,7 @@ static void enter(void)
 
 #if FIBER_BY_UCONTEXT
 
-/* The contexts stand where the stacks' highest bytes are; the thread's own is static. */
+/* A fiber's context lies at the top of its stack; the thread's own is static. */
 static ucontext_t of_thread;
 
 static ucontext_t *context_of(struct fiber *fiber)
@@ -295,8 +295,9 @@ static void jump(struct fiber *from, struct fiber *to)
     after_jump(from);
 }
 
-/* As if it had left off just before its first function: above the frame is what that would return
- * to, so that a debugger sees the end there. */
+/* Builds the frame of a fiber that was suspended just before its first function. The words above
+ * the frame, where that function's return address would be, are 0: a debugger's backtrace ends
+ * there. */
 static void prepare(struct fiber *fiber)
 {
     uintptr_t *top = (uintptr_t *)fiber->top - ABOVE;
@@ -331,7 +332,7 @@ void fiber_resume(struct fiber *here, struct fiber *fiber)
     jump(here, fiber);
 }
 
-void fiber_leave(struct fiber *fiber)
+void fiber_suspend(struct fiber *fiber)
 {
     jump(fiber, fiber->back);
 }

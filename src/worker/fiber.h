@@ -1,11 +1,11 @@
 /*
- * fiber - a function with a stack of its own, which leaves off in the middle and goes on later.
+ * fiber - a function with a stack of its own, which can suspend itself and be resumed later.
  *
- * Knows nothing of connections. A few lines of assembler for x86-64 and aarch64; ucontext(3) on
- * other machines. In a worker of the event model, on one thread.
+ * It knows nothing of connections. The switch is a few lines of assembler on x86-64 and aarch64,
+ * and ucontext(3) on other machines. Runs in a worker of the event model, on one thread.
  *
- * A stack is memory that exists once it is touched, with a page below it that can't be: a function
- * that needs more than there is crashes the worker, and writes to nobody else's stack.
+ * A stack's pages exist once they are touched. Below the stack is a guard page: a function that
+ * overflows its stack crashes the worker, and never writes to another fiber's stack.
  */
 #ifndef PREFORKD_WORKER_FIBER_H
 #define PREFORKD_WORKER_FIBER_H
@@ -16,32 +16,32 @@
 enum { FIBER_STACK = 64 * 1024 }; /* the guard page included */
 
 struct fiber {
-    void *sp;    /* where it left off; of ucontext(3) its context */
-    char *stack; /* the lowest byte; NULL: none yet */
-    char *top;   /* above the highest one that is used */
+    void *sp;    /* the stack pointer where the fiber is suspended; unused with ucontext(3) */
+    char *stack; /* the lowest byte; NULL: no stack yet */
+    char *top;   /* just above the highest byte in use */
     void (*run)(void *argument);
     void *argument;
-    struct fiber *back; /* who started it, or went on with it last */
+    struct fiber *back; /* the fiber that resumed this one last */
     bool ended;
     unsigned starts;   /* on this stack */
-    void *fake;        /* what the address sanitizer keeps of it */
-    unsigned valgrind; /* what valgrind calls its stack */
+    void *fake;        /* the address sanitizer's fake stack */
+    unsigned valgrind; /* valgrind's number for the stack */
 };
 
-/* Makes the stack, of which nothing is touched yet. 0 or -errno. */
+/* Makes the stack, without touching it. 0 or -errno. */
 int fiber_open(struct fiber *fiber);
 void fiber_close(struct fiber *fiber);
 
-/* Prepares it to run the function; one that runs, or has left off, must have ended first. */
+/* Prepares the fiber to run the function. Its former function must have ended. */
 void fiber_start(struct fiber *fiber, void (*run)(void *argument), void *argument);
 
-/* Goes on with it, until it leaves off or ends: then returns. `here` is the caller's own. */
+/* Runs the fiber until it suspends itself or ends. `here` is the caller's own fiber. */
 void fiber_resume(struct fiber *here, struct fiber *fiber);
 
-/* Leaves off, in the fiber itself; returns once it is gone on with. */
-void fiber_leave(struct fiber *fiber);
+/* Suspends the fiber that calls it; returns when the fiber is resumed. */
+void fiber_suspend(struct fiber *fiber);
 
-/* Gives back the memory of the stack of one that has ended; it is there again once touched. */
+/* Gives back the memory of an ended fiber's stack, which comes back, zeroed, when it is touched. */
 void fiber_shrink(struct fiber *fiber);
 
 #endif

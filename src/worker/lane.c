@@ -1,21 +1,88 @@
 #include "lane.h"
 
 #include "../base/fd.h"
+#include "../base/log.h"
 #include "../board/exitcode.h"
-#include "accept_errors.h"
+#include "model.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* 0 or -errno. A worker that is told to finish just now has the null device there: it is to join
- * nothing. */
+/* --- what a failed accept() means ------------------------------------------------------------- */
+
+enum {
+    PAUSE_FIRST_MSEC = 10,
+    PAUSE_MOST_MSEC = 500,
+};
+
+/* After so long without an accepted connection, a new process is tried. */
+#define SHORTAGE_TIMEOUT (10 * USEC_SECOND)
+
+/* accept(2) lists the transient errors. */
+enum accept_error accept_error_of(int error)
+{
+    switch (error) {
+    case EAGAIN:
+    case EINTR: return ACCEPT_NONE;
+    case ECONNABORTED:
+    case EPROTO:
+    case ECONNRESET:
+    case ETIMEDOUT:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH: return ACCEPT_TRANSIENT;
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EFAULT: return ACCEPT_BROKEN;
+    default: return ACCEPT_SHORTAGE;
+    }
+}
+
+int accept_error_pause(int in_a_row)
+{
+    int most = PAUSE_FIRST_MSEC << (in_a_row < 6 ? in_a_row : 6);
+    if (most > PAUSE_MOST_MSEC)
+        most = PAUSE_MOST_MSEC;
+    unsigned seed = (unsigned)clock_now() ^ (unsigned)getpid();
+    return most / 2 + rand_r(&seed) % (most / 2 + 1);
+}
+
+int accept_error_shortage(const struct serve *serve, int error, usec since)
+{
+    static struct log_rate logged;
+    unsigned missed;
+    bool whole_machine = error == ENFILE || error == ENOBUFS || error == ENOMEM;
+    if (log_rate_ok(&logged, 60 * USEC_SECOND, &missed))
+        log_warning("pool %s: can't accept connections for now: %s pool=%s errno=%d missed=%u",
+                    serve->pool->name, strerror(error), serve->pool->name, error, missed);
+    if (whole_machine || clock_now() - since <= SHORTAGE_TIMEOUT || !serve_all_free(serve->worker))
+        return 0;
+    snprintf(serve->worker->head->reason, SCOREBOARD_REASON, "%s", strerror(error));
+    return WORKER_SHORT;
+}
+
+int accept_error_broken(const struct serve *serve, int error)
+{
+    snprintf(serve->worker->head->reason, SCOREBOARD_REASON, "accept: %s", strerror(error));
+    return WORKER_LISTENER;
+}
+
+/* --- the listeners' queues -------------------------------------------------------------------- */
+
+/* 0 or -errno. If the worker was told to finish just now, the null device is in the listener's
+ * place: epoll refuses it, and the lane needs no queue any more. */
 static int join_queues(const struct lane *lane)
 {
     for (int i = 0; i < lane->count; i++) {
@@ -23,48 +90,52 @@ static int join_queues(const struct lane *lane)
                                     .data.fd = lane->listeners[i]};
         if (epoll_ctl(lane->epoll_fd, EPOLL_CTL_ADD, lane->listeners[i], &event) != 0 &&
             errno != EEXIST)
-            return lane->serve->life->stopping ? 0 : -errno;
+            return lane->serve->worker->stopping ? 0 : -errno;
     }
     return 0;
 }
 
-/* No connection is to wake us any more, and one that did is to wake another worker. A worker that
- * blocks in accept() needs none of this: the kernel finds no room before it waits, so it was never
- * woken. */
-static void step_aside(const struct lane *lane)
+/* From here on no connection wakes this lane, and one that did must wake another worker. A lane
+ * that blocks in accept() need not do this: the kernel takes a descriptor before it waits, so a
+ * lane without one was never woken. */
+static void leave_queues(const struct lane *lane)
 {
     if (lane->wake_fd < 0)
         return;
     for (int i = 0; i < lane->count; i++)
         epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->listeners[i], NULL);
-    wakeup_hand_on(&lane->serve->wakeup);
+    wakeup_unserved(&lane->serve->wakeup);
 }
 
-/* Until that is over we stand aside, and try now and then. 0, or the worker's exit status. */
-static int accept_is_short(struct lane *lane, int error)
+/* Until the shortage is over, the lane stays out of the queues and tries now and then. 0, or the
+ * worker's exit status. */
+static int wait_for_resources(struct lane *lane, int error)
 {
     if (lane->failures == 0) {
         lane->failing_since = clock_now();
-        step_aside(lane);
+        leave_queues(lane);
     }
-    int status = accept_error_short(lane->serve, error, lane->failing_since);
+    int status = accept_error_shortage(lane->serve, error, lane->failing_since);
     if (status == 0)
         poll(NULL, 0, accept_error_pause(lane->failures++));
     return status;
 }
 
-/* There was room for a connection: a worker that stood aside joins the queues again. */
+/* The shortage, if there was one, is over: the lane joins the queues again. */
 static void recover(struct lane *lane)
 {
     if (lane->failures == 0)
         return;
     lane->failures = 0;
     if (lane->wake_fd >= 0 && join_queues(lane) != 0)
-        poll(NULL, 0, accept_error_pause(++lane->failures)); /* memory again: still aside */
+        poll(NULL, 0, accept_error_pause(++lane->failures)); /* out of memory again: stay out */
 }
 
-/* Nobody is there. Either the listener's timeout passed, which is meant for connections, or a
- * process that shares it made it non-blocking. Then accept() would spin. */
+/* --- the accept loop -------------------------------------------------------------------------- */
+
+/* No connection is waiting. Either the listener's timeout, which is meant for connections, expired;
+ * or another process that has the socket made it non-blocking. accept() would spin then, so the
+ * lane polls first. */
 static void await_connection(struct lane *lane, int listener)
 {
     struct pollfd input = {.fd = listener, .events = POLLIN};
@@ -73,26 +144,26 @@ static void await_connection(struct lane *lane, int listener)
         poll(&input, 1, -1);
 }
 
-/* What is to be done about a failed accept(): 0 to go on, or the worker's exit status. */
+/* Handles a failed accept(): 0 to go on, or the worker's exit status. */
 static int accept_failed(struct lane *lane, int listener, int error)
 {
     enum accept_error kind = accept_error_of(error);
-    if (lane->serve->life->stopping || error == EINTR)
+    if (lane->serve->worker->stopping || error == EINTR)
         return 0;
-    if (kind == ACCEPT_NOBODY) {
+    if (kind == ACCEPT_NONE) {
         await_connection(lane, listener);
         return 0;
     }
     if (kind == ACCEPT_BROKEN)
         return accept_error_broken(lane->serve, error);
     lane->serve->slot->errors++;
-    if (kind == ACCEPT_SHORT)
-        return accept_is_short(lane, error);
+    if (kind == ACCEPT_SHORTAGE)
+        return wait_for_resources(lane, error);
     recover(lane);
     return 0;
 }
 
-/* Takes one connection if there is one, and serves it. 0 to go on, or an exit status. */
+/* Accepts one connection, if one is waiting, and serves it. 0 to go on, or an exit status. */
 static int serve_one(struct lane *lane, int listener)
 {
     struct conn conn;
@@ -100,10 +171,10 @@ static int serve_one(struct lane *lane, int listener)
     conn.fd = accept4(listener, &conn.peer.sa, &conn.peer.len, SOCK_CLOEXEC);
     if (conn.fd < 0)
         return accept_failed(lane, listener, errno);
-    int status = lane->first ? lane->first() : 0;
+    int status = lane->drop_calls ? lane->drop_calls() : 0;
     if (status)
         return status;
-    lane->first = NULL;
+    lane->drop_calls = NULL;
     recover(lane);
     conn.nowait = 0;
     conn.waiter = NULL;
@@ -116,15 +187,15 @@ static int serve_one(struct lane *lane, int listener)
     return 0;
 }
 
-/* The master has woken us: a connection waits, for which nobody was. The poll is for a listener
- * that blocks, since it is lent to programs. */
-static int look_around(struct lane *lane)
+/* The master has woken this lane, because a connection is waiting and woke no worker. The lane
+ * polls first: a listener that was lent to programs may block. */
+static int look_at_listeners(struct lane *lane)
 {
     uint64_t wakes;
     int status = 0;
     if (read(lane->wake_fd, &wakes, sizeof wakes) < 0)
         return 0;
-    for (int i = 0; i < lane->count && status == 0 && serve_open(lane->serve); i++) {
+    for (int i = 0; i < lane->count && status == 0 && serve_may_accept(lane->serve); i++) {
         struct pollfd input = {.fd = lane->listeners[i], .events = POLLIN};
         if (poll(&input, 1, 0) == 1)
             status = serve_one(lane, lane->listeners[i]);
@@ -132,17 +203,18 @@ static int look_around(struct lane *lane)
     return status;
 }
 
-/* One event at a time: what else is ready is another worker's to take while we serve. A worker that
- * leaves this loop may have an event in hand: so the master looks at the listeners after each
- * death, or sooner if the death takes its time. */
+/* Takes one event at a time: other workers can take what else is ready while this lane serves. A
+ * lane that leaves this loop may have been woken for a connection. So the master looks at the
+ * listeners after each death, and before it if the death is delayed. */
 static int run_polling(struct lane *lane)
 {
     int status = 0, error = join_queues(lane);
     if (error) {
-        snprintf(lane->serve->life->head->reason, SCOREBOARD_REASON, "epoll: %s", strerror(-error));
+        snprintf(lane->serve->worker->head->reason, SCOREBOARD_REASON, "epoll: %s",
+                 strerror(-error));
         return WORKER_CANT_START;
     }
-    while (status == 0 && serve_open(lane->serve)) {
+    while (status == 0 && serve_may_accept(lane->serve)) {
         struct epoll_event event;
         if (lane->failures) {
             status = serve_one(lane, lane->listeners[0]);
@@ -152,10 +224,10 @@ static int run_polling(struct lane *lane)
         if (n == 1 && event.data.fd != lane->wake_fd)
             status = serve_one(lane, event.data.fd);
         else if (n == 1)
-            status = look_around(lane);
+            status = look_at_listeners(lane);
     }
-    if (lane->serve->handler->stop)
-        wakeup_hand_on(&lane->serve->wakeup);
+    if (lane->serve->handler->stop) /* which may take long */
+        wakeup_unserved(&lane->serve->wakeup);
     return status;
 }
 
@@ -188,7 +260,49 @@ int lane_run(struct lane *lane)
     int status = 0;
     if (lane->wake_fd >= 0)
         return run_polling(lane);
-    while (status == 0 && serve_open(lane->serve))
+    while (status == 0 && serve_may_accept(lane->serve))
         status = serve_one(lane, lane->listeners[0]);
     return status;
 }
+
+/* --- the process model: the worker is one lane ------------------------------------------------ */
+
+static struct lane only = {.wake_fd = -1};
+
+static int open_lane(const struct model_start *start, char *why, size_t size)
+{
+    only.serve = start->worker->seats;
+    only.listeners = start->listeners;
+    only.count = start->count;
+    only.drop_calls = start->drop_calls;
+    int error = lane_open(&only, start->polls);
+    if (error == 0)
+        return serve_open_lane(only.serve, why, size);
+    snprintf(why, size, "epoll: %s", strerror(-error));
+    return -1;
+}
+
+static int run(void)
+{
+    int status = lane_run(&only);
+    serve_close_lane(only.serve);
+    return status;
+}
+
+static void wake(void)
+{
+    lane_wake(&only);
+}
+
+static void stop(const struct model_start *start)
+{
+    lane_leave_listeners(start->listeners, start->count);
+    lane_wake(&only);
+}
+
+const struct model model_process = {
+    .open = open_lane,
+    .run = run,
+    .wake = wake,
+    .stop = stop,
+};

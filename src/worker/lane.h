@@ -1,14 +1,16 @@
 /*
- * lane - one connection at a time: wait in accept(), serve, wait again. A worker of the process
- * model is one, and of the thread model each thread.
+ * lane - the accept loop: wait for a connection, serve it, wait again. A worker of the process
+ * model is one lane; a worker of the thread model has one lane a thread.
  *
- * A small pool on one listener: the lane blocks in accept() itself, which is cheapest, and the
- * kernel wakes lanes in turn. Several listeners, or many seats: an epoll set of its own, where each
- * connection wakes one lane (EPOLLEXCLUSIVE), then an accept() that does not block. Of all that
- * wait the kernel wakes the one that joined the listener's queue first, so mostly the oldest: the
- * others stay asleep, and what they have in the processor's caches is not asked for.
+ * In a small pool with one listener, the lane blocks in accept(). That is cheapest, and the kernel
+ * wakes lanes in turn. With several listeners, or many seats, each lane waits in an epoll set of
+ * its own, where a connection wakes one lane (EPOLLEXCLUSIVE), and then accepts without blocking.
+ * There the kernel wakes the lane that joined the listener's queue first, mostly the oldest. The
+ * other lanes stay asleep, and need no room in the processor's caches.
  *
- * A lane that was woken must accept, or another must be woken: src/README.md has the argument.
+ * A lane that was woken must accept, or another lane must be woken: src/README.md has the argument.
+ *
+ * This room also decides what a failed accept() means; the event model asks it as well.
  */
 #ifndef PREFORKD_WORKER_LANE_H
 #define PREFORKD_WORKER_LANE_H
@@ -19,29 +21,49 @@ struct lane {
     struct serve *serve;
     const int *listeners;
     int count;
-    /* With the first connection in hand, of which no byte was looked at yet. 0; or the worker's
-     * exit status, with its reason in the slot. NULL: nothing is left to do. */
-    int (*first)(void);
-    int wake_fd; /* readable once the lane is to stop, or is to look; -1: it blocks in accept() */
+    /* See struct model_start. NULL once called. */
+    int (*drop_calls)(void);
+    int wake_fd; /* readable when the lane has to stop or to look at its listeners; -1: the lane
+                    blocks in accept() */
     int epoll_fd;
-    int failures; /* of accept(), in a row, for want of something: it stands aside meanwhile */
+    int failures; /* of accept() in a row, for want of resources; meanwhile it is in no queue */
     usec failing_since;
 };
 
-/* Opens what it waits by: before any call is given up. 0 or -errno. */
+/* Opens what the lane waits by, while all system calls are still allowed. 0 or -errno. */
 int lane_open(struct lane *lane, bool polls);
 
-/* Serves until the worker's life is at its end. Returns an exit status. */
+/* Serves until the worker has to end. Returns an exit status. */
 int lane_run(struct lane *lane);
 
-/* Ends epoll_wait(). What is in the eventfd already does as well: so a failure is none. A lane in
- * accept() is woken by a signal, and looks at the queue before it waits again (SA_RESTART). A
- * signal handler may call it. */
+/* Ends epoll_wait(). The write may fail: the eventfd is then readable already. A lane in accept()
+ * is woken by a signal instead, and looks at the queue before it waits again (SA_RESTART).
+ * Async-signal-safe. */
 void lane_wake(const struct lane *lane);
 
-/* Puts the null device over the listeners of this process: accept() on it fails at once, whether a
- * signal comes before it or into it, and the socket of the others is untouched. A signal handler
- * may call it. */
+/* Puts the null device over this process's descriptors of the listeners. accept() on it fails at
+ * once, whether the signal arrives before or during the call, and the socket that other workers
+ * share is untouched. Async-signal-safe. */
 void lane_leave_listeners(const int *listeners, int count);
+
+enum accept_error {
+    ACCEPT_NONE,      /* no connection is waiting, or a signal arrived */
+    ACCEPT_TRANSIENT, /* that connection or its network is gone; the listener is fine */
+    ACCEPT_SHORTAGE,  /* descriptors or memory are short, or a firewall refuses */
+    ACCEPT_BROKEN,    /* the descriptor is no listener any more */
+};
+enum accept_error accept_error_of(int error);
+
+/* How many milliseconds to pause after a shortage: longer each time in a row, with jitter, so that
+ * workers don't retry in step. */
+int accept_error_pause(int in_a_row);
+
+/* Handles ACCEPT_SHORTAGE, which began at `since`. 0; or, if the shortage lasts so long that a new
+ * process should be tried, an exit status, with the reason in the worker's slot. Never that while a
+ * connection is in hand: the connections may hold all the descriptors. */
+int accept_error_shortage(const struct serve *serve, int error, usec since);
+
+/* Returns the exit status for ACCEPT_BROKEN, and puts the reason into the worker's slot. */
+int accept_error_broken(const struct serve *serve, int error);
 
 #endif

@@ -1,15 +1,16 @@
 /*
- * model_event - very many connections at a time: a fiber each, on one thread, the lane.
+ * model_event - very many connections at a time, each on a fiber of its own, on one thread: the
+ * lane.
  *
- * The handler is the same straight code as in the other models. Where its socket has nothing to
- * read, or no room, its fiber leaves off, and the lane goes on with another one, whose socket has.
- * Each socket is registered with epoll once it has to be waited for the first time, by edge: so
- * later waits cost no call. Each connection has a seat, with its slot, its fiber, its serve.
+ * A handler is the same sequential code as in the other models. When its socket has nothing to
+ * read, or no room to write, its fiber suspends itself, and the lane resumes another fiber whose
+ * socket is ready. The lane registers a socket with epoll, edge-triggered, when a fiber first waits
+ * for it; later waits cost no call. Each connection has a seat with a slot, a fiber and a serve.
  *
- * Listeners stand in the same set while seats are free. If all are taken, or descriptors wanting,
- * the lane leaves their queues, so that connections wake other workers.
+ * While seats are free, the listeners are in the same epoll set. When all seats are taken, or
+ * descriptors run short, the lane leaves the listeners' queues, so that connections wake other
+ * workers.
  */
-#include "accept_errors.h"
 #include "fiber.h"
 #include "lane.h"
 #include "model.h"
@@ -29,12 +30,14 @@
 #include <unistd.h>
 
 enum {
-    EVENTS = 128,        /* at one look */
-    ACCEPTS = 16,        /* at most, of one listener in one turn: others have theirs */
-    WARM = 64,           /* free seats whose stacks keep their memory, and a quarter of the taken */
-    STARTS = 256,        /* on a stack, until what once was deep is given back */
-    LISTENER = 1u << 31, /* numbers of what epoll tells of: listeners, from here on; */
-    WAKE = UINT32_MAX,   /* the eventfd; seats, from 0 on */
+    EVENTS = 128, /* from one epoll_wait() */
+    ACCEPTS = 16, /* from one listener in one turn, at most: the other listeners get theirs */
+    WARM = 64,    /* free seats whose stacks keep their memory; a quarter of the taken ones more */
+    STARTS = 256, /* on a stack, before its memory is given back, in case it once was deep */
+
+    /* What an event's number means. Below LISTENER: a seat. */
+    LISTENER = 1u << 31, /* from here on: a listener */
+    WAKE = UINT32_MAX,   /* the eventfd */
 };
 
 struct seat {
@@ -42,12 +45,12 @@ struct seat {
     struct fiber fiber;
     struct waiter waiter;
     struct conn conn;
-    struct seat *next; /* of those that can go on, or that are free */
-    uint32_t serial;   /* of its connections: an event of an earlier one is none of this */
-    uint32_t watched;  /* events that its socket is registered for; 0: it is not */
-    uint32_t ready;    /* those that came, and were not waited for since */
-    uint32_t wanted;   /* while it waits: one of these ends that */
-    usec deadline;     /* while it waits */
+    struct seat *next; /* in the list of runnable or of free seats */
+    uint32_t serial;   /* counts its connections, to tell events of an earlier one */
+    uint32_t watched;  /* events that the socket is registered for; 0: not registered */
+    uint32_t ready;    /* events that arrived and that no wait has consumed */
+    uint32_t wanted;   /* the events that end the fiber's wait; 0: it doesn't wait */
+    usec deadline;     /* of the wait */
     bool taken, timed_out;
     bool cold; /* its stack has no memory */
 };
@@ -56,13 +59,13 @@ struct list {
     struct seat *first, **end;
 };
 
-/* Of a listener. */
+/* The state of a listener. */
 struct queue {
-    bool asked;  /* a connection may wait there */
-    bool blocks; /* it is lent to programs, and theirs as far as blocking goes */
+    bool pending; /* a connection may be waiting */
+    bool blocks;  /* the socket blocks: it is lent to programs, and they decide that */
 };
 
-static struct model_start worker;
+static struct model_start setup;
 static struct {
     struct seat *seats;
     struct list runnable, free;
@@ -70,11 +73,11 @@ static struct {
     struct fiber self;
     int in_hand, warm;
     int epoll_fd, wake_fd;
-    bool queued;          /* it stands in the listeners' queues */
-    bool left;            /* for good: the worker is told to finish */
+    bool queued;          /* the lane is in the listeners' queues */
+    bool finishing;       /* it has left them for good, because the worker was told to finish */
     struct queue *queues; /* by listener */
-    int burst;            /* how many are accepted in one turn */
-    int failures;         /* of accept(), in a row, for want of something */
+    int burst;            /* how many connections to accept in one turn */
+    int failures;         /* of accept() in a row, for want of resources */
     usec failing_since, retry_at;
     int status;
 } lane = {.wake_fd = -1};
@@ -121,8 +124,8 @@ static struct seat *seat_of(struct waiter *waiter)
     return (struct seat *)((char *)waiter - offsetof(struct seat, waiter));
 }
 
-/* Registers the socket. What is there already comes as an event, so nothing is missed between the
- * call that failed and this one. A closed socket leaves the set by itself. */
+/* Registers the socket. If it is ready already, epoll reports that, so nothing is missed between
+ * the call that failed and this one. Closing a socket removes it from the set. */
 static int watch(struct seat *seat, int fd, uint32_t events)
 {
     struct epoll_event event = {
@@ -138,8 +141,9 @@ static int watch(struct seat *seat, int fd, uint32_t events)
     return 0;
 }
 
-/* The end of the stream is one for good: it stays ready, for each later read. */
-static int wait_for(struct waiter *waiter, int fd, short events, usec deadline)
+/* Waits as struct waiter says. Only the awaited event is consumed: the end of the stream, which
+ * comes once, stays ready for each later read. */
+static int wait_for_event(struct waiter *waiter, int fd, short events, usec deadline)
 {
     struct seat *seat = seat_of(waiter);
     uint32_t wanted = (uint32_t)events | EPOLLHUP | EPOLLERR | (events & POLLIN ? EPOLLRDHUP : 0);
@@ -150,7 +154,7 @@ static int wait_for(struct waiter *waiter, int fd, short events, usec deadline)
         seat->wanted = wanted;
         seat->deadline = deadline;
         timers_set(&lane.timers, number_of(seat), deadline);
-        fiber_leave(&seat->fiber);
+        fiber_suspend(&seat->fiber);
         waiter->left = WAITER_TURN;
     }
     if (seat->timed_out) {
@@ -165,7 +169,7 @@ static void yield(struct waiter *waiter)
 {
     struct seat *seat = seat_of(waiter);
     list_append(&lane.runnable, seat);
-    fiber_leave(&seat->fiber);
+    fiber_suspend(&seat->fiber);
     waiter->left = WAITER_TURN;
 }
 
@@ -177,15 +181,16 @@ static void serve_seat(void *argument)
 
 /* --- seats ------------------------------------------------------------------------------------ */
 
-/* For workers that look whether seats are free. Before the slot says that its seat is taken, and
- * after it says that it is free: so there are never fewer than are shown here. */
+/* Shows other workers how many seats are free: before a slot says that its seat is taken, and after
+ * it says that it is free. So at least as many are free as are shown. */
 static void show_free(void)
 {
-    uint32_t count = (uint32_t)(worker.life->count - lane.in_hand);
-    atomic_store_explicit(&worker.life->head->free_seats, count, memory_order_relaxed);
+    uint32_t count = (uint32_t)(setup.worker->count - lane.in_hand);
+    atomic_store_explicit(&setup.worker->head->free_seats, count, memory_order_relaxed);
 }
 
-/* Those used last are used first: their stacks and slots are in the processor's caches. */
+/* A seat that was used last is used first, because its stack and slot are in the processor's
+ * caches. */
 static void free_seat(struct seat *seat)
 {
     seat->taken = false;
@@ -204,7 +209,7 @@ static void free_seat(struct seat *seat)
     list_prepend(&lane.free, seat);
 }
 
-/* The first of the free ones, which has a stack. */
+/* Gives the connection the first free seat, whose stack is open. */
 static void take_seat(int fd, const struct addr *peer)
 {
     struct seat *seat = list_take(&lane.free);
@@ -231,19 +236,19 @@ static void take_seat(int fd, const struct addr *peer)
 
 /* --- listeners -------------------------------------------------------------------------------- */
 
-static void ask_all(void)
+static void mark_all_pending(void)
 {
-    for (int i = 0; i < worker.count; i++)
-        lane.queues[i].asked = true;
+    for (int i = 0; i < setup.count; i++)
+        lane.queues[i].pending = true;
 }
 
-/* 0 or -errno. A connection that waits already comes as an event. */
+/* 0 or -errno. If a connection is waiting already, epoll reports it. */
 static int join_queues(void)
 {
-    for (int i = 0; i < worker.count; i++) {
+    for (int i = 0; i < setup.count; i++) {
         struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
                                     .data.u64 = LISTENER + (unsigned)i};
-        if (epoll_ctl(lane.epoll_fd, EPOLL_CTL_ADD, worker.listeners[i], &event) != 0 &&
+        if (epoll_ctl(lane.epoll_fd, EPOLL_CTL_ADD, setup.listeners[i], &event) != 0 &&
             errno != EEXIST)
             return -errno;
     }
@@ -251,73 +256,73 @@ static int join_queues(void)
     return 0;
 }
 
-/* No connection is to wake this worker any more. It was woken for one at a listener that is asked
- * yet: if that is still there, another worker is to be woken. */
+/* From here on no connection wakes this worker. At a pending listener it was woken for one: if that
+ * connection is still waiting, the master must wake another worker. */
 static void leave_queues(void)
 {
     bool owed = false;
-    for (int i = 0; i < worker.count; i++) {
-        epoll_ctl(lane.epoll_fd, EPOLL_CTL_DEL, worker.listeners[i], NULL);
-        owed |= lane.queues[i].asked;
-        lane.queues[i].asked = false;
+    for (int i = 0; i < setup.count; i++) {
+        epoll_ctl(lane.epoll_fd, EPOLL_CTL_DEL, setup.listeners[i], NULL);
+        owed |= lane.queues[i].pending;
+        lane.queues[i].pending = false;
     }
     lane.queued = false;
     if (owed)
-        wakeup_hand_on(&worker.life->seats->wakeup);
+        wakeup_unserved(&setup.worker->seats->wakeup);
 }
 
-/* Descriptors or memory are wanting: others go on, and may give some back. */
-static void accept_is_short(int error)
+/* Descriptors or memory are short. The connections in hand go on, and may give some back. */
+static void handle_shortage(int error)
 {
     usec now = clock_now();
     if (lane.failures == 0)
         lane.failing_since = now;
-    lane.status = accept_error_short(worker.life->seats, error, lane.failing_since);
+    lane.status = accept_error_shortage(setup.worker->seats, error, lane.failing_since);
     lane.retry_at = now + accept_error_pause(lane.failures++) * 1000;
 }
 
-/* False if no more are to be accepted at this listener for now. */
+/* False if the lane should accept no more from this listener for now. */
 static bool accept_failed(int listener, int error)
 {
-    lane.queues[listener].asked = false;
+    lane.queues[listener].pending = false;
     switch (accept_error_of(error)) {
-    case ACCEPT_NOBODY: lane.failures = 0; break;
-    case ACCEPT_BROKEN: lane.status = accept_error_broken(worker.life->seats, error); break;
-    case ACCEPT_SHORT:
-        worker.life->seats->slot->errors++;
-        lane.queues[listener].asked = true;
-        accept_is_short(error);
+    case ACCEPT_NONE: lane.failures = 0; break;
+    case ACCEPT_BROKEN: lane.status = accept_error_broken(setup.worker->seats, error); break;
+    case ACCEPT_SHORTAGE:
+        setup.worker->seats->slot->errors++;
+        lane.queues[listener].pending = true;
+        handle_shortage(error);
         break;
-    case ACCEPT_PASSING:
-        worker.life->seats->slot->errors++;
-        lane.queues[listener].asked = true;
+    case ACCEPT_TRANSIENT:
+        setup.worker->seats->slot->errors++;
+        lane.queues[listener].pending = true;
         return true;
     }
     return false;
 }
 
-/* A connection of which not a byte was looked at yet: now the worker needs its calls no more. */
+/* Gives up system calls at the first connection, before a byte of it is read. */
 static bool may_serve(void)
 {
-    if (worker.drop_calls)
-        lane.status = worker.drop_calls();
-    worker.drop_calls = NULL;
+    if (setup.drop_calls)
+        lane.status = setup.drop_calls();
+    setup.drop_calls = NULL;
     return lane.status == 0;
 }
 
-/* Accepts one, for the first free seat. A listener that blocks is looked at first. If another
- * process is faster, it blocks the lane nevertheless, for idle_timeout at most. */
+/* Accepts a connection for the first free seat. A listener that blocks is polled first; if another
+ * process then takes the connection, accept4() blocks the lane, for idle_timeout at most. */
 static bool accept_one(int listener)
 {
     struct seat *seat = lane.free.first;
     struct addr peer = {.len = sizeof peer - offsetof(struct addr, sa)};
-    struct pollfd input = {.fd = worker.listeners[listener], .events = POLLIN};
+    struct pollfd input = {.fd = setup.listeners[listener], .events = POLLIN};
     int error = seat->fiber.stack ? 0 : fiber_open(&seat->fiber);
     if (error)
         return accept_failed(listener, -error);
     if (lane.queues[listener].blocks && poll(&input, 1, 0) != 1)
         return accept_failed(listener, EAGAIN);
-    int fd = accept4(worker.listeners[listener], &peer.sa, &peer.len, SOCK_CLOEXEC);
+    int fd = accept4(setup.listeners[listener], &peer.sa, &peer.len, SOCK_CLOEXEC);
     if (fd < 0)
         return accept_failed(listener, errno);
     lane.failures = 0;
@@ -325,45 +330,45 @@ static bool accept_one(int listener)
     return may_serve();
 }
 
-/* As many as came lately: to find that there is none costs a call, too. What is left behind comes
- * as an event again. */
+/* Accepts as many connections in a turn as arrived lately, because an accept4() that finds none
+ * costs a call. If some are left, epoll reports them again. */
 static void accept_some(void)
 {
-    for (int i = 0; i < worker.count; i++) {
+    for (int i = 0; i < setup.count; i++) {
         int taken = 0;
-        while (taken < lane.burst && lane.queues[i].asked && lane.free.first && accept_one(i))
+        while (taken < lane.burst && lane.queues[i].pending && lane.free.first && accept_one(i))
             taken++;
         if (taken == lane.burst && lane.burst < ACCEPTS)
             lane.burst *= 2;
         else if (taken && taken < lane.burst)
             lane.burst = taken;
         if (lane.queued && lane.free.first && !lane.failures)
-            lane.queues[i].asked = false;
+            lane.queues[i].pending = false;
     }
 }
 
-/* The turn of new connections. A lane that was full looks by itself whether one waits, as long as
- * it finds some, and joins the queues again once it finds none. */
+/* Accepts new connections. A lane that was full is in no queue, so it looks at the listeners by
+ * itself until it finds none waiting, and then joins the queues again. */
 static void take_connections(void)
 {
-    bool fit = lane.free.first && (!lane.failures || clock_now() >= lane.retry_at);
-    if (!lane.queued && fit)
-        ask_all();
-    if (fit)
+    bool able = lane.free.first && (!lane.failures || clock_now() >= lane.retry_at);
+    if (!lane.queued && able)
+        mark_all_pending();
+    if (able)
         accept_some();
     bool full = !lane.free.first || lane.failures;
-    bool waits = false;
-    for (int i = 0; i < worker.count; i++)
-        waits |= lane.queues[i].asked;
+    bool pending = false;
+    for (int i = 0; i < setup.count; i++)
+        pending |= lane.queues[i].pending;
     if (lane.queued && full)
         leave_queues();
-    else if (!lane.queued && !full && !waits && join_queues() != 0)
-        accept_is_short(ENOMEM);
+    else if (!lane.queued && !full && !pending && join_queues() != 0)
+        handle_shortage(ENOMEM);
 }
 
 /* --- the lane --------------------------------------------------------------------------------- */
 
-static void hear(const struct epoll_event *event)
+static void take_event(const struct epoll_event *event)
 {
     uint32_t number = (uint32_t)event->data.u64;
     uint64_t wakes;
@@ -371,11 +376,11 @@ static void hear(const struct epoll_event *event)
         ssize_t n = read(lane.wake_fd, &wakes, sizeof wakes);
         (void)n;
         if (lane.queued)
-            ask_all();
+            mark_all_pending();
         return;
     }
     if (number >= LISTENER) {
-        lane.queues[number - LISTENER].asked = true;
+        lane.queues[number - LISTENER].pending = true;
         return;
     }
     struct seat *seat = &lane.seats[number];
@@ -388,14 +393,15 @@ static void hear(const struct epoll_event *event)
     }
 }
 
-/* When the connection in hand takes more than request_timeout. */
+/* When the connection in hand exceeds request_timeout. */
 static usec late_at(const struct serve *serve)
 {
     usec limit = serve->pool->request_timeout * USEC_SECOND, began = serve->began;
     return limit && began && began != serve->late ? began + limit : USEC_NEVER;
 }
 
-/* Times were put off meanwhile, or belonged to a connection that has ended. */
+/* The timer of a seat has expired. Its deadline may have been put off since, or the timer may
+ * belong to a connection that has ended. */
 static void expire(struct seat *seat, usec now)
 {
     struct serve *serve = seat->serve;
@@ -413,7 +419,8 @@ static void expire(struct seat *seat, usec now)
         timers_set(&lane.timers, number_of(seat), next);
 }
 
-/* Those that can go on now, one time each: those that come to it meanwhile have the next turn. */
+/* Resumes each fiber that is runnable now, once. Those that become runnable meanwhile have the next
+ * turn. */
 static void run_all(void)
 {
     struct list turn = lane.runnable;
@@ -427,13 +434,15 @@ static void run_all(void)
         if (seat->fiber.ended)
             free_seat(seat);
     }
-    watchdog_turn((uint32_t)worker.life->count);
+    watchdog_turn((uint32_t)setup.worker->count);
 }
 
+/* For epoll_wait(), in milliseconds. 0 while fibers are runnable, or the lane still looks at the
+ * listeners by itself. */
 static int timeout(void)
 {
-    bool looks = !lane.queued && !lane.left && lane.free.first && !lane.failures;
-    if (lane.runnable.first || looks)
+    bool looking = !lane.queued && !lane.finishing && lane.free.first && !lane.failures;
+    if (lane.runnable.first || looking)
         return 0;
     usec next = timers_next(&lane.timers);
     if (lane.failures)
@@ -453,7 +462,7 @@ static void await_events(int most)
     if (most)
         watchdog_work();
     for (int i = 0; i < count; i++)
-        hear(&events[i]);
+        take_event(&events[i]);
     if (timers_next(&lane.timers) == USEC_NEVER)
         return;
     usec now = clock_now();
@@ -463,42 +472,42 @@ static void await_events(int most)
 
 static int run(void)
 {
-    while (lane.status == 0 && serve_open(worker.life->seats)) {
+    while (lane.status == 0 && serve_may_accept(setup.worker->seats)) {
         take_connections();
         run_all();
         await_events(timeout());
     }
     if (lane.queued)
         leave_queues();
-    lane_leave_listeners(worker.listeners, worker.count);
-    lane.left = true;
+    lane_leave_listeners(setup.listeners, setup.count);
+    lane.finishing = true;
     lane.failures = 0;
-    serve_tell_finishing(worker.life);
+    serve_tell_finishing(setup.worker);
     while (lane.in_hand) {
         run_all();
         if (lane.in_hand)
             await_events(timeout());
     }
     watchdog_rest();
-    serve_close_lane(worker.life->seats);
+    serve_close_lane(setup.worker->seats);
     return lane.status;
 }
 
 /* --- from start to end ------------------------------------------------------------------------ */
 
-/* By a signal handler, in the middle of the handler's code: so the line goes to standard error, of
- * which the master makes one of the log. Of stdio only what writes into memory is used, which takes
- * no lock and allocates nothing. */
-static void tell_of_blocker(uint32_t number, int seconds)
+/* Called by a signal handler in the middle of the connection handler's code. So it writes the line
+ * to standard error, which the master logs, and uses of stdio only snprintf(), which takes no lock
+ * and allocates nothing here. */
+static void report_blocker(uint32_t number, int seconds)
 {
     char peer[ADDR_TEXT], line[ADDR_TEXT + 256];
-    if (number >= (uint32_t)worker.life->count)
+    if (number >= (uint32_t)setup.worker->count)
         return;
     addr_print_peer(&lane.seats[number].conn.peer, peer);
     int length = snprintf(line, sizeof line,
                           "the handler %s has worked or waited for more than %d s without leaving "
                           "off, on the connection from %s: all others of its worker wait\n",
-                          worker.life->seats->pool->handler->name, seconds, peer);
+                          setup.worker->seats->pool->handler->name, seconds, peer);
     ssize_t written = write(STDERR_FILENO, line, (size_t)length);
     (void)written;
 }
@@ -507,12 +516,12 @@ static void open_seats(void)
 {
     list_clear(&lane.free);
     list_clear(&lane.runnable);
-    for (int i = 0; i < worker.life->count; i++) {
+    for (int i = 0; i < setup.worker->count; i++) {
         struct seat *seat = &lane.seats[i];
-        seat->serve = &worker.life->seats[i];
-        seat->serve->service.lane = worker.life->seats->service.lane;
+        seat->serve = &setup.worker->seats[i];
+        seat->serve->service.lane = setup.worker->seats->service.lane;
         seat->waiter = (struct waiter){
-            .wait = wait_for,
+            .wait = wait_for_event,
             .yield = yield,
             .idle = seat->serve->pool->idle_timeout * USEC_SECOND,
         };
@@ -520,7 +529,7 @@ static void open_seats(void)
         list_append(&lane.free, seat);
     }
     show_free();
-    worker.life->head->seats = (uint32_t)worker.life->count;
+    setup.worker->head->seats = (uint32_t)setup.worker->count;
 }
 
 /* 0 or -errno. */
@@ -537,47 +546,49 @@ static int open_set(void)
 
 static int open_lane(const struct model_start *start, char *why, size_t size)
 {
-    worker = *start;
+    setup = *start;
     lane.burst = 1;
-    lane.seats = calloc((size_t)start->life->count, sizeof *lane.seats);
+    lane.seats = calloc((size_t)start->worker->count, sizeof *lane.seats);
     lane.queues = calloc((size_t)start->count, sizeof *lane.queues);
-    int error = lane.seats && lane.queues ? timers_open(&lane.timers, (uint32_t)start->life->count)
-                                          : -ENOMEM;
+    int error = lane.seats && lane.queues
+                    ? timers_open(&lane.timers, (uint32_t)start->worker->count)
+                    : -ENOMEM;
     if (error == 0)
         error = open_set();
     if (error == 0)
-        error = watchdog_open(tell_of_blocker);
+        error = watchdog_open(report_blocker);
     if (error) {
         snprintf(why, size, "can't start the event loop: %s", strerror(-error));
         return -1;
     }
-    if (serve_open_lane(start->life->seats, why, size) != 0)
+    if (serve_open_lane(start->worker->seats, why, size) != 0)
         return -1;
     open_seats();
-    for (int i = 0; i < worker.count; i++)
-        lane.queues[i].blocks = !fd_is_nonblocking(worker.listeners[i]);
+    for (int i = 0; i < setup.count; i++)
+        lane.queues[i].blocks = !fd_is_nonblocking(setup.listeners[i]);
     return 0;
 }
 
-/* A signal handler's: the lane sees it at its next look, which this begins. */
-static void look(void)
+/* Ends epoll_wait(). Async-signal-safe. */
+static void wake(void)
 {
     static const uint64_t one = 1;
     ssize_t written = lane.wake_fd < 0 ? 0 : write(lane.wake_fd, &one, sizeof one);
     (void)written;
 }
 
-/* Not the null device yet: the lane has to take the listeners out of its set, by which the kernel
- * knows them by number and file. It never blocks in accept(). */
+/* Doesn't put the null device over the listeners yet. The lane has to remove them from its epoll
+ * set first, where the kernel knows a listener by descriptor and file. The lane never blocks in
+ * accept(), so it sees `stopping`. */
 static void stop(const struct model_start *start)
 {
     (void)start;
-    look();
+    wake();
 }
 
 const struct model model_event = {
     .open = open_lane,
     .run = run,
-    .look = look,
+    .wake = wake,
     .stop = stop,
 };

@@ -49,10 +49,10 @@ static int set_limits(const struct limits_config *config, struct privileges_refu
 
 /* --- the bounding set ------------------------------------------------------------------------- */
 
-/* Bits by number. A capability that isn't in the set need not be dropped: each drop copies the
- * credentials, and all of them take a tenth of a worker's start. */
+/* A bit for each capability in the set. Others need not be dropped: each drop copies the
+ * credentials, and dropping all of them takes a tenth of a worker's start. */
 static uint64_t bounding;
-static int not_learned; /* errno */
+static int bounding_error; /* errno: why the set is unknown; 0: it is known */
 
 #if HAVE_CAPNG
 
@@ -63,14 +63,14 @@ void privileges_prepare(void)
 {
     void *library = dlopen("libcap-ng.so.0", RTLD_NOW | RTLD_LOCAL);
     bounding = 0;
-    not_learned = ELIBACC;
+    bounding_error = ELIBACC;
     if (!library)
         return;
     int (*get)(void) = (int (*)(void))dlsym(library, "capng_get_caps_process");
     int (*have)(capng_type_t, unsigned) =
         (int (*)(capng_type_t, unsigned))dlsym(library, "capng_have_capability");
-    not_learned = !get || !have ? ELIBBAD : get() != 0 ? EIO : 0;
-    for (unsigned i = 0; !not_learned && i <= CAP_LAST_CAP; i++)
+    bounding_error = !get || !have ? ELIBBAD : get() != 0 ? EIO : 0;
+    for (unsigned i = 0; !bounding_error && i <= CAP_LAST_CAP; i++)
         if (have(CAPNG_BOUNDING_SET, i) > 0)
             bounding |= UINT64_C(1) << i;
     dlclose(library);
@@ -78,17 +78,17 @@ void privileges_prepare(void)
 
 #else
 
-/* The bounding set stays: no_new_privs alone keeps files from giving anything. */
+/* The bounding set stays: no_new_privs alone keeps a file from granting a capability. */
 void privileges_prepare(void)
 {
 }
 
 #endif
 
-/* While the process is still root. It may not be allowed to, and that is no error. */
+/* Call it while the process is still root. Root may not be allowed to (EPERM); that is no error. */
 static int drop_bounding_set(struct privileges_refusal *refusal)
 {
-    errno = not_learned;
+    errno = bounding_error;
     for (uint64_t left = errno ? 0 : bounding; left; left &= left - 1)
         if (prctl(PR_CAPBSET_DROP, (unsigned long)__builtin_ctzll(left), 0, 0, 0) != 0)
             break;
@@ -127,15 +127,15 @@ static int load_list(enum handler_calls calls)
 
 #endif
 
-/* Without no_new_privs the kernel lets only root load a list: and there is nothing that the list
- * could take from a process that may execute anything. */
+/* Whether system calls are restricted. Without no_new_privs only root may load a list, and the list
+ * would take nothing from a process that may execute anything. */
 static bool is_listed(const struct pool_config *pool, enum handler_calls calls)
 {
     return HAVE_SECCOMP && pool->no_new_privs && calls != CALLS_ANY;
 }
 
-int privileges_close(const struct pool_config *pool, enum handler_calls calls,
-                     struct privileges_refusal *refusal)
+int privileges_drop_calls(const struct pool_config *pool, enum handler_calls calls,
+                          struct privileges_refusal *refusal)
 {
     return is_listed(pool, calls) && load_list(calls) != 0
                ? failed(refusal, "no_new_privs", "can't load the", "list of system calls")
@@ -144,18 +144,18 @@ int privileges_close(const struct pool_config *pool, enum handler_calls calls,
 
 /* --- the user --------------------------------------------------------------------------------- */
 
-/* Without no_new_privs the bounding set stays, since a set-user-ID program has no more than it:
- * sudo in a script, or a login by sshd, would be root without root's rights. And it counts only for
- * a process that executes something. Under a list, which has no execve() on it and can't be left
- * any more, none does: there it would cost a worker's start a fifth of its time, 40 copies of the
- * credentials, and take nothing. */
+/* Without no_new_privs the bounding set stays, because it limits set-user-ID programs as well: sudo
+ * in a script, or a login by sshd, would be root without root's rights. It stays under a list, too:
+ * the set matters only when a process executes something, and no list has execve(). Dropping it
+ * there would cost a worker's start a fifth of its time, 40 copies of the credentials, for
+ * nothing. */
 static bool loses_bounding_set(const struct pool_config *pool, enum handler_calls calls)
 {
     return pool->no_new_privs && pool->identity.uid != 0 && !is_listed(pool, calls);
 }
 
-/* Groups before the user, which may not change them any more; then the process must not be able to
- * become root again. */
+/* Sets the groups before the user, who may not change them any more, and checks that the process
+ * can't become root again. */
 static int drop_root(const struct pool_config *pool, enum handler_calls calls,
                      struct privileges_refusal *refusal)
 {
@@ -203,10 +203,11 @@ static bool has_any(void)
     return false;
 }
 
-/* A process that isn't root has none, whatever the daemon was started with: as root, by a unit's
- * AmbientCapabilities, by a file's. The ambient set follows: the kernel keeps it within the
- * permitted and the inheritable one. A process that was root has lost all of them with its user,
- * and spares a copy of the credentials. Then it tries whether anything comes back. */
+/* Leaves no capability to a process that isn't root, however the daemon got its own: as root, by a
+ * unit's AmbientCapabilities, by a file's capabilities. The ambient set is emptied with the others,
+ * because the kernel keeps it within the permitted and the inheritable set. A process that was root
+ * has lost all its capabilities with the user, and saves a copy of the credentials. At last it
+ * checks that no capability comes back. */
 static int drop_capabilities(struct privileges_refusal *refusal)
 {
     if (geteuid() == 0)
@@ -241,8 +242,8 @@ int privileges_enter(const struct pool_config *pool, enum handler_calls calls,
         return failed(refusal, "no_new_privs", "can't set", "no_new_privs");
     if (chdir(pool->directory) != 0)
         return failed(refusal, "directory", "can't change to the directory", pool->directory);
-    /* A process that changed its user writes no core (prctl(2), PR_SET_DUMPABLE). A pool that asks
-     * for cores by limits { core = ... } gets them. */
+    /* A process that changed its user dumps no core (prctl(2), PR_SET_DUMPABLE), unless the pool
+     * asks for cores by limits { core = ... }. */
     if (core == OPTION_UNLIMITED || core > 0)
         prctl(PR_SET_DUMPABLE, 1);
     return 0;

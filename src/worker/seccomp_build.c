@@ -1,9 +1,9 @@
 /*
- * seccomp_build - runs while preforkd is built: makes the lists of privileges.c by libseccomp, as
- * programs for the kernel, for the machine that is compiled for: seccomp_build MACHINE.
+ * seccomp_build MACHINE - prints the lists of system calls for privileges.c, as BPF programs made
+ * by libseccomp for the target machine. Runs while preforkd is built.
  *
- * A call whose arguments are looked at is one that the kernel can't let pass by its number alone.
- * So none of those that a connection takes is.
+ * The kernel can pass a call by its number alone only if the list doesn't check the call's
+ * arguments. So the list checks none of the calls that serving a connection takes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +19,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What serving takes: to wait, to take a connection, its bytes, its end; to write a line of the
- * log, to a syslog daemon that was started again too, and by stdio, which asks what it writes to;
- * to be told to stop; memory; the time, where the kernel tells it by a call; an assertion's last
- * words. Beside them the names that machines of 32 bits have. */
+/* The calls that serving takes: wait; accept, read, write and close connections; log, even to a
+ * restarted syslog daemon, and by stdio, which examines its file; handle the signal to stop;
+ * allocate; read the clock, if the kernel needs a call for that; print a failed assertion. Besides,
+ * the names of these calls on 32-bit machines. */
 static const char serve[] =
     "accept4 recv recvfrom send sendto shutdown close "
     "read epoll_wait epoll_pwait epoll_ctl poll ppoll ppoll_time64 getsockopt setsockopt fcntl "
@@ -33,8 +33,8 @@ static const char serve[] =
     "brk munmap mremap madvise futex futex_time64 timer_settime timer_settime64 clock_gettime "
     "clock_gettime64 gettimeofday time";
 
-/* What a report takes besides: to ask the kernel for queues, /proc for processes, libmicrohttpd for
- * HTTP. */
+/* The further calls that reports take: for queues by sock_diag(7), for processes in /proc, for
+ * libmicrohttpd. */
 static const char report[] = "bind recvmsg sendmsg sendfile sendfile64 getsockname getpeername "
                              "epoll_create1 eventfd2 getrandom";
 
@@ -44,7 +44,7 @@ static void die(const char *what, int error)
     exit(1);
 }
 
-/* A name that this machine doesn't have is let pass. */
+/* Skips a call that the machine doesn't have. */
 static void allow(scmp_filter_ctx filter, const char *name, unsigned count,
                   const struct scmp_arg_cmp *arguments)
 {
@@ -69,9 +69,9 @@ static void allow_if(scmp_filter_ctx filter, const char *name, struct scmp_arg_c
     allow(filter, name, 1, &argument);
 }
 
-/* Sockets to the log alone; a question whether that is a terminal; memory that isn't executable; a
- * signal to end by an assertion, or to wake a thread. Files to read alone. */
-static void allow_some(scmp_filter_ctx filter, bool reports)
+/* Allows sockets only to the log; ioctl() only to ask whether a file is a terminal; memory that
+ * isn't executable; signals only to abort, or to wake a thread. A report may open files to read. */
+static void allow_restricted(scmp_filter_ctx filter, bool reports)
 {
     const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
     allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX, 0));
@@ -117,11 +117,11 @@ static void make(const char *machine, const char *name, bool reports)
         if (error)
             die(machine, -error);
     }
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree: each call is found soon */
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree, not a list */
     allow_all(filter, serve);
     if (reports)
         allow_all(filter, report);
-    allow_some(filter, reports);
+    allow_restricted(filter, reports);
     print(filter, name);
     seccomp_release(filter);
 }

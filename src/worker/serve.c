@@ -13,47 +13,47 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void wakeup_ring(const struct wakeup *wakeup)
+void wakeup_send(const struct wakeup *wakeup)
 {
     static const uint64_t one = 1;
     ssize_t written = write(wakeup->fd, &one, sizeof one);
-    (void)written; /* EAGAIN: it is full, so the master is about to wake */
+    (void)written; /* EAGAIN: the eventfd is full, so the master is about to wake */
 }
 
-void wakeup_hand_on(const struct wakeup *wakeup)
+void wakeup_unserved(const struct wakeup *wakeup)
 {
     atomic_store(&wakeup->board->unserved, 1);
-    wakeup_ring(wakeup);
+    wakeup_send(wakeup);
 }
 
-void wakeup_look(const struct wakeup *wakeup)
+void wakeup_if_short(const struct wakeup *wakeup)
 {
     int wanted = (int)wakeup->board->min_spare;
     if (scoreboard_has_idle(wakeup->board, wakeup->head, wakeup->seat, wanted > 1 ? wanted : 1))
         return;
     if (atomic_exchange(&wakeup->board->armed, 0))
-        wakeup_ring(wakeup);
+        wakeup_send(wakeup);
 }
 
-void serve_tell_finishing(struct life *life)
+void serve_tell_finishing(struct worker_state *worker)
 {
-    if (!atomic_exchange(&life->head->retiring, 1))
-        wakeup_ring(&life->seats->wakeup);
+    if (!atomic_exchange(&worker->head->retiring, 1))
+        wakeup_send(&worker->seats->wakeup);
 }
 
-/* Never from none left to no end: two threads may take the last ones together. */
-static void count_down(struct life *life)
+/* Stops at 0, because -1 means no limit: two threads may take the last connection together. */
+static void count_down(struct worker_state *worker)
 {
-    long long left = atomic_load_explicit(&life->left, memory_order_relaxed);
-    while (left > 0 && !atomic_compare_exchange_weak(&life->left, &left, left - 1))
+    long long left = atomic_load_explicit(&worker->left, memory_order_relaxed);
+    while (left > 0 && !atomic_compare_exchange_weak(&worker->left, &left, left - 1))
         continue;
-    if (left == 1 && life->count > 1)
-        serve_tell_finishing(life);
+    if (left == 1 && worker->count > 1)
+        serve_tell_finishing(worker);
 }
 
 enum { TITLE_WORD = 4 };
 
-/* For reports while the slot is busy, and after a death. */
+/* Shows the peer to reports, while the slot is busy and after a death. */
 static void show_peer(struct slot_peer *peer, const struct addr *addr)
 {
     peer->uid = (uint32_t)-1;
@@ -68,8 +68,7 @@ static void show_peer(struct slot_peer *peer, const struct addr *addr)
     peer->family = addr->sa.sa_family;
 }
 
-/* The time before the state: a reader that finds it busy must not take the time of something older.
- * */
+/* Writes the time before the state: a reader that sees SLOT_BUSY must not see an older time. */
 static void show_state(struct serve *serve, enum slot_state state, const char *word, usec now)
 {
     atomic_store_explicit(&serve->slot->since, now, memory_order_relaxed);
@@ -78,21 +77,21 @@ static void show_state(struct serve *serve, enum slot_state state, const char *w
         memcpy(serve->title_word, word, TITLE_WORD);
 }
 
-/* Only a system call shows whether a connection stood in the queue. One connection in WAIT_SAMPLE
- * pays for it, and those that likely waited, since all workers are busy: if the one asked about
- * before did, or if one that took long is followed at once by the next. So no word of the pool's is
- * needed, for which free seats would have to be counted. */
+/* Only a system call tells how long a connection waited in the queue. One connection in WAIT_SAMPLE
+ * pays for that call, and so does each one that probably waited because all workers are busy: the
+ * last measured one had waited, or this one was accepted at once after one that took long. So the
+ * free seats of the pool need not be counted. */
 enum { WAIT_SAMPLE = 32 };
 #define TAKES_LONG (USEC_SECOND / 10)
 #define AT_ONCE    (USEC_SECOND / 1000)
 
-/* One that is asked about in its turn stands for those before it that were not, so that the counts
- * are those of all connections. With queue_timeout each is asked, and those that are refused for it
- * don't count: they have a count of their own. */
+/* A connection that is measured in its turn stands for the unmeasured ones before it, so that the
+ * histogram counts all connections. With queue_timeout each connection is measured; those refused
+ * for it are left out, because they have a counter of their own. */
 static void count_wait(struct serve *serve, struct conn *conn, usec idle)
 {
     usec most = serve->pool->queue_timeout * USEC_SECOND;
-    uint64_t unknown = serve->slot->accepted - serve->wait_known;
+    uint64_t unknown = serve->slot->accepted - serve->waits_counted;
     bool in_turn = most || unknown >= WAIT_SAMPLE;
     bool likely = serve->waited || (serve->took >= TAKES_LONG && idle < AT_ONCE);
     uint64_t stands_for = in_turn ? unknown : likely;
@@ -100,15 +99,15 @@ static void count_wait(struct serve *serve, struct conn *conn, usec idle)
     if (!stands_for)
         return;
     usec wait = conn_waited(conn);
-    serve->wait_known += stands_for;
+    serve->waits_counted += stands_for;
     serve->waited = wait > 0;
     conn->late = most && wait > most;
     if (wait >= 0 && !conn->late)
         histogram_count(&serve->slot->wait, wait, stands_for);
 }
 
-/* Returns when that was. */
-static usec enter(struct serve *serve, struct conn *conn)
+/* Shows the seat busy, and counts. Returns the time. */
+static usec begin(struct serve *serve, struct conn *conn)
 {
     usec now = clock_now(), idle = now - serve->slot->since;
     serve->shut_down = false;
@@ -122,14 +121,14 @@ static usec enter(struct serve *serve, struct conn *conn)
     return now;
 }
 
-static void rest(struct serve *serve, usec now)
+static void show_idle(struct serve *serve, usec now)
 {
     serve->slot->peer.family = 0;
     show_state(serve, SLOT_IDLE, "idle", now);
 }
 
-/* The two times that show when it was busy are those that tell for how long. */
-static void leave(struct serve *serve, const struct conn *conn, usec began)
+/* Counts what the connection took, and shows the seat idle, by one reading of the clock. */
+static void finish(struct serve *serve, const struct conn *conn, usec began)
 {
     struct slot *slot = serve->slot;
     usec now = clock_now();
@@ -141,10 +140,10 @@ static void leave(struct serve *serve, const struct conn *conn, usec began)
         histogram_grow(&slot->bytes_out, conn->out);
     }
     histogram_grow(&slot->served, 1);
-    rest(serve, now);
+    show_idle(serve, now);
 }
 
-static const char *outcome(const struct conn *conn, int error, char *text, size_t size)
+static const char *print_outcome(const struct conn *conn, int error, char *text, size_t size)
 {
     int at = 0;
     text[0] = '\0';
@@ -170,11 +169,10 @@ static void log_connection(const struct serve *serve, const struct conn *conn, i
     log_event(serve->log_level,
               "pool %s: connection from %s ended after %.3f s pool=%s peer=%s duration=%.3f%s",
               serve->pool->name, peer, seconds, serve->pool->name, peer, seconds,
-              outcome(conn, error, what, sizeof what));
+              print_outcome(conn, error, what, sizeof what));
 }
 
-/* A program that ended otherwise than well is logged, whether or not connections are. False if
- * there were too many. */
+/* Logs a program that failed, even if connections are not logged. False if there were too many. */
 static bool log_failure(const struct serve *serve, const struct conn *conn, usec began)
 {
     static struct log_rate failures;
@@ -189,13 +187,14 @@ static bool log_failure(const struct serve *serve, const struct conn *conn, usec
                "missed=%u",
                serve->pool->name, peer, exited ? "exited with" : "was killed by signal",
                exited ? WEXITSTATUS(conn->status) : WTERMSIG(conn->status), seconds,
-               serve->pool->name, peer, seconds, outcome(conn, 0, what, sizeof what), missed);
+               serve->pool->name, peer, seconds, print_outcome(conn, 0, what, sizeof what), missed);
     return true;
 }
 
-/* A worker that is told to finish does not wait, whether the signal comes before or meanwhile. It
- * counts as idle: one more worker would serve nobody, and no connection is late. */
-static void pause_awhile(struct serve *serve)
+/* Accepts nothing for as long as the handler asked. TERM ends the pause, whether it arrives before
+ * or during it. The seat shows idle meanwhile: another worker would not help, and no connection is
+ * late. */
+static void pause_accepting(struct serve *serve)
 {
     int msec = serve->service.pause_msec;
     struct timespec span = {.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000L};
@@ -203,7 +202,7 @@ static void pause_awhile(struct serve *serve)
     serve->service.pause_msec = 0;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    if (!serve->life->stopping)
+    if (!serve->worker->stopping)
         ppoll(NULL, 0, &span, &before);
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
@@ -227,7 +226,8 @@ bool serve_crowded(struct service *service)
 {
     const struct serve *serve = serve_of(service);
     const struct wakeup *wakeup = &serve->wakeup;
-    return !serve_open(serve) || !scoreboard_has_idle(wakeup->board, wakeup->head, wakeup->seat, 1);
+    return !serve_may_accept(serve) ||
+           !scoreboard_has_idle(wakeup->board, wakeup->head, wakeup->seat, 1);
 }
 
 unsigned serve_same_peer(const struct service *service)
@@ -258,17 +258,17 @@ void serve_end_late(struct serve *serve)
     serve->shut_down = true;
 }
 
-bool serve_all_free(const struct life *life)
+bool serve_all_free(const struct worker_state *worker)
 {
-    for (int i = 0; i < life->count; i++)
-        if (life->seats[i].began)
+    for (int i = 0; i < worker->count; i++)
+        if (worker->seats[i].began)
             return false;
     return true;
 }
 
-/* Closes the socket, unless a program has it. First it is nobody's: to shut down a number that is
- * another connection's by then would end that one. */
-static void end(struct serve *serve, const struct conn *conn)
+/* Closes the socket, unless a program has it. serve->fd is cleared first: after the close, the
+ * number may be another connection's, which serve_end_late would shut down. */
+static void close_socket(struct serve *serve, const struct conn *conn)
 {
     atomic_store_explicit(&serve->fd, -1, memory_order_relaxed);
     atomic_store_explicit(&serve->began, 0, memory_order_relaxed);
@@ -294,8 +294,8 @@ static void log_shut_down(const struct serve *serve, const struct conn *conn, us
 void serve_connection(struct serve *serve, struct conn *conn)
 {
     enum refusal refused = REFUSALS;
-    usec began = enter(serve, conn);
-    /* TCP hands the listener's timeouts on to its connections; a Unix socket does not. */
+    usec began = begin(serve, conn);
+    /* A TCP connection inherits the listener's timeouts; a Unix socket does not. */
     if (conn->peer.sa.sa_family == AF_UNIX && !serve->handler->runs_programs && !conn->waiter) {
         struct timeval idle = {.tv_sec = serve->pool->idle_timeout};
         setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
@@ -303,15 +303,15 @@ void serve_connection(struct serve *serve, struct conn *conn)
     }
     if (serve->access)
         refused = access_admit(serve->access, conn);
-    if (refused != REFUSALS) { /* closed at once, unless it came too late and can be told so */
+    if (refused != REFUSALS) {
         if (refused == REFUSED_QUEUE && serve->handler->refuse)
             serve->handler->refuse(&serve->service, conn);
         access_leave(serve->access);
-        end(serve, conn);
-        rest(serve, clock_now());
+        close_socket(serve, conn);
+        show_idle(serve, clock_now());
         return;
     }
-    count_down(serve->life);
+    count_down(serve->worker);
     if (conn->proxied)
         show_peer(&serve->slot->peer, &conn->peer);
     int error = serve->handler->serve(&serve->service, conn);
@@ -319,15 +319,15 @@ void serve_connection(struct serve *serve, struct conn *conn)
     if (!conn->counted)
         conn_ask_counts(conn);
     if (serve->access)
-        access_leave(serve->access); /* before the client can see the end, and come again */
-    end(serve, conn);
+        access_leave(serve->access); /* before the client sees the end and connects again */
+    close_socket(serve, conn);
     if (serve->shut_down)
         log_shut_down(serve, conn, began);
-    /* One line: a failure that no line of level info tells is a notice. */
+    /* One line only: a failure is a notice, unless the line at level info tells it. */
     if (!(failed && serve->log_level != LOG_INFO && log_failure(serve, conn, began)) &&
         serve->log_level >= 0)
         log_connection(serve, conn, error, began);
-    leave(serve, conn, began);
+    finish(serve, conn, began);
     if (serve->service.pause_msec)
-        pause_awhile(serve);
+        pause_accepting(serve);
 }

@@ -1,8 +1,8 @@
 /*
- * serve - the way of one connection through a worker: count, let in, serve, close, count, log.
+ * serve - one connection's way through a worker: count, admit, serve, close, count, log.
  *
- * No allocation, no lock, no formatting, no system call but the handler's and close(2), unless the
- * connection is to be logged. Here is also how a worker wakes the master.
+ * Unless the connection is logged, serve allocates nothing, takes no lock, formats no text, and
+ * makes no system call but the handler's and close(2). This room also wakes the master.
  */
 #ifndef PREFORKD_WORKER_SERVE_H
 #define PREFORKD_WORKER_SERVE_H
@@ -14,101 +14,102 @@
 
 #include <signal.h>
 
+/* How a seat wakes the master. */
 struct wakeup {
     struct scoreboard *board;
     uint32_t head; /* the worker's first slot */
-    uint32_t seat; /* its own slot */
-    int fd;        /* an eventfd of the pool's, which wakes the master */
+    uint32_t seat; /* the seat's own slot */
+    int fd;        /* the pool's eventfd, which wakes the master */
 };
 
-/* Wakes the master. If others woke it so often that the eventfd takes no more, it will look at what
- * we did, too: it empties the eventfd first, and looks then. */
-void wakeup_ring(const struct wakeup *wakeup);
+/* Wakes the master. If the eventfd is full, a wake-up is pending already, and it covers this one:
+ * the master empties the eventfd first and looks at the pool afterwards. */
+void wakeup_send(const struct wakeup *wakeup);
 
-/* Tells the master that a connection may wait for which no worker is awake. The word is written
- * before the wake-up: so the master finds it. */
-void wakeup_hand_on(const struct wakeup *wakeup);
+/* Tells the master that a connection may be waiting for which no worker is awake. `unserved` is
+ * written before the wake-up, so the master finds it set. */
+void wakeup_unserved(const struct wakeup *wakeup);
 
 /* Counts free seats in the pool's slots, and wakes the master if there are too few. */
-void wakeup_look(const struct wakeup *wakeup);
+void wakeup_if_short(const struct wakeup *wakeup);
 
-/* To be called after the slot says that its seat is taken. Of two workers that take the last seats
- * together, at least one sees, behind the fence, that the other's is taken too. A worker that comes
- * after the master has armed the word sees that, or the master sees the seat taken: it looks again
- * behind a fence of its own. */
+/* Call this once the slot says that its seat is taken. If two workers take the last seats at the
+ * same time, the fence makes at least one of them see that the other seat is taken too. If the
+ * master arms the wake-up meanwhile, either this worker sees `armed`, or the master sees the seat
+ * taken, because it looks again behind a fence of its own. */
 static inline void wakeup_seat_taken(const struct wakeup *wakeup)
 {
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&wakeup->board->armed, memory_order_relaxed))
-        wakeup_look(wakeup);
+        wakeup_if_short(wakeup);
 }
 
-/* What the seats of a worker share. In its own memory: no other process can write to it. */
-struct life {
-    struct slot *head; /* of the worker as a whole, which is the first seat's: the master tells it
-                          there that it is retired, it tells the master why it can't go on */
-    _Atomic int stopping;   /* by TERM: finish the connections in hand, take no other */
-    _Atomic long long left; /* connections until the worker is replaced; -1: no end */
+/* What the seats of a worker share. This is private memory: no other process can write to it. */
+struct worker_state {
+    struct slot *head; /* the first seat's slot, which stands for the whole worker: the master says
+                          there that the worker retires, the worker says why it can't go on */
+    _Atomic int stopping;   /* set by TERM: finish the connections in hand, accept no other */
+    _Atomic long long left; /* connections until the worker is replaced; -1: no limit */
     struct serve *seats;
-    int count; /* of them */
+    int count; /* of seats */
 };
 
-/* A seat: room for one connection, one after the other. */
+/* A seat, which serves one connection after the other. */
 struct serve {
-    struct life *life;
+    struct worker_state *worker;
     const struct pool_config *pool;
     const struct handler *handler;
     struct service service;
     struct slot *slot;
-    _Atomic(pid_t) program; /* the process group that it runs; 0 none */
-    _Atomic usec began;     /* when the connection in hand was accepted; 0: there is none */
-    _Atomic int fd;         /* its socket, as long as it is ours to close; -1: none */
-    _Atomic usec late;      /* the connection that began then is to be ended, for request_timeout */
-    bool shut_down;         /* this was done to the present one */
+    _Atomic(pid_t) program; /* the process group that the handler runs; 0: none */
+    _Atomic usec began;     /* when the connection in hand was accepted; 0: none is in hand */
+    _Atomic int fd;         /* the connection's socket, while it is ours to close; -1: none */
+    _Atomic usec late;      /* `began` of the connection that has exceeded request_timeout */
+    bool shut_down;         /* the connection in hand was shut down for that */
     struct wakeup wakeup;
-    struct access *access; /* which connections are let in; NULL: all */
-    char *title_word;      /* "idle" or "busy" in what ps shows; NULL if there is no room for it */
-    int log_level;         /* of the line that each connection gets; -1: none */
-    uint64_t wait_known; /* of slot->accepted, for how many the time that they waited was counted */
-    bool waited;         /* the last one that was asked about had waited */
-    usec took;           /* the last one, until it was done with */
-    struct access its_access;
+    struct access *access;  /* decides which connections are admitted; NULL: all */
+    char *title_word;       /* "idle" or "busy" in the title that ps shows; NULL: no room for it */
+    int log_level;          /* of the line about each connection; -1: none */
+    uint64_t waits_counted; /* connections of slot->accepted that the wait histogram stands for */
+    bool waited;            /* the last connection that was measured had waited */
+    usec took;              /* how long the last connection was served */
+    struct access access_memory;
 };
 
-/* The handler's part of a lane's beginning and end, in its thread. 0; or -1, with a sentence in
+/* Call the handler's lane_start and lane_stop, in the lane's thread. 0; or -1, with a sentence in
  * `why`. */
 int serve_open_lane(struct serve *serve, char *why, size_t size);
 void serve_close_lane(struct serve *serve);
 
-/* Shuts down the socket of the connection in hand, if that is `late`: then the handler finds its
- * end. In the thread that serves it, where a signal handler may call it: so no other connection can
- * be meant. */
+/* Shuts down the socket of the connection in hand if that connection is `late`; the handler then
+ * reads the end of the stream. Async-signal-safe. It must run in the thread that serves the
+ * connection, so that it can't hit the next one. */
 void serve_end_late(struct serve *serve);
 
 /* Whether no seat of the worker has a connection. */
-bool serve_all_free(const struct life *life);
+bool serve_all_free(const struct worker_state *worker);
 
-/* Serves what was accepted, to its end, or refuses it. */
+/* Serves an accepted connection to its end, or refuses it. */
 void serve_connection(struct serve *serve, struct conn *conn);
 
-/* Of the service that it lends: see handlers/handler.h. */
+/* The functions of struct service: see handlers/handler.h. */
 void serve_renew(struct service *service);
 void serve_count_request(struct service *service, usec began);
 bool serve_crowded(struct service *service);
 unsigned serve_same_peer(const struct service *service);
 
-/* Tells the master that no seat takes another connection, although some still have one: it starts
- * another worker, and retires this one. For a worker of several seats; where it was the master that
- * said so, it knows. */
-void serve_tell_finishing(struct life *life);
+/* Tells the master, unless it said so itself, that no seat accepts another connection, although
+ * some still serve one. The master then starts another worker and retires this one. Only a worker
+ * with several seats needs this. */
+void serve_tell_finishing(struct worker_state *worker);
 
-/* Whether another connection may be accepted. The master's word stands in the slot, too: for a
- * worker that its handler made deaf to signals. */
-static inline bool serve_open(const struct serve *serve)
+/* Whether another connection may be accepted. The master's order to retire stands in the slot as
+ * well, because a handler may have made the worker deaf to signals. */
+static inline bool serve_may_accept(const struct serve *serve)
 {
-    const struct life *life = serve->life;
-    return !life->stopping && life->left != 0 &&
-           !atomic_load_explicit(&life->head->retiring, memory_order_relaxed);
+    const struct worker_state *worker = serve->worker;
+    return !worker->stopping && worker->left != 0 &&
+           !atomic_load_explicit(&worker->head->retiring, memory_order_relaxed);
 }
 
 #endif

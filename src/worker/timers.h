@@ -1,9 +1,9 @@
 /*
- * timers - which of many is due first: a heap of numbers, each with its time.
+ * timers - a heap of numbers by the time at which each is due.
  *
- * A number is in it once at most. Most times are put off before they come: to do so costs nothing,
- * as the owner leaves the earlier time here, and looks when that comes. In a worker of the event
- * model.
+ * A number is in the heap at most once. Most timers are put off before they expire. That costs
+ * nothing: the owner leaves the earlier time in the heap, and checks its deadline when that time
+ * comes. Used by a worker of the event model.
  */
 #ifndef PREFORKD_WORKER_TIMERS_H
 #define PREFORKD_WORKER_TIMERS_H
@@ -17,7 +17,7 @@ struct timers {
         usec due;
         uint32_t number;
     } * heap;
-    uint32_t *places; /* by number: where it is in the heap, from 1 on; 0: it is not */
+    uint32_t *places; /* by number: its index in the heap plus 1; 0: not in the heap */
     uint32_t count;
 };
 
@@ -25,16 +25,16 @@ struct timers {
 int timers_open(struct timers *timers, uint32_t most);
 void timers_close(struct timers *timers);
 
-/* The number is to be told of at this time, or before. */
+/* Makes the number due at this time, unless it is due earlier already. */
 void timers_set(struct timers *timers, uint32_t number, usec due);
 
-/* When the next one is due; USEC_NEVER: there is none. */
+/* When the next number is due; USEC_NEVER: the heap is empty. */
 static inline usec timers_next(const struct timers *timers)
 {
     return timers->count ? timers->heap[0].due : USEC_NEVER;
 }
 
-/* Takes the next one out. */
+/* Removes the next number from the heap, and returns it. */
 uint32_t timers_take(struct timers *timers);
 
 #endif

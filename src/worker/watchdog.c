@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* No fiber's stack has to have room for the handler, nor memory for it afterwards. */
+/* The signal handler has a stack of its own: a fiber's might have no room for it, and would keep
+ * the memory afterwards. */
 enum { STACK = 64 * 1024 };
 
 struct watchdog watchdog;
 
 static timer_t timer;
-static void (*tell_of)(uint32_t number, int seconds);
+static void (*report_blocker)(uint32_t number, int seconds);
 
 static void set_timer(time_t seconds)
 {
@@ -25,12 +26,13 @@ void watchdog_start_ticking(void)
     set_timer(1);
 }
 
-/* A turn that lasts from one tick to the next is told of, once. The lane sets the timer again when
- * it works the next time: it reads `ticks` after it wrote `works`, and this reads `works` first. */
+/* Reports a turn that lasts from one tick to the next, once. If the lane rests, the timer stops,
+ * and the lane starts it again when it works: the lane writes `works` before it reads `ticks`, and
+ * this handler reads `works` before it writes `ticks`. */
 static void on_tick(int number)
 {
     static uint64_t seen;
-    static bool told;
+    static bool reported;
     int saved = errno;
     (void)number;
     if (!watchdog.works) {
@@ -38,22 +40,22 @@ static void on_tick(int number)
         set_timer(0);
     } else if (watchdog.turn != seen) {
         seen = watchdog.turn;
-        told = false;
-    } else if (!told) {
-        told = true;
-        tell_of(watchdog.number, 1);
+        reported = false;
+    } else if (!reported) {
+        reported = true;
+        report_blocker(watchdog.number, 1);
     }
     errno = saved;
 }
 
-int watchdog_open(void (*tell)(uint32_t number, int seconds))
+int watchdog_open(void (*report)(uint32_t number, int seconds))
 {
     struct sigaction tick = {.sa_handler = on_tick, .sa_flags = SA_RESTART | SA_ONSTACK};
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGVTALRM};
-    stack_t aside = {.ss_sp = malloc(STACK), .ss_size = STACK};
-    tell_of = tell;
+    stack_t stack = {.ss_sp = malloc(STACK), .ss_size = STACK};
+    report_blocker = report;
     sigfillset(&tick.sa_mask);
-    if (!aside.ss_sp || sigaltstack(&aside, NULL) != 0 || sigaction(SIGVTALRM, &tick, NULL) != 0 ||
+    if (!stack.ss_sp || sigaltstack(&stack, NULL) != 0 || sigaction(SIGVTALRM, &tick, NULL) != 0 ||
         timer_create(CLOCK_MONOTONIC, &event, &timer) != 0)
         return -errno;
     return 0;

@@ -1,12 +1,12 @@
 /*
- * watchdog - sees that a handler keeps an event lane for itself: because it computes, or waits in a
- * call that the lane knows nothing of. It is named in the log; what is to be done about it is
- * request_timeout's.
+ * watchdog - notices a handler that blocks the event lane, because it computes, or waits in a call
+ * that the lane doesn't know of. The watchdog only reports it; request_timeout acts.
  *
- * A timer ticks once a second while the lane has work, by VTALRM, and stops while the lane waits.
- * So the lane reads no clock. It is no thread: with a second one each call of the lane's would cost
- * more, in the kernel by counting who has the descriptors, in libc by being ready to be cancelled.
- * A handler that blocks the signal is not seen. In a worker of the event model, one in a process.
+ * A timer sends VTALRM once a second while the lane works, and stops while the lane waits, so the
+ * lane need not read the clock. It is not a thread, because with a second thread each of the lane's
+ * calls would cost more: the kernel would count references to descriptors, and libc would prepare
+ * for cancellation. A handler that blocks the signal goes unnoticed. Runs in a worker of the event
+ * model, one in a process.
  */
 #ifndef PREFORKD_WORKER_WATCHDOG_H
 #define PREFORKD_WORKER_WATCHDOG_H
@@ -15,18 +15,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Written and read on one thread: by the lane, and by the signal handler that interrupts it. */
+/* One thread writes and reads this: the lane, and the signal handler that interrupts it. */
 struct watchdog {
-    _Atomic uint64_t turn;   /* grows whenever the lane takes its turn, or a connection has it */
-    _Atomic uint32_t number; /* which one; at its end, that no other can have, the lane itself */
-    _Atomic bool works;      /* the lane, or one of its connections; else it waits for events */
-    _Atomic bool ticks;      /* the timer */
+    _Atomic uint64_t turn;   /* grows whenever a connection, or the lane itself, takes its turn */
+    _Atomic uint32_t number; /* the connection's seat; the number of seats: the lane itself */
+    _Atomic bool works;      /* the lane or a connection runs; false: the lane waits for events */
+    _Atomic bool ticks;      /* the timer runs */
 };
 
 extern struct watchdog watchdog;
 
-/* Makes the timer. `tell` is called by a signal handler, in the middle of anything. 0 or -errno. */
-int watchdog_open(void (*tell)(uint32_t number, int seconds));
+/* Makes the timer. The signal handler calls `report`, which must be async-signal-safe. 0 or
+ * -errno. */
+int watchdog_open(void (*report)(uint32_t number, int seconds));
 
 void watchdog_start_ticking(void);
 
@@ -37,13 +38,14 @@ static inline void watchdog_turn(uint32_t number)
     atomic_store_explicit(&watchdog.turn, turn + 1, memory_order_relaxed);
 }
 
-/* The lane is about to wait. */
+/* The lane is about to wait for events. */
 static inline void watchdog_rest(void)
 {
     atomic_store_explicit(&watchdog.works, false, memory_order_relaxed);
 }
 
-/* The lane has work. A tick that comes between the two lines finds that it works, and goes on. */
+/* The lane is about to work. A tick between the store and the load finds `works` set, and leaves
+ * the timer running. */
 static inline void watchdog_work(void)
 {
     atomic_store_explicit(&watchdog.works, true, memory_order_relaxed);

@@ -22,51 +22,51 @@
 static int drop_calls(void);
 static void quit(void);
 
-/* Signal handlers have no argument to find it by. With values to begin with, so that all that a
- * worker writes stands together: each page of it is one that no two workers share. */
+/* Global, because signal handlers have no argument. Initialised, so that all variables that a
+ * worker writes lie together in .data: each page written is a page that workers no longer share. */
 static struct serve first_seat = {.fd = -1, .log_level = -1};
-static struct life life = {.seats = &first_seat, .count = 1};
-static struct model_start model_start = {.life = &life, .drop_calls = drop_calls, .quit = quit};
+static struct worker_state worker = {.seats = &first_seat, .count = 1};
+static struct model_start model_start = {.worker = &worker, .drop_calls = drop_calls, .quit = quit};
 static const struct model *model = &model_process;
 
-/* URG, by which the master says that a connection waits and no worker was woken for it. A worker in
- * accept() goes on there by itself (SA_RESTART), and looks at the queue before it waits again. URG
- * hurts no process without a handler for it: a program, or a module that took ours away. */
-static void on_urge(int number)
+/* By URG the master says that a connection is waiting that woke no worker. A worker in accept()
+ * restarts the call (SA_RESTART), and looks at the queue before it waits again. URG harms no
+ * process that has no handler for it, such as a program, or a worker whose module removed ours. */
+static void on_sigurg(int number)
 {
     int saved = errno;
     (void)number;
-    model->look();
+    model->wake();
     errno = saved;
 }
 
-/* TERM: take no further connection. */
-static void on_term(int number)
+/* TERM: accept no further connection. */
+static void on_sigterm(int number)
 {
     int saved = errno;
     (void)number;
-    life.stopping = 1;
+    worker.stopping = 1;
     model->stop(&model_start);
     errno = saved;
 }
 
-/* QUIT, which is also what a dead master sends: end now, with what we run. */
+/* QUIT, also the death signal of the master: end now, and kill the program that the worker runs. */
 static void quit(void)
 {
-    pid_t group = first_seat.program; /* our own memory: others can write to the slot */
+    pid_t group = first_seat.program; /* in private memory: other workers can write to the slot */
     if (group > 1)
         kill(-group, SIGKILL);
     _exit(WORKER_ENDED);
 }
 
-static void on_quit(int number)
+static void on_sigquit(int number)
 {
     (void)number;
     quit();
 }
 
-/* The master's signals stay blocked, not ignored: a program then gets clean dispositions by an
- * empty mask alone. */
+/* The master's other signals are blocked, not ignored, so that an empty mask alone gives a program
+ * clean dispositions. */
 static sigset_t blocked;
 
 void worker_prepare(void)
@@ -79,7 +79,7 @@ void worker_prepare(void)
     privileges_prepare();
 }
 
-/* What programs get from us: they start with the dispositions that we leave (see launch.h). */
+/* A program starts with the dispositions that the worker leaves (see launch.h). */
 static void ignore_none(void)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
@@ -89,11 +89,11 @@ static void ignore_none(void)
 
 static void take_signals(void)
 {
-    /* On a stack of their own, if there is one: a fiber's is small. */
-    struct sigaction term = {.sa_handler = on_term, .sa_flags = SA_RESTART | SA_ONSTACK};
-    struct sigaction quit = {.sa_handler = on_quit, .sa_mask = blocked, .sa_flags = SA_ONSTACK};
-    struct sigaction urge = {.sa_handler = on_urge, .sa_flags = SA_RESTART | SA_ONSTACK};
-    sigaction(SIGURG, &urge, NULL);
+    /* The handlers run on the alternate stack, if there is one: a fiber's stack is small. */
+    struct sigaction term = {.sa_handler = on_sigterm, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct sigaction quit = {.sa_handler = on_sigquit, .sa_mask = blocked, .sa_flags = SA_ONSTACK};
+    struct sigaction urg = {.sa_handler = on_sigurg, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigaction(SIGURG, &urg, NULL);
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGQUIT, &quit, NULL);
     if (first_seat.handler->runs_programs)
@@ -103,7 +103,7 @@ static void take_signals(void)
 
 static _Noreturn void give_up(const char *why)
 {
-    snprintf(life.head->reason, sizeof life.head->reason, "%s", why);
+    snprintf(worker.head->reason, sizeof worker.head->reason, "%s", why);
     _exit(WORKER_CANT_START);
 }
 
@@ -118,8 +118,8 @@ static void keep_descriptors(struct worker_start *start)
         give_up("can't close the descriptors of others");
 }
 
-/* After the user is dropped, which would clear it; a master that died before it sends no signal,
- * but is nobody's parent any more. */
+/* Makes the worker end with its master. Call it after the user is set, which clears the death
+ * signal. A master that died before this call sends no signal, but is not the parent any more. */
 static void die_with(pid_t master, int number)
 {
     prctl(PR_SET_PDEATHSIG, number);
@@ -127,7 +127,7 @@ static void die_with(pid_t master, int number)
         _exit(WORKER_ENDED);
 }
 
-/* Not all workers of a pool after the same count: ± 10 %. */
+/* Spreads max_requests by ± 10 %, so that the workers of a pool are not replaced together. */
 static long long with_jitter(int requests, pid_t pid)
 {
     unsigned seed = (unsigned)pid * 2654435761u;
@@ -135,13 +135,13 @@ static long long with_jitter(int requests, pid_t pid)
     return requests ? requests - spread + rand_r(&seed) % (2 * spread + 1) : -1;
 }
 
-/* The last word of the title is changed in place, if there was room for all of it. A worker with
- * many seats has none: it is busy and idle at once. */
+/* If the title was not truncated, its last word changes in place later. The title of a worker with
+ * several seats has no such word, because the worker can be busy and idle at once. */
 static void show_title(const struct worker_start *start)
 {
     size_t shown = daemon_title(start->title);
     char *end = daemon_title_memory() + shown - (sizeof WORKER_TITLE_END - 1);
-    if (shown == start->title_length && life.count == 1)
+    if (shown == start->title_length && worker.count == 1)
         first_seat.title_word = end + 2;
     else if (shown == start->title_length)
         memset(end, 0, sizeof WORKER_TITLE_END - 1);
@@ -154,14 +154,14 @@ static void prepare_service(struct service *service, const struct worker_start *
     service->model = pool->model;
     service->config = pool->handler_config;
     service->program = &first_seat.program;
-    service->shown = &life.head->program;
-    service->failed_starts = &life.head->failed_starts;
-    service->start_error = &life.head->start_error;
-    service->templates = &life.head->templates;
+    service->shown = &worker.head->program;
+    service->failed_starts = &worker.head->failed_starts;
+    service->start_error = &worker.head->start_error;
+    service->templates = &worker.head->templates;
     service->listeners = start->listeners;
     service->listener_count = start->listener_count;
     service->file_id = &pool->file_id;
-    service->stopping = &life.stopping;
+    service->stopping = &worker.stopping;
     service->seats = (unsigned)pool_config_most_seats(pool);
     service->idle_timeout = pool->idle_timeout;
     service->request_timeout = pool->request_timeout;
@@ -177,8 +177,7 @@ static void prepare_service(struct service *service, const struct worker_start *
     service->watchdog = start->watchdog;
 }
 
-/* A seat's own: what it shares with others of its pool, the master lent it the mappings for the
- * fork. */
+/* Fills in what differs from seat to seat. The mappings are the master's, inherited by the fork. */
 static void take_seat(struct serve *serve, const struct worker_start *start, int number)
 {
     uint32_t seat = start->seat + (uint32_t)number;
@@ -186,9 +185,9 @@ static void take_seat(struct serve *serve, const struct worker_start *start, int
     serve->fd = -1;
     serve->wakeup = (struct wakeup){
         .board = start->board, .head = start->seat, .seat = seat, .fd = start->wakeup};
-    serve->wait_known = serve->slot->accepted;
-    serve->access = access_open(&serve->its_access, start->pool, start->board, start->limits, seat,
-                                serve->handler->refuse != NULL, serve->handler->gives_away);
+    serve->waits_counted = serve->slot->accepted;
+    serve->access = access_open(&serve->access_memory, start->pool, start->board, start->limits,
+                                seat, serve->handler->refuse != NULL, serve->handler->gives_away);
 }
 
 static void prepare_serve(const struct worker_start *start)
@@ -197,42 +196,42 @@ static void prepare_serve(const struct worker_start *start)
     int level = pool->log_connections ? LOG_INFO : LOG_DEBUG;
     show_title(start);
     first_seat.log_level = log_wanted(level) ? level : -1;
-    life.left = with_jitter(pool->max_requests, getpid());
+    worker.left = with_jitter(pool->max_requests, getpid());
     prepare_service(&first_seat.service, start);
 }
 
-/* With the handler ready: each seat has what the first one has. */
+/* Once the handler is ready, copies the first seat to all seats. */
 static void open_seats(const struct worker_start *start)
 {
-    if (life.count == 1)
+    if (worker.count == 1)
         return;
-    life.seats = calloc((size_t)life.count, sizeof *life.seats);
-    if (!life.seats)
+    worker.seats = calloc((size_t)worker.count, sizeof *worker.seats);
+    if (!worker.seats)
         give_up("out of memory");
-    for (int i = 0; i < life.count; i++) {
-        life.seats[i] = first_seat;
-        take_seat(&life.seats[i], start, i);
+    for (int i = 0; i < worker.count; i++) {
+        worker.seats[i] = first_seat;
+        take_seat(&worker.seats[i], start, i);
     }
 }
 
-/* Each seat is one that a connection may find: only now, since others may count on it. */
+/* Shows the seats idle only now, because other workers count idle seats as free. */
 static void show_ready(void)
 {
     usec now = clock_now();
-    for (int i = 0; i < life.count; i++) {
-        life.seats[i].slot->since = now;
-        life.seats[i].slot->state = SLOT_IDLE;
+    for (int i = 0; i < worker.count; i++) {
+        worker.seats[i].slot->since = now;
+        worker.seats[i].slot->state = SLOT_IDLE;
     }
-    life.head->ready = true;
+    worker.head->ready = true;
 }
 
-/* Descriptors for all seats, as far as the limit can be raised. */
+/* Raises the limit, as far as it goes, to have descriptors for all seats. */
 static void raise_descriptors(const struct worker_start *start)
 {
-    int own = start->polls && start->pool->model == MODEL_THREAD ? 3 : 1; /* of a seat */
-    rlim_t wanted = (rlim_t)(own * life.count + start->listener_count + WORKER_DESCRIPTORS);
+    int a_seat = start->polls && start->pool->model == MODEL_THREAD ? 3 : 1;
+    rlim_t wanted = (rlim_t)(a_seat * worker.count + start->listener_count + WORKER_DESCRIPTORS);
     struct rlimit limit;
-    if (life.count == 1 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+    if (worker.count == 1 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
@@ -251,35 +250,35 @@ static void prepare_handler(const struct worker_start *start)
         return;
     if (handler->start(&first_seat.service, why, sizeof why) != 0)
         give_up(why);
-    take_signals(); /* whatever it did to them */
+    take_signals(); /* the handler may have changed the dispositions */
 }
 
-/* Not at the worker's start: to load the list takes longer than the fork, and a worker that has
- * taken no connection has read nothing that could turn it against us. */
+/* Runs at the first connection, not at the worker's start: loading the list takes longer than the
+ * fork, and a worker without a connection has read nothing that could turn it against us. */
 static int drop_calls(void)
 {
     struct privileges_refusal refusal;
-    if (privileges_close(first_seat.pool, first_seat.handler->calls, &refusal) == 0)
+    if (privileges_drop_calls(first_seat.pool, first_seat.handler->calls, &refusal) == 0)
         return 0;
-    snprintf(life.head->reason, sizeof life.head->reason, "%.*s", SCOREBOARD_REASON - 1,
+    snprintf(worker.head->reason, sizeof worker.head->reason, "%.*s", SCOREBOARD_REASON - 1,
              refusal.why);
     return WORKER_CANT_START;
 }
 
-/* The program leads a group of its own, as it does its session; and the time begins in which it is
- * to become ready. Its death signal is KILL, which a program can't fail to obey. Signals are
- * blocked as they were at the start, so that none is lost to a handler of ours. */
+/* The program leads its session and so its process group. Its ready_timeout begins here. Its death
+ * signal is KILL, which no program can ignore. All signals are still blocked, as they were at the
+ * start, so that none is lost to a handler of ours. */
 static _Noreturn void exec_program(const struct worker_start *start)
 {
     char why[SCOREBOARD_REASON];
     ignore_none();
     die_with(start->master, SIGKILL);
     prepare_handler(start);
-    life.head->since = clock_now();
-    life.head->program = getpid();
-    wakeup_ring(&first_seat.wakeup);
+    worker.head->since = clock_now();
+    worker.head->program = getpid();
+    wakeup_send(&first_seat.wakeup);
     first_seat.handler->exec(&first_seat.service, why, sizeof why);
-    life.head->program = 0;
+    worker.head->program = 0;
     give_up(why);
 }
 
@@ -289,12 +288,12 @@ static const struct model *const models[SERVE_MODELS] = {
     [MODEL_EVENT] = &model_event,
 };
 
-/* What the worker is made of, before anything of it can fail. */
+/* Sets what the worker consists of, before anything can fail. */
 static void take_start(struct worker_start *start)
 {
-    life.head = &start->board->slots[start->seat];
-    life.count = start->pool->seats;
-    first_seat.life = &life;
+    worker.head = &start->board->slots[start->seat];
+    worker.count = start->pool->seats;
+    first_seat.worker = &worker;
     first_seat.pool = start->pool;
     first_seat.handler = handler_of(start->pool->handler);
     model = models[start->pool->model];
@@ -310,14 +309,13 @@ _Noreturn void worker_run(struct worker_start *start)
     take_start(start);
     const struct handler *handler = first_seat.handler;
     if (handler->calls == CALLS_ANY)
-        setsid(); /* it runs what isn't ours: the session proves whose process that is */
+        setsid(); /* it runs foreign programs: their session proves whose processes they are */
     log_enter_child(/* cut_off: */ start->pool->chroot != NULL);
     if (start->log)
         log_configure(start->log->ident, start->log->facility, start->log->level,
                       start->log->format_choice == LOG_FORMAT_JSON);
     take_seat(&first_seat, start, 0);
-    /* A worker that speaks with strangers about all pools can write to its own pool's memory alone.
-     * */
+    /* A worker that reports on all pools can write only to the memory of its own pool. */
     if (handler->reads_board) {
         first_seat.service.view = board_reader_open(start->overview_fd, start->boards_fd);
         first_seat.service.shown_times = start->board->shown;
@@ -340,7 +338,7 @@ _Noreturn void worker_run(struct worker_start *start)
     if (model->open(&model_start, why, sizeof why) != 0)
         give_up(why);
     show_ready();
-    wakeup_ring(&first_seat.wakeup);
+    wakeup_send(&first_seat.wakeup);
     int status = model->run();
     if (handler->stop)
         handler->stop(&first_seat.service);

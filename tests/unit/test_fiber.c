@@ -40,7 +40,7 @@ static void count(void *argument)
     for (int turn = 0; turn < TURNS; turn++) {
         sum += 0.5;
         steps[number]++;
-        fiber_leave(&fibers[number]);
+        fiber_suspend(&fibers[number]);
     }
     ck_assert(sum > number + TURNS / 2 - 0.1 && sum < number + TURNS / 2 + 0.1);
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -73,7 +73,7 @@ static void round_up(void *argument)
     (void)argument;
     ck_assert_int_eq(fegetround(), FE_TONEAREST);
     fesetround(FE_UPWARD);
-    fiber_leave(&fibers[0]);
+    fiber_suspend(&fibers[0]);
     ck_assert_int_eq(fegetround(), FE_UPWARD);
 }
 
