@@ -231,13 +231,6 @@ static int run_polling(struct lane *lane)
     return status;
 }
 
-void lane_wake(const struct lane *lane)
-{
-    static const uint64_t one = 1;
-    ssize_t written = lane->wake_fd < 0 ? 0 : write(lane->wake_fd, &one, sizeof one);
-    (void)written;
-}
-
 void lane_leave_listeners(const int *listeners, int count)
 {
     for (int i = 0; i < count; i++)
@@ -291,13 +284,13 @@ static int run(void)
 
 static void wake(void)
 {
-    lane_wake(&only);
+    wakeup_eventfd(only.wake_fd);
 }
 
 static void stop(const struct model_start *start)
 {
     lane_leave_listeners(start->listeners, start->count);
-    lane_wake(&only);
+    wake();
 }
 
 const struct model model_process = {

@@ -23,8 +23,9 @@ struct lane {
     int count;
     /* See struct model_start. NULL once called. */
     int (*drop_calls)(void);
-    int wake_fd; /* readable when the lane has to stop or to look at its listeners; -1: the lane
-                    blocks in accept() */
+    int wake_fd; /* an eventfd, which wakes the lane from epoll_wait() to stop or to look at its
+                    listeners. -1: the lane blocks in accept(), and a signal has it look at the
+                    queue before it waits again (SA_RESTART) */
     int epoll_fd;
     int failures; /* of accept() in a row, for want of resources; meanwhile it is in no queue */
     usec failing_since;
@@ -35,11 +36,6 @@ int lane_open(struct lane *lane, bool polls);
 
 /* Serves until the worker has to end. Returns an exit status. */
 int lane_run(struct lane *lane);
-
-/* Ends epoll_wait(). The write may fail: the eventfd is then readable already. A lane in accept()
- * is woken by a signal instead, and looks at the queue before it waits again (SA_RESTART).
- * Async-signal-safe. */
-void lane_wake(const struct lane *lane);
 
 /* Puts the null device over this process's descriptors of the listeners. accept() on it fails at
  * once, whether the signal arrives before or during the call, and the socket that other workers

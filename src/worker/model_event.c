@@ -569,12 +569,9 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
     return 0;
 }
 
-/* Ends epoll_wait(). Async-signal-safe. */
 static void wake(void)
 {
-    static const uint64_t one = 1;
-    ssize_t written = lane.wake_fd < 0 ? 0 : write(lane.wake_fd, &one, sizeof one);
-    (void)written;
+    wakeup_eventfd(lane.wake_fd);
 }
 
 /* Doesn't put the null device over the listeners yet. The lane has to remove them from its epoll

@@ -51,7 +51,7 @@ static void on_sigurg(int number)
     int saved = errno;
     (void)number;
     if (own_lane) {
-        lane_wake(own_lane);
+        wakeup_eventfd(own_lane->wake_fd);
         serve_end_late(own_lane->serve);
     }
     errno = saved;

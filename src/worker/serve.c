@@ -13,11 +13,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void wakeup_send(const struct wakeup *wakeup)
+void wakeup_eventfd(int fd)
 {
     static const uint64_t one = 1;
-    ssize_t written = write(wakeup->fd, &one, sizeof one);
-    (void)written; /* EAGAIN: the eventfd is full, so the master is about to wake */
+    ssize_t written = fd < 0 ? 0 : write(fd, &one, sizeof one);
+    (void)written;
+}
+
+void wakeup_send(const struct wakeup *wakeup)
+{
+    wakeup_eventfd(wakeup->fd);
 }
 
 void wakeup_unserved(const struct wakeup *wakeup)

@@ -14,6 +14,10 @@
 
 #include <signal.h>
 
+/* Makes an eventfd readable; -1: none. If the eventfd is full, it is readable already.
+ * Async-signal-safe. */
+void wakeup_eventfd(int fd);
+
 /* How a seat wakes the master. */
 struct wakeup {
     struct scoreboard *board;
