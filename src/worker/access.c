@@ -21,7 +21,7 @@ struct refused {
     const char *why;
 };
 
-static const struct refused admitted = {.kind = REFUSALS};
+static const struct refused admitted = {.kind = ADMITTED};
 
 static struct refused because(enum refusal kind, const char *why)
 {
@@ -177,20 +177,20 @@ static struct refused check(struct access *access, struct conn *conn)
     const struct pool_config *pool = access->pool;
     const struct refused late = because(REFUSED_QUEUE, "it waited longer than queue_timeout");
     struct refused refused = conn->late && !access->answers ? late : admitted;
-    if (refused.kind == REFUSALS && pool->proxies)
+    if (refused.kind == ADMITTED && pool->proxies)
         refused = take_header(pool, conn);
-    if (refused.kind == REFUSALS && pool->admitted)
+    if (refused.kind == ADMITTED && pool->admitted)
         refused = check_access_list(pool, &conn->peer);
-    if (refused.kind == REFUSALS && (pool->max_per_source || pool->rate_per_source))
+    if (refused.kind == ADMITTED && (pool->max_per_source || pool->rate_per_source))
         refused = check_limits(access, conn);
-    return refused.kind == REFUSALS && conn->late ? late : refused;
+    return refused.kind == ADMITTED && conn->late ? late : refused;
 }
 
 enum refusal access_admit(struct access *access, struct conn *conn)
 {
     struct refused refused = check(access, conn);
-    if (refused.kind == REFUSALS)
-        return REFUSALS;
+    if (refused.kind == ADMITTED)
+        return ADMITTED;
     access->slot->refused[refused.kind]++;
     log_refusal(access, conn, &refused);
     return refused.kind;

@@ -12,6 +12,8 @@
 
 #include <stdbool.h>
 
+#define ADMITTED REFUSALS /* an enum refusal that is none */
+
 /* What a seat needs to decide. */
 struct access {
     const struct pool_config *pool;
@@ -31,7 +33,7 @@ struct access *access_open(struct access *access, const struct pool_config *pool
                            struct scoreboard *board, struct limits *limits, uint32_t seat,
                            bool answers, bool gives_away);
 
-/* Returns REFUSALS if the accepted connection is to be served; its peer is then the client that a
+/* Returns ADMITTED if the accepted connection is to be served; its peer is then the client that a
  * PROXY header names. Otherwise returns the reason, which it has counted and logged, and the caller
  * closes the connection. Waits for a PROXY header for proxy_timeout at most. */
 enum refusal access_admit(struct access *access, struct conn *conn);

@@ -298,7 +298,7 @@ static void log_shut_down(const struct serve *serve, const struct conn *conn, us
 
 void serve_connection(struct serve *serve, struct conn *conn)
 {
-    enum refusal refused = REFUSALS;
+    enum refusal refused = ADMITTED;
     usec began = begin(serve, conn);
     /* A TCP connection inherits the listener's timeouts; a Unix socket does not. */
     if (conn->peer.sa.sa_family == AF_UNIX && !serve->handler->runs_programs && !conn->waiter) {
@@ -308,7 +308,7 @@ void serve_connection(struct serve *serve, struct conn *conn)
     }
     if (serve->access)
         refused = access_admit(serve->access, conn);
-    if (refused != REFUSALS) {
+    if (refused != ADMITTED) {
         if (refused == REFUSED_QUEUE && serve->handler->refuse)
             serve->handler->refuse(&serve->service, conn);
         access_leave(serve->access);
