@@ -244,7 +244,11 @@ int lane_open(struct lane *lane, bool polls)
     if (!polls)
         return 0;
     lane->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (lane->epoll_fd < 0)
+        return -errno;
     wake.data.fd = lane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (lane->wake_fd < 0)
+        return -errno;
     return epoll_ctl(lane->epoll_fd, EPOLL_CTL_ADD, lane->wake_fd, &wake) == 0 ? 0 : -errno;
 }
 

@@ -126,5 +126,5 @@ int main(void)
     tcase_add_test(tests, only_who_waits_and_stays_is_free);
     tcase_add_test(tests, led_astray_it_ends);
     tcase_add_test(tests, a_single_worker_takes_the_last_seat);
-    return unit_run("bell", tests);
+    return unit_run("wakeup", tests);
 }
