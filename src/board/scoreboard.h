@@ -79,7 +79,7 @@ struct slot {
     alignas(SCOREBOARD_LINE) _Atomic uint32_t state;
     _Atomic uint32_t ready;    /* the worker is ready; set once in its life */
     _Atomic(pid_t) program;    /* the process group that the worker runs; 0: none. A hint: see
-                                  master/process_groups */
+                                  master/stop */
     _Atomic uint64_t accepted; /* connections */
     _Atomic uint64_t served;   /* connections, to their end */
     _Atomic int64_t since;     /* usec: when it became busy or idle */

@@ -59,7 +59,7 @@ struct listener {
     char text[ADDR_TEXT];   /* `bound`, printed */
 
     bool unreachable; /* at the latest look, clients couldn't connect */
-    int watch;        /* on the path, see master/listener_watch; 0: none */
+    int watch;        /* on the path, see master/listener_upkeep; 0: none */
     bool suspect;     /* the watch saw an event */
     struct log_rate loss_logged;
 

@@ -256,7 +256,6 @@ void resources_free(struct resources *resources)
         resources->boards = next;
     }
     limits_close(resources->limits, resources->limits_fd);
-    process_groups_free(&resources->groups);
 }
 
 struct board *resources_find_board(const struct resources *resources, unsigned generation)

@@ -15,7 +15,6 @@
 #include "../board/overview.h"
 #include "../board/source_limits.h"
 #include "../config/config.h"
-#include "process_groups.h"
 #include "stderr_log.h"
 
 struct board {
@@ -66,12 +65,19 @@ struct reporter {
 struct reporter *reporter_open(struct boards *boards, int *fd);
 void reporter_close(struct reporter *reporter); /* NULL is let pass */
 
-/* Connections that may wait although a worker is idle: see accept_wakeup. */
+/* Connections that may wait although a worker is idle: see maintain. */
 struct wakeups {
     bool asked;   /* a wake-up may be lost: look in this round */
     bool looking; /* a connection waited at the last look: look again at `due` */
     usec due, pause;
     uint32_t last; /* the seat of the worker that was woken last: the next seat's turn is next */
+};
+
+/* Process groups that have to end: see stop. */
+struct group;
+struct groups {
+    struct group *first;
+    int stuck;
 };
 
 /* What the workers of one pool share, whatever their generation. */

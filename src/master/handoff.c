@@ -7,6 +7,7 @@
 #include "../base/sysd.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
+#include "stop.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -7,6 +7,7 @@
 #include "../board/exitcode.h"
 #include "commands.h"
 #include "maintain.h"
+#include "stop.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -121,6 +122,7 @@ static void reap(struct master *master)
             bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
             bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
             worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
+            stop_leftovers(worker, now);
             spawn_reaped(spawner, worker, status, &usage, now);
             look_for_its_connection(master, worker);
         } else if (!WIFSTOPPED(status) &&

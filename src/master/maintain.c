@@ -1,14 +1,15 @@
 #include "maintain.h"
 
+#include "../base/kernel.h"
 #include "../handlers/handler.h"
 #include "../listeners/accept_queue.h"
-#include "accept_wakeup.h"
 #include "exits.h"
 #include "slow.h"
 #include "stop.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +29,11 @@
 /* Between two looks at the seats of a worker that has several, at least: times are whole
  * seconds. */
 #define LOOKS_APART USEC_SECOND
+
+/* From one look to the next, while a connection waits and a wake-up may be lost. If all workers are
+ * busy, it waits for good reason: five looks a second cost nothing beside what they serve. */
+#define LOOK_FIRST (USEC_SECOND / 100)
+#define LOOK_MOST  (USEC_SECOND / 5)
 
 /* Workers that finish what they have in hand by their own decision, for each that there should
  * be. */
@@ -341,13 +347,14 @@ static int queue_of(const struct pool *pool)
     return all;
 }
 
-/* Cheaper than to ask how many wait. A listener that was shut down counts: a worker that can't
- * accept there ends, and then it is healed. */
-static bool anyone_waits(const struct pool *pool)
+/* Whether a connection waits at one of the pool's listeners. One that was shut down is readable for
+ * ever, and nobody can accept from it; `or_shut` counts it too: a worker that can't accept there
+ * ends, and then it is healed. */
+static bool connection_waits(const struct pool *pool, bool or_shut)
 {
     for (int i = 0; i < pool->listener_count; i++) {
         struct pollfd input = {.fd = pool->listeners[i]->fd, .events = POLLIN};
-        if (poll(&input, 1, 0) == 1)
+        if (poll(&input, 1, 0) == 1 && (or_shut || input.revents == POLLIN))
             return true;
     }
     return false;
@@ -388,7 +395,7 @@ static void follow_load(struct pool *pool, const struct counts *counts, usec now
         struct scale_facts facts = {
             .ready = counts->ready,
             .idle = seats.count - seats.busy,
-            .waiting = pool->watches && anyone_waits(pool),
+            .waiting = pool->watches && connection_waits(pool, /* or_shut: */ true),
             .now = now,
         };
         pool->scale_orders = scale_step(&pool->scale, &limits, &facts);
@@ -397,7 +404,7 @@ static void follow_load(struct pool *pool, const struct counts *counts, usec now
             return; /* something else woke us */
         struct scale_blind facts = {
             .ready = counts->ready,
-            .queue = anyone_waits(pool) ? queue_of(pool) : 0,
+            .queue = connection_waits(pool, /* or_shut: */ true) ? queue_of(pool) : 0,
             .now = now,
         };
         pool->queue_looked = now;
@@ -436,6 +443,66 @@ static usec await_load(struct pool *pool, const struct spawner *spawner, usec no
     return scale_has_spare(&limits, seats.count - seats.busy) ? next : now;
 }
 
+/* Lost wake-ups. */
+
+/* Wakes a worker with a free seat; they take turns by their seats, since a worker that says that it
+ * is idle may be stopped, or unable to accept. False if no worker goes on: one that is not ready
+ * yet, or not forked, will look for itself before it waits.
+ *
+ * By a signal, which needs no worker to be trusted: it never blocks, there is nothing that workers
+ * share and could spoil, it reaches those of every generation, and one in accept() as well as one
+ * in epoll_wait(). To the thread that accepts: a module may have others. A worker that is not
+ * waiting by now finds nothing; then the next look finds the connection still there, and another
+ * worker. */
+static bool wake_next(struct pool *pool)
+{
+    struct wakeups *wakeups = &pool->resources.wakeups;
+    struct worker *lowest = NULL, *next = NULL;
+    bool any = false;
+    for (struct worker *w = pool->workers; w; w = w->next) {
+        if (!spawn_is_ready(w) || w->role == ROLE_RETIRING || spawn_is_app(w))
+            continue;
+        any = true;
+        if (!spawn_has_room(w))
+            continue;
+        if (!lowest || w->seat < lowest->seat)
+            lowest = w;
+        if (w->seat > wakeups->last && (!next || w->seat < next->seat))
+            next = w;
+    }
+    next = next ? next : lowest;
+    if (next) {
+        kernel_tgkill(next->pid, next->pid, SIGURG);
+        wakeups->last = next->seat;
+    }
+    return any;
+}
+
+static usec step_wakeups(struct pool *pool, usec now)
+{
+    struct wakeups *wakeups = &pool->resources.wakeups;
+    /* A worker may have said that it was woken, and can't accept. */
+    for (struct board *board = pool->resources.boards; board; board = board->next)
+        if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
+            atomic_exchange(&board->map->unserved, 0))
+            wakeups->asked = true;
+    if (wakeups->asked) {
+        wakeups->asked = false;
+        wakeups->looking = true;
+        wakeups->due = now;
+        wakeups->pause = LOOK_FIRST / 2;
+    }
+    if (!wakeups->looking || now < wakeups->due)
+        return wakeups->looking ? wakeups->due : USEC_NEVER;
+    wakeups->looking =
+        !pool->removed && connection_waits(pool, /* or_shut: */ false) && wake_next(pool);
+    if (!wakeups->looking)
+        return USEC_NEVER;
+    wakeups->pause = 2 * wakeups->pause < LOOK_MOST ? 2 * wakeups->pause : LOOK_MOST;
+    wakeups->due = now + wakeups->pause;
+    return wakeups->due;
+}
+
 usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *starts)
 {
     pool->resources.changed = false;
@@ -458,7 +525,7 @@ usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *st
     next = clock_earlier(next, stderr_log_rate_step(&pool->resources.rate, pool->name, now));
     next = clock_earlier(next, step_living(pool, spawner, now));
     next = clock_earlier(next, await_load(pool, spawner, now));
-    next = clock_earlier(next, accept_wakeup_step(pool, now));
+    next = clock_earlier(next, step_wakeups(pool, now));
     if (*starts == 0)
         return now;
     return missing > 0 ? clock_earlier(next, now + POOL_FORK_RETRY) : next;

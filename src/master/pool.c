@@ -452,18 +452,6 @@ void runtime_append(struct runtime *runtime, struct pool *pool)
     *end = pool;
 }
 
-/* It has no worker. */
-static void free_pool(struct spawner *spawner, struct pool *pool)
-{
-    pool_unwatch(pool);
-    stderr_log_leave(spawner->lines, &pool->resources.rate);
-    overview_remove_pool(spawner->boards.overview, pool->resources.place);
-    resources_free(&pool->resources);
-    config_unref(pool->config);
-    free(pool->listeners);
-    munmap(pool, sizeof *pool);
-}
-
 void runtime_sweep(struct runtime *runtime)
 {
     struct pool **at = &runtime->pools;
@@ -474,7 +462,14 @@ void runtime_sweep(struct runtime *runtime)
             continue;
         }
         *at = pool->next;
-        free_pool(&runtime->spawner, pool);
+        pool_unwatch(pool);
+        stderr_log_leave(runtime->spawner.lines, &pool->resources.rate);
+        overview_remove_pool(runtime->spawner.boards.overview, pool->resources.place);
+        process_groups_free(&pool->resources.groups);
+        resources_free(&pool->resources);
+        config_unref(pool->config);
+        free(pool->listeners);
+        munmap(pool, sizeof *pool);
     }
 }
 

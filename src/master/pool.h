@@ -13,7 +13,7 @@
 #define PREFORKD_MASTER_POOL_H
 
 #include "../base/log.h"
-#include "listener_watch.h"
+#include "listener_upkeep.h"
 #include "scale.h"
 #include "spawn.h"
 #include "state.h"

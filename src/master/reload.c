@@ -4,7 +4,6 @@
 #include "../base/procfs.h"
 #include "../base/sysd.h"
 #include "check.h"
-#include "store.h"
 
 #include <errno.h>
 #include <signal.h>

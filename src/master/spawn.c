@@ -441,37 +441,11 @@ int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *
 
 /* Its exit. */
 
-/* What the worker ran goes on without it. Of a program that it became, the processes that are left
- * may finish as long as it might have; of one that it started the rest is killed, as the connection
- * that it served is gone. */
-static void end_program(struct worker *worker, usec deadline, usec now)
-{
-    usec grace = worker->conf->graceful_timeout * USEC_SECOND;
-    pid_t group = worker->slot->program;
-    int signal = SIGKILL;
-    worker->slot->program = 0;
-    if (worker->was_program) {
-        bool told = worker->role == ROLE_RETIRING;
-        bool killed = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
-        group = worker->lines.pid;
-        signal = told ? 0 : worker->app_policy.stop_signal;
-        deadline = killed ? now : told && deadline != USEC_NEVER ? deadline : now + grace;
-    } else {
-        deadline = now;
-    }
-    enum group_kind kind = process_groups_end(&worker->resources->groups, worker->lines.pid, group,
-                                              signal, deadline, now);
-    worker->left_group = kind == GROUP_OWN;
-    if (kind == GROUP_FOREIGN)
-        spawn_warn_broken(worker, "a process group that no worker of it runs");
-}
-
 void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now)
 {
     struct overview *overview = spawner->boards.overview;
     struct overview_pool *pool = &overview->pools[worker->resources->place];
-    usec deadline = worker->deadline;
     note_pid(spawner, worker, worker->pid, false);
     worker->resources->changed = true;
     worker->resources->wakeups.asked = true; /* it may have been woken for a connection */
@@ -483,7 +457,6 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->exit_handled = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
-    worker->was_program = spawn_is_program(worker);
     /* The clients that it served are its own word: text for people, no more. */
     struct seats_load load = spawn_load(worker, now);
     worker->in_hand = load.busy;
@@ -492,7 +465,6 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
     worker->memory = usage->ru_maxrss * 1024;
     close_ways(worker);
-    end_program(worker, deadline, now);
     worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
     for (uint32_t i = 0; worker->resources->limits && i < worker->seats; i++)
         source_limits_forget(worker->resources->limits, worker->seat + i);

@@ -15,7 +15,6 @@
 #include "../config/config.h"
 #include "../handlers/handler.h"
 #include "../listeners/listener.h"
-#include "backoff.h"
 #include "boards.h"
 #include "notify.h"
 #include "state.h"
@@ -44,6 +43,17 @@ enum worker_role {
     ROLE_ACTIVE,   /* one of its pool's workers: replaced when it ends */
     ROLE_CANARY,   /* the first of a generation that is not in force yet */
     ROLE_RETIRING, /* told to finish: not replaced */
+};
+
+/* See exits. */
+struct backoff {
+    unsigned early; /* early exits in a row */
+    usec delay;     /* of the last respawn; 0: at once */
+    bool degraded;  /* until a worker accepts, or has been ready for BACKOFF_HEALED */
+
+    /* Of the programs before this one that ended in order, one after another: */
+    usec alive; /* how long they lived, less a part of the gaps between them */
+    usec ready; /* how long they were ready */
 };
 
 struct worker {
@@ -133,7 +143,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
 int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
                int listener_count);
 
-/* Notes that wait4(2) reported it; ends what it left running. What it used stays with its pool. */
+/* Notes that wait4(2) reported it. What it used stays with its pool. */
 void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now);
 

@@ -136,7 +136,7 @@ enum {
     NUMBER(OF, core, LLONG_MIN, LLONG_MAX, MUST)                                                   \
     TEXT(OF, last, STATE_TEXT) /* line of its standard error */
 
-/* A process group that has to end: see process_groups. */
+/* A process group that has to end: see stop. */
 #define STATE_GROUP_FIELDS(OF, NUMBER, FD, TEXT)                                                   \
     NUMBER(OF, place, 0, INT_MAX, MUST)                                                            \
     NUMBER(OF, session, 2, INT_MAX, MUST)                                                          \

@@ -1,4 +1,4 @@
-#include "../../src/master/backoff.h"
+#include "../../src/master/exits.h"
 #include "unit.h"
 
 #include <check.h>

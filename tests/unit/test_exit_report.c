@@ -1,5 +1,5 @@
 #include "../../src/board/exitcode.h"
-#include "../../src/master/exit_report.h"
+#include "../../src/master/exits.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,6 +1,7 @@
 /* What a pool makes of its workers: how many there are of which kind, how many there should be, and
  * whether a job that changed them has failed. */
 #include "../../src/master/pool.h"
+#include "../../src/master/stop.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,4 +1,4 @@
-#include "../../src/master/process_groups.h"
+#include "../../src/master/stop.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,5 +1,5 @@
 /*
- * listener_watch - listeners that were lost: the path of one is taken away, or leads to something
+ * listener_upkeep - listeners that were lost: the path of one is taken away, or leads to something
  * else, or a worker shut it down.
  *
  * Owns:      an inotify(7) descriptor in the loop, with a watch on the inode of each path.
@@ -7,8 +7,8 @@
  * Called by: pool, reload, master, main_loop.
  * Runs in:   the master.
  */
-#ifndef PREFORKD_MASTER_LISTENER_WATCH_H
-#define PREFORKD_MASTER_LISTENER_WATCH_H
+#ifndef PREFORKD_MASTER_LISTENER_UPKEEP_H
+#define PREFORKD_MASTER_LISTENER_UPKEEP_H
 
 #include "../base/loop.h"
 #include "../listeners/listener.h"
@@ -42,5 +42,15 @@ bool listener_watch_step(struct listener_watch *listener_watch, struct listener 
  * Returns how many are left that must be bound anew, for new workers. */
 int listener_watch_heal(struct listener *const *listeners, int count, const char *pool, int backlog,
                         pid_t pid);
+
+/* At the start: the listeners of the master before, as far as the configuration has them. The
+ * others are closed. */
+struct listener *store_take(const struct config *config);
+
+/* These are in force: systemd gets those that we bound. */
+void store_keep(struct listener *listeners);
+
+/* This one is about to be closed for good: systemd must not hold it open. */
+void store_release(struct listener *listener);
 
 #endif
