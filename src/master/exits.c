@@ -17,10 +17,10 @@
 
 /* Out of memory. */
 
-/* Two that were killed together are reaped together, or nearly so. */
+/* Processes that the kernel kills together are reaped within this time. */
 #define CLAIM_TIMEOUT (USEC_SECOND / 10)
 
-/* The count; -1 if it can't be read. */
+/* The value of oom_kill; -1 if it can't be read. */
 static long long read_count(const char *path)
 {
     char word[64];
@@ -79,56 +79,60 @@ bool exit_report_signal_dumps(int number)
            number == SIGXCPU || number == SIGXFSZ;
 }
 
-/* A signal that dumps core left none, and that is news. */
-static bool lacks_core(const struct exit_report *o)
+/* Whether a signal that dumps core left none, and why is known. */
+static bool lacks_core(const struct exit_report *report)
 {
-    return WIFSIGNALED(o->status) && exit_report_signal_dumps(WTERMSIG(o->status)) && o->no_core;
+    return WIFSIGNALED(report->status) && exit_report_signal_dumps(WTERMSIG(report->status)) &&
+           report->no_core;
 }
 
-/* A program that is told to finish may end by the signal, or exit with the status by which a shell
- * says that it did. */
-static bool obeyed(const struct exit_report *o)
+/* A program that is told to finish may be ended by the signal, or exit with the status by which a
+ * shell reports such an end. */
+static bool obeyed(const struct exit_report *report)
 {
-    if (!o->program || o->cause != DEATH_RETIRED)
+    if (!report->program || report->cause != DEATH_RETIRED)
         return false;
-    if (WIFSIGNALED(o->status))
-        return WTERMSIG(o->status) == o->stop_signal;
-    return WEXITSTATUS(o->status) == 128 + o->stop_signal;
+    if (WIFSIGNALED(report->status))
+        return WTERMSIG(report->status) == report->stop_signal;
+    return WEXITSTATUS(report->status) == 128 + report->stop_signal;
 }
 
-static bool exited_well(const struct exit_report *o)
+static bool exited_well(const struct exit_report *report)
 {
-    return (WIFEXITED(o->status) && WEXITSTATUS(o->status) == WORKER_RETIRED) || obeyed(o);
+    return (WIFEXITED(report->status) && WEXITSTATUS(report->status) == WORKER_RETIRED) ||
+           obeyed(report);
 }
 
-/* Whether its exit status is one of ours: a program's own may be any. */
-static bool exited_as(const struct exit_report *o, int code)
+/* Whether a worker exited with one of our statuses. A program's status may be any number. */
+static bool exited_as(const struct exit_report *report, int code)
 {
-    return !o->program && WIFEXITED(o->status) && WEXITSTATUS(o->status) == code;
+    return !report->program && WIFEXITED(report->status) && WEXITSTATUS(report->status) == code;
 }
 
-bool exit_report_is_orderly(const struct exit_report *o)
+bool exit_report_is_orderly(const struct exit_report *report)
 {
-    return o->program && o->cause == DEATH_OWN && exited_well(o) && !o->left_group;
+    return report->program && report->cause == DEATH_OWN && exited_well(report) &&
+           !report->left_group;
 }
 
-/* A program that goes on without the process that we know of. */
-static bool went_away(const struct exit_report *o)
+/* A program went into the background. */
+static bool went_away(const struct exit_report *report)
 {
-    return o->program && o->cause == DEATH_OWN && exited_well(o) && o->left_group;
+    return report->program && report->cause == DEATH_OWN && exited_well(report) &&
+           report->left_group;
 }
 
-static int level_of_end(const struct exit_report *o)
+static int level_of_end(const struct exit_report *report)
 {
-    if (o->cause == DEATH_TIMEOUT)
+    if (report->cause == DEATH_TIMEOUT)
         return LOG_WARNING;
-    if (went_away(o))
+    if (went_away(report))
         return LOG_NOTICE;
-    if (exited_well(o))
+    if (exited_well(report))
         return LOG_INFO;
-    if (exited_as(o, WORKER_CANT_START))
+    if (exited_as(report, WORKER_CANT_START))
         return LOG_ERR;
-    switch (o->cause) {
+    switch (report->cause) {
     case DEATH_NOT_READY:
     case DEATH_WATCHDOG:
     case DEATH_OVERDUE: return LOG_WARNING;
@@ -137,55 +141,55 @@ static int level_of_end(const struct exit_report *o)
     }
 }
 
-/* A back-off that stays as it was is logged once. */
-int exit_report_level(const struct exit_report *o)
+/* As long as the delay of a back-off does not grow, further exits are logged at debug level. */
+int exit_report_level(const struct exit_report *report)
 {
-    int level = level_of_end(o);
-    if (exit_report_is_orderly(o))
+    int level = level_of_end(report);
+    if (exit_report_is_orderly(report))
         return LOG_INFO;
-    if (o->delay && !o->delay_grew)
+    if (report->delay && !report->delay_grew)
         return LOG_DEBUG;
-    return o->delay && level > LOG_WARNING ? LOG_WARNING : level;
+    return report->delay && level > LOG_WARNING ? LOG_WARNING : level;
 }
 
-bool exit_report_is_expected(const struct exit_report *o)
+bool exit_report_is_expected(const struct exit_report *report)
 {
-    bool well = exited_well(o) && o->cause != DEATH_TIMEOUT && !went_away(o);
-    return well || o->cause == DEATH_STOPPED;
+    bool well = exited_well(report) && report->cause != DEATH_TIMEOUT && !went_away(report);
+    return well || report->cause == DEATH_STOPPED;
 }
 
-static void add_exit(struct text_line *line, const struct exit_report *o)
+static void add_exit(struct text_line *line, const struct exit_report *report)
 {
-    int code = WEXITSTATUS(o->status);
+    int code = WEXITSTATUS(report->status);
     if (code == WORKER_RETIRED)
         text_add(line, "ended");
-    else if (exited_as(o, WORKER_CANT_START))
-        text_add(line, "can't start: %s", o->reason);
-    else if (exited_as(o, WORKER_LISTENER))
-        text_add(line, "lost its listener: %s", o->reason);
-    else if (exited_as(o, WORKER_SHORT))
-        text_add(line, "couldn't accept connections any more: %s", o->reason);
-    else if (exited_as(o, WORKER_ENDED))
+    else if (exited_as(report, WORKER_CANT_START))
+        text_add(line, "can't start: %s", report->reason);
+    else if (exited_as(report, WORKER_LISTENER))
+        text_add(line, "lost its listener: %s", report->reason);
+    else if (exited_as(report, WORKER_SHORT))
+        text_add(line, "couldn't accept connections any more: %s", report->reason);
+    else if (exited_as(report, WORKER_ENDED))
         text_add(line, "ended at once");
     else
         text_add(line, "exited with status %d", code);
 }
 
-/* If it was ended for what it did not do, or said itself, that comes before how it ended. */
-static bool add_cause(struct text_line *line, const struct exit_report *o)
+/* If a deadline or the watchdog ended the worker, that is named before the signal. */
+static bool add_cause(struct text_line *line, const struct exit_report *report)
 {
-    if (o->cause == DEATH_WATCHDOG)
-        text_add(line, "%s", o->hung ? "sent WATCHDOG=trigger" : "stopped sending WATCHDOG=1");
-    else if (o->cause == DEATH_NOT_READY && o->ready_timeout)
-        text_add(line, "not ready within ready_timeout (%d s)", o->ready_timeout);
-    else if (o->cause == DEATH_NOT_READY)
+    if (report->cause == DEATH_WATCHDOG)
+        text_add(line, "%s", report->hung ? "sent WATCHDOG=trigger" : "stopped sending WATCHDOG=1");
+    else if (report->cause == DEATH_NOT_READY && report->ready_timeout)
+        text_add(line, "not ready within ready_timeout (%d s)", report->ready_timeout);
+    else if (report->cause == DEATH_NOT_READY)
         text_add(line, "not ready within ready_timeout");
     else
         return false;
     return true;
 }
 
-static void add_how(struct text_line *line, const struct exit_report *o, bool with_core)
+static void add_how(struct text_line *line, const struct exit_report *report, bool with_core)
 {
     static const char *const causes[] = {
         [DEATH_NOT_READY] = " by us",
@@ -194,138 +198,139 @@ static void add_how(struct text_line *line, const struct exit_report *o, bool wi
         [DEATH_WATCHDOG] = " by us",
         [DEATH_TIMEOUT] = " by us, its request took more than request_timeout",
     };
-    if (add_cause(line, o))
+    if (add_cause(line, report))
         text_add(line, ": ");
-    if (WIFEXITED(o->status)) {
-        add_exit(line, o);
+    if (WIFEXITED(report->status)) {
+        add_exit(line, report);
     } else {
-        int number = WTERMSIG(o->status);
-        text_add(line, "%s by signal %d (%s", obeyed(o) ? "ended" : "killed", number,
+        int number = WTERMSIG(report->status);
+        text_add(line, "%s by signal %d (%s", obeyed(report) ? "ended" : "killed", number,
                  strsignal(number));
-        if (o->out_of_memory)
+        if (report->out_of_memory)
             text_add(line, ", out of memory");
-        if (with_core && WCOREDUMP(o->status))
+        if (with_core && WCOREDUMP(report->status))
             text_add(line, ", core dumped");
-        else if (with_core && lacks_core(o))
-            text_add(line, ", no core: %s", o->no_core);
+        else if (with_core && lacks_core(report))
+            text_add(line, ", no core: %s", report->no_core);
         text_add(line, ")");
     }
-    bool asked = o->cause != DEATH_NOT_READY && o->cause != DEATH_WATCHDOG;
-    if (o->cause < sizeof causes / sizeof *causes && causes[o->cause] &&
-        (asked || WIFSIGNALED(o->status)))
-        text_add(line, "%s", causes[o->cause]);
+    bool asked = report->cause != DEATH_NOT_READY && report->cause != DEATH_WATCHDOG;
+    if (report->cause < sizeof causes / sizeof *causes && causes[report->cause] &&
+        (asked || WIFSIGNALED(report->status)))
+        text_add(line, "%s", causes[report->cause]);
 }
 
-static void add_keys(struct text_line *line, const struct exit_report *o)
+static void add_keys(struct text_line *line, const struct exit_report *report)
 {
     char peer[ADDR_TEXT];
-    text_add(line, " pool=%s pid=%d", o->pool, (int)o->pid);
-    if (WIFSIGNALED(o->status))
-        text_add(line, " signal=%s core=%s", daemon_signal_word(WTERMSIG(o->status)),
-                 WCOREDUMP(o->status) ? "yes" : "no");
+    text_add(line, " pool=%s pid=%d", report->pool, (int)report->pid);
+    if (WIFSIGNALED(report->status))
+        text_add(line, " signal=%s core=%s", daemon_signal_word(WTERMSIG(report->status)),
+                 WCOREDUMP(report->status) ? "yes" : "no");
     else
-        text_add(line, " exit=%d", WEXITSTATUS(o->status));
-    if (!o->program)
-        text_add(line, " served=%llu", (unsigned long long)o->served);
-    text_add(line, " age=%.1f", clock_seconds(o->age));
-    if (o->replacement)
-        text_add(line, " new=%d", (int)o->replacement);
-    if (o->out_of_memory)
+        text_add(line, " exit=%d", WEXITSTATUS(report->status));
+    if (!report->program)
+        text_add(line, " served=%llu", (unsigned long long)report->served);
+    text_add(line, " age=%.1f", clock_seconds(report->age));
+    if (report->replacement)
+        text_add(line, " new=%d", (int)report->replacement);
+    if (report->out_of_memory)
         text_add(line, " oom=yes");
-    if (o->in_hand > 1)
-        text_add(line, " connections=%u", o->in_hand);
-    if (snapshot_peer(&o->peer, peer)[0])
+    if (report->in_hand > 1)
+        text_add(line, " connections=%u", report->in_hand);
+    if (snapshot_peer(&report->peer, peer)[0])
         text_add(line, " peer=%s", peer);
-    if (o->last[0])
-        text_add(line, " last=\"%s\"", o->last);
+    if (report->last[0])
+        text_add(line, " last=\"%s\"", report->last);
 }
 
-int exit_report_print(const struct exit_report *o, char *text, size_t size)
+int exit_report_print(const struct exit_report *report, char *text, size_t size)
 {
     struct text_line line = {.at = text, .room = size};
-    text_add(&line, "pool %s: worker %d ", o->pool, (int)o->pid);
-    add_how(&line, o, /* with_core: */ true);
-    if (!o->program)
-        text_add(&line, " after %llu request%s", (unsigned long long)o->served,
-                 o->served == 1 ? "" : "s");
+    text_add(&line, "pool %s: worker %d ", report->pool, (int)report->pid);
+    add_how(&line, report, /* with_core: */ true);
+    if (!report->program)
+        text_add(&line, " after %llu request%s", (unsigned long long)report->served,
+                 report->served == 1 ? "" : "s");
     else
-        text_add(&line, " after %.1f s", clock_seconds(o->age));
-    if (o->in_hand > 1)
-        text_add(&line, ", and with it %u connections", o->in_hand);
-    if (went_away(o))
+        text_add(&line, " after %.1f s", clock_seconds(report->age));
+    if (report->in_hand > 1)
+        text_add(&line, ", and with it %u connections", report->in_hand);
+    if (went_away(report))
         text_add(&line, ", and left processes behind: it must stay in the foreground");
-    else if (exit_report_is_orderly(o) && !o->ready)
+    else if (exit_report_is_orderly(report) && !report->ready)
         text_add(&line, ", before it was ready");
-    if (o->replacement)
-        text_add(&line, "; respawned as %d", (int)o->replacement);
-    else if (o->replaced)
-        text_add(&line, "; respawned in %.1f s", clock_seconds(o->delay));
-    add_keys(&line, o);
+    if (report->replacement)
+        text_add(&line, "; respawned as %d", (int)report->replacement);
+    else if (report->replaced)
+        text_add(&line, "; respawned in %.1f s", clock_seconds(report->delay));
+    add_keys(&line, report);
     return (int)line.length;
 }
 
-bool exit_report_is_trouble(const struct exit_report *o)
+bool exit_report_is_trouble(const struct exit_report *report)
 {
-    bool told = o->cause == DEATH_RETIRED || o->cause == DEATH_OVERDUE || o->cause == DEATH_STOPPED;
-    return exited_as(o, WORKER_CANT_START) || went_away(o) || (!o->ready && !told) ||
-           o->ended_early;
+    bool told = report->cause == DEATH_RETIRED || report->cause == DEATH_OVERDUE ||
+                report->cause == DEATH_STOPPED;
+    return exited_as(report, WORKER_CANT_START) || went_away(report) || (!report->ready && !told) ||
+           report->ended_early;
 }
 
-void exit_report_print_trouble(const struct exit_report *o, char *text, size_t size)
+void exit_report_print_trouble(const struct exit_report *report, char *text, size_t size)
 {
     struct text_line line = {.at = text, .room = size};
-    const char *colon = o->last[0] ? ": " : "";
-    if (exited_as(o, WORKER_CANT_START))
-        text_add(&line, "%s", o->reason);
-    else if (went_away(o))
+    const char *colon = report->last[0] ? ": " : "";
+    if (exited_as(report, WORKER_CANT_START))
+        text_add(&line, "%s", report->reason);
+    else if (went_away(report))
         text_add(&line,
                  "its program ended, with status 0, and left processes behind: it must stay in "
                  "the foreground");
-    else if (o->ended_early && o->ready) {
-        if (o->program)
+    else if (report->ended_early && report->ready) {
+        if (report->program)
             text_add(&line, "its program ");
         else
-            text_add(&line, "worker %d ", (int)o->pid);
-        add_how(&line, o, /* with_core: */ false);
+            text_add(&line, "worker %d ", (int)report->pid);
+        add_how(&line, report, /* with_core: */ false);
         text_add(&line, ", %.1f s after it was ready (min_ready_time is %d s)%s%s",
-                 clock_seconds(o->ready_for), o->min_ready_time, colon, o->last);
-    } else if (add_cause(&line, o))
-        text_add(&line, "%s%s", o->last[0] ? "; it last wrote: " : "", o->last);
-    else if (!o->program)
-        text_add(&line, "worker %d died before it was ready", (int)o->pid);
-    else if (exit_report_is_orderly(o))
+                 clock_seconds(report->ready_for), report->min_ready_time, colon, report->last);
+    } else if (add_cause(&line, report))
+        text_add(&line, "%s%s", report->last[0] ? "; it last wrote: " : "", report->last);
+    else if (!report->program)
+        text_add(&line, "worker %d died before it was ready", (int)report->pid);
+    else if (exit_report_is_orderly(report))
         text_add(&line, "its program ended, with status 0, before it was ready");
     else
         text_add(&line, "its program %s before it was ready%s%s",
-                 WIFEXITED(o->status) ? "exited" : "was killed", colon, o->last);
+                 WIFEXITED(report->status) ? "exited" : "was killed", colon, report->last);
 }
 
-void exit_report_record(const struct exit_report *o, usec when, struct death *death)
+void exit_report_record(const struct exit_report *report, usec when, struct death *death)
 {
     *death = (struct death){
         .when = when,
-        .pid = o->pid,
-        .generation = o->generation,
-        .status = o->status,
-        .cause = (int32_t)o->cause,
-        .age = o->age,
-        .served = o->served,
-        .cpu_user = o->cpu_user,
-        .cpu_system = o->cpu_system,
-        .memory = o->memory,
-        .was_ready = o->ready,
-        .out_of_memory = o->out_of_memory,
-        .in_hand = o->in_hand,
-        .peer = o->peer,
+        .pid = report->pid,
+        .generation = report->generation,
+        .status = report->status,
+        .cause = (int32_t)report->cause,
+        .age = report->age,
+        .served = report->served,
+        .cpu_user = report->cpu_user,
+        .cpu_system = report->cpu_system,
+        .memory = report->memory,
+        .was_ready = report->ready,
+        .out_of_memory = report->out_of_memory,
+        .in_hand = report->in_hand,
+        .peer = report->peer,
     };
     struct text_line why = {.at = death->why, .room = sizeof death->why};
-    add_how(&why, o, /* with_core: */ false);
-    if (WIFSIGNALED(o->status) && WCOREDUMP(o->status))
+    add_how(&why, report, /* with_core: */ false);
+    if (WIFSIGNALED(report->status) && WCOREDUMP(report->status))
         snprintf(death->core, sizeof death->core, "dumped");
-    else if (lacks_core(o))
-        snprintf(death->core, sizeof death->core, "none: %s", o->no_core);
-    snprintf(death->pool, sizeof death->pool, "%s", o->pool);
-    snprintf(death->last, sizeof death->last, "%s", o->last);
+    else if (lacks_core(report))
+        snprintf(death->core, sizeof death->core, "none: %s", report->no_core);
+    snprintf(death->pool, sizeof death->pool, "%s", report->pool);
+    snprintf(death->last, sizeof death->last, "%s", report->last);
 }
 
 /* The back-off. */
@@ -359,8 +364,8 @@ void backoff_alive(struct backoff *backoff, bool accepted, usec ready_for)
     backoff->degraded = false;
 }
 
-/* A gap counts a quarter against them: so a program that does nothing but end never gets anywhere,
- * and one that is there for a fifth of the time does. */
+/* A gap counts against `alive` by a quarter: so a program that ends at once never reaches
+ * BACKOFF_EARLY, and one that is alive for a fifth of the time does. */
 usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for)
 {
     usec delay = life < BACKOFF_FIRST ? BACKOFF_FIRST - life : 0;
@@ -375,17 +380,17 @@ usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for)
 
 /* An exit. */
 
-/* Why a signal that dumps core left none (core(5)). */
+/* Why there is no core (core(5)). */
 static const char *core_reason(const struct worker *worker)
 {
     static char pattern[128];
-    long long asked = worker->conf->limits.value[LIMIT_CORE];
+    long long limit = worker->conf->limits.value[LIMIT_CORE];
     struct rlimit ours;
-    if (asked == 0)
+    if (limit == 0)
         return "limits { core = 0 }";
-    if (asked == OPTION_UNSET && getrlimit(RLIMIT_CORE, &ours) == 0 && ours.rlim_cur == 0)
+    if (limit == OPTION_UNSET && getrlimit(RLIMIT_CORE, &ours) == 0 && ours.rlim_cur == 0)
         return "the limit of core files is 0, see limits { core }";
-    if (asked == OPTION_UNSET && geteuid() == 0)
+    if (limit == OPTION_UNSET && geteuid() == 0)
         return "it has changed its user, see limits { core }";
     char words[64];
     snprintf(pattern, sizeof pattern, "see directory, its rights, and kernel.core_pattern = %s",
@@ -393,20 +398,19 @@ static const char *core_reason(const struct worker *worker)
     return pattern;
 }
 
-/* Texts point into the worker. */
 void exits_begin(struct worker *worker, struct overview *overview, struct exit_report *report)
 {
     const struct slot *slot = worker->slot;
     struct overview_pool *shown = &overview->pools[worker->resources->place];
     uint64_t served = seats_served(slot, worker->seats) - worker->served_before;
     usec age = worker->died - worker->born;
-    int status = worker->status;
+    int status = worker->exit_status;
     stderr_log_close(&worker->lines);
     if (served > (uint64_t)age + USEC_SECOND) {
         spawn_warn_broken(worker, "more connections than there can have been");
         served = 0;
     }
-    bool asks_core =
+    bool core_expected =
         WIFSIGNALED(status) && !WCOREDUMP(status) && exit_report_signal_dumps(WTERMSIG(status));
     *report = (struct exit_report){
         .pool = worker->conf->name,
@@ -432,17 +436,14 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .ready_for = worker->was_ready ? worker->died - worker->ready_at : 0,
         .min_ready_time = worker->conf->min_ready_time,
         .stop_signal = worker->app_policy.stop_signal,
-        .no_core = asks_core ? core_reason(worker) : NULL,
+        .no_core = core_expected ? core_reason(worker) : NULL,
     };
     worker->expected = exit_report_is_orderly(report);
-    /* It ended by its own doing, and not in order, before it had stayed ready as long as it was
-     * to. */
-    bool asked = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
-                 worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
-    report->ended_early = worker->role != ROLE_RETIRING && !asked && !worker->stayed &&
+    bool told = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
+                worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
+    report->ended_early = worker->role != ROLE_RETIRING && !told && !worker->stayed &&
                           worker->conf->min_ready_time > 0 && !worker->expected;
-    /* A plain retirement is counted; every other exit has its entry in the ledger, unless a stop
-     * asked for it. */
+    /* Expected exits are only counted; all others are entered in the ledger too. */
     if (exit_report_is_expected(report)) {
         shown->retirements++;
     } else {
@@ -461,7 +462,7 @@ void exits_set_respawn(struct worker *worker, struct exit_report *report, usec n
     if (exit_report_is_orderly(report)) {
         usec timeout = worker->conf->ready_timeout * USEC_SECOND;
         report->delay = backoff_orderly(&worker->backoff, worker->died - worker->born, ready_for);
-        /* The next one of a worker that was ready is so too, unless it is to say that by itself. */
+        /* The successor of a ready program counts as ready, unless it has to say so itself. */
         worker->continues =
             (worker->was_ready || worker->continues) && !worker->app_policy.notifies;
         worker->late = worker->trying_since && now - worker->trying_since >= timeout;

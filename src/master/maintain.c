@@ -17,26 +17,25 @@
 /* From one try to watch the listeners to the next. */
 #define WATCH_RETRY (USEC_SECOND / 2)
 
-/* If a program lived longer than the first, it is not looked for what it left in the background;
- * two such looks are as far apart as the second. */
+/* A program that lived longer than STRAYS_AGE is not suspected of having gone into the background.
+ * Two searches are at least STRAYS_PAUSE apart. */
 #define STRAYS_AGE   (10 * USEC_SECOND)
 #define STRAYS_PAUSE USEC_SECOND
 
-/* A worker that serves several connections ends a late one by itself, and keeps the others. Beyond
- * so much more it is ended: the one that is late can't be had without it. */
+/* A worker of several seats ends a late connection by itself, and keeps the others. If it fails to
+ * do so for this long, the whole worker is ended: there is no other way to end that connection. */
 #define SEATS_GRACE (5 * USEC_SECOND)
 
-/* Between two looks at the seats of a worker that has several, at least: times are whole
- * seconds. */
-#define LOOKS_APART USEC_SECOND
+/* A worker of several seats is searched for late requests no more often than this: the limits are
+ * whole seconds. */
+#define CHECKS_APART USEC_SECOND
 
-/* From one look to the next, while a connection waits and a wake-up may be lost. If all workers are
- * busy, it waits for good reason: five looks a second cost nothing beside what they serve. */
+/* From one look at the listeners to the next, while a wake-up may be lost. If all workers are busy,
+ * a connection waits for good reason: five looks a second cost nothing beside what they serve. */
 #define LOOK_FIRST (USEC_SECOND / 100)
 #define LOOK_MOST  (USEC_SECOND / 5)
 
-/* Workers that finish what they have in hand by their own decision, for each that there should
- * be. */
+/* The most workers that may finish by their own decision, for each worker of the pool's target. */
 enum { FINISHING_MOST = 4 };
 
 /* Starts. */
@@ -50,7 +49,7 @@ static void fork_worker(struct pool *pool, struct spawner *spawner, struct worke
                 pool->name, strerror(-error), pool->name, -error, missed);
 }
 
-/* Returns how many are missing still. */
+/* Forks the missing workers. Returns how many are missing still. */
 static int grow(struct pool *pool, struct spawner *spawner, usec now, int missing, int *starts)
 {
     unsigned missed;
@@ -72,17 +71,17 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
 
 /* Exits. */
 
-/* The most workers of the generation in force that there may be. One that can't be ended keeps its
- * seat; and if a roll was halted, the workers that it did not come to are not wanted. */
+/* The most workers of the generation in force that there may be. A group that can't be killed keeps
+ * its worker's seat; and a halted roll allows only the new workers that it got to. */
 static int most_of(const struct pool *pool, const struct counts *counts)
 {
     struct roll roll = pool_roll(pool, counts);
     return pool->halted ? roll_allowed(&roll) : roll.target;
 }
 
-/* Whether a dead worker is to have a successor in its slot. A canary's death is the reload's
- * answer, unless it ended in order: then it has another try, until ready_timeout. The reload may be
- * over by then, and with it the listeners of the trial. */
+/* Whether a dead worker gets a successor in its slot. A canary's death decides the reload, unless
+ * the canary ended in order: then it has another try, until ready_timeout. The reload, and with it
+ * the listeners of the trial, may be gone by then. */
 static bool is_replaced(const struct pool *pool, const struct worker *worker,
                         const struct counts *counts, usec now)
 {
@@ -94,13 +93,13 @@ static bool is_replaced(const struct pool *pool, const struct worker *worker,
            !pool->carried;
 }
 
-/* A program that ended in order may have gone into the background. It is looked for only if the
- * program did not live long, since such an end is seen soon if at all, and no more often than once
- * a second: the look is at all processes. */
-static void look_for_strays(struct pool *pool, const struct spawner *spawner, struct worker *worker,
-                            usec now)
+/* A program that ended in order may have gone into the background. The search reads all processes.
+ * So it is made only for short-lived programs, because a program does that at its start if at all,
+ * and at most once a second. */
+static void find_stray(struct pool *pool, const struct spawner *spawner, struct worker *worker,
+                       usec now)
 {
-    bool orderly = worker->was_program && worker->status == 0 && worker->cause == DEATH_OWN;
+    bool orderly = worker->was_program && worker->exit_status == 0 && worker->cause == DEATH_OWN;
     bool trial = worker->role == ROLE_CANARY && pool->trial;
     struct listener *const *listeners = trial ? pool->trial : pool->listeners;
     if (!orderly || worker->left_group || worker->died - worker->born > STRAYS_AGE ||
@@ -109,20 +108,20 @@ static void look_for_strays(struct pool *pool, const struct spawner *spawner, st
     pid_t stray = process_groups_background(spawner->master, worker->lines.pid, listeners[0]->fd,
                                             &pool->resources.groups);
     worker->left_group = stray > 0;
-    pool->background_looked = stray ? 0 : now; /* the next one is likely to do the same */
+    pool->background_looked = stray ? 0 : now; /* the next program is likely to do the same */
     if (stray)
         log_notice("pool %s: process %d, which worker %d left in a session of its own, goes on "
                    "pool=%s pid=%d",
                    pool->name, (int)stray, (int)worker->lines.pid, pool->name, (int)stray);
 }
 
-/* Whether the dead worker has a successor, or is to have one. */
+/* Whether the dead worker has, or will have, a successor. */
 static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worker *worker,
                         const struct counts *counts, usec now)
 {
     static char last[STDERR_LOG_LAST], reason[SCOREBOARD_REASON];
     struct exit_report report;
-    look_for_strays(pool, spawner, worker, now);
+    find_stray(pool, spawner, worker, now);
     exits_begin(worker, spawner->boards.overview, &report);
     pool_heal_listeners(pool, report.pid); /* before its successor tries to accept there */
     if (exit_report_is_trouble(&report))
@@ -138,7 +137,7 @@ static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worke
     if (replaced)
         exits_set_respawn(worker, &report, now);
     if (replaced && report.delay == 0) {
-        /* First the successor, then the log, whose words must be saved from it. */
+        /* The successor comes before the log line, but overwrites the report's texts. */
         report.last = memcpy(last, worker->lines.last, sizeof last);
         report.reason = memcpy(reason, worker->slot->reason, sizeof reason);
         fork_worker(pool, spawner, worker, now);
@@ -148,8 +147,8 @@ static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worke
     return replaced;
 }
 
-/* The exit of each dead worker is handled once; then it is replaced when its time has come, or
- * given up. Most rounds have none. */
+/* Handles the exit of each dead worker once. Then the worker is respawned when that is due, or
+ * released. Most rounds have no dead worker, and count nothing. */
 static void step_dead(struct pool *pool, struct spawner *spawner, usec now, int *starts)
 {
     struct worker **at = &pool->workers;
@@ -177,9 +176,9 @@ static void step_dead(struct pool *pool, struct spawner *spawner, usec now, int 
     }
 }
 
-/* Too many. */
+/* Surplus workers. */
 
-/* Of the generation in force. Out of memory, none goes in this round. */
+/* Retires workers of the generation in force. Out of memory, it does so in a later round. */
 static void shrink(struct pool *pool, int active, int surplus)
 {
     if (surplus <= 0)
@@ -201,8 +200,8 @@ static bool is_stale(const struct pool *pool, const struct worker *worker)
     return worker->role == ROLE_ACTIVE && !pool_is_current(pool, worker);
 }
 
-/* Of earlier generations: all that there are; or, of programs, those with the lowest numbers, which
- * the new ones have first. */
+/* Retires workers of earlier generations: all of them, or the `count` with the lowest numbers,
+ * which the new programs get first. */
 static void retire_stale(struct pool *pool, int count, bool all)
 {
     for (struct worker *w = pool->workers; all && w; w = w->next)
@@ -218,18 +217,19 @@ static void retire_stale(struct pool *pool, int count, bool all)
     }
 }
 
-/* The living. */
+/* Living workers. */
 
 static bool is_serving(const struct worker *worker)
 {
     return spawn_is_ready(worker) && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
 }
 
-/* A worker of several seats that takes no connection any more, by max_requests or by a TERM from
- * outside, may still have some in hand for hours: so it is retired, and another one started. That
- * it takes none is the worker's word. It is believed like an exit, once the worker accepted a
- * connection or was ready for a second; and since each such worker stays, only as long as there are
- * no more than four for each worker that the pool should have. Returns when to look again. */
+/* A worker of several seats that accepts no more connections, because of max_requests or a TERM
+ * from outside, may serve the last ones for hours: so it is retired, and another one is started.
+ * That it is finishing is the worker's word. The word is believed like an exit, once the worker has
+ * accepted a connection or been ready for a second. But such a worker stays: so it is believed only
+ * while there are no more than four of them for each worker that the pool should have. Returns when
+ * to look again. */
 static usec step_finishing(struct pool *pool, struct worker *worker, usec now)
 {
     usec due = worker->ready_at + USEC_SECOND;
@@ -239,11 +239,11 @@ static usec step_finishing(struct pool *pool, struct worker *worker, usec now)
         return due;
     if (pool_counts(pool).retiring < FINISHING_MOST * pool_target(pool))
         pool_retire(pool, worker);
-    return USEC_NEVER; /* if there are too many, the next exit of one is the next look */
+    return USEC_NEVER; /* if there are too many, the next exit causes the next look */
 }
 
-/* Notes which workers are ready, and which have been so for min_ready_time, or for so long that
- * their back-off ends. Returns when to look again. */
+/* Notes which workers are ready, which have been ready for min_ready_time, and whose back-off ends.
+ * Returns when to look again. */
 static usec step_ready(struct pool *pool, usec grace_until, usec now)
 {
     usec next = USEC_NEVER;
@@ -253,10 +253,10 @@ static usec step_ready(struct pool *pool, usec grace_until, usec now)
             continue;
         if (!w->ready_at)
             w->ready_at = now;
-        w->deadline = USEC_NEVER; /* that of getting ready is over */
+        w->deadline = USEC_NEVER; /* it was that of ready_timeout */
         w->trying_since = 0;
         w->late = w->continues = false;
-        usec began = w->ready_at - w->backoff.ready; /* with those before it that ended in order */
+        usec began = w->ready_at - w->backoff.ready; /* its orderly predecessors count */
         usec due = began + w->conf->min_ready_time * USEC_SECOND;
         w->stayed = w->stayed || now >= due;
         if (w->stayed)
@@ -272,27 +272,27 @@ static usec step_ready(struct pool *pool, usec grace_until, usec now)
     return next;
 }
 
-/* Looks at the time that a worker's requests take. If its seats are many, they are not all looked
- * at in each round. Returns when to look again. */
-static usec watch_requests(struct worker *worker, struct spawner *spawner, usec limit, usec slow,
+/* Checks how long a worker's requests take: against `limit`, and `slow`; 0: none. Returns when to
+ * look again. */
+static usec check_requests(struct worker *worker, struct spawner *spawner, usec limit, usec slow,
                            usec now)
 {
     usec next = USEC_NEVER, grace_until = spawner->grace_until;
     if (!limit && !slow)
         return USEC_NEVER;
-    if (worker->seats > 1 && now < worker->looked_at + LOOKS_APART)
-        return worker->looked_at + LOOKS_APART;
-    worker->looked_at = now;
+    if (worker->seats > 1 && now < worker->requests_checked_at + CHECKS_APART)
+        return worker->requests_checked_at + CHECKS_APART;
+    worker->requests_checked_at = now;
     struct seats_load load = spawn_load(worker, now);
     if (limit)
-        next = now < grace_until ? grace_until : stop_watch(worker, &load, limit, now);
+        next = now < grace_until ? grace_until : stop_late_request(worker, &load, limit, now);
     if (slow)
         next = clock_earlier(next, slow_watch(worker, spawner, &load, slow, now));
     return next;
 }
 
-/* Kills the overdue; returns when that must be done again. Before grace_until none is judged late,
- * since it may be us that were. */
+/* Ends overdue workers. Before grace_until none is judged late, because the master itself may have
+ * been late. Returns when to look again. */
 static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
 {
     usec limit = pool->conf->request_timeout * USEC_SECOND, next = USEC_NEVER;
@@ -301,7 +301,7 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
     if (limit)
         limit += pool->conf->seats > 1 ? SEATS_GRACE : handler_of(pool->conf->handler)->grace;
     for (struct worker *w = pool->workers; w; w = w->next) {
-        next = clock_earlier(next, watch_requests(w, spawner, limit, slow, now));
+        next = clock_earlier(next, check_requests(w, spawner, limit, slow, now));
         if (!w->pid)
             next = clock_earlier(next,
                                  w->exit_handled && w->role != ROLE_RETIRING ? w->respawn_at : now);
@@ -311,7 +311,7 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
     return next;
 }
 
-/* A size that follows the load. */
+/* A size that follows the load: scale decides. */
 
 static bool follows_load(const struct pool *pool)
 {
@@ -331,6 +331,7 @@ static struct scale_limits limits_of(const struct pool_config *conf)
     };
 }
 
+/* How many connections wait at the pool's listeners. */
 static int queue_of(const struct pool *pool)
 {
     struct accept_queues queues = {0};
@@ -347,9 +348,9 @@ static int queue_of(const struct pool *pool)
     return all;
 }
 
-/* Whether a connection waits at one of the pool's listeners. One that was shut down is readable for
- * ever, and nobody can accept from it; `or_shut` counts it too: a worker that can't accept there
- * ends, and then it is healed. */
+/* Whether a connection waits at one of the pool's listeners, which is cheaper than to ask how many.
+ * A listener that was shut down stays readable, and nobody can accept there. `or_shut` counts it
+ * too, so that a worker is forked: that worker ends, and its exit has the listener healed. */
 static bool connection_waits(const struct pool *pool, bool or_shut)
 {
     for (int i = 0; i < pool->listener_count; i++) {
@@ -386,7 +387,7 @@ static void log_full(struct pool *pool, usec now)
     pool->full_logged = true;
 }
 
-/* Sets how many workers there should be. */
+/* Sets how many workers there should be, and logs whether the pool is full. */
 static void follow_load(struct pool *pool, const struct counts *counts, usec now)
 {
     struct scale_limits limits = limits_of(pool->conf);
@@ -399,9 +400,9 @@ static void follow_load(struct pool *pool, const struct counts *counts, usec now
             .now = now,
         };
         pool->scale_orders = scale_step(&pool->scale, &limits, &facts);
-    } else { /* its workers are programs: it is unknown which of them are idle */
+    } else { /* nobody knows which programs are idle */
         if (counts->ready && pool->queue_looked && now - pool->queue_looked < SCALE_LOOK_SHORT / 2)
-            return; /* something else woke us */
+            return; /* something else woke the master */
         struct scale_blind facts = {
             .ready = counts->ready,
             .queue = connection_waits(pool, /* or_shut: */ true) ? queue_of(pool) : 0,
@@ -413,26 +414,27 @@ static void follow_load(struct pool *pool, const struct counts *counts, usec now
     log_full(pool, now);
 }
 
-/* Sees to it that the master is woken when the size must change. While workers are to wake it, each
- * one that takes a seat looks whether it has to; seats that were taken before are counted after
- * that. Returns when to look again. */
+/* Arranges that the master wakes when the size must change: by a listener, if no worker is there to
+ * do it, or by the workers. While the wake-up is armed, each worker that takes a seat checks
+ * whether it must wake the master. Seats taken before that are counted here, after arming. Returns
+ * when to look again. */
 static usec await_load(struct pool *pool, const struct spawner *spawner, usec now)
 {
     const struct scale_orders *orders = &pool->scale_orders;
     bool follows = follows_load(pool), arm = follows && orders->arm;
-    /* NULL: none of the generation's workers was forked yet. */
+    /* NULL: no worker of this generation was forked yet. */
     struct board *board = resources_find_board(&pool->resources, pool->generation);
     usec next = follows ? orders->look : USEC_NEVER;
     if (!follows || !orders->watch)
         pool_unwatch(pool);
     else if (!pool_watch(pool, spawner->loop))
         next = clock_earlier(next, now + WATCH_RETRY);
+    /* Written only if it changes: the line is in all workers' caches. */
     if (board && board->map->min_spare != (uint32_t)pool->conf->min_spare)
-        board->map->min_spare =
-            (uint32_t)pool->conf->min_spare; /* workers have it in their caches */
+        board->map->min_spare = (uint32_t)pool->conf->min_spare;
     if (board && arm) {
         atomic_store_explicit(&board->map->armed, 1, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); /* the other half: worker/serve.h */
+        atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in worker/serve.h */
     } else if (board && atomic_load_explicit(&board->map->armed, memory_order_relaxed)) {
         atomic_store_explicit(&board->map->armed, 0, memory_order_relaxed);
     }
@@ -443,16 +445,19 @@ static usec await_load(struct pool *pool, const struct spawner *spawner, usec no
     return scale_has_spare(&limits, seats.count - seats.busy) ? next : now;
 }
 
-/* Lost wake-ups. */
+/* Lost wake-ups. A new connection wakes one worker. If that worker doesn't accept, the kernel wakes
+ * no other. So whatever can keep a worker from it (a death, a stop, too few descriptors) calls
+ * resources_ask_wakeup, and the master looks at the listeners. The argument stands in
+ * src/README.md. */
 
-/* Wakes a worker with a free seat; they take turns by their seats, since a worker that says that it
- * is idle may be stopped, or unable to accept. False if no worker goes on: one that is not ready
- * yet, or not forked, will look for itself before it waits.
+/* Wakes a worker with a free seat. Workers take turns by their seats, because one that says it is
+ * idle may be stopped, or unable to accept. False: no worker is ready and stays. Then a worker that
+ * is not ready or not forked yet will look at the listeners itself, before it waits.
  *
- * By a signal, which needs no worker to be trusted: it never blocks, there is nothing that workers
- * share and could spoil, it reaches those of every generation, and one in accept() as well as one
- * in epoll_wait(). To the thread that accepts: a module may have others. A worker that is not
- * waiting by now finds nothing; then the next look finds the connection still there, and another
+ * A signal needs no trust in any worker: it never blocks, workers share nothing that they could
+ * spoil, it reaches workers of each generation, in accept() as well as in epoll_wait(). It goes to
+ * the thread that accepts, because a module may have others. A woken worker that doesn't wait by
+ * now finds nothing; then the next look finds the connection still there, and wakes another
  * worker. */
 static bool wake_next(struct pool *pool)
 {
@@ -481,7 +486,7 @@ static bool wake_next(struct pool *pool)
 static usec step_wakeups(struct pool *pool, usec now)
 {
     struct wakeups *wakeups = &pool->resources.wakeups;
-    /* A worker may have said that it was woken, and can't accept. */
+    /* A worker that was woken and can't accept says so in `unserved`. */
     for (struct board *board = pool->resources.boards; board; board = board->next)
         if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
             atomic_exchange(&board->map->unserved, 0))

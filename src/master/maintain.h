@@ -1,6 +1,6 @@
 /*
- * maintain - one pool's step: it looks at what is there, and forks, retires and kills until the
- * pool is as it should be.
+ * maintain - one pool's round: it looks at the pool's workers, and forks, retires, wakes and kills
+ * until the pool is as it should be.
  *
  * Knows not: where the pool's size and configuration come from.
  * Called by: main_loop.
@@ -11,8 +11,8 @@
 
 #include "pool.h"
 
-/* Forks at most *starts workers, and takes off it what it forked. Returns when it wants to be
- * called again. */
+/* Forks at most *starts workers, and subtracts from it those forked. Returns when to call it
+ * again. */
 usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *starts);
 
 #endif

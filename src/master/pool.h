@@ -101,8 +101,8 @@ void pool_save(const struct pool *pool, struct state_pool *saved);
 struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
                         struct config *config, const struct pool_config *conf);
 
-/* Takes one of its workers over, under a `conf` of its own. False if it can't be: then the pool
- * has no scoreboard of its generation, or no memory is left. */
+/* Takes one of its workers over, under a `conf` of its own. False if it can't be: then the pool has
+ * no scoreboard of its generation, or no memory is left. */
 bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct state_worker *saved,
                        struct config *config, const struct pool_config *conf);
 
@@ -124,8 +124,8 @@ void pool_exchange_listeners(struct pool *pool, struct listener **listeners);
  * pool's. */
 void pool_remove(struct pool *pool);
 
-/* Looks at the pool while a connection waits at one of its listeners. False if that fails: they
- * are not watched then. */
+/* Looks at the pool while a connection waits at one of its listeners. False if that fails: they are
+ * not watched then. */
 bool pool_watch(struct pool *pool, struct loop *loop);
 void pool_unwatch(struct pool *pool);
 

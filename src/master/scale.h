@@ -12,10 +12,10 @@
 
 #include <stdbool.h>
 
-/* A size that follows the load. It grows when too few seats are free or on their way to be: by
- * what is missing, and by twice as many each time that the last growth was used up as soon as it
- * was there. It shrinks by the workers that were too many over all of a period, not by those
- * idle now. */
+/* A size that follows the load. It grows when too few seats are free or on their way to be: by what
+ * is missing, and by twice as many each time that the last growth was used up as soon as it was
+ * there. It shrinks by the workers that were too many over all of a period, not by those idle
+ * now. */
 
 #define SCALE_SPARE_TIME USEC_SECOND        /* that seats beyond max_spare are left alone */
 #define SCALE_LOOK       USEC_SECOND        /* between two looks at seats that may be too many */

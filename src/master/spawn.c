@@ -17,12 +17,12 @@
 
 enum {
     TABLE_SIZE = SCOREBOARD_SLOTS * sizeof(struct worker),
-    PIDS = 1 << 22, /* the most that there can be (proc(5), pid_max) */
+    PIDS = 1 << 22, /* the highest pid_max (proc(5)) */
     PIDS_SIZE = PIDS * sizeof(uint32_t),
 };
 
 _Static_assert(sizeof WORKER_TITLE_BEGIN + POOL_NAME_MAX + sizeof WORKER_TITLE_END <= WORKER_TITLE,
-               "a title has room for every name");
+               "a title has room for each name");
 
 int spawn_open(struct spawner *spawner, struct loop *loop)
 {
@@ -59,7 +59,7 @@ static void note_pid(struct spawner *spawner, const struct worker *worker, pid_t
         spawner->by_pid[pid] = lives ? (uint32_t)spawn_number(spawner, worker) + 1 : 0;
 }
 
-/* What reporters see of it. */
+/* Shows reporters a worker. */
 static void show_worker(struct spawner *spawner, const struct worker *worker)
 {
     struct overview *overview = spawner->boards.overview;
@@ -92,7 +92,7 @@ void spawn_warn_broken(const struct worker *worker, const char *what)
         name, what, name);
 }
 
-/* Its number and its seats. */
+/* Numbers and seats. */
 
 static struct worker *free_worker(struct spawner *spawner)
 {
@@ -103,12 +103,32 @@ static struct worker *free_worker(struct spawner *spawner)
     return number < SCOREBOARD_SLOTS ? &spawner->workers[number] : NULL;
 }
 
-/* Of those before it in these slots nothing is left but what their pool has. A slot that nobody had
- * is zero, and its page perhaps not there yet. */
+/* Clears what the workers before left in these slots; their counts were added to their pool's. A
+ * slot never used is zero already, and its page may not exist yet. */
 static void clear_slots(const struct board *board, uint32_t seat, uint32_t seats)
 {
     for (uint32_t i = seat; i < seat + seats && i < board->end; i++)
         memset(&board->map->slots[i], 0, sizeof(struct slot));
+}
+
+static void init_worker(struct spawner *spawner, struct worker *worker, struct resources *resources,
+                        struct board *board, struct config *config, const struct pool_config *conf,
+                        uint32_t seat)
+{
+    *worker = (struct worker){
+        .slot = &board->map->slots[seat],
+        .shown = &spawner->boards.overview->workers[worker - spawner->workers],
+        .resources = resources,
+        .board = board,
+        .seat = seat,
+        .config = config,
+        .conf = conf,
+        .deadline = USEC_NEVER,
+        .lines.watch.fd = -1,
+        .exit_handled = true,
+    };
+    board->workers++;
+    config_ref(config);
 }
 
 struct worker *spawn_prepare(struct spawner *spawner, struct resources *resources,
@@ -125,32 +145,19 @@ struct worker *spawn_prepare(struct spawner *spawner, struct resources *resource
         errno = ENOSPC;
         return NULL;
     }
-    *worker = (struct worker){
-        .slot = &board->map->slots[seat],
-        .shown = &spawner->boards.overview->workers[worker - spawner->workers],
-        .resources = resources,
-        .board = board,
-        .seat = (uint32_t)seat,
-        .seats = seats,
-        .config = config,
-        .conf = conf,
-        .generation = generation,
-        .app_policy = handler_app_policy(conf->handler, conf->handler_config),
-        .deadline = USEC_NEVER,
-        .lines.watch.fd = -1,
-        .exit_handled = true,
-    };
-    board->workers++;
+    init_worker(spawner, worker, resources, board, config, conf, (uint32_t)seat);
+    worker->seats = seats;
+    worker->generation = generation;
+    worker->app_policy = handler_app_policy(conf->handler, conf->handler_config);
     clear_slots(board, worker->seat, seats);
     resources_extend(resources, board, worker->seat + seats);
     worker->slot->state = SLOT_WAITING;
     show_worker(spawner, worker);
-    config_ref(config);
     return worker;
 }
 
-/* But its standard error, which is read to its end. */
-static void close_ways(struct worker *worker)
+/* Standard error stays open: it is read to its end. */
+static void close_channels(struct worker *worker)
 {
     notify_close(worker->notify);
     worker->notify = NULL;
@@ -163,16 +170,16 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
     struct overview *overview = spawner->boards.overview;
     struct slot_counts counts;
     stderr_log_close(&worker->lines);
-    close_ways(worker);
-    /* What was counted in the slots goes over to the pool, unless nobody can have counted it. */
+    close_channels(worker);
+    /* Impossible counts are left out. */
     if (!seats_read(worker->slot, worker->seats, clock_now() - overview->started, &counts))
         spawn_warn_broken(worker, "counts that are too large");
     overview_begin_move(overview);
     slot_counts_add(&overview->pools[worker->resources->place].counts, &counts);
     worker->shown->state = SLOT_FREE;
     overview_end_move(overview);
-    /* The counts stay until the slots are taken again: a reporter of the time before an upgrade has
-     * an overview in which this worker lives on. */
+    /* The slots keep their counts until they are taken again: a reporter from before an upgrade
+     * still has an overview in which this worker lives. */
     worker->slot->state = SLOT_FREE;
     resources_give_seats(worker->resources, worker->seat, worker->seats);
     worker->board->workers--;
@@ -183,7 +190,7 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
         spawner->lowest_free = number;
 }
 
-/* From one binary to the next. */
+/* Over an upgrade. */
 
 void spawn_save(const struct worker *worker, struct state_worker *saved)
 {
@@ -216,7 +223,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
     snprintf(saved->last, sizeof saved->last, "%s", worker->lines.last);
 }
 
-/* Without its notify socket, what the program says is lost, and it is never judged by it. */
+/* If this fails, the program's notices are lost, and its watchdog is off. */
 static void adopt_notify(const struct spawner *spawner, struct worker *worker,
                          const struct state_worker *saved)
 {
@@ -243,34 +250,24 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     if (!worker || (saved->pid && spawn_find(spawner, (pid_t)saved->pid)) ||
         !resources_take_these_seats(resources, seat, seats))
         return NULL;
-    struct slot *slot = &board->map->slots[seat];
-    *worker = (struct worker){
-        .slot = slot,
-        .shown = &spawner->boards.overview->workers[worker - spawner->workers],
-        .resources = resources,
-        .board = board,
-        .seat = seat,
-        .seats = seats,
-        .config = config,
-        .conf = conf,
-        .generation = (unsigned)saved->generation,
-        .app_policy.stop_signal = (int)saved->stop_signal,
-        .pid = (pid_t)saved->pid,
-        .born = saved->born,
-        .ready_at = saved->ready_at,
-        .accepted_before = board->fd < 0 ? 0 : (uint64_t)saved->accepted,
-        .served_before = board->fd < 0 ? 0 : (uint64_t)saved->served,
-        .role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING,
-        .cause = saved->cause < DEATH_CAUSES ? (enum death_cause)saved->cause : DEATH_OWN,
-        .next_signal = (int)saved->next_signal,
-        .deadline = saved->deadline,
-        .slow_logged = saved->slow_told,
-        .exit_handled = true,
-    };
-    board->workers++;
+    init_worker(spawner, worker, resources, board, config, conf, seat);
+    struct slot *slot = worker->slot;
+    worker->seats = seats;
+    worker->generation = (unsigned)saved->generation;
+    worker->app_policy.stop_signal = (int)saved->stop_signal;
+    worker->pid = (pid_t)saved->pid;
+    worker->born = saved->born;
+    worker->ready_at = saved->ready_at;
+    worker->accepted_before = board->fd < 0 ? 0 : (uint64_t)saved->accepted;
+    worker->served_before = board->fd < 0 ? 0 : (uint64_t)saved->served;
+    worker->role = saved->pid ? (enum worker_role)saved->role : ROLE_RETIRING;
+    worker->cause = saved->cause < DEATH_CAUSES ? (enum death_cause)saved->cause : DEATH_OWN;
+    worker->next_signal = (int)saved->next_signal;
+    worker->deadline = saved->deadline;
+    worker->slow_logged = saved->slow_told;
     if (board->fd < 0) {
-        /* Its scoreboard can't be read any more: what is known is that it is there, and whether it
-         * was ready. It finishes, and nothing else is asked of it. */
+        /* The worker writes to a scoreboard that this binary can't read. The state says that it
+         * lives and whether it was ready; the worker only has to finish. */
         slot->state = saved->was_ready ? SLOT_BUSY : SLOT_STARTING;
         slot->ready = saved->was_ready != 0;
         slot->since = saved->ready_at ? saved->ready_at : saved->born;
@@ -279,7 +276,6 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     resources_extend(resources, board, seat + seats);
     show_worker(spawner, worker);
     note_pid(spawner, worker, worker->pid, true);
-    config_ref(config);
     adopt_notify(spawner, worker, saved);
     stderr_log_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate,
                      (int)saved->error_fd);
@@ -291,9 +287,9 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     return worker;
 }
 
-/* Its fork. */
+/* The fork. */
 
-/* A program whose environment sets the interval takes that one. */
+/* WATCHDOG_USEC in the program's configured environment, else ready_timeout. */
 static usec watchdog_of(const struct pool_config *conf)
 {
     static const char name[] = "WATCHDOG_USEC=";
@@ -306,10 +302,11 @@ static usec watchdog_of(const struct pool_config *conf)
     return set > 0 ? set : conf->ready_timeout * USEC_SECOND;
 }
 
-/* The ways between it and us: its standard error, whose writing end goes into *error_fd; the notify
- * socket of a program; a reporter's questions, whose other end goes into *boards_fd. 0 or
- * -errno. */
-static int open_ways(struct spawner *spawner, struct worker *worker, int *error_fd, int *boards_fd)
+/* Opens the worker's channels to the master: the pipe of standard error, whose writing end is put
+ * into *error_fd; a program's notify socket; a reporter's socket, whose other end is put into
+ * *boards_fd. 0 or -errno. */
+static int open_channels(struct spawner *spawner, struct worker *worker, int *error_fd,
+                         int *boards_fd)
 {
     const struct pool_config *conf = worker->conf;
     struct slot *slot = worker->slot;
@@ -333,8 +330,8 @@ static int open_ways(struct spawner *spawner, struct worker *worker, int *error_
     return worker->reporter ? 0 : -errno;
 }
 
-/* What the master knows of the new process, before the fork: the child may be faster than we
- * are. */
+/* Resets the record and the slot before the fork, because the child may write its slot before the
+ * master returns from fork(). */
 static void begin_record(struct worker *worker, usec now)
 {
     struct slot *slot = worker->slot;
@@ -377,7 +374,7 @@ static void fill_start(struct worker_start *start, const struct spawner *spawner
     start->number = worker->number;
     start->notify = worker->notify ? worker->notify->address : NULL;
     start->watchdog = worker->notify ? worker->notify->watchdog : 0;
-    /* Not by snprintf(3), whose stack would be one more page to copy after each fork. */
+    /* snprintf(3) would touch one more page of stack, which each fork would copy. */
     char *end = stpcpy(start->title, WORKER_TITLE_BEGIN);
     end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
     start->title_length = (size_t)(end - start->title);
@@ -385,15 +382,15 @@ static void fill_start(struct worker_start *start, const struct spawner *spawner
         start->listeners[i] = listeners[i]->fd;
 }
 
-/* What the worker shares with its pool, and no other pool's: no other child has it. */
-static void lend(const struct worker_start *start, bool lent)
+/* Maps into the next child what its pool's workers share. Other pools' children never get it. */
+static void share_memory(const struct worker_start *start, bool shared)
 {
-    shm_lend(start->board, sizeof *start->board, lent);
+    shm_lend(start->board, sizeof *start->board, shared);
     if (start->limits)
-        shm_lend(start->limits, sizeof *start->limits, lent);
+        shm_lend(start->limits, sizeof *start->limits, shared);
 }
 
-/* It lives, or, without a pid, it could not be forked. */
+/* Records a fork; without a pid, that it failed. */
 static void note_fork(struct spawner *spawner, struct worker *worker, pid_t pid, usec now)
 {
     bool lives = pid > 0;
@@ -404,7 +401,7 @@ static void note_fork(struct spawner *spawner, struct worker *worker, pid_t pid,
     worker->next_signal = lives ? SIGKILL : 0;
     worker->deadline = lives ? now + worker->conf->ready_timeout * USEC_SECOND : USEC_NEVER;
     if (!lives) {
-        close_ways(worker);
+        close_channels(worker);
         worker->slot->state = SLOT_WAITING;
     }
     show_worker(spawner, worker);
@@ -413,15 +410,15 @@ static void note_fork(struct spawner *spawner, struct worker *worker, pid_t pid,
 int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *const *listeners,
                int listener_count)
 {
-    struct worker_start start; /* on the page of stack that fork() writes to anyway */
+    struct worker_start start; /* on the page of stack that fork() touches anyway */
     usec now = clock_now();
     int error_fd __attribute__((cleanup(fd_cleanup))) = -1;
     int boards_fd __attribute__((cleanup(fd_cleanup))) = -1;
-    stderr_log_close(&worker->lines); /* of the process before */
-    int error = open_ways(spawner, worker, &error_fd, &boards_fd);
+    stderr_log_close(&worker->lines); /* the last process's */
+    int error = open_channels(spawner, worker, &error_fd, &boards_fd);
     begin_record(worker, now);
     if (error) {
-        fd_cleanup(&error_fd); /* or the pipe would be kept for it */
+        fd_cleanup(&error_fd); /* or stderr_log would keep the pipe for this writer */
         stderr_log_close(&worker->lines);
         note_fork(spawner, worker, 0, now);
         return error;
@@ -429,17 +426,17 @@ int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *
     fill_start(&start, spawner, worker, listeners, listener_count);
     start.error_fd = error_fd;
     start.boards_fd = boards_fd;
-    lend(&start, true);
-    pid_t pid = fork(); /* every signal that the master takes is blocked: see loop */
+    share_memory(&start, true);
+    pid_t pid = fork(); /* with all of the master's signals blocked: see loop */
     if (pid == 0)
         worker_run(&start);
     error = pid < 0 ? -errno : 0;
-    lend(&start, false);
+    share_memory(&start, false);
     note_fork(spawner, worker, pid, now);
     return error;
 }
 
-/* Its exit. */
+/* The exit. */
 
 void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now)
@@ -448,8 +445,8 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     struct overview_pool *pool = &overview->pools[worker->resources->place];
     note_pid(spawner, worker, worker->pid, false);
     worker->resources->changed = true;
-    worker->resources->wakeups.asked = true; /* it may have been woken for a connection */
-    worker->status = status;
+    worker->resources->wakeups.asked = true; /* the worker may have died with a wake-up */
+    worker->exit_status = status;
     worker->died = now;
     worker->was_ready = worker->ready_at || worker->slot->ready;
     if (worker->was_ready && !worker->ready_at)
@@ -457,21 +454,20 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->exit_handled = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
-    /* The clients that it served are its own word: text for people, no more. */
+    /* Which clients it served is the worker's word: it is shown, and nothing depends on it. */
     struct seats_load load = spawn_load(worker, now);
     worker->in_hand = load.busy;
     worker->peer = load.busy == 1 ? load.longest->peer : (struct slot_peer){0};
     worker->cpu_user = usage->ru_utime.tv_sec * USEC_SECOND + usage->ru_utime.tv_usec;
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
     worker->memory = usage->ru_maxrss * 1024;
-    close_ways(worker);
-    worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* its word, not ours */
+    close_channels(worker);
+    worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* the worker may have overwritten it */
     for (uint32_t i = 0; worker->resources->limits && i < worker->seats; i++)
         source_limits_forget(worker->resources->limits, worker->seat + i);
     seats_close(worker->slot, worker->seats);
     worker->slot->state = SLOT_WAITING;
-    /* A reporter that reads meanwhile must not add what the process used to what the ended ones
-     * did, nor miss it. */
+    /* One move for reporters: they count this process's CPU time exactly once. */
     overview_begin_move(overview);
     pool->cpu_user += worker->cpu_user;
     pool->cpu_system += worker->cpu_system;

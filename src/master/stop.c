@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Looks at a group that is about to end come soon at first, then once a second. */
+/* From one look at a group to the next: short at first, once a second later. */
 #define LOOK_FIRST (USEC_SECOND / 100)
 #define LOOK_MOST  USEC_SECOND
 
-/* A killed process is gone by then, unless it may not be killed, or the kernel holds it. */
+/* A killed process is gone by then, unless we may not kill it, or the kernel holds it. */
 #define KILLED_TIMEOUT (5 * USEC_SECOND)
 
 enum group_kind group_of_session(pid_t number, pid_t session)
@@ -53,7 +53,7 @@ enum group_kind process_groups_end(struct groups *groups, pid_t session, pid_t n
     bool known = group;
     if (!known)
         group = add_group(groups, session, number, now);
-    if (deadline <= now || !group) /* without memory to follow it, it would be forgotten */
+    if (deadline <= now || !group) /* out of memory: the group can't be followed until it ends */
         kill(-number, SIGKILL);
     else if (!known && signal)
         kill(-number, signal);
@@ -76,7 +76,7 @@ void process_groups_kill(struct groups *groups, usec now)
             process_groups_end(groups, group->session, group->number, 0, now, now);
 }
 
-/* A group that was killed, and is still there. */
+/* The group was killed, and still exists. */
 static void look_at_killed(struct groups *groups, struct group *group, const char *pool, usec now)
 {
     struct procfs_stat stat = {.command = "?"};
@@ -93,7 +93,7 @@ static void look_at_killed(struct groups *groups, struct group *group, const cha
                 (int)pid, (int)group->number);
 }
 
-/* False if nothing is left of it. */
+/* False: the group is gone. */
 static bool step_group(struct groups *groups, struct group *group, const char *pool, usec now)
 {
     if (now < group->look)
@@ -102,7 +102,8 @@ static bool step_group(struct groups *groups, struct group *group, const char *p
         return false;
     if (now >= group->deadline) {
         kill(-group->number, SIGKILL);
-        /* Of what a worker became, this is the first word; of a late request it is the last. */
+        /* About a program that the worker became, nothing was logged yet; about a late request it
+         * was. */
         log_event(group->number == group->session ? LOG_WARNING : LOG_INFO,
                   "pool %s: process group %d, which worker %d left, did not end in time: killed "
                   "pool=%s group=%d",
@@ -160,26 +161,26 @@ void process_groups_free(struct groups *groups)
     groups->stuck = 0;
 }
 
-/* Whether a descriptor of a process is this socket: what stat(2) says of a link in /proc is what it
- * says of the descriptor. Another user's are not shown to us, unless we are root. */
+/* Whether a descriptor of a process is this socket. stat(2) on the link in /proc gives the
+ * descriptor's inode. Only root sees another user's. */
 static bool is_socket(pid_t pid, int fd, const struct stat *socket)
 {
     char path[64];
-    struct stat its;
+    struct stat file;
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-    if (stat(path, &its) != 0)
+    if (stat(path, &file) != 0)
         return false;
-    struct inode a = inode_of(&its), b = inode_of(socket);
+    struct inode a = inode_of(&file), b = inode_of(socket);
     return inode_equal(&a, &b);
 }
 
-/* Parents change while they are followed, but always to one further up: so this ends. The bound is
- * for numbers that were given anew meanwhile. */
+/* A process may get another parent while we climb, but always one further up: so this ends. The
+ * bound is for numbers that are reused meanwhile. */
 static bool descends_from(pid_t pid, pid_t master)
 {
     struct procfs_stat stat;
     for (int i = 0; i < 64 && pid > 1; i++) {
-        if (pid == master || procfs_stat(pid, &stat) != 0) /* or it ended meanwhile */
+        if (pid == master || procfs_stat(pid, &stat) != 0) /* or the process ended */
             return true;
         pid = stat.parent;
     }
@@ -195,7 +196,7 @@ static bool is_followed(pid_t pid, const struct groups *followed)
     return group;
 }
 
-/* If numbers began anew in between, a younger process is missed; the next worker to end is another
+/* If the kernel's pids wrapped around, a younger process is missed; the next exit is another
  * chance. */
 pid_t process_groups_background(pid_t master, pid_t after, int listener_fd,
                                 const struct groups *followed)
@@ -215,26 +216,27 @@ pid_t process_groups_background(pid_t master, pid_t after, int listener_fd,
     return found;
 }
 
-/* Between QUIT, which lets a worker end its program, and KILL. */
+/* From QUIT, which lets a worker end its program, to KILL. */
 #define QUIT_TIMEOUT USEC_SECOND
 
-/* Between TERM and KILL for a program whose request takes too long. */
+/* From TERM to KILL for a program whose request takes too long; from ABRT to KILL for one that
+ * hangs. */
 #define PROGRAM_TIMEOUT (5 * USEC_SECOND)
 
-/* Alive for so long, a program that does not say so is taken for ready; or several, one after
- * another. */
+/* A program without notices counts as ready if it, or a chain of such programs, has lived for so
+ * long. */
 #define READY_AFTER USEC_SECOND
 
-/* Notes when a harder signal is due. */
+/* Sends a signal, and sets the next, harder one. */
 static void send_signal(struct worker *worker, int number, int next_signal, usec deadline)
 {
-    if (worker->pid) /* not reaped: the number is still its own */
+    if (worker->pid) /* not reaped: the pid is not reused */
         kill(worker->pid, number);
     worker->next_signal = next_signal;
     worker->deadline = deadline;
 }
 
-/* It is to be no free seat any more, whatever it is doing. */
+/* Takes the worker's seats out of the free ones. */
 static void set_retiring(struct worker *worker)
 {
     worker->role = ROLE_RETIRING;
@@ -245,17 +247,17 @@ static void set_retiring(struct worker *worker)
 void stop_retire(struct worker *worker, usec deadline)
 {
     bool told = worker->role == ROLE_RETIRING;
-    if (told && worker->cause == DEATH_TIMEOUT) /* its end is nearer */
+    if (told && worker->cause == DEATH_TIMEOUT) /* its deadline is earlier */
         return;
     set_retiring(worker);
     if (worker->cause == DEATH_WATCHDOG)
         return;
-    if (!spawn_is_ready(worker)) /* it still has to get ready in time, so that it can obey */
+    if (!spawn_is_ready(worker)) /* it obeys once it is ready, which is still due in time */
         deadline = clock_earlier(deadline, worker->deadline);
     if (worker->cause == DEATH_OWN)
         worker->cause = DEATH_RETIRED;
-    /* A program is told once, since many take a second signal for another order; only its time may
-     * grow shorter. */
+    /* A program is told once, because many take a second signal for another order; its deadline may
+     * only come closer. */
     if (spawn_is_app(worker) && told)
         worker->deadline = clock_earlier(deadline, worker->deadline);
     else if (spawn_is_app(worker))
@@ -268,7 +270,7 @@ void stop_now(struct worker *worker, usec now)
 {
     set_retiring(worker);
     worker->cause = DEATH_STOPPED;
-    if (spawn_is_app(worker)) /* QUIT may mean anything to it */
+    if (spawn_is_app(worker)) /* QUIT may mean anything to a program */
         send_signal(worker, SIGKILL, 0, USEC_NEVER);
     else
         send_signal(worker, SIGQUIT, SIGKILL, now + QUIT_TIMEOUT);
@@ -288,11 +290,11 @@ usec stop_step(struct worker *worker, usec now)
     return worker->deadline;
 }
 
-usec stop_watch(struct worker *worker, const struct seats_load *load, usec limit, usec now)
+usec stop_late_request(struct worker *worker, const struct seats_load *load, usec limit, usec now)
 {
-    bool going = worker->cause == DEATH_TIMEOUT || worker->cause == DEATH_STOPPED;
+    bool stopping = worker->cause == DEATH_TIMEOUT || worker->cause == DEATH_STOPPED;
     pid_t program = handler_of(worker->conf->handler)->runs_programs ? worker->slot->program : 0;
-    if (going || !spawn_is_ready(worker))
+    if (stopping || !spawn_is_ready(worker))
         return now + limit;
     uint64_t number = load->busy ? load->longest->accepted : 0;
     usec due = load->busy ? load->since + limit : now + limit;
@@ -300,12 +302,13 @@ usec stop_watch(struct worker *worker, const struct seats_load *load, usec limit
         return due;
     if (spawn_time(worker, load->longest->since, now) + limit > now ||
         load->longest->accepted != number)
-        return now; /* the next request already, which is not late */
+        return now; /* the next request has begun, which is not late */
     set_retiring(worker);
     worker->cause = DEATH_TIMEOUT;
-    /* Its program is told, and the worker ends with that. Which group the program is, the worker
-     * says: if that is none of its session's, it runs none. Then the request is its own doing, and
-     * it can't be asked to leave off. */
+    /* TERM goes to the program's group and to the worker, which ends when its program does. The
+     * number of the group is the worker's word: if the group is not in the worker's session, the
+     * worker runs no program. Then the worker itself is busy with the request, and can't be asked
+     * to leave off. */
     if (process_groups_end(&worker->resources->groups, worker->pid, program, SIGTERM,
                            now + PROGRAM_TIMEOUT, now) == GROUP_OWN)
         send_signal(worker, SIGTERM, SIGQUIT, now + PROGRAM_TIMEOUT + QUIT_TIMEOUT);
@@ -314,7 +317,7 @@ usec stop_watch(struct worker *worker, const struct seats_load *load, usec limit
     return now;
 }
 
-/* A program hangs: it is to leave a core behind, if it may. */
+/* A program hangs: ABRT makes it dump core, if it may. */
 static usec end_hung(struct worker *worker, usec now)
 {
     worker->hung = worker->notify->hung;
@@ -328,24 +331,23 @@ usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
     const struct notify *notify = worker->notify;
     if (!spawn_is_program(worker))
         return USEC_NEVER;
-    /* None is told twice, nor for this if it is told to go anyway. */
+    /* Not if the program was already told to end. */
     bool watched = notify && worker->role != ROLE_RETIRING && worker->cause == DEATH_OWN;
     if (spawn_is_ready(worker)) {
         if (!watched)
             return USEC_NEVER;
-        /* A program that gave signs of life has to go on with it, at least until it is told to
-         * go. */
-        bool gives_signs = notify->alive_at && notify->watchdog < USEC_NEVER - notify->alive_at;
-        usec due = gives_signs ? notify->alive_at + notify->watchdog : USEC_NEVER;
+        /* A program that has sent WATCHDOG=1 must go on sending it until it is told to finish. */
+        bool started = notify->alive_at && notify->watchdog < USEC_NEVER - notify->alive_at;
+        usec due = started ? notify->alive_at + notify->watchdog : USEC_NEVER;
         if (now >= due && now < grace_until)
             return grace_until;
         return now < due && !notify->hung ? due : end_hung(worker, now);
     }
     if (!notify) {
-        /* It can't be late: to be alive for as long is sure to come, or not to. */
-        usec before = worker->backoff.alive; /* of programs before it that ended in order */
-        usec due = spawn_time(worker, worker->slot->since, now) + READY_AFTER -
-                   before; /* its word, from before */
+        /* It has no ready_timeout: it lives for READY_AFTER, or ends before. Programs before it
+         * that ended in order count. The worker wrote `since` before it became the program. */
+        usec began = spawn_time(worker, worker->slot->since, now) - worker->backoff.alive;
+        usec due = began + READY_AFTER;
         if (worker->role != ROLE_RETIRING)
             worker->deadline = USEC_NEVER;
         if (due > now)
@@ -359,9 +361,65 @@ usec stop_watch_program(struct worker *worker, usec grace_until, usec now)
     return now;
 }
 
-/* What the worker ran goes on without it. Of a program that it became, the processes that are left
- * may finish as long as it might have; of one that it started the rest is killed, as the connection
- * that it served is gone. */
+/* In the order in which they go. */
+enum { GO_UNFORKED, GO_UNREADY, GO_IDLE, GO_BUSY };
+
+/* What stop_sort compares, copied once: workers write to their slots meanwhile, and qsort(3) needs
+ * an order that does not change. */
+struct candidate {
+    struct worker *worker;
+    int class;
+    int number;
+    bool program;
+    uint32_t busy; /* connections in hand */
+    usec since;
+};
+
+/* Of idle workers the one that has been idle longest; of programs, which are numbered, the last. */
+static bool goes_before(const struct candidate *a, const struct candidate *b)
+{
+    if (a->program && b->program)
+        return a->number > b->number;
+    if (a->class != b->class)
+        return a->class < b->class;
+    return a->busy != b->busy ? a->busy < b->busy : a->since < b->since;
+}
+
+static int compare_candidates(const void *a, const void *b)
+{
+    return goes_before(a, b) ? -1 : goes_before(b, a);
+}
+
+/* Out of memory, the workers stay in their order. */
+void stop_sort(struct worker **workers, int count)
+{
+    struct candidate *candidates = calloc((size_t)count, sizeof *candidates);
+    usec now = clock_now();
+    for (int i = 0; candidates && i < count; i++) {
+        struct worker *w = workers[i];
+        struct seats_load load = spawn_load(w, now);
+        candidates[i] = (struct candidate){
+            .worker = w,
+            .class = !w->pid              ? GO_UNFORKED
+                     : !spawn_is_ready(w) ? GO_UNREADY
+                     : load.busy          ? GO_BUSY
+                                          : GO_IDLE,
+            .number = w->number,
+            .program = spawn_is_app(w),
+            .busy = load.busy,
+            .since = load.since,
+        };
+    }
+    if (candidates)
+        qsort(candidates, (size_t)count, sizeof *candidates, compare_candidates);
+    for (int i = 0; candidates && i < count; i++)
+        workers[i] = candidates[i].worker;
+    free(candidates);
+}
+
+/* If the worker became a program, the processes that are left may take as long to finish as the
+ * program might have. If the worker started a program, the rest of it is killed, because the
+ * connection that it served is gone. */
 void stop_leftovers(struct worker *worker, usec now)
 {
     usec grace = worker->conf->graceful_timeout * USEC_SECOND, deadline = now;
@@ -382,60 +440,4 @@ void stop_leftovers(struct worker *worker, usec now)
     worker->left_group = kind == GROUP_OWN;
     if (kind == GROUP_FOREIGN)
         spawn_warn_broken(worker, "a process group that no worker of it runs");
-}
-
-/* Which class goes first. */
-enum { GO_UNBORN, GO_UNREADY, GO_IDLE, GO_BUSY };
-
-/* What is compared, copied once: workers go on meanwhile, and an order that changes while it is
- * made is none. */
-struct going {
-    struct worker *worker;
-    int class;
-    int number;
-    bool program;
-    uint32_t busy; /* connections in hand */
-    usec since;
-};
-
-/* Of idle workers the one that has waited longest; of programs, which are numbered, the last. */
-static bool goes_before(const struct going *a, const struct going *b)
-{
-    if (a->program && b->program)
-        return a->number > b->number;
-    if (a->class != b->class)
-        return a->class < b->class;
-    return a->busy != b->busy ? a->busy < b->busy : a->since < b->since;
-}
-
-static int compare_going(const void *a, const void *b)
-{
-    return goes_before(a, b) ? -1 : goes_before(b, a);
-}
-
-/* Without memory for it the workers stay in their order. */
-void stop_sort(struct worker **workers, int count)
-{
-    struct going *going = calloc((size_t)count, sizeof *going);
-    usec now = clock_now();
-    for (int i = 0; going && i < count; i++) {
-        struct worker *w = workers[i];
-        struct seats_load load = spawn_load(w, now);
-        going[i] = (struct going){
-            .worker = w,
-            .class = !w->pid              ? GO_UNBORN
-                     : !spawn_is_ready(w) ? GO_UNREADY
-                     : load.busy          ? GO_BUSY
-                                          : GO_IDLE,
-            .number = w->number,
-            .program = spawn_is_app(w),
-            .busy = load.busy,
-            .since = load.since,
-        };
-    }
-    if (going)
-        qsort(going, (size_t)count, sizeof *going, compare_going);
-    for (int i = 0; going && i < count; i++)
-        workers[i] = going[i].worker;
-    free(going);
 }

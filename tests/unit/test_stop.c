@@ -234,7 +234,7 @@ START_TEST(watches_requests)
     worker.born = NOW - 5 * LIMIT;
     worker.cause = requests[_i].cause;
     struct seats_load load = spawn_load(&worker, NOW);
-    ck_assert_int_eq(stop_watch(&worker, &load, LIMIT, NOW), NOW + requests[_i].next);
+    ck_assert_int_eq(stop_late_request(&worker, &load, LIMIT, NOW), NOW + requests[_i].next);
     ck_assert_int_eq(was_sent(SIGQUIT), requests[_i].late);
     if (!requests[_i].late) {
         ck_assert_int_eq(worker.cause, requests[_i].cause);
