@@ -8,14 +8,14 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-/* The owner of a path may change it as often as he likes, and each time is an event. So after each
- * look there is a pause, in which the kernel merges equal events, and drops what is too much. */
+/* A path's owner may cause any number of events. So after each look the loop pauses, and the kernel
+ * meanwhile merges equal events, and drops those beyond its limit. */
 #define LOOKS_APART  (USEC_SECOND / 10)
 #define LOSSES_APART (10 * USEC_SECOND)
 
 enum {
-    /* To unlink a path changes the count of links, which is an attribute of the inode; this lives
-     * on, as the socket has it. */
+    /* IN_ATTRIB reports unlink(2) too, which changes the inode's link count. The inode itself lives
+     * on while the socket is open. */
     EVENTS = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW,
     READS_A_LOOK = 16,
 };
@@ -50,8 +50,8 @@ void listener_watch_close(struct listener_watch *listener_watch)
     listener_watch->loop = NULL;
 }
 
-/* A path that leads to something else is not watched: that may be another listener's. Whatever was
- * done to the path before the watch stood is seen by the look after it. */
+/* A path that leads elsewhere is not watched: it may be another listener's. The second
+ * listener_look sees what was done to the path before the watch was added. */
 void listener_watch_watch(struct listener_watch *listener_watch, struct listener *listeners)
 {
     for (struct listener *l = listener_watch->loop ? listeners : NULL; l; l = l->next) {
@@ -77,13 +77,13 @@ void listener_watch_forget(struct listener_watch *listener_watch, struct listene
         listener->watch = 0;
 }
 
-/* An overflow says that events were left out: then all are suspect. */
+/* After an overflow, which dropped events, all listeners are suspect. */
 static void suspect(struct listener *listeners, const struct inotify_event *event)
 {
     for (struct listener *l = listeners; l; l = l->next) {
-        bool meant = l->watch && l->watch == event->wd;
-        l->suspect = l->suspect || meant || event->mask & IN_Q_OVERFLOW;
-        if (meant && event->mask & IN_IGNORED)
+        bool same = l->watch && l->watch == event->wd;
+        l->suspect = l->suspect || same || event->mask & IN_Q_OVERFLOW;
+        if (same && event->mask & IN_IGNORED)
             l->watch = 0;
     }
 }
@@ -104,7 +104,7 @@ static void read_events(struct listener_watch *listener_watch, struct listener *
     }
 }
 
-/* Whether one was lost, or can be reached again. */
+/* Whether a listener was lost, or can be reached again. */
 static bool look_at_suspects(struct listener *listeners, bool are_control)
 {
     const char *kind = are_control ? "control" : "listener";
@@ -184,7 +184,7 @@ int listener_watch_heal(struct listener *const *listeners, int count, const char
     return lost;
 }
 
-/* The store. */
+/* systemd's store. */
 
 enum { BATCH = 16 }; /* listeners sent at once */
 
@@ -210,13 +210,13 @@ static struct listener *take_one(const struct sysd_socket *stored,
     else if (!is_wanted(listener, config))
         reason = "no pool listens there any more";
     if (reason) {
-        /* One that we could not use would keep its address from being bound. */
+        /* It is closed, because it would keep its address from being bound anew. */
         log_notice("the stored listener %s is closed: %s", stored->name, reason);
         sysd_unstore(stored->name);
         if (!listener)
             close(stored->fd);
         else if (listener_is_reachable(listener))
-            listener->origin = LISTENER_BOUND; /* so that its path goes too */
+            listener->origin = LISTENER_BOUND; /* so that its path is removed too */
         listener_close(listener);
         return NULL;
     }
@@ -243,7 +243,7 @@ struct listener *store_take(const struct config *config)
         list = listener;
     }
     if (discarded)
-        sysd_await(); /* it holds their addresses until then */
+        sysd_await(); /* until then systemd holds their addresses */
     return list;
 }
 

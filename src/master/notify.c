@@ -20,17 +20,17 @@ enum {
     DATAGRAMS_AT_ONCE = 16,
     DESCRIPTORS_MOST = 253, /* in one datagram (unix(7)) */
     LEFTOVERS_MOST = 10000,
-    NUMBERS_MOST = 20000, /* that may be in use, from before an upgrade */
+    NUMBERS_MOST = 20000, /* paths that may be in use, from before an upgrade */
     TRIES_MOST = 10,
 };
 
-/* Room for what comes beside the text, aligned as it must be. */
+/* Room for the ancillary data, aligned as it must be. */
 union ancillary {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(DESCRIPTORS_MOST * sizeof(int))];
 };
 
-/* A sender that is gone can't be asked for its group any more. It was its user's, who may do
+/* The group of a sender that has ended is unknown. Then its user must be the worker's, who may do
  * anything to the worker anyway. */
 static bool is_heard(const struct notify *notify, const struct ucred *sender)
 {
@@ -42,8 +42,8 @@ static bool is_heard(const struct notify *notify, const struct ucred *sender)
     return group == notify->pid || (group < 0 && errno == ESRCH && sender->uid == notify->uid);
 }
 
-/* Descriptors that come along are closed: nothing is kept for a program, and one that waits for its
- * descriptor to be closed (sd_notify_barrier(3)) has waited long enough. */
+/* Finds the sender, and closes the descriptors in the datagram: the master stores none for a
+ * program, and sd_notify_barrier(3) waits until its descriptor is closed. */
 static struct ucred take_sender(struct msghdr *message)
 {
     struct ucred sender = {0};
@@ -63,15 +63,17 @@ static struct ucred take_sender(struct msghdr *message)
     return sender;
 }
 
-/* False if nothing is there. */
+/* Reads one datagram. False: none is waiting. */
 static bool read_one(struct notify *notify)
 {
     char text[DATAGRAM_MOST];
-    union ancillary beside;
+    union ancillary ancillary;
     struct notice notice;
     struct iovec part = {.iov_base = text, .iov_len = sizeof text};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &ancillary,
+                             .msg_controllen = sizeof ancillary};
     ssize_t n = recvmsg(notify->watch.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
         return errno == EINTR;
@@ -99,7 +101,7 @@ static void read_ready(void *owner)
         continue;
 }
 
-/* The address as NOTIFY_SOCKET has it. 0 or -1 with errno set. */
+/* The address in the form of NOTIFY_SOCKET. 0 or -1 with errno set. */
 static int address_of(int fd, char address[static NOTIFY_ADDRESS])
 {
     struct sockaddr_un name = {0};
@@ -140,10 +142,10 @@ struct notify *notify_adopt(struct loop *loop, int fd, uid_t uid, char *status, 
     return NULL;
 }
 
-/* Where the sockets are; empty: not known, or it is gone. */
+/* The directory of the sockets; empty: not chosen yet, or removed. */
 static char directory[NOTIFY_ADDRESS - 24];
 
-/* Whether nobody else can put anything there, nor take it away. */
+/* Whether nobody else can add a file there, or remove one. */
 static bool is_ours_alone(const char *path)
 {
     struct stat file;
@@ -151,14 +153,13 @@ static bool is_ours_alone(const char *path)
            !(file.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-/* Pools' users pass through it. */
 static bool have_directory(const char *path, mode_t mode)
 {
     entry_make_directory(path, mode);
     return is_ours_alone(path);
 }
 
-/* Sockets on which nobody listens were left behind by a master that was killed. */
+/* Removes the sockets that a killed master left behind: nobody receives there. */
 static void sweep(void)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
@@ -179,7 +180,7 @@ static void sweep(void)
         closedir(all);
 }
 
-/* 0 or -1 with errno set. */
+/* The modes let pools' users pass through. 0 or -1 with errno set. */
 static int choose_directory(void)
 {
     bool root = geteuid() == 0, found = false;
@@ -202,8 +203,8 @@ static int choose_directory(void)
     return -1;
 }
 
-/* What is bound there gets the mode of the socket, less the umask. Nobody can replace it before it
- * has its owner: the directory is ours. 0 or -1 with errno set. */
+/* The path gets the mode of the socket, less the umask. Nobody can replace it before lchown(2),
+ * because the directory is ours. 0 or -1 with errno set. */
 static int bind_in_directory(int fd, uid_t uid)
 {
     static unsigned number;
@@ -226,8 +227,8 @@ static int bind_in_directory(int fd, uid_t uid)
     return -1;
 }
 
-/* Another daemon that closes its last socket removes the directory, even between our looking at it
- * and the binding. */
+/* Another daemon removes the directory when it closes its last socket, which may be just before the
+ * bind. Then another try makes it anew. */
 static int bind_path(int fd, uid_t uid)
 {
     int error = -1;
@@ -243,7 +244,7 @@ static int bind_path(int fd, uid_t uid)
     return error;
 }
 
-/* And the directory with the last one. */
+/* Removes a path, and the directory if it was the last one there. */
 static void remove_path(const char *address)
 {
     char parent[NOTIFY_ADDRESS];
@@ -252,13 +253,13 @@ static void remove_path(const char *address)
     unlink(address);
     snprintf(parent, sizeof parent, "%s", address);
     *strrchr(parent, '/') = '\0';
-    rmdir(parent); /* not where others are left */
+    rmdir(parent); /* fails unless it is empty */
 }
 
 struct notify *notify_open(struct loop *loop, uid_t uid, bool elsewhere, char *status, size_t room)
 {
     static const int on = 1;
-    /* A name that the kernel picks, which nobody else has (unix(7), autobind). */
+    /* The kernel picks a name that nobody else has (unix(7), autobind). */
     static const struct sockaddr_un none = {.sun_family = AF_UNIX};
     char address[NOTIFY_ADDRESS] = "";
     struct notify *notify = NULL;

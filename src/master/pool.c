@@ -11,11 +11,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* A pool whose programs shut down each new socket gets one no more often than this: else it would
- * keep the master busy with restarts. */
+/* From one restart because of a lost listener to the next. A pool whose programs shut down each new
+ * socket would keep the master busy else. */
 #define RESTARTS_APART (10 * USEC_SECOND)
 
-/* What is said of its workers' output, and how much. */
+/* How the log treats the output of its workers. */
 static void set_rate(struct pool *pool)
 {
     pool->resources.rate.is_output = handler_of(pool->conf->handler)->exec != NULL;
@@ -66,7 +66,7 @@ struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
     if (!pool)
         return NULL;
     if (fd > STDERR_FILENO) {
-        /* Limits of another layout are made anew, with nothing held. */
+        /* If the layout is another, new counters start at 0. */
         bool same = saved->limits_layout == limits_layout();
         pool->resources.limits = same ? limits_map(fd) : NULL;
         pool->resources.limits_fd = pool->resources.limits ? fd : -1;
@@ -79,7 +79,6 @@ struct pool *pool_adopt(struct spawner *spawner, const struct state_pool *saved,
     return pool;
 }
 
-/* The pool looks for itself. */
 static void note_connection(void *owner)
 {
     pool_touch(owner);
@@ -117,7 +116,7 @@ void pool_configure(struct pool *pool, struct config *config, const struct pool_
 {
     pool_unwatch(pool);
     if (pool->drained || !pool_config_is_dynamic(pool->conf))
-        pool->scale = (struct scale){.goal = pool_counts(pool).active}; /* to begin with */
+        pool->scale = (struct scale){.goal = pool_counts(pool).active}; /* the first goal */
     if (!pool->listeners || generation != pool->generation)
         pool->polls = pool_polls(conf, count);
     config_ref(config);
@@ -168,7 +167,8 @@ bool pool_is_current(const struct pool *pool, const struct worker *worker)
     return worker->role == ROLE_ACTIVE && worker->generation == pool->generation;
 }
 
-/* Ready for min_ready_time; or the successor of one that was, and that ended in order. */
+/* Ready for min_ready_time. If such a process ends in order, this holds until its successor is
+ * ready. */
 static bool has_stayed(const struct worker *worker)
 {
     return (spawn_is_ready(worker) && (worker->stayed || !worker->conf->min_ready_time)) ||
@@ -191,7 +191,7 @@ struct counts pool_counts(const struct pool *pool)
             counts.active++;
             counts.ready += spawn_is_ready(w) || w->continues;
             counts.stayed += has_stayed(w);
-            /* A program that ended in order has another try, until it is late. */
+            /* A program that ended in order gets more tries, until it is late. */
             counts.failed += !w->pid && w->respawn_at > 0 && (!w->expected || w->late);
             counts.degraded = counts.degraded || w->backoff.degraded;
         }
@@ -240,7 +240,7 @@ int pool_target(const struct pool *pool)
 struct roll pool_roll(const struct pool *pool, const struct counts *counts)
 {
     const struct pool_config *conf = pool->conf;
-    int target = pool_target(pool) - pool->resources.groups.stuck; /* which keep their seats */
+    int target = pool_target(pool) - pool->resources.groups.stuck; /* stuck groups keep seats */
     return (struct roll){
         .stayed = counts->stayed,
         .tried = counts->stayed + counts->failed,
@@ -269,8 +269,8 @@ bool pool_has_failed(const struct pool *pool, const struct counts *counts, char 
     return true;
 }
 
-/* The lowest number that no other worker of the generation has which is to stay: so N programs have
- * 0 to N-1, and a program's successor has its number. */
+/* The lowest number that no worker of this generation has, not counting retiring ones. So N
+ * programs have the numbers 0 to N-1, and a program's successor gets its number. */
 static int free_number(const struct pool *pool, unsigned generation)
 {
     int count = 0, number = 0;
@@ -398,15 +398,13 @@ void pool_stop_now(struct pool *pool, usec now)
 
 void pool_heal_listeners(struct pool *pool, pid_t pid)
 {
-    /* A removed pool's listeners are closed. */
-    int lost = pool->removed ? 0
+    int lost = pool->removed ? 0 /* its listeners are closed */
                              : listener_watch_heal(pool->listeners, pool->listener_count,
                                                    pool->name, pool->conf->backlog, pid);
     if (lost && !pool->restart_at)
         pool->restart_at = pool->restarted ? pool->restarted + RESTARTS_APART : 1;
 }
 
-/* A reload may have bound them anew meanwhile. */
 bool pool_restart_is_due(struct pool *pool, usec now, usec *next)
 {
     if (!pool->restart_at)
@@ -416,7 +414,7 @@ bool pool_restart_is_due(struct pool *pool, usec now, usec *next)
         return false;
     }
     pool->restart_at = 0;
-    bool lost = false;
+    bool lost = false; /* a reload may have bound them anew */
     for (int i = 0; i < pool->listener_count; i++)
         lost = lost || (listener_is_shut(pool->listeners[i]) &&
                         pool->listeners[i]->origin != LISTENER_ACTIVATED);

@@ -15,8 +15,8 @@ bool scale_has_spare(const struct scale_limits *limits, int idle)
     return idle >= greater(limits->min_spare, 1);
 }
 
-/* Ordered, and not ready yet. */
-static int on_their_way(const struct scale *scale, const struct scale_facts *facts)
+/* Workers ordered but not ready yet. */
+static int count_starting(const struct scale *scale, const struct scale_facts *facts)
 {
     return greater(scale->goal - facts->ready, 0);
 }
@@ -24,36 +24,36 @@ static int on_their_way(const struct scale *scale, const struct scale_facts *fac
 static void grow(struct scale *scale, const struct scale_limits *limits,
                  const struct scale_facts *facts)
 {
-    int coming = on_their_way(scale, facts), free = facts->idle + coming * limits->seats;
+    int starting = count_starting(scale, facts), free = facts->idle + starting * limits->seats;
     int wanted = greater(limits->min_spare - free, facts->waiting && free == 0);
     int by = (greater(wanted, 0) + limits->seats - 1) / limits->seats;
-    /* The last growth lasted at least as long as it took to come about: the burst is over. Measured
-     * by itself, since how long a start takes depends on the machine. */
+    /* The burst is over if the last growth sufficed for longer than its workers took to start. How
+     * long a start takes depends on the machine. */
     bool calm =
         scale->settled_at && facts->now - scale->settled_at > scale->settled_at - scale->grown_at;
     if (by > 0 && scale->goal < limits->max_workers) {
         if (calm)
             scale->batch = 0;
-        if (coming == 0)
+        if (starting == 0)
             by = greater(by, 2 * scale->batch);
-        scale->batch = coming ? scale->batch + by : by; /* a part of the batch on its way */
+        scale->batch = starting ? scale->batch + by : by; /* the batch is still starting */
         scale->goal = smaller(scale->goal + by, limits->max_workers);
         scale->grown_at = facts->now;
         scale->settled_at = 0;
-    } else if (coming == 0 && scale->batch && !scale->settled_at) {
+    } else if (starting == 0 && scale->batch && !scale->settled_at) {
         scale->settled_at = facts->now;
     }
 }
 
-/* Notes since when something has been so at each look; 0: it is not so. */
-static usec hold(usec *since, bool is_so, usec now)
+/* Notes since when a condition has held at each look; 0: it does not hold. */
+static usec hold(usec *since, bool holds, usec now)
 {
-    *since = !is_so ? 0 : *since ? *since : now;
+    *since = !holds ? 0 : *since ? *since : now;
     return *since;
 }
 
-/* How many have been too many at each look, for as long as the period. */
-static int outlived(struct scale_surplus *surplus, int count, usec period, usec now)
+/* How many workers have been too many at each look of a whole period. */
+static int lasting_surplus(struct scale_surplus *surplus, int count, usec period, usec now)
 {
     if (!surplus->since)
         surplus->least = count;
@@ -64,7 +64,7 @@ static int outlived(struct scale_surplus *surplus, int count, usec period, usec 
     return surplus->least;
 }
 
-/* A worker is too many if as many seats are free without it, even if it had none taken. */
+/* A worker is too many if enough seats are free without it, even if all of its own are free. */
 static void shrink(struct scale *scale, const struct scale_limits *limits,
                    const struct scale_facts *facts)
 {
@@ -72,21 +72,22 @@ static void shrink(struct scale *scale, const struct scale_limits *limits,
     int over_max = (facts->idle - limits->max_spare) / limits->seats;
     int over_min = (facts->idle - limits->min_spare) / limits->seats;
     int by = greater(
-        outlived(&scale->beyond_max, smaller(over_max, most), SCALE_SPARE_TIME, facts->now),
-        outlived(&scale->beyond_min, smaller(over_min, most), limits->spare_timeout, facts->now));
+        lasting_surplus(&scale->beyond_max, smaller(over_max, most), SCALE_SPARE_TIME, facts->now),
+        lasting_surplus(&scale->beyond_min, smaller(over_min, most), limits->spare_timeout,
+                        facts->now));
     scale->goal -= by;
     if (by)
         scale->batch = 0;
 }
 
-/* A worker that becomes idle wakes nobody. So there is a look now and then while workers may go; a
- * pool that has no more than it must have is not looked at. */
+/* A worker that becomes idle wakes nobody. So while workers may go, the pool is looked at now and
+ * then. A pool at its minimum is not. */
 static usec next_look(const struct scale *scale, const struct scale_limits *limits,
                       const struct scale_facts *facts)
 {
-    if (on_their_way(scale, facts) && !scale_has_spare(limits, facts->idle))
+    if (count_starting(scale, facts) && !scale_has_spare(limits, facts->idle))
         return facts->now + SCALE_LOOK_SHORT;
-    int less = (scale->goal - 1) * limits->seats; /* with a worker less */
+    int less = (scale->goal - 1) * limits->seats; /* seats with one worker less */
     if (scale->goal <= limits->min_workers || less < limits->min_spare)
         return USEC_NEVER;
     if (scale->beyond_max.since || scale->beyond_min.since || less >= limits->max_spare ||
@@ -103,11 +104,11 @@ struct scale_orders scale_step(struct scale *scale, const struct scale_limits *l
     shrink(scale, limits, facts);
     hold(&scale->full_since, facts->idle == 0 && facts->ready >= limits->max_workers, facts->now);
     bool may_grow = scale->goal < limits->max_workers;
-    int going = greater(facts->ready - scale->goal, 0), coming = on_their_way(scale, facts);
-    int left = facts->idle - going * limits->seats; /* when all have gone */
+    int surplus = greater(facts->ready - scale->goal, 0), starting = count_starting(scale, facts);
+    int left = facts->idle - surplus * limits->seats; /* free seats without the surplus workers */
     return (struct scale_orders){
         .arm = may_grow && scale_has_spare(limits, left),
-        .watch = may_grow && limits->min_spare == 0 && left + coming * limits->seats <= 0,
+        .watch = may_grow && limits->min_spare == 0 && left + starting * limits->seats <= 0,
         .look = next_look(scale, limits, facts),
     };
 }
@@ -115,8 +116,8 @@ struct scale_orders scale_step(struct scale *scale, const struct scale_limits *l
 struct scale_orders scale_step_blind(struct scale *scale, const struct scale_limits *limits,
                                      const struct scale_blind *facts)
 {
-    /* A connection that waits at a single look may be about to be accepted; not if more wait than
-     * there are workers. */
+    /* A connection seen at a single look may be about to be accepted, unless more wait than there
+     * are workers. */
     usec now = facts->now, queued = hold(&scale->queued_since, facts->queue > 0, now);
     bool waits = queued && (facts->queue > facts->ready || now - queued >= SCALE_LOOK_SHORT);
     struct scale_facts seen = {
@@ -127,8 +128,8 @@ struct scale_orders scale_step_blind(struct scale *scale, const struct scale_lim
     };
     scale->goal = smaller(greater(scale->goal, limits->min_workers), limits->max_workers);
     grow(scale, limits, &seen);
-    /* A quarter of the workers that need not be there go after each spare_timeout in which no
-     * connection had to wait. */
+    /* After each spare_timeout in which no connection had to wait, a quarter of the dispensable
+     * workers goes. */
     int over = scale->goal - greater(limits->min_workers, limits->min_spare);
     bool enough = facts->queue <= 0 && over > 0 && scale->goal <= facts->ready;
     usec empty = hold(&scale->empty_since, enough, now);
@@ -147,7 +148,8 @@ struct scale_orders scale_step_blind(struct scale *scale, const struct scale_lim
 
 /* Rolls. */
 
-/* New workers that had their try are no longer on their way; old ones that died don't come back. */
+/* New workers that had their try no longer count for at_once; old workers that end are not
+ * respawned. */
 int roll_allowed(const struct roll *roll)
 {
     int missing = roll->target - roll->stale, some = roll->tried + roll->at_once;

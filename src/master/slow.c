@@ -11,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* From one look at a slow request to the next. */
+/* From one inspection of a request to the next. */
 #define PERIOD (2 * USEC_SECOND)
 
-/* Lines in the log, a second; a request that finds no room is logged at the next look. */
+/* Lines in the log; a request beyond that is logged at its next inspection. */
 enum { LINES_A_SECOND = 20 };
 
 _Static_assert((int)PROCESS_COMMAND == (int)SCOREBOARD_COMMAND, "a name has room in the overview");
 
-/* Takes an entry, whose owner is kept beside it. */
+/* Takes an entry whose owner, if any, has given it up. */
 static bool take_entry(struct worker *worker, struct spawner *spawner)
 {
     for (int entry = 0; entry < SCOREBOARD_SLOW; entry++) {
@@ -33,8 +33,8 @@ static bool take_entry(struct worker *worker, struct spawner *spawner)
     return false;
 }
 
-/* The program that the worker says to run, if that is its child; else the worker itself is looked
- * at. */
+/* The process to inspect: the program that the worker says it runs, if it is the worker's child;
+ * else the worker itself. */
 static void find_process(const struct worker *worker, struct slow *slow, struct procfs_stat *stat)
 {
     bool runs = handler_of(worker->conf->handler)->runs_programs;
@@ -49,8 +49,8 @@ static void find_process(const struct worker *worker, struct slow *slow, struct 
     slow->process.state = stat->state;
 }
 
-/* The processor time of all its threads and of the children that it waited for comes in ticks, that
- * of its first thread is exact: the larger one is nearer to the truth. */
+/* The CPU time of all threads, and of the children waited for, is counted in ticks; that of the
+ * first thread is exact. The larger of the two is closer to the truth. */
 static void measure(struct worker *worker, struct slow *slow, const struct procfs_stat *stat,
                     bool first)
 {
@@ -75,10 +75,11 @@ static void hide(struct slow *slow, const char *what, int error)
     snprintf(slow->hidden, sizeof slow->hidden, "%s: %s", what, why);
 }
 
-/* Where it is in the kernel. Without the right to see the channel we read that there is none, so
- * the call is asked for too; but not of a process that may be executing a program: it has the lock
- * that this takes, and a file system, such as one of FUSE that lets it be interrupted, may hold it
- * up. If it sleeps without a channel, that was not shown. */
+/* Finds out where the process is in the kernel: wait channel and system call. Without the right to
+ * see the channel we read an empty one; so a process that sleeps without a channel hides it.
+ * Reading the call takes a lock that a process holds while it executes a program, and a file system
+ * may hold that process up: in state D, or, on a FUSE that can be interrupted, in S with the
+ * channel request_wait_answer. So the call of such a process is not read. */
 static void locate(struct slow *slow)
 {
     int number = -1;
@@ -102,13 +103,6 @@ static void locate(struct slow *slow)
         snprintf(slow->call, sizeof slow->call, "%s", name);
     else if (number >= 0)
         snprintf(slow->call, sizeof slow->call, "%d", number);
-}
-
-/* The slot of the connection that lasts longest. */
-static const struct slot *longest_of(const struct worker *worker, usec now)
-{
-    struct seats_load load = spawn_load(worker, now);
-    return load.longest ? load.longest : worker->slot;
 }
 
 static void print_name(FILE *out, const struct slow_process *process)
@@ -142,7 +136,8 @@ static void log_slow(struct worker *worker, struct spawner *spawner, const struc
                      usec now)
 {
     const char *pool = worker->conf->name;
-    struct slot_peer peer = longest_of(worker, now)->peer;
+    const struct slot *longest = spawn_load(worker, now).longest;
+    struct slot_peer peer = (longest ? longest : worker->slot)->peer;
     char client[ADDR_TEXT];
     double seconds = clock_seconds(now - slow->since);
     struct text text;
@@ -170,7 +165,7 @@ static void log_slow(struct worker *worker, struct spawner *spawner, const struc
     free(line);
 }
 
-static void look(struct worker *worker, struct spawner *spawner, usec since, usec now)
+static void inspect(struct worker *worker, struct spawner *spawner, usec since, usec now)
 {
     bool first = worker->slow_since != since;
     struct procfs_stat stat;
@@ -195,12 +190,12 @@ static void look(struct worker *worker, struct spawner *spawner, usec since, use
         memcpy(child->command, stat.command, sizeof child->command);
         slow.child_count++;
     }
-    if (spawn_load(worker, now).since != since) /* it is over: this was the next one's */
+    if (spawn_load(worker, now).since != since) /* it is over; we inspected the next one */
         return;
 
     struct slow *entry = &spawner->boards.overview->slow[worker->slow - 1];
     size_t behind = sizeof entry->turn;
-    uint64_t turn = entry->turn | 1; /* a reader that finds it odd, or changed, shows nothing */
+    uint64_t turn = entry->turn | 1; /* readers that find it odd, or changed, show nothing */
     atomic_store_explicit(&entry->turn, turn, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     memcpy((char *)entry + behind, (const char *)&slow + behind, sizeof *entry - behind);
@@ -224,6 +219,6 @@ usec slow_watch(struct worker *worker, struct spawner *spawner, const struct sea
         return worker->slow_next;
     worker->slow_next = now + PERIOD;
     if (worker->slow || take_entry(worker, spawner))
-        look(worker, spawner, since, now);
+        inspect(worker, spawner, since, now);
     return worker->slow_next;
 }

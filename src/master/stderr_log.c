@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 enum {
-    READ_AT_ONCE = 16 * 1024,  /* so that one chatty worker does not keep the master */
+    READ_AT_ONCE = 16 * 1024,  /* so that one chatty worker does not keep the master busy */
     READ_AT_DEATH = 64 * 1024, /* a pipe's default size (pipe(7)) */
 };
 
-/* How long a line may go without its end. */
+/* A line without its end is logged after this time. */
 #define UNFINISHED_USEC USEC_SECOND
 
 /* A pipe whose worker has ended. */
@@ -28,9 +28,9 @@ struct detached {
 
 struct stderr_log_set {
     struct loop *loop;
-    struct stderr_log *soonest, *latest; /* of the unfinished */
+    struct stderr_log *soonest, *latest; /* the list of those with unfinished lines */
     struct detached *detached;           /* the oldest first */
-    struct stderr_log_rate rate;         /* of those whose pool is gone */
+    struct stderr_log_rate rate;         /* of detached pipes whose pool is gone */
 };
 
 struct stderr_log_set *stderr_log_set_new(struct loop *loop)
@@ -85,7 +85,7 @@ static bool is_unfinished(const struct stderr_log *lines)
     return lines->length > 0 || lines->cutting;
 }
 
-/* Control characters come as \xNN, before they are printed: a NUL would end the text. */
+/* Control characters are escaped as \xNN before printing, because a NUL would end the text. */
 static void end_line(struct stderr_log *lines)
 {
     char text[STDERR_LOG_LENGTH + 5];
@@ -106,7 +106,8 @@ static void end_line(struct stderr_log *lines)
     lines->cutting = false;
 }
 
-static void take(struct stderr_log *lines, const char *data, size_t size)
+/* Adds bytes to the line, and logs each line that ends. */
+static void add_bytes(struct stderr_log *lines, const char *data, size_t size)
 {
     const char *end = data + size;
     while (data < end) {
@@ -131,16 +132,16 @@ static uint64_t turn_of(const struct stderr_log *lines)
     return connections + (lines->took ? *lines->took : 0);
 }
 
-/* 0 if nothing is left, negative at the end of the stream.
+/* Returns 0 if the pipe is empty, a negative number at the end of the stream.
  *
- * A worker runs one program after another on the same pipe, and a program may end without ending
- * its line: what the next one writes must not be taken for the rest of it. The worker writes a
- * line's end behind a program if something of it is still in the pipe (handlers/program). If
- * nothing is, we had read all of it before the next connection was accepted: so the count of
- * connections, taken before that read, is lower than the count taken after the next program's first
- * byte was read. It differs within one program's line only if a connection was accepted, its
- * program started, and wrote, between our look at the count and our read: then that line is logged
- * in two. A worker that lies about the count harms its own lines. */
+ * A worker runs one program after another on the same pipe. A program may end without ending its
+ * line, and the next one's bytes must not be appended to that. If bytes of the program are still in
+ * the pipe, the worker writes a line's end behind them (handlers/program). If none are, we had read
+ * all of them before the next connection was accepted: so the turn taken before that read is less
+ * than the turn taken after the next program's first byte was read. The two differ within one
+ * program's line only if a connection was accepted, its program was started, and wrote, between our
+ * first look at the turn and our read. Then that line is logged in two. A worker that lies about
+ * its turn harms only its own lines. */
 static ssize_t read_some(struct stderr_log *lines)
 {
     char data[4096];
@@ -155,7 +156,7 @@ static ssize_t read_some(struct stderr_log *lines)
     if (lines->line) {
         if (is_unfinished(lines) && turn_of(lines) != lines->turn)
             end_line(lines);
-        take(lines, data, (size_t)n);
+        add_bytes(lines, data, (size_t)n);
         lines->turn = before;
     }
     return n;
@@ -181,7 +182,7 @@ static void leave_unfinished(struct stderr_log *lines)
     lines->due = 0;
 }
 
-/* All wait for the same time, so the last to come is the last that is due. */
+/* All lines wait for the same time: so the list, in order of arrival, is in order of deadline. */
 static void note_unfinished(struct stderr_log *lines)
 {
     struct stderr_log_set *set = lines->set;
@@ -295,7 +296,7 @@ static void warn_closed(const struct detached *detached, const char *why)
             missed);
 }
 
-/* Makes room for one more: the oldest goes. */
+/* Makes room for one more detached pipe: closes the pool's oldest, if it has too many. */
 static void bound_detached(struct stderr_log_set *set, const struct stderr_log_rate *rate)
 {
     int most = rate->most_workers > STDERR_LOG_DETACHED ? rate->most_workers : STDERR_LOG_DETACHED;
@@ -313,7 +314,7 @@ static void bound_detached(struct stderr_log_set *set, const struct stderr_log_r
     free_detached(set, oldest);
 }
 
-/* Takes over the descriptor and an open line's memory. 0 or -errno. */
+/* Moves the descriptor and an unfinished line's memory into a detached pipe. 0 or -errno. */
 static int detach(struct stderr_log *lines)
 {
     struct stderr_log_set *set = lines->set;
@@ -324,7 +325,7 @@ static int detach(struct stderr_log *lines)
     snprintf(detached->pool, sizeof detached->pool, "%s", lines->pool);
     detached->lines = *lines;
     detached->lines.pool = detached->pool;
-    /* The counts are the next worker's from now on. */
+    /* The next worker in the slot goes on with these counts. */
     detached->lines.accepted = detached->lines.took = NULL;
     detached->lines.watch.ready = detached_ready;
     detached->lines.watch.owner = detached;
@@ -387,7 +388,7 @@ int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const 
         int error = errno;
         if (!set->detached || error != EMFILE)
             return -error;
-        /* Descriptors are for workers that serve first. */
+        /* Workers that serve need the descriptors more. */
         warn_closed(set->detached, strerror(error));
         free_detached(set, set->detached);
     }
@@ -396,7 +397,7 @@ int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const 
         close(ends[1]);
         return error;
     }
-    /* Programs expect a standard error that blocks; the flag is per end of the pipe. */
+    /* Programs expect a blocking standard error. The flag belongs to one end of the pipe. */
     fcntl(ends[1], F_SETFL, 0);
     return ends[1];
 }
