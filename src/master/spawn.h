@@ -32,8 +32,8 @@ struct spawner {
     pid_t master;
     int lowest_free;                       /* no number below it is free */
     uint32_t slow_owners[SCOREBOARD_SLOW]; /* the worker of each slow entry: its number, plus 1 */
-    usec slow_second;                      /* when the second began in which */
-    int slow_lines;                        /* so many lines about slow requests were logged */
+    usec slow_second;                      /* when a second began, for the log of slow requests */
+    int slow_lines;                        /* lines that were logged about them in that second */
     usec grace_until; /* until then no worker is late: the machine or the master stood still */
 };
 
@@ -78,7 +78,7 @@ struct worker {
     enum worker_role role;
 
     enum death_cause cause; /* why the master ended it */
-    bool hung;              /* the program asked for that, by WATCHDOG=trigger */
+    bool hung;              /* it had asked for that, by WATCHDOG=trigger */
     int next_signal;        /* sent at `deadline`, harder than the one before; 0: none */
     usec deadline;
 
@@ -92,13 +92,12 @@ struct worker {
     usec slow_cpu, slow_wait; /* the process's times at the first inspection */
 
     struct backoff backoff;
-    usec respawn_at; /* if its process was reaped */
-    usec
-        trying_since; /* the first fork in this seat since a worker was last ready there; 0: none */
-    bool late;        /* none became ready there within ready_timeout */
-    bool expected;    /* the last process ended in order */
-    bool continues;   /* and counts as ready until its successor is */
-    bool stayed;      /* ready for min_ready_time, together with predecessors that ended in order */
+    usec respawn_at;   /* if its process was reaped */
+    usec trying_since; /* the first fork since a process was last ready in this seat; 0: none */
+    bool late;         /* none became ready within ready_timeout since then */
+    bool expected;     /* the last process ended in order */
+    bool continues;    /* and counts as ready until its successor is */
+    bool stayed; /* ready for min_ready_time, together with predecessors that ended in order */
     unsigned failures;         /* exits in a row, in its seat, before min_ready_time was over */
     struct stderr_log lines;   /* keeps the pid after the process is reaped */
     struct reporter *reporter; /* NULL: the worker does not report, or was reaped */

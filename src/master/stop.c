@@ -395,7 +395,9 @@ void stop_sort(struct worker **workers, int count)
 {
     struct candidate *candidates = calloc((size_t)count, sizeof *candidates);
     usec now = clock_now();
-    for (int i = 0; candidates && i < count; i++) {
+    if (!candidates)
+        return;
+    for (int i = 0; i < count; i++) {
         struct worker *w = workers[i];
         struct seats_load load = spawn_load(w, now);
         candidates[i] = (struct candidate){
@@ -410,9 +412,8 @@ void stop_sort(struct worker **workers, int count)
             .since = load.since,
         };
     }
-    if (candidates)
-        qsort(candidates, (size_t)count, sizeof *candidates, compare_candidates);
-    for (int i = 0; candidates && i < count; i++)
+    qsort(candidates, (size_t)count, sizeof *candidates, compare_candidates);
+    for (int i = 0; i < count; i++)
         workers[i] = candidates[i].worker;
     free(candidates);
 }
