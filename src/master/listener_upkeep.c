@@ -168,18 +168,18 @@ int listener_watch_heal(struct listener *const *listeners, int count, const char
         bool ours = listener->origin != LISTENER_ACTIVATED;
         listener->unreachable = !listens;
         lost += !listens && ours;
-        const char *then = "it is bound anew, with new workers";
+        const char *outcome = "it is bound anew, with new workers";
         if (listens && listener->lent)
-            then = "it listens again; programs that stopped accepting must be restarted";
+            outcome = "it listens again; programs that stopped accepting must be restarted";
         else if (listens)
-            then = "it listens again";
+            outcome = "it listens again";
         else if (!ours)
-            then = "it is systemd's, and lost until its .socket unit and preforkd are restarted";
+            outcome = "it is systemd's, and lost until its .socket unit and preforkd are restarted";
         if (log_rate_ok(&listener->loss_logged, LOSSES_APART, &missed))
             log_warning(
                 "pool %s: listener %s was shut down, by shutdown(2) in worker %d or another "
                 "one that has it; %s pool=%s listener=%s pid=%d missed=%u",
-                pool, listener->text, (int)pid, then, pool, listener->text, (int)pid, missed);
+                pool, listener->text, (int)pid, outcome, pool, listener->text, (int)pid, missed);
     }
     return lost;
 }
@@ -197,8 +197,8 @@ static bool is_wanted(const struct listener *listener, const struct config *conf
     return false;
 }
 
-static struct listener *take_one(const struct sysd_socket *stored,
-                                 const struct listener_facts *facts, const struct config *config)
+static struct listener *take_back(const struct sysd_socket *stored,
+                                  const struct listener_facts *facts, const struct config *config)
 {
     char why[100];
     struct listener *listener = listener_revive(stored->fd, facts, why, sizeof why);
@@ -234,7 +234,7 @@ struct listener *store_take(const struct config *config)
         const struct sysd_socket *stored = sysd_socket(i);
         if (!listener_name_read(stored->name, &facts))
             continue;
-        struct listener *listener = take_one(stored, &facts, config);
+        struct listener *listener = take_back(stored, &facts, config);
         sysd_forget_socket(i);
         discarded = discarded || !listener;
         if (!listener)

@@ -153,14 +153,14 @@ static bool is_ours_alone(const char *path)
            !(file.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-static bool have_directory(const char *path, mode_t mode)
+static bool make_directory(const char *path, mode_t mode)
 {
     entry_make_directory(path, mode);
     return is_ours_alone(path);
 }
 
 /* Removes the sockets that a killed master left behind: nobody receives there. */
-static void sweep(void)
+static void remove_leftovers(void)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     const struct dirent *entry;
@@ -187,13 +187,13 @@ static int choose_directory(void)
     const char *under = getenv(PLACE_OWN_UNDER);
     if (root) {
         snprintf(directory, sizeof directory, PLACE_NOTIFY);
-        found = have_directory(PLACE_RUN, 0755) && have_directory(directory, 0711);
+        found = make_directory(PLACE_RUN, 0755) && make_directory(directory, 0711);
     } else if (under && under[0] == '/' && is_ours_alone(under)) {
         int length = snprintf(directory, sizeof directory, "%s/" PLACE_OWN_NOTIFY, under);
-        found = length < (int)sizeof directory && have_directory(directory, 0700);
+        found = length < (int)sizeof directory && make_directory(directory, 0700);
     }
     if (found) {
-        sweep();
+        remove_leftovers();
         return 0;
     }
     snprintf(directory, sizeof directory, PLACE_TEMP_NOTIFY);

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* From one look at a group to the next: short at first, once a second later. */
-#define LOOK_FIRST (USEC_SECOND / 100)
-#define LOOK_MOST  USEC_SECOND
+/* From one check of a group to the next: short at first, once a second later. */
+#define CHECK_FIRST (USEC_SECOND / 100)
+#define CHECK_MOST  USEC_SECOND
 
 /* A killed process is gone by then, unless we may not kill it, or the kernel holds it. */
 #define KILLED_TIMEOUT (5 * USEC_SECOND)
@@ -36,7 +36,7 @@ static struct group *add_group(struct groups *groups, pid_t session, pid_t numbe
                             .number = number,
                             .since = now,
                             .deadline = USEC_NEVER,
-                            .look = now + LOOK_FIRST};
+                            .check_at = now + CHECK_FIRST};
     groups->first = group;
     return group;
 }
@@ -65,7 +65,7 @@ enum group_kind process_groups_end(struct groups *groups, pid_t session, pid_t n
     } else {
         group->deadline = known ? clock_earlier(group->deadline, deadline) : deadline;
     }
-    group->look = clock_earlier(group->look, group->deadline);
+    group->check_at = clock_earlier(group->check_at, group->deadline);
     return kind;
 }
 
@@ -77,7 +77,7 @@ void process_groups_kill(struct groups *groups, usec now)
 }
 
 /* The group was killed, and still exists. */
-static void look_at_killed(struct groups *groups, struct group *group, const char *pool, usec now)
+static void check_killed(struct groups *groups, struct group *group, const char *pool, usec now)
 {
     struct procfs_stat stat = {.command = "?"};
     pid_t pid = procfs_find_in_group(group->number, &stat);
@@ -96,7 +96,7 @@ static void look_at_killed(struct groups *groups, struct group *group, const cha
 /* False: the group is gone. */
 static bool step_group(struct groups *groups, struct group *group, const char *pool, usec now)
 {
-    if (now < group->look)
+    if (now < group->check_at)
         return true;
     if (group_of_session(group->number, group->session) != GROUP_OWN)
         return false;
@@ -111,11 +111,11 @@ static bool step_group(struct groups *groups, struct group *group, const char *p
         group->deadline = USEC_NEVER;
         group->since = now;
     } else if (group->deadline == USEC_NEVER) {
-        look_at_killed(groups, group, pool, now);
+        check_killed(groups, group, pool, now);
     }
     usec span = (now - group->since) / 2;
-    span = span < LOOK_FIRST ? LOOK_FIRST : span > LOOK_MOST ? LOOK_MOST : span;
-    group->look = clock_earlier(now + span, group->deadline);
+    span = span < CHECK_FIRST ? CHECK_FIRST : span > CHECK_MOST ? CHECK_MOST : span;
+    group->check_at = clock_earlier(now + span, group->deadline);
     return true;
 }
 
@@ -126,7 +126,7 @@ usec process_groups_step(struct groups *groups, const char *pool, usec now)
     while (*at) {
         struct group *group = *at;
         if (step_group(groups, group, pool, now)) {
-            next = clock_earlier(next, group->look);
+            next = clock_earlier(next, group->check_at);
             at = &group->next;
             continue;
         }

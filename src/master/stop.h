@@ -31,7 +31,7 @@ struct group {
     pid_t number;
     usec since;    /* when it was told to end */
     usec deadline; /* when it is killed; USEC_NEVER: it was */
-    usec look;     /* the next time */
+    usec check_at; /* the next check */
     bool stuck;    /* it can't be killed: its seat stays taken, and that was logged */
 };
 
@@ -53,7 +53,7 @@ enum group_kind process_groups_end(struct groups *groups, pid_t session, pid_t n
 /* Kills all of them now. */
 void process_groups_kill(struct groups *groups, usec now);
 
-/* Looks at the groups that are due; `pool` is for the log. Returns when to look again. */
+/* Checks the groups that are due; `pool` is for the log. Returns when to call it again. */
 usec process_groups_step(struct groups *groups, const char *pool, usec now);
 
 /* Follows a group that the binary before an upgrade followed. False: out of memory. */
