@@ -1,5 +1,5 @@
 /*
- * main - the command line, and the order in which things begin and end.
+ * main - the command line, and the order in which the daemon's parts start and end.
  */
 #include "base/daemon.h"
 #include "base/fd.h"
@@ -32,14 +32,14 @@ struct command_line {
     bool test, dump, daemon, to_stderr;
 };
 
-/* What is open while the daemon runs, beside the master. */
+/* What the daemon holds beside the master. */
 struct session {
     const struct command_line *line;
     int detach_fd;  /* to the process that started us with -d; -1: none waits */
     int pidfile_fd; /* -1: none */
-    int state_fd;   /* of the binary that we replace; -1: of none */
+    int state_fd;   /* from the binary that we replace; -1: we replace none */
     struct state state;
-    struct inherited inherited; /* if the state can't be gone on with */
+    struct inherited inherited; /* used if the state is unusable */
 };
 
 static void print_usage(FILE *out)
@@ -67,7 +67,7 @@ static void print_version(void)
     printf("\n");
 }
 
-/* -1 to go on, or the status to exit with. */
+/* -1: go on; else the exit status. */
 static int parse_command_line(struct command_line *line, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -105,8 +105,8 @@ static int parse_command_line(struct command_line *line, int argc, char **argv)
     return EXIT_USAGE;
 }
 
-/* 0, 1 and 2 must be something, or the first files that we open would be taken for them. */
-static void fill_standard_descriptors(void)
+/* Opens 0, 1 and 2 where they are closed, so that no file of ours gets one of these numbers. */
+static void open_standard_descriptors(void)
 {
     int fd;
     do
@@ -118,8 +118,8 @@ static void fill_standard_descriptors(void)
         fcntl(i, F_SETFD, 0);
 }
 
-/* The master reads and prints nothing; for its workers, 0 is the null device (see worker.c). */
-static void leave_standard_input_and_output(void)
+/* The master reads and prints nothing. The workers need the null device as 0 (see worker.c). */
+static void detach_standard_input_and_output(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
@@ -129,29 +129,29 @@ static void leave_standard_input_and_output(void)
     close(null);
 }
 
-/* As the default action ends any other process. */
-static void end_at_once(int number)
+/* What the default action does to any other process. */
+static void exit_by_signal(int number)
 {
     _exit(128 + number);
 }
 
-/* What our parent had blocked or ignored is not for us, nor for what we run. Until the master takes
- * it, USR2 must not end a daemon that some package's script wants upgraded. */
+/* Undoes what our parent has blocked or ignored, for us and for what we run. Ignores USR2 until the
+ * master handles it, because a package's script may send it early to have the daemon upgraded. */
 static void reset_signals(void)
 {
-    static const struct sigaction fallback = {.sa_handler = SIG_DFL};
+    static const struct sigaction by_default = {.sa_handler = SIG_DFL};
     static const struct sigaction ignored = {.sa_handler = SIG_IGN};
     sigset_t none;
     for (int number = 1; number < NSIG; number++)
-        sigaction(number, &fallback, NULL);
-    /* From the first process of a PID namespace the kernel keeps what it has no handler for
-     * (pid_namespaces(7)); until the loop takes these signals, a check of the configuration may
-     * take its time. */
+        sigaction(number, &by_default, NULL);
+    /* The first process of a PID namespace gets no signal for which it has no handler
+     * (pid_namespaces(7)). It must be possible to end us before the loop handles these, because the
+     * check of the configuration may take long. */
     if (getpid() == 1) {
-        static const struct sigaction ending = {.sa_handler = end_at_once};
-        sigaction(SIGTERM, &ending, NULL);
-        sigaction(SIGINT, &ending, NULL);
-        sigaction(SIGQUIT, &ending, NULL);
+        static const struct sigaction fatal = {.sa_handler = exit_by_signal};
+        sigaction(SIGTERM, &fatal, NULL);
+        sigaction(SIGINT, &fatal, NULL);
+        sigaction(SIGQUIT, &fatal, NULL);
     }
     sigaction(SIGPIPE, &ignored, NULL);
     sigaction(SIGUSR2, &ignored, NULL);
@@ -159,7 +159,7 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* `kind` stands before each: a fault has none. */
+/* `kind` precedes each text: "warning: ", or nothing for a fault. */
 static void print_faults(const struct faults *faults, const char *kind)
 {
     char place[FAULT_PLACE];
@@ -181,7 +181,7 @@ static void log_faults(const struct faults *faults, int level)
 static int test_config(struct session *session)
 {
     const struct command_line *line = session->line;
-    bool trial = session->state_fd >= 0; /* for the running master, which has us replace it */
+    bool trial = session->state_fd >= 0; /* the running master asks whether we can replace it */
     char why[200];
     if (trial && upgrade_read(session->state_fd, &session->state, why, sizeof why) != 0) {
         fprintf(stderr, "preforkd: " UNREADABLE ": %s\n", why);
@@ -211,17 +211,17 @@ static int test_config(struct session *session)
     config_unref(config);
     state_free(&session->state);
     int status = right ? EXIT_STOPPED : EXIT_CONFIG;
-    if (right && (fflush(stdout) != 0 || ferror(stdout))) { /* a dump cut by a full disk is none */
+    if (right && (fflush(stdout) != 0 || ferror(stdout))) { /* a full disk cut the dump */
         perror("preforkd: standard output");
         status = EXIT_START_FAILED;
     }
-    if (trial) /* what was adopted is the running master's: nothing of it ends here */
+    if (trial) /* no clean-up: what we have adopted belongs to the running master */
         _exit(status);
     return status;
 }
 
-/* The pools serve: a process that waits for that returns. */
-static void serving(void *owner)
+/* Every pool serves: lets the process that started us with -d exit. */
+static void on_serving(void *owner)
 {
     struct session *session = owner;
     if (session->detach_fd < 0)
@@ -255,10 +255,10 @@ static int open_pidfile(struct session *session)
     return EXIT_START_FAILED;
 }
 
-/* NULL if that fails. */
+/* NULL on failure, which is logged. */
 static struct master *open_master(struct session *session)
 {
-    static const char *arguments[8]; /* for the binary that replaces us, some day */
+    static const char *arguments[8]; /* for an upgrade */
     const struct command_line *line = session->line;
     const char **next = arguments;
     *next++ = line->program;
@@ -284,7 +284,7 @@ static struct master *open_master(struct session *session)
         start_failed("the master", -error);
         return NULL;
     }
-    master->serving = serving;
+    master->on_serving = on_serving;
     master->owner = session;
     return master;
 }
@@ -296,9 +296,10 @@ static int run_master(struct session *session, struct config *config)
         config_unref(config);
         return EXIT_START_FAILED;
     }
-    master_inherit(master, session->inherited.listeners, session->inherited.control);
+    master->runtime.listeners = session->inherited.listeners;
+    master->runtime.control = session->inherited.control;
     int status = EXIT_START_FAILED;
-    if (master_start(master, config) == 0) { /* from here on the configuration is the master's */
+    if (master_start(master, config) == 0) { /* the master owns the configuration from here on */
         status = main_loop_run(master);
     } else {
         log_faults(&config->faults, LOG_ERR);
@@ -316,7 +317,7 @@ static void show_title(const struct command_line *line)
     daemon_title(title);
 }
 
-/* 0, and the configuration to serve; or an exit status, and what is wrong with it is logged. */
+/* 0 and the checked configuration; or an exit status, with the faults logged. */
 static int load_config(const struct command_line *line, struct config **loaded)
 {
     struct config *config = config_new();
@@ -345,7 +346,7 @@ static int serve(struct session *session)
     int status = load_config(line, &config);
     if (status != 0)
         return status;
-    leave_standard_input_and_output();
+    detach_standard_input_and_output();
     show_title(line);
     status = open_pidfile(session);
     if (status != 0) {
@@ -360,8 +361,8 @@ static int serve(struct session *session)
     return run_master(session, config);
 }
 
-/* The binary that replaces another can't go on with the state: it has its descriptors, and the
- * workers of before, which are told to finish. Everything else begins anew. */
+/* After an upgrade whose state is unusable: starts as serve does, on the listeners among the open
+ * descriptors, and tells the old workers to finish. */
 static int start_over(struct session *session, const char *why)
 {
     const struct command_line *line = session->line;
@@ -384,8 +385,9 @@ static int start_over(struct session *session, const char *why)
     return run_master(session, config);
 }
 
-/* The binary that replaces another: all that was opened, bound and locked is there. */
-static int replace(struct session *session)
+/* After an upgrade: resumes from the state, with everything open, bound and locked that the old
+ * binary had. */
+static int resume(struct session *session)
 {
     char why[200];
     sysd_open();
@@ -396,18 +398,18 @@ static int replace(struct session *session)
     if (upgrade_read(session->state_fd, &session->state, why, sizeof why) != 0)
         return start_over(session, why);
     close(session->state_fd);
-    const struct state_daemon *before = state_at(&session->state, STATE_DAEMON, 0);
-    session->pidfile_fd = (int)before->pidfile_fd;
-    daemon_set_first_nofile((rlim_t)before->nofile);
-    log_configure(before->log_ident, (int)before->log_facility, (int)before->log_level,
-                  before->log_json);
+    const struct state_daemon *daemon = state_at(&session->state, STATE_DAEMON, 0);
+    session->pidfile_fd = (int)daemon->pidfile_fd;
+    daemon_set_first_nofile((rlim_t)daemon->nofile);
+    log_configure(daemon->log_ident, (int)daemon->log_facility, (int)daemon->log_level,
+                  daemon->log_json);
     struct master *master = open_master(session);
     if (!master)
         return start_over(session, "the master can't be opened");
     int error = master_resume(master, &session->state);
-    if (error) /* what it had adopted by then is left behind */
+    if (error) /* leaks what the master has adopted by then */
         return start_over(session, strerror(-error));
-    sysd_take_back(); /* it was for the case that we had to start over */
+    sysd_take_back(); /* only start_over needs what was handed on */
     commands_adopt_callers(master, &session->state);
     state_free(&session->state);
     int status = main_loop_run(master);
@@ -416,7 +418,7 @@ static int replace(struct session *session)
     return status;
 }
 
-/* A daemon leaves the directory that it was started in. */
+/* Detaches, and leaves the directory in which we were started. */
 static int detach(struct session *session, struct command_line *line)
 {
     line->config = daemon_absolute(line->config);
@@ -434,13 +436,13 @@ int main(int argc, char **argv)
 {
     static struct command_line line = {.config = PREFORKD_SYSCONFDIR "/preforkd/preforkd.conf"};
     static struct session session = {.line = &line, .detach_fd = -1, .pidfile_fd = -1};
-    fill_standard_descriptors();
+    open_standard_descriptors();
     argv = daemon_title_init(argc, argv);
     int status = parse_command_line(&line, argc, argv);
     if (status >= 0)
         return status;
     session.state_fd = upgrade_state_fd();
-    if (session.state_fd < 0) /* else they are as the binary before left them, blocked */
+    if (session.state_fd < 0) /* after an upgrade they stay blocked, as the old binary left them */
         reset_signals();
     if (line.test || line.dump)
         return test_config(&session);
@@ -448,7 +450,7 @@ int main(int argc, char **argv)
     status = line.daemon && session.state_fd < 0 ? detach(&session, &line) : 0;
     if (status == 0) {
         log_open("preforkd", line.to_stderr || (!line.daemon && isatty(STDERR_FILENO)));
-        status = session.state_fd < 0 ? serve(&session) : replace(&session);
+        status = session.state_fd < 0 ? serve(&session) : resume(&session);
         daemon_pidfile_close(line.pidfile, session.pidfile_fd);
     }
     if (session.detach_fd >= 0)

@@ -24,7 +24,7 @@ static bool is_refused_by_stop(const struct master *master, struct request *requ
     return is_stopping(master);
 }
 
-/* An upgrade whose reload was refused carries the old workers over, and can start no other. */
+/* After an upgrade whose reload was refused, no worker can be forked until a reload succeeds. */
 static bool is_refused_by_upgrade(const struct master *master, struct request *request)
 {
     bool carried = runtime_is_carried(&master->runtime);
@@ -35,14 +35,13 @@ static bool is_refused_by_upgrade(const struct master *master, struct request *r
 
 /* The pools of a command: the one that its first argument names, or all. */
 
-static bool is_meant(const struct pool *pool, const char *name)
+static bool is_selected(const struct pool *pool, const char *name)
 {
     return !pool->removed && !pool->on_trial && (!name[0] || strcmp(pool->name, name) == 0);
 }
 
-/* The name of the pool that a command is for, which the request notes; empty: it is for all. NULL
- * if it is refused: the request says so. */
-static const char *take_pool(const struct master *master, struct request *request)
+/* The pool's name, which the request keeps; empty: all pools. NULL: the command is refused. */
+static const char *pool_argument(const struct master *master, struct request *request)
 {
     if (is_refused_by_stop(master, request))
         return NULL;
@@ -67,6 +66,23 @@ static const char *take_pool(const struct master *master, struct request *reques
     return NULL;
 }
 
+/* Refuses the arguments of a command. */
+static void fail_usage(struct request *request, const struct usage *usage)
+{
+    request_misuse(request, "usage: preforkctl %s%s%s", usage->word, usage->arguments[0] ? " " : "",
+                   usage->arguments);
+}
+
+/* Whether the first argument, if there is one, is this option; if not, the command is refused. */
+static bool takes_option(struct request *request, const char *option)
+{
+    const char *argument = request_argument(request, 1);
+    bool right = !argument || strcmp(argument, option) == 0;
+    if (!right)
+        fail_usage(request, usage_find(request_argument(request, 0)));
+    return right;
+}
+
 /* Reload, dry run, restart. */
 
 static bool is_reloaded(struct master *master, struct request *request)
@@ -74,15 +90,15 @@ static bool is_reloaded(struct master *master, struct request *request)
     const struct reload_result *result = reload_result(&master->reload, request->ticket);
     if (!result)
         return false;
-    buffer_add(&request->said, result->lines.at, result->lines.used);
-    buffer_add(&request->failed, result->faults.at, result->faults.used);
+    buffer_add(&request->output, result->lines.at, result->lines.used);
+    buffer_add(&request->errors, result->faults.at, result->faults.used);
     if (result->refused)
         request->status = MESSAGE_REFUSED;
     return true;
 }
 
-static void follow(struct master *master, struct request *request, enum job_kind kind,
-                   const char *pool)
+static void queue_job(struct master *master, struct request *request, enum job_kind kind,
+                      const char *pool)
 {
     uint64_t ticket = reload_ask(&master->reload, kind, pool);
     if (!ticket)
@@ -95,38 +111,35 @@ static void follow(struct master *master, struct request *request, enum job_kind
 
 static void reload(struct master *master, struct request *request)
 {
-    const char *argument = request_argument(request, 1);
-    if (argument && strcmp(argument, "--dry-run") != 0)
-        request_misuse(request, "usage: preforkctl reload [--dry-run]");
-    else if (!is_refused_by_stop(master, request))
-        follow(master, request, argument ? JOB_DRY_RUN : JOB_RELOAD, "");
+    if (takes_option(request, "--dry-run") && !is_refused_by_stop(master, request))
+        queue_job(master, request, request_argument(request, 1) ? JOB_DRY_RUN : JOB_RELOAD, "");
 }
 
 static void restart(struct master *master, struct request *request)
 {
-    const char *name = take_pool(master, request);
+    const char *name = pool_argument(master, request);
     if (!name)
         return;
     if (name[0] && runtime_find(&master->runtime, name)->drained)
         request_fail(request, "pool %s is drained: resume it instead", name);
     else
-        follow(master, request, JOB_RESTART, name);
+        queue_job(master, request, JOB_RESTART, name);
 }
 
 /* Drain and resume. */
 
-/* A drain of all pools leaves those alone that report it: a balancer that heard nothing more would
- * go on sending. Drained by its name, such a pool is silent. */
-static bool is_to_drain(const struct pool *pool, const char *name)
+/* A drain of all pools spares pools that report: without a report that tells it to stop, a load
+ * balancer would go on sending. Draining such a pool by name silences it. */
+static bool is_drainable(const struct pool *pool, const char *name)
 {
-    return is_meant(pool, name) && (name[0] || !handler_of(pool->conf->handler)->reads_board);
+    return is_selected(pool, name) && (name[0] || !handler_of(pool->conf->handler)->reads_board);
 }
 
 static bool is_drained(struct master *master, struct request *request)
 {
     bool left = false, found = !request->pool[0];
     for (const struct pool *p = master->runtime.pools; p; p = p->next) {
-        if (!is_to_drain(p, request->pool))
+        if (!is_drainable(p, request->pool))
             continue;
         found = true;
         left = left || !pool_is_empty(p);
@@ -147,13 +160,13 @@ static bool is_drained(struct master *master, struct request *request)
 
 static void drain(struct master *master, struct request *request)
 {
-    const char *name = take_pool(master, request);
+    const char *name = pool_argument(master, request);
     if (!name)
         return;
     if (!name[0])
         log_notice("draining: the sockets stay, nothing is accepted until a reload");
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
-        if (!is_to_drain(p, name) || p->drained)
+        if (!is_drainable(p, name) || p->drained)
             continue;
         p->drained = true;
         pool_touch(p);
@@ -165,13 +178,13 @@ static void drain(struct master *master, struct request *request)
     request_wait(request, is_drained);
 }
 
-/* Whether all pools of a command serve, or one won't; `done` is what to say of it. */
+/* Whether the selected pools serve, or one has failed. On success the answer is `done`, if any. */
 static bool are_serving(struct master *master, struct request *request, const char *done)
 {
     char why[SCOREBOARD_REASON + 100];
     bool found = false;
     for (const struct pool *p = master->runtime.pools; p; p = p->next) {
-        if (!is_meant(p, request->pool))
+        if (!is_selected(p, request->pool))
             continue;
         found = true;
         struct counts counts = pool_counts(p);
@@ -200,11 +213,11 @@ static bool is_resumed(struct master *master, struct request *request)
 
 static void resume(struct master *master, struct request *request)
 {
-    const char *name = take_pool(master, request);
+    const char *name = pool_argument(master, request);
     if (!name || is_refused_by_upgrade(master, request))
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
-        if (!is_meant(p, name) || !p->drained)
+        if (!is_selected(p, name) || !p->drained)
             continue;
         p->drained = false;
         pool_touch(p);
@@ -213,7 +226,7 @@ static void resume(struct master *master, struct request *request)
     request_wait(request, is_resumed);
 }
 
-/* Sizes. */
+/* Pool sizes. */
 
 static bool is_resized(struct master *master, struct request *request)
 {
@@ -230,7 +243,7 @@ static void set_size(struct pool *pool, int wanted)
 
 static void scale(struct master *master, struct request *request)
 {
-    const char *name = take_pool(master, request);
+    const char *name = pool_argument(master, request);
     if (!name || is_refused_by_upgrade(master, request))
         return;
     char *end;
@@ -241,12 +254,12 @@ static void scale(struct master *master, struct request *request)
         return;
     }
     struct pool *pool = runtime_find(&master->runtime, name);
-    int before = pool->conf->workers + pool->extra;
+    int old_size = pool->conf->workers + pool->extra;
     if (pool_config_is_dynamic(pool->conf)) {
         request_fail(request, "pool %s follows the load: see max_workers", pool->name);
         return;
     }
-    int most = POOL_WORKERS_MAX; /* of all pools */
+    int most = POOL_WORKERS_MAX; /* in all pools */
     for (const struct pool *p = master->runtime.pools; p; p = p->next)
         if (p != pool && !p->removed)
             most -= pool_config_most(p->conf) + p->extra;
@@ -258,10 +271,10 @@ static void scale(struct master *master, struct request *request)
                                                : "");
         return;
     }
-    if (wanted != before)
+    if (wanted != old_size)
         set_size(pool, (int)wanted);
-    request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name, before,
-                wanted, pool->drained ? "; it is drained" : "");
+    request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name,
+                old_size, wanted, pool->drained ? "; it is drained" : "");
     if (!pool->drained)
         request_wait(request, is_resized);
 }
@@ -272,7 +285,7 @@ static void change_all(struct master *master, struct request *request, int by)
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;
-        if (is_meant(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
+        if (is_selected(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
             wanted <= POOL_SEATS_MAX / p->conf->seats)
             set_size(p, wanted);
     }
@@ -306,8 +319,8 @@ static bool is_upgraded(struct master *master, struct request *request)
     return answer_upgrade(master, request, upgrade_is_over(&master->upgrade));
 }
 
-/* Of a request that came before the upgrade: it does not wait for the next one, which may
- * have been asked for already. */
+/* For a request from before the binary was replaced, which must not wait for an upgrade that was
+ * asked for since. */
 static bool has_arrived(struct master *master, struct request *request)
 {
     return answer_upgrade(master, request, upgrade_has_arrived(&master->upgrade));
@@ -319,7 +332,7 @@ static void upgrade(struct master *master, struct request *request)
         return;
     upgrade_begin(&master->upgrade);
     if (request)
-        request->carried = true;
+        request->survives_upgrade = true;
     request_wait(request, is_upgraded);
 }
 
@@ -333,7 +346,7 @@ static bool is_stopped(struct master *master, struct request *request)
     if (master->phase != PHASE_ENDED)
         return false;
     request_say(request, "stopped");
-    request->lasts = true;
+    request->keep_open = true;
     return true;
 }
 
@@ -351,7 +364,7 @@ static void stop_now(struct master *master, struct request *request)
 
 /* Reports. */
 
-/* A command of this same round is not carried out yet, but a report must show that it was given. */
+/* Makes a report show the commands of this round, whose pools are stepped later in the round. */
 static void refresh(struct master *master)
 {
     usec now = clock_now();
@@ -360,32 +373,30 @@ static void refresh(struct master *master)
             export_pool(&master->export, &master->runtime, p, now);
 }
 
-/* `json` is NULL if memory was wanting, and always in a build without jansson. */
-static void give_json(struct request *request, char *json)
+/* `json` is NULL if memory ran out, and always in a build without jansson. */
+static void answer_json(struct request *request, char *json)
 {
     if (json || HAVE_JANSSON)
-        request_give(request, json);
+        request_answer(request, json);
     else
         request_fail(request, "this preforkd was built without jansson: it has no JSON");
 }
 
 static void status(struct master *master, struct request *request)
 {
-    const char *argument = request_argument(request, 1);
-    if (argument && strcmp(argument, "--brief") != 0) {
-        request_misuse(request, "usage: preforkctl status [--brief]");
+    if (!takes_option(request, "--brief"))
         return;
-    }
     refresh(master);
     const struct view view = boards_view(&master->runtime.spawner.boards);
     usec now = clock_now();
     if (!request->json) {
-        request_give(request, status_text(&view, now));
+        request_answer(request, status_text(&view, now));
         return;
     }
     struct procstat figures = {0};
     procstat_look(&figures, &view, now);
-    give_json(request, status_json(&view, &figures, argument ? STATUS_BRIEF : STATUS_WHOLE, now));
+    enum status_detail detail = request_argument(request, 1) ? STATUS_BRIEF : STATUS_WHOLE;
+    answer_json(request, status_json(&view, &figures, detail, now));
     procstat_done(&figures);
 }
 
@@ -393,9 +404,9 @@ static void deaths(struct master *master, struct request *request)
 {
     const struct overview *overview = master->runtime.spawner.boards.overview;
     if (request->json)
-        give_json(request, deaths_json(overview));
+        answer_json(request, deaths_json(overview));
     else
-        request_give(request, deaths_text(overview));
+        request_answer(request, deaths_text(overview));
 }
 
 static void ping(struct master *master, struct request *request)
@@ -420,12 +431,10 @@ static void help(struct master *master, struct request *request);
 
 /* The table. */
 
-enum { ASKS = true };
-
-/* What a word does is in usage_table. */
+/* The help of a word is in usage_table. */
 const struct command commands_table[] = {
-    {"status", 0, status, .asks = ASKS},
-    {"deaths", 0, deaths, .asks = ASKS},
+    {"status", 0, status, .read_only = true},
+    {"deaths", 0, deaths, .read_only = true},
     {"reload", SIGHUP, reload},
     {"restart", 0, restart},
     {"scale", 0, scale},
@@ -433,8 +442,8 @@ const struct command commands_table[] = {
     {"resume", 0, resume},
     {"stop", SIGTERM, stop},
     {"upgrade", SIGUSR2, upgrade},
-    {"ping", 0, ping, .asks = ASKS},
-    {"help", 0, help, .asks = ASKS},
+    {"ping", 0, ping, .read_only = true},
+    {"help", 0, help, .read_only = true},
     {NULL, SIGINT, stop, "stop when the connections in hand are done; twice: now"},
     {NULL, SIGQUIT, stop_now, "stop now"},
     {NULL, SIGUSR1, log_state, "write each pool's state to the log"},
@@ -485,8 +494,7 @@ const struct command *commands_by_request(struct request *request)
         const struct usage *usage = usage_find(word);
         if (usage_fits(usage, request->words.count - 1))
             return command;
-        request_misuse(request, "usage: preforkctl %s%s%s", word, usage->arguments[0] ? " " : "",
-                       usage->arguments);
+        fail_usage(request, usage);
         return NULL;
     }
     if (near.nearest)
@@ -505,7 +513,7 @@ static void help(struct master *master, struct request *request)
     for (const struct command *command = commands_table; is_row(command); command++)
         if (command->word && (!word || strcmp(command->word, word) == 0))
             request_say(request, "%s", usage_line(usage_find(command->word), line));
-    if (!request->said.used)
+    if (!request->output.used)
         request_misuse(request, "unknown command \"%.80s\"; \"help\" lists them", word);
 }
 

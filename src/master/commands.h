@@ -1,6 +1,6 @@
 /*
- * commands - what the master can be told to do, one row of a table each: word, signal and
- * function; and what a caller waits for. What the words mean is in wire/usage.
+ * commands - the table of commands: word, signal and function; the functions, and when the answer
+ * of each is complete. The words' help is in wire/usage.
  *
  * Called by: main_loop, main (the signals to take).
  * Runs in:   the master.
@@ -11,32 +11,33 @@
 #include "master.h"
 
 struct command {
-    const char *word; /* NULL: by signal alone */
-    int signal;       /* 0: by word alone */
-    /* By a signal there is no request. NULL: the signal does nothing but wake us. */
+    const char *word; /* NULL: a signal alone */
+    int signal;       /* 0: a word alone */
+    /* `request` is NULL for a signal. No function: the signal only wakes the master. */
     void (*run)(struct master *master, struct request *request);
-    const char *help; /* of a signal that has no word */
-    bool asks;        /* changes nothing: it is not logged */
+    const char *help; /* of a row without a word */
+    bool read_only;   /* logged at debug level */
 };
 
-/* Ended by a row without word and signal. */
+/* Ends with a row that has neither word nor signal. */
 extern const struct command commands_table[];
 
-const char *commands_help(const struct command *command); /* what it does, in a few words */
+/* What the command does, in a few words. */
+const char *commands_help(const struct command *command);
 
-/* The signals of all commands. */
+/* All signals in the table. */
 void commands_signals(sigset_t *set);
 
 const struct command *commands_by_signal(int number); /* NULL: none */
 
-/* The command of a request's words. NULL if there is none, or its arguments are wrong: the
- * request says so. */
+/* The command that a request's words name. NULL if the command is unknown or its arguments are
+ * wrong: the request is refused then. */
 const struct command *commands_by_request(struct request *request);
 
-/* After an upgrade: takes over the requests for it. */
+/* After an upgrade, takes over the clients that wait for its result. */
 void commands_adopt_callers(struct master *master, const struct state *state);
 
-/* Whether a request has its answer: what it waited for is there, or can't come any more. */
+/* Whether a request's answer is complete: what it waits for has happened, or never will. */
 bool commands_settled(struct master *master, struct request *request);
 
 #endif

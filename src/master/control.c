@@ -4,7 +4,10 @@
 #include "../config/identity.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,14 +15,14 @@
 #define REQUEST_TIMEOUT (5 * USEC_SECOND)
 #define REPLY_TIMEOUT   (30 * USEC_SECOND)
 
-/* After an error of accept() that may last: no descriptor, no memory. */
+/* After an error of accept() that may last: no descriptors, no memory. */
 #define ACCEPT_PAUSE USEC_SECOND
 
 enum client_state {
     CLIENT_FREE,
-    CLIENT_READING, /* the request is not all there */
-    CLIENT_ASKING,  /* the request is there, and is to be carried out */
-    CLIENT_WAITING, /* for the answer to be complete */
+    CLIENT_READING, /* the request is not complete */
+    CLIENT_ASKING,  /* the request waits for control_next */
+    CLIENT_WAITING, /* the answer is not complete */
     CLIENT_WRITING,
 };
 
@@ -29,50 +32,176 @@ struct client {
     struct loop_watch watch;
     usec deadline;
     struct request request;
-    char bytes[MESSAGE_REQUEST_MAX + 1]; /* a NUL behind the last word */
+    char bytes[MESSAGE_REQUEST_MAX + 1]; /* with a NUL behind the last word */
     size_t got;
     struct buffer reply;
     size_t sent;
-    bool lasts; /* stays open behind the reply: the end of the process closes it */
+    bool keep_open; /* after the reply, until this process ends */
 };
 
-enum { CLIENTS = 64, TABLE_SIZE = CLIENTS * sizeof(struct client) };
+enum {
+    CLIENTS = 64,
+    TABLE_SIZE = CLIENTS * sizeof(struct client),
+    SENTENCE_MAX = 1024,
+};
 
-static void accept_client(void *owner);
+/* Requests. */
+
+void request_init(struct request *request, const struct message_request *words, pid_t pid,
+                  uid_t uid)
+{
+    *request = (struct request){.pid = pid, .uid = uid};
+    for (int i = 0; i < words->count; i++)
+        if (strcmp(words->words[i], "--json") == 0)
+            request->json = true;
+        else
+            request->words.words[request->words.count++] = words->words[i];
+}
+
+void request_done(struct request *request)
+{
+    buffer_done(&request->output);
+    buffer_done(&request->errors);
+    *request = (struct request){0};
+}
+
+const char *request_argument(const struct request *request, int number)
+{
+    return request && number < request->words.count ? request->words.words[number] : NULL;
+}
+
+void request_say(struct request *request, const char *format, ...)
+{
+    char sentence[SENTENCE_MAX];
+    va_list args;
+    if (!request)
+        return;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    buffer_print(&request->output, "%s\n", sentence);
+}
+
+void request_answer(struct request *request, char *text)
+{
+    if (text) {
+        buffer_add(&request->output, text, strlen(text));
+        request->formatted = true;
+    } else {
+        request_fail(request, "out of memory");
+    }
+    free(text);
+}
+
+__attribute__((format(printf, 3, 0))) static void fail(struct request *request, int status,
+                                                       const char *format, va_list args)
+{
+    char sentence[SENTENCE_MAX];
+    vsnprintf(sentence, sizeof sentence, format, args);
+    if (!request) {
+        log_notice("%s", sentence);
+        return;
+    }
+    buffer_print(&request->errors, "%s\n", sentence);
+    request->status = status;
+}
+
+void request_fail(struct request *request, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail(request, MESSAGE_REFUSED, format, args);
+    va_end(args);
+}
+
+void request_misuse(struct request *request, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail(request, MESSAGE_USAGE, format, args);
+    va_end(args);
+}
+
+void request_wait(struct request *request, request_wait_fn *wait)
+{
+    if (request)
+        request->wait = wait;
+}
+
+/* Adds the text without its last newline. */
+static void add_json_text(struct buffer *json, const char *name, const struct buffer *text)
+{
+    size_t size = text->used && text->at[text->used - 1] == '\n' ? text->used - 1 : text->used;
+    buffer_print(json, ",\"%s\":", name);
+    buffer_add_quoted(json, text->at, size);
+}
+
+/* Wraps an answer that is text in a JSON object. */
+static void wrap_in_json(struct request *request)
+{
+    struct buffer json = {0};
+    buffer_print(&json, "{\"ok\":%s", request->status == MESSAGE_DONE ? "true" : "false");
+    add_json_text(&json, "text", &request->output);
+    if (request->errors.used)
+        add_json_text(&json, "error", &request->errors);
+    buffer_print(&json, "}\n");
+    json.cut = json.cut || request->output.cut || request->errors.cut;
+    buffer_done(&request->output);
+    buffer_done(&request->errors);
+    request->output = json;
+}
+
+void request_reply(struct request *request, struct buffer *reply)
+{
+    if (request->json && !request->formatted)
+        wrap_in_json(request);
+    if (request->output.cut || request->errors.cut ||
+        request->output.used + request->errors.used > BUFFER_MAX - MESSAGE_HEAD) {
+        buffer_done(&request->output);
+        buffer_done(&request->errors);
+        request_fail(request, "the answer is too long");
+    }
+    const struct message_head head = {(enum message_status)request->status, request->output.used,
+                                      request->errors.used};
+    char line[MESSAGE_HEAD];
+    buffer_add(reply, line, (size_t)message_write_head(&head, line));
+    buffer_add(reply, request->output.at, request->output.used);
+    buffer_add(reply, request->errors.at, request->errors.used);
+}
+
+/* The socket. */
+
+static void accept_clients(void *owner);
 
 int control_open(struct control *control, struct loop *loop)
 {
     *control = (struct control){
         .loop = loop,
-        .watch = {.fd = -1, .ready = accept_client, .owner = control},
+        .watch = {.fd = -1, .ready = accept_clients, .owner = control},
         .socket = -1,
-        .again = USEC_NEVER,
+        .paused_until = USEC_NEVER,
         .clients = arena_unforked(TABLE_SIZE),
     };
     return control->clients ? 0 : -errno;
 }
 
-/* Connections stay open: a client that waits for the end of the process sees it by their
- * closing. */
+/* Leaves the connections open: a client that waits for the end of this process sees it when the
+ * kernel closes them. */
 void control_close(struct control *control)
 {
     if (control->clients)
         munmap(control->clients, TABLE_SIZE);
 }
 
-static void unwatch(struct control *control)
+/* Watches the socket if there is one, the table has room for a client, and no pause is on. */
+static void update_watch(struct control *control)
 {
-    if (control->watch.fd >= 0)
+    bool wanted =
+        control->socket >= 0 && control->in_use < CLIENTS && control->paused_until == USEC_NEVER;
+    if (control->watch.fd >= 0 && (!wanted || control->watch.fd != control->socket)) {
         loop_remove(control->loop, &control->watch);
-    control->watch.fd = -1;
-}
-
-/* The socket is watched if there is one, a client has room, and no error is to be waited out. */
-static void rewatch(struct control *control)
-{
-    bool wanted = control->socket >= 0 && control->in_use < CLIENTS && control->again == USEC_NEVER;
-    if (!wanted || (control->watch.fd >= 0 && control->watch.fd != control->socket))
-        unwatch(control);
+        control->watch.fd = -1;
+    }
     if (!wanted || control->watch.fd >= 0)
         return;
     control->watch.fd = control->socket;
@@ -84,10 +213,10 @@ void control_listen(struct control *control, int socket, gid_t group)
 {
     control->socket = socket;
     control->group = group;
-    rewatch(control);
+    update_watch(control);
 }
 
-/* A client. */
+/* The clients. */
 
 static void close_client(struct client *client)
 {
@@ -98,7 +227,7 @@ static void close_client(struct client *client)
     client->state = CLIENT_FREE;
 }
 
-/* Sends as much as the socket takes. The rest follows when it takes more. */
+/* Sends what the socket has room for. The loop calls again when it has room for more. */
 static void write_reply(struct client *client)
 {
     while (client->sent < client->reply.used) {
@@ -112,14 +241,14 @@ static void write_reply(struct client *client)
             break;
         client->sent += (size_t)n;
     }
-    if (!client->lasts)
+    if (!client->keep_open)
         close_client(client);
 }
 
 static void answer(struct client *client)
 {
     request_reply(&client->request, &client->reply);
-    client->lasts = client->request.lasts;
+    client->keep_open = client->request.keep_open;
     request_done(&client->request);
     client->state = CLIENT_WRITING;
     client->deadline = clock_now() + REPLY_TIMEOUT;
@@ -148,7 +277,7 @@ static void take_request(struct client *client, bool ended)
     answer(client);
 }
 
-/* A client that sends no newline may end its line by closing its half of the connection. */
+/* The end of input ends a request that has no newline. */
 static void read_request(struct client *client)
 {
     ssize_t n = recv(client->watch.fd, client->bytes + client->got,
@@ -171,11 +300,11 @@ static void client_ready(void *owner)
     else if (client->state == CLIENT_WRITING)
         write_reply(client);
     else
-        close_client(client); /* the client left: the command goes on */
+        close_client(client); /* the client hung up; its command goes on */
 }
 
-/* Takes over a connection. False: it could not, and the client is free again. */
-static bool take_client(struct control *control, struct client *client, int fd)
+/* Takes `fd` over. On failure closes it, frees the client and returns false. */
+static bool init_client(struct control *control, struct client *client, int fd)
 {
     *client = (struct client){
         .state = CLIENT_READING,
@@ -189,8 +318,6 @@ static bool take_client(struct control *control, struct client *client, int fd)
     close_client(client);
     return false;
 }
-
-/* Its coming. */
 
 static bool has_group(int fd, gid_t group)
 {
@@ -223,12 +350,12 @@ static struct client *free_client(struct control *control)
     return NULL;
 }
 
-static void greet(struct control *control, struct client *client, int fd)
+static void admit(struct control *control, struct client *client, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
     socklen_t size = sizeof peer;
     getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-    if (!take_client(control, client, fd))
+    if (!init_client(control, client, fd))
         return;
     client->request.pid = peer.pid;
     client->request.uid = peer.uid;
@@ -243,37 +370,31 @@ static void greet(struct control *control, struct client *client, int fd)
     answer(client);
 }
 
-/* Accepts all that wait. If the table is full, the socket is not watched until a client has
- * gone. */
-static void accept_client(void *owner)
+/* Accepts all clients that wait and that the table has room for. */
+static void accept_clients(void *owner)
 {
     struct control *control = owner;
     struct client *client;
     while ((client = free_client(control))) {
         int fd = accept4(control->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            greet(control, client, fd);
+            admit(control, client, fd);
             continue;
         }
         if (errno == EINTR || errno == ECONNABORTED)
             continue;
         if (errno != EAGAIN)
-            control->again = clock_now() + ACCEPT_PAUSE;
+            control->paused_until = clock_now() + ACCEPT_PAUSE;
         break;
     }
-    rewatch(control);
+    update_watch(control);
 }
 
-static bool is_left_behind(const struct client *client)
-{
-    return client->state == CLIENT_WAITING && !client->request.carried;
-}
-
-void control_part(struct control *control)
+void control_interrupt(struct control *control)
 {
     for (int i = 0; i < CLIENTS; i++) {
         struct client *client = &control->clients[i];
-        if (!is_left_behind(client))
+        if (client->state != CLIENT_WAITING || client->request.survives_upgrade)
             continue;
         request_fail(&client->request, "an upgrade interrupted this request");
         answer(client);
@@ -284,7 +405,7 @@ bool control_save(const struct control *control, struct state *state)
 {
     for (int i = 0; i < CLIENTS; i++) {
         const struct client *client = &control->clients[i];
-        if (client->state != CLIENT_WAITING || !client->request.carried)
+        if (client->state != CLIENT_WAITING || !client->request.survives_upgrade)
             continue;
         struct state_caller *saved = state_add(state, STATE_CALLER);
         if (!saved)
@@ -304,7 +425,7 @@ void control_adopt(struct control *control, const struct state *state, request_w
     const struct state_caller *saved;
     for (int i = 0; (saved = state_at(state, STATE_CALLER, i)) && i < CLIENTS; i++) {
         struct client *client = &control->clients[i];
-        if (!take_client(control, client, (int)saved->fd))
+        if (!init_client(control, client, (int)saved->fd))
             continue;
         client->state = CLIENT_WAITING;
         client->deadline = USEC_NEVER;
@@ -326,17 +447,6 @@ struct request *control_next(struct control *control)
     return NULL;
 }
 
-/* Returns when this one wants to be looked at again. */
-static usec step_client(struct client *client, request_wait_fn *settled, struct master *master,
-                        usec now)
-{
-    if (client->state == CLIENT_WAITING && settled(master, &client->request))
-        answer(client);
-    if (client->state != CLIENT_FREE && now >= client->deadline)
-        close_client(client);
-    return client->state == CLIENT_FREE ? USEC_NEVER : client->deadline;
-}
-
 usec control_step(struct control *control, request_wait_fn *settled, struct master *master,
                   usec now)
 {
@@ -344,12 +454,18 @@ usec control_step(struct control *control, request_wait_fn *settled, struct mast
     int in_use = 0;
     for (int i = 0; control->in_use && i < CLIENTS; i++) {
         struct client *client = &control->clients[i];
-        next = clock_earlier(next, step_client(client, settled, master, now));
-        in_use += client->state != CLIENT_FREE;
+        if (client->state == CLIENT_WAITING && settled(master, &client->request))
+            answer(client);
+        if (client->state != CLIENT_FREE && now >= client->deadline)
+            close_client(client);
+        if (client->state == CLIENT_FREE)
+            continue;
+        next = clock_earlier(next, client->deadline);
+        in_use++;
     }
     control->in_use = in_use;
-    if (now >= control->again)
-        control->again = USEC_NEVER;
-    rewatch(control);
-    return clock_earlier(next, control->again);
+    if (now >= control->paused_until)
+        control->paused_until = USEC_NEVER;
+    update_watch(control);
+    return clock_earlier(next, control->paused_until);
 }

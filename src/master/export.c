@@ -38,7 +38,7 @@ void export_pool(struct export *export, const struct runtime *runtime, struct po
             unreachable_count++;
         }
     if (pool->unreachable != unreachable_count)
-        export->generation = 0; /* its listeners are shown anew */
+        export->generation = 0; /* publishes the listeners again */
     pool->unreachable = unreachable_count;
 
     struct counts counts = pool_counts(pool);
@@ -77,7 +77,7 @@ void export_runtime(struct export *export, const struct runtime *runtime)
         (runtime->listeners || !overview->listeners_end))
         return;
     uint32_t at = 0;
-    /* The listeners of removed pools are closed, and in a stop those of all. */
+    /* The listeners of a removed pool are closed; in a stop, all are. */
     for (const struct pool *pool = runtime->pools; pool && runtime->listeners; pool = pool->next) {
         bool listens = !pool->removed && !pool->on_trial;
         for (int i = 0; listens && i < pool->listener_count && at < SCOREBOARD_LISTENERS; i++) {
@@ -122,24 +122,24 @@ static void print_status(const struct runtime *runtime, char *text, size_t size)
 
 void export_ready(struct export *export, const struct runtime *runtime, usec now)
 {
-    print_status(runtime, export->said, sizeof export->said);
-    export->looked_at = now;
-    sysd_notify("READY=1\nSTATUS=%s", export->said);
+    print_status(runtime, export->status, sizeof export->status);
+    export->status_at = now;
+    sysd_notify("READY=1\nSTATUS=%s", export->status);
 }
 
 usec export_status(struct export *export, const struct runtime *runtime, usec now)
 {
-    char text[sizeof export->said];
+    char text[sizeof export->status];
     if (!export->changed)
         return USEC_NEVER;
-    if (now < export->looked_at + USEC_SECOND)
-        return export->looked_at + USEC_SECOND;
+    if (now < export->status_at + USEC_SECOND)
+        return export->status_at + USEC_SECOND;
     print_status(runtime, text, sizeof text);
-    export->looked_at = now;
-    if (strcmp(text, export->said) != 0 && !sysd_offer("STATUS=%s", text))
-        return now + USEC_SECOND; /* systemd has other work */
+    export->status_at = now;
+    if (strcmp(text, export->status) != 0 && !sysd_offer("STATUS=%s", text))
+        return now + USEC_SECOND; /* systemd's socket is full */
     export->changed = false;
-    memcpy(export->said, text, sizeof text);
+    memcpy(export->status, text, sizeof text);
     return USEC_NEVER;
 }
 

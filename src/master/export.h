@@ -1,6 +1,6 @@
 /*
- * export - the pools' state, put into the overview, where all reports read it, and what systemd
- * shows of it.
+ * export - publishes the state of the pools: in the overview, which all reports read, and as the
+ * status that systemd shows.
  *
  * Called by: main_loop, commands.
  * Runs in:   the master.
@@ -12,24 +12,24 @@
 
 struct export
 {
-    unsigned generation; /* whose listeners are published */
-    char said[512];      /* the last STATUS= */
-    usec looked_at;      /* when it was last made */
-    bool changed;        /* a pool's state was published since */
+    unsigned generation; /* of the listeners in the overview; 0: publish them again */
+    char status[512];    /* the last STATUS= */
+    usec status_at;      /* when it was made */
+    bool changed;        /* a pool was published since then */
 };
 
-/* Brings what is shown of one pool up to date, after it was looked at. */
+/* Publishes one pool, after a step. */
 void export_pool(struct export *export, const struct runtime *runtime, struct pool *pool, usec now);
 
-/* The same of all the rest. */
+/* Publishes the listeners, the generation and the host. */
 void export_runtime(struct export *export, const struct runtime *runtime);
 
-/* The counts of workers, in a line; in READY=1 the first time, then on a change and once a second
- * at most. Returns when it wants to be called again. */
+/* Sends READY=1 and a line of status to systemd; later, a changed line, once a second at most.
+ * Returns the time of the next call. */
 void export_ready(struct export *export, const struct runtime *runtime, usec now);
 usec export_status(struct export *export, const struct runtime *runtime, usec now);
 
-/* Writes each pool's state to the log. */
+/* Logs the state of each pool. */
 void export_log(struct runtime *runtime);
 
 #endif

@@ -1,26 +1,19 @@
 #include "handoff.h"
 
-#include "../base/entry.h"
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/procfs.h"
 #include "../base/sysd.h"
 #include "../config/identity.h"
 #include "../handlers/handler.h"
 #include "stop.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 _Static_assert(2 * sizeof(struct slot_peer) < STATE_NAME, "a peer has room");
 
-/* Counts and the ledger as text, and back. */
+/* Conversions. */
 
 /* A list of numbers: "3,0,17". */
 static void print_numbers(char text[static STATE_NUMBERS], const uint64_t *numbers, int count)
@@ -40,7 +33,7 @@ static void read_numbers(const char *text, uint64_t *numbers, int count)
     }
 }
 
-/* As text, a histogram is its sum, and then its classes. */
+/* The list begins with the sum; the classes follow. */
 static void print_histogram(char text[static STATE_NUMBERS], const struct histogram *histogram)
 {
     uint64_t all[HISTOGRAM_CLASSES + 1] = {histogram->sum};
@@ -131,7 +124,7 @@ static void save_deaths(const struct overview *overview, struct state *state)
     free(list);
 }
 
-/* The ledger has none by then. */
+/* Restores what the overview shows of the daemon's life, and the ledger, which must be empty. */
 static void adopt_history(struct overview *overview, const struct state *state)
 {
     const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
@@ -174,7 +167,7 @@ static void adopt_history(struct overview *overview, const struct state *state)
     }
 }
 
-/* Saving. */
+/* In the old binary. */
 
 static void save_listener(const struct listener *listener, struct state *state,
                           enum state_kind kind)
@@ -193,7 +186,7 @@ static void save_listener(const struct listener *listener, struct state *state,
     snprintf(saved->name, sizeof saved->name, "%s", facts.passed_name ? facts.passed_name : "");
 }
 
-/* A scoreboard, and what was counted so far by the workers that have a slot in it. */
+/* Saves a scoreboard, and the sum of what its present workers have counted. */
 static void save_board(const struct pool *pool, const struct board *board, usec age,
                        struct state *state)
 {
@@ -281,7 +274,7 @@ void handoff_inherit(const struct state *state, bool wanted)
         fd_set_inherited(fd, wanted);
 }
 
-/* Adopting. */
+/* In the new binary. */
 
 static struct listener *adopt_listener(const struct state_listener *saved)
 {
@@ -301,7 +294,7 @@ static struct listener *adopt_listener(const struct state_listener *saved)
     return listener;
 }
 
-/* Also the sockets that systemd passed. 0 or -errno. */
+/* Includes the sockets that systemd passed. 0 or -errno. */
 static int adopt_listeners(struct runtime *runtime, const struct state *state)
 {
     const struct state_listener *saved;
@@ -320,8 +313,9 @@ static int adopt_listeners(struct runtime *runtime, const struct state *state)
     return error;
 }
 
-/* All defaults, but for what was carried: so nothing in it is missing, whatever is looked at. */
-static const struct pool_config *make_conf(struct config *config, const struct state_pool *saved)
+/* Options that the state does not have get their defaults, so the stub is complete whatever is read
+ * of it. */
+static const struct pool_config *make_stub(struct config *config, const struct state_pool *saved)
 {
     struct pool_config *conf = arena_take(config->arena, sizeof *conf);
     const struct handler_section *const *handler = handler_sections;
@@ -344,20 +338,21 @@ static const struct pool_config *make_conf(struct config *config, const struct s
     return conf;
 }
 
-/* The pool's, unless a worker is of one before it: then what differs at its exit. */
+/* The pool's stub; or, for a worker of an earlier configuration, a copy with what differs at its
+ * exit. */
 static const struct pool_config *worker_conf(struct config *config, const struct pool_config *conf,
                                              const struct state_worker *saved)
 {
     if (conf->identity.uid == (uid_t)saved->uid && conf->limits.value[LIMIT_CORE] == saved->core)
         return conf;
-    struct pool_config *its = arena_take(config->arena, sizeof *its);
-    *its = *conf;
-    its->identity.uid = (uid_t)saved->uid;
-    its->limits.value[LIMIT_CORE] = saved->core;
-    return its;
+    struct pool_config *own = arena_take(config->arena, sizeof *own);
+    *own = *conf;
+    own->identity.uid = (uid_t)saved->uid;
+    own->limits.value[LIMIT_CORE] = saved->core;
+    return own;
 }
 
-/* The pools of a state, by their places. */
+/* Maps the places in the state to pools. */
 struct places {
     struct pool *pools[SCOREBOARD_POOLS];
 };
@@ -375,7 +370,7 @@ static int adopt_pools(struct runtime *runtime, const struct state *state, struc
     for (int i = 0; (saved = state_at(state, STATE_POOL, i)); i++) {
         if (saved->place >= SCOREBOARD_POOLS || places->pools[saved->place])
             return -EINVAL;
-        *end = pool_adopt(&runtime->spawner, saved, config, make_conf(config, saved));
+        *end = pool_adopt(&runtime->spawner, saved, config, make_stub(config, saved));
         if (!*end)
             return -ENOMEM;
         places->pools[saved->place] = *end;
@@ -384,12 +379,12 @@ static int adopt_pools(struct runtime *runtime, const struct state *state, struc
     return 0;
 }
 
-/* If a scoreboard can't be gone on with, the old workers count in it unseen from now on. */
+/* Workers of a scoreboard with another layout go on counting in it, unseen. */
 static int adopt_boards(struct runtime *runtime, const struct state *state,
                         const struct places *places)
 {
     const struct state_board *saved;
-    int others = 0;
+    int replaced = 0;
     for (int i = 0; (saved = state_at(state, STATE_BOARD, i)); i++) {
         struct pool *pool = pool_at(places, saved->place);
         if (!pool)
@@ -400,19 +395,19 @@ static int adopt_boards(struct runtime *runtime, const struct state *state,
             (int)saved->fd, (int)saved->wakeup_fd, saved->layout == scoreboard_layout());
         if (!board)
             return -errno;
-        others += board->fd < 0;
+        replaced += board->fd < 0;
         board->next = resources->boards;
         resources->boards = board;
     }
-    if (others)
+    if (replaced)
         log_notice(
             "upgrade: %d scoreboard%s of the binary before %s another layout: what its workers "
             "do is not shown until they are done",
-            others, others == 1 ? "" : "s", others == 1 ? "has" : "have");
+            replaced, replaced == 1 ? "" : "s", replaced == 1 ? "has" : "have");
     return 0;
 }
 
-/* What is counted in a scoreboard that we go on with is in it. */
+/* Skips the counts of scoreboards that were adopted: they hold these counts themselves. */
 static int adopt_counts(struct runtime *runtime, const struct state *state,
                         const struct places *places)
 {
@@ -466,7 +461,7 @@ static int adopt_workers(struct runtime *runtime, const struct state *state,
     return 0;
 }
 
-static struct config *make_config(const struct state_daemon *daemon, const char *file)
+static struct config *make_stub_config(const struct state_daemon *daemon, const char *file)
 {
     struct config *config = config_new();
     if (!config)
@@ -485,7 +480,7 @@ int handoff_adopt(struct runtime *runtime, const struct state *state, const char
     struct places places = {{NULL}};
     const struct state_daemon *daemon = state_at(state, STATE_DAEMON, 0);
     const struct state_detached *detached;
-    runtime->config = make_config(daemon, file);
+    runtime->config = make_stub_config(daemon, file);
     if (!runtime->config)
         return -errno;
     runtime->generation = (unsigned)daemon->generation;
@@ -502,104 +497,11 @@ int handoff_adopt(struct runtime *runtime, const struct state *state, const char
     if (!error)
         error = adopt_workers(runtime, state, &places);
     for (int i = 0; (detached = state_at(state, STATE_DETACHED, i)); i++) {
-        struct pool *pool = runtime_find(runtime, detached->pool); /* that goes on, or NULL */
+        struct pool *pool = runtime_find(runtime, detached->pool); /* NULL: it was removed */
         stderr_log_adopt_detached(runtime->spawner.lines, (int)detached->fd, (pid_t)detached->pid,
                                   detached->pool, pool ? &pool->resources.rate : NULL);
     }
     handoff_inherit(state, false);
     arena_seal(runtime->config->arena);
     return error;
-}
-
-/* Without the state. */
-
-static bool is_file(int fd, const char *path)
-{
-    struct stat open_file, file;
-    if (!path || fstat(fd, &open_file) != 0 || stat(path, &file) != 0 ||
-        !S_ISREG(open_file.st_mode))
-        return false;
-    struct inode a = inode_of(&open_file), b = inode_of(&file);
-    return inode_equal(&a, &b);
-}
-
-/* Whether its path leads to it still can't be known: so the path is left alone. */
-static struct listener *take_listener(int fd)
-{
-    char why[100];
-    int only_v6 = 1;
-    socklen_t length = sizeof only_v6;
-    getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, &length); /* fails on all others */
-    struct listener_facts facts = {.origin = LISTENER_BOUND, .any_family = !only_v6};
-    struct listener *listener = listener_revive(fd, &facts, why, sizeof why);
-    if (listener)
-        listener->asked = listener->bound;
-    return listener;
-}
-
-static void take_one(struct inherited *inherited, int fd, const char *pidfile)
-{
-    int logs[2];
-    int count = log_descriptors(logs);
-    for (int i = 0; i < sysd_socket_count(); i++)
-        if (sysd_socket(i)->fd == fd)
-            return; /* systemd's stay where they are: their names are known */
-    struct listener *listener = take_listener(fd);
-    fd_set_inherited(fd, false);
-    if (listener) {
-        listener->next = inherited->listeners;
-        inherited->listeners = listener;
-    } else if (inherited->pidfile_fd < 0 && is_file(fd, pidfile)) {
-        inherited->pidfile_fd = fd;
-    } else if (!(count > 0 && logs[0] == fd) && !(count > 1 && logs[1] == fd)) {
-        close(fd);
-    }
-}
-
-void inherited_take(struct inherited *inherited, const char *pidfile)
-{
-    *inherited = (struct inherited){.pidfile_fd = -1};
-    DIR *folder = opendir("/proc/self/fd");
-    struct dirent *entry;
-    while (folder && (entry = readdir(folder))) {
-        int fd = atoi(entry->d_name);
-        if (fd > STDERR_FILENO && fd != dirfd(folder))
-            take_one(inherited, fd, pidfile);
-    }
-    if (folder)
-        closedir(folder);
-}
-
-void inherited_find_control(struct inherited *inherited, const char *path)
-{
-    struct listener **at = &inherited->listeners;
-    for (; *at; at = &(*at)->next) {
-        struct listener *listener = *at;
-        if (strncmp(listener->text, "unix:", 5) != 0 || strcmp(listener->text + 5, path) != 0)
-            continue;
-        *at = listener->next;
-        listener->next = NULL;
-        inherited->control = listener;
-        return;
-    }
-}
-
-void inherited_retire_children(void)
-{
-    DIR *folder = opendir("/proc");
-    struct dirent *entry;
-    struct procfs_stat stat;
-    pid_t self = getpid();
-    int count = 0;
-    while (folder && (entry = readdir(folder))) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid <= 0 || procfs_stat(pid, &stat) != 0 || stat.parent != self)
-            continue;
-        kill(pid, SIGTERM);
-        count++;
-    }
-    if (folder)
-        closedir(folder);
-    log_notice("upgrade: %d workers of the binary before were told to finish workers=%d", count,
-               count);
 }

@@ -12,30 +12,30 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* Forks in one round, so that signals are not kept waiting while a thousand workers are forked. */
+/* Forks per round. Signals must not wait until a thousand workers are forked. */
 enum { STARTS_A_ROUND = 64 };
 
-/* Awake far later than asked for: the machine, or this process, was stopped, and so may have been
- * the workers that were to do something meanwhile. None is judged late for a while. */
-#define LEAP  (2 * USEC_SECOND)
-#define GRACE (2 * USEC_SECOND)
+/* If the master wakes so long after its deadline, the machine or this process was stopped, and
+ * maybe the workers too. So no worker counts as late for some time. */
+#define CLOCK_JUMP (2 * USEC_SECOND)
+#define GRACE      (2 * USEC_SECOND)
 
-/* `looked` is when this round looked at the clock: we may have been stopped after that. */
-static void wait_until(struct master *master, usec deadline, usec looked)
+/* `last_round` is when the last round read the clock: we may have been stopped since then. */
+static void wait_until(struct master *master, usec deadline, usec last_round)
 {
     loop_wait(&master->loop, deadline);
-    usec now = clock_now(), due = deadline > looked ? deadline : looked;
-    if (now > due && now - due > LEAP)
+    usec now = clock_now(), due = deadline > last_round ? deadline : last_round;
+    if (now > due && now - due > CLOCK_JUMP)
         master->runtime.spawner.grace_until = now + GRACE;
 }
 
-/* The name of a process, for people; "?" if it is gone or not to be seen. */
-static const char *name_of(pid_t pid, struct procfs_stat *stat)
+/* The name of a process for the log; "?" if the process has ended or is hidden from us. */
+static const char *process_name(pid_t pid, struct procfs_stat *stat)
 {
     return procfs_stat(pid, stat) == 0 ? stat->command : "?";
 }
 
-/* Whether a child's death was among the signals. */
+/* Returns whether SIGCHLD was among the signals. */
 static bool obey_signals(struct master *master)
 {
     bool deaths = false;
@@ -44,14 +44,14 @@ static bool obey_signals(struct master *master)
     while ((number = loop_signal(&master->loop, &info)) != 0) {
         struct procfs_stat stat;
         const struct command *command = commands_by_signal(number);
-        /* The terminal that we run in was resized: nobody asked for a drain. */
+        /* The kernel sends WINCH if our terminal is resized. That must not drain anything. */
         bool resized = number == SIGWINCH && info.ssi_code == SI_KERNEL;
         deaths = deaths || number == SIGCHLD;
         if (!command || !command->run || resized)
             continue;
         log_notice("SIG%s from pid %d (%s) uid %d: %s", daemon_signal_word(number),
                    (int)info.ssi_pid,
-                   info.ssi_pid ? name_of((pid_t)info.ssi_pid, &stat) : "the kernel",
+                   info.ssi_pid ? process_name((pid_t)info.ssi_pid, &stat) : "the kernel",
                    (int)info.ssi_uid, commands_help(command));
         command->run(master, NULL);
     }
@@ -67,20 +67,20 @@ static void obey_requests(struct master *master)
         if (!command)
             continue;
         const char *argument = request_argument(request, 1), *more = request_argument(request, 2);
-        log_event(command->asks ? LOG_DEBUG : LOG_NOTICE,
+        log_event(command->read_only ? LOG_DEBUG : LOG_NOTICE,
                   "preforkctl %s%s%.80s%s%.80s from pid %d (%s) uid %d: %s", command->word,
                   argument ? " " : "", argument ? argument : "", more ? " " : "", more ? more : "",
-                  (int)request->pid, name_of(request->pid, &stat), (int)request->uid,
+                  (int)request->pid, process_name(request->pid, &stat), (int)request->uid,
                   commands_help(command));
         command->run(master, request);
-        if (request->status && !command->asks)
-            log_notice("preforkctl %s refused: %.*s", command->word, (int)request->failed.used - 1,
-                       request->failed.at ? request->failed.at : "");
+        if (request->status && !command->read_only)
+            log_notice("preforkctl %s refused: %.*s", command->word, (int)request->errors.used - 1,
+                       request->errors.at ? request->errors.at : "");
     }
 }
 
-/* Whether a pool listens on all that one of its earlier configurations did. */
-static bool has_all(const struct pool *pool, const struct pool_config *conf)
+/* Whether the pool still has all listeners of an earlier configuration. */
+static bool has_all_listeners(const struct pool *pool, const struct pool_config *conf)
 {
     for (int i = 0; i < conf->listen_count; i++) {
         int at = 0;
@@ -92,17 +92,18 @@ static bool has_all(const struct pool *pool, const struct pool_config *conf)
     return true;
 }
 
-/* A worker of a pool that is gone, or that gave up a listener, may have left a connection at a
- * listener that is another pool's by now: all pools look. */
-static void look_for_its_connection(struct master *master, const struct worker *dead)
+/* A dead worker may have taken a wake-up for a connection without accepting it. If its pool was
+ * removed or gave up a listener, the connection may wait at a listener that belongs to another pool
+ * by now. So every pool looks. */
+static void wake_other_pools(struct master *master, const struct worker *dead)
 {
     struct pool *pools = master->runtime.pools;
-    const struct pool *its = pools;
-    while (its && &its->resources != dead->resources)
-        its = its->next;
-    bool same =
-        its && !its->removed && (dead->generation == its->generation || has_all(its, dead->conf));
-    for (struct pool *p = its && !same ? pools : NULL; p; p = p->next)
+    const struct pool *pool = pools;
+    while (pool && &pool->resources != dead->resources)
+        pool = pool->next;
+    bool same = pool && !pool->removed &&
+                (dead->generation == pool->generation || has_all_listeners(pool, dead->conf));
+    for (struct pool *p = pool && !same ? pools : NULL; p; p = p->next)
         resources_ask_wakeup(&p->resources);
 }
 
@@ -116,15 +117,15 @@ static void reap(struct master *master)
         struct worker *worker = spawn_find(spawner, pid);
         usec now = clock_now();
         if (worker && WIFSTOPPED(status)) {
-            /* By a signal that no process can take, or by a terminal. */
+            /* Stopped by SIGSTOP, or by a terminal: it may have taken a wake-up. */
             resources_ask_wakeup(worker->resources);
         } else if (worker) {
-            bool ours = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
+            bool ended_by_master = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
             bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-            worker->out_of_memory = killed && !ours && oom_claim(&master->oom, now);
+            worker->out_of_memory = killed && !ended_by_master && oom_claim(&master->oom, now);
             stop_leftovers(worker, now);
             spawn_reaped(spawner, worker, status, &usage, now);
-            look_for_its_connection(master, worker);
+            wake_other_pools(master, worker);
         } else if (!WIFSTOPPED(status) &&
                    !reload_reaped(&master->reload, &master->runtime, pid, status) &&
                    !upgrade_reaped(&master->upgrade, pid, status)) {
@@ -133,14 +134,14 @@ static void reap(struct master *master)
     }
 }
 
-/* Every pool serves once its workers are ready, or at least one is and the others had their try. */
+/* The start is over once each pool has a worker ready, and its others are ready or have failed. */
 static void watch_start(struct master *master, usec now)
 {
     bool serving = true;
     for (const struct pool *p = master->runtime.pools; p; p = p->next) {
         struct counts counts = pool_counts(p);
         bool tried = counts.ready + counts.failed >= pool_target(p);
-        bool wanted = pool_target(p) > 0; /* 0: its first worker comes with the first connection */
+        bool wanted = pool_target(p) > 0; /* 0: the first connection starts the first worker */
         if (wanted && counts.ready == 0 &&
             ((p->trouble[0] && tried) || now >= master->start_deadline)) {
             log_err("%s:%d: pool %s: %s%s pool=%s", p->conf->origin.file, p->conf->origin.line,
@@ -149,7 +150,7 @@ static void watch_start(struct master *master, usec now)
                                   : "no worker became ready within ready_timeout",
                     p->name);
             master->exit_status = EXIT_START_FAILED;
-            master_stop(master); /* other pools may serve already: their connections may end */
+            master_stop(master); /* gracefully, because other pools may serve already */
             return;
         }
         serving = serving && (counts.ready || !wanted) && (tried || now >= master->start_deadline);
@@ -163,11 +164,10 @@ static void watch_start(struct master *master, usec now)
               master->runtime.config->pool_count, master->runtime.generation);
     export_runtime(&master->export, &master->runtime);
     export_ready(&master->export, &master->runtime, now);
-    master->serving(master->owner);
+    master->on_serving(master->owner);
 }
 
-/* Pools to which something happened, or whose time has come. Each of the others costs a look at two
- * words. */
+/* Steps the pools that have changed or are due. Any other pool costs two comparisons. */
 static usec step_pools(struct master *master, usec now)
 {
     int starts = STARTS_A_ROUND;
@@ -182,7 +182,7 @@ static usec step_pools(struct master *master, usec now)
     return next;
 }
 
-/* Returns when the next round must be. */
+/* Returns when the next round is due. */
 static usec step(struct master *master, usec now)
 {
     struct runtime *runtime = &master->runtime;
@@ -201,7 +201,7 @@ static usec step(struct master *master, usec now)
     for (struct pool *p = runtime->pools; p; p = p->next) {
         if (listeners_changed)
             pool_touch(p);
-        if (p->resources.changed) /* by what was done since it was looked at */
+        if (p->resources.changed) /* since it was stepped in this round */
             next = now;
         empty = empty && pool_is_empty(p);
     }
@@ -214,7 +214,7 @@ static usec step(struct master *master, usec now)
     return next;
 }
 
-/* What changed, for all that read it; and that we are alive. */
+/* Publishes what has changed, and tells systemd that we are alive. */
 static usec announce(struct master *master, usec now)
 {
     usec period = sysd_watchdog_period();
@@ -233,11 +233,12 @@ static usec announce(struct master *master, usec now)
 int main_loop_run(struct master *master)
 {
     usec next = 0, now = clock_now();
-    bool first = true; /* the SIGCHLD of a child may have been taken before an upgrade */
+    bool first = true; /* before an upgrade, the old binary may have read a child's SIGCHLD */
     while (master->phase != PHASE_ENDED) {
         wait_until(master, next, now);
-        /* A death after the signals were taken is pending again, and wakes the next round. Without
-         * a signal waitpid() is not asked, since it looks at each of ten thousand children. */
+        /* A child that ends after the signals are read raises SIGCHLD again, which wakes the next
+         * round. Without SIGCHLD we don't call waitpid(), which walks over all children: there may
+         * be ten thousand. */
         if (obey_signals(master) || first)
             reap(master);
         obey_requests(master);

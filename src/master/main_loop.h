@@ -1,8 +1,8 @@
 /*
- * main_loop - the loop of the master: wait, obey, reap, step, announce.
+ * main_loop - the master's loop: wait, obey, reap, step, announce.
  *
- * Every round looks at the present state, so a lost or merged signal changes nothing. Nothing in it
- * sleeps, and nothing in it blocks.
+ * Every round acts on the present state, so a lost or merged signal changes nothing. Nothing here
+ * sleeps or blocks, but for the wait.
  * Called by: main.
  * Runs in:   the master.
  */
@@ -11,7 +11,7 @@
 
 #include "master.h"
 
-/* Runs until the last worker is gone after a stop. Returns the exit status. */
+/* Runs until the master was stopped and the last worker has ended. Returns the exit status. */
 int main_loop_run(struct master *master);
 
 #endif

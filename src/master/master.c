@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a stop takes beyond the longest graceful_timeout: QUIT, KILL, and the reaping. */
+/* A stop lasts so much longer than graceful_timeout: QUIT, KILL, reaping. */
 #define STOP_MARGIN (5 * USEC_SECOND)
 
 int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self)
@@ -43,17 +43,11 @@ int master_try(const struct state *state, const char *file)
     return error ? error : handoff_adopt(&master->runtime, state, file);
 }
 
-void master_inherit(struct master *master, struct listener *listeners, struct listener *control)
-{
-    master->runtime.listeners = listeners;
-    master->runtime.control = control;
-}
-
 int master_start(struct master *master, struct config *config)
 {
     if (reload_first(&master->reload, &master->runtime, config) != 0)
         return -1;
-    usec timeout = 0; /* the longest, and a second */
+    usec timeout = 0; /* the longest ready_timeout, and a second */
     for (int i = 0; i < config->pool_count; i++)
         if (config->pools[i]->ready_timeout * USEC_SECOND > timeout)
             timeout = config->pools[i]->ready_timeout * USEC_SECOND;
@@ -67,7 +61,7 @@ int master_start(struct master *master, struct config *config)
                        p->listeners[i]->text, p->name, p->listeners[i]->text);
     for (int i = 0; i < sysd_socket_count(); i++) {
         const struct sysd_socket *passed = sysd_socket(i);
-        /* systemd listens, and no worker will ever accept. */
+        /* systemd listens on the socket, but no worker will ever accept from it. */
         if (!listener_find(master->runtime.listeners, passed->fd))
             log_warning("the socket that was passed as systemd:%s is in no pool listener=%s",
                         passed->name, passed->name);
@@ -99,8 +93,6 @@ void master_close(struct master *master)
     spawn_close(&master->runtime.spawner);
     loop_close(&master->loop);
 }
-
-/* The end. */
 
 static void begin_stop(struct master *master)
 {

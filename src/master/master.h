@@ -1,9 +1,9 @@
 /*
- * master - the one process that opens the sockets, forks and supervises: its state, how it begins,
- * goes on after an upgrade, and stops.
+ * master - the state of the one process that opens the sockets, forks and supervises; how it
+ * starts, resumes after an upgrade, and stops.
  *
- * Owns:      the runtime, the reload, the control socket, the overview, the phase of its life.
- * Knows not: commands and signals (commands), its rounds (main_loop).
+ * Owns:      the runtime, the reload, the upgrade, the control socket, the master's phase.
+ * Knows not: commands and signals (commands), the rounds (main_loop).
  * Called by: main, commands, main_loop.
  * Runs in:   the master.
  */
@@ -18,7 +18,7 @@
 enum master_phase {
     PHASE_STARTING, /* not every pool serves yet */
     PHASE_SERVING,
-    PHASE_STOPPING, /* no new connection; those in hand may end */
+    PHASE_STOPPING, /* no new connections; workers finish those in hand */
     PHASE_ENDED,
 };
 
@@ -31,35 +31,35 @@ struct master {
     enum master_phase phase;
     bool stopping_now;
     int exit_status;
-    usec start_deadline;          /* of the first workers */
-    void (*serving)(void *owner); /* called once, when every pool serves */
+    usec start_deadline;             /* of the first workers */
+    void (*on_serving)(void *owner); /* called once, when every pool serves */
     void *owner;
     struct export export;
-    /* SIGUSR1 came. Signals come by their numbers: first what the others of this round ask for. */
+    /* Set by SIGUSR1. The state is logged at the end of the round, because signals arrive in the
+     * order of their numbers: it must show what the others ask for. */
     bool log_state;
     struct oom oom;
     usec watchdog_at;
 };
 
-/* Takes the signals, makes the overview. `self` is copied. 0 or -errno. */
+/* Routes the signals into the loop, makes the overview. `self` is copied. 0 or -errno. */
 int master_open(struct master *master, const sigset_t *signals, const struct upgrade_self *self);
 
-/* Opens the listeners of a checked configuration, which it takes over, and makes the pools. 0; or
- * -1 with the faults noted in it. */
+/* Opens the listeners of a checked configuration, which it takes over, and makes the pools. Uses
+ * listeners that the runtime has already. 0; or -1 with the faults in the configuration. */
 int master_start(struct master *master, struct config *config);
 
-/* Before it starts: these sockets are open already, from before an upgrade; taken over. */
-void master_inherit(struct master *master, struct listener *listeners, struct listener *control);
-
-/* In a trial: does what master_resume does, without being the master. 0 or -errno. */
+/* In the trial of an upgrade: adopts the state as master_resume does, without being the master.
+ * 0 or -errno. */
 int master_try(const struct state *state, const char *file);
 
-/* Goes on from a state in its place: what it says is in force at once, and the configuration is
- * read then. 0 or -errno. */
+/* After an upgrade, in the place of master_start: adopts the state, and reads the configuration
+ * later, by a reload. 0 or -errno. */
 int master_resume(struct master *master, const struct state *state);
 void master_close(struct master *master);
 
-/* Stops: no new connection; those in hand may end within their graceful_timeout, or end now. */
+/* Stops: accepts no new connection. Workers finish those in hand within graceful_timeout, or end
+ * now. */
 void master_stop(struct master *master);
 void master_stop_now(struct master *master);
 

@@ -1,19 +1,24 @@
 #include "upgrade.h"
 
 #include "../base/daemon.h"
+#include "../base/entry.h"
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "../base/procfs.h"
 #include "../base/sysd.h"
 #include "check.h"
 
 #include "build-config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,7 +37,7 @@ void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, stru
         (struct upgrade){.self = *self, .control = control, .out.watch.fd = -1, .err.watch.fd = -1};
 }
 
-/* The state, from binary to binary. */
+/* The state on its way from binary to binary. */
 
 int upgrade_state_fd(void)
 {
@@ -94,7 +99,7 @@ static void save_daemon(const struct upgrade *upgrade, const struct runtime *run
     snprintf(daemon->refusal, sizeof daemon->refusal, "%s", overview->refusal);
 }
 
-/* Writes it into a memory file of its own, whose descriptor it returns; or -errno. */
+/* Writes the state into a memory file. Returns its descriptor, or -errno. */
 static int write_state(const struct state *state)
 {
     int fd = memfd_create("preforkd-state", MFD_CLOEXEC);
@@ -113,8 +118,8 @@ static int write_state(const struct state *state)
     return error;
 }
 
-/* The descriptor of the state of this moment; or -errno. The state is filled in too, and to be
- * freed. */
+/* Saves the present state. Returns its descriptor, or -errno. Fills `state` too, which the caller
+ * frees. */
 static int make_state(const struct upgrade *upgrade, const struct runtime *runtime,
                       struct state *state)
 {
@@ -156,7 +161,7 @@ static void stream_ready(void *owner)
         close_stream(stream);
 }
 
-/* Its writing end; or -errno. */
+/* Returns the writing end, or -errno. */
 static int open_stream(struct upgrade_stream *stream, struct loop *loop)
 {
     int ends[2];
@@ -174,7 +179,8 @@ static int open_stream(struct upgrade_stream *stream, struct loop *loop)
     return error;
 }
 
-/* Reads what is left in the pipes, though a process may still hold them open. */
+/* Reads what is left in the pipes. Does not wait for end of file, because a process that the trial
+ * has left may hold the pipes open. */
 static void close_streams(struct upgrade *upgrade)
 {
     struct upgrade_stream *streams[] = {&upgrade->out, &upgrade->err};
@@ -186,8 +192,7 @@ static void close_streams(struct upgrade *upgrade)
     }
 }
 
-/* The pid of the trial, which adopts all that the state names, as if it were the master already; or
- * -errno. */
+/* The trial adopts the state as if it were the master already. Returns its pid, or -errno. */
 static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct state *state,
                         int state_fd)
 {
@@ -195,7 +200,7 @@ static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct
     int err __attribute__((cleanup(fd_cleanup))) = out < 0 ? out : open_stream(&upgrade->err, loop);
     if (err < 0)
         return err;
-    /* The child does not get the memory in which the master's state lies. */
+    /* Made before the fork, because the child does not get the memory in which `upgrade` lies. */
     const char *const arguments[] = {upgrade->self.program, "-t", "-c", upgrade->self.config, NULL};
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -213,8 +218,8 @@ static pid_t fork_trial(struct upgrade *upgrade, struct loop *loop, const struct
     _exit(STATUS_NO_PROGRAM);
 }
 
-/* A line for the caller. */
-static void note_refusal(struct upgrade *upgrade, const char *line)
+/* Adds a line for the client. */
+static void add_refusal(struct upgrade *upgrade, const char *line)
 {
     size_t used = strlen(upgrade->refusal);
     snprintf(upgrade->refusal + used, sizeof upgrade->refusal - used, "%s\n", line);
@@ -222,7 +227,7 @@ static void note_refusal(struct upgrade *upgrade, const char *line)
 
 static void refuse(struct upgrade *upgrade, const char *why)
 {
-    note_refusal(upgrade, why);
+    add_refusal(upgrade, why);
     log_err("upgrade refused: %s; preforkd %s keeps running", why, PREFORKD_VERSION);
     close_streams(upgrade);
     upgrade->phase = UPGRADE_NONE;
@@ -232,7 +237,7 @@ static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, 
 {
     char why[100];
     struct state state = {0};
-    upgrade->wanted = false;
+    upgrade->requested = false;
     upgrade->refusal[0] = '\0';
     upgrade->began = now;
     upgrade->deadline = now + TRIAL_TIMEOUT;
@@ -247,15 +252,15 @@ static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, 
         refuse(upgrade, why);
         return;
     }
-    setpgid(pid, pid); /* here or there, the first counts; it may be killed from now on */
+    setpgid(pid, pid); /* as the child does: whoever is first, we can kill the group from now on */
     upgrade->trial = pid;
 }
 
-/* Whether the binary may replace us; if not, why. */
+/* Whether the binary may replace us; if not, `why` says what is wrong. */
 static bool has_passed(const struct upgrade *upgrade, int status, char *why, size_t size)
 {
     const char *program = upgrade->self.program;
-    /* It printed the word, on a line of its own. */
+    /* The word must be on a line of its own. */
     const char *out = upgrade->out.text, *at = strstr(out, UPGRADE_UNDERSTOOD "\n");
     bool understood = at && (at == out || at[-1] == '\n');
     if (WIFSIGNALED(status) && upgrade->deadline == USEC_NEVER)
@@ -280,7 +285,7 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
     char why[200], text[sizeof upgrade->err.text], *rest = text, *line;
     if (!upgrade->trial || pid != upgrade->trial)
         return false;
-    kill(-pid, SIGKILL); /* what it may have left running */
+    kill(-pid, SIGKILL); /* what the trial may have left running */
     upgrade->trial = 0;
     close_streams(upgrade);
     if (upgrade->phase != UPGRADE_TRYING)
@@ -292,7 +297,7 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
     while ((line = strsep(&rest, "\n")))
         if (*line) {
             log_err("upgrade: %s", line);
-            note_refusal(upgrade, line);
+            add_refusal(upgrade, line);
         }
     refuse(upgrade, why);
     return true;
@@ -300,8 +305,8 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 
 /* The hand-over. */
 
-/* A worker's exit that is not logged yet would be forgotten. */
-static bool is_quiet(const struct runtime *runtime)
+/* The state has no room for an exit that is not handled and logged: it would be forgotten. */
+static bool exits_are_handled(const struct runtime *runtime)
 {
     for (const struct pool *p = runtime->pools; p; p = p->next)
         for (const struct worker *w = p->workers; w; w = w->next)
@@ -310,8 +315,8 @@ static bool is_quiet(const struct runtime *runtime)
     return true;
 }
 
-/* Signals stay blocked all the while: what comes now, the other binary takes. Returns only if it
- * can't be executed. */
+/* Signals stay blocked over execve(2), so the other binary gets those that are pending. Returns
+ * only on failure, with -errno. */
 static int execute(const struct upgrade *upgrade, const struct state *state, int state_fd)
 {
     int error = set_variable(state_fd);
@@ -333,7 +338,7 @@ static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
     char why[200];
     struct state state = {0};
     stderr_log_flush(runtime->spawner.lines);
-    control_part(upgrade->control);
+    control_interrupt(upgrade->control);
     int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
     log_notice("upgrade: preforkd %s hands over to %s", PREFORKD_VERSION, upgrade->self.program);
     int error = state_fd < 0 ? state_fd : execute(upgrade, &state, state_fd);
@@ -342,7 +347,7 @@ static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
     refuse(upgrade, why);
 }
 
-/* In the new binary. */
+/* In the new binary: the reload. */
 
 void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
 {
@@ -350,80 +355,79 @@ void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
     upgrade->phase = UPGRADE_ARRIVING;
     upgrade->began = clock_now();
     upgrade->deadline = 0;
-    memcpy(upgrade->from, daemon->version, sizeof upgrade->from);
+    memcpy(upgrade->old_version, daemon->version, sizeof upgrade->old_version);
     log_notice("upgrade: preforkd %s takes over from %s pools=%d workers=%d listeners=%d",
-               PREFORKD_VERSION, upgrade->from, state->lists[STATE_POOL].count,
+               PREFORKD_VERSION, upgrade->old_version, state->lists[STATE_POOL].count,
                state->lists[STATE_WORKER].count, state->lists[STATE_LISTENER].count);
 }
 
-static void finish(struct upgrade *upgrade, const struct runtime *runtime,
-                   const struct reload *reload, usec now)
+static void finish_arrival(struct upgrade *upgrade, const struct runtime *runtime,
+                           const struct reload *reload, usec now)
 {
     const struct reload_result *result = reload_result(reload, upgrade->ticket);
     if (result && result->refused) {
-        /* It is the new binary all the same; but the caller does not get to know that all is
-         * well. */
+        /* The upgrade is done, but the client must not hear that all is well. */
         char line[512];
-        const struct buffer *faults = &result->faults; /* lines, of which the first is enough */
+        const struct buffer *faults = &result->faults; /* only the first line is used */
         const char *end = faults->at ? memchr(faults->at, '\n', faults->used) : NULL;
         snprintf(line, sizeof line, "upgraded, but the %.*s", end ? (int)(end - faults->at) : 0,
                  end ? faults->at : "");
-        note_refusal(upgrade, line);
+        add_refusal(upgrade, line);
     }
     runtime->spawner.boards.overview->upgrades++;
     upgrade->phase = UPGRADE_NONE;
-    log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->from,
+    log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->old_version,
                PREFORKD_VERSION, runtime->generation, clock_seconds(now - upgrade->began));
 }
 
-/* The reload that makes the pools ours; tried again if it is refused, for until then no worker that
- * ends is replaced. */
+/* Waits for the reload that replaces the carried pools. Tries again if it is refused, because until
+ * it succeeds no worker that ends is replaced. */
 static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
                          usec now)
 {
     if (reload->state != RELOAD_NONE || reload->queued)
         return USEC_NEVER;
     if (!runtime_is_carried(runtime)) {
-        finish(upgrade, runtime, reload, now);
+        finish_arrival(upgrade, runtime, reload, now);
         return now;
     }
     if (now >= upgrade->deadline) {
         upgrade->deadline = now + RETRY;
-        upgrade->logged = false;
+        upgrade->reload_refused = false;
         upgrade->refusal[0] = '\0';
         upgrade->ticket = reload_ask(reload, JOB_RELOAD, "");
         return now;
     }
-    if (!upgrade->logged) {
+    if (!upgrade->reload_refused) {
         log_err(
             "upgraded from preforkd %s to %s, but the configuration is not in force: the workers "
             "of before go on, none is replaced; a reload follows in %d s",
-            upgrade->from, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
-        note_refusal(upgrade, "the binary is the new one, but the configuration is not in force: "
-                              "the old workers stay; the log says why");
+            upgrade->old_version, PREFORKD_VERSION, (int)(RETRY / USEC_SECOND));
+        add_refusal(upgrade, "the binary is the new one, but the configuration is not in force: "
+                             "the old workers stay; the log says why");
     }
-    upgrade->logged = true;
+    upgrade->reload_refused = true;
     return upgrade->deadline;
 }
 
-/* Its steps. */
+/* The steps of an upgrade. */
 
 bool upgrade_is_over(const struct upgrade *upgrade)
 {
-    return (upgrade->phase == UPGRADE_NONE && !upgrade->wanted) || upgrade->logged;
+    return (upgrade->phase == UPGRADE_NONE && !upgrade->requested) || upgrade->reload_refused;
 }
 
 bool upgrade_has_arrived(const struct upgrade *upgrade)
 {
-    return upgrade->phase != UPGRADE_ARRIVING || upgrade->logged;
+    return upgrade->phase != UPGRADE_ARRIVING || upgrade->reload_refused;
 }
 
 void upgrade_begin(struct upgrade *upgrade)
 {
-    if (upgrade->wanted || upgrade->phase == UPGRADE_TRYING || upgrade->phase == UPGRADE_PASSED)
+    if (upgrade->requested || upgrade->phase == UPGRADE_TRYING || upgrade->phase == UPGRADE_PASSED)
         log_notice("an upgrade is under way already");
     else
-        upgrade->wanted = true;
+        upgrade->requested = true;
 }
 
 usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload, usec now)
@@ -431,9 +435,9 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
     if (upgrade->phase == UPGRADE_ARRIVING)
         return await_reload(upgrade, runtime, reload, now);
     bool free = reload->state == RELOAD_NONE && !reload->queued;
-    if (upgrade->phase == UPGRADE_NONE && upgrade->wanted && free)
+    if (upgrade->phase == UPGRADE_NONE && upgrade->requested && free)
         begin_trial(upgrade, runtime, now);
-    if (upgrade->phase == UPGRADE_PASSED && free && is_quiet(runtime))
+    if (upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime))
         hand_over(upgrade, runtime);
     if (upgrade->phase != UPGRADE_TRYING)
         return USEC_NEVER;
@@ -446,8 +450,102 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
 
 void upgrade_abandon(struct upgrade *upgrade)
 {
-    upgrade->wanted = false;
+    upgrade->requested = false;
     upgrade->phase = UPGRADE_NONE;
     if (upgrade->trial)
         kill(-upgrade->trial, SIGKILL);
+}
+
+/* In the new binary, without a usable state. */
+
+static bool is_open_on(int fd, const char *path)
+{
+    struct stat open_file, file;
+    if (!path || fstat(fd, &open_file) != 0 || stat(path, &file) != 0 ||
+        !S_ISREG(open_file.st_mode))
+        return false;
+    struct inode a = inode_of(&open_file), b = inode_of(&file);
+    return inode_equal(&a, &b);
+}
+
+/* The listener does not know the inode of its path, so it will never unlink the path: the path may
+ * belong to another socket by now. */
+static struct listener *revive_listener(int fd)
+{
+    char why[100];
+    int only_v6 = 1;
+    socklen_t length = sizeof only_v6;
+    getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, &length); /* fails on all others */
+    struct listener_facts facts = {.origin = LISTENER_BOUND, .any_family = !only_v6};
+    struct listener *listener = listener_revive(fd, &facts, why, sizeof why);
+    if (listener)
+        listener->asked = listener->bound;
+    return listener;
+}
+
+static void sort_descriptor(struct inherited *inherited, int fd, const char *pidfile)
+{
+    int logs[2];
+    int count = log_descriptors(logs);
+    for (int i = 0; i < sysd_socket_count(); i++)
+        if (sysd_socket(i)->fd == fd)
+            return; /* sysd has it, with its name */
+    struct listener *listener = revive_listener(fd);
+    fd_set_inherited(fd, false);
+    if (listener) {
+        listener->next = inherited->listeners;
+        inherited->listeners = listener;
+    } else if (inherited->pidfile_fd < 0 && is_open_on(fd, pidfile)) {
+        inherited->pidfile_fd = fd;
+    } else if (!(count > 0 && logs[0] == fd) && !(count > 1 && logs[1] == fd)) {
+        close(fd);
+    }
+}
+
+void inherited_take(struct inherited *inherited, const char *pidfile)
+{
+    *inherited = (struct inherited){.pidfile_fd = -1};
+    DIR *directory = opendir("/proc/self/fd");
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory))) {
+        int fd = atoi(entry->d_name);
+        if (fd > STDERR_FILENO && fd != dirfd(directory))
+            sort_descriptor(inherited, fd, pidfile);
+    }
+    if (directory)
+        closedir(directory);
+}
+
+void inherited_find_control(struct inherited *inherited, const char *path)
+{
+    struct listener **at = &inherited->listeners;
+    for (; *at; at = &(*at)->next) {
+        struct listener *listener = *at;
+        if (strncmp(listener->text, "unix:", 5) != 0 || strcmp(listener->text + 5, path) != 0)
+            continue;
+        *at = listener->next;
+        listener->next = NULL;
+        inherited->control = listener;
+        return;
+    }
+}
+
+void inherited_retire_children(void)
+{
+    DIR *directory = opendir("/proc");
+    struct dirent *entry;
+    struct procfs_stat stat;
+    pid_t self = getpid();
+    int count = 0;
+    while (directory && (entry = readdir(directory))) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || procfs_stat(pid, &stat) != 0 || stat.parent != self)
+            continue;
+        kill(pid, SIGTERM);
+        count++;
+    }
+    if (directory)
+        closedir(directory);
+    log_notice("upgrade: %d workers of the binary before were told to finish workers=%d", count,
+               count);
 }

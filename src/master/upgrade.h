@@ -3,14 +3,15 @@
  * workers.
  *
  * try (the new binary's -t, in a child, which must also read our state) -> hand over (write the
- * state, execute the binary) -> there: adopt, then reload. To it, our workers are those of a
- * generation before, of a binary that changed; so an upgrade ends as every reload does. Until the
- * binary is executed, whatever fails leaves all as it was. After that, a reload that fails leaves
- * the old workers at work, and is tried again; and if the state can't be gone on with, the new
- * binary begins anew on the listeners that it has (main).
- * Owns:      the trial, the state's way from binary to binary, the environment variable.
- * Knows not: what the state says (handoff), and which caller asked.
- * Called by: master, commands, main, in the master.
+ * state, execute the binary) -> in the new binary: adopt the state, then reload. To the new binary
+ * our workers are an earlier generation, so an upgrade ends as every reload does. A failure before
+ * the binary is executed changes nothing. If the reload fails after it, the old workers go on, and
+ * the reload is tried again. If the state is unusable, the new binary starts over on the listeners
+ * among its open descriptors (main).
+ * Owns:      the trial, the file and the environment variable that carry the state, what a binary
+ *            inherits without a usable state.
+ * Knows not: the contents of the state (handoff), and which client asked.
+ * Called by: master, commands, main_loop, main, in the master.
  */
 #ifndef PREFORKD_MASTER_UPGRADE_H
 #define PREFORKD_MASTER_UPGRADE_H
@@ -18,10 +19,10 @@
 #include "control.h"
 #include "handoff.h"
 
-/* What is needed to execute the next binary: main knows. */
+/* How to execute the next binary. */
 struct upgrade_self {
-    const char *program;          /* the path that we were started by */
-    const char *const *arguments; /* of it, ended by NULL */
+    const char *program;          /* the path by which we were started */
+    const char *const *arguments; /* NULL-terminated */
     const char *config;
     int pidfile_fd; /* -1: none */
 };
@@ -29,67 +30,83 @@ struct upgrade_self {
 enum upgrade_phase {
     UPGRADE_NONE,
     UPGRADE_TRYING,   /* the new binary's -t runs */
-    UPGRADE_PASSED,   /* to be executed as soon as nothing else is under way */
-    UPGRADE_ARRIVING, /* we are the new binary, and not all pools are ours yet */
+    UPGRADE_PASSED,   /* the binary is executed once no reload is under way */
+    UPGRADE_ARRIVING, /* we are the new binary; the reload is not done */
 };
 
-/* What a trial writes, on one of its two streams. */
+/* The standard output or standard error of the trial. */
 struct upgrade_stream {
     struct loop_watch watch;
     struct loop *loop;
-    char text[4096]; /* the rest is read and dropped */
+    char text[4096]; /* we read and drop the rest */
     size_t length;
 };
 
 struct upgrade {
     struct upgrade_self self;
     enum upgrade_phase phase;
-    bool wanted;   /* asked for, and not begun */
-    pid_t trial;   /* 0: none runs */
-    usec deadline; /* of the trial; of the next reload, when arriving */
+    bool requested; /* and the trial has not begun */
+    pid_t trial;    /* 0: none runs */
+    usec deadline;  /* of the trial; when arriving, of the next reload */
     usec began;
-    uint64_t ticket;         /* of that reload */
-    struct control *control; /* its callers may be carried */
-    char refusal[4600];      /* lines: why the last one was refused; empty: it was not */
+    uint64_t ticket;         /* of the reload, when arriving */
+    struct control *control; /* whose clients the state includes */
+    char refusal[4600];      /* lines: why the last upgrade was refused; empty: it was not */
     struct upgrade_stream out, err;
-    char from[STATE_NAME]; /* version of the binary before, when arriving */
-    bool logged;           /* that the reload after the arrival was refused */
+    char old_version[STATE_NAME]; /* of the binary that we have replaced, when arriving */
+    bool reload_refused;          /* after the arrival, and that was logged */
 };
 
 void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self,
                   struct control *control);
 
-/* The command. */
+/* Requests an upgrade. */
 void upgrade_begin(struct upgrade *upgrade);
 
-/* Whether the last one has come to its end, good or bad. */
+/* Whether the last upgrade has succeeded or failed. */
 bool upgrade_is_over(const struct upgrade *upgrade);
 
-/* The same of the one that made this binary the master, whatever was asked for since. */
+/* The same of the upgrade that made this binary the master, whatever was requested since. */
 bool upgrade_has_arrived(const struct upgrade *upgrade);
 
-/* A child that is no worker ended. True if it was the trial. */
+/* Call for a child that is no worker. True if it was the trial. */
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
 
-/* Goes on as far as it can; may not return, but be the other binary. Returns when it wants to be
- * called again. */
+/* Advances as far as possible, maybe by executing the other binary. Returns the time of the next
+ * call. */
 usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
                   usec now);
 
 /* The daemon stops. */
 void upgrade_abandon(struct upgrade *upgrade);
 
-/* We are the new binary, and have adopted what the state says: what remains is the reload. */
+/* In the new binary, after the state was adopted: prepares the reload. */
 void upgrade_arrive(struct upgrade *upgrade, const struct state *state);
 
-/* At every start: the descriptor of a state, which is taken out of the environment. -1: none is
- * there. */
+/* At every start: takes the descriptor of the state out of the environment. -1: there is none. */
 int upgrade_state_fd(void);
 
-/* Reads it. 0; or -1 with a sentence in `why`. */
+/* Reads the state. 0; or -1 with a sentence in `why`. */
 int upgrade_read(int fd, struct state *state, char *why, size_t size);
 
-/* What the trial prints if it could read it. */
+/* The trial prints it if it can use the state. */
 #define UPGRADE_UNDERSTOOD "state 2 understood"
+
+/* What a new binary finds if it can't use the state: open descriptors, and children. */
+struct inherited {
+    struct listener *listeners;
+    struct listener *control; /* NULL: not found */
+    int pidfile_fd;           /* -1: none */
+};
+
+/* Keeps listening sockets, the locked pid file of this path (NULL: none), the standard streams and
+ * the log's descriptors. Closes every other descriptor. */
+void inherited_take(struct inherited *inherited, const char *pidfile);
+
+/* Moves the control socket of this path out of the listeners. */
+void inherited_find_control(struct inherited *inherited, const char *path);
+
+/* Sends TERM to every child: the old workers, whose pids are known only to /proc. */
+void inherited_retire_children(void);
 
 #endif

@@ -42,11 +42,11 @@ START_TEST(words_are_found)
     ck_assert_int_eq(command != NULL, cases[_i].command != NULL);
     if (command) {
         ck_assert_str_eq(command->word, cases[_i].command);
-        ck_assert_uint_eq(request.failed.used, 0);
+        ck_assert_uint_eq(request.errors.used, 0);
     } else {
         ck_assert_int_eq(request.status, MESSAGE_USAGE);
-        ck_assert_uint_ge(request.failed.used, strlen(cases[_i].error));
-        ck_assert_mem_eq(request.failed.at, cases[_i].error, strlen(cases[_i].error));
+        ck_assert_uint_ge(request.errors.used, strlen(cases[_i].error));
+        ck_assert_mem_eq(request.errors.at, cases[_i].error, strlen(cases[_i].error));
     }
     request_done(&request);
 }

@@ -1,4 +1,4 @@
-#include "../../src/master/request.h"
+#include "../../src/master/control.h"
 #include "unit.h"
 
 #include <check.h>
@@ -70,10 +70,10 @@ START_TEST(answers_as_json)
     ck_assert_str_eq(reply_of(&request),
                      "refused 36 0\n{\"ok\":false,\"text\":\"\",\"error\":\"no\"}\n");
     request = asked("x", "--json");
-    request_give(&request, strdup("[1]\n"));
+    request_answer(&request, strdup("[1]\n"));
     ck_assert_str_eq(reply_of(&request), "ok 4 0\n[1]\n");
     request = asked("x", "--json");
-    request_give(&request, NULL);
+    request_answer(&request, NULL);
     ck_assert_str_eq(reply_of(&request),
                      "refused 47 0\n{\"ok\":false,\"text\":\"\",\"error\":\"out of memory\"}\n");
 }
@@ -86,7 +86,7 @@ START_TEST(too_long)
     for (int json = 0; json < 2; json++) {
         struct request request = asked("x", json ? "--json" : NULL);
         for (int i = 0; i < 16; i++)
-            buffer_add(&request.said, megabyte, sizeof megabyte);
+            buffer_add(&request.output, megabyte, sizeof megabyte);
         ck_assert_str_eq(reply_of(&request), "refused 0 23\nthe answer is too long\n");
     }
 }
