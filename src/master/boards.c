@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-enum { QUESTIONS_AT_ONCE = 64 }; /* of one reporter, a round: it must not keep us from others */
+enum { QUESTIONS_PER_ROUND = 64 }; /* from one reporter, which must not keep us from other work */
 
 int boards_open(struct boards *boards, struct loop *loop)
 {
@@ -35,7 +35,7 @@ static struct board *board_at(const struct boards *boards, uint32_t number)
     return number < boards->room ? boards->list[number] : NULL;
 }
 
-static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
+static const struct scoreboard *board_map(void *owner, uint32_t number, uint64_t serial)
 {
     const struct board *board = board_at(owner, number);
     return board && board->serial == serial ? board->map : NULL;
@@ -43,14 +43,14 @@ static const struct scoreboard *find(void *owner, uint32_t number, uint64_t seri
 
 struct view boards_view(struct boards *boards)
 {
-    return (struct view){.overview = boards->overview, .board = find, .owner = boards};
+    return (struct view){.overview = boards->overview, .board = board_map, .owner = boards};
 }
 
-/* Empties the eventfd, so that the next wake-up is heard too: a full one takes no more, and any
- * worker of the pool can fill it. Workers share its description and can clear O_NONBLOCK, so the
- * read itself says that it must not block (RWF_NOWAIT, preadv2(2)). If a kernel can't do that for
- * an eventfd, it is left as it is: each write to it wakes us (EPOLLET). */
-static void woken(void *owner)
+/* Empties the eventfd, because a full one takes no further wake-up, and any worker of the pool can
+ * fill it. The workers share its open file description and can clear O_NONBLOCK, so the read itself
+ * must not block (RWF_NOWAIT, preadv2(2)). If the kernel can't do that for an eventfd, the count
+ * stays, and each write still wakes us (EPOLLET). */
+static void on_wakeup(void *owner)
 {
     struct board *board = owner;
     uint64_t count;
@@ -60,7 +60,9 @@ static void woken(void *owner)
     *board->changed = true;
 }
 
-static struct board *add(struct boards *boards, unsigned generation, bool *changed)
+/* The caller links it into the pool's list once it is complete. */
+static struct board *board_new(struct resources *resources, struct boards *boards,
+                               unsigned generation)
 {
     uint32_t number = 0;
     while (board_at(boards, number))
@@ -74,24 +76,25 @@ static struct board *add(struct boards *boards, unsigned generation, bool *chang
         boards->list = list;
         boards->room = room;
     }
-    struct board *board = arena_unforked(sizeof *board); /* each fork is counted in it */
+    struct board *board = arena_unforked(sizeof *board); /* each fork writes to it */
     if (!board)
         return NULL;
     *board = (struct board){
+        .next = resources->boards,
         .boards = boards,
         .number = number,
         .serial = ++boards->overview->serials,
         .generation = generation,
         .fd = -1,
         .reader_fd = -1,
-        .wakeup = {.fd = -1, .ready = woken, .owner = board},
-        .changed = changed,
+        .wakeup = {.fd = -1, .ready = on_wakeup, .owner = board},
+        .changed = &resources->changed,
     };
     boards->list[number] = board;
     return board;
 }
 
-/* No worker has a slot in it any more. */
+/* Call when no worker has a slot in the board. */
 static void board_free(struct board *board)
 {
     if (board->wakeup.fd >= 0) {
@@ -105,8 +108,8 @@ static void board_free(struct board *board)
     munmap(board, sizeof *board);
 }
 
-/* Watches an eventfd, which it takes over; -1: none. 0 or -errno. */
-static int watch(struct board *board, int fd)
+/* Takes over and watches an eventfd; -1: none. 0 or -errno. */
+static int watch_wakeup(struct board *board, int fd)
 {
     board->wakeup.fd = fd;
     int error = fd < 0 ? 0 : loop_add_edge(board->boards->loop, &board->wakeup);
@@ -116,7 +119,7 @@ static int watch(struct board *board, int fd)
 }
 
 /* 0 or -errno. */
-static int make(struct board *board)
+static int make_memory(struct board *board)
 {
     board->fd = scoreboard_create();
     if (board->fd < 0)
@@ -126,48 +129,14 @@ static int make(struct board *board)
         return -errno;
     board->map->serial = board->serial;
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return fd < 0 ? -errno : watch(board, fd);
-}
-
-static struct board *board_new(struct boards *boards, unsigned generation, bool *changed)
-{
-    struct board *board = add(boards, generation, changed);
-    int error = board ? make(board) : 0;
-    if (!error)
-        return board;
-    board_free(board);
-    errno = -error;
-    return NULL;
-}
-
-struct board *board_adopt(struct boards *boards, unsigned generation, bool *changed, int fd,
-                          int wakeup_fd, bool same_layout)
-{
-    struct board *board = add(boards, generation, changed);
-    if (!board)
-        return NULL;
-    board->map = same_layout && fd >= 0 ? scoreboard_map(fd, true) : NULL;
-    if (board->map) {
-        board->fd = fd;
-        board->map->serial = board->serial;
-        board->end = SCOREBOARD_SLOTS; /* what is left in slots that are free now is not known */
-    } else {
-        fd_cleanup(&fd);
-        board->map = arena_unforked(sizeof(struct scoreboard)); /* memory of our own */
-    }
-    watch(board, wakeup_fd);
-    if (board->map)
-        return board;
-    board_free(board);
-    errno = ENOMEM;
-    return NULL;
+    return fd < 0 ? -errno : watch_wakeup(board, fd);
 }
 
 /* Reporters. */
 
-/* False if there is no question. The kernel closes a descriptor that comes with a question,
- * since there is no room for it. An answer for which there is no room is not sent: the reporter
- * asks again. */
+/* False if no question waits. A question can't pass us a descriptor: recv(2) has no room for one,
+ * and the kernel closes it. If the socket has no room for the answer, drops the answer: the
+ * reporter asks again. */
 static bool answer_one(struct reporter *reporter)
 {
     struct board_question question;
@@ -183,12 +152,12 @@ static bool answer_one(struct reporter *reporter)
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
-    } beside = {.bytes = {0}};
+    } control = {.bytes = {0}};
     struct iovec part = {.iov_base = &answer, .iov_len = sizeof answer};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     if (board && board->reader_fd >= 0) {
-        message.msg_control = &beside;
-        message.msg_controllen = sizeof beside;
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
         struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
         *rights = (struct cmsghdr){
             .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
@@ -198,13 +167,13 @@ static bool answer_one(struct reporter *reporter)
     return true;
 }
 
-static void asked(void *owner)
+static void on_question(void *owner)
 {
     struct reporter *reporter = owner;
     int count = 0;
-    while (count < QUESTIONS_AT_ONCE && answer_one(reporter))
+    while (count < QUESTIONS_PER_ROUND && answer_one(reporter))
         count++;
-    if (count == 0) /* its end is closed: it is about to be reaped, and asks for nothing more */
+    if (count == 0) /* the worker's end is closed: the worker is about to be reaped */
         loop_remove(reporter->boards->loop, &reporter->watch);
 }
 
@@ -216,8 +185,8 @@ struct reporter *reporter_open(struct boards *boards, int *fd)
         free(reporter);
         return NULL;
     }
-    *reporter = (struct reporter){.boards = boards,
-                                  .watch = {.fd = ends[0], .ready = asked, .owner = reporter}};
+    *reporter = (struct reporter){
+        .boards = boards, .watch = {.fd = ends[0], .ready = on_question, .owner = reporter}};
     int error = loop_add(boards->loop, &reporter->watch);
     *fd = ends[1];
     if (error == 0)
@@ -238,7 +207,7 @@ void reporter_close(struct reporter *reporter)
     free(reporter);
 }
 
-/* What the workers of one pool share. */
+/* Resources: what the workers of one pool share. */
 
 void resources_init(struct resources *resources, int place)
 {
@@ -272,11 +241,41 @@ struct board *resources_board(struct resources *resources, struct boards *boards
     struct board *board = resources_find_board(resources, generation);
     if (board)
         return board;
-    board = board_new(boards, generation, &resources->changed);
-    if (board) {
-        board->next = resources->boards;
-        resources->boards = board;
+    board = board_new(resources, boards, generation);
+    if (!board)
+        return NULL;
+    int error = make_memory(board);
+    if (error) {
+        board_free(board);
+        errno = -error;
+        return NULL;
     }
+    resources->boards = board;
+    return board;
+}
+
+struct board *resources_adopt_board(struct resources *resources, struct boards *boards,
+                                    unsigned generation, int fd, int wakeup_fd, bool same_layout)
+{
+    struct board *board = board_new(resources, boards, generation);
+    if (!board)
+        return NULL;
+    board->map = same_layout && fd >= 0 ? scoreboard_map(fd, true) : NULL;
+    if (board->map) {
+        board->fd = fd;
+        board->map->serial = board->serial;
+        board->end = SCOREBOARD_SLOTS; /* we don't know which slots were taken before */
+    } else {
+        fd_cleanup(&fd);
+        board->map = arena_unforked(sizeof(struct scoreboard)); /* private */
+    }
+    watch_wakeup(board, wakeup_fd);
+    if (!board->map) {
+        board_free(board);
+        errno = ENOMEM;
+        return NULL;
+    }
+    resources->boards = board;
     return board;
 }
 
@@ -285,8 +284,8 @@ static bool is_taken(const struct resources *resources, uint32_t seat)
     return resources->seats[seat / 64] >> seat % 64 & 1;
 }
 
-/* Any worker of a generation could write all of the limits. Once its last worker is gone, the notes
- * of free seats are cleared, and the counters follow from the other notes. */
+/* Any worker could write anything into the limits. After the last worker of a generation has ended,
+ * clears the notes of free seats, and recounts the counters from the remaining notes. */
 static void clear_limits(const struct resources *resources)
 {
     if (!resources->limits)
@@ -320,7 +319,7 @@ static void take(struct resources *resources, uint32_t seat, uint32_t count)
 
 int resources_take_seats(struct resources *resources, uint32_t count)
 {
-    uint32_t free = 0; /* as many before this one */
+    uint32_t free = 0; /* consecutive free seats, up to this one */
     for (uint32_t seat = 0; seat < SCOREBOARD_SLOTS; seat++) {
         if (seat % 64 == 0 && resources->seats[seat / 64] == UINT64_MAX) {
             free = 0;

@@ -1,9 +1,9 @@
 /*
  * boards - the scoreboards of all pools and generations, and what the workers of one pool share.
  *
- * Owns:      the memory of each scoreboard, the eventfd by which its workers wake the master, its
- *            number in the overview; the sockets by which reporters ask for scoreboards; the seats
- *            of a pool and its limits per source.
+ * Owns:      the memory of each scoreboard, the eventfd by which its workers wake the master, and
+ *            its number; the sockets by which reporters ask for scoreboards; a pool's seats and its
+ *            limits per source.
  * Knows not: pools, workers.
  * Called by: spawn, pool, maintain, handoff.
  * Runs in:   the master.
@@ -23,54 +23,47 @@ struct board {
     uint32_t number;
     uint64_t serial;
     unsigned generation;
-    int fd;        /* -1: it stands in for one that can't be mapped */
-    int reader_fd; /* given to reporters; -1: none has asked yet */
+    int fd;        /* -1: a substitute for a scoreboard that we can't map */
+    int reader_fd; /* read-only, for reporters; -1: none has asked yet */
     struct scoreboard *map;
-    struct loop_watch wakeup; /* an eventfd, shared with all of its workers */
-    bool *changed;            /* set by a wake-up: the pool must be looked at */
-    int workers;              /* that have slots in it */
-    uint32_t end;             /* no slot from here on was ever taken; not a worker's word */
-    bool broken;              /* nonsense was found in it, and that was logged */
+    struct loop_watch wakeup; /* an eventfd, shared with all its workers */
+    bool *changed;            /* set by a wake-up: the pool must be stepped */
+    int workers;              /* that have slots here */
+    uint32_t end;             /* slots from here on were never taken; the master's own count */
+    bool broken;              /* impossible values were found, and that was logged */
 };
 
 struct boards {
     struct loop *loop;
     struct overview *overview;
-    int overview_reader; /* by which workers map it */
+    int overview_reader; /* read-only, for workers that report */
     struct board **list; /* by number; NULL: free */
-    uint32_t room;
+    uint32_t room;       /* in the list */
 };
 
 /* Makes the overview. 0 or -errno. */
 int boards_open(struct boards *boards, struct loop *loop);
 void boards_close(struct boards *boards);
 
-/* The master's own view. */
+/* The master's own view of all boards. */
 struct view boards_view(struct boards *boards);
 
-/* Takes over a scoreboard that another program made. If its layout is not ours, or the descriptors
- * are no such memory, one of our own stands in for it, in which nothing was counted and nothing
- * moves. Takes the descriptors over. NULL with errno set: no memory. */
-struct board *board_adopt(struct boards *boards, unsigned generation, bool *changed, int fd,
-                          int wakeup_fd, bool same_layout);
-
-/* A reporter's socket. */
+/* The socket by which a worker that reports asks for scoreboards. */
 struct reporter {
     struct boards *boards;
     struct loop_watch watch;
 };
 
-/* A way for a reporter to ask for scoreboards: *fd is its end, close-on-exec. NULL with errno
- * set. */
+/* Makes a reporter's socket. *fd is the worker's end, close-on-exec. NULL with errno set. */
 struct reporter *reporter_open(struct boards *boards, int *fd);
-void reporter_close(struct reporter *reporter); /* NULL is let pass */
+void reporter_close(struct reporter *reporter); /* accepts NULL */
 
-/* Connections that may wait although a worker is idle: see maintain. */
+/* The search for connections that wait although a worker is idle: see maintain. */
 struct wakeups {
     bool asked;   /* a wake-up may be lost: look in this round */
     bool looking; /* a connection waited at the last look: look again at `due` */
     usec due, pause;
-    uint32_t last; /* the seat of the worker that was woken last: the next seat's turn is next */
+    uint32_t last; /* the seat of the worker that was woken last; the next seat is next */
 };
 
 /* Process groups that have to end: see stop. */
@@ -80,52 +73,58 @@ struct groups {
     int stuck;
 };
 
-/* What the workers of one pool share, whatever their generation. */
+/* What the workers of one pool share, across generations. */
 struct resources {
     int place;             /* in the overview */
-    struct board *boards;  /* one a generation that has workers, and that in force */
-    struct limits *limits; /* per source; NULL: none of its workers had any */
+    struct board *boards;  /* one per generation that has workers, and the one in force */
+    struct limits *limits; /* per source; NULL: no configuration has had any */
     int limits_fd;
-    struct groups groups; /* process groups that its workers started and that have to end */
+    struct groups groups; /* process groups of its workers that must end */
     struct stderr_log_rate rate;
     struct wakeups wakeups;
-    bool changed;       /* something happened: the pool must be looked at in this round */
-    uint32_t seats_end; /* no seat from here on was ever taken */
-    uint64_t seats[SCOREBOARD_SLOTS / 64]; /* a bit each: taken */
+    bool changed;                          /* the pool must be stepped in this round */
+    uint32_t seats_end;                    /* seats from here on were never taken */
+    uint64_t seats[SCOREBOARD_SLOTS / 64]; /* one bit per seat: taken */
 };
 
-/* A pool's beginning and end. The memory is zeroed. */
+/* The memory must be zeroed. */
 void resources_init(struct resources *resources, int place);
 void resources_free(struct resources *resources);
 
-/* Something happened to a worker that may have been woken for a connection just now: the pool is
- * looked at in this round, and so is whether a connection waits. */
+/* Call if a wake-up may be lost: the pool is stepped in this round, and looks for connections that
+ * wait. */
 static inline void resources_ask_wakeup(struct resources *resources)
 {
     resources->wakeups.asked = true;
     resources->changed = true;
 }
 
-/* The scoreboard of a generation; NULL if it is not there. */
+/* The scoreboard of a generation; NULL: none. */
 struct board *resources_find_board(const struct resources *resources, unsigned generation);
 
-/* The same, made if it is not there yet. NULL with errno set. */
+/* The same, made if necessary. NULL with errno set. */
 struct board *resources_board(struct resources *resources, struct boards *boards,
                               unsigned generation);
 
-/* Gives up scoreboards that no worker is left of. */
+/* Adopts a scoreboard that another binary has made, and takes the descriptors over. If the layout
+ * differs, or the memory can't be mapped, substitutes private memory, in which all counts are 0 and
+ * stay so. NULL with errno set: out of memory. */
+struct board *resources_adopt_board(struct resources *resources, struct boards *boards,
+                                    unsigned generation, int fd, int wakeup_fd, bool same_layout);
+
+/* Frees scoreboards without workers. */
 void resources_sweep(struct resources *resources);
 
-/* Takes so many seats, one after another: the lowest that are free, -1 if there are none; or the
- * seats from this one on, false if one of them is taken. */
+/* Takes `count` consecutive seats: the lowest free ones, and returns the first (-1: not enough); or
+ * those from `seat` on (false: one of them is taken). */
 int resources_take_seats(struct resources *resources, uint32_t count);
 bool resources_take_these_seats(struct resources *resources, uint32_t seat, uint32_t count);
 void resources_give_seats(struct resources *resources, uint32_t seat, uint32_t count);
 
-/* A worker has the seats before this one: the tables reach as far. */
+/* A worker has taken seats before `end`: extends the part of the tables that is read. */
 void resources_extend(struct resources *resources, struct board *board, uint32_t end);
 
-/* Makes the limits per source, if this configuration has some. 0 or -errno. */
+/* Makes the limits per source if the configuration has any. 0 or -errno. */
 int resources_open_limits(struct resources *resources, const struct pool_config *conf);
 
 #endif

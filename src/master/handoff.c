@@ -389,15 +389,12 @@ static int adopt_boards(struct runtime *runtime, const struct state *state,
         struct pool *pool = pool_at(places, saved->place);
         if (!pool)
             return -EINVAL;
-        struct resources *resources = &pool->resources;
-        struct board *board = board_adopt(
-            &runtime->spawner.boards, (unsigned)saved->generation, &resources->changed,
-            (int)saved->fd, (int)saved->wakeup_fd, saved->layout == scoreboard_layout());
+        const struct board *board = resources_adopt_board(
+            &pool->resources, &runtime->spawner.boards, (unsigned)saved->generation, (int)saved->fd,
+            (int)saved->wakeup_fd, saved->layout == scoreboard_layout());
         if (!board)
             return -errno;
         replaced += board->fd < 0;
-        board->next = resources->boards;
-        resources->boards = board;
     }
     if (replaced)
         log_notice(
