@@ -22,64 +22,64 @@
 #include <unistd.h>
 
 enum {
-    START_SECONDS = 60, /* for all of it, at a start: no worker serves meanwhile */
-    KILLED_SECONDS = 2, /* for the end of a child that was killed */
-    PROBE_SECONDS = 5,  /* for one pool's look at the world */
-    NOTES_ROOM = 4 * 1024 * 1024,
+    START_SECONDS = 60, /* for the check at a start, when no worker serves */
+    KILLED_SECONDS = 2, /* until a child that was killed must have ended */
+    PROBE_SECONDS = 5,  /* for one pool */
+    PROBE_ARENA = 4 * 1024 * 1024,
     REPORT_TEXT = 1024,
-    SHARED_MOST = 64,
-    PIPE_ROUNDS = 32,          /* of what is left in a pipe */
-    FAULTS_ROOM = 1280 * 1024, /* for all faults that may be noted after the check */
+    SHARED_MAX = 64,
+    PIPE_READS = 32,           /* of what a probe has left in its pipe */
+    FAULTS_ROOM = 1280 * 1024, /* for all faults that may be added after the check */
     STATUS_GOOD = 0,
     STATUS_FAULTS = 1,
 };
 
-static void die_with(pid_t parent)
+static void die_with_parent(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(STATUS_FAULTS);
 }
 
-/* The master's signals are not for it: `pkill -HUP preforkd` must not end a check. It ends with its
- * parent, or when that has waited long enough. */
+/* Blocks the master's signals, because `pkill -HUP preforkd` must not end a check. The child still
+ * ends with its parent, or by SIGKILL when its time is up. */
 void check_become_child(pid_t parent)
 {
-    static const int others[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
-                                 SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
+    static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+                                  SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
     sigset_t blocked;
     sigemptyset(&blocked);
-    for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
-        sigaddset(&blocked, others[i]);
+    for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaddset(&blocked, signals[i]);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-    die_with(parent);
+    die_with_parent(parent);
 }
 
-/* What a probe reports to its parent, in memory that they share. A handler may load anybody's code,
- * which can write anything here at any time, and leave a process behind that does so after the
- * probe's end: so there is neither pointer nor length in it, and the reader takes a copy of each
- * part and looks at that. All that a lie brings about is a wrong word on the pool of the liar. */
+/* What a probe reports to its parent, in memory that both share. A handler may load foreign code,
+ * which can write anything here at any time, and can leave a process that still writes after the
+ * probe's end. So the report has neither pointers nor lengths, and the reader copies each part
+ * before it checks it. A lie has one effect: a wrong message about the liar's own pool. */
 struct report {
-    int finished;           /* came to its end */
+    int finished;           /* the probe has run to its end */
     struct file_id file_id; /* of the handler's file */
-    unsigned count;         /* of faults, without room here too */
+    unsigned count;         /* of faults, also of those that don't fit here */
     struct {
         int line;
         char text[REPORT_TEXT];
     } faults[FAULTS_MAX];
 };
 
-/* Memory that others see is given up but for the report: what the master shares with its workers,
- * at a reload. Without /proc there is no list of it. */
-static void leave_shared_memory(const struct report *report)
+/* Unmaps writable shared memory except the report: at a reload, what the master shares with its
+ * workers. Without /proc there is no list of it. */
+static void unmap_shared_memory(const struct report *report)
 {
     struct {
         uintptr_t from, to;
-    } shared[SHARED_MOST];
+    } shared[SHARED_MAX];
     char line[512], rights[5];
     int count = 0;
     FILE *maps = fopen("/proc/self/maps", "re");
-    while (maps && count < SHARED_MOST && fgets(line, sizeof line, maps)) {
+    while (maps && count < SHARED_MAX && fgets(line, sizeof line, maps)) {
         int n = sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &shared[count].from,
                        &shared[count].to, rights);
         count += n == 3 && rights[1] == 'w' && rights[3] == 's' &&
@@ -91,8 +91,9 @@ static void leave_shared_memory(const struct report *report)
         munmap((void *)shared[i].from, shared[i].to - shared[i].from);
 }
 
-/* The configuration is the probe's own from here on, and of its parent's descriptors it has none:
- * what it prints comes by its parent, and is no part of what -T prints. */
+/* Cuts the probe off from its parent: makes the configuration a private copy, and closes every
+ * descriptor but the log's. The parent forwards what the probe prints to standard error, so none of
+ * it gets into the output of -T. */
 static int isolate(const struct config *config, const struct pool_config *pool, int output,
                    const struct report *report)
 {
@@ -103,12 +104,13 @@ static int isolate(const struct config *config, const struct pool_config *pool, 
     int error = fd_keep_only(log_fds, log_descriptors(log_fds));
     if (error == 0)
         error = arena_own(config->arena, 0);
-    leave_shared_memory(report);
+    unmap_shared_memory(report);
     return error;
 }
 
-/* With the pool's privileges. */
-static void look(const struct pool_config *pool, struct report *report, struct faults *faults)
+/* Runs with the pool's privileges. */
+static void check_handler(const struct pool_config *pool, struct report *report,
+                          struct faults *faults)
 {
     const struct handler *handler = handler_of(pool->handler);
     struct stat file;
@@ -129,17 +131,17 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     struct faults faults;
     check_become_child(parent);
     int error = isolate(config, pool, output, report);
-    struct arena *notes = error ? NULL : arena_open(NOTES_ROOM); /* its own: after the fork */
-    if (!notes)
+    struct arena *arena = error ? NULL : arena_open(PROBE_ARENA); /* after the fork: private */
+    if (!arena)
         _exit(STATUS_FAULTS);
-    faults_init(&faults, notes);
-    /* What is loaded with our privileges comes before the pool's. */
+    faults_init(&faults, arena);
+    /* Loads with our privileges, before the pool's are taken. */
     error = handler->load ? handler->load(refusal.why, sizeof refusal.why) : 0;
     if (error == 0)
         error = privileges_enter(pool, handler->calls, &refusal);
-    die_with(parent); /* which the change of user has cleared */
+    die_with_parent(parent); /* again, because a change of user clears it */
     if (error == 0) {
-        look(pool, report, &faults);
+        check_handler(pool, report, &faults);
         error = privileges_drop_calls(pool, handler->calls, &refusal);
     }
     if (error) {
@@ -158,21 +160,21 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     _exit(STATUS_GOOD);
 }
 
-/* What a probe prints is printed by its parent: with a descriptor of it the probe could shut it
- * down, or type at a terminal. Reading doesn't block: the probe may open the pipe anew and be
- * faster. */
-static void pass_on(struct pollfd *output)
+/* Forwards what a probe prints. With our standard error as its own, the probe could shut it down,
+ * or type at our terminal. The read does not block, even if the probe opens the pipe anew and reads
+ * first what poll(2) has seen. */
+static void forward_output(struct pollfd *output)
 {
     char text[4096];
     ssize_t n = read(output->fd, text, sizeof text);
     if (n > 0)
         fd_write(STDERR_FILENO, text, (size_t)n);
     else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-        output->fd = -1; /* poll(2) passes over it; probe closes it */
+        output->fd = -1; /* poll(2) ignores it; probe() closes the pipe */
 }
 
-/* Waits for the end of a child, but not for long. A child that can't be watched has all the time
- * that we have ourselves. Returns whether it has ended; it is not reaped. */
+/* Waits until the child ends or its time is up. Returns whether it has ended, without reaping it.
+ * Without a pidfd returns true at once: reap() then waits as long as our own parent lets us. */
 static bool await_end(pid_t pid, int seconds, int output)
 {
     struct pollfd ends[] = {{.fd = kernel_pidfd_open(pid), .events = POLLIN},
@@ -184,7 +186,7 @@ static bool await_end(pid_t pid, int seconds, int output)
             continue;
         ended = ends[0].revents;
         if (ends[1].revents)
-            pass_on(&ends[1]);
+            forward_output(&ends[1]);
     }
     if (ends[0].fd >= 0)
         close(ends[0].fd);
@@ -215,19 +217,18 @@ static void watch_probe(const struct pool_config *pool, struct faults *faults, p
 {
     const struct handler *handler = handler_of(pool->handler);
     const char *name = pool->handler->name, *file = pool->origin.file;
-    /* The line of its end: the one that names what it ran. */
-    int status = 0, line = pool->origin.line;
+    int status = 0, line = pool->origin.line; /* of the option that names what the probe has run */
     if (handler->checked_option)
         line = option_line(pool->handler->rows, &pool->handler_origin, handler->checked_option);
     bool ended = await_end(pid, PROBE_SECONDS, output);
     if (!ended)
         kill(pid, SIGKILL);
     reap(pid, &status);
-    /* What is left in the pipe. What it started may have it still, and write: that is not waited
-     * for. */
+    /* Forwards what is left in the pipe. A process that the probe has left may write for ever, so
+     * the number of reads is bounded. */
     struct pollfd rest = {.fd = output, .events = POLLIN};
-    for (int i = 0; i < PIPE_ROUNDS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
-        pass_on(&rest);
+    for (int i = 0; i < PIPE_READS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
+        forward_output(&rest);
     if (!ended)
         faults_add(faults, file, line, "pool %s: %s: its check took more than %d s", pool->name,
                    name, PROBE_SECONDS);
@@ -240,13 +241,13 @@ static void watch_probe(const struct pool_config *pool, struct faults *faults, p
         faults_add(faults, file, line,
                    "pool %s: %s: it ended the process in its check, with exit status %d",
                    pool->name, name, WEXITSTATUS(status));
-    /* The pools are const to all but the rooms that fill them. */
+    /* A pool's configuration is const, but this is a part of reading it. */
     struct pool_config *filled = (struct pool_config *)pool;
     filled->file = handler->file ? handler->file(pool->handler_config) : NULL;
     filled->file_id = report->file_id;
 }
 
-static void fault_of_probe(struct faults *faults, const struct pool_config *pool, const char *what)
+static void add_probe_fault(struct faults *faults, const struct pool_config *pool, const char *what)
 {
     faults_add(faults, pool->origin.file, pool->origin.line, "pool %s: %s: %s", pool->name, what,
                strerror(errno));
@@ -258,7 +259,7 @@ static void probe(const struct config *config, const struct pool_config *pool,
     pid_t parent = getpid();
     int output[2];
     if (pipe2(output, O_CLOEXEC) != 0 || fd_set_nonblocking(output[0], true) != 0) {
-        fault_of_probe(faults, pool, "no pipe for its check");
+        add_probe_fault(faults, pool, "no pipe for its check");
         return;
     }
     struct report *report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE,
@@ -267,7 +268,7 @@ static void probe(const struct config *config, const struct pool_config *pool,
     if (pid == 0)
         probe_child(config, pool, report, output[1], parent);
     if (pid < 0)
-        fault_of_probe(faults, pool, "can't fork its check");
+        add_probe_fault(faults, pool, "can't fork its check");
     close(output[1]);
     if (pid > 0)
         watch_probe(pool, faults, pid, output[0], report);
@@ -296,8 +297,8 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     _exit(config->faults.count == 0 ? STATUS_GOOD : STATUS_FAULTS);
 }
 
-/* The child alone may write to the configuration: a worker that is forked while the check goes on
- * doesn't get it. */
+/* Only the child may write to the configuration, so a worker that is forked during the check does
+ * not get the memory. */
 pid_t check_start(struct config *config, const char *file)
 {
     pid_t parent = getpid();
@@ -311,16 +312,16 @@ pid_t check_start(struct config *config, const char *file)
     if (pid < 0)
         return -errno;
     error = arena_withhold(config->arena);
-    if (error) { /* the kernel never refuses it; the child ends with what it has, unread */
+    if (error) { /* the kernel never refuses this; nothing that the child wrote is read */
         kill(pid, SIGKILL);
         return error;
     }
     return pid;
 }
 
-/* From here on no process that has it may change it, and workers get a copy: it says as which user
- * the next ones run. */
-static bool own(struct config *config, const char *file)
+/* Makes the arena private, because the configuration says as which user the next workers run: no
+ * process that shared it can change it any more, and workers get a copy. */
+static bool take_arena(struct config *config, const char *file)
 {
     int error = arena_own(config->arena, FAULTS_ROOM);
     if (error)
@@ -328,26 +329,27 @@ static bool own(struct config *config, const char *file)
     return error == 0;
 }
 
-/* What a child left that something else killed may be half of it: nothing of it is read. */
-static void note_alone(struct config *config, const char *file, const char *what)
+/* Sets the only fault of a configuration that must not be read: if something else killed the child,
+ * the arena may be half written. */
+static void set_only_fault(struct config *config, const char *file, const char *what)
 {
-    if (!own(config, file))
+    if (!take_arena(config, file))
         return;
     faults_init(&config->faults, config->arena);
     faults_add(&config->faults, file, 0, "%s", what);
 }
 
-bool check_passed(struct config *config, const char *file, int status, int late)
+bool check_passed(struct config *config, const char *file, int status, int killed_after)
 {
     char text[128];
     if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_GOOD && config->faults.count == 0)
-        return own(config, file);
-    if (late && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
-        faults_add(&config->faults, file, 0, "the check took more than %d s", late);
+        return take_arena(config, file);
+    if (killed_after && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        faults_add(&config->faults, file, 0, "the check took more than %d s", killed_after);
     } else if (WIFSIGNALED(status)) {
         snprintf(text, sizeof text, "the check was killed by signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
-        note_alone(config, file, text);
+        set_only_fault(config, file, text);
     } else if (config->faults.count == 0) {
         faults_add(&config->faults, file, 0, "the check exited with status %d",
                    WEXITSTATUS(status));
@@ -367,7 +369,7 @@ bool check_config(struct config *config, const char *file)
     if (late)
         kill(pid, SIGKILL);
     if (late && !await_end(pid, KILLED_SECONDS, -1)) {
-        note_alone(config, file, CHECK_STUCK);
+        set_only_fault(config, file, CHECK_STUCK);
         return false;
     }
     reap(pid, &status);

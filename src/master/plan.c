@@ -32,7 +32,7 @@ struct listener_options plan_control_options(const struct config *config)
 {
     bool shared = config->control_gid != IDENTITY_NO_GROUP;
     return (struct listener_options){
-        .backlog = 1024, /* all callers may wait at once, however slow we are just then */
+        .backlog = 1024, /* clients must not be refused while a round takes long */
         .mode = shared ? 0660 : 0600,
         .uid = geteuid(),
         .gid = shared ? config->control_gid : getegid(),
@@ -53,8 +53,8 @@ bool plans_have(const struct plans *plans, const struct pool *pool)
     return false;
 }
 
-static void fault(const struct plans *plans, const struct plan *plan,
-                  const struct listen_spec *spec, const char *why)
+static void add_fault(const struct plans *plans, const struct plan *plan,
+                      const struct listen_spec *spec, const char *why)
 {
     faults_add(plans->faults, spec->file, spec->line, "pool %s: listen \"%s\": %s",
                plan->conf->name, spec->word, why);
@@ -65,7 +65,7 @@ static void take(struct plans *plans, struct plan *plan, const struct listen_spe
 {
     listener->wanted = true;
     if (plan->listener_count == WORKER_LISTENERS_MAX) {
-        fault(plans, plan, spec, "more addresses than a pool can have");
+        add_fault(plans, plan, spec, "more addresses than a pool can have");
         return;
     }
     plan->listeners[plan->listener_count++] = listener;
@@ -81,8 +81,8 @@ static void take_opened(struct plans *plans, struct plan *plan, const struct lis
     take(plans, plan, spec, listener);
 }
 
-/* Opens it, or, in a dry run, has one that stands for it in the plan. NULL with a sentence in
- * `why`. */
+/* Opens a listener. In a dry run, makes one without a socket, for the plan's lines. NULL with a
+ * sentence in `why`. */
 static struct listener *open_or_stand_in(const struct plans *plans, const struct listen_spec *spec,
                                          const struct listener_options *options, char *why,
                                          size_t size)
@@ -121,18 +121,18 @@ static void open_new(struct plans *plans, struct plan *plan, const struct listen
                      "a reload can't go to it from %s: a wildcard and an address of one port "
                      "exclude each other; restart",
                      old->text);
-            fault(plans, plan, spec, why);
+            add_fault(plans, plan, spec, why);
             return;
         }
     struct listener *listener = open_for_pool(plans, plan, spec, why, sizeof why);
     if (listener)
         take_opened(plans, plan, spec, listener);
     else
-        fault(plans, plan, spec, why);
+        add_fault(plans, plan, spec, why);
 }
 
-/* A restart leaves alone the pools that it does not mean. */
-static bool is_meant(const struct plans *plans, const struct plan *plan)
+/* Whether the job concerns the pool: a restart leaves the others alone. */
+static bool is_concerned(const struct plans *plans, const struct plan *plan)
 {
     const char *only = plans->only;
     const struct pool *pool = plan->pool;
@@ -141,11 +141,10 @@ static bool is_meant(const struct plans *plans, const struct plan *plan)
     return only[0] ? strcmp(only, plan->conf->name) == 0 : pool && !pool->drained;
 }
 
-/* Opens another in the place of one that is lost. If it can't be opened, the old one stays as it
- * is: else a user that may write in the directory of a path could keep the whole daemon from being
- * reloaded. */
-static void open_again(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
-                       struct listener *old, enum listener_loss loss)
+/* Opens a new listener in the place of a lost one. If that fails, keeps the old listener and adds
+ * no fault: else a user who may write to the directory of a path could block every reload. */
+static void reopen(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
+                   struct listener *old, enum listener_loss loss)
 {
     struct listener *fresh = open_for_pool(plans, plan, spec, old->trouble, sizeof old->trouble);
     if (!fresh) {
@@ -155,7 +154,7 @@ static void open_again(struct plans *plans, struct plan *plan, const struct list
     old->trouble[0] = '\0';
     old->successor = fresh;
     fresh->mended = loss;
-    /* Workers have the lost one until their end: for another there must be other workers. */
+    /* Workers keep the lost listener until they end, so the pool needs new workers. */
     if (!plan_needs_workers(plan)) {
         plan->kind = PLAN_REPLACED;
         snprintf(plan->what, sizeof plan->what, "listener %s, %s", old->text,
@@ -167,8 +166,8 @@ static void open_again(struct plans *plans, struct plan *plan, const struct list
 static void take_old(struct plans *plans, struct plan *plan, const struct listen_spec *spec,
                      struct listener *old)
 {
-    enum listener_loss loss = is_meant(plans, plan) ? listener_look(old) : LISTENER_SOUND;
-    /* One that was shut down listens again in place, unless it is of a kind which can't. */
+    enum listener_loss loss = is_concerned(plans, plan) ? listener_look(old) : LISTENER_SOUND;
+    /* After shutdown(2) a listener can listen again in place, unless it is a Unix socket. */
     if (loss == LISTENER_SHUT && (plans->dry_run ? old->bound.sa.sa_family != AF_UNIX
                                                  : listener_heal(old, plan->conf->backlog) == 0)) {
         old->mended = loss;
@@ -177,7 +176,7 @@ static void take_old(struct plans *plans, struct plan *plan, const struct listen
     if (loss == LISTENER_SOUND)
         take(plans, plan, spec, old);
     else if (old->origin != LISTENER_ACTIVATED)
-        open_again(plans, plan, spec, old, loss);
+        reopen(plans, plan, spec, old, loss);
     else {
         snprintf(old->trouble, sizeof old->trouble,
                  "it is systemd's: restart its .socket unit and preforkd");
@@ -185,7 +184,7 @@ static void take_old(struct plans *plans, struct plan *plan, const struct listen
     }
 }
 
-/* Every socket that was passed under the name. */
+/* Takes every socket that systemd passed under the name. */
 static void take_passed(struct plans *plans, struct plan *plan, const struct listen_spec *spec)
 {
     const struct pool_config *conf = plan->conf;
@@ -201,12 +200,12 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
         if (!known)
             listener = listener_adopt(passed->fd, passed->name, why, sizeof why);
         if (!listener)
-            fault(plans, plan, spec, why);
+            add_fault(plans, plan, spec, why);
         else if (known)
             take_old(plans, plan, spec, listener);
         else
             take_opened(plans, plan, spec, listener);
-        /* That it is a Unix socket was not known before. */
+        /* Only now do we know that it is a Unix socket. */
         if (listener && conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
             faults_add(plans->faults, conf->origin.file,
                        option_line(pool_rows, &conf->origin, "queue_timeout"),
@@ -215,9 +214,9 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
                        conf->name, listener->text);
     }
     if (!found)
-        fault(plans, plan, spec,
-              "no socket of this name was passed, see FileDescriptorName= in "
-              "systemd.socket(5)");
+        add_fault(plans, plan, spec,
+                  "no socket of this name was passed, see FileDescriptorName= in "
+                  "systemd.socket(5)");
 }
 
 static void plan_listeners(struct plans *plans, struct plan *plan)
@@ -242,7 +241,8 @@ static void plan_listeners(struct plans *plans, struct plan *plan)
     }
 }
 
-/* Workers keep the log as it was when they were forked: to change it for them, they must be new. */
+/* Whether a log option differs. Workers keep the log options under which they were forked, so a
+ * change needs new workers. */
 static bool log_differs(const struct config *old, const struct config *new, char *what, size_t size)
 {
     for (const struct option_row *row = log_rows; row->name; row++) {
@@ -304,7 +304,7 @@ static int plan_control(struct plans *plans, const struct runtime *runtime)
         plans->control = fresh;
         fresh->mended = loss;
     } else if (old) {
-        snprintf(old->trouble, sizeof old->trouble, "%s", why); /* see open_again */
+        snprintf(old->trouble, sizeof old->trouble, "%s", why); /* see reopen */
     } else {
         faults_add(plans->faults, option_file(global_rows, &config->origin, "control"),
                    option_line(global_rows, &config->origin, "control"), "control \"%s\": %s",
@@ -314,8 +314,8 @@ static int plan_control(struct plans *plans, const struct runtime *runtime)
     return 0;
 }
 
-/* A daemon that is started by hand has no unit which makes the directory of the default places. It
- * lies in one that root alone may write in. */
+/* Makes the directory of the default paths if a socket needs it: a daemon that is started by hand
+ * has no unit that does so. This is safe because only root can write to the parent directory. */
 static void make_run_directory(const struct config *config)
 {
     bool wanted = listens_in_default_place(config->control);
@@ -329,8 +329,8 @@ static void make_run_directory(const struct config *config)
         entry_make_directory(PLACE_RUN, 0755);
 }
 
-/* What the plan before left. */
-static void begin_listener(struct listener *listener)
+/* Clears what the previous plan has left. */
+static void reset_listener(struct listener *listener)
 {
     listener->wanted = false;
     listener->successor = NULL;
@@ -350,9 +350,9 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
     plans->count = config->pool_count;
     plans->in_force = runtime->listeners;
     for (struct listener *l = runtime->listeners; l; l = l->next)
-        begin_listener(l);
+        reset_listener(l);
     if (runtime->control)
-        begin_listener(runtime->control);
+        reset_listener(runtime->control);
     if (!plans->dry_run)
         make_run_directory(config);
     for (int i = 0; i < plans->count; i++) {
@@ -363,7 +363,7 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
     }
     if (plan_control(plans, runtime) != 0 || plans->faults->count != faults_before)
         return -1;
-    /* Canaries accept before the new options are in force on sockets that were there already. */
+    /* Canaries accept before the new options are applied to sockets in force. */
     for (int i = 0; !plans->dry_run && i < plans->count; i++) {
         const struct plan *plan = &plans->at[i];
         struct listener_options options =
@@ -374,7 +374,7 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
     return 0;
 }
 
-void plans_renew(struct plans *plans, const struct pool *pool)
+void plans_replace(struct plans *plans, const struct pool *pool)
 {
     for (int i = 0; i < plans->count; i++)
         if (plans->at[i].pool == pool) {
@@ -383,24 +383,24 @@ void plans_renew(struct plans *plans, const struct pool *pool)
         }
 }
 
-/* How many workers it makes, its canary among them. */
-static int starts_of(const struct plan *plan)
+/* How many workers the plan forks, its canary included. */
+static int count_starts(const struct plan *plan)
 {
     bool dynamic = pool_config_is_dynamic(plan->conf);
-    int there = plan->pool ? pool_counts(plan->pool).active : 0;
+    int active = plan->pool ? pool_counts(plan->pool).active : 0;
     int wanted = dynamic ? plan->conf->min_workers : plan->conf->workers;
-    if (dynamic && wanted < there)
-        wanted = there;
+    if (dynamic && wanted < active)
+        wanted = active;
     if (plan_needs_workers(plan))
         return wanted ? wanted : 1;
-    return wanted > there ? wanted - there : 0;
+    return wanted > active ? wanted - active : 0;
 }
 
 int plans_fit(const struct plans *plans, const struct runtime *runtime)
 {
     int starts = 0, room = runtime_room(runtime);
     for (int i = 0; i < plans->count; i++)
-        starts += starts_of(&plans->at[i]);
+        starts += count_starts(&plans->at[i]);
     if (starts > room)
         faults_add(plans->faults, plans->config->file, 0,
                    "%d new workers, and there is room for %d: wait until old ones are done "
@@ -409,7 +409,7 @@ int plans_fit(const struct plans *plans, const struct runtime *runtime)
     bool fits = starts <= room;
     for (int i = 0; fits && i < plans->count; i++) {
         const struct plan *plan = &plans->at[i];
-        int seats = starts_of(plan) * plan->conf->seats;
+        int seats = count_starts(plan) * plan->conf->seats;
         int left = plan->pool ? pool_room(plan->pool) : SCOREBOARD_SLOTS;
         fits = seats <= left;
         if (!fits)
@@ -443,9 +443,9 @@ void plans_abandon(struct plans *plans, const struct runtime *runtime)
     plans_done(plans);
 }
 
-/* The lines of a plan, for people. */
+/* Printing. */
 
-/* A line ends with the reason if there is one: "listener unix:/x: opened: its path was removed". */
+/* A line ends with the reason, if any: "listener unix:/x: opened: its path was removed". */
 static void print_socket(const char *kind, const struct listener *listener, const char *word,
                          plan_line *print, void *owner)
 {

@@ -1,10 +1,10 @@
 /*
- * plan - what a new configuration would change: for each pool whether its workers stay, for each
- * socket whether it is there already, and whether there is room for it all.
+ * plan - what a new configuration would change: which pools keep their workers, which sockets exist
+ * already, and whether there is room for the new workers.
  *
- * Owns:      the matching of old to new, the listeners that are opened on trial, and the lines that
- *            say it.
- * Knows not: when it is carried out.
+ * Owns:      the matching of old to new, the listeners that are opened on trial, and the plan as
+ *            lines for people.
+ * Knows not: when the plan is carried out.
  * Called by: reload, in the master.
  */
 #ifndef PREFORKD_MASTER_PLAN_H
@@ -22,55 +22,53 @@ enum plan_kind {
 
 struct plan {
     const struct pool_config *conf;
-    struct pool *pool; /* the old one, or the new one on trial */
+    struct pool *pool; /* the one in force, or a new one on trial */
     enum plan_kind kind;
-    char what[200]; /* differs: "user www-data to git"; or empty */
+    char what[200]; /* changes: "user www-data to git"; empty: nothing to add */
     struct listener **listeners;
     int listener_count;
 };
 
 struct plans {
     struct config *config;
-    struct faults *faults; /* here goes what is wrong */
+    struct faults *faults; /* that plans_make and plans_fit find */
     struct plan *at;
     int count;
-    const char *only; /* of a restart: its pool; empty: all that aren't drained; else NULL */
-    bool dry_run;     /* made to be printed: nothing is opened */
-    struct listener *in_force, *opened; /* those of the runtime; and the new ones */
-    struct listener *control; /* the control socket that is wanted: that in force, one of its own,
-                                 or NULL */
+    const char *only; /* in a restart, its pool; empty: all that aren't drained. Else NULL */
+    bool dry_run;     /* nothing is opened */
+    struct listener *in_force, *opened; /* the runtime's; and the new ones */
+    struct listener *control;           /* wanted: the one in force, a new one, or NULL */
 };
 
-/* Makes the plan, opens the new listeners, or, in a dry run, only notes which. 0; or -1 with the
- * faults noted: plans_abandon then undoes what was done. At the start nothing is in force in the
- * runtime. */
+/* Makes the plan, and opens the new listeners unless it is a dry run. 0; or -1 with faults noted:
+ * plans_abandon undoes what was done. At the start the runtime has no pools. */
 int plans_make(struct plans *plans, const struct runtime *runtime);
 
-/* A plan that changes nothing has a pool's workers replaced all the same. */
-void plans_renew(struct plans *plans, const struct pool *pool);
+/* For a restart: plans to replace the pool's workers. */
+void plans_replace(struct plans *plans, const struct pool *pool);
 
-/* Whether there is room for all that it makes of workers. 0; or -1 with the fault noted. */
+/* Whether there is room for the new workers. 0; or -1 with a fault noted. */
 int plans_fit(const struct plans *plans, const struct runtime *runtime);
 
-/* Closes what was opened, frees. */
+/* Closes what plans_make has opened, and frees the plans. */
 void plans_abandon(struct plans *plans, const struct runtime *runtime);
 
-/* Frees what was not taken over. */
+/* Frees the plans. */
 void plans_done(struct plans *plans);
 
-/* Whether its workers must be new ones. */
+/* Whether the pool needs new workers. */
 bool plan_needs_workers(const struct plan *plan);
 
-/* Whether one of the plans is a pool's. */
+/* Whether the pool is in the plans. */
 bool plans_have(const struct plans *plans, const struct pool *pool);
 
-/* Prints it, a line a pool and a listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */
+/* Prints a line per pool and listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */
 typedef void plan_line(void *owner, bool changes, const char *line);
 void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
                  void *owner);
 
-/* What of a pool's configuration is set on its sockets, whose workers poll them, or don't; and what
- * of a configuration on the control socket. */
+/* The options that a configuration sets on a pool's sockets, if the workers poll or don't, and on
+ * the control socket. */
 struct listener_options plan_listener_options(const struct pool_config *conf, bool polls);
 struct listener_options plan_control_options(const struct config *config);
 

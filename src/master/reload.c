@@ -17,7 +17,7 @@
 
 enum {
     CHECK_SECONDS = 10,
-    NOTES_ROOM = 1024 * 1024, /* for a restart's faults: one a pool at most */
+    FAULT_ARENA_SIZE = 1024 * 1024, /* a restart has one fault per pool at most */
 };
 
 static const char *const job_words[] = {
@@ -26,7 +26,7 @@ static const char *const job_words[] = {
     [JOB_RESTART] = "restart",
 };
 
-/* A plan is tried: all that can fail is here. */
+/* Trying a plan: everything that can fail. */
 
 static void fault_of_plan(const struct plans *plans, const struct plan *plan, const char *what)
 {
@@ -34,7 +34,7 @@ static void fault_of_plan(const struct plans *plans, const struct plan *plan, co
                plan->conf->name, what);
 }
 
-/* Makes the pools that are new. 0; or -1 with the fault noted. */
+/* Makes the new pools. 0; or -1 with a fault noted. */
 static int add_pools(struct runtime *runtime, struct plans *plans, unsigned generation)
 {
     for (int i = 0; i < plans->count; i++) {
@@ -52,8 +52,8 @@ static int add_pools(struct runtime *runtime, struct plans *plans, unsigned gene
     return 0;
 }
 
-/* Makes the new pools, and forks a canary of each that needs new workers. 0; or -1 with the fault
- * noted. */
+/* Makes the new pools, and forks a canary of each pool that needs new workers. 0; or -1 with a
+ * fault noted. */
 static int try_plans(struct runtime *runtime, struct plans *plans)
 {
     char what[200];
@@ -75,7 +75,7 @@ static int try_plans(struct runtime *runtime, struct plans *plans)
     return 0;
 }
 
-/* How many canaries have not been ready for min_ready_time; -1 with the fault noted if one has
+/* How many canaries have not stayed ready for min_ready_time; -1 with a fault noted if one has
  * ended. */
 static int missing_canaries(const struct plans *plans)
 {
@@ -105,7 +105,7 @@ static void apply_listeners(const struct pool *pool)
         listener_apply(pool->listeners[i], &options);
 }
 
-/* All is as it was before try_plans. */
+/* Undoes try_plans. */
 static void undo_plans(struct runtime *runtime, struct plans *plans)
 {
     for (int i = 0; !plans->dry_run && i < plans->count; i++) {
@@ -121,10 +121,10 @@ static void undo_plans(struct runtime *runtime, struct plans *plans)
     plans_abandon(plans, runtime);
 }
 
-/* A plan is put in force: nothing can fail here. */
+/* Applying a plan: nothing here can fail. */
 
-/* What is allowed, but should not surprise. */
-static void log_oddities(const struct pool *pool)
+/* Logs what is allowed but may surprise. */
+static void log_surprises(const struct pool *pool)
 {
     const struct pool_config *conf = pool->conf;
     char text[32];
@@ -136,25 +136,26 @@ static void log_oddities(const struct pool *pool)
         log_notice("pool %s: its workers run as root", conf->name);
 }
 
-/* Pools whose workers it concerns get the number of the job. */
+/* A pool whose workers change gets the number of the job. */
 static void put_in_force(struct plan *plan, struct config *config, unsigned generation,
                          uint64_t job)
 {
     struct pool *pool = plan->pool;
     if (plan_needs_workers(plan) || plan->kind == PLAN_RESIZED || pool->drained)
         pool->job = job;
-    unsigned its = plan_needs_workers(plan) ? generation : pool->generation;
-    pool_configure(pool, config, plan->conf, its, plan->listeners, plan->listener_count);
+    pool_configure(pool, config, plan->conf,
+                   plan_needs_workers(plan) ? generation : pool->generation, plan->listeners,
+                   plan->listener_count);
     plan->listeners = NULL;
     pool_promote_canaries(pool);
     apply_listeners(pool);
     if (plan->kind != PLAN_KEPT)
-        log_oddities(pool);
+        log_surprises(pool);
 }
 
-/* Unwanted listeners in force go, opened ones come. In a restart only listeners with a successor
- * go. */
-static void exchange_listeners(struct runtime *runtime, struct plans *plans, bool restart)
+/* Closes listeners in force that the plan does not want; in a restart, those that have a successor.
+ * Adds the listeners that the plan has opened. */
+static void apply_listener_list(struct runtime *runtime, struct plans *plans, bool restart)
 {
     struct listener **at = &runtime->listeners;
     while (*at) {
@@ -174,7 +175,7 @@ static void exchange_listeners(struct runtime *runtime, struct plans *plans, boo
     listener_watch_watch(&runtime->listener_watch, runtime->listeners);
 }
 
-static void exchange_control(struct runtime *runtime, struct plans *plans)
+static void apply_control(struct runtime *runtime, struct plans *plans)
 {
     struct listener_options options = plan_control_options(plans->config);
     if (runtime->control != plans->control) {
@@ -187,16 +188,16 @@ static void exchange_control(struct runtime *runtime, struct plans *plans)
     listener_watch_watch(&runtime->listener_watch, runtime->control);
 }
 
-/* One that was lost, and could not be opened again. */
-static void warn_of_lost(const char *kind, const struct listener *listener)
+/* Warns if the listener was lost and could not be opened again. */
+static void warn_unreachable(const char *kind, const struct listener *listener)
 {
     if (listener && listener->trouble[0])
         log_warning("%s %s: nobody can connect to it, and it can't be opened again: %s listener=%s",
                     kind, listener->text, listener->trouble, listener->text);
 }
 
-/* A restart, in which the configuration stays as it is, leaves alone what was done to pools by
- * hand: sizes and drains. Frees the plans. */
+/* A restart keeps the configuration, and so the sizes and drains that commands have set. Frees the
+ * plans. */
 static void apply_plans(struct runtime *runtime, struct plans *plans, uint64_t job, bool restart)
 {
     struct config *config = plans->config;
@@ -206,33 +207,33 @@ static void apply_plans(struct runtime *runtime, struct plans *plans, uint64_t j
         if (!restart) {
             put_in_force(plan, config, generation, job);
         } else if (plan_needs_workers(plan)) {
-            /* Nothing else changes, but for listeners that were lost. */
+            /* Listeners change too if one was lost. */
             plan->pool->job = job;
             plan->pool->generation = generation;
             pool_exchange_listeners(plan->pool, plan->listeners);
             plan->listeners = NULL;
-            pool_promote_canaries(plan->pool); /* which is looked at in this round */
+            pool_promote_canaries(plan->pool); /* so the pool is stepped in this round */
         }
     }
     for (struct pool *pool = runtime->pools; !restart && pool; pool = pool->next)
         if (!pool->removed && !plans_have(plans, pool))
             pool_remove(pool);
-    exchange_listeners(runtime, plans, restart);
+    apply_listener_list(runtime, plans, restart);
     if (!restart) {
-        exchange_control(runtime, plans);
+        apply_control(runtime, plans);
         config_unref(runtime->config);
         runtime->config = config;
     }
     for (const struct listener *l = runtime->listeners; l; l = l->next)
-        warn_of_lost("listener", l);
-    warn_of_lost("control", runtime->control);
+        warn_unreachable("listener", l);
+    warn_unreachable("control", runtime->control);
     plans_done(plans);
 }
 
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config)
 {
     *reload = (struct reload){.plans = {.config = config, .faults = &config->faults}};
-    /* Behind the listeners that we have from the binary before. */
+    /* The list may have listeners of the old binary, after an upgrade without a usable state. */
     struct listener **end = &runtime->listeners;
     while (*end)
         end = &(*end)->next;
@@ -264,7 +265,7 @@ uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool)
     return job->number;
 }
 
-static struct reload_result *result_of(struct reload *reload)
+static struct reload_result *current_result(struct reload *reload)
 {
     return &reload->results[reload->job.number % RELOAD_RESULTS];
 }
@@ -276,7 +277,7 @@ const struct reload_result *reload_result(const struct reload *reload, uint64_t 
     return result->number == number && !under_way ? result : NULL;
 }
 
-/* A line of the plan, to the log and to the caller. What stays as it is, only a dry run has. */
+/* Logs a line of the plan and adds it to the result. Lines without a change are for dry runs. */
 static void add_plan_line(void *owner, bool changes, const char *line)
 {
     struct reload *reload = owner;
@@ -284,10 +285,10 @@ static void add_plan_line(void *owner, bool changes, const char *line)
     if (!dry_run)
         log_event(changes ? LOG_NOTICE : LOG_INFO, "%s: %s", job_words[reload->job.kind], line);
     if (changes || dry_run)
-        buffer_print(&result_of(reload)->lines, "%s\n", line);
+        buffer_print(&current_result(reload)->lines, "%s\n", line);
 }
 
-/* Of a configuration that passed its check. Those of a dry run are for the caller alone. */
+/* Adds the warnings of a configuration that has passed its check. A dry run does not log them. */
 static void add_warnings(struct reload *reload)
 {
     char place[FAULT_PLACE];
@@ -295,18 +296,18 @@ static void add_warnings(struct reload *reload)
         fault_place(f, place);
         if (reload->job.kind != JOB_DRY_RUN)
             log_warning("%s: %s: %s", job_words[reload->job.kind], place, f->text);
-        buffer_print(&result_of(reload)->lines, "%s: warning: %s\n", place, f->text);
+        buffer_print(&current_result(reload)->lines, "%s: warning: %s\n", place, f->text);
     }
 }
 
 /* The ends of a job. */
 
-static void finish(struct reload *reload)
+static void finish_job(struct reload *reload)
 {
     reload->state = RELOAD_NONE;
     reload->config = NULL;
-    arena_close(reload->notes);
-    reload->notes = NULL;
+    arena_close(reload->fault_arena);
+    reload->fault_arena = NULL;
     if (reload->job.kind == JOB_RELOAD)
         sysd_notify("READY=1");
 }
@@ -318,15 +319,17 @@ static enum log_name refusal_name(const struct reload *reload)
 
 static void refuse(struct reload *reload, struct runtime *runtime)
 {
-    struct faults *faults = reload->notes ? &reload->faults : &reload->config->faults;
-    struct reload_result *result = result_of(reload);
+    struct faults *faults = reload->fault_arena ? &reload->faults : &reload->config->faults;
+    struct reload_result *result = current_result(reload);
     const char *word = job_words[reload->job.kind];
     bool dry_run = reload->job.kind == JOB_DRY_RUN;
     char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
     const struct fault *first = faults->first;
     if (first)
         snprintf(why, sizeof why, "%s: %s", fault_place(first, place), first->text);
-    if (reload->job.kind == JOB_RELOAD) /* first: a caller that reads of it may look at once */
+    /* Noted before the result is complete: a client that gets the result may read the status at
+     * once. */
+    if (reload->job.kind == JOB_RELOAD)
         overview_note_reload(runtime->spawner.boards.overview, why);
     buffer_done(&result->lines);
     for (const struct fault *f = first; f; f = f->next) {
@@ -344,7 +347,7 @@ static void refuse(struct reload *reload, struct runtime *runtime)
     result->refused = true;
     undo_plans(runtime, &reload->plans);
     config_unref(reload->config);
-    finish(reload);
+    finish_job(reload);
 }
 
 static void succeed(struct reload *reload, const struct runtime *runtime)
@@ -358,17 +361,17 @@ static void succeed(struct reload *reload, const struct runtime *runtime)
               "%s done: %s generation=%u seconds=%.3f", word,
               is_reload ? "the configuration is in force" : "the workers are new ones",
               runtime->generation, seconds);
-    buffer_print(&result_of(reload)->lines, "%s done: generation %u, in %.3f s\n", word,
+    buffer_print(&current_result(reload)->lines, "%s done: generation %u, in %.3f s\n", word,
                  runtime->generation, seconds);
-    finish(reload);
+    finish_job(reload);
 }
 
-/* It is in force, and nobody undoes that: but if no worker serves by it, it does not count as
- * done. */
+/* Whether a pool of the job failed in the roll. The configuration stays in force, but the job has
+ * failed if its workers don't serve. */
 static bool has_failed(struct reload *reload, const struct runtime *runtime)
 {
     const char *word = job_words[reload->job.kind];
-    struct reload_result *result = result_of(reload);
+    struct reload_result *result = current_result(reload);
     char why[SCOREBOARD_REASON + 100], line[POOL_NAME_MAX + SCOREBOARD_REASON + 200];
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         struct counts counts = pool_counts(pool);
@@ -388,13 +391,13 @@ static bool has_failed(struct reload *reload, const struct runtime *runtime)
 
 /* The steps of a job. */
 
-/* The job could not even begin. */
+/* Refuses a job before it has begun. */
 static void refuse_start(struct reload *reload, const char *what, const char *why)
 {
     log_named(refusal_name(reload), LOG_ERR, "%s refused: %s%s", job_words[reload->job.kind], what,
               why);
-    buffer_print(&result_of(reload)->faults, "%s%s\n", what, why);
-    result_of(reload)->refused = true;
+    buffer_print(&current_result(reload)->faults, "%s%s\n", what, why);
+    current_result(reload)->refused = true;
 }
 
 static void begin_check(struct reload *reload, struct runtime *runtime)
@@ -409,7 +412,7 @@ static void begin_check(struct reload *reload, struct runtime *runtime)
     reload->state = RELOAD_CHECKING;
     reload->config = config;
     reload->checker = checker;
-    reload->late = 0;
+    reload->killed_after = 0;
     reload->deadline = reload->began + CHECK_SECONDS * USEC_SECOND;
     reload->plans = (struct plans){
         .config = config, .faults = &config->faults, .dry_run = reload->job.kind == JOB_DRY_RUN};
@@ -419,7 +422,7 @@ static void begin_check(struct reload *reload, struct runtime *runtime)
     }
 }
 
-/* Makes the plan and tries it. 0; or -1 with the faults noted. */
+/* Makes the plan and tries it. 0; or -1 with faults noted. */
 static int prepare(struct reload *reload, struct runtime *runtime)
 {
     const char *name = reload->job.pool;
@@ -428,7 +431,7 @@ static int prepare(struct reload *reload, struct runtime *runtime)
         return -1;
     for (struct pool *p = runtime->pools; reload->job.kind == JOB_RESTART && p; p = p->next)
         if (name[0] ? strcmp(p->name, name) == 0 : !p->drained)
-            plans_renew(&reload->plans, p);
+            plans_replace(&reload->plans, p);
     if (reload->job.kind == JOB_DRY_RUN)
         return plans_fit(&reload->plans, runtime);
     return try_plans(runtime, &reload->plans);
@@ -441,12 +444,12 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
         refuse_start(reload, runtime->config->file, RUNTIME_CARRIED);
         return;
     }
-    reload->notes = arena_open(NOTES_ROOM);
-    if (!reload->notes) {
+    reload->fault_arena = arena_open(FAULT_ARENA_SIZE);
+    if (!reload->fault_arena) {
         refuse_start(reload, "", "out of memory");
         return;
     }
-    faults_init(&reload->faults, reload->notes);
+    faults_init(&reload->faults, reload->fault_arena);
     reload->config = runtime->config;
     config_ref(reload->config);
     reload->plans = (struct plans){.config = reload->config, .faults = &reload->faults};
@@ -457,13 +460,13 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
         refuse(reload, runtime);
 }
 
-static void begin(struct reload *reload, struct runtime *runtime)
+static void begin_job(struct reload *reload, struct runtime *runtime)
 {
     reload->job = reload->queue[0];
     reload->queued--;
     memmove(reload->queue, reload->queue + 1, (size_t)reload->queued * sizeof *reload->queue);
     reload->began = clock_now();
-    struct reload_result *result = result_of(reload);
+    struct reload_result *result = current_result(reload);
     buffer_done(&result->lines);
     buffer_done(&result->faults);
     *result = (struct reload_result){.number = reload->job.number};
@@ -478,7 +481,7 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
     if (reload->state != RELOAD_CHECKING || pid != reload->checker)
         return false;
     reload->checker = 0;
-    bool passed = check_passed(reload->config, runtime->config->file, status, reload->late);
+    bool passed = check_passed(reload->config, runtime->config->file, status, reload->killed_after);
     if (passed)
         add_warnings(reload);
     if (!passed || prepare(reload, runtime) != 0) {
@@ -487,39 +490,39 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
         plans_print(&reload->plans, runtime, add_plan_line, reload);
         plans_abandon(&reload->plans, runtime);
         config_unref(reload->config);
-        finish(reload);
+        finish_job(reload);
     } else {
         reload->state = RELOAD_CANARIES;
     }
     return true;
 }
 
-/* A check that is late is killed, and only once it has been reaped are its faults read, and ours
- * added: it writes to the same memory until then. If it does not end even so, a disk that hangs
- * holds it in the kernel: then the reason is noted elsewhere, as what it shares with us stays its
- * own. When it is reaped one day, nothing is made of that. */
+/* Kills a check that takes too long. Its faults are read, and ours added, only after it was reaped,
+ * because until then it writes to the same memory. If it does not even end then, a hanging disk
+ * holds it in the kernel: the shared memory stays the child's, and our fault goes into an arena of
+ * its own. When the child is reaped one day, reload_reaped ignores it. */
 static usec await_check(struct reload *reload, struct runtime *runtime, usec now)
 {
     if (now < reload->deadline)
         return reload->deadline;
     reload->deadline = now + KILLED_TIMEOUT;
-    if (!reload->late) {
-        reload->late = CHECK_SECONDS;
+    if (!reload->killed_after) {
+        reload->killed_after = CHECK_SECONDS;
         kill(reload->checker, SIGKILL);
         return reload->deadline;
     }
-    reload->notes = arena_open(NOTES_ROOM);
-    if (!reload->notes) /* there is another round then */
+    reload->fault_arena = arena_open(FAULT_ARENA_SIZE);
+    if (!reload->fault_arena) /* out of memory: we try again at the deadline */
         return reload->deadline;
     reload->checker = 0;
-    faults_init(&reload->faults, reload->notes);
+    faults_init(&reload->faults, reload->fault_arena);
     faults_add(&reload->faults, runtime->config->file, 0, CHECK_STUCK);
     reload->plans.faults = &reload->faults;
     refuse(reload, runtime);
     return now;
 }
 
-/* Whether the canaries have come to an end, good or bad. */
+/* Whether the canaries are ready or have failed. */
 static bool await_canaries(struct reload *reload, struct runtime *runtime)
 {
     struct config *config = reload->config;
@@ -545,9 +548,9 @@ static bool await_canaries(struct reload *reload, struct runtime *runtime)
     return true;
 }
 
-/* It is over when the new workers serve, or have failed, and the old ones that were idle are gone:
- * a client that connects after that meets the new configuration. Workers that finish a connection
- * hold nothing up, nor, for long, does an idle one that does not go. */
+/* The roll is over when the new workers serve or have failed, and the idle old workers have ended:
+ * from then on a client that connects meets the new configuration. Old workers with a connection in
+ * hand don't delay it, and an idle one that does not end delays it for IDLE_TIMEOUT at most. */
 static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
 {
     bool idle_left = false;
@@ -562,7 +565,7 @@ static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
     if (now < reload->deadline && idle_left)
         return reload->deadline;
     if (has_failed(reload, runtime))
-        finish(reload);
+        finish_job(reload);
     else
         succeed(reload, runtime);
     return now;
@@ -571,19 +574,19 @@ static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
 usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
 {
     usec next = USEC_NEVER;
-    /* Pools of which a listener was shut down, and can only be bound anew. */
+    /* A listener that was shut down and can't listen again in place needs a restart of its pool. */
     bool idle = reload->state == RELOAD_NONE && !reload->queued;
     for (struct pool *pool = runtime->pools; idle && pool; pool = pool->next)
         if (pool_restart_is_due(pool, now, &next))
             reload_ask(reload, JOB_RESTART, pool->name);
     if (reload->state == RELOAD_NONE && reload->queued) {
-        begin(reload, runtime);
+        begin_job(reload, runtime);
         next = now; /* canaries have their deadlines */
     }
     if (reload->state == RELOAD_CHECKING)
         next = clock_earlier(next, await_check(reload, runtime, now));
     if (reload->state == RELOAD_CANARIES && await_canaries(reload, runtime))
-        next = now; /* the pools have something new to do */
+        next = now; /* for the pools to act on it */
     if (reload->state == RELOAD_ROLLING)
         next = clock_earlier(next, await_roll(reload, runtime, now));
     runtime_sweep(runtime);
@@ -599,8 +602,8 @@ void reload_abandon(struct reload *reload, struct runtime *runtime)
         undo_plans(runtime, &reload->plans);
         config_unref(reload->config);
     }
-    arena_close(reload->notes);
-    reload->notes = NULL;
+    arena_close(reload->fault_arena);
+    reload->fault_arena = NULL;
     reload->config = NULL;
     reload->state = RELOAD_NONE;
 }

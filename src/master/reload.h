@@ -1,16 +1,17 @@
 /*
- * reload - from one configuration to the next, one job at a time: everything that can fail, fails
+ * reload - from one configuration to the next, one job at a time. Everything that can fail fails
  * before anything visible changes.
  *
- * check (in a child) -> try (open new listeners, fork a canary for each changed pool) -> apply (put
- * in force, close what is not wanted any more) -> roll (the next generation is forked; when it is
- * ready the old one retires). Until it is applied, a rollback leaves all as it was; and a canary
- * must have stayed ready for min_ready_time by then. If the others don't, the roll stops, the old
- * ones go on, and the job has failed; what is in force stays so. A dry run ends when the plan is
- * made; a restart begins there, with the configuration in force.
- * Owns:      the jobs that wait, the one under way, and the results of the last ones.
- * Knows not: signals, and which caller asked.
- * Called by: master, commands, upgrade, in the master.
+ * check (in a child) -> try (open new listeners, fork a canary of each changed pool) -> apply (put
+ * the configuration in force, close what it does not want) -> roll (fork the next generation; when
+ * it is ready, retire the old one). A failure before apply is rolled back and changes nothing; each
+ * canary must have stayed ready for min_ready_time by then. If the workers of the roll don't stay
+ * ready, the roll stops, the old workers go on, and the job has failed, but the configuration stays
+ * in force. A dry run ends with the plan. A restart begins with the plan, of the configuration in
+ * force.
+ * Owns:      the queue of jobs, the job under way, and the results of the last jobs.
+ * Knows not: signals, and which client asked.
+ * Called by: master, main_loop, commands, upgrade, in the master.
  */
 #ifndef PREFORKD_MASTER_RELOAD_H
 #define PREFORKD_MASTER_RELOAD_H
@@ -20,34 +21,34 @@
 
 enum job_kind {
     JOB_RELOAD,
-    JOB_DRY_RUN, /* says what a reload would do */
-    JOB_RESTART, /* replaces workers of the configuration in force */
+    JOB_DRY_RUN, /* prints what a reload would do */
+    JOB_RESTART, /* replaces workers, under the configuration in force */
 };
 
 struct job {
     enum job_kind kind;
-    uint64_t number;              /* from 1 on, in the order in which they are done */
-    char pool[POOL_NAME_MAX + 1]; /* of a restart; empty: all that aren't drained */
+    uint64_t number;              /* from 1 on, in the order of the queue */
+    char pool[POOL_NAME_MAX + 1]; /* to restart; empty: all pools that aren't drained */
 };
 
-/* How one ended. */
+/* How a job ended. */
 struct reload_result {
     uint64_t number;
-    bool refused;         /* or it failed */
-    struct buffer lines;  /* what it changed */
-    struct buffer faults; /* lines too: why it was refused, or has failed */
+    bool refused;         /* or failed */
+    struct buffer lines;  /* what the job changed */
+    struct buffer faults; /* lines: why the job was refused or failed */
 };
 
 enum reload_state {
     RELOAD_NONE,
     RELOAD_CHECKING, /* the child runs */
-    RELOAD_CANARIES, /* not all are ready */
-    RELOAD_ROLLING,  /* in force; stale workers are there still */
+    RELOAD_CANARIES, /* some are not ready */
+    RELOAD_ROLLING,  /* the configuration is in force; stale workers are being replaced */
 };
 
 enum {
     RELOAD_QUEUE = 16,  /* jobs that may wait */
-    RELOAD_RESULTS = 4, /* kept; no round of the master brings as many */
+    RELOAD_RESULTS = 4, /* kept; no round of the master ends so many jobs */
 };
 
 struct reload {
@@ -55,39 +56,42 @@ struct reload {
     struct job job; /* under way */
     struct job queue[RELOAD_QUEUE];
     int queued;
-    uint64_t last; /* number given to a job */
+    uint64_t last; /* job number given out */
 
-    struct config *config; /* the one to come; of a restart the one in force */
-    struct arena *notes;   /* holds those faults that the configuration can't take; NULL else */
-    struct faults faults;  /* them: of a restart, as it is in force; of a check that hangs */
-    pid_t checker;         /* 0: none */
-    int late;              /* it was killed after so many seconds; 0: not so */
-    usec deadline;         /* of the check; of idle old workers, once the new ones serve */
+    struct config *config; /* to come; in a restart, the one in force */
+    /* Faults that the configuration must not take: in a restart, because it is sealed; after a
+     * check that hangs, because the child shares it. NULL if they go into the configuration. */
+    struct arena *fault_arena;
+    struct faults faults;
+    pid_t checker;    /* 0: none */
+    int killed_after; /* seconds: the check took too long; 0: it did not */
+    usec deadline;    /* of the check; once the new workers serve, of idle old ones */
     usec began;
     struct plans plans;
     struct reload_result results[RELOAD_RESULTS];
 };
 
-/* The start: puts a checked configuration (taken over) in force. 0; or -1 with its faults noted. */
+/* At the start: puts a checked configuration, which it takes over, in force. 0; or -1 with the
+ * faults in the configuration. */
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config);
 
-/* Asks for a job, which begins when those before it are done. Jobs alike that wait are one. The
- * number of the job; 0 if too many wait. */
+/* Queues a job, or joins the same job if that waits already. Returns the job's number, or 0 if the
+ * queue is full. */
 uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool);
 
-/* How a job ended; NULL: it has not yet. To be asked for in every round, or it is gone. */
+/* How a job ended; NULL: it has not ended. Ask in every round: only the last results are kept. */
 const struct reload_result *reload_result(const struct reload *reload, uint64_t number);
 
-/* A child that is no worker ended. True if it was the checking one. */
+/* Call for a child that is no worker. True if it was the check. */
 bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, int status);
 
-/* Goes on as far as it can. Returns when it wants to be called again. */
+/* Advances as far as possible. Returns the time of the next call. */
 usec reload_step(struct reload *reload, struct runtime *runtime, usec now);
 
-/* The daemon stops: nothing is reloaded any more. */
+/* The daemon stops: drops all jobs. */
 void reload_abandon(struct reload *reload, struct runtime *runtime);
 
-/* Frees what it holds. */
+/* Frees the results. */
 void reload_close(struct reload *reload);
 
 #endif

@@ -8,11 +8,11 @@
 #define ENDING  "end"
 
 enum {
-    RECORDS_MAX = 1 << 20, /* of a kind: more than a scoreboard holds */
+    RECORDS_MAX = 1 << 20, /* of a kind: more than a scoreboard has slots */
     SPARE = 4096,          /* bytes: no record is larger */
 };
 
-/* A field of a struct: a text if it has a size, else a number. */
+/* A field of a record: a text if it has a size, else a number. */
 struct field {
     const char *key;
     size_t offset, size;
@@ -38,7 +38,7 @@ struct field {
 static const struct kind {
     const char *word;
     size_t size;
-    const struct field *fields; /* ended by one without a key */
+    const struct field *fields; /* ends with a field without a key */
 } kinds[STATE_KINDS] = {
     [STATE_DAEMON] = {KIND("daemon", state_daemon, STATE_DAEMON_FIELDS)},
     [STATE_SOCKET] = {KIND("socket", state_socket, STATE_SOCKET_FIELDS)},
@@ -63,7 +63,7 @@ void *state_add(struct state *state, enum state_kind kind)
     static union {
         struct state_counts largest;
         char bytes[SPARE];
-    } spare; /* for a record that there is no memory for */
+    } spare; /* given out if memory runs out */
     struct state_list *list = &state->lists[kind];
     size_t size = kinds[kind].size;
     if (list->count == list->room) {
@@ -118,7 +118,7 @@ void state_free(struct state *state)
 
 /* Writing. */
 
-/* What would end a value or a line comes as %XX. */
+/* Writes bytes that would end a value or a line as %XX. */
 static void write_text(FILE *out, const char *text)
 {
     for (; *text; text++) {
@@ -210,7 +210,7 @@ static int read_number(const struct reading *reading, const struct field *field,
     return 0;
 }
 
-/* One KEY=VALUE. Marks in `seen` what it was. */
+/* Reads one KEY=VALUE. Sets the field's bit in `seen`. */
 static int read_pair(const struct reading *reading, const struct kind *kind, char *pair,
                      char *record, unsigned *seen)
 {
@@ -260,7 +260,7 @@ static int read_heading(const struct reading *reading, const char *line)
     return refuse(reading, "a version that this program doesn't know:", line + sizeof HEADING);
 }
 
-/* Every line has an end; behind the last one comes nothing. */
+/* Each line ends with a newline, and nothing follows the last line. */
 static int read_lines(struct reading *reading, char *text)
 {
     while (*text) {
