@@ -364,15 +364,6 @@ static void stop_now(struct master *master, struct request *request)
 
 /* Reports. */
 
-/* Makes a report show the commands of this round, whose pools are stepped later in the round. */
-static void refresh(struct master *master)
-{
-    usec now = clock_now();
-    for (struct pool *p = master->runtime.pools; p; p = p->next)
-        if (p->resources.changed)
-            export_pool(&master->export, &master->runtime, p, now);
-}
-
 /* `json` is NULL if memory ran out, and always in a build without jansson. */
 static void answer_json(struct request *request, char *json)
 {
@@ -386,9 +377,12 @@ static void status(struct master *master, struct request *request)
 {
     if (!takes_option(request, "--brief"))
         return;
-    refresh(master);
-    const struct view view = boards_view(&master->runtime.spawner.boards);
     usec now = clock_now();
+    /* The pools are stepped later in this round, but must show what its commands have changed. */
+    for (struct pool *p = master->runtime.pools; p; p = p->next)
+        if (p->resources.changed)
+            export_pool(&master->export, &master->runtime, p, now);
+    const struct view view = boards_view(&master->runtime.spawner.boards);
     if (!request->json) {
         request_answer(request, status_text(&view, now));
         return;
