@@ -371,16 +371,14 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
         for (int k = 0; plan_needs_workers(plan) && k < plan->listener_count; k++)
             listener_prepare(plan->listeners[k], &options);
     }
+    for (int i = 0; plans->only && i < plans->count; i++) {
+        struct plan *plan = &plans->at[i];
+        if (!is_concerned(plans, plan))
+            continue;
+        plan->kind = PLAN_REPLACED;
+        snprintf(plan->what, sizeof plan->what, "as asked");
+    }
     return 0;
-}
-
-void plans_replace(struct plans *plans, const struct pool *pool)
-{
-    for (int i = 0; i < plans->count; i++)
-        if (plans->at[i].pool == pool) {
-            plans->at[i].kind = PLAN_REPLACED;
-            snprintf(plans->at[i].what, sizeof plans->at[i].what, "as asked");
-        }
 }
 
 /* How many workers the plan forks, its canary included. */

@@ -40,12 +40,10 @@ struct plans {
     struct listener *control;           /* wanted: the one in force, a new one, or NULL */
 };
 
-/* Makes the plan, and opens the new listeners unless it is a dry run. 0; or -1 with faults noted:
- * plans_abandon undoes what was done. At the start the runtime has no pools. */
+/* Makes the plan, and opens the new listeners unless it is a dry run. In a restart, the pools that
+ * `only` selects get new workers. 0; or -1 with faults noted: plans_abandon undoes what was done.
+ * At the start the runtime has no pools. */
 int plans_make(struct plans *plans, const struct runtime *runtime);
-
-/* For a restart: plans to replace the pool's workers. */
-void plans_replace(struct plans *plans, const struct pool *pool);
 
 /* Whether there is room for the new workers. 0; or -1 with a fault noted. */
 int plans_fit(const struct plans *plans, const struct runtime *runtime);

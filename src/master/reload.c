@@ -319,7 +319,7 @@ static enum log_name refusal_name(const struct reload *reload)
 
 static void refuse(struct reload *reload, struct runtime *runtime)
 {
-    struct faults *faults = reload->fault_arena ? &reload->faults : &reload->config->faults;
+    const struct faults *faults = reload->plans.faults;
     struct reload_result *result = current_result(reload);
     const char *word = job_words[reload->job.kind];
     bool dry_run = reload->job.kind == JOB_DRY_RUN;
@@ -425,16 +425,10 @@ static void begin_check(struct reload *reload, struct runtime *runtime)
 /* Makes the plan and tries it. 0; or -1 with faults noted. */
 static int prepare(struct reload *reload, struct runtime *runtime)
 {
-    const char *name = reload->job.pool;
-    reload->plans.only = reload->job.kind == JOB_RESTART ? name : NULL;
     if (plans_make(&reload->plans, runtime) != 0)
         return -1;
-    for (struct pool *p = runtime->pools; reload->job.kind == JOB_RESTART && p; p = p->next)
-        if (name[0] ? strcmp(p->name, name) == 0 : !p->drained)
-            plans_replace(&reload->plans, p);
-    if (reload->job.kind == JOB_DRY_RUN)
-        return plans_fit(&reload->plans, runtime);
-    return try_plans(runtime, &reload->plans);
+    return reload->job.kind == JOB_DRY_RUN ? plans_fit(&reload->plans, runtime)
+                                           : try_plans(runtime, &reload->plans);
 }
 
 static void begin_restart(struct reload *reload, struct runtime *runtime)
@@ -452,7 +446,8 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
     faults_init(&reload->faults, reload->fault_arena);
     reload->config = runtime->config;
     config_ref(reload->config);
-    reload->plans = (struct plans){.config = reload->config, .faults = &reload->faults};
+    reload->plans =
+        (struct plans){.config = reload->config, .faults = &reload->faults, .only = name};
     reload->state = RELOAD_CANARIES;
     if (name[0] && !runtime_find(runtime, name))
         faults_add(&reload->faults, reload->config->file, 0, "there is no pool %s any more", name);
