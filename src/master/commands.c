@@ -381,7 +381,7 @@ static void status(struct master *master, struct request *request)
     /* The pools are stepped later in this round, but must show what its commands have changed. */
     for (struct pool *p = master->runtime.pools; p; p = p->next)
         if (p->resources.changed)
-            export_pool(&master->export, &master->runtime, p, now);
+            master_publish_pool(master, p, now);
     const struct view view = boards_view(&master->runtime.spawner.boards);
     if (!request->json) {
         request_answer(request, status_text(&view, now));

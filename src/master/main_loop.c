@@ -162,8 +162,8 @@ static void watch_start(struct master *master, usec now)
     log_errors_to_stderr(false);
     log_named(LOG_NAME_READY, LOG_NOTICE, "ready: every pool serves pools=%d generation=%u",
               master->runtime.config->pool_count, master->runtime.generation);
-    export_runtime(&master->export, &master->runtime);
-    export_ready(&master->export, &master->runtime, now);
+    master_publish_listeners(master);
+    master_publish_ready(master, now);
     master->on_serving(master->owner);
 }
 
@@ -175,7 +175,7 @@ static usec step_pools(struct master *master, usec now)
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (p->resources.changed || now >= p->due) {
             p->due = maintain_step(p, &master->runtime.spawner, now, &starts);
-            export_pool(&master->export, &master->runtime, p, now);
+            master_publish_pool(master, p, now);
         }
         next = clock_earlier(next, p->due);
     }
@@ -218,11 +218,11 @@ static usec step(struct master *master, usec now)
 static usec announce(struct master *master, usec now)
 {
     usec period = sysd_watchdog_period();
-    export_runtime(&master->export, &master->runtime);
+    master_publish_listeners(master);
     if (master->log_state)
-        export_log(&master->runtime);
+        master_log_state(master);
     master->log_state = false;
-    usec next = export_status(&master->export, &master->runtime, now);
+    usec next = master_publish_status(master, now);
     if (period && now >= master->watchdog_at) {
         sysd_offer("WATCHDOG=1");
         master->watchdog_at = now + period;

@@ -1,6 +1,7 @@
 /*
  * master - the state of the one process that opens the sockets, forks and supervises; how it
- * starts, resumes after an upgrade, and stops.
+ * starts, resumes after an upgrade, and stops; and what it publishes: in the overview, which all
+ * reports read, and as the status that systemd shows.
  *
  * Owns:      the runtime, the reload, the upgrade, the control socket, the master's phase.
  * Knows not: commands and signals (commands), the rounds (main_loop).
@@ -12,7 +13,6 @@
 
 #include "control.h"
 #include "exits.h"
-#include "export.h"
 #include "upgrade.h"
 
 enum master_phase {
@@ -34,7 +34,12 @@ struct master {
     usec start_deadline;             /* of the first workers */
     void (*on_serving)(void *owner); /* called once, when every pool serves */
     void *owner;
-    struct export export;
+    struct {
+        unsigned generation; /* of the listeners in the overview; 0: publish them again */
+        char status[512];    /* the last STATUS= */
+        usec status_at;      /* when it was made */
+        bool changed;        /* a pool was published since then */
+    } published;
     /* Set by SIGUSR1. The state is logged at the end of the round, because signals arrive in the
      * order of their numbers: it must show what the others ask for. */
     bool log_state;
@@ -62,5 +67,19 @@ void master_close(struct master *master);
  * now. */
 void master_stop(struct master *master);
 void master_stop_now(struct master *master);
+
+/* Publishes one pool, after a step. */
+void master_publish_pool(struct master *master, struct pool *pool, usec now);
+
+/* Publishes the listeners, the generation and the host. */
+void master_publish_listeners(struct master *master);
+
+/* Sends READY=1 and a line of status to systemd; later, a changed line, once a second at most.
+ * Returns the time of the next call. */
+void master_publish_ready(struct master *master, usec now);
+usec master_publish_status(struct master *master, usec now);
+
+/* Logs the state of each pool. */
+void master_log_state(struct master *master);
 
 #endif
