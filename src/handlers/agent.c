@@ -1,8 +1,8 @@
 /*
  * agent - HAProxy's agent-check: a line that says how much more the pools can take.
  *
- * HAProxy connects, reads up to a newline, and closes. What it may send before, agent-send, is not
- * waited for: it may come without any end.
+ * HAProxy connects, reads up to a newline, and closes. Its agent-send string is not read: nothing
+ * marks its end.
  */
 #include "../reports/health.h"
 #include "handler.h"
@@ -12,19 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A pool's name and its trouble, with every byte escaped. */
+/* Room for a pool's name and its trouble, with every byte escaped. */
 enum { LINE_MAX_BYTES = 1024 };
 
 static const struct option_row no_rows[] = {OPTION_END};
 
-/* What is known of all pools that serve. */
+/* The sum over all pools that serve. */
 struct sum {
     long long seats, free;
     int pools, drained;
     const struct snapshot_pool *down; /* the first that is degraded or unreachable */
 };
 
-/* A pool that may still grow has the seats that it doesn't have yet. */
+/* A pool that may still grow counts with the seats that it does not have yet. */
 static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
 {
     int room = snapshot_is_dynamic(pool) ? pool->max_workers - pool->target : 0;
@@ -45,7 +45,7 @@ static void write_line(const struct sum *sum, char *line, size_t size)
     const struct snapshot_pool *pool = sum->down;
     long long percent = sum->seats > 0 ? sum->free * 100 / sum->seats : 100;
     if (percent < 1)
-        percent = 1; /* HAProxy would take 0 for a drain, and nobody has asked for one */
+        percent = 1; /* HAProxy would take 0 for a drain, which nobody asked for */
     if (pool)
         snprintf(line, size, "down #pool %s is %s%s%s\n", pool->name, pool_state_words[pool->state],
                  pool->trouble[0] ? ": " : "", pool->trouble);

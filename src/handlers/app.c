@@ -1,15 +1,14 @@
 /*
  * app - the worker becomes a program, which inherits the listeners and accepts by itself: inetd's
- * wait, spawn-fcgi, and what every server can do that knows LISTEN_FDS.
+ * wait, spawn-fcgi, and every server that knows LISTEN_FDS.
  *
- * Nothing of us is in its way then: no serve, no slot, no code. What the master must know of it, it
- * learns from outside.
+ * None of our code is left in the process then: no serve, no slot. The master learns all that it
+ * must know of the program from outside.
  */
 #include "handler.h"
 
 #include "../base/fd.h"
 #include "../listeners/listener.h"
-#include "app_env.h"
 #include "program.h"
 
 #include <errno.h>
@@ -22,7 +21,7 @@
 enum { READY_EXEC, READY_NOTIFY };
 static const char *const ready_words[] = {[READY_EXEC] = "exec", [READY_NOTIFY] = "notify", NULL};
 
-/* What programs take for "finish, and go"; in the same order. */
+/* The signals that programs take for "finish and exit", in the order of `signals`. */
 static const char *const signal_words[] = {"TERM", "INT",  "QUIT",  "HUP",
                                            "USR1", "USR2", "WINCH", NULL};
 static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH};
@@ -64,7 +63,7 @@ static const struct option_row rows[] = {
     OPTION_END,
 };
 
-/* Nobody sees it accept: how it lives is all that there is to judge it by. */
+/* Nobody sees the program accept, so how long it lives is all there is to judge it by. */
 static const struct option_default defaults[] = {
     {"no_new_privs", "false"}, {"min_ready_time", "2"}, {NULL, NULL}};
 
@@ -112,8 +111,8 @@ static char **environment_of(const struct service *service)
                                                  });
 }
 
-/* The listeners stand anywhere: those in the way of the places that they are to have, step aside
- * first. 0 or -errno. */
+/* Moves the listeners to APP_FIRST_FD and up, in order, and copies the first to standard input. A
+ * listener that stands in the range of the targets is moved out of the way first. 0 or -errno. */
 static int place_listeners(const struct service *service)
 {
     int count = service->listener_count, end = APP_FIRST_FD + count;
@@ -132,15 +131,15 @@ static int place_listeners(const struct service *service)
     return dup2(from[0], STDIN_FILENO) < 0 ? -errno : 0;
 }
 
-static void app_become(struct service *service, char *why, size_t size)
+static void app_exec(struct service *service, char *why, size_t size)
 {
     const struct app_config *app = service->config;
     const char *path = app->command.at[0];
     sigset_t none;
     char **environment = environment_of(service);
     int error = environment ? place_listeners(service) : -ENOMEM;
-    /* Standard output and error are the pipe that the master reads into the log; what else is open
-     * closes as the program begins. */
+    /* Standard output and error are the pipe that the master reads into the log. All other
+     * descriptors close on exec. */
     if (error == 0 && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         error = -errno;
     if (error == 0)
@@ -150,7 +149,7 @@ static void app_become(struct service *service, char *why, size_t size)
         return;
     }
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL); /* if it was told to end meanwhile, it ends here */
+    sigprocmask(SIG_SETMASK, &none, NULL); /* a signal to end that is pending ends it here */
     execve(path, (char *const *)app->command.at, environment);
     snprintf(why, size, "can't start %s: %s", path, strerror(errno));
 }
@@ -164,5 +163,5 @@ const struct handler handler_app = {
     .runs_programs = true,
     .check = app_check,
     .app_policy = fill_policy,
-    .exec = app_become,
+    .exec = app_exec,
 };

@@ -1,14 +1,14 @@
 /*
- * exec - a program per connection, with the socket as its standard input and output: what inetd
- * calls nowait.
+ * exec - a program per connection, with the socket as its standard input and output: inetd's
+ * nowait.
  *
- * The worker waits for its program and for nothing else: what the program left running is not
- * waited for. The connection is the program's alone: the worker closes its copy at once, so that
- * the client sees the end when the program closes, whatever that does afterwards. Whatever does not
- * depend on the connection is prepared before there is one.
+ * The worker waits for its program, but not for what the program left running. The connection
+ * belongs to the program: the worker closes its copy at once, so that the client sees the end when
+ * the program closes, whatever the program does afterwards. Whatever does not depend on the
+ * connection is prepared before there is one.
  *
- * With a template the program runs in a fork of that (template), or is started like any other if
- * there is none just now.
+ * With a template, the program runs in a fork of it (see template); if no template is ready, the
+ * program is started like any other.
  */
 #include "handler.h"
 
@@ -17,7 +17,6 @@
 #include "../base/log.h"
 #include "program.h"
 #include "template.h"
-#include "ucspi.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Where a program's standard error goes: to the pipe that is the worker's, which the master reads
- * into the log; to the client; nowhere. */
+/* Where a program's standard error goes: to the worker's pipe, which the master reads into the log;
+ * to the client; to the null device. */
 enum { ERRORS_LOG, ERRORS_SOCKET, ERRORS_NULL };
 static const char *const error_words[] = {
     [ERRORS_LOG] = "log", [ERRORS_SOCKET] = "socket", [ERRORS_NULL] = "null", NULL};
@@ -67,15 +66,15 @@ static const struct option_row rows[] = {
     OPTION_END,
 };
 
-/* What a worker has ready when a connection comes. */
+/* What the worker prepares before a connection comes. */
 static struct {
     struct launch launch;
     struct template *template; /* NULL: none */
-    int directory;             /* for what it runs */
+    int directory;             /* the working directory for forks of the template */
     struct ucspi *variables;
-    struct addr local; /* of every connection; its length is 0 if it must be asked for */
-    int failed;        /* starts, in a row */
-    unsigned chance;   /* rand_r's: each worker has another */
+    struct addr local; /* the local address of every connection; length 0: ask the socket */
+    int failed;        /* starts in a row */
+    unsigned chance;   /* rand_r's state, different in each worker */
 } ready;
 
 static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
@@ -126,7 +125,7 @@ static int exec_start(struct service *service, char *why, size_t size)
     ready.chance = (unsigned)ready.launch.caller;
     ready.variables = ucspi_make(service->environment);
     int error = ready.variables ? 0 : -ENOMEM;
-    /* A worker's standard input is the null device. Its root may have none. */
+    /* A worker's standard input is the null device. Copy it: a chroot may have no /dev/null. */
     if (exec->errors == ERRORS_NULL && error == 0) {
         ready.launch.error = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         error = ready.launch.error < 0 ? -errno : 0;
@@ -135,7 +134,7 @@ static int exec_start(struct service *service, char *why, size_t size)
         snprintf(why, size, "can't prepare for programs: %s", strerror(-error));
         return error;
     }
-    /* A listener that is bound to one address tells that of its connections. */
+    /* A listener that is bound to one address has the local address of its connections. */
     struct addr *local = &ready.local;
     local->len = sizeof *local - offsetof(struct addr, sa);
     if (service->listener_count != 1 ||
@@ -151,8 +150,8 @@ static void exec_stop(struct service *service)
     ready.template = NULL;
 }
 
-/* The address that the client called; nothing if the socket can't tell any more. */
-static const struct addr *local_of(const struct conn *conn, struct addr *asked)
+/* The address that the client connected to; empty if the socket has lost it. */
+static const struct addr *local_address(const struct conn *conn, struct addr *asked)
 {
     if (conn->proxied)
         return &conn->local;
@@ -167,7 +166,7 @@ static const struct addr *local_of(const struct conn *conn, struct addr *asked)
 static char *const *environment_of(const struct service *service, const struct conn *conn)
 {
     struct addr asked;
-    const struct addr *local = local_of(conn, &asked);
+    const struct addr *local = local_address(conn, &asked);
     if (conn->peer.sa.sa_family != AF_UNIX)
         return ucspi_tcp(ready.variables, &conn->peer, local, service->same_peer(service));
     struct ucred peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
@@ -177,8 +176,8 @@ static char *const *environment_of(const struct service *service, const struct c
     return ucspi_unix(ready.variables, &peer, local);
 }
 
-/* Waits without reaping first: as long as the program is a zombie, its group's number is nobody
- * else's, and what kills the group by it hits no stranger. */
+/* Waits before it reaps: as long as the program is a zombie, no other process group can get its
+ * number, so whoever kills the group by its number hits no stranger. */
 static void await_program(struct service *service, struct conn *conn, pid_t pid)
 {
     siginfo_t info;
@@ -188,8 +187,8 @@ static void await_program(struct service *service, struct conn *conn, pid_t pid)
     conn->has_status = waitpid(pid, &conn->status, 0) == pid;
 }
 
-/* A program that is missing must not keep the processors busy with clients that come again and
- * again. */
+/* Pauses, so that a missing program does not keep the processors busy with clients that reconnect
+ * in a loop. */
 static void start_failed(struct service *service, int error)
 {
     static struct log_rate failures;
@@ -203,7 +202,7 @@ static void start_failed(struct service *service, int error)
                 missed);
 }
 
-/* In a fork of the template. 0, or -errno: it has not begun. */
+/* Runs the program in a fork of the template. 0, or -errno: the program has not begun. */
 static int run_in_template(struct service *service, struct template_child *child)
 {
     int script = open(ready.launch.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -223,8 +222,8 @@ static int run_in_template(struct service *service, struct template_child *child
     return error;
 }
 
-/* Wakes us: the end of the program, whatever becomes of the template. As long as the template is
- * not told to reap it, its group's number is nobody else's. */
+/* The pidfd wakes us when the program ends, whatever happens to the template. Until the template is
+ * told to reap the program, no other process group can get its number. */
 static void await_fork(struct service *service, struct conn *conn, struct template_child *child)
 {
     struct pollfd end = {.fd = child->pidfd, .events = POLLIN};

@@ -1,8 +1,8 @@
 /*
  * status - the pools' state over HTTP: a page, JSON, metrics, health.
  *
- * The answers come from shared memory alone, whatever the other pools do; HTTP itself is the
- * business of status_http, a shared object that its workers alone load. Each connection gets one
+ * The answers come from shared memory alone, so they do not depend on other pools. status_http, a
+ * shared object that only the workers of status load, does HTTP itself. Each connection gets one
  * answer and is closed, so that two workers serve many clients.
  */
 #include "../reports/status.h"
@@ -23,8 +23,8 @@
 #include <strings.h>
 
 enum {
-    LOOK_MSEC = 50,   /* between two looks at a pool that may be full for a moment alone */
-    TARGET_MAX = 256, /* no target that there is has nearly as much */
+    RECHECK_MSEC = 50, /* between two checks of a pool that may be full only for a moment */
+    TARGET_MAX = 256,  /* more than any path that exists needs */
 };
 
 static const struct option_row no_rows[] = {OPTION_END};
@@ -32,33 +32,34 @@ static const struct option_row no_rows[] = {OPTION_END};
 static const struct option_default defaults[] = {
     {"idle_timeout", "5"}, {"request_timeout", "10"}, {NULL, NULL}};
 
-/* What the worker keeps by itself, it has from its start. */
+/* The worker enforces these options itself, as they were at its start. */
 static const char *const kept[] = {"request_timeout", NULL};
 
 #if HAVE_MICROHTTPD
 
 static const struct status_http *http;
-static struct procstat figures = {.processes = true};
+static struct procstat procstat = {.processes = true};
 
-/* An answer shows what is so now. */
-static const struct procstat *look_again(const struct service *service)
+/* Refreshed for each answer. */
+static const struct procstat *current_procstat(const struct service *service)
 {
-    figures.shown = service->shown_times;
-    procstat_look(&figures, service->view, clock_now());
-    return &figures;
+    procstat.shown = service->shown_times;
+    procstat_look(&procstat, service->view, clock_now());
+    return &procstat;
 }
 
-/* --- which form of the metrics: the header Accept (RFC 9110, 12.5.1) -------------------------- */
+/* --- the format of the metrics: the header Accept (RFC 9110, 12.5.1) -------------------------- */
 
 static const char *const accept_types[] = {
     [METRICS_TEXT] = "text/plain; version=0.0.4; charset=utf-8",
     [METRICS_OPEN] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
 };
 
-/* How closely a range of the header names what we have: where several match, the closest counts. */
-enum closeness { NO_MATCH, ANYTHING, ANY_OF_KIND, TYPE, TYPE_AND_VERSION };
+/* How closely a media range of the header matches a type that we offer. If several ranges match,
+ * the closest counts. */
+enum match { NO_MATCH, MATCHES_ALL, MATCHES_KIND, MATCHES_TYPE, MATCHES_VERSION };
 
-/* A piece of the header, without the white space around it. */
+/* A piece of the header, without surrounding white space. */
 struct piece {
     const char *at;
     size_t length;
@@ -68,8 +69,8 @@ struct offer {
     const char *kind, *type, *version;
 };
 
-/* Takes the next piece off a text, up to a separator. */
-static struct piece take(struct piece *from, char separator)
+/* Cuts the next piece, up to a separator, off the text. */
+static struct piece next_piece(struct piece *from, char separator)
 {
     const char *end = memchr(from->at, separator, from->length);
     size_t length = end ? (size_t)(end - from->at) : from->length;
@@ -85,7 +86,7 @@ static struct piece take(struct piece *from, char separator)
     return piece;
 }
 
-static bool is(struct piece piece, const char *word)
+static bool piece_is(struct piece piece, const char *word)
 {
     return piece.length == strlen(word) && strncasecmp(piece.at, word, piece.length) == 0;
 }
@@ -97,7 +98,8 @@ static struct piece unquoted(struct piece value)
     return value;
 }
 
-/* "0.75" as 750; what is no such number, as 0: then nothing is sent that might not be wanted. */
+/* "0.75" as 750; anything that is no such number as 0, so that nothing is sent that may be
+ * unwanted. */
 static int read_quality(struct piece value)
 {
     int quality = 0, scale = 1000;
@@ -114,51 +116,54 @@ static int read_quality(struct piece value)
 }
 
 /* Reads a range's parameters. */
-static enum closeness read_parameters(struct piece range, const struct offer *offer,
-                                      enum closeness close, int *quality)
+static enum match read_parameters(struct piece range, const struct offer *offer, enum match match,
+                                  int *quality)
 {
     *quality = 1000;
     while (range.length) {
-        struct piece value = take(&range, ';'), name = take(&value, '=');
-        if (is(name, "q"))
+        struct piece value = next_piece(&range, ';'), name = next_piece(&value, '=');
+        if (piece_is(name, "q"))
             *quality = read_quality(value);
-        else if (is(name, "version"))
-            close =
-                close >= TYPE && is(unquoted(value), offer->version) ? TYPE_AND_VERSION : NO_MATCH;
+        else if (piece_is(name, "version"))
+            match = match >= MATCHES_TYPE && piece_is(unquoted(value), offer->version)
+                        ? MATCHES_VERSION
+                        : NO_MATCH;
     }
-    return close;
+    return match;
 }
 
-static enum closeness read_range(struct piece range, const struct offer *offer, int *quality)
+static enum match read_range(struct piece range, const struct offer *offer, int *quality)
 {
-    struct piece type = take(&range, ';'), kind = take(&type, '/');
-    enum closeness close = NO_MATCH;
-    if (is(kind, offer->kind))
-        close = is(type, offer->type) ? TYPE : is(type, "*") ? ANY_OF_KIND : NO_MATCH;
-    else if (is(kind, "*") && is(type, "*"))
-        close = ANYTHING;
-    return read_parameters(range, offer, close, quality);
+    struct piece type = next_piece(&range, ';'), kind = next_piece(&type, '/');
+    enum match match = NO_MATCH;
+    if (piece_is(kind, offer->kind))
+        match = piece_is(type, offer->type) ? MATCHES_TYPE
+                : piece_is(type, "*")       ? MATCHES_KIND
+                                            : NO_MATCH;
+    else if (piece_is(kind, "*") && piece_is(type, "*"))
+        match = MATCHES_ALL;
+    return read_parameters(range, offer, match, quality);
 }
 
-/* How much it is wanted, in thousandths, and by how close a range. */
-static enum closeness weigh(const char *accept, const struct offer *offer, int *quality)
+/* How closely the best range matches, and its quality in thousandths. */
+static enum match weigh(const char *accept, const struct offer *offer, int *quality)
 {
     struct piece header = {accept, strlen(accept)};
-    enum closeness best = NO_MATCH;
+    enum match best = NO_MATCH;
     *quality = 0;
     while (header.length) {
         int wanted;
-        enum closeness close = read_range(take(&header, ','), offer, &wanted);
-        if (close < best || close == NO_MATCH || (close == best && wanted <= *quality))
+        enum match match = read_range(next_piece(&header, ','), offer, &wanted);
+        if (match < best || match == NO_MATCH || (match == best && wanted <= *quality))
             continue;
-        best = close;
+        best = match;
         *quality = wanted;
     }
     return best;
 }
 
-/* OpenMetrics if it is asked for by its name, and nothing else is preferred to it. `accept` may be
- * NULL, or whatever a client writes. */
+/* OpenMetrics if the client names it and prefers nothing else. `accept` may be NULL, or any text
+ * that a client sends. */
 static enum metrics_format accept_metrics(const char *accept)
 {
     static const struct offer text = {"text", "plain", "0.0.4"};
@@ -167,13 +172,13 @@ static enum metrics_format accept_metrics(const char *accept)
     if (!accept)
         return METRICS_TEXT;
     weigh(accept, &text, &text_wanted);
-    bool named = weigh(accept, &open, &open_wanted) >= TYPE;
+    bool named = weigh(accept, &open, &open_wanted) >= MATCHES_TYPE;
     return named && open_wanted > 0 && open_wanted >= text_wanted ? METRICS_OPEN : METRICS_TEXT;
 }
 
 /* --- the answers ------------------------------------------------------------------------------ */
 
-static void give_text(struct status_answer *answer, int code, char *text)
+static void set_text(struct status_answer *answer, int code, char *text)
 {
     answer->code = code;
     answer->type = "text/plain; charset=utf-8";
@@ -181,13 +186,13 @@ static void give_text(struct status_answer *answer, int code, char *text)
     answer->size = text ? strlen(text) : 0;
 }
 
-/* A sentence and a newline; without memory for it the code alone. */
-static void give_word(struct status_answer *answer, int code, const char *word)
+/* A sentence and a newline; without memory for it, the code alone. */
+static void set_sentence(struct status_answer *answer, int code, const char *word)
 {
     char *text = NULL;
     if (asprintf(&text, "%s\n", word) < 0)
         text = NULL;
-    give_text(answer, code, text);
+    set_text(answer, code, text);
 }
 
 static void answer_page(const struct service *service, const struct status_question *question,
@@ -203,13 +208,13 @@ static void answer_json(const struct service *service, const struct status_quest
                         struct status_answer *answer)
 {
     (void)question;
-    char *text = status_json(service->view, look_again(service), STATUS_WHOLE, clock_now());
+    char *text = status_json(service->view, current_procstat(service), STATUS_WHOLE, clock_now());
     if (!text) {
-        give_word(answer, HAVE_JANSSON ? 503 : 501,
-                  HAVE_JANSSON ? "out of memory" : "this preforkd was built without jansson");
+        set_sentence(answer, HAVE_JANSSON ? 503 : 501,
+                     HAVE_JANSSON ? "out of memory" : "this preforkd was built without jansson");
         return;
     }
-    give_text(answer, 200, text);
+    set_text(answer, 200, text);
     answer->type = "application/json";
 }
 
@@ -217,19 +222,20 @@ static void answer_metrics(const struct service *service, const struct status_qu
                            struct status_answer *answer)
 {
     enum metrics_format format = accept_metrics(question->accept);
-    char *text = metrics_text(service->view, look_again(service), clock_now(), format);
+    char *text = metrics_text(service->view, current_procstat(service), clock_now(), format);
     if (!text) {
-        give_word(answer, 503, "out of memory");
+        set_sentence(answer, 503, "out of memory");
         return;
     }
-    give_text(answer, 200, text);
+    set_text(answer, 200, text);
     answer->type = accept_types[format];
     answer->varies = "Accept";
 }
 
-/* A line for each pool that something ails. Whether it may be another thing in a moment. */
-static bool tell_ailments(FILE *out, const struct snapshot *snapshot, struct health *health,
-                          usec now)
+/* Prints a line for each pool with an ailment. Returns whether a pool may be full, which one look
+ * can't tell. */
+static bool print_ailments(FILE *out, const struct snapshot *snapshot, struct health *health,
+                           usec now)
 {
     bool unsure = false;
     for (int i = 0; i < snapshot->count; i++) {
@@ -243,10 +249,10 @@ static bool tell_ailments(FILE *out, const struct snapshot *snapshot, struct hea
     return unsure;
 }
 
-/* What ails the pools, as a text from malloc(), empty if nothing does. NULL: no memory. */
-static char *look(const struct service *service, struct health *health, bool *unsure)
+/* The ailments of the pools, as a text from malloc(), empty if there are none. NULL: no memory. */
+static char *ailments_text(const struct service *service, struct health *health, bool *unsure)
 {
-    static struct procstat queues; /* processes are none of its business */
+    static struct procstat queues; /* without processes, which health does not need */
     struct text text;
     procstat_look(&queues, service->view, clock_now());
     struct snapshot *snapshot = snapshot_take(service->view, &queues);
@@ -254,14 +260,14 @@ static char *look(const struct service *service, struct health *health, bool *un
         free(snapshot);
         return NULL;
     }
-    *unsure = tell_ailments(text.out, snapshot, health, clock_now());
+    *unsure = print_ailments(text.out, snapshot, health, clock_now());
     free(snapshot);
     return text_close(&text, true);
 }
 
-/* A pool counts as full after a second without a free seat. If its connections are shorter than
- * that, one look can't tell: so it is looked at until there is a free seat, or the second is over.
- * */
+/* A pool counts as full after a second without a free seat. If connections are shorter than that,
+ * one look can't tell, so the pool is checked again until it has a free seat, or the second is
+ * over. */
 static void answer_health(const struct service *service, const struct status_question *question,
                           struct status_answer *answer)
 {
@@ -269,21 +275,21 @@ static void answer_health(const struct service *service, const struct status_que
     bool unsure = false;
     (void)question;
     health = (struct health){0};
-    char *text = look(service, &health, &unsure);
+    char *text = ailments_text(service, &health, &unsure);
     while (text && !text[0] && unsure) {
         free(text);
-        poll(NULL, 0, LOOK_MSEC);
-        text = look(service, &health, &unsure);
+        poll(NULL, 0, RECHECK_MSEC);
+        text = ailments_text(service, &health, &unsure);
     }
     if (text && text[0]) {
-        give_text(answer, 503, text);
+        set_text(answer, 503, text);
         return;
     }
-    give_word(answer, text ? 200 : 503, text ? "ok" : "out of memory");
+    set_sentence(answer, text ? 200 : 503, text ? "ok" : "out of memory");
     free(text);
 }
 
-/* --- which one -------------------------------------------------------------------------------- */
+/* --- choosing the answer ---------------------------------------------------------------------- */
 
 static const struct {
     const char *path;
@@ -302,8 +308,8 @@ static int hex_digit(char c)
     return at ? (int)(at - digits) % 16 : -1;
 }
 
-/* The path of a target, decoded: "/metrics" of "http://host/metrics" too (RFC 9112, 3.2.2), which
- * every server must take. False if it is none, or too long for any that there is. */
+/* The decoded path of a target: "/metrics", of "http://host/metrics" too, which every server must
+ * accept (RFC 9112, 3.2.2). False if there is none, or it is longer than any path that exists. */
 static bool read_path(const char *target, char path[static TARGET_MAX])
 {
     size_t used = 0;
@@ -324,15 +330,14 @@ static bool read_path(const char *target, char path[static TARGET_MAX])
     return path[0] == '/';
 }
 
-/* No path is made another by "." or "..", or by doubled slashes: what isn't named so, isn't there.
- * */
+/* ".", ".." and doubled slashes are not resolved: a path that has them is not found. */
 static void answer_question(void *owner, const struct status_question *question,
                             struct status_answer *answer)
 {
     char path[TARGET_MAX];
     bool reads = strcmp(question->method, "GET") == 0 || strcmp(question->method, "HEAD") == 0;
     if (!read_path(question->target, path)) {
-        give_word(answer, 400, "this is no path");
+        set_sentence(answer, 400, "this is no path");
         return;
     }
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
@@ -341,17 +346,18 @@ static void answer_question(void *owner, const struct status_question *question,
         if (reads) {
             paths[i].answer(owner, question, answer);
         } else {
-            give_word(answer, 405, "only GET and HEAD are answered");
+            set_sentence(answer, 405, "only GET and HEAD are answered");
             answer->allow = "GET, HEAD";
         }
         return;
     }
-    give_word(answer, 404, "there are /, /status.json, /metrics and /healthz");
+    set_sentence(answer, 404, "there are /, /status.json, /metrics and /healthz");
 }
 
 /* --- the handler ------------------------------------------------------------------------------ */
 
-/* By its name alone: the program's own run path leads there, wherever it was built or installed. */
+/* The name has no directory: the program's own run path leads to the file, in the build directory
+ * and where it is installed. */
 static int status_load(char *why, size_t size)
 {
     void *object = dlopen(STATUS_HTTP_FILE, RTLD_NOW | RTLD_LOCAL);
@@ -398,7 +404,7 @@ static int status_load(char *why, size_t size)
     return -ENOSYS;
 }
 
-/* Which no worker lives to see. */
+/* Never called: no worker survives status_load. */
 static int status_serve(struct service *service, struct conn *conn)
 {
     (void)service, (void)conn;

@@ -9,18 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* For a request's line and headers, and those of the answer. */
+/* For the request line and all headers, those of the answer too. */
 enum { REQUEST_BYTES = 16 * 1024 };
 
-/* Nothing that isn't in the document itself: a name that somebody put into the status stays text.
- * */
-static const char no_resources[] = "default-src 'none'; base-uri 'none'; form-action 'none'; "
-                                   "frame-ancestors 'none'";
+/* For everything but the page: loads nothing and runs nothing, so that a name which somebody put
+ * into the status stays text. */
+static const char strict_policy[] = "default-src 'none'; base-uri 'none'; form-action 'none'; "
+                                    "frame-ancestors 'none'";
 
 static const struct {
     const char *name, *value;
 } common_headers[] = {
-    {"Connection", "close"}, /* nobody holds a worker that sends nothing */
+    {"Connection", "close"}, /* no client keeps a worker by sending nothing */
     {"Cache-Control", "no-store"},
     {"X-Content-Type-Options", "nosniff"},
     {"X-Frame-Options", "DENY"},
@@ -28,16 +28,16 @@ static const struct {
     {"Cross-Origin-Resource-Policy", "same-origin"},
 };
 
-static const struct status_call *call; /* that is being served */
-static bool asked, closed, timed_out;
+static const struct status_call *call; /* the one that is being served */
+static bool request_seen, closed, timed_out;
 
-static void put_header(struct MHD_Response *response, const char *name, const char *value)
+static void add_header(struct MHD_Response *response, const char *name, const char *value)
 {
     if (value)
         MHD_add_response_header(response, name, value);
 }
 
-/* Takes over the body. */
+/* Takes ownership of the body. */
 static struct MHD_Response *response_of(const struct status_answer *answer)
 {
     if (answer->is_page)
@@ -57,22 +57,22 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection,
     if (!response)
         return MHD_NO;
     for (size_t i = 0; i < sizeof common_headers / sizeof *common_headers; i++)
-        put_header(response, common_headers[i].name, common_headers[i].value);
-    put_header(response, "Content-Type", answer->type);
-    put_header(response, "Content-Security-Policy",
-               answer->is_page ? status_page_policy : no_resources);
-    put_header(response, "Allow", answer->allow);
-    put_header(response, "Vary", answer->varies);
+        add_header(response, common_headers[i].name, common_headers[i].value);
+    add_header(response, "Content-Type", answer->type);
+    add_header(response, "Content-Security-Policy",
+               answer->is_page ? status_page_policy : strict_policy);
+    add_header(response, "Allow", answer->allow);
+    add_header(response, "Vary", answer->varies);
     enum MHD_Result result = MHD_queue_response(connection, (unsigned)answer->code, response);
     MHD_destroy_response(response);
     return result;
 }
 
-/* Comes with the headers, before any body, which is never read: so nobody can keep us waiting for
+/* Called with the headers, before any body. A body is never read, so nobody can keep us waiting for
  * one. */
-static enum MHD_Result take_request(void *owner, struct MHD_Connection *connection,
-                                    const char *target, const char *method, const char *version,
-                                    const char *body, size_t *body_size, void **request)
+static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection,
+                                  const char *target, const char *method, const char *version,
+                                  const char *body, size_t *body_size, void **request)
 {
     struct status_answer answer = {0};
     const struct status_question question = {
@@ -81,28 +81,28 @@ static enum MHD_Result take_request(void *owner, struct MHD_Connection *connecti
         .accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept"),
     };
     (void)owner, (void)version, (void)body, (void)body_size, (void)request;
-    asked = true;
+    request_seen = true;
     call->answer(call->owner, &question, &answer);
     return send_answer(connection, &answer);
 }
 
-static void note_end(void *owner, struct MHD_Connection *connection, void **request,
-                     enum MHD_RequestTerminationCode code)
+static void on_request_end(void *owner, struct MHD_Connection *connection, void **request,
+                           enum MHD_RequestTerminationCode code)
 {
     (void)owner, (void)connection, (void)request;
     timed_out = timed_out || code == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED;
 }
 
-static void note_close(void *owner, struct MHD_Connection *connection, void **socket,
-                       enum MHD_ConnectionNotificationCode code)
+static void on_connection_change(void *owner, struct MHD_Connection *connection, void **socket,
+                                 enum MHD_ConnectionNotificationCode code)
 {
     (void)owner, (void)connection, (void)socket;
     closed = closed || code == MHD_CONNECTION_NOTIFY_CLOSED;
 }
 
-/* A path is compared as it was sent, and decoded by status: libmicrohttpd would cut it at an
+/* status compares the path as it was sent, and decodes it itself: libmicrohttpd would cut it at an
  * encoded NUL. */
-static size_t leave_encoded(void *owner, struct MHD_Connection *connection, char *text)
+static size_t keep_encoded(void *owner, struct MHD_Connection *connection, char *text)
 {
     (void)owner, (void)connection;
     return strlen(text);
@@ -110,16 +110,16 @@ static size_t leave_encoded(void *owner, struct MHD_Connection *connection, char
 
 static struct MHD_Daemon *start_server(unsigned idle)
 {
-    return MHD_start_daemon(MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL, 0, NULL, NULL, take_request,
-                            NULL, MHD_OPTION_CONNECTION_TIMEOUT, idle,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
-                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
-                            leave_encoded, NULL, MHD_OPTION_NOTIFY_COMPLETED, note_end, NULL,
-                            MHD_OPTION_NOTIFY_CONNECTION, note_close, NULL, MHD_OPTION_END);
+    return MHD_start_daemon(
+        MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL, 0, NULL, NULL, on_request, NULL,
+        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)REQUEST_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_encoded, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_request_end, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection_change, NULL, MHD_OPTION_END);
 }
 
-/* libmicrohttpd closes a connection that it is given. So it gets a descriptor of its own, and ours
- * stays, to be closed in order. */
+/* libmicrohttpd closes a connection that it is given, so it gets a duplicate. The original stays
+ * open, to be closed in order. */
 static int lend_connection(struct MHD_Daemon *server)
 {
     int fd = fcntl(call->fd, F_DUPFD_CLOEXEC, 0);
@@ -135,21 +135,22 @@ static void run(struct MHD_Daemon *server)
 {
     usec left = 1;
     char byte;
-    /* libmicrohttpd would wait for the rest if a client has ended its side in the middle of a
-     * request. */
+    /* If a client shuts down its side in the middle of a request, libmicrohttpd would wait for the
+     * rest; so peek whether the stream has ended. */
     while (!closed && (left = call->deadline - clock_now()) > 0 &&
-           (asked || recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)) {
+           (request_seen || recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)) {
         usec msec = left / 1000 + 1;
         MHD_run_wait(server, (int32_t)(msec < INT32_MAX ? msec : INT32_MAX));
     }
     timed_out = timed_out || (!closed && left <= 0);
 }
 
-/* A server a connection: so nothing is left of one that was given up, however far it came. */
+/* Each connection has a server of its own, so that nothing is left of one that was given up,
+ * however far it came. */
 static int http_serve(const struct status_call *to_serve)
 {
     call = to_serve;
-    asked = closed = timed_out = false;
+    request_seen = closed = timed_out = false;
     struct MHD_Daemon *server = start_server(call->idle);
     if (!server)
         return errno ? -errno : -ENOMEM;

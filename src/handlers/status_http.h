@@ -1,10 +1,11 @@
 /*
- * status_http - one HTTP request on one connection, by libmicrohttpd; status knows the answer.
+ * status_http - serves one HTTP request on one connection, by libmicrohttpd; status knows the
+ * answer.
  *
- * It is a shared object of its own, which the workers of status load: libmicrohttpd brings ten
- * libraries along, and what the master has linked, each of its workers pays for. A package may
- * replace the file while an older master runs on. So what passes between the two is little, and has
- * a number.
+ * It is a shared object, which only the workers of status load: libmicrohttpd brings ten libraries
+ * along, and every worker pays for what the master has linked. A package upgrade may replace the
+ * file while an older master still runs, so the interface between the two is small and has an ABI
+ * number.
  */
 #ifndef PREFORKD_HANDLERS_STATUS_HTTP_H
 #define PREFORKD_HANDLERS_STATUS_HTTP_H
@@ -20,7 +21,7 @@ enum { STATUS_HTTP_ABI = 1 };
 #define STATUS_HTTP_FILE   "status_http.so"
 #define STATUS_HTTP_SYMBOL "preforkd_status_http"
 
-/* Texts as the client sent them: `target` without its query; `accept` is NULL if there is none. */
+/* Texts as the client sent them; `target` has no query; `accept` is NULL without that header. */
 struct status_question {
     const char *method, *target, *accept;
 };
@@ -28,20 +29,20 @@ struct status_question {
 struct status_answer {
     int code;
     const char *type;   /* Content-Type */
-    bool is_page;       /* the body is the page; else */
-    char *body;         /* from malloc(), and given back once it is sent; NULL: none */
-    size_t size;        /* of that, without the NUL behind it */
-    const char *allow;  /* the methods that there are, of a 405; else NULL */
-    const char *varies; /* the header of the request that it depends on; NULL: on none */
+    bool is_page;       /* the body is the page, and `body` is not used */
+    char *body;         /* from malloc(), freed once it is sent; NULL: none */
+    size_t size;        /* of `body`, without the NUL that ends it */
+    const char *allow;  /* for a 405: the allowed methods; else NULL */
+    const char *varies; /* the request header that the answer depends on; NULL: none */
 };
 
-/* A connection to be served. */
+/* A connection to serve. */
 struct status_call {
     int fd;
     const struct sockaddr *peer;
     socklen_t peer_length;
-    unsigned idle; /* seconds that it may keep silent, or take nothing */
-    usec deadline; /* of all of it */
+    unsigned idle; /* seconds that the client may send or read nothing */
+    usec deadline; /* for the whole connection */
     void (*answer)(void *owner, const struct status_question *question,
                    struct status_answer *answer);
     void *owner;
@@ -50,8 +51,8 @@ struct status_call {
 struct status_http {
     uint32_t abi;
 
-    /* Serves one, one request at most, until there is no more to be sent. 0, -ETIMEDOUT, or
-     * -errno; the descriptor stays open, but non-blocking. */
+    /* Serves a connection, at most one request, until the answer is sent. 0, -ETIMEDOUT, or -errno.
+     * The descriptor stays open, but becomes non-blocking. */
     int (*serve)(const struct status_call *call);
 };
 

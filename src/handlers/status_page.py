@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""status_page.py PAGE.html: the page as C, with the policy that its own scripts and styles need.
+"""status_page.py PAGE.html: writes status_page.h: the page, and its Content-Security-Policy.
 
-They are inside the page, and are let run by their hashes: whatever else gets into it is not.
+The policy allows the page's own scripts and styles by their hashes. Anything else that gets into
+the page does not run.
 """
 
 import base64
@@ -37,10 +38,9 @@ def main():
     markup = re.sub(rb'<(script|style)\b.*?</\1>', b'', page, flags=re.S)
     for attribute in re.findall(rb'\s(?:on\w+|style)\s*=', markup):
         sys.exit(f'{sys.argv[1]}: {attribute.decode().strip()} has no effect under the policy')
-    print('#include "handlers/status_page.h"\n')
-    print(f'const char status_page_policy[] = "{policy(page)}";')
-    print(f'const size_t status_page_size = {len(page)};')
-    print('const char status_page[] = {')
+    print(f'static const char status_page_policy[] = "{policy(page)}";')
+    print(f'static const size_t status_page_size = {len(page)};')
+    print('static const char status_page[] = {')
     for at in range(0, len(page), WIDTH):
         print('    ' + ','.join(f'(char){byte}' if byte > 127 else str(byte)
                                 for byte in page[at:at + WIDTH]) + ',')

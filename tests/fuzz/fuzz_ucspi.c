@@ -3,7 +3,7 @@
  * The first byte says which pool's. */
 #include "fuzz.h"
 
-#include "../../src/handlers/ucspi.h"
+#include "../../src/handlers/program.h"
 
 #include <stdio.h>
 #include <stdlib.h>

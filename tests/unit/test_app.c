@@ -1,4 +1,4 @@
-#include "../../src/handlers/app_env.h"
+#include "../../src/handlers/program.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,4 +1,4 @@
-#include "../../src/handlers/ucspi.h"
+#include "../../src/handlers/program.h"
 #include "unit.h"
 
 #include <check.h>
