@@ -1,9 +1,9 @@
 /*
  * module - a shared object with the interface of preforkd/module.h, loaded by each worker.
  *
- * The master never loads one: it is somebody's code, which may crash, hang and lie. A worker does,
- * after it has become the pool's user; and so does the child that checks a configuration. The
- * module gets a table of functions and a handle of us.
+ * The master never loads a module: it is foreign code, which may crash, hang and lie. A worker
+ * loads it once it has become the pool's user, and so does the child that checks a configuration.
+ * We give the module a table of functions and a handle.
  */
 #include "../module/preforkd/module.h"
 
@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 enum {
-    STOP_SECONDS = 5,  /* for a module's stop */
-    ERRNO_MOST = 4095, /* of the kernel's */
+    STOP_SECONDS = 5,  /* how long a module's stop may take */
+    ERRNO_MOST = 4095, /* the kernel's largest */
     LINE_MAX_BYTES = 1500,
 };
 
@@ -47,20 +47,15 @@ static const struct option_row rows[] = {
     OPTION_END,
 };
 
-/* A module in its process. The host comes first: by it the helpers find the rest. */
-struct loaded {
+/* The module of this process; its initializer stands below the functions that it names. */
+static struct loaded {
     struct preforkd_host host;
-    struct preforkd_module module; /* a copy: what its size leaves out is NULL */
+    struct preforkd_module module; /* a copy; members beyond the module's size are NULL */
     void *state;
     const struct service *service; /* NULL in a check */
-};
+} loaded;
 
-/* --- what we lend ----------------------------------------------------------------------------- */
-
-static const struct loaded *loaded_of(const struct preforkd_host *host)
-{
-    return (const struct loaded *)host;
-}
+/* --- the functions for the module ------------------------------------------------------------- */
 
 static struct conn *conn_of(struct preforkd_conn *conn)
 {
@@ -83,19 +78,19 @@ static void host_log(const struct preforkd_host *host, int level, const char *fo
 {
     char text[LINE_MAX_BYTES];
     va_list args;
-    int known = level < LOG_ERR ? LOG_ERR : level > LOG_DEBUG ? LOG_DEBUG : level;
-    if (!log_wanted(known))
+    int clamped = level < LOG_ERR ? LOG_ERR : level > LOG_DEBUG ? LOG_DEBUG : level;
+    if (!log_wanted(clamped))
         return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    log_event(known, "pool %s: %s pool=%s", host->pool, text, host->pool);
+    log_event(clamped, "pool %s: %s pool=%s", host->pool, text, host->pool);
 }
 
 static int host_stopping(const struct preforkd_host *host)
 {
-    const struct service *service = loaded_of(host)->service;
-    return service && *service->stopping;
+    (void)host;
+    return loaded.service && *loaded.service->stopping;
 }
 
 static ssize_t host_read(struct preforkd_conn *conn, void *data, size_t size)
@@ -121,7 +116,7 @@ static const char *host_peer(const struct preforkd_conn *conn, char *text, size_
     return text;
 }
 
-/* What goes over the socket from now on, nobody counts. */
+/* What the module does with the socket from now on is not counted. */
 static int host_descriptor(struct preforkd_conn *conn)
 {
     conn_of(conn)->counted = false;
@@ -145,7 +140,6 @@ static int host_wait(struct preforkd_conn *conn, short events, int msec)
 
 static const char *const no_args[] = {NULL};
 
-/* The one of this process: a worker, or a check. */
 static struct loaded loaded = {
     .host =
         {
@@ -167,8 +161,9 @@ static struct loaded loaded = {
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-/* What dlopen(3) says of the file itself begins with its path, which our sentence has already. */
-static const char *loader_says(const char *path)
+/* If dlopen(3) failed on the file itself, its text begins with the path, which our sentence already
+ * has. */
+static const char *loader_error(const char *path)
 {
     const char *text = dlerror();
     size_t length = strlen(path);
@@ -179,7 +174,7 @@ static const char *loader_says(const char *path)
                : text;
 }
 
-/* Takes what the module says of itself, as far as it reaches. */
+/* Copies the module's struct, as far as its size says. */
 static int take_symbol(const struct preforkd_module *symbol, char *why, size_t size)
 {
     const size_t least = offsetof(struct preforkd_module, stop);
@@ -209,8 +204,8 @@ static const unsigned model_bits[SERVE_MODELS] = {
     [MODEL_EVENT] = PREFORKD_EVENT,
 };
 
-/* Whether the module may live in the pool's model. What ABI 1 says of it is nothing. */
-static int match_model(int model, char *why, size_t size)
+/* Whether the module can serve in the pool's model. ABI 1 has no word for that. */
+static int check_model(int model, char *why, size_t size)
 {
     if (model == MODEL_PROCESS || loaded.module.models & model_bits[model])
         return 0;
@@ -224,7 +219,7 @@ static int match_model(int model, char *why, size_t size)
     return -1;
 }
 
-/* 0, or -1 with the reason. Nothing is unloaded where it fails: the process ends. */
+/* 0, or -1 with the reason. After a failure nothing is unloaded, because the process ends. */
 static int load(const char *pool, int model, const struct module_config *config, char *why,
                 size_t size)
 {
@@ -233,14 +228,14 @@ static int load(const char *pool, int model, const struct module_config *config,
     loaded.host.pool = pool;
     loaded.host.args = config->args.at ? config->args.at : no_args;
     if (symbol)
-        return take_symbol(symbol, why, size) != 0 ? -1 : match_model(model, why, size);
+        return take_symbol(symbol, why, size) != 0 ? -1 : check_model(model, why, size);
     snprintf(why, size, "%s",
-             object ? "it has no symbol preforkd_module" : loader_says(config->path));
+             object ? "it has no symbol preforkd_module" : loader_error(config->path));
     return -1;
 }
 
-/* A module's word, in one line; it may have written anything, or nothing. */
-static void read_why(char *why, size_t size)
+/* Ends the module's reason with a NUL; the module may have written anything, or nothing. */
+static void tidy_why(char *why, size_t size)
 {
     why[size - 1] = '\0';
     if (!why[0])
@@ -249,7 +244,7 @@ static void read_why(char *why, size_t size)
 
 /* --- the check -------------------------------------------------------------------------------- */
 
-/* What the check tells of, and where. */
+/* What is checked, and where faults go. */
 struct examination {
     const char *pool;
     const struct module_config *config;
@@ -257,28 +252,22 @@ struct examination {
     struct faults *faults;
 };
 
-static void fault(const struct examination *exam, const char *option, const char *what,
-                  const char *about, const char *why)
-{
-    faults_add(exam->faults, exam->origin->file, option_line(rows, exam->origin, option),
-               "pool %s: module: %s%s%s", exam->pool, what, about, why);
-}
+#define FAULT(exam, option, format, ...)                                                           \
+    faults_add((exam)->faults, (exam)->origin->file, option_line(rows, (exam)->origin, option),    \
+               "pool %s: module: " format, (exam)->pool, ##__VA_ARGS__)
 
 static bool check_file(const struct examination *exam)
 {
     struct stat file;
     const char *path = exam->config->path;
     if (path[0] != '/')
-        fault(exam, "path", "the path ", path, " must be an absolute one");
+        FAULT(exam, "path", "the path %s must be an absolute one", path);
     else if (stat(path, &file) != 0)
-        faults_add(exam->faults, exam->origin->file, option_line(rows, exam->origin, "path"),
-                   "pool %s: module: %s: %s", exam->pool, path, strerror(errno));
+        FAULT(exam, "path", "%s: %s", path, strerror(errno));
     else if (!S_ISREG(file.st_mode))
-        fault(exam, "path", path, " is not a regular file", "");
+        FAULT(exam, "path", "%s is not a regular file", path);
     else if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0)
-        faults_add(exam->faults, exam->origin->file, option_line(rows, exam->origin, "path"),
-                   "pool %s: module: the pool's user can't read %s: %s", exam->pool, path,
-                   strerror(errno));
+        FAULT(exam, "path", "the pool's user can't read %s: %s", path, strerror(errno));
     else
         return true;
     return false;
@@ -292,10 +281,10 @@ static bool check_args(const struct examination *exam)
         const char *word = args->at[i];
         size_t length = strcspn(word, "=");
         if (length == 0 || word[length] != '=')
-            fault(exam, "args", "args takes \"NAME=VALUE\", not \"", word, "\"");
+            FAULT(exam, "args", "args takes \"NAME=VALUE\", not \"%s\"", word);
         for (int j = 0; j < i; j++)
             if (length && strncmp(args->at[j], word, length + 1) == 0)
-                fault(exam, "args", "args has the name of ", word, " twice");
+                FAULT(exam, "args", "args has the name of %s twice", word);
     }
     return exam->faults->count == before;
 }
@@ -311,27 +300,25 @@ static void module_check(const char *pool, int model, const void *config,
     if (!check_file(&exam) || !fit)
         return;
     if (load(pool, model, exam.config, why, sizeof why) != 0) {
-        faults_add(faults, origin->file, option_line(rows, origin, "path"),
-                   "pool %s: module: can't use %s: %s", pool, path, why);
+        FAULT(&exam, "path", "can't use %s: %s", path, why);
         return;
     }
     if (!loaded.module.check || loaded.module.check(&loaded.host, why, sizeof why) == 0)
         return;
-    read_why(why, sizeof why);
-    faults_add(faults, origin->file, option_line(rows, origin, "args"),
-               "pool %s: module: %s refuses its args: %s", pool, path, why);
+    tidy_why(why, sizeof why);
+    FAULT(&exam, "args", "%s refuses its args: %s", path, why);
 }
 
-/* --- in a worker ------------------------------------------------------------------------------ */
+/* --- the worker ------------------------------------------------------------------------------- */
 
 static const char *module_file(const void *config)
 {
     return ((const struct module_config *)config)->path;
 }
 
-/* A file may be replaced before a reload says so. A worker born meanwhile takes what is there, as a
- * program would be; that its pool is not of one piece then should be known. */
-static void tell_of_other_file(const struct service *service, const char *path)
+/* The file may be replaced before a reload. A worker that starts meanwhile loads the new file, as
+ * it would with a program; but the pool's workers differ then, so log it. */
+static void warn_if_replaced(const struct service *service, const char *path)
 {
     struct stat file;
     if (stat(path, &file) != 0)
@@ -348,7 +335,7 @@ static int module_start(struct service *service, char *why, size_t size)
     char reason[512] = "";
     const struct module_config *config = service->config;
     environ = (char **)service->environment;
-    tell_of_other_file(service, config->path);
+    warn_if_replaced(service, config->path);
     loaded.service = service;
     if (load(service->pool, service->model, config, reason, sizeof reason) != 0) {
         snprintf(why, size, "can't use %s: %s", config->path, reason);
@@ -357,7 +344,7 @@ static int module_start(struct service *service, char *why, size_t size)
     if (!loaded.module.start ||
         loaded.module.start(&loaded.host, &loaded.state, reason, sizeof reason) == 0)
         return 0;
-    read_why(reason, sizeof reason);
+    tidy_why(reason, sizeof reason);
     snprintf(why, size, "%s can't start: %s", config->path, reason);
     return -1;
 }
@@ -370,7 +357,7 @@ static int module_lane_start(struct service *service, char *why, size_t size)
         loaded.module.lane_start(&loaded.host, loaded.state, &service->lane, reason,
                                  sizeof reason) == 0)
         return 0;
-    read_why(reason, sizeof reason);
+    tidy_why(reason, sizeof reason);
     snprintf(why, size, "%s can't start: %s", config->path, reason);
     return -1;
 }
@@ -381,7 +368,7 @@ static void module_lane_stop(struct service *service)
         loaded.module.lane_stop(&loaded.host, loaded.state, service->lane);
 }
 
-/* Nothing on this way costs a system call; what a module changed in its process stays changed. */
+/* No system call is made here. What a module changed in its process stays changed. */
 static int module_serve(struct service *service, struct conn *conn)
 {
     conn->lane = service->lane;
@@ -392,7 +379,8 @@ static int module_serve(struct service *service, struct conn *conn)
     return error < 0 && error >= -ERRNO_MOST ? error : -EPROTO;
 }
 
-/* A worker that does not come to its end would stay for as long as the daemon: SIGALRM ends it. */
+/* SIGALRM ends a worker whose module does not return; else it would stay for as long as the
+ * daemon. */
 static void module_stop(struct service *service)
 {
     sigset_t alarms;

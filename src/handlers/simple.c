@@ -1,7 +1,8 @@
 /*
- * simple - the small services: echo, discard, daytime, time, chargen, over a stream.
+ * simple - the small services: echo, discard, daytime, time and chargen, over a stream.
  *
- * Their sections are empty. They are for trying and measuring a pool, and for what still asks them.
+ * They have no options. They serve to try and to measure a pool, and the clients that still use
+ * them.
  */
 #include "handler.h"
 
@@ -9,17 +10,26 @@
 #include <string.h>
 #include <time.h>
 
-/* Most clients say little: what they say fits into the first, on a page of the stack that is there
- * already. The large one is for those that fill it. */
-enum { FEW = 512, BUFFER = 16 * 1024 };
+static const struct option_row no_rows[] = {OPTION_END};
 
-/* What a service does with one buffer. 1: a read filled it, which makes it too small. */
-typedef int (*with_buffer)(struct conn *conn, char *buffer, size_t size);
+/* What the sections of these handlers have in common. */
+#define SIMPLE_SECTION                                                                             \
+    .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT, .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT
 
-/* On the stack: other connections are served between a read and its write. */
-__attribute__((noinline)) static int serve_many_bytes(struct conn *conn, with_buffer serve)
+/* Most clients send little: SMALL bytes fit into a page of the stack that is already in use. The
+ * large buffer is for clients that fill the small one. */
+enum { SMALL = 512, LARGE = 16 * 1024 };
+
+/* Serves the connection with one buffer. 0, -errno, or 1: a read filled the buffer, so a larger one
+ * is better. */
+typedef int (*serve_function)(struct conn *conn, char *buffer, size_t size);
+
+/* The buffers are on the stack because other connections are served between a read and its write.
+ * Not inlined, so that clients that send little do not pay for the large one. */
+__attribute__((noinline)) static int serve_with_large_buffer(struct conn *conn,
+                                                             serve_function serve)
 {
-    char buffer[BUFFER];
+    char buffer[LARGE];
     int error;
     do
         error = serve(conn, buffer, sizeof buffer);
@@ -27,14 +37,12 @@ __attribute__((noinline)) static int serve_many_bytes(struct conn *conn, with_bu
     return error;
 }
 
-static int serve_bytes(struct conn *conn, with_buffer serve)
+static int serve_with_small_buffer(struct conn *conn, serve_function serve)
 {
-    char buffer[FEW];
+    char buffer[SMALL];
     int error = serve(conn, buffer, sizeof buffer);
-    return error > 0 ? serve_many_bytes(conn, serve) : error;
+    return error > 0 ? serve_with_large_buffer(conn, serve) : error;
 }
-
-static const struct option_row no_rows[] = {OPTION_END};
 
 static int echo(struct conn *conn, char *buffer, size_t size)
 {
@@ -48,18 +56,15 @@ static int echo(struct conn *conn, char *buffer, size_t size)
     }
 }
 
-/* RFC 862: sends back whatever comes, until the client has ended its side. */
+/* RFC 862: sends back all input, until the client shuts down its side. */
 static int echo_serve(struct service *service, struct conn *conn)
 {
     (void)service;
-    return serve_bytes(conn, echo);
+    return serve_with_small_buffer(conn, echo);
 }
 
 const struct handler handler_echo = {
-    .section = {.name = "echo",
-                .rows = no_rows,
-                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
-                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
+    .section = {.name = "echo", .rows = no_rows, SIMPLE_SECTION},
     .calls = CALLS_SERVE,
     .serve = echo_serve,
 };
@@ -73,23 +78,29 @@ static int discard(struct conn *conn, char *buffer, size_t size)
     return n > 0 ? 1 : (int)n;
 }
 
-/* RFC 863: throws away whatever comes. */
+/* RFC 863: discards all input. */
 static int discard_serve(struct service *service, struct conn *conn)
 {
     (void)service;
-    return serve_bytes(conn, discard);
+    return serve_with_small_buffer(conn, discard);
 }
 
 const struct handler handler_discard = {
-    .section = {.name = "discard",
-                .rows = no_rows,
-                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
-                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
+    .section = {.name = "discard", .rows = no_rows, SIMPLE_SECTION},
     .calls = CALLS_SERVE,
     .serve = discard_serve,
 };
 
-/* RFC 867: one line for people, in the first of the forms that it suggests. */
+/* Writes the whole answer, and ends the connection in order. */
+static int write_answer(struct conn *conn, const void *data, size_t size)
+{
+    int error = conn_write(conn, data, size);
+    if (error == 0)
+        conn_finish(conn);
+    return error;
+}
+
+/* RFC 867: one line for people, in the first format that it suggests. */
 static int daytime_serve(struct service *service, struct conn *conn)
 {
     (void)service;
@@ -98,38 +109,26 @@ static int daytime_serve(struct service *service, struct conn *conn)
     struct tm local;
     size_t length =
         strftime(line, sizeof line, "%A, %B %d, %Y %H:%M:%S-%Z\r\n", localtime_r(&now, &local));
-    int error = conn_write(conn, line, length);
-    if (error == 0)
-        conn_finish(conn);
-    return error;
+    return write_answer(conn, line, length);
 }
 
 const struct handler handler_daytime = {
-    .section = {.name = "daytime",
-                .rows = no_rows,
-                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
-                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
+    .section = {.name = "daytime", .rows = no_rows, SIMPLE_SECTION},
     .calls = CALLS_SERVE,
     .serve = daytime_serve,
 };
 
-/* RFC 868: seconds since 1900 in 32 bits, most significant byte first. They start anew in 2036. */
+/* RFC 868: seconds since 1900 in 32 bits, most significant byte first. They wrap in 2036. */
 static int time_serve(struct service *service, struct conn *conn)
 {
     (void)service;
     static const uint64_t from_1900_to_1970 = 2208988800;
     uint32_t seconds = htonl((uint32_t)((uint64_t)time(NULL) + from_1900_to_1970));
-    int error = conn_write(conn, &seconds, sizeof seconds);
-    if (error == 0)
-        conn_finish(conn);
-    return error;
+    return write_answer(conn, &seconds, sizeof seconds);
 }
 
 const struct handler handler_time = {
-    .section = {.name = "time",
-                .rows = no_rows,
-                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
-                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
+    .section = {.name = "time", .rows = no_rows, SIMPLE_SECTION},
     .calls = CALLS_SERVE,
     .serve = time_serve,
 };
@@ -141,12 +140,12 @@ enum {
     CHARGEN_LINE = CHARGEN_WIDTH + 2
 };
 
-/* RFC 864: lines of 72 printable characters, each beginning one further on, as long as the client
- * takes them. What it sends is not looked at. */
+/* RFC 864: lines of 72 printable characters, each starting one character further on, for as long as
+ * the client reads. Its input is ignored. */
 static int chargen_serve(struct service *service, struct conn *conn)
 {
     (void)service;
-    char lines[CHARGEN_COUNT * CHARGEN_LINE]; /* a whole turn */
+    char lines[CHARGEN_COUNT * CHARGEN_LINE]; /* one full rotation */
     char *at = lines;
     for (int row = 0; row < CHARGEN_COUNT; row++) {
         for (int column = 0; column < CHARGEN_WIDTH; column++)
@@ -162,10 +161,7 @@ static int chargen_serve(struct service *service, struct conn *conn)
 }
 
 const struct handler handler_chargen = {
-    .section = {.name = "chargen",
-                .rows = no_rows,
-                .scopes = SCOPE_CONNECTIONS | SCOPE_CLIENT,
-                .models = 1 << MODEL_THREAD | 1 << MODEL_EVENT},
+    .section = {.name = "chargen", .rows = no_rows, SIMPLE_SECTION},
     .calls = CALLS_SERVE,
     .serve = chargen_serve,
 };
