@@ -1,10 +1,9 @@
 /*
- * cgi - a FastCGI responder that runs CGI/1.1 programs: one for each request that a web server
- * sends.
+ * cgi - a FastCGI responder that runs a CGI/1.1 program for each request that a web server sends.
  *
- * The rooms: cgi_session takes the web server's records apart, and waits for it; cgi_script finds
- * the program, cgi_env makes its environment, cgi_relay runs it. Here they are put together, and
- * the log is written.
+ * cgi_session splits the web server's records, and waits for it; cgi_script finds the program;
+ * cgi_env makes its environment; cgi_relay runs it. This file puts them together, and writes the
+ * log.
  */
 #include "../base/daemon.h"
 #include "../base/log.h"
@@ -67,14 +66,14 @@ static const struct option_row rows[] = {
 static const struct option_default defaults[] = {
     {"request_timeout", "60"}, {"no_new_privs", "false"}, {NULL, NULL}};
 
-/* What the worker keeps by itself, it has from its start. */
+/* The worker enforces these options itself, as they were at its start. */
 static const char *const kept[] = {"request_timeout", NULL};
 
-/* One for all requests of the process, which come one after the other. */
+/* Static, because a worker serves one request at a time. */
 static struct cgi_env env;
 static struct cgi_script script;
 static unsigned char spool[2 * CGI_INPUT];         /* see spool_body */
-static struct template *templates[TEMPLATES_MOST]; /* as in the configuration */
+static struct template *templates[TEMPLATES_MOST]; /* in the order of the configuration */
 
 /* --- the check -------------------------------------------------------------------------------- */
 
@@ -85,24 +84,23 @@ struct checking {
     struct faults *faults;
 };
 
-#define FAULT(checking, option, ...)                                                               \
+#define FAULT(checking, option, format, ...)                                                       \
     faults_add((checking)->faults, (checking)->origin->file,                                       \
-               option_line(rows, (checking)->origin, option), __VA_ARGS__)
+               option_line(rows, (checking)->origin, option), "pool %s: cgi: " format,             \
+               (checking)->pool, ##__VA_ARGS__)
 
 static void check_root(const struct checking *checking)
 {
     const char *root = checking->config->root;
     struct stat found;
     if (root[0] != '/')
-        FAULT(checking, "root", "pool %s: cgi: root is an absolute path, not \"%s\"",
-              checking->pool, root);
+        FAULT(checking, "root", "root is an absolute path, not \"%s\"", root);
     else if (stat(root, &found) != 0)
-        FAULT(checking, "root", "pool %s: cgi: root %s: %s", checking->pool, root, strerror(errno));
+        FAULT(checking, "root", "root %s: %s", root, strerror(errno));
     else if (!S_ISDIR(found.st_mode))
-        FAULT(checking, "root", "pool %s: cgi: root %s is not a directory", checking->pool, root);
+        FAULT(checking, "root", "root %s is not a directory", root);
     else if (faccessat(AT_FDCWD, root, X_OK, AT_EACCESS) != 0)
-        FAULT(checking, "root", "pool %s: cgi: the pool's user can't enter root %s: %s",
-              checking->pool, root, strerror(errno));
+        FAULT(checking, "root", "the pool's user can't enter root %s: %s", root, strerror(errno));
 }
 
 static void check_interpreters(const struct checking *checking)
@@ -111,8 +109,7 @@ static void check_interpreters(const struct checking *checking)
     for (int i = 0; i < words->count; i++) {
         const char *equals = strchr(words->at[i], '=');
         if (!equals || equals == words->at[i])
-            FAULT(checking, "interpreter",
-                  "pool %s: cgi: interpreter takes SUFFIX=PROGRAM, not \"%s\"", checking->pool,
+            FAULT(checking, "interpreter", "interpreter takes SUFFIX=PROGRAM, not \"%s\"",
                   words->at[i]);
         else
             program_check(equals + 1, checking->pool, "cgi", checking->origin->file,
@@ -124,29 +121,26 @@ static void check_templates(const struct checking *checking)
 {
     const struct words *words = &checking->config->template;
     if (words->count == 0 && checking->config->template_max_forks)
-        FAULT(checking, "template_max_forks", "pool %s: cgi: template_max_forks needs a template",
-              checking->pool);
+        FAULT(checking, "template_max_forks", "template_max_forks needs a template");
     for (int i = 0; i < words->count; i++) {
         const char *equals = strchr(words->at[i], '=');
         char *const *arguments = equals ? template_split(equals + 1) : NULL;
         if (!arguments || !arguments[0] || equals == words->at[i])
-            FAULT(checking, "template",
-                  "pool %s: cgi: template takes SUFFIX=PROGRAM MODULE ..., not \"%s\"",
-                  checking->pool, words->at[i]);
+            FAULT(checking, "template", "template takes SUFFIX=PROGRAM MODULE ..., not \"%s\"",
+                  words->at[i]);
         else
             template_check(arguments, checking->pool, "cgi", checking->origin->file,
                            option_line(rows, checking->origin, "template"), checking->faults);
     }
 }
 
-/* What chooses among programs beneath a root has no meaning where there is one. */
+/* With a single program, the options that choose among programs make no sense. */
 static void check_program(const struct checking *checking)
 {
     static const char *const others[] = {"root", "suffixes", "interpreter", NULL};
     for (const char *const *other = others; *other; other++)
         if (option_is_set(rows, checking->origin, *other))
-            FAULT(checking, *other, "pool %s: cgi: with a program it takes no %s", checking->pool,
-                  *other);
+            FAULT(checking, *other, "with a program it takes no %s", *other);
     program_check(checking->config->program, checking->pool, "cgi", checking->origin->file,
                   option_line(rows, checking->origin, "program"), checking->faults);
 }
@@ -171,13 +165,13 @@ static void cgi_check(const char *pool, int model, const void *config, const str
 
 /* --- the log ---------------------------------------------------------------------------------- */
 
-/* A failure is logged, but not as often as a client can cause it. */
-static bool may_tell(int level, const struct service *service, unsigned *missed)
+/* Failures are logged at a limited rate, because a client can cause them. */
+static bool may_log(int level, const struct service *service, unsigned *missed)
 {
-    enum { MOST = 20 }; /* lines of a level, a second */
+    enum { MOST = 20 }; /* lines of a level per second */
     static struct {
         usec until;
-        unsigned told, missed;
+        unsigned logged, missed;
     } budgets[LOG_DEBUG + 1];
     *missed = 0;
     if (level < 0 || level == service->log_level)
@@ -187,40 +181,40 @@ static bool may_tell(int level, const struct service *service, unsigned *missed)
     usec now = clock_now();
     if (now >= budgets[level].until) {
         budgets[level].until = now + USEC_SECOND;
-        budgets[level].told = 0;
+        budgets[level].logged = 0;
     }
-    if (budgets[level].told == MOST) {
+    if (budgets[level].logged == MOST) {
         budgets[level].missed++;
         return false;
     }
-    budgets[level].told++;
+    budgets[level].logged++;
     *missed = budgets[level].missed;
     budgets[level].missed = 0;
     return true;
 }
 
-static const char *client(void)
+static const char *client_address(void)
 {
     const char *address = cgi_env_get(&env, "REMOTE_ADDR");
     return address ? address : "";
 }
 
-/* A request that no program was started for. `fault` is a sentence about the program. */
+/* Logs a request for which no program was started. `fault` is a sentence about the program. */
 static void log_refusal(const struct cgi_session *session, const char *fault, int status, int error)
 {
     unsigned missed;
     const char *pool = session->service->pool, *path = script.path;
     int level = status == 503 ? LOG_WARNING : status >= 500 ? LOG_NOTICE : LOG_INFO;
-    if (!may_tell(level, session->service, &missed))
+    if (!may_log(level, session->service, &missed))
         return;
     log_event(level,
               "pool %s: the program %s %s%s%s; answered with %d pool=%s script=\"%s\" client=%s "
               "status=%d missed=%u",
               pool, path, fault, error ? ": " : "", error ? strerror(error) : "", status, pool,
-              path, client(), status, missed);
+              path, client_address(), status, missed);
 }
 
-/* What happened, as a sentence about the program; and at which level that is logged. */
+/* The outcome as a sentence about the program, and the level at which to log it. */
 static const char *outcome_of(const struct cgi_relay *relay, int *level)
 {
     bool well = relay->status == 0;
@@ -238,7 +232,7 @@ static const char *outcome_of(const struct cgi_relay *relay, int *level)
     }
 }
 
-/* A program that has ended. That one speaks HTTP itself is logged once. */
+/* Logs a program's run. That a program sends its own HTTP header is logged once. */
 static void log_end(const struct cgi_relay *relay)
 {
     static bool nph_logged;
@@ -254,7 +248,7 @@ static void log_end(const struct cgi_relay *relay)
                  "pool=%s script=\"%s\"",
                  pool, path, pool, path);
     nph_logged = nph_logged || relay->nph;
-    if (!may_tell(level, session->service, &missed))
+    if (!may_log(level, session->service, &missed))
         return;
     double seconds = clock_seconds(clock_now() - session->request.since);
     if (WIFSIGNALED(relay->status))
@@ -264,7 +258,7 @@ static void log_end(const struct cgi_relay *relay)
     log_event(level,
               "pool %s: the program %s %s, after %.3f s pool=%s script=\"%s\" client=%s "
               "duration=%.3f cpu=%.3f in=%llu out=%llu %s missed=%u",
-              pool, path, outcome, seconds, pool, path, client(), seconds,
+              pool, path, outcome, seconds, pool, path, client_address(), seconds,
               (double)(user->tv_sec + system->tv_sec) +
                   (double)(user->tv_usec + system->tv_usec) / USEC_SECOND,
               (unsigned long long)(session->conn->in - session->in_before),
@@ -273,8 +267,8 @@ static void log_end(const struct cgi_relay *relay)
 
 /* --- the web server's request ----------------------------------------------------------------- */
 
-/* Waits for the parameters of a request. 0, or -errno: there is none. `first` of its connection: it
- * is in hand already. */
+/* Waits for the parameters of a request. 0, or -errno: no request came. A connection's `first`
+ * request counts as begun. */
 static int await_request(struct cgi_session *session, bool first)
 {
     struct cgi_body body;
@@ -288,9 +282,9 @@ static int await_request(struct cgi_session *session, bool first)
         }
         switch (event) {
         case CGI_EVENT_PARAMS: return 0;
-        case CGI_EVENT_NONE: error = cgi_peer_read(session, resting); break;
-        case CGI_EVENT_FULL: error = cgi_peer_flush(session); break;
-        case CGI_EVENT_REFUSED: error = cgi_peer_flush(session); return error ? error : -ENODATA;
+        case CGI_EVENT_NONE: error = cgi_session_read_more(session, resting); break;
+        case CGI_EVENT_FULL: error = cgi_session_flush(session); break;
+        case CGI_EVENT_REFUSED: error = cgi_session_flush(session); return error ? error : -ENODATA;
         case CGI_EVENT_ABORT:
             cgi_session_put_end(session, 0);
             session->request.id = 0;
@@ -302,7 +296,7 @@ static int await_request(struct cgi_session *session, bool first)
     }
 }
 
-/* The length of a body that comes without one is found by taking it in, as far as there is room. 0,
+/* The body has no CONTENT_LENGTH: reads it into `spool`, as far as it fits, to find its length. 0
  * or -errno. */
 static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
 {
@@ -316,11 +310,11 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
             spooled->size += body.size;
             break;
         case CGI_EVENT_NONE:
-            if (spooled->size > CGI_INPUT) /* what one more read brings would not fit */
+            if (spooled->size > CGI_INPUT) /* the next read may not fit */
                 return 0;
-            error = cgi_peer_read(session, false);
+            error = cgi_session_read_more(session, false);
             break;
-        case CGI_EVENT_FULL: error = cgi_peer_flush(session); break;
+        case CGI_EVENT_FULL: error = cgi_session_flush(session); break;
         case CGI_EVENT_END: break;
         default: return -ECONNABORTED;
         }
@@ -332,7 +326,7 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
 
 /* --- a request -------------------------------------------------------------------------------- */
 
-/* An answer of our own. */
+/* Puts an answer of our own. */
 static void put_answer(struct cgi_session *session, int status)
 {
     cgi_answer_put_status(session, status);
@@ -340,16 +334,16 @@ static void put_answer(struct cgi_session *session, int status)
     cgi_session_put_end(session, (uint32_t)status);
 }
 
-/* 0, or -errno. */
+/* Answers with a status, and logs why. 0 or -errno. */
 static int refuse(struct cgi_session *session, const char *fault, int status, int error)
 {
     log_refusal(session, fault, status, error);
     put_answer(session, status);
-    return cgi_peer_flush(session);
+    return cgi_session_flush(session);
 }
 
-/* execve(2) and clone(2), as HTTP has it. */
-static int status_of(int error)
+/* The HTTP status for an errno of execve(2) or clone(2). */
+static int http_status(int error)
 {
     switch (error) {
     case EACCES:
@@ -362,13 +356,13 @@ static int status_of(int error)
     }
 }
 
-static bool begins(const char *variable, const char *with)
+static bool variable_begins(const char *variable, const char *with)
 {
     const char *value = cgi_env_get(&env, variable);
     return value && strncmp(value, with, strlen(with)) == 0;
 }
 
-/* Whether there was room for all of it. */
+/* False: the parameters are too many. */
 static bool prepare_environment(struct cgi_session *session)
 {
     size_t size = session->request.params_size;
@@ -378,7 +372,7 @@ static bool prepare_environment(struct cgi_session *session)
            cgi_env_complete(&env);
 }
 
-/* What is known of the body before the program starts. 0, or -errno. */
+/* Finds out what can be known of the body before the program starts. 0 or -errno. */
 static int prepare_body(struct cgi_relay *relay)
 {
     char length[32];
@@ -395,7 +389,7 @@ static int prepare_body(struct cgi_relay *relay)
     return cgi_env_set(&env, "CONTENT_LENGTH", length) ? 0 : -E2BIG;
 }
 
-/* Whether the file is there tells what of it was not found. */
+/* If the file exists, it was its interpreter that was not found. */
 static int refuse_start(struct cgi_session *session, int error)
 {
     bool missing = error == ENOENT || error == ENOTDIR;
@@ -405,7 +399,7 @@ static int refuse_start(struct cgi_session *session, int error)
         return refuse(session, "can't be started: what should run it is not there", 500, error);
     if (error == ENOEXEC && script.template >= 0)
         return refuse(session, "can't be started without its template", 503, error);
-    return refuse(session, "can't be started", status_of(error), error);
+    return refuse(session, "can't be started", http_status(error), error);
 }
 
 static int run(struct cgi_relay *relay, struct service *service)
@@ -432,14 +426,14 @@ static int run(struct cgi_relay *relay, struct service *service)
         launch.program = 0;
         arguments[1] = script.name;
     }
-    /* A template runs nothing that could not be started without. */
+    /* A template runs no program that could not be started without it. */
     bool forks =
         fork.template && template_may_run(fork.script, /* executable: */ !script.interpreter);
     return cgi_relay_run(relay, &launch, forks ? &fork : NULL);
 }
 
-/* That a script can't be run is the script's fault, and no other's: not so where one program serves
- * all requests, or no process can be had. */
+/* A script that can't be started is the script's own fault. The pool is degraded only if one
+ * program serves all requests, or if no process can be had. */
 static void note_failed_start(struct service *service, int error)
 {
     const struct cgi_config *config = service->config;
@@ -449,15 +443,15 @@ static void note_failed_start(struct service *service, int error)
     *service->failed_starts = *service->failed_starts + 1;
 }
 
-/* Serves the request in hand. 0 if the connection can take another, -ENODATA if it is to be
- * closed, or -errno; -ECONNABORTED if nothing more can be said on it, which the log knows. */
+/* Serves the request in hand. 0: the connection can take another; -ENODATA: close it;
+ * -ECONNABORTED: nothing more can be written to it, which was logged; or another -errno. */
 static int serve_request(struct cgi_session *session)
 {
     const struct cgi_config *config = session->service->config;
     struct cgi_relay relay = {
         .session = session,
         .errors_to_server = config->stderr_choice == CGI_STDERR_SERVER,
-        .deadline = cgi_peer_deadline(session),
+        .deadline = cgi_session_deadline(session),
     };
     if (!prepare_environment(session)) {
         int error = refuse(session, "was not looked for: too many parameters", 431, 0);
@@ -468,11 +462,12 @@ static int serve_request(struct cgi_session *session)
         note_failed_start(session->service, script.error ? script.error : ENOENT);
     if (status)
         return refuse(session, script.fault, status, script.error);
-    relay.head_only = begins("REQUEST_METHOD", "HEAD");
-    /* These send nothing more of a body once an answer has begun, or read none before they have
-     * sent it. */
-    relay.body_first = begins("SERVER_SOFTWARE", "nginx") || begins("SERVER_SOFTWARE", "angie") ||
-                       begins("SERVER_SOFTWARE", "Caddy");
+    relay.head_only = variable_begins("REQUEST_METHOD", "HEAD");
+    /* nginx and angie send no more of the body once the answer has begun; Caddy reads no answer
+     * before it has sent the body. */
+    relay.body_first = variable_begins("SERVER_SOFTWARE", "nginx") ||
+                       variable_begins("SERVER_SOFTWARE", "angie") ||
+                       variable_begins("SERVER_SOFTWARE", "Caddy");
     int error = prepare_body(&relay);
     int started = error ? error : run(&relay, session->service);
     cgi_script_close(&script);
@@ -529,9 +524,9 @@ static int cgi_serve(struct service *service, struct conn *conn)
         service->count_request(service, session.request.since);
         if (error && error != -ENODATA)
             return error == -ECONNABORTED ? 0 : error;
-        keep = error == 0 && session.request.keep && !cgi_peer_keeps_others(&session);
+        keep = error == 0 && session.request.keep && !cgi_session_keeps_others(&session);
         if (!keep)
-            cgi_peer_finish(&session);
+            cgi_session_finish(&session);
         session.request.id = 0;
         first = false;
     }
@@ -540,8 +535,8 @@ static int cgi_serve(struct service *service, struct conn *conn)
 
 /* --- overload --------------------------------------------------------------------------------- */
 
-/* Takes in what is here already of a request, and no more, so that the answer is not lost with what
- * was not read. 0 if that was all of it, or -errno. */
+/* Reads what has already arrived of a request, and no more: unread input would make the kernel
+ * discard the answer. 0 if that was the whole request, or -errno. */
 static int take_request(struct cgi_session *session)
 {
     enum { MOST = 4 * CGI_INPUT }; /* more than a socket holds that nobody read from */
@@ -564,9 +559,9 @@ static int take_request(struct cgi_session *session)
     return -E2BIG;
 }
 
-/* Waits for nobody: the request was sent before it was late, and its answer fits into a socket that
- * nothing was written to. But if more of the request is on its way, closing would take the answer
- * back. */
+/* Does not wait: the request was sent long ago, and the answer fits into a socket that nothing was
+ * written to. If more of the request is still on its way, closing now could discard the answer, so
+ * the connection is finished in order. */
 static void cgi_refuse(struct service *service, struct conn *conn)
 {
     struct cgi_session session;

@@ -13,7 +13,7 @@ struct line {
     size_t size;
 };
 
-/* Takes the next line of a text that ends with one. */
+/* Takes the next line; the text must end with a newline. */
 static struct line next_line(const char **at, const char *end)
 {
     const char *newline = memchr(*at, '\n', (size_t)(end - *at));
@@ -27,7 +27,7 @@ static struct line next_line(const char **at, const char *end)
 size_t cgi_header_size(const char *text, size_t size, size_t from)
 {
     const char *end = text + size;
-    /* The empty line may begin with the last bytes that were looked at: with LF, or LF CR. */
+    /* The empty line may start in the last two bytes of the previous search: LF, or LF CR. */
     const char *at = text + (from > 2 ? from - 2 : 0);
     if (size >= 1 && text[0] == '\n')
         return 1;
@@ -43,7 +43,7 @@ size_t cgi_header_size(const char *text, size_t size, size_t from)
     return 0;
 }
 
-/* The length of the field's name, a token (RFC 9110, 5.6.2); 0: it is no field. */
+/* The length of the field's name, a token (RFC 9110, 5.6.2); 0: the line is no field. */
 static size_t name_size(const struct line *line)
 {
     static const char others[] = "!#$%&'*+-.^_`|~";
@@ -77,8 +77,8 @@ bool cgi_header_is_nph(const char *text, size_t size)
     return is_status_line(&first);
 }
 
-/* Which fields there are, is between the program and the web server: X-Sendfile alone is an answer,
- * and so is a cookie. */
+/* Which fields there must be is not checked; that is between the program and the web server:
+ * X-Sendfile alone is an answer, and so is a cookie. */
 const char *cgi_header_fault(const char *text, size_t size)
 {
     const char *at = text, *end = text + size;
@@ -95,7 +95,7 @@ const char *cgi_header_fault(const char *text, size_t size)
     return NULL;
 }
 
-/* The first field of this name; of size 0: there is none. */
+/* The first field of this name; size 0: there is none. */
 static struct line find_field(const char *text, size_t size, const char *name)
 {
     const char *at = text, *end = text + size;
@@ -105,12 +105,12 @@ static struct line find_field(const char *text, size_t size, const char *name)
     return line;
 }
 
-/* Within its line: strtoll() would pass over the line's end, and take for a length what stands in
- * the next line, or in the body. */
+/* Not by strtoll(), which would skip the end of the line, and read a length from the next line or
+ * from the body. */
 long long cgi_header_length(const char *text, size_t size)
 {
     static const char name[] = "Content-Length";
-    enum { DIGITS_MOST = 18 }; /* all numbers of so many fit */
+    enum { DIGITS_MOST = 18 }; /* no number of so many digits overflows */
     struct line line = find_field(text, size, name);
     if (line.size == 0)
         return -1;
@@ -136,7 +136,7 @@ static char *put(char *to, const void *data, size_t size)
     return to + size;
 }
 
-/* What concerns the connection is the web server's alone. */
+/* Leaves out the fields about the connection, which is the web server's. */
 static size_t copy_nph(char *to, const char *text, size_t size)
 {
     static const char version[] = "HTTP/0.0 ";
@@ -145,7 +145,7 @@ static size_t copy_nph(char *to, const char *text, size_t size)
     struct line line = next_line(&at, end);
     out = put(out, "Status: ", 8);
     out = put(out, line.text + sizeof version - 1, line.size - (sizeof version - 1));
-    out = put(out, "\n", 1); /* one byte, since the header may not grow where its lines end so */
+    out = put(out, "\n", 1); /* one byte, because the header may not grow if its lines end in LF */
     for (line = next_line(&at, end); line.size; line = next_line(&at, end))
         if (!has_name(&line, "Connection") && !has_name(&line, "Keep-Alive") &&
             !has_name(&line, "Transfer-Encoding"))
@@ -153,9 +153,9 @@ static size_t copy_nph(char *to, const char *text, size_t size)
     return (size_t)(put(out, "\n", 1) - to);
 }
 
-/* A redirection without a status is one all the same (RFC 3875, 6.2.3). Not every web server knows,
- * and what a client gets then is a blank page. Of a path (6.2.2) the web server could send what is
- * there by itself; those that would do so do it with a status too. */
+/* A Location without a Status means a redirection (RFC 3875, 6.2.3), but not every web server knows
+ * that; its clients would see a blank page. With a local path (6.2.2), the web server could serve
+ * what is there itself; the servers that do so also do it if there is a status. */
 size_t cgi_header_copy(char *to, const char *text, size_t size)
 {
     static const char found[] = "Status: 302 Found\r\n";
@@ -169,8 +169,8 @@ size_t cgi_header_copy(char *to, const char *text, size_t size)
     return status + size;
 }
 
-/* The longest header is a record's content, as it goes out. The rest is for what is held back,
- * which is much for few requests: the memory for it is given back after each of those. */
+/* The longest header fills a record, once translated. The rest is for an answer that is held back.
+ * Few requests need much of it; what is beyond HELD_KEPT is given back after each of those. */
 enum {
     HEADER_MAX = CGI_OUTPUT - CGI_HEADER_MORE,
     HELD_MAX = 8 * 1024 * 1024,
@@ -200,9 +200,9 @@ bool cgi_answer_full(const struct cgi_answer *answer)
     return answer->size == sizeof held;
 }
 
-/* Of an answer to HEAD no body goes out (RFC 3875, 4.3.3): HAProxy takes one for a fault. The
- * program may write it all the same. */
-static void leave_body_out(struct cgi_answer *answer)
+/* An answer to HEAD has no body (RFC 3875, 4.3.3): HAProxy takes one for an error. The program may
+ * write it all the same. */
+static void drop_body(struct cgi_answer *answer)
 {
     if (answer->head_only && answer->header)
         answer->size = answer->header;
@@ -213,13 +213,13 @@ static const char *collect(struct cgi_answer *answer, size_t size)
     size_t before = answer->size;
     answer->size += size;
     if (answer->header) {
-        leave_body_out(answer);
+        drop_body(answer);
         return NULL;
     }
     answer->header = cgi_header_size(held, answer->size, before);
     if (answer->header > HEADER_MAX || (!answer->header && answer->size > HEADER_MAX))
         return "has a header longer than 64 KiB";
-    leave_body_out(answer);
+    drop_body(answer);
     return answer->header ? cgi_header_fault(held, answer->header) : NULL;
 }
 
@@ -234,7 +234,7 @@ const char *cgi_answer_add(struct cgi_answer *answer, size_t size)
     return NULL;
 }
 
-/* The size of the header as it goes out. */
+/* Returns the size of the header as it is sent. */
 static size_t begin(struct cgi_answer *answer, char *to)
 {
     answer->begun = true;

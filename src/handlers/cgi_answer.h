@@ -1,8 +1,8 @@
 /*
- * cgi_answer - a program's answer on its way from the pipe to records: its header collected,
- * checked and translated, its beginning held back if the web server can't take it yet.
+ * cgi_answer - a program's answer on its way from the pipe to records: the header is collected,
+ * checked and translated, and the beginning held back if the web server can't take it yet.
  *
- * The memory for that is there once in a worker.
+ * The memory for that is static: each worker has one answer at a time.
  */
 #ifndef PREFORKD_HANDLERS_CGI_ANSWER_H
 #define PREFORKD_HANDLERS_CGI_ANSWER_H
@@ -12,58 +12,59 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The size of the header with its empty line, of which the text is the beginning; 0 if that has
- * not come yet. In what stands before `from` it was looked for already. */
+/* The size of the header that the text begins with, its empty line included; 0: it is not complete.
+ * The first `from` bytes were searched before. */
 size_t cgi_header_size(const char *text, size_t size, size_t from);
 
 /* What is wrong with a header: NULL, or a few words for the log. */
 const char *cgi_header_fault(const char *text, size_t size);
 
-/* How long the body is that it announces; -1 if it doesn't say. */
+/* The Content-Length that a header announces; -1: none. */
 long long cgi_header_length(const char *text, size_t size);
 
-/* Whether it is an HTTP answer's. */
+/* Whether the header is that of an HTTP answer. */
 bool cgi_header_is_nph(const char *text, size_t size);
 
-/* Copies it as the web server wants it, by up to CGI_HEADER_MORE bytes longer than it was. The size
- * that it has. */
+/* Copies a header, translated for the web server; it may grow by up to CGI_HEADER_MORE bytes.
+ * Returns its size. */
 enum { CGI_HEADER_MORE = 32 };
 size_t cgi_header_copy(char *to, const char *text, size_t size);
 
-/* Zeroed but for the first two, and `promised`, which is -1, at the beginning of a request. */
+/* At the beginning of a request all is zero but `session`, `head_only`, and `promised`, which is
+ * -1. */
 struct cgi_answer {
     struct cgi_session *session;
-    bool head_only;           /* no body is wanted: the request is a HEAD */
-    size_t size;              /* bytes collected before the answer began, */
-    size_t put;               /* and of them those that are in records */
-    size_t header;            /* bytes of the header; 0: it is not complete */
+    bool head_only;           /* the request is a HEAD: send no body */
+    size_t size;              /* bytes collected before the answer began */
+    size_t put;               /* those of them that are in records */
+    size_t header;            /* its bytes; 0: not complete */
     bool begun;               /* the header is in a record */
-    bool nph;                 /* it was translated */
-    long long promised, sent; /* bytes of the body; -1: the header doesn't say how many */
+    bool nph;                 /* the header was that of an HTTP answer, and was translated */
+    long long promised, sent; /* bytes of the body; promised -1: the header does not say */
 };
 
-/* Where bytes of the program may be read to, and how many; then that `size` of them are there.
- * NULL, or what is wrong with the header, in a few words. */
+/* cgi_answer_room: where to read the program's output to, and how much. cgi_answer_add: `size`
+ * bytes were read there; NULL, or what is wrong with the header, in a few words. */
 void *cgi_answer_room(struct cgi_answer *answer, size_t *room);
 const char *cgi_answer_add(struct cgi_answer *answer, size_t size);
 
-/* Whether something was collected that can be put into a record: nothing else may be read before,
- * once the answer has begun. */
-static inline bool cgi_answer_waits(const struct cgi_answer *answer)
+/* Whether collected bytes wait to be put into a record. Once the answer has begun, nothing else may
+ * be read before that. */
+static inline bool cgi_answer_pending(const struct cgi_answer *answer)
 {
     return answer->header && answer->put < answer->size;
 }
 
-/* Whether it can be held back no longer for want of room. */
+/* Whether there is no more room to hold the answer back. */
 bool cgi_answer_full(const struct cgi_answer *answer);
 
-/* Puts the next record of what was collected into the output, which must be empty of such. */
+/* Puts the next record of collected bytes into the output, which must not contain one. */
 void cgi_answer_put(struct cgi_answer *answer);
 
-/* The request is over: nothing of what was collected is wanted any more. */
+/* The request is over: gives the memory of collected bytes back. */
 void cgi_answer_done(const struct cgi_answer *answer);
 
-/* Puts an answer that tells no more than a status into the output. */
+/* Puts an answer into the output that says no more than a status. */
 void cgi_answer_put_status(struct cgi_session *session, int status);
 
 #endif

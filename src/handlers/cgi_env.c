@@ -12,7 +12,7 @@ static size_t name_size(const char *variable)
     return strcspn(variable, "=");
 }
 
-/* Where the list has a variable of this name; -1 nowhere. */
+/* The index of the variable of this name; -1: none. */
 static int find(const struct cgi_env *env, const char *name, size_t size)
 {
     for (int i = 0; i < env->count; i++)
@@ -21,7 +21,7 @@ static int find(const struct cgi_env *env, const char *name, size_t size)
     return -1;
 }
 
-/* Replaces an earlier one of its name, but none of the pool's. False: the list is full. */
+/* Replaces a variable of the same name, unless it is the pool's. False: the list is full. */
 static bool put(struct cgi_env *env, char *variable)
 {
     int at = find(env, variable, name_size(variable));
@@ -48,12 +48,12 @@ void cgi_env_begin(struct cgi_env *env, char *const *pool)
     env->list[env->count] = NULL;
 }
 
-/* --- what the web server sends ---------------------------------------------------------------- */
+/* --- the web server's parameters -------------------------------------------------------------- */
 
-/* What would change how a program is loaded, or found, or what it runs first; where it would find
- * us; and what a client can make look like the configuration of a proxy (httpoxy). A header can
- * become none but those that begin with HTTP_; the rest keeps a careless configuration harmless. A
- * star stands for any rest. */
+/* Variables that change how a program is loaded or found, or what it runs first; that would lead it
+ * to our sockets; or that a client can make look like a proxy's configuration (httpoxy). A client's
+ * headers only become variables that begin with HTTP_; the others are here to make a careless
+ * configuration of the web server harmless. A star stands for any rest. */
 static const char *const refused[] = {
     "HTTP_PROXY",
     "HTTP_CONTENT_LENGTH",
@@ -104,7 +104,8 @@ static bool is_name(const char *name, size_t size)
     return size > 0 && !isdigit((unsigned char)name[0]);
 }
 
-/* "NAME=VALUE" is never longer than the pair with its lengths was: so it takes the pair's place. */
+/* Written over the pair itself: "NAME=VALUE" with its NUL is never longer than the pair with its
+ * two lengths. */
 static char *write_variable(char *to, const struct fcgi_pair *pair)
 {
     memmove(to, pair->name, pair->name_size);
@@ -183,13 +184,12 @@ bool cgi_env_complete(struct cgi_env *env)
         cgi_env_unset(env, "CONTENT_TYPE");
     if (is_empty(env, "PATH_INFO"))
         cgi_env_unset(env, "PATH_TRANSLATED");
-    if (is_empty(env, "REMOTE_USER")) /* programs ask whether it is there */
+    if (is_empty(env, "REMOTE_USER")) /* programs test whether it is set */
         cgi_env_unset(env, "REMOTE_USER");
     if (cgi_env_length(env) < 0)
         cgi_env_unset(env, "CONTENT_LENGTH");
-    /* A web server that has asked for the password itself need not tell it to the program (RFC
-     * 3875, 4.1.18). REMOTE_USER says nothing of it: nginx sets that to whatever name a client
-     * claims. */
+    /* A web server that has checked the password itself need not pass it to the program (RFC 3875,
+     * 4.1.18). REMOTE_USER proves nothing: nginx sets it to whatever name the client claims. */
     if (!is_empty(env, "AUTH_TYPE"))
         cgi_env_unset(env, "HTTP_AUTHORIZATION");
     for (unsigned i = 0; i < sizeof required / sizeof *required; i++)
@@ -200,7 +200,7 @@ bool cgi_env_complete(struct cgi_env *env)
 
 long long cgi_env_length(const struct cgi_env *env)
 {
-    enum { DIGITS_MAX = 18 }; /* all numbers of so many fit */
+    enum { DIGITS_MAX = 18 }; /* no number of so many digits overflows */
     const char *text = cgi_env_get(env, "CONTENT_LENGTH");
     size_t digits = text ? strspn(text, "0123456789") : 0;
     return digits == 0 || digits > DIGITS_MAX || text[digits] ? -1 : strtoll(text, NULL, 10);

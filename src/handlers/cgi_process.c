@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- its beginning ---------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
-/* Of each pair the first is for reading. */
+/* The first of each pair is the reading end. */
 struct pipes {
     int input[2], output[2], errors[2];
 };
@@ -68,10 +68,10 @@ static int start(struct cgi_process *process, const struct pipes *pipes, struct 
     return error;
 }
 
-/* The standard error of processes that outlive their program. Closed, it would kill them by
- * SIGPIPE; so it is kept, and what is in it goes to our own before the next program starts. A
- * process that writes more than a pipe holds waits until then, and we never do. The oldest goes
- * when they are too many. */
+/* The standard error of processes that outlive their program. Closing our end would kill them by
+ * SIGPIPE, so it is kept; before the next program starts, its contents are copied to our own
+ * standard error. A process that writes more than a pipe holds waits until then; we never wait. If
+ * there are too many, the oldest is closed. */
 enum { OUTLIVED_MOST = 8, OUTLIVED_READS = 16 };
 static int outlived[OUTLIVED_MOST];
 static int outlived_count;
@@ -84,7 +84,7 @@ static void drop_outlived(int at)
         outlived[i] = outlived[i + 1];
 }
 
-/* Takes a pipe over, unless nobody has its other end. */
+/* Keeps a pipe, unless no process has its other end. */
 static void keep_errors(int *fd)
 {
     struct pollfd pipe = {.fd = *fd, .events = POLLIN};
@@ -98,15 +98,15 @@ static void keep_errors(int *fd)
     *fd = -1;
 }
 
-static void hear_outlived(void)
+static void drain_outlived(void)
 {
-    char said[4096];
+    char buffer[4096];
     for (int i = outlived_count - 1; i >= 0; i--) {
         ssize_t n = 1;
         for (int reads = 0; n > 0 && reads < OUTLIVED_READS; reads++) {
-            n = read(outlived[i], said, sizeof said);
+            n = read(outlived[i], buffer, sizeof buffer);
             if (n > 0)
-                fd_write(STDERR_FILENO, said, (size_t)n);
+                fd_write(STDERR_FILENO, buffer, (size_t)n);
         }
         if (n == 0)
             drop_outlived(i);
@@ -117,7 +117,7 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch,
                       const struct cgi_fork *fork, bool has_input, bool has_errors)
 {
     struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
-    hear_outlived();
+    drain_outlived();
     template_reap_orphans();
     bool opened = pipe2(pipes.output, O_CLOEXEC) == 0 &&
                   (!has_input || (pipe2(pipes.input, O_CLOEXEC) == 0 &&
@@ -140,9 +140,9 @@ int cgi_process_start(struct cgi_process *process, struct launch *launch,
     return 0;
 }
 
-/* --- its pipes -------------------------------------------------------------------------------- */
+/* --- pipes ------------------------------------------------------------------------------------ */
 
-/* Closes what has no more to give after the program's end. */
+/* Closes the pipes that are empty after the program's end. */
 static void close_read(struct cgi_process *process)
 {
     if (process->output_left == 0)
@@ -151,7 +151,7 @@ static void close_read(struct cgi_process *process)
         keep_errors(&process->errors);
 }
 
-/* Of a pipe all may be read, or after the program's end what was left in it then. */
+/* After the program's end, only what the pipe held then is read. */
 static size_t read_pipe(struct cgi_process *process, int *fd, void *to, size_t room,
                         long long *left)
 {
@@ -200,9 +200,9 @@ void cgi_process_close_pipes(struct cgi_process *process)
     fd_cleanup(&process->errors);
 }
 
-/* --- its end ---------------------------------------------------------------------------------- */
+/* --- end -------------------------------------------------------------------------------------- */
 
-static long long note_left(int fd)
+static long long bytes_left(int fd)
 {
     int size = 0;
     return fd >= 0 && ioctl(fd, FIONREAD, &size) == 0 ? size : 0;
@@ -210,8 +210,8 @@ static long long note_left(int fd)
 
 void cgi_process_ended(struct cgi_process *process)
 {
-    process->output_left = note_left(process->output);
-    process->errors_left = note_left(process->errors);
+    process->output_left = bytes_left(process->output);
+    process->errors_left = bytes_left(process->errors);
     close_read(process);
     fd_cleanup(&process->input);
 }

@@ -1,5 +1,5 @@
 /*
- * cgi_process - a program that runs for a request, and the pipes to it and from it.
+ * cgi_process - a program that runs for a request, and the pipes to and from it.
  */
 #ifndef PREFORKD_HANDLERS_CGI_PROCESS_H
 #define PREFORKD_HANDLERS_CGI_PROCESS_H
@@ -11,45 +11,46 @@
 #include <stddef.h>
 #include <sys/resource.h>
 
-/* A template that the program may be run in; if it can't, the program is started by the launch. */
+/* The template to run the program in; if that fails, the launch starts it. */
 struct cgi_fork {
     struct template *template;
     struct service *service;
-    int script; /* opened, for it to read */
+    int script; /* its descriptor, from which the template reads */
     char *const *arguments;
 };
 
 struct cgi_process {
-    struct template *template; /* that has forked it, and will reap it; NULL: it is our own child */
-    pid_t pid;                 /* also its group's, which is its own until it is reaped */
-    int pidfd;                 /* readable when it has ended; -1: reaped */
+    struct template *template; /* that forked it, and will reap it; NULL: it is our child */
+    pid_t pid;                 /* also its group's; belongs to no other before it is reaped */
+    int pidfd;                 /* readable when it has ended; -1: it was reaped */
     int input, output, errors; /* our ends of its pipes; -1: closed, or never open */
-    long long output_left, errors_left; /* after its end: bytes in the pipes. -1: unknown */
+    long long output_left, errors_left; /* bytes in the pipes after its end; -1: it has not ended */
 };
 
-/* Starts it with a pipe for its output, and for its input and its standard error where they are
- * wanted; fills in the launch's descriptors. `fork` NULL: it is run by no template. 0; or -errno:
- * nothing of it is left then. */
+/* Starts a program with a pipe for its output, and, if wanted, for its input and its standard
+ * error; fills in the launch's descriptors. `fork` NULL: without a template. 0, or -errno: nothing
+ * of it is left. */
 int cgi_process_start(struct cgi_process *process, struct launch *launch,
                       const struct cgi_fork *fork, bool has_input, bool has_errors);
 
-/* Read once from one of its pipes. 0: nothing now; the end of the pipe is closed if nothing more
- * is to come. */
+/* Read once from a pipe. 0: nothing to read now; if there will never be more, our end is closed. */
 size_t cgi_process_read_output(struct cgi_process *process, void *to, size_t room);
 size_t cgi_process_read_errors(struct cgi_process *process, void *to, size_t room);
 
-/* Writes what its input has room for: how much. Its end is closed if the program reads no more. */
+/* Writes as much as the input pipe takes; returns how much. Closes our end if the program reads no
+ * more. */
 size_t cgi_process_write_input(struct cgi_process *process, const void *data, size_t size);
 
-/* Closes all pipes, so that it blocks on none of them. */
+/* Closes all pipes, so that the program blocks on none of them. */
 void cgi_process_close_pipes(struct cgi_process *process);
 
-/* Notes what its pipes hold, since that is the answer's rest whatever other process has them; then
- * its input is closed. It must have ended, and still be there to be reaped. */
+/* To be called when the program has ended, before it is reaped. What its pipes hold now is the rest
+ * of the answer, whichever other process has them open: notes how much that is. Closes the
+ * input. */
 void cgi_process_ended(struct cgi_process *process);
 
-/* Its status as waitpid(2) tells it, and what it took. If its template can't tell any more, it
- * counts as killed: for all we know its answer may be cut off. */
+/* Reaps it. Returns its status as waitpid(2) does, and fills in what it used. If its template can't
+ * tell the status, the program counts as killed, because its answer may be incomplete. */
 int cgi_process_reap(struct cgi_process *process, struct rusage *usage);
 
 #endif

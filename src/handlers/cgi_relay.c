@@ -10,12 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long a program may take to end after TERM, before KILL. */
+/* From TERM to KILL. */
 #define GRACE_ABORTED ((usec)3 * USEC_SECOND)
 #define GRACE         ((usec)5 * USEC_SECOND)
 
-/* A program that closed its output usually ends at once: so long we wait for that, to tell both in
- * one; and so long again, to tell how it ended. */
+/* A program that closes its output usually ends at once. Wait TAIL_DELAY for that, so that the end
+ * of the stream and that of the request go out together; then TAIL_MOST for its exit status. */
 #define TAIL_DELAY ((usec)10 * 1000)
 #define TAIL_MOST  ((usec)250 * 1000)
 
@@ -26,23 +26,24 @@ struct run {
     struct cgi_session *session;
     struct cgi_process process;
     long long body_left;
-    struct cgi_body body; /* what it gets next */
+    struct cgi_body body; /* what to write to the program next */
     struct cgi_answer answer;
-    bool stream_due, request_due;   /* its output has ended, which may be told before its own end */
-    bool stream_ended;              /* the end of its output went out, */
-    bool answered;                  /* so did the end of the request */
-    bool errors_sent, errors_ended; /* the same of its standard error */
+    bool stream_due, request_due;   /* the output has ended: its end, or that of the request, may be
+                                       sent before the program ends */
+    bool stream_ended;              /* the end of its output is sent */
+    bool answered;                  /* the end of the request is sent */
+    bool errors_sent, errors_ended; /* some of its standard error is sent; and its end */
     bool lost;                      /* nobody reads the answer */
-    bool end_told;                  /* and that of the connection */
-    bool half_closed;               /* the web server's side, seen */
-    bool stopping;                  /* it was told to end */
+    bool our_side_shut;             /* see shut_our_side */
+    bool peer_side_shut;            /* the web server has shut down its side */
+    bool stopping;                  /* the program was told to end */
     bool exited;
-    usec kill_at, tail_at, idle_at; /* USEC_NEVER: not */
+    usec kill_at, tail_at, idle_at; /* USEC_NEVER: not set */
 };
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
-/* The ends of the streams, and of the request. */
+/* Ends the streams and the request. */
 static void finish(struct run *run, uint32_t app_status)
 {
     if (run->errors_sent && !run->errors_ended)
@@ -59,30 +60,30 @@ static void fail(struct run *run, int status)
     finish(run, (uint32_t)status);
 }
 
-/* What went out must not be taken for a whole answer. To nginx it is whole at the connection's end,
- * whether or not the request's end was told, but not if a record is none. */
-static void cut(struct run *run)
+/* The answer must not look complete. To nginx, it is complete when the connection ends, whether the
+ * request was ended or not, unless a record is broken. */
+static void cut_off(struct run *run)
 {
     run->relay->keep = false;
     cgi_session_put_broken(run->session);
     run->errors_ended = run->stream_ended = run->answered = true;
 }
 
-/* A connection that has no more to say ends our side now: nginx waits for that with what it has,
- * and the program may take its time to end, as may a body that nobody reads. */
-static void tell_end(struct run *run)
+/* When the connection has no more to say, shut down our side at once: nginx waits for that before
+ * it uses the answer, and the program may take its time to end, as may a body that nobody reads. */
+static void shut_our_side(struct run *run)
 {
-    if (!run->answered || run->relay->keep || run->end_told || run->lost ||
+    if (!run->answered || run->relay->keep || run->our_side_shut || run->lost ||
         cgi_session_pending(run->session))
         return;
-    run->end_told = true;
+    run->our_side_shut = true;
     shutdown(run->session->conn->fd, SHUT_WR);
 }
 
-/* --- ending it -------------------------------------------------------------------------------- */
+/* --- stopping the program --------------------------------------------------------------------- */
 
-/* The program's pipes are closed, so that it blocks on none of them. Its group's number is nobody
- * else's for as long as it is not reaped. */
+/* Closes the program's pipes, so that it blocks on none of them. Its group's number belongs to no
+ * other group before it is reaped. */
 static void stop(struct run *run, enum cgi_outcome outcome, usec grace)
 {
     if (run->stopping || run->exited)
@@ -100,15 +101,15 @@ static bool has_promised_length(const struct run *run)
     return run->answer.promised >= 0 && run->answer.sent >= run->answer.promised;
 }
 
-static void lose(struct run *run)
+static void lose_connection(struct run *run)
 {
     run->lost = true;
     run->relay->keep = false;
-    run->session->out_at = run->session->out_end; /* nothing waits for room any more */
+    run->session->out_at = run->session->out_end; /* drop the output */
     run->body.size = 0;
     fd_cleanup(&run->process.input);
-    /* If the web server has all that it was promised, its going away says nothing about the
-     * program, which may have something left to do. */
+    /* If the web server has all that it was promised, its going away does not concern the program,
+     * which may have work left to do. */
     if (run->stream_ended || has_promised_length(run))
         return;
     if (run->exited)
@@ -124,7 +125,7 @@ static void time_out(struct run *run)
     stop(run, CGI_TIMED_OUT, GRACE);
     run->relay->keep = false;
     if (run->answer.begun && !run->stream_ended)
-        cut(run);
+        cut_off(run);
     else if (!run->answer.begun)
         fail(run, 504);
 }
@@ -132,7 +133,7 @@ static void time_out(struct run *run)
 static void write_output(struct run *run)
 {
     size_t before = run->session->out_at;
-    if (run->lost) /* of a program that may finish all the same */
+    if (run->lost) /* the output of a program that may finish all the same */
         run->session->out_at = run->session->out_end;
     if (run->session->out_end == 0)
         return;
@@ -140,7 +141,7 @@ static void write_output(struct run *run)
     if (error == 0 || run->session->out_at > before)
         run->idle_at = USEC_NEVER;
     if (error && error != -EAGAIN)
-        lose(run);
+        lose_connection(run);
 }
 
 /* --- the program's output --------------------------------------------------------------------- */
@@ -163,12 +164,13 @@ static void forward_output(struct run *run)
     }
 }
 
-/* Sends what was collected, from the header on. It is held back for a web server that sends the
- * body first: nginx sends no more of a body once an answer has begun, and Caddy reads no answer
- * before, so a program that writes before it reads would wait for the rest in vain. */
+/* Sends the collected output, from the header on. For a web server that sends the body first, it is
+ * held back: nginx sends no more of a body once an answer has begun, and Caddy reads no answer
+ * before, so a program that writes before it reads would wait for the rest of the body in vain. */
 static void forward_collected(struct run *run)
 {
-    while (cgi_answer_waits(&run->answer) && !run->answered && !cgi_session_pending(run->session)) {
+    while (cgi_answer_pending(&run->answer) && !run->answered &&
+           !cgi_session_pending(run->session)) {
         if (!run->answer.begun && run->relay->body_first && run->process.input >= 0 &&
             !run->session->request.stdin_ended && !run->exited && !cgi_answer_full(&run->answer))
             return;
@@ -177,16 +179,15 @@ static void forward_collected(struct run *run)
     }
 }
 
-/* The program goes on without its output: the stream ends behind all that was collected. The
- * program may still want the body; if it can't, the request ends, too, whatever the exit status
- * will be, and the connection with it: nginx waits for that, and could send another request when we
- * aren't ready. */
+/* The program runs on without its output: end the stream behind all collected output. If the
+ * program can't want any more of the body, end the request, too, without its exit status, and the
+ * connection: nginx waits for that, and could send another request before we are ready. */
 static void end_stream(struct run *run)
 {
     bool wants_body =
         run->process.input >= 0 && (run->body.size || !run->session->request.stdin_ended);
     if (!run->stream_due || run->answered || run->lost || !run->answer.begun ||
-        cgi_answer_waits(&run->answer))
+        cgi_answer_pending(&run->answer))
         return;
     if (run->request_due && !wants_body) {
         run->relay->keep = false;
@@ -197,7 +198,7 @@ static void end_stream(struct run *run)
     }
 }
 
-/* A stream that we had to end goes on in the log. */
+/* If we had to end this stream, the rest goes to the log. */
 static void forward_errors(struct run *run)
 {
     unsigned char *to = cgi_session_room(run->session);
@@ -211,7 +212,7 @@ static void forward_errors(struct run *run)
 
 /* --- the request's body ----------------------------------------------------------------------- */
 
-/* What the program gets of a piece: no more than CONTENT_LENGTH says. */
+/* Passes on no more than CONTENT_LENGTH says. */
 static void take_body(struct run *run, struct cgi_body body)
 {
     if (run->process.input < 0)
@@ -223,7 +224,7 @@ static void take_body(struct run *run, struct cgi_body body)
     run->body = body;
 }
 
-/* A program need not read it all. */
+/* The program need not read it all. */
 static void write_body(struct run *run)
 {
     size_t n = cgi_process_write_input(&run->process, run->body.data, run->body.size);
@@ -233,7 +234,7 @@ static void write_body(struct run *run)
         fd_cleanup(&run->process.input);
 }
 
-/* Takes what the web server sent, until there is nothing left or the program must read first. */
+/* Takes input until there is none left, or until the program must read first. */
 static void take_input(struct run *run)
 {
     struct cgi_body body;
@@ -245,7 +246,7 @@ static void take_input(struct run *run)
             run->relay->deadline = USEC_NEVER;
             stop(run, CGI_ABORTED, GRACE_ABORTED);
             break;
-        case CGI_EVENT_BROKEN: lose(run); return;
+        case CGI_EVENT_BROKEN: lose_connection(run); return;
         case CGI_EVENT_NONE: return;
         case CGI_EVENT_FULL:
             write_output(run);
@@ -263,20 +264,20 @@ static void take_input(struct run *run)
 static bool wants_input(const struct run *run)
 {
     return !run->lost && !run->session->in_ended && run->body.size == 0 &&
-           cgi_session_taken(run->session);
+           cgi_session_input_empty(run->session);
 }
 
 static void serve_socket(struct run *run, short events)
 {
     if (events & (POLLHUP | POLLERR | POLLNVAL)) {
-        lose(run);
+        lose_connection(run);
         return;
     }
-    /* A web server that closed its side may still want the answer, or be gone. A Unix socket tells;
-     * TCP does not before something was sent. So the end of the stream of errors is sent: a host
-     * that is gone answers with a reset. */
-    if (events & POLLRDHUP && !run->half_closed) {
-        run->half_closed = true;
+    /* A web server that has shut down its side may still want the answer, or be gone. A Unix socket
+     * tells which; TCP only tells after something was sent. So send the end of the stderr stream: a
+     * host that is gone answers with a reset. */
+    if (events & POLLRDHUP && !run->peer_side_shut) {
+        run->peer_side_shut = true;
         if (run->session->conn->peer.sa.sa_family != AF_UNIX && !run->errors_ended &&
             !run->answered) {
             cgi_session_put(run->session, FCGI_STDERR, 0);
@@ -288,12 +289,12 @@ static void serve_socket(struct run *run, short events)
         return;
     run->idle_at = USEC_NEVER;
     if (error || (run->session->in_ended && !run->session->request.stdin_ended))
-        lose(run);
+        lose_connection(run);
 }
 
-/* --- times ------------------------------------------------------------------------------------ */
+/* --- timers ----------------------------------------------------------------------------------- */
 
-/* Its time runs while it is the web server that we wait for. */
+/* idle_timeout runs while we wait for the web server. */
 static void set_idle(struct run *run, usec now)
 {
     bool awaits_peer =
@@ -316,7 +317,7 @@ static int poll_timeout(const struct run *run, usec now)
     return left < 0 ? 0 : left < 1000000 ? (int)left : 1000000;
 }
 
-static void keep_times(struct run *run)
+static void check_timers(struct run *run)
 {
     usec now = clock_now();
     if (!run->exited && now >= run->kill_at) {
@@ -326,7 +327,7 @@ static void keep_times(struct run *run)
     if (!run->exited && now >= run->relay->deadline)
         time_out(run);
     if (now >= run->idle_at)
-        lose(run);
+        lose_connection(run);
     if (now >= run->tail_at) {
         run->request_due = run->stream_due;
         run->tail_at = run->request_due ? USEC_NEVER : now + TAIL_MOST;
@@ -334,9 +335,9 @@ static void keep_times(struct run *run)
     }
 }
 
-/* --- its end ---------------------------------------------------------------------------------- */
+/* --- the program's end ------------------------------------------------------------------------ */
 
-/* The group's number is free for others once the process is reaped. */
+/* Once the program is reaped, another group may get its number. */
 static void reap(struct run *run)
 {
     struct cgi_relay *relay = run->relay;
@@ -350,10 +351,10 @@ static void reap(struct run *run)
     relay->status = cgi_process_reap(&run->process, &relay->usage);
 }
 
-/* The program has ended, and all that it wrote is on its way. If it was killed, its answer counts
- * as whole by its length alone: a kill closes the output, too, and on a busy machine long before
- * the program's end is seen. Not so if we killed it: it had ended its answer by itself, or was cut
- * then. */
+/* The program has ended, and all of its output is sent or pending. If a signal killed it, only its
+ * length shows that the answer is complete: the kill closes the output, too, on a busy machine long
+ * before the program's end is seen. That does not hold if we killed the program: then its answer
+ * had ended by itself, or was cut off. */
 static void conclude(struct run *run)
 {
     struct cgi_relay *relay = run->relay;
@@ -371,7 +372,7 @@ static void conclude(struct run *run)
         fail(run, signaled ? 502 : 500);
     } else if (signaled && !has_promised_length(run)) {
         relay->outcome = CGI_CUT;
-        cut(run);
+        cut_off(run);
     } else {
         finish(run, app_status);
     }
@@ -380,7 +381,7 @@ static void conclude(struct run *run)
 static bool is_drained(const struct run *run)
 {
     return run->exited && run->process.output < 0 && run->process.errors < 0 &&
-           (run->answered || !cgi_answer_waits(&run->answer));
+           (run->answered || !cgi_answer_pending(&run->answer));
 }
 
 /* --- the loop --------------------------------------------------------------------------------- */
@@ -397,20 +398,20 @@ static void serve_pipes(struct run *run, const struct pollfd *watched)
         reap(run);
 }
 
-/* Output is read only when the last is written, the body only when the program took it: so neither
- * piles up. */
+/* Output is read only when the previous output is written, the body only when the program took the
+ * previous piece, so neither piles up. */
 static void await_events(struct run *run, struct pollfd *watched)
 {
     bool idle = !cgi_session_pending(run->session);
-    bool takes =
-        run->answer.begun ? !cgi_answer_waits(&run->answer) : !cgi_answer_full(&run->answer);
+    bool has_room =
+        run->answer.begun ? !cgi_answer_pending(&run->answer) : !cgi_answer_full(&run->answer);
     usec now = clock_now();
-    short events = (short)((run->half_closed ? 0 : POLLRDHUP) | (wants_input(run) ? POLLIN : 0) |
+    short events = (short)((run->peer_side_shut ? 0 : POLLRDHUP) | (wants_input(run) ? POLLIN : 0) |
                            (idle ? 0 : POLLOUT));
     set_idle(run, now);
     watched[SOCKET] = (struct pollfd){run->lost ? -1 : run->session->conn->fd, events, 0};
     watched[INPUT] = (struct pollfd){run->body.size ? run->process.input : -1, POLLOUT, 0};
-    watched[OUTPUT] = (struct pollfd){idle && takes ? run->process.output : -1, POLLIN, 0};
+    watched[OUTPUT] = (struct pollfd){idle && has_room ? run->process.output : -1, POLLIN, 0};
     watched[ERRORS] = (struct pollfd){idle ? run->process.errors : -1, POLLIN, 0};
     watched[PROCESS] = (struct pollfd){run->process.pidfd, POLLIN, 0};
     if (poll(watched, WATCHED, poll_timeout(run, now)) < 0)
@@ -418,10 +419,10 @@ static void await_events(struct run *run, struct pollfd *watched)
             watched[i].revents = 0;
 }
 
-/* Whatever can be done without an event is done before one is awaited: what still waits then waits
- * for room, which POLLOUT reports. So what was collected is looked at behind the writing, and
- * behind that look nothing is written unless all of it went out: else room that came in between
- * would be used up, and no event would come for it. */
+/* Everything that can be done without an event is done before one is awaited. What is left then
+ * waits for room, which POLLOUT reports. So forward_collected() runs after write_output(); after
+ * it, nothing more is written unless it has put out everything: else the write could use up room
+ * that became free in between, and no event would come for it. */
 static void loop(struct run *run)
 {
     struct pollfd watched[WATCHED];
@@ -432,16 +433,16 @@ static void loop(struct run *run)
         end_stream(run);
         if (is_drained(run))
             conclude(run);
-        if (!cgi_answer_waits(&run->answer) || run->answered)
+        if (!cgi_answer_pending(&run->answer) || run->answered)
             write_output(run);
-        tell_end(run);
+        shut_our_side(run);
         if (is_drained(run) && !cgi_session_pending(run->session))
             return;
         await_events(run, watched);
         serve_pipes(run, watched);
         if (!run->lost)
             serve_socket(run, watched[SOCKET].revents);
-        keep_times(run);
+        check_timers(run);
     }
 }
 

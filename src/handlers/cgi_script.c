@@ -11,10 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A path that is looked for beneath the root, and what the walk up has cut from it. */
+/* A path that is searched beneath the root, and what the walk upwards has cut from it. */
 struct walk {
-    char *path;          /* relative to the root; its own memory, which is cut in place */
-    char rest[PATH_MAX]; /* "/a/b": what stood behind the program; empty: nothing */
+    char *path;          /* relative to the root; cut in place */
+    char rest[PATH_MAX]; /* "/a/b": what stood behind the program's path; may be empty */
 };
 
 static int refuse(struct cgi_script *script, int status, const char *fault, int error)
@@ -25,7 +25,7 @@ static int refuse(struct cgi_script *script, int status, const char *fault, int 
     return status;
 }
 
-/* What the kernel says, as HTTP has it. EXDEV: the way leads out of the root. */
+/* The HTTP status for an errno. EXDEV: the path leads out of the root. */
 static int refuse_error(struct cgi_script *script, int error)
 {
     switch (error) {
@@ -45,8 +45,9 @@ static int refuse_error(struct cgi_script *script, int error)
 
 /* --- opening beneath the root ----------------------------------------------------------------- */
 
-/* Symbolic links are followed as long as they stay beneath the root. EAGAIN: somebody renamed
- * something on the way, and the kernel can't tell whether it still is (openat2(2)). */
+/* Symbolic links are followed as long as they stay beneath the root. EAGAIN: something on the way
+ * was renamed meanwhile, and the kernel can't tell whether the path is still beneath the root
+ * (openat2(2)). */
 static int open_beneath(int root, const char *path, unsigned long long flags)
 {
     enum { TRIES = 10 };
@@ -62,8 +63,8 @@ static int open_beneath(int root, const char *path, unsigned long long flags)
     return -EAGAIN;
 }
 
-/* Which link on the way leads out of the root, for the log: the first prefix that does is one. */
-static const char *name_link(int root, const struct cgi_config *config, const char *path)
+/* Which link leads out of the root, for the log: the first prefix of the path that does is one. */
+static const char *explain_escape(int root, const struct cgi_config *config, const char *path)
 {
     static char text[3 * PATH_MAX];
     char prefix[PATH_MAX], target[PATH_MAX];
@@ -85,7 +86,7 @@ static const char *name_link(int root, const struct cgi_config *config, const ch
     return "is outside of the root";
 }
 
-/* Cuts the last component off, and puts it before the rest. False: it was the only one. */
+/* Moves the last component to the front of `rest`. False: it was the only one. */
 static bool step_up(struct walk *walk)
 {
     char *slash = strrchr(walk->path, '/');
@@ -98,7 +99,7 @@ static bool step_up(struct walk *walk)
     return true;
 }
 
-/* Opens the longest prefix that is there: a descriptor, or -errno of the whole path. */
+/* Opens the longest prefix that exists. A descriptor, or -errno of the whole path. */
 static int open_longest(int root, struct walk *walk)
 {
     int first = 0;
@@ -119,7 +120,7 @@ static int open_file(struct cgi_script *script, int root, const struct cgi_confi
     struct stat file;
     int fd = open_longest(root, walk);
     if (fd == -EXDEV)
-        return refuse(script, 403, name_link(root, config, walk->path), 0);
+        return refuse(script, 403, explain_escape(root, config, walk->path), 0);
     if (fd < 0)
         return refuse_error(script, -fd);
     script->program = fd;
@@ -130,7 +131,7 @@ static int open_file(struct cgi_script *script, int root, const struct cgi_confi
     return S_ISREG(file.st_mode) ? 0 : refuse(script, 403, "is not a regular file", 0);
 }
 
-/* --- what the web server means ---------------------------------------------------------------- */
+/* --- the requested path ----------------------------------------------------------------------- */
 
 /* Apache puts "proxy:fcgi://host:port" before the path. */
 static const char *without_proxy(const char *path)
@@ -140,9 +141,9 @@ static const char *without_proxy(const char *path)
     return slash ? slash : path;
 }
 
-/* Of two paths that may each have slashes too many: what stands behind the first in the second,
- * without a slash before it; NULL: it doesn't begin with it. */
-static char *behind(const char *root, char *path)
+/* The part of the path behind the root, without a slash before it; both may have doubled slashes.
+ * NULL: the path is not beneath the root. */
+static char *relative_to(const char *root, char *path)
 {
     while (*root) {
         if (*root == '/') {
@@ -159,9 +160,9 @@ static char *behind(const char *root, char *path)
     return path + strspn(path, "/");
 }
 
-/* h2o tells nothing apart: the whole path is PATH_INFO, and no script has a name. False: no room.
- * */
-static bool take_path_info(struct cgi_env *env)
+/* h2o splits nothing: it puts the whole path into PATH_INFO, and leaves SCRIPT_NAME empty. False:
+ * no room. */
+static bool name_from_path_info(struct cgi_env *env)
 {
     const char *filename = cgi_env_get(env, "SCRIPT_FILENAME");
     const char *name = cgi_env_get(env, "SCRIPT_NAME"), *path = cgi_env_get(env, "PATH_INFO");
@@ -174,7 +175,7 @@ static bool take_path_info(struct cgi_env *env)
     return true;
 }
 
-/* Writes the path that is asked for. The HTTP status of a refusal, or 0. */
+/* Writes the requested path into `script`. 0, or the HTTP status of a refusal. */
 static int write_path(struct cgi_script *script, const struct cgi_env *env)
 {
     const char *filename = cgi_env_get(env, "SCRIPT_FILENAME");
@@ -220,7 +221,7 @@ static int choose_interpreter(struct cgi_script *script, const struct cgi_config
     return fits ? 0 : refuse(script, 403, "has none of the suffixes", 0);
 }
 
-/* --- what a template reads -------------------------------------------------------------------- */
+/* --- the template ----------------------------------------------------------------------------- */
 
 static void choose_template(struct cgi_script *script, const struct cgi_config *config)
 {
@@ -229,7 +230,7 @@ static void choose_template(struct cgi_script *script, const struct cgi_config *
             script->template = i;
 }
 
-/* The file that was found, and no other that has its name by now. */
+/* Opens the same file once more to be read, not another that has its name by now. */
 static void open_source(struct cgi_script *script, int root, const char *path)
 {
     struct stat found, opened;
@@ -240,9 +241,9 @@ static void open_source(struct cgi_script *script, int root, const char *path)
     script->source = fd < 0 ? -1 : fd;
 }
 
-/* --- what follows for the environment --------------------------------------------------------- */
+/* --- the environment -------------------------------------------------------------------------- */
 
-/* SCRIPT_NAME without the rest that is PATH_INFO now. */
+/* Cuts the rest, which is PATH_INFO now, off SCRIPT_NAME. */
 static bool shorten_name(struct cgi_env *env, const char *rest)
 {
     char shorter[PATH_MAX];
@@ -270,7 +271,7 @@ static bool set_path_info(struct cgi_env *env, const char *rest)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-/* The file's path is cut to what was found, in the script's own path. */
+/* walk.path points into script->path, so the walk cuts that down to what was found. */
 static int open_named(struct cgi_script *script, int root, const struct cgi_config *config,
                       struct cgi_env *env)
 {
@@ -278,14 +279,14 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
     static char name[PATH_MAX + 2];
     char directory[PATH_MAX] = ".";
     walk.rest[0] = '\0';
-    walk.path = behind(config->root, script->path);
+    walk.path = relative_to(config->root, script->path);
     if (!walk.path)
         return refuse(script, 403, "is outside of the root", 0);
     if (!walk.path[0])
         return refuse(script, 404, "is the root itself", 0);
     int status = open_file(script, root, config, &walk);
     if (status) {
-        strcat(walk.path, walk.rest); /* for the log: it was cut from there */
+        strcat(walk.path, walk.rest); /* undo the cut, for the log */
         return status;
     }
     status = choose_interpreter(script, config);
@@ -312,7 +313,7 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
 static int open_beneath_root(struct cgi_script *script, const struct cgi_config *config,
                              struct cgi_env *env)
 {
-    if (!take_path_info(env))
+    if (!name_from_path_info(env))
         return refuse(script, 431, "has too large an environment", 0);
     int status = write_path(script, env);
     if (status)
@@ -326,7 +327,7 @@ static int open_beneath_root(struct cgi_script *script, const struct cgi_config 
     return status;
 }
 
-/* The configured one runs by its path, in its directory. */
+/* The configured program runs by its path, in its directory. */
 static int open_configured(struct cgi_script *script, const struct cgi_config *config,
                            struct cgi_env *env)
 {

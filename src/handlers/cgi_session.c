@@ -5,13 +5,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* One for all connections of the process, which come one after the other. What is never touched
- * costs nothing. */
+/* Static, because a worker serves one connection at a time. Pages that are never touched cost
+ * nothing. */
 static unsigned char input[CGI_INPUT];
 static unsigned char gathered[CGI_GATHERED];
 static char params[CGI_PARAMS_MAX];
 
-/* Room for what one round puts there: both streams' records and their ends, the request's end, and
+/* Room for what one round puts there: a record of each stream and its end, the request's end, and
  * some replies besides. */
 static unsigned char output[FCGI_HEADER + CGI_OUTPUT + FCGI_HEADER + CGI_ERRORS + 16 * FCGI_REPLY];
 
@@ -89,7 +89,7 @@ int cgi_session_wait(struct cgi_session *session, short events, usec deadline)
     return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno;
 }
 
-/* Collects a record's content: true once it is whole. What doesn't fit is cut off. */
+/* Collects a record's content; true once it is whole. What does not fit is dropped. */
 static bool gather(struct cgi_session *session, const struct fcgi_piece *piece)
 {
     size_t room = sizeof gathered - session->gathered;
@@ -99,7 +99,7 @@ static bool gather(struct cgi_session *session, const struct fcgi_piece *piece)
     return piece->last;
 }
 
-/* Records that are about no request. */
+/* Answers a record that belongs to no request. */
 static void answer_management(struct cgi_session *session, const struct fcgi_piece *piece)
 {
     unsigned char *to = output + session->out_end;
@@ -139,7 +139,7 @@ static enum cgi_event take_begin(struct cgi_session *session, const struct fcgi_
     return CGI_EVENT_NONE;
 }
 
-/* More than fit are counted, but not kept: the size shows that they are too many. */
+/* Bytes beyond the buffer are counted, but not kept: the size shows that there are too many. */
 static enum cgi_event take_params(struct cgi_session *session, const struct fcgi_piece *piece)
 {
     struct cgi_request *request = &session->request;
@@ -208,27 +208,31 @@ enum cgi_event cgi_session_take(struct cgi_session *session, struct cgi_body *bo
     }
 }
 
-/* How often a connection at rest asks whether it should be given up. */
-#define REST_SLICE ((usec)250 * 1000)
+/* --- waiting for the web server --------------------------------------------------------------- */
 
-/* How long the rest of a body is waited for: between two pieces of it, and however late the request
- * is. With what a program may take to end, less than the master waits beyond request_timeout. */
-#define DRAIN_SPAN (2 * USEC_SECOND)
+/* How often a resting connection checks whether it should be given up. */
+#define REST_INTERVAL ((usec)250 * 1000)
 
-static usec idle_span(const struct cgi_session *session)
+/* How long to wait for each next piece of a body that nobody reads, and in all if the request is
+ * late. Together with the time that a program may take to end, this is less than what the master
+ * waits beyond request_timeout. */
+#define DRAIN_TIMEOUT (2 * USEC_SECOND)
+
+static usec idle_timeout(const struct cgi_session *session)
 {
     return session->service->idle_timeout * USEC_SECOND;
 }
 
-usec cgi_peer_deadline(const struct cgi_session *session)
+usec cgi_session_deadline(const struct cgi_session *session)
 {
     int seconds = session->service->request_timeout;
     return seconds ? session->request.since + seconds * USEC_SECOND : USEC_NEVER;
 }
 
-/* Looking takes nothing from the queue: a connection that is seen there may go to another worker,
- * and then one was given up too many. One that isn't seen yet is seen REST_SLICE later. */
-static bool has_waiting(const struct service *service)
+/* Polling takes nothing from the queue. If another worker takes the connection that is seen here,
+ * this one was given up needlessly. A connection that is not seen yet is seen REST_INTERVAL
+ * later. */
+static bool connection_waits(const struct service *service)
 {
     for (int i = 0; i < service->listener_count; i++) {
         struct pollfd queue = {.fd = service->listeners[i], .events = POLLIN};
@@ -238,17 +242,17 @@ static bool has_waiting(const struct service *service)
     return false;
 }
 
-bool cgi_peer_keeps_others(const struct cgi_session *session)
+bool cgi_session_keeps_others(const struct cgi_session *session)
 {
     struct service *service = session->service;
-    return *service->stopping || (service->crowded(service) && has_waiting(service));
+    return *service->stopping || (service->crowded(service) && connection_waits(service));
 }
 
-int cgi_peer_flush(struct cgi_session *session)
+int cgi_session_flush(struct cgi_session *session)
 {
     int error;
     while ((error = cgi_session_write(session)) == -EAGAIN) {
-        error = cgi_session_wait(session, POLLOUT, clock_now() + idle_span(session));
+        error = cgi_session_wait(session, POLLOUT, clock_now() + idle_timeout(session));
         if (error && error != -EINTR)
             return error;
     }
@@ -256,16 +260,16 @@ int cgi_peer_flush(struct cgi_session *session)
 }
 
 /* Between two requests: a connection that is kept for later must not keep others waiting now. TERM
- * ends the poll, or comes just before it and is seen a slice later. */
+ * ends the poll; if it comes just before it, it is seen REST_INTERVAL later. */
 static int await_next(struct cgi_session *session)
 {
     struct service *service = session->service;
-    usec end = clock_now() + idle_span(session);
+    usec end = clock_now() + idle_timeout(session);
     for (;;) {
-        if (cgi_peer_keeps_others(session))
+        if (cgi_session_keeps_others(session))
             return -ECANCELED;
         service->renew(service);
-        usec slice = clock_earlier(end, clock_now() + REST_SLICE);
+        usec slice = clock_earlier(end, clock_now() + REST_INTERVAL);
         int error = cgi_session_wait(session, POLLIN, slice);
         if (error == 0 || (error == -ETIMEDOUT && slice == end))
             return error;
@@ -276,16 +280,16 @@ static int await_input(struct cgi_session *session, bool resting)
 {
     if (resting)
         return await_next(session);
-    usec deadline = clock_now() + idle_span(session);
+    usec deadline = clock_now() + idle_timeout(session);
     if (session->request.id)
-        deadline = clock_earlier(deadline, cgi_peer_deadline(session));
+        deadline = clock_earlier(deadline, cgi_session_deadline(session));
     int error = cgi_session_wait(session, POLLIN, deadline);
     return error == -EINTR ? 0 : error;
 }
 
-int cgi_peer_read(struct cgi_session *session, bool resting)
+int cgi_session_read_more(struct cgi_session *session, bool resting)
 {
-    int error = cgi_peer_flush(session);
+    int error = cgi_session_flush(session);
     if (error == 0 && !session->in_ended)
         error = cgi_session_read(session);
     while (error == -EAGAIN) {
@@ -296,51 +300,54 @@ int cgi_peer_read(struct cgi_session *session, bool resting)
     return error == 0 && session->in_ended ? -ENODATA : error;
 }
 
-/* Takes what was read. Whether more of the body is to come. */
-static bool take_rest(struct cgi_session *session)
+/* Takes all input, and drops it. Whether more of the body is to come. */
+static bool discard_body(struct cgi_session *session)
 {
     struct cgi_body body;
     while (!session->request.stdin_ended) {
         switch (cgi_session_take(session, &body)) {
         case CGI_EVENT_NONE: return !session->in_ended;
         case CGI_EVENT_BROKEN: return false;
-        case CGI_EVENT_FULL: session->out_at = session->out_end = 0; break; /* nobody hears it */
+        case CGI_EVENT_FULL: /* nobody reads the replies */
+            session->out_at = session->out_end = 0;
+            break;
         default: break;
         }
     }
     return !session->in_ended && !fcgi_at_rest(&session->reader);
 }
 
-/* Closing while something is unread resets a TCP connection, which may take back the answer that
- * the web server has not read yet (RFC 1122, 4.2.2.13); a connection over a Unix socket fails,
- * behind the answer (unix(7)). So our side ends first, and then the rest is taken in: Caddy reads
- * the answer only when it has sent the body. nginx sends no more of that, and waits for nothing but
- * our end: it closes then, and a wait for its end before ours would be one for ever. A server that
- * does neither, as HAProxy, is waited for DRAIN_SPAN. One that goes on to send is waited for as
- * long as no connection wants the worker, up to idle_timeout, and not beyond the time that the
- * request has. */
-void cgi_peer_finish(struct cgi_session *session)
+/* If unread input is left, close() resets a TCP connection, and the reset may discard an answer
+ * that the web server has not read yet (RFC 1122, 4.2.2.13); on a Unix socket, the web server gets
+ * an error behind the answer (unix(7)). So shut down our side first, then read the rest: Caddy
+ * reads the answer only when it has sent the body. nginx stops sending, and waits for our end, upon
+ * which it closes; if we waited for its end first, both would wait forever. A server that does
+ * neither, such as HAProxy, is given DRAIN_TIMEOUT. One that keeps sending is read from as long as
+ * no connection wants the worker, up to idle_timeout, and not beyond the request's deadline. */
+void cgi_session_finish(struct cgi_session *session)
 {
-    if (!take_rest(session) || shutdown(session->conn->fd, SHUT_WR) != 0)
+    if (!discard_body(session) || shutdown(session->conn->fd, SHUT_WR) != 0)
         return;
-    usec silent = clock_now() + DRAIN_SPAN, late = cgi_peer_deadline(session);
-    usec end = clock_earlier(clock_now() + idle_span(session), late > silent ? late : silent);
-    usec look = clock_now() + REST_SLICE; /* so long the answer has to arrive */
+    usec silent_until = clock_now() + DRAIN_TIMEOUT, deadline = cgi_session_deadline(session);
+    usec end = clock_earlier(clock_now() + idle_timeout(session),
+                             deadline > silent_until ? deadline : silent_until);
+    usec check_at = clock_now() + REST_INTERVAL; /* leaves the answer time to arrive */
     for (;;) {
         int error = cgi_session_read(session);
-        if (error == 0 && !take_rest(session))
+        if (error == 0 && !discard_body(session))
             return;
         if (error == -EAGAIN)
-            error =
-                cgi_session_wait(session, POLLIN, clock_earlier(look, clock_earlier(end, silent)));
+            error = cgi_session_wait(session, POLLIN,
+                                     clock_earlier(check_at, clock_earlier(end, silent_until)));
         else if (error == 0)
-            silent = clock_now() + DRAIN_SPAN;
+            silent_until = clock_now() + DRAIN_TIMEOUT;
         if (error && error != -ETIMEDOUT && error != -EINTR)
             return;
         usec now = clock_now();
-        if (now >= end || now >= silent || (now >= look && cgi_peer_keeps_others(session)))
+        if (now >= end || now >= silent_until ||
+            (now >= check_at && cgi_session_keeps_others(session)))
             return;
-        if (now >= look)
-            look = now + REST_SLICE;
+        if (now >= check_at)
+            check_at = now + REST_INTERVAL;
     }
 }

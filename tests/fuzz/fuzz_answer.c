@@ -34,7 +34,7 @@ static void write_out(struct cgi_session *session, struct sent *sent, const unsi
 
 static void put_all(struct cgi_answer *answer, struct sent *sent)
 {
-    while (cgi_answer_waits(answer)) {
+    while (cgi_answer_pending(answer)) {
         const unsigned char *content = cgi_session_room(answer->session);
         cgi_answer_put(answer);
         write_out(answer->session, sent, content);
