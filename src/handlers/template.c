@@ -17,33 +17,33 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long one that is started beside the work may take to become ready. */
+/* How long a successor may take to become ready. */
 #define START_TIMEOUT (60 * USEC_SECOND)
 
-/* Less than a check may take: so that it can say what is missing. */
+/* Less than a check may take, so that it can report what is missing. */
 #define CHECK_TIMEOUT (4 * USEC_SECOND)
 
 struct template
 {
     const char *pool;
     char *const *arguments, *const *environment;
-    int max_forks; /* 0: no end */
+    int max_forks; /* 0: no limit */
     int number;
-    struct slot_templates *shown;
-    struct template_process current; /* none: programs are started without */
-    struct template_process next;    /* is on its way */
-    int failed;                      /* in a row */
+    struct slot_templates *slot;
+    struct template_process current; /* none: programs are started without it */
+    struct template_process next;    /* the successor, while it starts */
+    int failed;                      /* processes in a row */
     usec retry_at;
-    unsigned chance; /* rand_r's */
-    bool down;       /* that was logged */
+    unsigned chance;     /* rand_r's state */
+    bool failure_logged; /* since then no process became ready */
     struct log_rate logged;
 };
 
-/* --- one that is of no use any more ----------------------------------------------------------- */
+/* --- failure ---------------------------------------------------------------------------------- */
 
-static void show(const struct template *template)
+static void publish_pid(const struct template *template)
 {
-    template->shown->pids[template->number] = template->current.pid;
+    template->slot->pids[template->number] = template->current.pid;
 }
 
 static void log_failure(struct template *template, const char *why, int status)
@@ -61,45 +61,44 @@ static void log_failure(struct template *template, const char *why, int status)
                 template->current.pid ? "the one before goes on"
                                       : "programs are started without it until another is ready",
                 template->pool, template->arguments[0], template->failed, missed);
-    template->down = true;
+    template->failure_logged = true;
 }
 
-/* Ends it. The next one is tried at once, but not again and again. */
-static void fail(struct template *template, struct template_process *process, const char *why)
+/* Ends a process. The first retry comes at once, later ones after a growing pause. */
+static void discard(struct template *template, struct template_process *process, const char *why)
 {
     int status = template_process_end(process);
     template->failed++;
     template->retry_at =
         clock_now() + program_pause_msec(template->failed, &template->chance) * (usec)1000;
-    show(template);
+    publish_pid(template);
     log_failure(template, why, status);
 }
 
-/* --- the next one ----------------------------------------------------------------------------- */
+/* --- the successor ---------------------------------------------------------------------------- */
 
 static void start_next(struct template *template)
 {
-    int error =
-        template_process_start(&template->next, template->arguments, template->environment, -1);
-    template->shown->counts[TEMPLATE_RESTARTS]++;
+    int error = template_process_start(&template->next, template->arguments, template->environment);
+    template->slot->counts[TEMPLATE_RESTARTS]++;
     if (error)
-        fail(template, &template->next, strerror(-error));
+        discard(template, &template->next, strerror(-error));
 }
 
 static void use_next(struct template *template)
 {
     template_process_end(&template->current);
     template->current = template->next;
-    template->next = (struct template_process){.socket = -1, .go = -1, .turns = -1, .pidfd = -1};
-    show(template);
-    if (template->down)
+    template->next = (struct template_process)TEMPLATE_PROCESS_NONE;
+    publish_pid(template);
+    if (template->failure_logged)
         log_notice("pool %s: the template %s is ready again pool=%s template=%s pid=%d",
                    template->pool, template->arguments[0], template->pool, template->arguments[0],
                    (int)template->current.pid);
-    template->down = false;
+    template->failure_logged = false;
 }
 
-/* Whatever can be done without waiting. */
+/* Does everything that can be done without waiting. */
 static void step(struct template *template)
 {
     char why[SCOREBOARD_REASON];
@@ -111,34 +110,35 @@ static void step(struct template *template)
         start_next(template);
     if (!template->next.pid)
         return;
-    int error = template_process_greet(&template->next, /* deadline: */ 0, why, sizeof why);
+    int error = template_process_await_ready(&template->next, /* deadline: */ 0, why, sizeof why);
     if (error == 0)
         use_next(template);
     else if (error != -EAGAIN)
-        fail(template, &template->next, why);
+        discard(template, &template->next, why);
     else if (now - template->next.since > START_TIMEOUT)
-        fail(template, &template->next, "it does not become ready");
+        discard(template, &template->next, "it does not become ready");
 }
 
-/* --- what is left to the worker --------------------------------------------------------------- */
+/* --- orphans ---------------------------------------------------------------------------------- */
 
-static struct template *all[TEMPLATES_MOST]; /* of this worker */
+static struct template *templates[TEMPLATES_MOST]; /* of this worker */
 static bool is_subreaper;
 
 static struct template_process *find_process(pid_t pid, struct template **template)
 {
     for (int i = 0; i < TEMPLATES_MOST; i++) {
-        *template = all[i];
-        if (all[i] && all[i]->current.pid == pid)
-            return &all[i]->current;
-        if (all[i] && all[i]->next.pid == pid)
-            return &all[i]->next;
+        *template = templates[i];
+        if (templates[i] && templates[i]->current.pid == pid)
+            return &templates[i]->current;
+        if (templates[i] && templates[i]->next.pid == pid)
+            return &templates[i]->next;
     }
     return NULL;
 }
 
-/* The kernel gives the worker what its programs leave behind (PR_SET_CHILD_SUBREAPER). Waits for
- * nothing. Whatever ends more processes meanwhile than are reaped here keeps its own pool busy. */
+/* The kernel makes the worker the parent of processes that programs leave behind
+ * (PR_SET_CHILD_SUBREAPER). Does not wait. If processes end faster than they are reaped here, only
+ * their own pool is kept busy. */
 void template_reap_orphans(void)
 {
     siginfo_t ended = {.si_pid = 0};
@@ -149,14 +149,14 @@ void template_reap_orphans(void)
         if (!process) {
             waitpid(ended.si_pid, NULL, WNOHANG);
         } else {
-            fail(template, process, "it has ended");
+            discard(template, process, "it has ended");
             step(template);
         }
         ended.si_pid = 0;
     }
 }
 
-/* --- its life --------------------------------------------------------------------------------- */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 char *const *template_split(const char *command)
 {
@@ -182,30 +182,31 @@ struct template *template_new(struct service *service, int number, char *const *
             .environment = service->environment,
             .max_forks = max_forks,
             .number = number,
-            .shown = service->templates,
-            .next = {.socket = -1, .go = -1, .turns = -1, .pidfd = -1},
+            .slot = service->templates,
+            .next = TEMPLATE_PROCESS_NONE,
             .chance = (unsigned)getpid(),
         };
-    /* The exit status of a program whose template dies would be lost with it: so the worker becomes
-     * the parent of the program. */
+    /* If a template dies, its program's exit status must not be lost with it: as a subreaper, the
+     * worker becomes the program's parent. */
     int error = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno;
     is_subreaper = error == 0;
     if (error == 0)
-        error = template ? template_process_start(&template->current, arguments,
-                                                  template->environment, -1)
-                         : -ENOMEM;
+        error = template
+                    ? template_process_start(&template->current, arguments, template->environment)
+                    : -ENOMEM;
     if (template && error)
         snprintf(reason, sizeof reason, "%s", strerror(-error));
-    /* Wakes us: its first word, or its end; else the master, by ending us. */
+    /* The first message wakes us, or the end of the process; if neither comes, the master ends
+     * us. */
     if (error == 0)
-        error = template_process_greet(&template->current, USEC_NEVER, reason, sizeof reason);
+        error = template_process_await_ready(&template->current, USEC_NEVER, reason, sizeof reason);
     if (error) {
         snprintf(why, size, "the template %s: %s", arguments[0], reason);
         template_free(template);
         return NULL;
     }
-    show(template);
-    all[number] = template;
+    publish_pid(template);
+    templates[number] = template;
     return template;
 }
 
@@ -215,8 +216,8 @@ void template_free(struct template *template)
         return;
     template_process_end(&template->current);
     template_process_end(&template->next);
-    show(template);
-    all[template->number] = NULL;
+    publish_pid(template);
+    templates[template->number] = NULL;
     free(template);
 }
 
@@ -229,8 +230,8 @@ bool template_may_run(int script, bool executable)
            (!executable || kernel_may_execute(script));
 }
 
-/* The group is shown before the program begins, as launch does it: so whatever it does, it can be
- * ended. */
+/* Publishes the group before the program begins, as launch does, so that the program can be ended
+ * whatever it does. */
 static int begin(struct template *template, struct service *service, struct template_child *child)
 {
     *service->program = child->pid;
@@ -244,7 +245,7 @@ static int begin(struct template *template, struct service *service, struct temp
     return error;
 }
 
-/* That a program is not for it is said once in a while, and no fault of the template. */
+/* A program that the template can't run is no fault of the template; logged at a limited rate. */
 static void log_unfit(struct template *template, const struct template_request *request,
                       const char *why)
 {
@@ -269,11 +270,11 @@ int template_run(struct template *template, struct service *service,
         if (error == -E2BIG || error == -ENOEXEC)
             log_unfit(template, request, why);
         else if (error)
-            fail(template, &template->current, why[0] ? why : strerror(-error));
+            discard(template, &template->current, why[0] ? why : strerror(-error));
     }
-    template->shown->counts[error ? TEMPLATE_COLD_STARTS : TEMPLATE_FORKS]++;
+    template->slot->counts[error ? TEMPLATE_COLD_STARTS : TEMPLATE_FORKS]++;
     if (error)
-        step(template); /* so that the next one gets ready while this program runs */
+        step(template); /* so that the next process gets ready while this program runs */
     return error;
 }
 
@@ -284,8 +285,8 @@ bool template_reap(struct template *template, struct template_child *child, int 
     if (error == 0) {
         template->failed = 0;
     } else {
-        fail(template, &template->current,
-             error == -EPIPE ? "it has ended" : "it did not say how a program ended");
+        discard(template, &template->current,
+                error == -EPIPE ? "it has ended" : "it did not say how a program ended");
         error = template_child_reap(child, status, usage);
     }
     fd_cleanup(&child->pidfd);
@@ -304,13 +305,13 @@ void template_check(char *const *arguments, const char *pool, const char *handle
     program_check(arguments[0], pool, handler, file, line, faults);
     if (faults->count > before)
         return;
-    int error = template_process_start(&process, arguments, environ, -1);
+    int error = template_process_start(&process, arguments, environ);
     if (error) {
         faults_add(faults, file, line, "pool %s: %s: can't start the template %s: %s", pool,
                    handler, arguments[0], strerror(-error));
         return;
     }
-    error = template_process_greet(&process, clock_now() + CHECK_TIMEOUT, why, sizeof why);
+    error = template_process_await_ready(&process, clock_now() + CHECK_TIMEOUT, why, sizeof why);
     if (error == -EAGAIN)
         snprintf(why, sizeof why, "it was not ready after %d s",
                  (int)(CHECK_TIMEOUT / USEC_SECOND));

@@ -15,13 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A template answers in a millisecond. Beyond this it hangs, and is ended. */
+/* A template replies within a millisecond. One that takes longer than this hangs, and is ended. */
 #define REPLY_TIMEOUT (10 * USEC_SECOND)
 
-/* How long a killed process may take to be gone. */
+/* How long a killed process may take to end. */
 #define KILLED_TIMEOUT USEC_SECOND
 
-/* --- its start and end ------------------------------------------------------------------------ */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 static void close_all(struct template_process *process)
 {
@@ -31,8 +31,9 @@ static void close_all(struct template_process *process)
     fd_cleanup(&process->pidfd);
 }
 
-/* Its own end of the first pair is closed behind it: so the end of the process is that one's. */
-static int launch(struct template_process *process, struct launch *launch)
+/* The worker closes its copy of the process's end of the first pair, so that this stream ends with
+ * the process. */
+static int start_process(struct template_process *process, struct launch *launch)
 {
     int sockets[2] = {-1, -1}, turns[2] = {-1, -1};
     int error = 0;
@@ -53,20 +54,20 @@ static int launch(struct template_process *process, struct launch *launch)
 }
 
 int template_process_start(struct template_process *process, char *const *arguments,
-                           char *const *environment, int error_fd)
+                           char *const *environment)
 {
-    _Atomic(pid_t) group = 0; /* is known by the pid */
+    _Atomic(pid_t) group = 0; /* not used: the pid says it */
     struct launch start = {
         .path = arguments[0],
         .arguments = arguments,
         .environment = environment,
         .directory = -1,
-        .error = error_fd,
+        .error = -1,
         .group = &group,
     };
-    *process = (struct template_process){.socket = -1, .go = -1, .turns = -1, .pidfd = -1};
+    *process = (struct template_process)TEMPLATE_PROCESS_NONE;
     process->since = clock_now();
-    int error = launch(process, &start);
+    int error = start_process(process, &start);
     if (error == 0) {
         process->pidfd = kernel_pidfd_open(process->pid);
         error = process->pidfd < 0 ? -errno : 0;
@@ -76,8 +77,8 @@ int template_process_start(struct template_process *process, char *const *argume
     return error;
 }
 
-/* Waits for the end, and not for long: a killed process ends by the kernel's hand, but one that
- * waits for a disk may take its time. Then it stays a zombie until this worker ends. */
+/* The wait is short: the kernel ends a killed process, but one that waits for a disk may take long.
+ * It then stays a zombie until the worker ends. */
 int template_process_end(struct template_process *process)
 {
     int status = 0;
@@ -95,14 +96,15 @@ int template_process_end(struct template_process *process)
     return status;
 }
 
-/* --- its messages ----------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
-/* 0, or -EAGAIN: it has said nothing by then; or -errno.
+/* 0, or -EAGAIN: no message before the deadline; or -errno.
  *
- * Wakes us: its message, or its end, which its pidfd tells whoever else has its socket; if it
- * hangs, the deadline. Descriptors that it sends along are dropped by the kernel, since there is no
- * room for them. */
-static int hear(struct template_process *process, usec deadline, struct template_reply *reply)
+ * A message wakes us, or the end of the process, which the pidfd tells even if another process has
+ * a copy of the socket; if the process hangs, the deadline. If it sends descriptors, the kernel
+ * drops them, because there is no buffer for them. */
+static int receive_reply(struct template_process *process, usec deadline,
+                         struct template_reply *reply)
 {
     char text[TEMPLATE_REPLY_MAX];
     bool ended = false;
@@ -114,7 +116,7 @@ static int hear(struct template_process *process, usec deadline, struct template
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return n == 0 ? -EPIPE : -errno;
-        if (ended) /* and its last word was none */
+        if (ended) /* and there was no last message */
             return -EPIPE;
         usec left = deadline - clock_now();
         if (left <= 0)
@@ -126,7 +128,7 @@ static int hear(struct template_process *process, usec deadline, struct template
     }
 }
 
-/* What a wait has found, for the log. */
+/* Puts the failure of a wait into words, for the log. */
 static int explain(int error, const struct template_reply *reply, char *why, size_t size)
 {
     if (error == 0)
@@ -143,10 +145,11 @@ static int explain(int error, const struct template_reply *reply, char *why, siz
     return error ? error : -EPROTO;
 }
 
-int template_process_greet(struct template_process *process, usec deadline, char *why, size_t size)
+int template_process_await_ready(struct template_process *process, usec deadline, char *why,
+                                 size_t size)
 {
     struct template_reply reply;
-    int error = hear(process, deadline, &reply);
+    int error = receive_reply(process, deadline, &reply);
     if (error == -EAGAIN)
         return error;
     if (error || reply.word != TEMPLATE_READY)
@@ -158,7 +161,8 @@ int template_process_greet(struct template_process *process, usec deadline, char
     return -EPROTO;
 }
 
-/* 0 or -errno. It reads one request at a time: if there is no room, it hangs. */
+/* 0 or -errno. The process reads one request at a time: if the socket has no room, the process
+ * hangs. */
 static int send_request(const struct template_process *process,
                         const struct template_request *request)
 {
@@ -198,13 +202,13 @@ static int send_request(const struct template_process *process,
     }
 }
 
-/* --- what it forks ---------------------------------------------------------------------------- */
+/* --- forks ------------------------------------------------------------------------------------ */
 
-/* Which process it is, is the template's word. It counts if the kernel says that the process leads
- * a group in this worker's session, and is not the worker: then it is one that this worker has
- * started, however indirectly. The pidfd is opened first and looked at last: a process that has not
- * ended by then is the one that the other questions were about. */
-static int prove(const struct template_process *process, struct template_child *child)
+/* The pid is the template's word. It counts if the kernel says that the process leads a group in
+ * this worker's session, and is neither the template nor the worker: then the worker has started
+ * it, however indirectly. The pidfd is opened first and polled last: if the process has not ended
+ * by then, the other questions were about the same process. */
+static int verify_child(const struct template_process *process, struct template_child *child)
 {
     child->pidfd = kernel_pidfd_open(child->pid);
     if (child->pidfd < 0)
@@ -217,10 +221,11 @@ static int prove(const struct template_process *process, struct template_child *
     return -EPROTO;
 }
 
-/* A program that was killed before it took its turn has left that: the next one would begin before
- * its process is known. No other process of this template reads there now, unless it lies; and then
- * nothing is waited for here. */
-static void take_back_turns(const struct template_process *process)
+/* A program that was killed before it took its turn has left the byte in the socket; the next
+ * program would take it, and begin before its process is verified. No other process of this
+ * template reads there now, unless the template lies; MSG_DONTWAIT keeps us from waiting even
+ * then. */
+static void discard_turns(const struct template_process *process)
 {
     char turn;
     while (recv(process->turns, &turn, 1, MSG_DONTWAIT) > 0)
@@ -232,16 +237,16 @@ int template_process_fork(struct template_process *process, const struct templat
 {
     struct template_reply reply = {.word = TEMPLATE_NOTHING};
     *child = (struct template_child){.pidfd = -1};
-    if (request->error < 0) /* it is that of the programs before, too: see launch */
+    if (request->error < 0) /* earlier programs share it, and may have set O_NONBLOCK: see launch */
         fcntl(STDERR_FILENO, F_SETFL, 0);
-    take_back_turns(process);
+    discard_turns(process);
     int error = send_request(process, request);
     if (error == -E2BIG) {
         snprintf(why, size, "the request is too large for it");
         return error;
     }
     if (error == 0)
-        error = hear(process, clock_now() + REPLY_TIMEOUT, &reply);
+        error = receive_reply(process, clock_now() + REPLY_TIMEOUT, &reply);
     if (error == -EAGAIN)
         error = -ETIMEDOUT;
     if (error == 0 && reply.word == TEMPLATE_FAILED) {
@@ -251,14 +256,14 @@ int template_process_fork(struct template_process *process, const struct templat
     if (error || reply.word != TEMPLATE_FORKED)
         return explain(error, &reply, why, size);
     child->pid = (pid_t)reply.numbers[0];
-    error = prove(process, child);
+    error = verify_child(process, child);
     if (error)
         snprintf(why, size, "process %d, which it named, is not one that it could have forked",
                  (int)child->pid);
     return error;
 }
 
-/* There is room: what the program before has left was taken back. */
+/* Never blocks: discard_turns has made room. */
 int template_process_go(struct template_process *process)
 {
     process->forks++;
@@ -272,7 +277,7 @@ int template_process_reap(struct template_process *process, int *status, struct 
         return -EPIPE;
     if (send(process->socket, "reap", sizeof "reap", MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return -errno;
-    int error = hear(process, clock_now() + REPLY_TIMEOUT, &reply);
+    int error = receive_reply(process, clock_now() + REPLY_TIMEOUT, &reply);
     if (error || reply.word != TEMPLATE_ENDED)
         return error ? error : -EPROTO;
     *status = (int)reply.numbers[0];
@@ -283,8 +288,9 @@ int template_process_reap(struct template_process *process, int *status, struct 
     return 0;
 }
 
-/* The pidfd says whose status that is: the number may be another process's by now, if the template
- * has lied. The one that is found is a zombie of ours, so from there on the number is good. */
+/* If the template has lied, the pid may be another process's by now. The pidfd says which process
+ * it is: if waitid() finds that pid by it, it is a zombie of ours, so the number stays valid until
+ * it is reaped. */
 int template_child_reap(const struct template_child *child, int *status, struct rusage *usage)
 {
     siginfo_t ended = {.si_pid = 0};
