@@ -196,8 +196,8 @@ void control_close(struct control *control)
 /* Watches the socket if there is one, the table has room for a client, and no pause is on. */
 static void update_watch(struct control *control)
 {
-    bool wanted =
-        control->socket >= 0 && control->in_use < CLIENTS && control->paused_until == USEC_NEVER;
+    bool wanted = control->socket >= 0 && control->in_use < CLIENTS &&
+                  control->paused_until == USEC_NEVER && !control->held;
     if (control->watch.fd >= 0 && (!wanted || control->watch.fd != control->socket)) {
         loop_remove(control->loop, &control->watch);
         control->watch.fd = -1;
@@ -390,6 +390,33 @@ static void accept_clients(void *owner)
     update_watch(control);
 }
 
+void control_hold(struct control *control, bool hold)
+{
+    if (control->held == hold)
+        return;
+    control->held = hold;
+    update_watch(control);
+}
+
+static bool is_talking(const struct client *client)
+{
+    switch (client->state) {
+    case CLIENT_READING:
+    case CLIENT_ASKING: return true;
+    case CLIENT_WAITING: return !client->request.wait; /* its answer is sent at the next step */
+    case CLIENT_WRITING: return !client->keep_open;
+    default: return false;
+    }
+}
+
+bool control_is_quiet(const struct control *control)
+{
+    for (int i = 0; i < CLIENTS; i++)
+        if (is_talking(&control->clients[i]))
+            return false;
+    return true;
+}
+
 void control_interrupt(struct control *control)
 {
     for (int i = 0; i < CLIENTS; i++) {
@@ -463,6 +490,8 @@ usec control_step(struct control *control, request_wait_fn *settled, struct mast
         next = clock_earlier(next, client->deadline);
         in_use++;
     }
+    if (control->held && in_use < control->in_use)
+        next = now; /* the upgrade, which was asked earlier in this round, may go on */
     control->in_use = in_use;
     if (now >= control->paused_until)
         control->paused_until = USEC_NEVER;

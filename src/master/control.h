@@ -80,6 +80,7 @@ struct control {
     struct loop_watch watch; /* fd -1: the socket is not watched, or there is none */
     int socket;              /* -1: none */
     usec paused_until;       /* after an error of accept() */
+    bool held;               /* accepts no client: an upgrade is about to execute the next binary */
     gid_t group;             /* its members may use the socket; IDENTITY_NO_GROUP: none */
     struct client *clients;  /* in memory that children don't get */
     int in_use;              /* clients; an upper bound between two steps */
@@ -93,8 +94,15 @@ void control_close(struct control *control);
 /* From now on accepts from this socket (-1: none), which stays the caller's. */
 void control_listen(struct control *control, int socket, gid_t group);
 
-/* Before an upgrade executes the next binary: answers the clients that wait for anything but the
- * upgrade, because the next binary does not know them. */
+/* Before an upgrade executes the next binary. A client in the middle of its request or its reply would
+ * lose its connection, so the upgrade waits until there is none. Meanwhile the socket is held: further
+ * clients wait in its queue, for the next binary. A client that is silent, or that does not read, is
+ * closed after 5 or 30 s, and can't hold the upgrade up for longer. */
+void control_hold(struct control *control, bool hold);
+bool control_is_quiet(const struct control *control);
+
+/* Then answers the clients that wait for anything but the upgrade, because the next binary does not
+ * know them. */
 void control_interrupt(struct control *control);
 
 /* Saves the clients that wait for the upgrade. In the next binary, takes them over; `wait` tells

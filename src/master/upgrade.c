@@ -437,7 +437,9 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
     bool free = reload->state == RELOAD_NONE && !reload->queued;
     if (upgrade->phase == UPGRADE_NONE && upgrade->requested && free)
         begin_trial(upgrade, runtime, now);
-    if (upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime))
+    control_hold(upgrade->control, upgrade->phase == UPGRADE_PASSED);
+    if (upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime) &&
+        control_is_quiet(upgrade->control))
         hand_over(upgrade, runtime);
     if (upgrade->phase != UPGRADE_TRYING)
         return USEC_NEVER;
@@ -450,6 +452,7 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
 
 void upgrade_abandon(struct upgrade *upgrade)
 {
+    control_hold(upgrade->control, false);
     upgrade->requested = false;
     upgrade->phase = UPGRADE_NONE;
     if (upgrade->trial)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import signal
 
@@ -496,6 +497,25 @@ class Refused(Case):
         it.wait_for_log(wording.UPGRADED, mark)
         it.wait_for_workers(2)
         self.assertEqual(client.ask(it.address('echo'), b'again'), b'again')
+
+    def test_no_client_of_the_control_socket_loses_its_answer(self):
+        """Neither one in the middle of its request when the binary has passed its trial, nor one
+        that comes then."""
+        it = self.begin(CONTROL + ECHO % (2, ''))
+        self.script(it, f'[ "$1" = -t ] && echo $$ >{it.path("trial")}\nexec $REAL "$@"')
+        early = control.Caller(it.path('control'))
+        early.connection.sendall(b'pi')
+        self.assertEqual(control.ask(it, 'ping').status, 0)  # so the one before is accepted
+        upgrade = control.Caller(it.path('control'), 'upgrade')
+        trial = pathlib.Path(it.path('trial'))
+        wait_until(lambda: trial.exists() and trial.read_text(), 'the trial has begun')
+        wait_until(lambda: not os.path.exists(f'/proc/{int(trial.read_text())}'),
+                   'the trial is reaped')
+        late = control.Caller(it.path('control'), 'ping')
+        early.connection.sendall(b'ng\n')
+        for caller in (early, late, upgrade):
+            self.assertEqual(caller.answer().status, 0)
+        it.wait_for_workers(2)
 
     def test_variable_that_is_nonsense(self):
         it = self.make(UNIX % 1)
