@@ -1,6 +1,6 @@
 #include "addr.h"
 
-#include "digits.h"
+#include "units.h"
 
 #include <arpa/inet.h>
 #include <endian.h>

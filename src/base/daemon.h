@@ -56,4 +56,15 @@ void daemon_detached(int fd, int status);
 /* The word of a signal, "SEGV"; "34" if it has none. */
 const char *daemon_signal_word(int number);
 
+#define PLACE_RUN       "/run/preforkd"
+#define PLACE_CONTROL   PLACE_RUN "/control.sock" /* where root started it */
+#define PLACE_OWN_NAME  "preforkd.sock"           /* else, in ... */
+#define PLACE_OWN_UNDER "XDG_RUNTIME_DIR"
+
+/* A directory of sockets: where root started the daemon; else, below PLACE_OWN_UNDER; and where
+ * neither can be had, as mkdtemp(3) makes it. */
+#define PLACE_NOTIFY      PLACE_RUN "/notify"
+#define PLACE_OWN_NOTIFY  "preforkd-notify"
+#define PLACE_TEMP_NOTIFY "/tmp/preforkd-notify-XXXXXX"
+
 #endif

@@ -33,4 +33,21 @@ int fd_set_inherited(int fd, bool wanted);
 int fd_set_nonblocking(int fd, bool wanted);
 bool fd_is_nonblocking(int fd);
 
+/* Makes it, zeroed: a close-on-exec descriptor, or -errno. `name` is for /proc/PID/maps. */
+int shm_create(const char *name, size_t size);
+
+/* Maps it; children forked later don't get the mapping. NULL with errno set: EPROTO if the
+ * descriptor is no memory of this size. munmap(2) gives it back. */
+void *shm_map(int fd, size_t size, bool writable);
+
+/* Whether children that are forked from now on get the mapping. */
+void shm_lend(void *memory, size_t size, bool lent);
+
+/* Another descriptor of it, by which it can be read and never written; close-on-exec. Or -errno. */
+int shm_reader(int fd);
+
+/* From here on nobody can map it for writing any more, nor write to it; mappings that are there
+ * stay as they are (fcntl(2), F_SEAL_FUTURE_WRITE). 0 or -errno. */
+int shm_seal(int fd);
+
 #endif

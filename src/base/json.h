@@ -6,6 +6,7 @@
 #ifndef PREFORKD_BASE_JSON_H
 #define PREFORKD_BASE_JSON_H
 
+#include "../base/clock.h"
 #include "clock.h"
 
 #include <jansson.h>
@@ -30,5 +31,20 @@ void json_field(json_t *object, const char *key, const char *field, size_t size)
 
 /* The document as a line of text from malloc(), and gives it back. NULL: no memory. */
 char *json_print(json_t *document);
+
+/* A text, fit for a terminal (text_clean) and cut to FIELD_TEXT; empty if there is none. */
+enum { FIELD_TEXT = 2048 };
+struct field {
+    char text[FIELD_TEXT];
+};
+const char *field_text(const json_t *object, const char *key, struct field *field);
+
+/* A number; 0 if there is none. */
+long long field_number(const json_t *object, const char *key);
+
+/* Seconds; -1 if there are none. */
+usec field_span(const json_t *object, const char *key);
+
+bool field_has(const json_t *object, const char *key); /* and it is not null */
 
 #endif

@@ -44,4 +44,23 @@ bool text_open(struct text *text);
  * memory for it. */
 char *text_close(struct text *text, bool whole);
 
+enum { BUFFER_MAX = 16 * 1024 * 1024 };
+
+/* Zeroed, it is empty. */
+struct buffer {
+    char *at; /* NULL while nothing was added; closed by no NUL */
+    size_t used, room;
+    bool cut; /* something did not fit: beyond BUFFER_MAX, or out of memory */
+};
+
+void buffer_add(struct buffer *buffer, const void *bytes, size_t size);
+void buffer_print(struct buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Adds text as JSON has it, in quotes. Bytes that are no UTF-8 come as U+FFFD. */
+void buffer_add_quoted(struct buffer *buffer, const char *bytes, size_t size);
+
+/* Gives the memory back: it is empty. */
+void buffer_done(struct buffer *buffer);
+
 #endif

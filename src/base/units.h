@@ -9,6 +9,8 @@
 
 #include "clock.h"
 
+#include <stdint.h>
+
 enum { UNITS_TEXT = 48 };
 
 /* Writes a duration: "3d 4h", "4h 5m", "5m 6s", "12.3 s", "85 ms", "40 us". */
@@ -20,5 +22,21 @@ const char *units_time(usec real, char text[static UNITS_TEXT]);
 
 /* Writes a number of bytes: "512 B", "12.3 MiB". */
 const char *units_size(int64_t bytes, char text[static UNITS_TEXT]);
+
+enum { DIGITS_MAX = 20 }; /* of the largest number, in decimal */
+
+/* Writes a number, in base 10 or 16, without a NUL behind it; returns where it ends. */
+static inline char *digits_put(char *at, uint64_t number, unsigned base)
+{
+    char reversed[DIGITS_MAX];
+    int count = 0;
+    do {
+        reversed[count++] = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number);
+    while (count)
+        *at++ = reversed[--count];
+    return at;
+}
 
 #endif

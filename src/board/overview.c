@@ -1,6 +1,6 @@
 #include "overview.h"
 
-#include "../base/shm.h"
+#include "../base/fd.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "scoreboard.h"
 
-#include "../base/shm.h"
+#include "../base/fd.h"
 
 #include <netinet/in.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 #include "source_limits.h"
 
-#include "../base/shm.h"
+#include "../base/fd.h"
 
 #include <errno.h>
 #include <stdlib.h>

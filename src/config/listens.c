@@ -1,6 +1,6 @@
 #include "listens.h"
 
-#include "../base/control_path.h"
+#include "../base/daemon.h"
 
 #include <ctype.h>
 #include <errno.h>

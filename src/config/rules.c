@@ -1,6 +1,6 @@
 #include "rules.h"
 
-#include "../base/control_path.h"
+#include "../base/daemon.h"
 #include "../base/procfs.h"
 #include "access_list.h"
 #include "identity.h"

@@ -1,6 +1,6 @@
 #include "arrange.h"
 
-#include "fields.h"
+#include "../base/json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "link.h"
 
-#include "../base/control_path.h"
+#include "../base/daemon.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,19 +3,20 @@
  * status and deaths it shows as tables; top, which is status again and again, and those of local
  * are its own.
  */
-#include "answer.h"
 #include "link.h"
-#include "local.h"
 #include "report.h"
 #include "top.h"
 
-#include "../base/control_path.h"
+#include "../base/daemon.h"
+#include "../base/text.h"
+#include "../wire/usage.h"
 
 #include "build-config.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,152 @@
 #include <unistd.h>
 
 enum { END_TIMEOUT = 10000 }; /* ms, from the last word of the daemon to its closing */
+
+static bool as_json;
+
+static void answer_begin(const struct message_request *request)
+{
+    for (int i = 0; i < request->count; i++)
+        as_json = as_json || strcmp(request->words[i], "--json") == 0;
+}
+
+static bool answer_is_json(void)
+{
+    return as_json;
+}
+
+static bool answer_is_out(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    perror("preforkctl: standard output");
+    return false;
+}
+
+static void print_object(bool ok, const char *text, const char *error)
+{
+    struct buffer json = {0};
+    buffer_print(&json, "{\"ok\":%s,\"text\":", ok ? "true" : "false");
+    buffer_add_quoted(&json, text, strlen(text));
+    if (error) {
+        buffer_print(&json, ",\"error\":");
+        buffer_add_quoted(&json, error, strlen(error));
+    }
+    buffer_print(&json, "}\n");
+    fwrite(json.at, 1, json.used, stdout);
+    buffer_done(&json);
+}
+
+static int answer_say(const char *text)
+{
+    if (as_json)
+        print_object(true, text, NULL);
+    else
+        printf("%s\n", text);
+    return answer_is_out() ? MESSAGE_DONE : MESSAGE_REFUSED;
+}
+
+__attribute__((format(printf, 2, 3))) static int answer_fail(int status, const char *format, ...)
+{
+    char error[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, sizeof error, format, args);
+    va_end(args);
+    if (as_json)
+        print_object(false, "", error);
+    else
+        fprintf(stderr, "preforkctl: %s\n", error);
+    return answer_is_out() ? status : MESSAGE_REFUSED;
+}
+
+/* A text without its last newline, and gives it back. */
+static int say(struct text *text)
+{
+    char *written = text_close(text, true);
+    if (!written)
+        return answer_fail(MESSAGE_REFUSED, "%s", strerror(ENOMEM));
+    written[strlen(written) - 1] = '\0';
+    int status = answer_say(written);
+    free(written);
+    return status;
+}
+
+static void explain(FILE *out, const struct usage *usage)
+{
+    fprintf(out, "usage: preforkctl [-s SOCKET] [--json] %s%s%s\n%s\n", usage->word,
+            usage->arguments[0] ? " " : "", usage->arguments, usage->help);
+    if (usage->example)
+        fprintf(out, "example: %s\n", usage->example);
+    fputs("preforkctl(1) has the details.\n", out);
+}
+
+static int help(const char *word)
+{
+    char line[USAGE_LINE];
+    struct text text;
+    const struct usage *one = word ? usage_find(word) : NULL;
+    if (word && !one)
+        return answer_fail(MESSAGE_USAGE,
+                           "unknown command \"%.80s\"; \"preforkctl help\" lists them", word);
+    if (!text_open(&text))
+        return answer_fail(MESSAGE_REFUSED, "%s", strerror(errno));
+    if (one)
+        explain(text.out, one);
+    for (const struct usage *usage = usage_table; !one && usage->word; usage++)
+        fprintf(text.out, "%s\n", usage_line(usage, line));
+    return say(&text);
+}
+
+static int version(const char *word)
+{
+    (void)word;
+    return answer_say("preforkctl " PREFORKD_VERSION);
+}
+
+/* journalctl takes the place of this process. */
+static int logs(const char *pool)
+{
+    enum { MATCH = 256 };
+    char match[MATCH] = "";
+    const char *arguments[] = {"journalctl",     "--follow", "--lines=50",
+                               "_COMM=preforkd", NULL,       NULL};
+    if (pool) {
+        if (snprintf(match, sizeof match, "PREFORKD_POOL=%s", pool) >= (int)sizeof match)
+            return answer_fail(MESSAGE_USAGE, "that is no pool's name");
+        arguments[4] = match;
+    }
+    if (answer_is_json())
+        arguments[2] = "--output=json";
+    if (access("/run/systemd/journal", F_OK) == 0)
+        execvp(arguments[0], (char **)arguments);
+    return answer_fail(MESSAGE_REFUSED,
+                       "there is no journal here: the log is where syslog puts the facility "
+                       "daemon, often /var/log/syslog or /var/log/messages%s%s",
+                       pool ? "; the lines of this pool end with pool=" : "", pool ? pool : "");
+}
+
+static int local_run(const struct message_request *request)
+{
+    static const struct {
+        const char *word;
+        int (*run)(const char *argument);
+    } rows[] = {{"help", help}, {"version", version}, {"logs", logs}};
+    const char *argument = NULL;
+    int count = 0;
+    for (int i = 1; i < request->count; i++)
+        if (strcmp(request->words[i], "--json") != 0 && count++ == 0)
+            argument = request->words[i];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strcmp(rows[i].word, request->words[0]) != 0)
+            continue;
+        const struct usage *usage = usage_find(rows[i].word);
+        if (usage_fits(usage, count))
+            return rows[i].run(argument);
+        return answer_fail(MESSAGE_USAGE, "usage: preforkctl %s %s", usage->word, usage->arguments);
+    }
+    return -1;
+}
 
 static void print_usage(FILE *out)
 {

@@ -4,9 +4,9 @@
 
 #if HAVE_JANSSON
 
+#include "../base/json.h"
 #include "../base/text.h"
 #include "../base/units.h"
-#include "fields.h"
 #include "status_view.h"
 
 #include <string.h>

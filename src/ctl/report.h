@@ -9,7 +9,7 @@
 #define PREFORKD_CTL_REPORT_H
 
 #include "../wire/message.h"
-#include "wish.h"
+#include "arrange.h"
 
 /* Bytes of an answer that are kept; the daemon's have less. */
 enum { REPORT_MAX = 32 * 1024 * 1024 };

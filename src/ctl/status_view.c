@@ -1,9 +1,9 @@
 #include "status_view.h"
 
+#include "../base/json.h"
 #include "../base/text.h"
 #include "../base/units.h"
 #include "arrange.h"
-#include "fields.h"
 #include "table.h"
 
 #include <stdlib.h>

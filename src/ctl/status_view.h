@@ -9,7 +9,7 @@
 #ifndef PREFORKD_CTL_STATUS_VIEW_H
 #define PREFORKD_CTL_STATUS_VIEW_H
 
-#include "wish.h"
+#include "arrange.h"
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 #ifndef PREFORKD_CTL_TABLE_H
 #define PREFORKD_CTL_TABLE_H
 
-#include "colour.h"
+#include "terminal.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * HAProxy connects, reads up to a newline, and closes. Its agent-send string is not read: nothing
  * marks its end.
  */
-#include "../reports/health.h"
+#include "../reports/snapshot.h"
 #include "handler.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "program.h"
 
-#include "../base/digits.h"
+#include "../base/units.h"
 
 #include <errno.h>
 #include <fcntl.h>

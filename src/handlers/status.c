@@ -6,8 +6,8 @@
  * answer and is closed, so that two workers serve many clients.
  */
 #include "../reports/status.h"
-#include "../reports/health.h"
 #include "../reports/metrics.h"
+#include "../reports/snapshot.h"
 #include "build-config.h"
 #include "handler.h"
 #include "status_http.h"

@@ -3,7 +3,6 @@
 #include "../base/arena.h"
 #include "../base/fd.h"
 #include "../base/kernel.h"
-#include "../base/shm.h"
 #include "../board/overview.h"
 
 #include <errno.h>

@@ -12,7 +12,7 @@
 #ifndef PREFORKD_MASTER_CONTROL_H
 #define PREFORKD_MASTER_CONTROL_H
 
-#include "../base/buffer.h"
+#include "../base/text.h"
 #include "../base/log.h"
 #include "../base/loop.h"
 #include "../config/config.h"

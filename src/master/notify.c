@@ -1,6 +1,6 @@
 #include "notify.h"
 
-#include "../base/control_path.h"
+#include "../base/daemon.h"
 #include "../base/entry.h"
 #include "../wire/notice.h"
 

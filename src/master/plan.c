@@ -1,6 +1,6 @@
 #include "plan.h"
 
-#include "../base/control_path.h"
+#include "../base/daemon.h"
 #include "../base/sysd.h"
 #include "../config/access_list.h"
 #include "../config/identity.h"

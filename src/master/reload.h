@@ -16,7 +16,7 @@
 #ifndef PREFORKD_MASTER_RELOAD_H
 #define PREFORKD_MASTER_RELOAD_H
 
-#include "../base/buffer.h"
+#include "../base/text.h"
 #include "plan.h"
 
 enum job_kind {

@@ -3,7 +3,6 @@
 #include "../base/arena.h"
 #include "../base/fd.h"
 #include "../base/log.h"
-#include "../base/shm.h"
 #include "../worker/worker.h"
 
 #include <errno.h>

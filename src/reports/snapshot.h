@@ -151,4 +151,27 @@ static inline bool snapshot_has_templates(const struct snapshot_pool *pool)
     return sum > 0;
 }
 
+enum ailment {
+    AILS_NOTHING,
+    AILS_MAYBE_FULL,
+    AILS_FULL,
+    AILS_DRAINED,
+    AILS_UNREACHABLE,
+    AILS_DEGRADED,
+    AILMENTS
+};
+extern const char *const ailment_words[AILMENTS];
+
+/* What is remembered of pools between two looks of one question; zeroed before the first. */
+struct health {
+    usec full_since[SCOREBOARD_POOLS]; /* 0: it was not full at the last look */
+};
+
+/* What ails the pool at this place. AILS_MAYBE_FULL: a second has not passed yet; ask again. */
+enum ailment health_of(struct health *health, int place, const struct snapshot_pool *pool,
+                       usec now);
+
+/* Whether it serves anything but reports of the daemon. */
+bool health_serves(const struct snapshot_pool *pool);
+
 #endif

@@ -1,4 +1,4 @@
-#include "../../src/base/buffer.h"
+#include "../../src/base/text.h"
 #include "unit.h"
 
 #include <check.h>

@@ -1,5 +1,5 @@
-#include "../../src/reports/health.h"
 #include "../../src/reports/metrics.h"
+#include "../../src/reports/snapshot.h"
 #include "unit.h"
 #include "unit_view.h"
 

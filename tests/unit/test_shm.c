@@ -1,4 +1,4 @@
-#include "../../src/base/shm.h"
+#include "../../src/base/fd.h"
 #include "unit.h"
 
 #include <check.h>

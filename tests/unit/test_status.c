@@ -1,6 +1,6 @@
 #include "../../src/board/overview.h"
-#include "../../src/ctl/colour.h"
 #include "../../src/ctl/report.h"
+#include "../../src/ctl/terminal.h"
 #include "../../src/reports/snapshot.h"
 #include "../../src/reports/status.h"
 #include "unit.h"
