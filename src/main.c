@@ -337,7 +337,7 @@ static int serve(struct session *session)
     const struct command_line *line = session->line;
     log_errors_to_stderr(true);
     if (line->daemon)
-        log_lend_no_stderr();
+        log_withhold_stderr();
     int error = sysd_open();
     if (error < 0)
         return start_failed("LISTEN_FDS", -error);

@@ -27,7 +27,7 @@ static void set_in6(struct addr *addr, struct in6_addr ip, unsigned port, unsign
     addr->in6.sin6_scope_id = scope;
 }
 
-/* An IPv6 address with a zone, "fe80::1%eth0": without it a link-local address can't be bound. */
+/* An IPv6 address with a zone, "fe80::1%eth0". A link-local address can't be bound without one. */
 static bool from_zoned(struct addr *addr, const char *ip, const char *percent, unsigned port)
 {
     char bare[INET6_ADDRSTRLEN];
@@ -129,7 +129,7 @@ bool addr_number(const struct addr *addr, struct addr_number *number)
     return true;
 }
 
-/* The upper `bits` of 64. */
+/* A mask of the upper `bits` of 64. */
 static uint64_t upper(int bits)
 {
     if (bits <= 0)
@@ -146,8 +146,8 @@ struct addr_number addr_mask(struct addr_number number, int bits)
     return number;
 }
 
-/* The bytes of a Unix address's name: without the NUL that may close a path, with the one that
- * opens an abstract name. 0: it has none. */
+/* The length of a Unix address's name, without the NUL that may close a path, with the NUL that
+ * opens an abstract name. 0: no name. */
 static size_t name_length(const struct addr *addr)
 {
     if (addr->len <= PATH_OFFSET)
@@ -220,8 +220,8 @@ static char *put_in(char *at, const uint8_t bytes[static 4])
 
 enum { GROUPS = 8 };
 
-/* Where the longest run of zero groups begins, the first of equal ones, if it has two at least; and
- * how long it is (RFC 5952, 4.2). */
+/* Finds the longest run of at least two zero groups, the first one of equal length (RFC 5952, 4.2).
+ * Returns its first group, or -1. */
 static int longest_gap(const unsigned groups[static GROUPS], int *length)
 {
     int best = -1;
@@ -270,32 +270,24 @@ char *addr_put_ip(char *at, const struct addr *addr)
     return IN6_IS_ADDR_V4MAPPED(ip) ? put_in(at, &ip->s6_addr[12]) : put_in6(at, ip);
 }
 
-static bool has_zone(const struct addr *addr)
-{
-    return addr->len && addr->sa.sa_family == AF_INET6 && addr->in6.sin6_scope_id;
-}
+/* How a zone is written: by its name, by its number. */
+enum zone { ZONE_NAME, ZONE_NUMBER };
 
-const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
+static const char *print_ip(const struct addr *addr, char text[static ADDR_TEXT], enum zone zone)
 {
-    char zone[IF_NAMESIZE];
-    char *end = addr_put_ip(text, addr);
+    char name[IF_NAMESIZE], *end = addr_put_ip(text, addr);
+    size_t room = ADDR_TEXT - (size_t)(end - text);
     *end = '\0';
-    if (has_zone(addr) && if_indextoname(addr->in6.sin6_scope_id, zone))
-        snprintf(end, ADDR_TEXT - (size_t)(end - text), "%%%s", zone);
+    if (!addr->len || addr->sa.sa_family != AF_INET6 || !addr->in6.sin6_scope_id)
+        return text;
+    if (zone == ZONE_NUMBER)
+        snprintf(end, room, "%%%u", addr->in6.sin6_scope_id);
+    else if (if_indextoname(addr->in6.sin6_scope_id, name))
+        snprintf(end, room, "%%%s", name);
     return text;
 }
 
-static const char *print_numeric_ip(const struct addr *addr, char text[static ADDR_TEXT])
-{
-    char *end = addr_put_ip(text, addr);
-    *end = '\0';
-    if (has_zone(addr))
-        snprintf(end, ADDR_TEXT - (size_t)(end - text), "%%%u", addr->in6.sin6_scope_id);
-    return text;
-}
-
-static const char *print(const struct addr *addr, char text[static ADDR_TEXT],
-                         const char *(*print_ip)(const struct addr *addr, char *text))
+static const char *print(const struct addr *addr, char text[static ADDR_TEXT], enum zone zone)
 {
     char ip[ADDR_TEXT];
     text[0] = '\0';
@@ -303,7 +295,7 @@ static const char *print(const struct addr *addr, char text[static ADDR_TEXT],
         return text;
     if (addr->sa.sa_family == AF_UNIX)
         return print_unix(addr, text);
-    print_ip(addr, ip);
+    print_ip(addr, ip, zone);
     bool bracket = strchr(ip, ':') != NULL;
     snprintf(text, ADDR_TEXT, bracket ? "[%.64s]:%u" : "%.64s:%u", ip, addr_port(addr));
     return text;
@@ -311,10 +303,15 @@ static const char *print(const struct addr *addr, char text[static ADDR_TEXT],
 
 const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    return print(addr, text, addr_print_ip);
+    return print(addr, text, ZONE_NAME);
 }
 
 const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    return print(addr, text, print_numeric_ip);
+    return print(addr, text, ZONE_NUMBER);
+}
+
+const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
+{
+    return print_ip(addr, text, ZONE_NAME);
 }

@@ -55,7 +55,8 @@ char *arena_format(struct arena *arena, const char *format, ...)
     return text;
 }
 
-/* Puts a mapping of another kind in its place, with a copy of what it has. 0 or -errno. */
+/* Replaces the mapping by one of another kind, at the same address, with a copy of its content. 0
+ * or -errno. */
 static int replace(struct arena *arena, size_t used, size_t room, int sharing)
 {
     void *copy =

@@ -1,7 +1,7 @@
 /*
  * clock - time as one number: microseconds of CLOCK_MONOTONIC.
  *
- * Setting the wall clock makes nobody late; the clock stands still while the machine is suspended.
+ * This clock ignores changes of the wall clock, and stands still while the machine is suspended.
  */
 #ifndef PREFORKD_BASE_CLOCK_H
 #define PREFORKD_BASE_CLOCK_H
@@ -12,7 +12,7 @@
 typedef int64_t usec;
 
 #define USEC_SECOND ((usec)1000000)
-#define USEC_NEVER  INT64_MAX /* a deadline that does not come */
+#define USEC_NEVER  INT64_MAX /* a deadline that never comes */
 
 static inline usec clock_now(void)
 {
@@ -21,7 +21,7 @@ static inline usec clock_now(void)
     return now.tv_sec * USEC_SECOND + now.tv_nsec / 1000;
 }
 
-/* The wall clock, since 1970: to be shown, not to be counted on. */
+/* The wall clock since 1970: to display, not to measure by. */
 static inline usec clock_real(void)
 {
     struct timespec now;
@@ -34,7 +34,7 @@ static inline usec clock_earlier(usec a, usec b)
     return a < b ? a : b;
 }
 
-/* Seconds as a number to print. */
+/* Seconds, to print. */
 static inline double clock_seconds(usec span)
 {
     return (double)span / (double)USEC_SECOND;

@@ -18,11 +18,11 @@ extern char **environ;
 
 static char *title_memory;
 static size_t title_size;
-static size_t title_used; /* behind it all is zero */
+static size_t title_used; /* the rest is zero */
 static struct rlimit first_nofile;
 
-/* The texts of a list that stand one behind the other from *end on: moves *end behind them. Returns
- * how many texts the list has. */
+/* Moves *end past those texts of the list that follow one another from *end on. Returns the number
+ * of texts in the list. */
 static int find_end(char **texts, char **end)
 {
     int count = 0;
@@ -32,7 +32,7 @@ static int find_end(char **texts, char **end)
     return count;
 }
 
-/* A list of the same texts, those in the title's memory taken from its copy. */
+/* Copies a list, with the texts in the title's memory replaced by those in its copy. */
 static void move_texts(char **to, char **from, int count, char *copy)
 {
     for (int i = 0; i < count; i++) {
@@ -43,7 +43,7 @@ static void move_texts(char **to, char **from, int count, char *copy)
 
 char **daemon_title_init(int argc, char **argv)
 {
-    static char *copy __attribute__((used)); /* of the texts, for as long as we live */
+    static char *copy __attribute__((used)); /* of the texts; never freed */
     static char **lists __attribute__((used));
     if (argc < 1)
         return argv;
@@ -63,7 +63,7 @@ char **daemon_title_init(int argc, char **argv)
     return lists;
 }
 
-/* By hand: each function of libc that a worker calls at its start may cost it a page fault. */
+/* Plain loops: each libc function that a starting worker calls may cost it a page fault. */
 size_t daemon_title(const char *title)
 {
     size_t length = 0;
@@ -125,15 +125,15 @@ const char *daemon_program(const char *called)
         if (access(path, X_OK) == 0)
             return path;
     }
-    /* Found by PATH, or called by a name that is none: the kernel says what we run. */
+    /* The name was found in PATH, or is not a path at all: ask the kernel what we run. */
     char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     return length > 0 ? strndup(path, (size_t)length) : NULL;
 }
 
-/* Whether it holds a number, or nothing: not some other file, named by mistake. In a directory
- * where others may write it may be theirs, or another file of ours to which they made a second name
- * there: neither is written to. */
+/* Whether the file holds a number, or nothing, and not something else that was named by mistake. In
+ * a directory that others may write to, the file may be theirs, or a hard link that they made to
+ * another file of ours: neither may be overwritten. */
 static bool is_pidfile(int fd)
 {
     char text[16];
@@ -150,8 +150,9 @@ static bool is_pidfile(int fd)
     return true;
 }
 
-/* The file is changed only after it is locked, looked at, and found under its name: a user that may
- * write in the directory may exchange the name at any time, but not what we hold open. */
+/* Locks and checks the file, and checks that its name still leads to it, before it changes
+ * anything: a user who may write to the directory can replace the name at any time, but not what we
+ * hold open. */
 static int open_pidfile(const struct entry *entry)
 {
     int fd = openat(entry->directory, entry->name,
@@ -163,7 +164,7 @@ static int open_pidfile(const struct entry *entry)
     struct inode inode = inode_of_fd(fd);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         error = -errno;
-    else if (!entry_is(entry, &inode)) /* the process that held it has just removed it */
+    else if (!entry_is(entry, &inode)) /* the previous holder has just removed it */
         error = -ESTALE;
     else if (!is_pidfile(fd))
         error = -EEXIST;
@@ -198,8 +199,9 @@ void daemon_pidfile_close(const char *path, int fd)
     fd_cleanup(&fd);
 }
 
-/* The process that the user started: its exit is the daemon's word, or its death. */
-static void wait_for_word(int fd, pid_t session)
+/* In the process that the user started: exits with the daemon's status, or 70 if the daemon
+ * died. */
+static void wait_for_status(int fd, pid_t session)
 {
     unsigned char status;
     ssize_t n;
@@ -212,32 +214,32 @@ static void wait_for_word(int fd, pid_t session)
 
 int daemon_detach(void)
 {
-    int word[2];
-    if (pipe2(word, O_CLOEXEC) != 0)
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
         return -errno;
     pid_t session = fork();
     if (session < 0) {
         int error = -errno;
-        close(word[0]);
-        close(word[1]);
+        close(ends[0]);
+        close(ends[1]);
         return error;
     }
     if (session > 0) {
-        close(word[1]);
-        wait_for_word(word[0], session);
+        close(ends[1]);
+        wait_for_status(ends[0], session);
     }
-    close(word[0]);
+    close(ends[0]);
     setsid();
-    pid_t daemon = fork(); /* no session leader: it can't get a terminal again */
+    pid_t daemon = fork(); /* not a session leader: can't get a terminal again */
     if (daemon != 0)
         _exit(daemon < 0 ? 70 : 0);
-    return word[1];
+    return ends[1];
 }
 
 void daemon_detached(int fd, int status)
 {
-    unsigned char word = (unsigned char)status;
-    fd_write(fd, &word, 1);
+    unsigned char byte = (unsigned char)status;
+    fd_write(fd, &byte, 1);
     close(fd);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++)

@@ -29,7 +29,7 @@ const char *entry_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* With its slash at the end, so that a link there is followed, and "/" is itself. */
+/* The directory keeps its final slash, so that a link is followed, and "/" stays "/". */
 static int directory_of(const char *path, char directory[static PATH_MAX])
 {
     size_t length = (size_t)(entry_name(path) - path);

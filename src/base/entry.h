@@ -1,9 +1,9 @@
 /*
- * entry - a name in a directory in which others may write too; and by what a file is known again.
+ * entry - a name in a directory that others may write to, and the identity of a file.
  *
- * Between two looks at a name somebody may have exchanged what it leads to. So a caller that acts
- * on a file that it made holds the directory by a descriptor, holds the file by another, and
- * compares that with the inode that it knows: from there on no name is asked any more.
+ * What a name leads to may be replaced between two looks at it. So a caller that acts on a file
+ * that it made holds the directory by one descriptor and the file by another, and compares the file
+ * with the inode that it remembers. After that it uses no name any more.
  */
 #ifndef PREFORKD_BASE_ENTRY_H
 #define PREFORKD_BASE_ENTRY_H
@@ -11,60 +11,61 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-/* By which a file is known for as long as a process keeps it open: its number is given to no other
- * until then. A bound socket keeps the inode of its path so. */
+/* Identifies a file while some process keeps it open: until then no other file gets its number. A
+ * bound socket keeps the inode of its path open in this sense. */
 struct inode {
     dev_t device;
     ino_t number; /* 0: none */
 };
 
 struct inode inode_of(const struct stat *file);
-struct inode inode_of_fd(int fd);                               /* of a bad descriptor: none */
-bool inode_equal(const struct inode *a, const struct inode *b); /* two that are none are not */
+struct inode inode_of_fd(int fd);                               /* none for a bad descriptor */
+bool inode_equal(const struct inode *a, const struct inode *b); /* false for none and none */
 
 struct entry {
-    int directory;    /* held by O_PATH; -1: none */
-    const char *name; /* the last component of the path, which is the caller's */
+    int directory;    /* opened by O_PATH; -1: none */
+    const char *name; /* the last component of the caller's path */
 };
 
 /* The last component of a path. */
 const char *entry_name(const char *path);
 
-/* Looks at the directory that a path lies in, through whatever links lead there. 0 or -errno. */
+/* The inode of the directory that a path lies in, links followed. 0 or -errno. */
 int entry_directory(const char *path, struct inode *directory);
 
 /* Whether two paths in these directories are the same name. */
 bool entry_same(const char *a, const struct inode *a_directory, const char *b,
                 const struct inode *b_directory);
 
-/* Makes a directory that has just this mode from the first on, not the umask's. 0 or -errno. */
+/* Makes a directory with exactly this mode from the start, whatever the umask. 0 or -errno. */
 int entry_make_directory(const char *path, mode_t mode);
 
-/* The directory of a path, held. 0 or -errno. */
+/* Opens the directory of a path. 0 or -errno. */
 int entry_open(struct entry *entry, const char *path);
 
-/* For locals: `__attribute__((cleanup(entry_close)))`, {.directory = -1} at first. */
+/* For locals: `__attribute__((cleanup(entry_close)))`, initialised to {.directory = -1}. */
 void entry_close(struct entry *entry);
 
-/* What the name leads to, held by a descriptor that can be asked and changed, but not read or
- * written (O_PATH): not followed if it is a link. The descriptor or -errno. */
+/* Opens what the name leads to by O_PATH, without following a link: the descriptor can be used for
+ * fstat(2) and, by entry_held, to change the file, but not to read or write it. The descriptor or
+ * -errno. */
 int entry_hold(const struct entry *entry, struct stat *found);
 
-/* The name of what such a descriptor holds, for calls that take nothing but a name: it leads to
- * that very inode, whatever happens to the names of before. */
+/* A path for what such a descriptor holds, for calls that take only a path. It leads to that very
+ * inode, whatever happens to the file's names. */
 enum { ENTRY_HELD = 32 };
 const char *entry_held(char name[static ENTRY_HELD], int held);
 
 /* Whether the name leads to this inode. */
 bool entry_is(const struct entry *entry, const struct inode *inode);
 
-/* Unlinks the name if it leads to this inode: true. Between the look and the act another user may
- * exchange it, for no call unlinks by descriptor: but only a user that may write in this directory,
- * and could have unlinked what is lost then. In a directory with the sticky bit no other user can
- * unlink or rename what belongs to us or to a third one. */
+/* Unlinks the name if it leads to this inode; true if it did. No call unlinks by descriptor, so
+ * another user may replace the name between the check and the unlink. But that user must be able to
+ * write to this directory, and so could have unlinked the lost file anyway. In a directory with the
+ * sticky bit, no other user can unlink or rename what belongs to us or to a third user. */
 bool entry_unlink(const struct entry *entry, const struct inode *inode);
 
-/* Of no file: all zero. */
+/* Identifies a file with its content. All zero: no file. */
 struct file_id {
     dev_t device;
     ino_t inode;
@@ -72,10 +73,10 @@ struct file_id {
     struct timespec written;
 };
 
-/* The id of a file that was asked about by stat(2) or fstat(2). */
+/* The id of a file, from its stat(2). */
 struct file_id file_id_of(const struct stat *file);
 
-/* Another file, or the same one with other content, has another id. */
+/* False for another file, or for the same file with other content. */
 bool file_id_equal(const struct file_id *a, const struct file_id *b);
 
 #endif

@@ -10,8 +10,8 @@ void faults_init(struct faults *faults, struct arena *arena)
     *faults = (struct faults){.arena = arena};
 }
 
-/* Where a fault of this place belongs: behind those of its file with a line up to its own, or else
- * at the end. */
+/* The link to insert a fault at: after those in its file with a line up to its own, or at the
+ * end. */
 static struct fault **place(struct faults *faults, const char *file, int line)
 {
     struct fault **at = &faults->first;

@@ -1,7 +1,7 @@
 /*
  * faults - what is wrong in a configuration: sentences with file and line, collected, not logged.
  *
- * They lie in an arena, so that the child that checks can note them, and the master or main prints
+ * They lie in an arena: the child that checks the file adds them, and the master or main prints
  * them.
  */
 #ifndef PREFORKD_BASE_FAULTS_H
@@ -16,22 +16,22 @@ struct fault {
     const char *text; /* what is wrong and what to do, no full stop */
 };
 
-enum { FAULTS_MAX = 200 }; /* more are counted, not kept */
+enum { FAULTS_MAX = 200 }; /* faults beyond are counted, not kept */
 
 struct faults {
     struct arena *arena;
-    struct fault *first; /* in the order of files as first noted, then of lines */
-    unsigned count;      /* all noted, those beyond FAULTS_MAX too */
+    struct fault *first; /* by file, in the order of their first faults, then by line */
+    unsigned count;      /* including those beyond FAULTS_MAX */
 };
 
-enum { FAULT_PLACE = 4200 }; /* bytes: a path and a line */
+enum { FAULT_PLACE = 4200 }; /* bytes for a path and a line */
 
-/* Writes "FILE:LINE", or "FILE" if it is the file as a whole. */
+/* Writes "FILE:LINE", or "FILE" if the fault has no line. */
 const char *fault_place(const struct fault *fault, char text[static FAULT_PLACE]);
 
 void faults_init(struct faults *faults, struct arena *arena);
 
-/* Notes one. The same sentence at the same place is noted once. */
+/* Adds a fault, unless the same sentence is there for the same place. */
 void faults_add(struct faults *faults, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -18,7 +18,7 @@ void fd_cleanup(int *fd)
     *fd = -1;
 }
 
-/* The number that a name of /proc/self/fd is; -1: it is none. */
+/* The descriptor that a name in /proc/self/fd stands for; -1: none. */
 static int fd_of_name(const char *name)
 {
     int fd = 0;
@@ -27,8 +27,8 @@ static int fd_of_name(const char *name)
     return *name || !fd ? -1 : fd;
 }
 
-/* One by one, as /proc shows them. Without readdir(3), which takes memory: this may run in a child
- * that shares ours. */
+/* Handles the descriptors one by one, as /proc lists them. Does without readdir(3), which
+ * allocates: this may run in a child that shares our memory. */
 static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
 {
     union {
@@ -50,8 +50,8 @@ static int shut_listed(int listing, unsigned first, unsigned last, bool at_exec)
     return size < 0 ? -errno : 0;
 }
 
-/* A container's filter of system calls may not know close_range(2), nor an older kernel its flag.
- * To ignore that would hand a stranger's program what it must not have. */
+/* A container's system call filter may not know close_range(2), and an older kernel not its flag.
+ * To ignore that failure would leak descriptors to a foreign program. */
 static int shut(unsigned first, unsigned last, bool at_exec)
 {
     if (kernel_close_range(first, last, at_exec ? KERNEL_CLOEXEC : 0) == 0)
@@ -64,7 +64,8 @@ static int shut(unsigned first, unsigned last, bool at_exec)
     return error;
 }
 
-/* A new root has no /proc, and a kernel before 5.11 not the flag: then they close now. */
+/* In a new root without /proc, on a kernel before 5.11, which has no CLOSE_RANGE_CLOEXEC, the
+ * descriptors close now. */
 int fd_shut_at_exec(int first, int needed)
 {
     int error = shut((unsigned)first, UINT_MAX, true);
@@ -76,7 +77,7 @@ int fd_shut_at_exec(int first, int needed)
     return kernel_close_range(from, UINT_MAX, 0) == 0 ? 0 : error;
 }
 
-/* The smallest on the list that is not below `from`; INT_MAX if there is none. */
+/* The smallest descriptor in the list from `from` on; INT_MAX if there is none. */
 static int next_kept(const int *fds, int count, int from)
 {
     int next = INT_MAX;
@@ -152,7 +153,7 @@ void *shm_map(int fd, size_t size, bool writable)
     struct stat file;
     if (fstat(fd, &file) != 0)
         return NULL;
-    int seals = fcntl(fd, F_GET_SEALS); /* -1: of no memory that can have one */
+    int seals = fcntl(fd, F_GET_SEALS); /* -1: can't have seals */
     if (file.st_size != (off_t)size || seals < 0 || !(seals & F_SEAL_SHRINK)) {
         errno = EPROTO;
         return NULL;

@@ -58,7 +58,7 @@ void json_field(json_t *object, const char *key, const char *field, size_t size)
 
 char *json_print(json_t *document)
 {
-    enum { EXACT = 15 }; /* digits that a double has for sure: 93.1 stays so */
+    enum { EXACT = 15 }; /* decimal digits that a double keeps: 93.1 stays 93.1 */
     char *text = document ? json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(EXACT)) : NULL;
     json_decref(document);
     size_t length = text ? strlen(text) : 0;
@@ -84,7 +84,7 @@ long long field_number(const json_t *object, const char *key)
 
 usec field_span(const json_t *object, const char *key)
 {
-    static const double most = 1e12; /* seconds: in usec it is an integer of 64 bits */
+    static const double most = 1e12; /* seconds: fits 64 bits in usec */
     const json_t *value = json_object_get(object, key);
     double seconds = json_number_value(value);
     if (!json_is_number(value) || !(seconds >= 0))

@@ -1,6 +1,6 @@
 /*
- * kernel - system calls that glibc 2.31 or musl 1.2.3 has no wrapper for, or one that can do less.
- * Each returns what the kernel does, with errno set.
+ * kernel - system calls for which glibc 2.31 or musl 1.2.3 has no wrapper, or one that can do less.
+ * Each returns the kernel's result, with errno set.
  */
 #ifndef PREFORKD_BASE_KERNEL_H
 #define PREFORKD_BASE_KERNEL_H
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KERNEL_CLOEXEC = 1 << 2 }; /* CLOSE_RANGE_CLOEXEC; before Linux 5.11 it is EINVAL */
+enum { KERNEL_CLOEXEC = 1 << 2 }; /* CLOSE_RANGE_CLOEXEC; Linux before 5.11: EINVAL */
 
 static inline int kernel_close_range(unsigned first, unsigned last, unsigned flags)
 {
@@ -31,7 +31,8 @@ static inline int kernel_pidfd_open(pid_t pid)
 
 enum { KERNEL_NOWAIT = 8 }; /* RWF_NOWAIT */
 
-/* Both work from where the file is, and do not wait: preadv2(2) and pwritev2(2) with RWF_NOWAIT. */
+/* Both use the file's current offset and never block: preadv2(2) and pwritev2(2) with
+ * RWF_NOWAIT. */
 static inline ssize_t kernel_read_now(int fd, const struct iovec *part)
 {
     return syscall(SYS_preadv2, fd, part, 1, -1L, -1L, KERNEL_NOWAIT);
@@ -47,8 +48,7 @@ static inline int kernel_tgkill(pid_t group, pid_t thread, int number)
     return (int)syscall(SYS_tgkill, group, thread, number);
 }
 
-/* Whether we may execute the file that is open behind a descriptor; faccessat(3) asks for no such
- * thing in glibc before 2.33. */
+/* Whether we may execute the open file. glibc's faccessat(3) can't tell before 2.33. */
 static inline bool kernel_may_execute(int fd)
 {
     char path[32];
@@ -60,7 +60,7 @@ static inline bool kernel_may_execute(int fd)
     return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
 }
 
-/* Executes the file that is open behind a descriptor. */
+/* Executes the open file. */
 static inline int kernel_execute(int fd, char *const *arguments, char *const *environment)
 {
     return (int)syscall(SYS_execveat, fd, "", arguments, environment, AT_EMPTY_PATH);

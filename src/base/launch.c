@@ -13,18 +13,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What the child, in the same memory, works with. */
+/* Shared with the child, which runs in the same memory. */
 struct start {
     const struct launch *launch;
     pid_t parent;
-    int error; /* errno if it could not execute */
+    int error; /* errno, if the child could not execute */
 };
 
-/* One page of system calls and nothing deeper: execve's kernel stack is its own. */
+/* The child only makes system calls, and the kernel has its own stack for execve. */
 static alignas(16) char child_stack[32 * 1024];
 
-/* A standard error that stays ours is that of the programs before, too, with the flags that they
- * set: one that does not block would lose lines. */
+/* If the program gets our standard error, earlier programs had it too, and may have set O_NONBLOCK,
+ * which would lose lines. So clear the flags. */
 static bool take_place(const struct launch *launch)
 {
     return dup2(launch->input, STDIN_FILENO) >= 0 && dup2(launch->output, STDOUT_FILENO) >= 0 &&
@@ -33,7 +33,8 @@ static bool take_place(const struct launch *launch)
            (launch->directory < 0 || fchdir(launch->directory) == 0);
 }
 
-/* A script can't be run by a descriptor that is closed at exec: ENOENT says so (execveat(2)). */
+/* A script can't be executed by a descriptor that closes at exec: it fails by ENOENT
+ * (execveat(2)). */
 static void execute(const struct launch *launch)
 {
     if (launch->program > 0) {
@@ -44,8 +45,7 @@ static void execute(const struct launch *launch)
     execve(launch->path, launch->arguments, launch->environment);
 }
 
-/* A parent that died before it was our death's signal sends none: then we have another parent.
- */
+/* If the parent died before PR_SET_PDEATHSIG, no death signal comes, but getppid() has changed. */
 static int child_main(void *argument)
 {
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
@@ -63,8 +63,8 @@ static int child_main(void *argument)
     start->error = -fd_shut_at_exec(STDERR_FILENO + 1, launch->program > 0 ? launch->program : -1);
     if (start->error)
         _exit(127);
-    /* Handlers reset themselves at exec, but they would run, in our memory, before it. Only the two
-     * of our caller's that do harm there: each costs a system call. */
+    /* Exec resets handlers, but until then they would run in the shared memory. Reset only the two
+     * that do harm there, because each costs a system call. */
     sigaction(SIGTERM, &fallback, NULL);
     sigaction(SIGQUIT, &fallback, NULL);
     sigemptyset(&none);
@@ -82,7 +82,7 @@ pid_t launch_program(const struct launch *launch)
     sigprocmask(SIG_SETMASK, &all, &before);
     int flags = CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD;
     if (launch->shown)
-        flags |= CLONE_CHILD_SETTID; /* our memory is the child's */
+        flags |= CLONE_CHILD_SETTID; /* in the child's memory, which is ours */
     pid_t pid = clone(child_main, child_stack + sizeof child_stack, flags, &start, launch->group,
                       NULL, launch->shown);
     int error = pid < 0 ? errno : start.error;

@@ -1,9 +1,9 @@
 /*
- * launch - start a program by vfork: as fast as the kernel can, and safely. In a worker.
+ * launch - starts a program by vfork, as fast as the kernel can, and safely. Runs in a worker.
  *
- * The child shares our memory until it executes (clone(2), CLONE_VM | CLONE_VFORK), on a stack of
- * its own, with every signal blocked: so no page table is copied, and no handler of ours runs in
- * it.
+ * The child shares our memory until it executes (clone(2), CLONE_VM | CLONE_VFORK), with its own
+ * stack and every signal blocked. So no page table is copied, and no signal handler of ours runs in
+ * the child.
  */
 #ifndef PREFORKD_BASE_LAUNCH_H
 #define PREFORKD_BASE_LAUNCH_H
@@ -13,26 +13,26 @@
 
 struct launch {
     const char *path;       /* absolute, or relative to `directory` */
-    int program;            /* if it is not 0: a descriptor of what to run instead of what now
-                               has this path; of a script, `path` is run all the same, since its
-                               interpreter needs a name */
+    int program;            /* if not 0: a descriptor of the file to run, whatever `path` leads to
+                               by now. A script is still run by `path`, because its interpreter
+                               needs a name */
     char *const *arguments; /* argv, ended by NULL */
     char *const *environment;
     int directory;     /* the program's working directory; -1: ours */
-    int input, output; /* become descriptors 0 and 1, */
-    int error;         /* and 2; -1: it stays ours, which begins without O_NONBLOCK. Nothing else
-                          is handed on. None is below 3. */
-    /* Where the kernel writes the program's process group, which it leads, before it runs: so that
-     * a reader can end all that the program started. The first is the caller's own; the second, or
-     * NULL, is the master's. The caller writes zero again. */
+    int input, output; /* become descriptors 0 and 1 */
+    int error;         /* becomes 2; -1: the program gets ours, with O_NONBLOCK cleared. Nothing
+                          else is passed on. None of the three is below 3. */
+    /* The kernel writes the program's process group here before the program runs, so that a reader
+     * can end everything that the program starts. The program leads the group. `group` is for the
+     * caller; `shown`, or NULL, is for the master. The caller resets both to 0. */
     _Atomic(pid_t) *group, *shown;
-    pid_t caller; /* getpid(), if the caller knows it; 0: not yet */
+    pid_t caller; /* getpid(), if the caller knows it; otherwise 0 */
 };
 
-/* The program's pid; or -errno if it can't be started: nothing runs then. It gets default signal
- * dispositions, an empty mask, and dies with its caller (PR_SET_PDEATHSIG). For the dispositions
- * the caller must do its part: ignore no signal, and catch none but TERM and QUIT, and such as may
- * run in the child, in the caller's memory, as the worker's URG does. */
+/* Returns the program's pid, or -errno if it can't be started: then nothing runs. The program gets
+ * default signal dispositions and an empty mask, and dies with its caller (PR_SET_PDEATHSIG). For
+ * the dispositions, the caller must ignore no signal, and catch only TERM, QUIT, and signals whose
+ * handlers may run in the child, in the caller's memory, like the worker's URG. */
 pid_t launch_program(const struct launch *launch);
 
 static inline void launch_forget(const struct launch *launch)

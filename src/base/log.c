@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 enum {
-    LINE_TIMEOUT_MSEC = 50,   /* how long one line may wait for a syslog daemon that is behind */
-    STUCK_USEC = 1000 * 1000, /* how long none waits again after one waited in vain */
+    LINE_TIMEOUT_MSEC = 50,   /* how long one line may wait for a slow syslog daemon */
+    STUCK_USEC = 1000 * 1000, /* after such a timeout, no line waits for this long */
 };
 
 static const char dev_log[] = "/dev/log", journal[] = "/run/systemd/journal/socket";
@@ -29,21 +29,21 @@ static struct {
     char ident[65];
     int facility;
     int level;
-    pid_t opener;         /* the process that called log_open; another one is a child */
-    const char *syslog;   /* the path of the syslog daemon's socket, or of the journal's */
+    pid_t opener;         /* the process that called log_open; any other is a child */
+    const char *syslog;   /* the path of the syslog daemon's or the journal's socket */
     int syslog_fd;        /* -1: none */
-    pid_t syslog_owner;   /* the process that opened it: no other uses it */
-    bool syslog_is_open;  /* to every user: a child need not connect before it changes its own */
-    int stderr_fd;        /* a way to the first standard error; -1: none */
-    char stderr_path[48]; /* of its file, for children */
+    pid_t syslog_owner;   /* the process that opened it, which alone uses it */
+    bool syslog_is_open;  /* any user may connect: a child can do so after it changes user */
+    int stderr_fd;        /* leads to the original standard error; -1: none */
+    char stderr_path[48]; /* of its file, for children to open */
     enum way {
-        WAY_OWN,    /* opened anew: nobody else has this description */
-        WAY_SOCKET, /* can't be opened anew; a call can be told not to block */
+        WAY_OWN,    /* reopened: no other process has this open file description */
+        WAY_SOCKET, /* can't be reopened, but MSG_DONTWAIT works */
         WAY_SHARED, /* neither: see write_now */
     } stderr_way;
     bool to_stderr, json;
     bool errors_to_stderr;
-    bool stderr_is_ours; /* and no child's */
+    bool stderr_is_withheld; /* from children */
     usec stuck_until;
     unsigned lost; /* lines since the last one that arrived */
 } log_state = {
@@ -55,9 +55,10 @@ static struct {
     .stderr_fd = -1,
 };
 
-/* Threads of a worker write one after the other. The one that writes waits for a daemon that is
- * behind, as each line may, but no longer: after it none waits. If it dies meanwhile, all do; and a
- * child is forked where there is one thread. */
+/* Serialises the threads of a worker. The holder may wait for a slow syslog daemon, but only as
+ * long as one line may; after that timeout no line waits. The holder can't die alone: a dying
+ * thread ends the whole process. And a child is forked only while there is one thread, so no child
+ * inherits the mutex locked. */
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 
 static bool is_child(void)
@@ -81,15 +82,15 @@ static bool syslog_connect(void)
     return true;
 }
 
-/* What a child finds here is its parent's, which it has closed. It writes no word of this before it
- * has a line to log: that would be a page of memory of its own. */
+/* A child inherits its parent's values, but has closed that socket. It doesn't reset them before it
+ * has a line to log, because that would cost it a page of memory. */
 static bool syslog_is_ours(void)
 {
     return log_state.syslog_fd >= 0 && log_state.syslog_owner == getpid();
 }
 
-/* A syslog daemon that is started again has a new socket behind the old name. The new connection
- * takes the old one's number, which the caller may hold on a list. */
+/* A restarted syslog daemon has a new socket at the old path. The new connection takes over the old
+ * descriptor's number, because the caller may keep that number in a list. */
 static bool syslog_reconnect(void)
 {
     int old = log_state.syslog_fd;
@@ -106,18 +107,17 @@ static int open_anew(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-/* Another description of the file behind a descriptor, so that its flags and its offset are nobody
- * else's. It never blocks, and appends: others write to the same file. -1 if there is no
- * such thing: of a socket, without /proc, or where we may not open the file.
- */
+/* Reopens the file of a descriptor, to get an open file description whose flags and offset are not
+ * shared. It never blocks, and appends, because others write to the same file. -1 for a socket,
+ * without /proc, or if we may not open the file. */
 static int reopen(int fd)
 {
     char name[ENTRY_HELD];
     return open_anew(entry_held(name, fd));
 }
 
-/* What was opened without it is made to append as well, or it would write over what comes by the
- * other ways. */
+/* Sets O_APPEND on the shared description too: otherwise its writers would overwrite what is
+ * written through the others. */
 static void open_stderr(void)
 {
     struct stat file;
@@ -144,8 +144,9 @@ static bool stderr_is_journal(void)
            fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
 }
 
-/* The journal gets with fields what it would get by /dev/log if that is its own, or as standard
- * error if there is no /dev/log. A syslog daemon of its own on /dev/log goes on to get all. */
+/* Uses the journal's native socket if /dev/log is the journal's own, or if there is no /dev/log and
+ * standard error is the journal. If another syslog daemon owns /dev/log, that daemon gets the
+ * lines. */
 static const char *find_syslog(void)
 {
     static const char journals[] = "/run/systemd/journal/dev-log";
@@ -157,7 +158,7 @@ static const char *find_syslog(void)
 void log_open(const char *ident, bool to_stderr)
 {
     struct stat file;
-    tzset(); /* a worker in a chroot finds no time zone any more */
+    tzset(); /* a worker in a chroot can't read the time zone later */
     snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
     log_state.opener = getpid();
     open_stderr();
@@ -172,19 +173,21 @@ void log_errors_to_stderr(bool wanted)
     log_state.errors_to_stderr = wanted && !stderr_is_journal();
 }
 
-void log_lend_no_stderr(void)
+void log_withhold_stderr(void)
 {
-    log_state.stderr_is_ours = true;
+    log_state.stderr_is_withheld = true;
 }
 
-/* A child opens it by the path of the process that called log_open, which was written then: to look
- * up a new process in /proc costs a tenth of a worker's start, and to print the path some pages of
- * libc that it has no other use for. If it may not, it opens it by its own path.
+/* Reopens standard error in a child, by the path that log_open wrote, which leads through the /proc
+ * directory of the process that called it: looking up a new process in /proc costs a tenth of a
+ * worker's start, and formatting a path touches libc pages that the worker needs for nothing else.
+ * If the child may not open that path, it tries its own /proc directory.
  *
- * A way of its own: by its parent's it could make the parent block, and write at any offset. A
- * socket is the parent's alone, since a process that has it may shut it down; so is what root
- * shares: then the child's lines go to syslog, or by the parent. */
-static void part_from_stderr(void)
+ * The child needs an open file description of its own, because through its parent's it could make
+ * the parent block, and write at any offset. A child never gets a socket, because any process that
+ * holds a socket can shut it down; nor, under root, a description that is shared. Then the child's
+ * lines go to syslog, or through the parent. */
+static void reopen_stderr_in_child(void)
 {
     int fd = -1;
     if (log_state.stderr_way == WAY_OWN && (fd = open_anew(log_state.stderr_path)) < 0)
@@ -199,11 +202,11 @@ void log_enter_child(bool cut_off)
 {
     if (log_state.errors_to_stderr)
         log_state.errors_to_stderr = false;
-    if (log_state.stderr_is_ours && log_state.to_stderr)
+    if (log_state.stderr_is_withheld && log_state.to_stderr)
         log_state.to_stderr = false;
     bool shared = log_state.stderr_way == WAY_SHARED && geteuid() != 0;
     if (log_state.to_stderr && log_state.stderr_fd >= 0 && !shared)
-        part_from_stderr();
+        reopen_stderr_in_child();
     if (log_state.syslog_fd >= 0 && (cut_off || !log_state.syslog_is_open))
         syslog_connect();
 }
@@ -219,7 +222,7 @@ void log_configure(const char *ident, int facility, int level, bool json)
 {
     if (strcmp(log_state.ident, ident) == 0 && log_state.facility == facility &&
         log_state.level == level && log_state.json == json)
-        return; /* a worker's page of memory */
+        return; /* a write would cost a worker a page of memory */
     snprintf(log_state.ident, sizeof log_state.ident, "%s", ident);
     log_state.facility = facility;
     log_state.level = level;
@@ -231,7 +234,7 @@ int log_descriptors(int fds[static 2])
     int count = 0;
     if (syslog_is_ours())
         fds[count++] = log_state.syslog_fd;
-    if (log_state.stderr_fd >= 0 && log_state.to_stderr && !log_state.stderr_is_ours)
+    if (log_state.stderr_fd >= 0 && log_state.to_stderr && !log_state.stderr_is_withheld)
         fds[count++] = log_state.stderr_fd;
     return count;
 }
@@ -260,7 +263,7 @@ int log_escape(char *to, int size, const char *from, int length)
     return at;
 }
 
-/* How long a line may wait from now on. If one waited in vain, the next ones don't. */
+/* How long a line may wait. After a timeout, the next lines don't wait. */
 static usec line_deadline(void)
 {
     usec now = clock_now();
@@ -268,8 +271,8 @@ static usec line_deadline(void)
     return stuck ? now : now + LINE_TIMEOUT_MSEC * 1000;
 }
 
-/* Whether it is worth another try. Others may be faster and take the room: then it is asked again,
- * until the time is over. */
+/* Waits for room in the socket or file; true if another try is worthwhile. Other processes may take
+ * the room first: then the caller asks again, until the deadline. */
 static bool await_room(int fd, usec deadline)
 {
     struct pollfd out = {.fd = fd, .events = POLLOUT};
@@ -280,7 +283,7 @@ static bool await_room(int fd, usec deadline)
     return false;
 }
 
-/* One datagram, within a bounded time. 0 or -errno. */
+/* Sends one datagram within a bounded time. 0 or -errno. */
 static int syslog_send(const char *line, int length)
 {
     usec deadline = line_deadline();
@@ -307,8 +310,8 @@ static int syslog_line(const struct record *record)
     return error;
 }
 
-/* Says how many lines the syslog daemon did not take, once it takes one. */
-static void tell_lost(const struct record *record)
+/* Reports how many lines the syslog daemon did not take, as soon as it takes lines again. */
+static void report_lost(const struct record *record)
 {
     char text[128];
     struct record lost = *record;
@@ -321,13 +324,13 @@ static void tell_lost(const struct record *record)
         log_state.lost = 0;
 }
 
-/* False if no syslog daemon is there to take it. */
+/* False if no syslog daemon can take the line. */
 static bool syslog_event(const struct record *record)
 {
     if (!syslog_is_ours() && !syslog_connect())
         return false;
     if (log_state.lost)
-        tell_lost(record);
+        report_lost(record);
     int error = syslog_line(record);
     if (error && error != -EAGAIN && is_child())
         return false;
@@ -337,11 +340,11 @@ static bool syslog_event(const struct record *record)
 
 /* Writes without waiting. -1 with errno set.
  *
- * A description that is this process's alone never blocks, since nobody else can clear its flag. A
- * socket, and any other file for which the kernel can do it, is told so by the call, whatever its
- * flags are. The rest, such as a terminal of another user's, may block if a process that shares it
- * fills it just after poll(2) looked: that is the one that started us, or a child if we are not
- * root, and both may stop us anyway. */
+ * A description that only this process has never blocks, because no other process can clear its
+ * O_NONBLOCK. For a socket, and for any other file where the kernel supports it, the call itself
+ * forbids blocking, whatever the flags are. The rest, such as another user's terminal, may block if
+ * a process that shares the description fills it just after poll(2): only the process that started
+ * us can do that, or a child if we are not root, and either could stop us anyway. */
 static ssize_t write_now(int fd, enum way way, const char *data, size_t size)
 {
     struct iovec part = {.iov_base = (char *)data, .iov_len = size};
@@ -359,7 +362,7 @@ static ssize_t write_now(int fd, enum way way, const char *data, size_t size)
     return -1;
 }
 
-/* Within a bounded time: a terminal may be stopped, a pipe unread. */
+/* Takes a bounded time, because a terminal may be stopped, and a pipe unread. */
 static void write_line(int fd, enum way way, const char *line, size_t length)
 {
     usec deadline = line_deadline();
@@ -374,8 +377,9 @@ static void write_line(int fd, enum way way, const char *line, size_t length)
     }
 }
 
-/* A child may reach neither: because there is no syslog daemon in its root directory, or it has no
- * descriptor left. Then its own standard error is left, of which the master makes a line. */
+/* A child may reach neither syslog nor our standard error, because its root directory has no syslog
+ * socket, or it is out of descriptors. Then it writes to its own standard error, which the master
+ * logs. */
 static void stderr_event(const struct record *record, bool syslog_has_it)
 {
     char line[RECORD_MAX];

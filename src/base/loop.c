@@ -62,7 +62,7 @@ void loop_remove(struct loop *loop, struct loop_watch *watch)
             loop->batch[i].data.ptr = NULL;
 }
 
-/* Whole milliseconds until then, rounded up, so that nobody wakes before its time. */
+/* Milliseconds until the deadline, rounded up, so that the loop never wakes too early. */
 static int timeout_msec(usec deadline)
 {
     if (deadline == USEC_NEVER)

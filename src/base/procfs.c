@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Reads such a file, of which the first bytes are all that is wanted. Its length, or -errno. */
+/* Reads the beginning of a file. The length, or -errno. */
 static int read_path(const char *path, char *text, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -47,7 +47,7 @@ static usec from_ticks(unsigned long long ticks)
     return (usec)(ticks * (unsigned long long)USEC_SECOND / (unsigned long long)a_second);
 }
 
-/* Its name, in brackets, may have any character in it, brackets too. */
+/* The name stands in brackets, and may contain any character, even brackets. */
 static const char *take_command(const char *text, char command[static PROCESS_COMMAND])
 {
     const char *begin = strchr(text, '('), *end = strrchr(text, ')');
@@ -87,7 +87,7 @@ int procfs_stat(pid_t pid, struct procfs_stat *stat)
     return 0;
 }
 
-/* Both files that we read so begin with three numbers. */
+/* statm and schedstat both begin with three numbers. */
 static int read_three(pid_t pid, const char *file, unsigned long long numbers[static 3])
 {
     char text[128];
@@ -129,8 +129,8 @@ int procfs_channel(pid_t pid, char *text, size_t size)
     return 0;
 }
 
-/* "running", or the number and then what the registers hold; -1 if it is in the kernel for
- * something else. */
+/* The file says "running", or the number and then the registers; -1 if the process is in the kernel
+ * for another reason. */
 int procfs_call(pid_t pid, int *number)
 {
     char text[256], *end;
@@ -167,7 +167,7 @@ int procfs_children(pid_t pid, pid_t *list, int most)
     return count;
 }
 
-/* A zombie has ended already, but one whose first thread alone has. */
+/* A zombie has ended, unless only its first thread has. */
 static bool is_in(pid_t pid, pid_t group, struct procfs_stat *stat)
 {
     return procfs_stat(pid, stat) == 0 && stat->group == group &&

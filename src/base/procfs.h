@@ -1,9 +1,10 @@
 /*
- * procfs - what /proc tells of a process, and of the system's settings.
+ * procfs - what /proc says about a process, and about the system's settings.
  *
- * Nothing here waits for the process that is asked about. cmdline, environ, maps and smaps do: they
- * take the lock of its memory, which a process that hangs in the kernel may hold for as long as it
- * hangs. So a process is known by its name of 15 characters in `stat`, and its memory by `statm`.
+ * No function here waits for the process that it reads. cmdline, environ, maps and smaps would:
+ * they take the lock of the process's memory, and a process that hangs in the kernel may hold that
+ * lock while it hangs. So the name comes from `stat`, cut to 15 characters, and the memory from
+ * `statm`.
  */
 #ifndef PREFORKD_BASE_PROCFS_H
 #define PREFORKD_BASE_PROCFS_H
@@ -21,39 +22,39 @@ struct procfs_stat {
     char state; /* a letter, as in proc(5) */
     pid_t parent, group, session;
     int threads;
-    usec user, system; /* its processor time, */
-    usec children_user,
-        children_system; /* and that of those it has waited for; in ticks of 10 ms */
+    usec user, system;                   /* its processor time, in ticks of 10 ms */
+    usec children_user, children_system; /* the same of the children that it has waited for */
 };
 
-/* The first line of a setting, a file below /proc/sys; empty if it can't be read. Returns it. */
+/* Reads the first line of a setting, a file below /proc/sys; "" if it can't be read. Returns
+ * `text`. */
 const char *procfs_setting(const char *name, char *text, size_t size);
 
-/* 0, or -errno: outputs are untouched then. -ESRCH: there is none, or it can't be seen. */
+/* 0, or -errno with *stat untouched. -ESRCH: there is no such process, or it is hidden from us. */
 int procfs_stat(pid_t pid, struct procfs_stat *stat);
 
-/* Its pages in memory that are no file's and not shared by intention, in bytes. What it has from
- * its parent, unchanged, counts here, though both share it: only smaps knows that. */
+/* The process's resident memory in bytes, without file pages and shared mappings. Pages inherited
+ * from its parent and not yet written count, although both share them: only smaps could tell. */
 int procfs_memory(pid_t pid, int64_t *bytes);
 
-/* Its first thread's time on a processor, and ready for one: exact. */
+/* The exact time that its first thread has run, and has waited for a processor. */
 int procfs_schedule(pid_t pid, usec *running, usec *waiting);
 
-/* Where in the kernel it sleeps: a function's name; empty if it doesn't. -EACCES: not shown to
- * us. */
+/* The kernel function in which the process sleeps; empty if it is awake. -EACCES: hidden from us. */
 int procfs_channel(pid_t pid, char *text, size_t size);
 
-/* The number of the system call that it is in; -1 if it is in none. -EACCES: not shown to us. */
+/* The number of the system call that the process is in; -1: none. -EACCES: hidden from us. */
 int procfs_call(pid_t pid, int *number);
 
-/* The name of a system call; NULL if we know none. */
+/* The name of a system call; NULL if the number is unknown. */
 const char *procfs_call_name(int number);
 
-/* Its children, `most` at most: how many, or -errno: -ENOENT if the kernel keeps no such list. */
+/* Lists at most `most` of its children. Their number, or -errno: -ENOENT if the kernel has no such
+ * list. */
 int procfs_children(pid_t pid, pid_t *list, int most);
 
-/* A living member of a process group, with what is known of it; 0: there is none, or none that is
- * shown to us. Looks at every process, if the group's leader is gone. */
+/* Finds a living member of a process group and its stat; 0: there is none, or it is hidden from us.
+ * Looks at every process if the group's leader is gone. */
 pid_t procfs_find_in_group(pid_t group, struct procfs_stat *stat);
 
 #endif

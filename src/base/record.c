@@ -2,7 +2,6 @@
 
 #include "text.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +12,7 @@ static const char *const level_words[] = {
     [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
 };
 
-/* The ids were drawn once, and stay: systemd/preforkd.catalog has a text for each. */
+/* The random ids never change: systemd/preforkd.catalog has a text for each. */
 static const struct {
     const char *word, *id;
 } names[LOG_NAMES] = {
@@ -33,19 +32,10 @@ struct field {
     int key_length, value_length;
 };
 
-/* A text that is written into RECORD_MAX bytes. What does not fit is left out. */
-struct out {
-    char *to;
-    int at;
-};
-
-__attribute__((format(printf, 2, 3))) static void print(struct out *out, const char *format, ...)
+/* A record that does not fit is cut. */
+static int length_of(const struct text_line *out)
 {
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(out->to + out->at, (size_t)(RECORD_MAX - out->at), format, args);
-    va_end(args);
-    out->at = n < RECORD_MAX - out->at ? out->at + n : RECORD_MAX - 1;
+    return out->length < RECORD_MAX ? (int)out->length : RECORD_MAX - 1;
 }
 
 static int key_length(const char *at)
@@ -56,8 +46,8 @@ static int key_length(const char *at)
     return at[length] == '=' ? length : 0;
 }
 
-/* Reads the word at *at, and moves behind it. False: there is none, or it is no KEY=VALUE. A value
- * in quotes ends with a quote before a space or the end. */
+/* Reads the next word, and moves *at past it. False if there is none, or it is not KEY=VALUE. A
+ * quoted value ends with a quote before a space or the end. */
 static bool next_field(const char **at, struct field *field)
 {
     const char *begin = *at + strspn(*at, " "), *end;
@@ -77,7 +67,8 @@ static bool next_field(const char **at, struct field *field)
     return true;
 }
 
-/* The name in "pool NAME: " at the beginning. Its length; 0: the line does not begin so. */
+/* The name of a line that begins with "pool NAME: ". Returns its length; 0: the line begins
+ * otherwise. */
 static int head_pool(const char *text, const char **name)
 {
     static const char head[] = "pool ";
@@ -88,7 +79,7 @@ static int head_pool(const char *text, const char **name)
     return (*name)[length] == ':' && (*name)[length + 1] == ' ' ? (int)length : 0;
 }
 
-/* The last " pool=NAME" behind which the word ends. NULL: none. */
+/* The last " pool=NAME" that is a whole word. NULL: none. */
 static const char *last_pool(const char *text, const char *name, int length)
 {
     static const char key[] = " pool=";
@@ -123,7 +114,7 @@ static const char *tail_of(const char *text)
     return tail;
 }
 
-/* The last field of this key; false: there is none. */
+/* Finds the last field with this key; false: there is none. */
 static bool find_field(const char *tail, const char *key, struct field *found)
 {
     struct field field;
@@ -146,99 +137,99 @@ static bool find_pool(const char *text, const char *tail, struct field *found)
 
 int record_syslog(char to[static RECORD_MAX], const struct record *record)
 {
-    struct out out = {.to = to};
+    struct text_line out = {.at = to, .room = RECORD_MAX};
     char stamp[32];
     time_t now = time(NULL);
     struct tm local;
     strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", localtime_r(&now, &local));
-    print(&out, "<%d>%s %s[%d]: %s", record->facility | record->level, stamp, record->ident,
-          (int)record->pid, record->text);
-    return out.at;
+    text_add(&out, "<%d>%s %s[%d]: %s", record->facility | record->level, stamp, record->ident,
+             (int)record->pid, record->text);
+    return length_of(&out);
 }
 
-/* The journal's native form, systemd's JOURNAL_NATIVE_PROTOCOL: a line each field. No text of ours
- * has a newline. */
+/* The journal's native form (systemd's JOURNAL_NATIVE_PROTOCOL): one line for each field. Our texts
+ * contain no newline. */
 int record_journal(char to[static RECORD_MAX], const struct record *record)
 {
-    struct out out = {.to = to};
+    struct text_line out = {.at = to, .room = RECORD_MAX};
     const char *tail = tail_of(record->text);
     struct field field;
-    print(&out, "PRIORITY=%d\nSYSLOG_FACILITY=%d\nSYSLOG_IDENTIFIER=%s\nSYSLOG_PID=%d\n",
-          record->level, record->facility >> 3, record->ident, (int)record->pid);
+    text_add(&out, "PRIORITY=%d\nSYSLOG_FACILITY=%d\nSYSLOG_IDENTIFIER=%s\nSYSLOG_PID=%d\n",
+             record->level, record->facility >> 3, record->ident, (int)record->pid);
     if (find_pool(record->text, tail, &field))
-        print(&out, "PREFORKD_POOL=%.*s\n", field.value_length, field.value);
+        text_add(&out, "PREFORKD_POOL=%.*s\n", field.value_length, field.value);
     if (find_field(tail, "pid", &field))
-        print(&out, "PREFORKD_PID=%.*s\n", field.value_length, field.value);
+        text_add(&out, "PREFORKD_PID=%.*s\n", field.value_length, field.value);
     if (record->name)
-        print(&out, "PREFORKD_EVENT=%s\nMESSAGE_ID=%s\n", names[record->name].word,
-              names[record->name].id);
-    print(&out, "MESSAGE=%s\n", record->text);
-    return out.at;
+        text_add(&out, "PREFORKD_EVENT=%s\nMESSAGE_ID=%s\n", names[record->name].word,
+                 names[record->name].id);
+    text_add(&out, "MESSAGE=%s\n", record->text);
+    return length_of(&out);
 }
 
 int record_plain(char to[static RECORD_MAX], const struct record *record)
 {
-    struct out out = {.to = to};
-    print(&out, "%s[%d]: %s: %s\n", record->ident, (int)record->pid, level_words[record->level],
-          record->text);
-    return out.at;
+    struct text_line out = {.at = to, .room = RECORD_MAX};
+    text_add(&out, "%s[%d]: %s: %s\n", record->ident, (int)record->pid, level_words[record->level],
+             record->text);
+    return length_of(&out);
 }
 
-/* As JSON has it. Bytes that are no UTF-8 come as U+FFFD. */
-static void quote(struct out *out, const char *text, int length)
+/* Writes a JSON string. Bytes that are not UTF-8 become U+FFFD. */
+static void quote(struct text_line *out, const char *text, int length)
 {
-    print(out, "\"");
+    text_add(out, "\"");
     for (int i = 0; i < length;) {
         uint32_t character;
         size_t size = text_decode(text + i, (size_t)(length - i), &character);
         if (text[i] == '"' || text[i] == '\\')
-            print(out, "\\%c", text[i]);
+            text_add(out, "\\%c", text[i]);
         else if (size)
-            print(out, "%.*s", (int)size, text + i);
+            text_add(out, "%.*s", (int)size, text + i);
         else
-            print(out, "\xef\xbf\xbd");
+            text_add(out, "\xef\xbf\xbd");
         i += size ? (int)size : 1;
     }
-    print(out, "\"");
+    text_add(out, "\"");
 }
 
-static void print_time(struct out *out)
+static void print_time(struct text_line *out)
 {
     char stamp[32];
     struct timespec now;
     struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
-    print(out, "{\"time\":\"%s.%06ldZ\"", stamp, now.tv_nsec / 1000);
+    text_add(out, "{\"time\":\"%s.%06ldZ\"", stamp, now.tv_nsec / 1000);
 }
 
 int record_json(char to[static RECORD_MAX], const struct record *record)
 {
-    struct out out = {.to = to};
+    struct text_line out = {.at = to, .room = RECORD_MAX};
     const char *tail = tail_of(record->text), *at = tail, *between = "";
     struct field field, last = {0};
     print_time(&out);
-    print(&out, ",\"level\":\"%s\",\"ident\":", level_words[record->level]);
+    text_add(&out, ",\"level\":\"%s\",\"ident\":", level_words[record->level]);
     quote(&out, record->ident, (int)strlen(record->ident));
-    print(&out, ",\"pid\":%d", (int)record->pid);
+    text_add(&out, ",\"pid\":%d", (int)record->pid);
     if (record->name)
-        print(&out, ",\"event\":\"%s\"", names[record->name].word);
+        text_add(&out, ",\"event\":\"%s\"", names[record->name].word);
     if (find_pool(record->text, tail, &field)) {
-        print(&out, ",\"pool\":");
+        text_add(&out, ",\"pool\":");
         quote(&out, field.value, field.value_length);
     }
-    print(&out, ",\"message\":");
+    text_add(&out, ",\"message\":");
     quote(&out, record->text, (int)(tail - record->text));
-    print(&out, ",\"fields\":{");
+    text_add(&out, ",\"fields\":{");
     while (next_field(&at, &field)) {
         char key[64];
         snprintf(key, sizeof key, "%.*s", field.key_length, field.key);
         if (!find_field(tail, key, &last) || last.key != field.key)
-            continue; /* each key once, as the last one has it */
-        print(&out, "%s\"%s\":", between, key);
+            continue; /* each key once, with its last value */
+        text_add(&out, "%s\"%s\":", between, key);
         quote(&out, field.value, field.value_length);
         between = ",";
     }
-    print(&out, "}}\n");
-    return out.at;
+    text_add(&out, "}}\n");
+    return length_of(&out);
 }

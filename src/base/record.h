@@ -1,17 +1,17 @@
 /*
- * record - one event of the log in the forms of its readers: syslog's datagram, the journal's, a
- * line, a line of JSON. Pure.
+ * record - formats one log event: as a datagram for syslog or the journal, as a plain line, or as a
+ * line of JSON. Pure.
  *
- * Owns:      the forms, and the names and message ids of the events that have some.
+ * Owns:      the forms, and the names and message ids of those events that have one.
  * Knows not: where a record goes.
  * Called by: log.
  * Runs in:   every process that logs.
  *
- * A line is a sentence, and behind it words KEY=VALUE, its tail. The journal and JSON have them
- * apart. Programs, clients and modules may have written a part of the sentence, and one of them may
- * look like a tail. So the pool is that of "pool NAME: " at the beginning, and the tail of such a
- * line begins with its last "pool=NAME"; if a line does not begin so, its tail is what it ends
- * with, and nothing before a "pool=" belongs to it.
+ * A line is a sentence followed by its tail, words KEY=VALUE. The journal and JSON separate the
+ * two. Programs, clients and modules may have written part of the sentence, and that part may look
+ * like a tail. So if a line begins with "pool NAME: ", that is its pool, and its tail begins with
+ * its last "pool=NAME". Otherwise the tail is the KEY=VALUE words that end the line, back to a
+ * "pool=" at most.
  */
 #ifndef PREFORKD_BASE_RECORD_H
 #define PREFORKD_BASE_RECORD_H
@@ -19,9 +19,9 @@
 #include <sys/types.h>
 #include <syslog.h>
 
-enum { LOG_LINE_MAX = 2048 }; /* bytes of a line's text; the rest is cut */
+enum { LOG_LINE_MAX = 2048 }; /* bytes of a line's text; longer lines are cut */
 
-/* What a program that reads the journal, or JSON, may wait for. */
+/* Events that a reader of the journal or of JSON may watch for. */
 enum log_name {
     LOG_NAME_NONE,
     LOG_NAME_START,
@@ -35,18 +35,18 @@ enum log_name {
     LOG_NAMES
 };
 
-/* The longest form of a text of LOG_LINE_MAX bytes: in JSON, a byte that is no UTF-8 has three. */
+/* Room for the longest form of LOG_LINE_MAX bytes: JSON turns an invalid byte into three. */
 enum { RECORD_MAX = 3 * LOG_LINE_MAX + 1024 };
 
 struct record {
     int level, facility;
     enum log_name name;
     const char *ident;
-    pid_t pid;        /* of the process that writes */
+    pid_t pid;        /* of the process that logs */
     const char *text; /* without control characters, at most LOG_LINE_MAX bytes */
 };
 
-/* Each writes one form, and returns its length. */
+/* Each writes one form, and returns the length. */
 int record_syslog(char to[static RECORD_MAX], const struct record *record);
 int record_journal(char to[static RECORD_MAX], const struct record *record);
 int record_plain(char to[static RECORD_MAX], const struct record *record);

@@ -46,7 +46,7 @@ void sysd_forget_socket(int index)
     memmove(&passed[index], &passed[index + 1], (size_t)(passed_count - index) * sizeof *passed);
 }
 
-/* "5=http:6=https": a name has no colon (systemd.socket(5)). */
+/* Writes "5=http:6=https". A name contains no colon (systemd.socket(5)). */
 static void hand_on_sockets(void)
 {
     char *text;
@@ -100,9 +100,9 @@ usec sysd_watchdog_period(void)
     return watchdog_period;
 }
 
-/* The queue of systemd's socket holds what all services say, from ten messages on (unix(7),
- * max_dgram_qlen), and sd_notify(3) waits without an end for a place in it: so a systemd that hangs
- * would hang the master. We wait for so long, and once that was in vain, not at all until there is
+/* All services share the queue of systemd's socket, which may have room for only ten messages
+ * (unix(7), max_dgram_qlen), and sd_notify(3) waits for room without limit: so a hanging systemd
+ * would hang the master. We wait this long. After a timeout, we don't wait at all until there is
  * room again. */
 enum { TIMEOUT_MSEC = 5000 };
 
@@ -116,14 +116,14 @@ enum { TIMEOUT_MSEC = 5000 };
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-/* libsystemd brings seven libraries along, and every page that their loading writes is copied into
- * each worker's page tables: so it is there only while systemd is spoken with. */
+/* libsystemd loads seven more libraries, and each worker's page tables get a copy of every page
+ * that loading writes to. So libsystemd stays loaded only while it is used. */
 #define LIBSYSTEMD "libsystemd.so.0"
 
 static void *library;
 
-/* A function of libsystemd; NULL if it can't be loaded. Filled through a pointer to an object,
- * as POSIX asks of dlsym(3). */
+/* Looks up a function of libsystemd, loading the library if needed; stores NULL if that fails.
+ * Stores the address through an object pointer, as POSIX requires for dlsym(3). */
 static bool find(const char *name, void *function)
 {
     if (!library)
@@ -177,16 +177,15 @@ int sysd_open(void)
     return count;
 }
 
-/* Finds a function that speaks with systemd, and lends it the socket: libsystemd looks for that in
- * the environment, where no child of ours may find it; `unset` of the function takes it out again.
- * */
+/* Looks up a function that sends to systemd, and sets NOTIFY_SOCKET for it. No child may see that
+ * variable: the function's argument `unset` unsets it again. */
 static bool lend_socket(const char *name, void *function)
 {
     return notify_socket && find(name, function) &&
            setenv("NOTIFY_SOCKET", notify_socket, true) == 0;
 }
 
-/* A socket that never blocks; -1: nobody listens. */
+/* A non-blocking socket; -1: there is no systemd. */
 static int connect_notify(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -205,7 +204,7 @@ static int connect_notify(void)
     return fd;
 }
 
-/* systemd makes room when it reads; the timeout ends the wait if it doesn't. */
+/* Waits for room: systemd makes room when it reads, and otherwise the timeout ends the wait. */
 static bool has_room(int fd, int timeout)
 {
     static bool stuck;
@@ -218,7 +217,8 @@ static bool has_room(int fd, int timeout)
     return found > 0;
 }
 
-__attribute__((format(printf, 2, 0))) static bool say(int timeout, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static bool notify(int timeout, const char *format,
+                                                         va_list args)
 {
     char text[1024];
     int fd = connect_notify();
@@ -226,7 +226,7 @@ __attribute__((format(printf, 2, 0))) static bool say(int timeout, const char *f
         return true;
     int length = vsnprintf(text, sizeof text, format, args);
     size_t size = length < (int)sizeof text ? (size_t)length : sizeof text - 1;
-    /* Another service may be faster, and take the place that was seen. */
+    /* Another service may take the room first. */
     ssize_t sent = -1;
     for (int i = 0; sent < 0 && i < 100 && has_room(fd, timeout); i++)
         sent = send(fd, text, size, MSG_NOSIGNAL);
@@ -234,17 +234,17 @@ __attribute__((format(printf, 2, 0))) static bool say(int timeout, const char *f
     return sent >= 0;
 }
 
-/* libsystemd passes the descriptors. It waits only where the place that we saw was taken meanwhile,
- * and then for systemd's next look. */
+/* libsystemd sends the descriptors. It blocks only if another service took the room that we saw,
+ * and then only until systemd reads next. */
 void sysd_store(const struct sysd_socket *sockets, int count)
 {
-    int (*notify)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
+    int (*send_fds)(pid_t pid, int unset, const char *state, const int *fds, unsigned count);
     char text[512];
     int fd = connect_notify();
     for (int i = 0; fd >= 0 && i < count && has_room(fd, TIMEOUT_MSEC); i++) {
         snprintf(text, sizeof text, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", sockets[i].name);
-        if (lend_socket("sd_pid_notify_with_fds", &notify))
-            notify(0, true, text, &sockets[i].fd, 1);
+        if (lend_socket("sd_pid_notify_with_fds", &send_fds))
+            send_fds(0, true, text, &sockets[i].fd, 1);
     }
     if (fd >= 0)
         close(fd);
@@ -266,7 +266,7 @@ int sysd_open(void)
     return 0;
 }
 
-static bool say(int timeout, const char *format, va_list args)
+static bool notify(int timeout, const char *format, va_list args)
 {
     (void)timeout, (void)format, (void)args;
     return true;
@@ -287,17 +287,17 @@ void sysd_notify(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    say(TIMEOUT_MSEC, format, args);
+    notify(TIMEOUT_MSEC, format, args);
     va_end(args);
 }
 
-bool sysd_offer(const char *format, ...)
+bool sysd_try_notify(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    bool said = say(0, format, args);
+    bool sent = notify(0, format, args);
     va_end(args);
-    return said;
+    return sent;
 }
 
 void sysd_unstore(const char *name)

@@ -1,9 +1,9 @@
 /*
- * sysd - what systemd and the master say to each other, over libsystemd; without it, nothing is
- * ever said.
+ * sysd - the master's side of systemd's protocols, over libsystemd. Without libsystemd these
+ * functions do nothing.
  *
- * NOTIFY_SOCKET, WATCHDOG_* and LISTEN_* are taken from our environment at the start and unset, so
- * that no child speaks in our name.
+ * At the start, NOTIFY_SOCKET, WATCHDOG_* and LISTEN_* are read and unset, so that no child can
+ * speak in our name.
  */
 #ifndef PREFORKD_BASE_SYSD_H
 #define PREFORKD_BASE_SYSD_H
@@ -17,47 +17,47 @@ struct sysd_socket {
     const char *name;
 };
 
-/* Takes the environment. Returns how many descriptors were passed to us, or -errno. */
+/* Reads and unsets the variables. Returns how many descriptors were passed to us, or -errno. */
 int sysd_open(void);
 
-/* The descriptors that were passed, by index. */
+/* The passed descriptors, by index. */
 const struct sysd_socket *sysd_socket(int index);
 int sysd_socket_count(void);
 
-/* Half the interval in which systemd wants to hear from us; 0: none. */
+/* Half of the watchdog interval; 0: no watchdog. */
 usec sysd_watchdog_period(void);
 
-/* Says something that systemd must hear, "READY=1\nSTATUS=...". Nothing if nobody listens. Waits
- * if there is no room for it, but for 5 s at most. */
+/* Sends a message that systemd must get, "READY=1\nSTATUS=...". Does nothing if there is no
+ * systemd. Waits for room, but for 5 s at most. */
 void sysd_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Says something that can be said later as well. False if there is no room for it now. */
-bool sysd_offer(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Sends a message that can also be sent later. False if there is no room for it now. */
+bool sysd_try_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Puts descriptors into systemd's store, each under its name (FDSTORE=1 of sd_notify(3)): the next
- * process of the unit is passed them like sockets. Nothing if nobody listens. */
+/* Puts descriptors into systemd's store, each under its name (FDSTORE=1 of sd_notify(3)). The
+ * unit's next process gets them like passed sockets. Does nothing if there is no systemd. */
 void sysd_store(const struct sysd_socket *sockets, int count);
 
-/* Takes what has this name out of the store again. */
+/* Removes the descriptors of this name from the store. */
 void sysd_unstore(const char *name);
 
-/* Waits until systemd has done what it was told last, but for 5 s at most. */
+/* Waits until systemd has handled all earlier messages, but for 5 s at most. */
 void sysd_await(void);
 
-/* Puts back into the environment what sysd_open took, for the program that replaces us; the sockets
- * in a variable of our own, since the numbers that LISTEN_FDS means are taken by others. Or takes
- * it out again. */
+/* sysd_hand_on sets the variables that sysd_open unset, for the binary that replaces us. The
+ * sockets go into a variable of our own, because other descriptors have the numbers that LISTEN_FDS
+ * implies. sysd_take_back unsets the variables again. */
 void sysd_hand_on(void);
 void sysd_take_back(void);
 
-/* In that binary, takes the variable out of the environment, and the sockets from it alone: for a
- * start that can't go on with the state. 0 or -errno. */
+/* In that binary: unsets our own variable, and takes the passed sockets from it alone. For a start
+ * that can't use the handed-over state. 0 or -errno. */
 int sysd_take_handed_on(void);
 
-/* A socket that was passed to the program of before. 0 or -errno. */
+/* Adds a socket that was passed to the previous binary. 0 or -errno. */
 int sysd_add_socket(int fd, const char *name);
 
-/* Forgets a passed one, whose descriptor is the caller's from now on. Those behind it move up. */
+/* Forgets a passed socket; its descriptor now belongs to the caller. Later sockets move up. */
 void sysd_forget_socket(int index);
 
 #endif

@@ -30,7 +30,8 @@ size_t text_decode(const char *bytes, size_t size, uint32_t *character)
     return *character < lowest[length] || *character > 0x10ffff || surrogate ? 0 : length;
 }
 
-/* Controls, also those of Unicode: line separators, directions, what has no width. */
+/* Control characters, including Unicode's line separators, direction marks and zero-width
+ * characters. */
 static bool is_control(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
@@ -104,7 +105,7 @@ char *text_close(struct text *text, bool whole)
 
 enum { FIRST_ROOM = 4096, LINE_ROOM = 8192 };
 
-/* Makes room for so many more. */
+/* Makes room for `size` more bytes. */
 static bool grow(struct buffer *buffer, size_t size)
 {
     size_t room = buffer->room ? buffer->room : FIRST_ROOM;

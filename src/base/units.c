@@ -14,7 +14,7 @@ const char *units_span(usec span, char text[static UNITS_TEXT])
         snprintf(text, UNITS_TEXT, "%lldh %lldm", hours, minutes % 60);
     else if (minutes)
         snprintf(text, UNITS_TEXT, "%lldm %llds", minutes, seconds % 60);
-    else if (span >= USEC_SECOND) /* tenths cut, as all else is: never "60.0 s" */
+    else if (span >= USEC_SECOND) /* tenths are cut off, like the rest: never "60.0 s" */
         snprintf(text, UNITS_TEXT, "%lld.%lld s", seconds, (long long)(span / 100000 % 10));
     else if (span >= 1000 || span == 0)
         snprintf(text, UNITS_TEXT, "%lld ms", (long long)(span / 1000));

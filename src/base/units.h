@@ -1,8 +1,5 @@
 /*
- * units - times, durations and sizes, as people read them.
- *
- * Called by: json, reports/, ctl.
- * Runs in:   any process.
+ * units - numbers as text: durations, times and sizes for people, and plain digits without stdio.
  */
 #ifndef PREFORKD_BASE_UNITS_H
 #define PREFORKD_BASE_UNITS_H
@@ -16,16 +13,17 @@ enum { UNITS_TEXT = 48 };
 /* Writes a duration: "3d 4h", "4h 5m", "5m 6s", "12.3 s", "85 ms", "40 us". */
 const char *units_span(usec span, char text[static UNITS_TEXT]);
 
-/* Writes a time of the wall clock, of the place where we are: "2026-11-22T18:30:05+01:00"; "?"
- * if it is none. */
+/* Writes a time of the wall clock in the local time zone: "2026-11-22T18:30:05+01:00"; "?" if it
+ * can't be represented. */
 const char *units_time(usec real, char text[static UNITS_TEXT]);
 
 /* Writes a number of bytes: "512 B", "12.3 MiB". */
 const char *units_size(int64_t bytes, char text[static UNITS_TEXT]);
 
-enum { DIGITS_MAX = 20 }; /* of the largest number, in decimal */
+enum { DIGITS_MAX = 20 }; /* digits of the largest number, in decimal */
 
-/* Writes a number, in base 10 or 16, without a NUL behind it; returns where it ends. */
+/* Writes a number in base 10 or 16, without a closing NUL; returns its end. For a connection's
+ * path, where stdio costs too much. */
 static inline char *digits_put(char *at, uint64_t number, unsigned base)
 {
     char reversed[DIGITS_MAX];

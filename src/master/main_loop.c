@@ -224,7 +224,7 @@ static usec announce(struct master *master, usec now)
     master->log_state = false;
     usec next = master_publish_status(master, now);
     if (period && now >= master->watchdog_at) {
-        sysd_offer("WATCHDOG=1");
+        sysd_try_notify("WATCHDOG=1");
         master->watchdog_at = now + period;
     }
     return clock_earlier(next, period ? master->watchdog_at : USEC_NEVER);

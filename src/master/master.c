@@ -264,7 +264,7 @@ usec master_publish_status(struct master *master, usec now)
         return master->published.status_at + USEC_SECOND;
     print_status(&master->runtime, text, sizeof text);
     master->published.status_at = now;
-    if (strcmp(text, master->published.status) != 0 && !sysd_offer("STATUS=%s", text))
+    if (strcmp(text, master->published.status) != 0 && !sysd_try_notify("STATUS=%s", text))
         return now + USEC_SECOND; /* systemd's socket is full */
     master->published.changed = false;
     memcpy(master->published.status, text, sizeof text);
