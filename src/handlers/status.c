@@ -222,7 +222,7 @@ static void answer_metrics(const struct service *service, const struct status_qu
                            struct status_answer *answer)
 {
     enum metrics_format format = accept_metrics(question->accept);
-    char *text = metrics_text(service->view, current_procstat(service), clock_now(), format);
+    char *text = metrics_text(service->view, current_procstat(service), format);
     if (!text) {
         set_sentence(answer, 503, "out of memory");
         return;

@@ -12,17 +12,16 @@ enum kind { GAUGE, COUNTER, HISTOGRAM };
 static const char *const kind_words[] = {
     [GAUGE] = "gauge", [COUNTER] = "counter", [HISTOGRAM] = "histogram"};
 
-/* A report in the making. */
+/* What a report is made from. */
 struct report {
     FILE *out;
     enum metrics_format format;
     const struct overview *overview;
-    const struct procstat *figures;
+    const struct procstat *procstat;
     const struct snapshot *snapshot;
-    usec now;
 };
 
-/* A counter's samples end in _total; in OpenMetrics its family has the name without that. */
+/* A counter's samples end in _total. In OpenMetrics, its family's name does not. */
 static void open_family(const struct report *report, const char *name, enum kind kind,
                         const char *help)
 {
@@ -42,8 +41,8 @@ static void put_quoted(FILE *out, const char *text)
     putc_unlocked('"', out);
 }
 
-/* A sample's name and its labels, up to its value: of the pool, and one more if it has a
- * name. */
+/* Writes a sample up to its value: its name, the label of the pool, and one more label if `label`
+ * is not NULL. */
 static void begin(const struct report *report, const char *name, const char *end, const char *pool,
                   const char *label, const char *value)
 {
@@ -57,16 +56,16 @@ static void begin(const struct report *report, const char *name, const char *end
     fputs("} ", out);
 }
 
-/* A negative time was spoiled by a worker, and counts as 0. */
+/* Only a hostile worker can make a time negative; it is shown as 0. */
 static void put_seconds(FILE *out, usec span)
 {
     span = span < 0 ? 0 : span;
     fprintf(out, "%" PRId64 ".%06d\n", span / USEC_SECOND, (int)(span % USEC_SECOND));
 }
 
-/* --- of a pool ----------------------------------------------------------------------------- */
+/* --- pools --------------------------------------------------------------------------------- */
 
-/* What is told of each pool. */
+/* A metric that each pool has. */
 struct family {
     const char *name;
     enum kind kind;
@@ -76,7 +75,7 @@ struct family {
     uint64_t (*of)(const struct snapshot_pool *pool); /* for put_number */
 };
 
-/* A sample up to its value. */
+/* Writes a pool's sample up to its value. */
 static void open_sample(const struct report *report, const struct family *family,
                         const struct snapshot_pool *pool, const char *label, const char *value)
 {
@@ -169,7 +168,7 @@ static void put_refusals(const struct report *report, const struct family *famil
     }
 }
 
-/* A bound, in seconds, as Prometheus writes it: "5e-05", "0.25", "1.0". */
+/* Writes a bound in seconds, as Prometheus does: "5e-05", "0.25", "1.0". */
 static const char *print_bound(char text[static 32], usec bound)
 {
     snprintf(text, 32, "%g", clock_seconds(bound));
@@ -208,7 +207,7 @@ static void put_wait(const struct report *report, const struct family *family,
     put_histogram(report, family->name, pool->name, &pool->counts.wait);
 }
 
-/* Of processes that weren't all read there are no samples: a sum of a part would go back. */
+/* If not all processes were read, there is no sample, because a partial sum would go back. */
 static void put_processor_time(const struct report *report, const struct family *family,
                                const struct snapshot_pool *pool)
 {
@@ -281,8 +280,8 @@ static const struct family families[] = {
      "How long ago the process was read whose figures are the oldest."},
 };
 
-/* A pool that a reload removed may have the name of one that a later one added: while its last
- * workers finish, it is left out. */
+/* Whether the pool's samples are written. A removed pool, whose last workers finish, is left out if
+ * there is another pool of its name, which a later reload added. */
 static bool is_shown(const struct snapshot *snapshot, int place)
 {
     const struct snapshot_pool *pool = &snapshot->pools[place];
@@ -306,7 +305,7 @@ static void put_family(const struct report *report, const struct family *family)
             family->put(report, family, &report->snapshot->pools[i]);
 }
 
-/* --- of a listener ------------------------------------------------------------------------- */
+/* --- listeners ----------------------------------------------------------------------------- */
 
 struct listener_name {
     uint32_t pool;
@@ -321,8 +320,8 @@ static bool read_listener(const struct report *report, int number, struct listen
            name->pool < (uint32_t)snapshot->count && snapshot->pools[name->pool].used;
 }
 
-/* Several sockets with one address, which systemd may pass, are told of as one. The first of them
- * stands for all; false for the others. */
+/* Sums up sockets with the same address, which systemd may pass: the first one stands for all.
+ * False for the others. */
 static bool sum_queues(const struct report *report, int number, const struct listener_name *name,
                        struct accept_queue *sum)
 {
@@ -336,7 +335,7 @@ static bool sum_queues(const struct report *report, int number, const struct lis
         if (i < number)
             return false;
         const struct accept_queue *queue =
-            accept_queues_find(&report->figures->queues, list[i].inode);
+            accept_queues_find(&report->procstat->queues, list[i].inode);
         sum->inode |= queue ? queue->inode : 0;
         sum->depth += queue ? queue->depth : 0;
         sum->room += queue ? queue->room : 0;
@@ -370,7 +369,7 @@ static int room_of(const struct accept_queue *queue)
     return queue->room;
 }
 
-/* --- of the daemon ------------------------------------------------------------------------- */
+/* --- the daemon ---------------------------------------------------------------------------- */
 
 static void put_plain(const struct report *report, const char *name, enum kind kind,
                       const char *help, uint64_t value)
@@ -431,11 +430,11 @@ static void put_report(const struct report *report)
     fputs("# EOF\n", report->out);
 }
 
-char *metrics_text(const struct view *view, const struct procstat *figures, usec now,
+char *metrics_text(const struct view *view, const struct procstat *procstat,
                    enum metrics_format format)
 {
     struct text text;
-    struct snapshot *snapshot = snapshot_take(view, figures);
+    struct snapshot *snapshot = snapshot_take(view, procstat);
     if (!snapshot || !text_open(&text)) {
         free(snapshot);
         return NULL;
@@ -445,9 +444,8 @@ char *metrics_text(const struct view *view, const struct procstat *figures, usec
     const struct report report = {.out = text.out,
                                   .format = format,
                                   .overview = view->overview,
-                                  .figures = figures,
-                                  .snapshot = snapshot,
-                                  .now = now};
+                                  .procstat = procstat,
+                                  .snapshot = snapshot};
     put_report(&report);
     free(snapshot);
     return text_close(&text, true);

@@ -1,10 +1,10 @@
 /*
- * metrics - what the overview and the scoreboards say, for Prometheus.
+ * metrics - the overview and the scoreboards as metrics for Prometheus.
  *
- * Owns:      the metrics' names, which are in preforkd-handlers(7) and stay as they are.
+ * Owns:      the metrics' names, which preforkd-handlers(7) documents and which must not change.
  * Knows not: HTTP.
  * Called by: the handler status.
- * Runs in:   any process that has them mapped, be it for reading alone; see status.h.
+ * Runs in:   any process that has both mapped, even if only for reading; see status.h.
  */
 #ifndef PREFORKD_REPORTS_METRICS_H
 #define PREFORKD_REPORTS_METRICS_H
@@ -17,8 +17,8 @@ enum metrics_format {
     METRICS_OPEN, /* OpenMetrics 1.0 */
 };
 
-/* A text from malloc(), its last line "# EOF"; NULL if there is no memory. */
-char *metrics_text(const struct view *view, const struct procstat *figures, usec now,
+/* Returns a text from malloc() that ends with the line "# EOF"; NULL if memory is short. */
+char *metrics_text(const struct view *view, const struct procstat *procstat,
                    enum metrics_format format);
 
 #endif

@@ -1,15 +1,16 @@
 /*
- * procstat - what a reporter asks the kernel, beside what stands in the overview: how many
- * connections wait at each listener; what processor time and memory each worker has taken.
+ * procstat - what a reporter asks the kernel, in addition to the overview: how many connections
+ * wait at each listener, and the processor time and memory of each worker.
  *
- * Owns:      what was last heard. Each reporter has its own.
- * Knows not: pools, and how it is shown.
- * Called by: the makers of reports; snapshot, which adds it up.
- * Runs in:   any process that has the overview mapped, be it for reading alone. The master does not
- *            read processes, since that takes time.
+ * Owns:      the last answers. Each reporter has its own.
+ * Knows not: pools, and how the answers are shown.
+ * Called by: the handler status, and master/commands for the queues alone; snapshot, which adds the
+ *            answers up.
+ * Runs in:   any process that has the overview mapped, even if only for reading. The master does
+ *            not read processes, because that takes time.
  *
- * To look at ten thousand processes takes half a second. So they are read in turns, some at each
- * look, and each has its age.
+ * Reading ten thousand processes takes half a second. So each look reads some of them in turn, and
+ * each reading has an age.
  */
 #ifndef PREFORKD_REPORTS_PROCSTAT_H
 #define PREFORKD_REPORTS_PROCSTAT_H
@@ -19,37 +20,37 @@
 
 #include <stdbool.h>
 
-enum { PROCSTAT_A_LOOK = 256 }; /* processes, and as many as 5 ms are enough for */
+enum { PROCSTAT_A_LOOK = 256 }; /* processes at most; fewer if they take more than 5 ms */
 
-/* A worker, its templates, and the program that it runs. */
+/* A worker, with its templates and the program that it runs. */
 struct procstat_process {
     pid_t pid;
-    usec born;         /* of the worker: a later process of this pid was born later */
-    usec read_at;      /* 0: not yet; -1: it isn't shown to us */
-    usec user, system; /* processor time, with that of what it ran and waited for */
-    int64_t memory;    /* bytes: pages that no file backs and that aren't shared by intention */
-    int64_t template_memory; /* of it, that of the worker's templates */
+    usec born;               /* tells the worker from a later one with the same pid */
+    usec read_at;            /* 0: not yet; -1: hidden from us */
+    usec user, system;       /* processor time, with that of children it waited for */
+    int64_t memory;          /* bytes, without file pages and shared mappings */
+    int64_t template_memory; /* the templates' share of it */
 };
 
 struct procstat {
-    bool processes; /* are read: to be set before the first look */
-    /* Of the reporter's own scoreboard: what is shown of processor time is noted there, so that no
-     * reporter shows less than another of its pool did before. NULL: nowhere. */
+    bool processes; /* whether to read processes; set before the first look */
+    /* In the reporter's own scoreboard: the processor times shown so far, so that no reporter of
+     * the pool shows less than another did before. NULL: not recorded. */
     struct shown_time *shown;
     usec looked_at;
     struct accept_queues queues;
     struct procstat_process *list; /* by worker */
     int room;
-    int next; /* the worker to begin with */
+    int next; /* the worker to read next */
 };
 
-/* Asks again. */
-void procstat_look(struct procstat *figures, const struct view *view, usec now);
-void procstat_done(struct procstat *figures);
+/* Asks the kernel again. */
+void procstat_look(struct procstat *procstat, const struct view *view, usec now);
+void procstat_done(struct procstat *procstat);
 
-/* What is known of the worker of this number; NULL: nothing yet, but that it had used nothing
- * when it was born. */
-const struct procstat_process *procstat_process(const struct procstat *figures,
+/* What is known about a worker, by its number; NULL: not read yet. Then only its birth is known,
+ * when it had used nothing. */
+const struct procstat_process *procstat_process(const struct procstat *procstat,
                                                 const struct overview *overview, int worker);
 
 #endif

@@ -9,12 +9,12 @@
 #include <sys/socket.h>
 
 enum {
-    LOOKS_MOST = 16,
-    FAILED_STARTS = 3, /* so many in a row are no accident */
+    TRIES_MOST = 16,
+    FAILED_STARTS = 3, /* in a row: no accident */
 };
 
-/* How long they count if no start is tried: a balancer that sends nothing to a degraded pool would
- * else never learn that the program is back. */
+/* How long failed starts count if there is no further attempt. A balancer sends nothing to a
+ * degraded pool, so it would otherwise never learn that the program works again. */
 #define FAILED_USEC (60 * USEC_SECOND)
 
 static int bounded(uint32_t end, int most)
@@ -54,22 +54,16 @@ const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TE
 {
     struct addr addr = {0};
     text[0] = '\0';
-    if (peer->family == AF_INET) {
-        addr = (struct addr){.len = sizeof addr.in, .in = {.sin_family = AF_INET}};
-        addr.in.sin_port = htons(peer->port);
-        memcpy(&addr.in.sin_addr, peer->ip, sizeof addr.in.sin_addr);
-    } else if (peer->family == AF_INET6) {
-        addr = (struct addr){.len = sizeof addr.in6, .in6 = {.sin6_family = AF_INET6}};
-        addr.in6.sin6_port = htons(peer->port);
-        memcpy(&addr.in6.sin6_addr, peer->ip, sizeof addr.in6.sin6_addr);
-    } else if (peer->family == AF_UNIX) {
+    if (peer->family == AF_UNIX) {
         snprintf(text, ADDR_TEXT, peer->uid == (uint32_t)-1 ? "unix" : "unix,uid=%u", peer->uid);
         return text;
     }
+    if (peer->family == AF_INET || peer->family == AF_INET6)
+        addr_from_bytes(&addr, peer->family, peer->ip, peer->port);
     return addr_print(&addr, text);
 }
 
-/* What a living worker does: its own word, any number. */
+/* The state of a living worker. The worker wrote it, so it may be any number. */
 static enum slot_state state_of_living(const struct slot *slot, const struct seats_load *load)
 {
     uint32_t state = slot->state;
@@ -153,7 +147,7 @@ const char *snapshot_process_state(char letter)
     }
 }
 
-/* A time that may be added to others, whatever a hostile worker made of it. */
+/* Bounds a time that a hostile worker may have written, so that sums don't overflow. */
 static usec bounded_time(usec time)
 {
     static const usec most = INT64_MAX / 4;
@@ -207,7 +201,8 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
     pool->seats_busy += (int)worker->busy;
 }
 
-/* A worker that can't start its program looks idle, and serves nobody. The numbers are its own. */
+/* A worker that can't start its program looks idle, but serves nobody. The worker wrote these
+ * numbers. */
 static void count_failing(struct snapshot_pool *pool, const struct snapshot_worker *worker,
                           const struct slot *slot)
 {
@@ -225,7 +220,8 @@ static void count_failing(struct snapshot_pool *pool, const struct snapshot_work
     text_clean(pool->trouble, sizeof pool->trouble, why, sizeof why);
 }
 
-/* What was read of its process. One that wasn't yet had used nothing when it was born. */
+/* Adds what was read about a worker's process. If it was not read yet, it had used nothing when it
+ * was born. */
 static void add_process(struct snapshot_pool *pool, const struct procstat_process *process,
                         usec born, usec now)
 {
@@ -243,7 +239,7 @@ static void add_process(struct snapshot_pool *pool, const struct procstat_proces
         pool->age = age;
 }
 
-static void add_worker(const struct view *view, const struct procstat *figures, int number,
+static void add_worker(const struct view *view, const struct procstat *procstat, int number,
                        usec now, struct snapshot *snapshot)
 {
     struct snapshot_worker worker;
@@ -254,22 +250,22 @@ static void add_worker(const struct view *view, const struct procstat *figures, 
     struct snapshot_pool *pool = &snapshot->pools[worker.pool];
     count_worker(pool, &worker);
     pool->slow += snapshot_slow(overview, &worker, &slow);
-    /* What a worker can't have counted is not shown: its sums would spoil those of its pool. */
+    /* Leave out counts that a worker can't have reached: they would spoil the sums of its pool. */
     struct slot_counts counts;
     if (worker.slot) {
         seats_read(worker.slot, worker.seats, now - overview->started, &counts);
         slot_counts_add(&pool->counts, &counts);
         count_failing(pool, &worker, worker.slot);
     }
-    if (figures && worker.pid)
-        add_process(pool, procstat_process(figures, overview, number), worker.born,
-                    figures->looked_at);
+    if (procstat && worker.pid)
+        add_process(pool, procstat_process(procstat, overview, number), worker.born,
+                    procstat->looked_at);
     if (worker.state == SLOT_BUSY && worker.since > pool->busy_since)
         pool->busy_since = worker.since;
 }
 
-/* The master is not told of each connection, so it can't know. */
-static void judge_fullness(struct snapshot_pool *pool)
+/* The master does not learn of each connection, so it can't set this state itself. */
+static void mark_full(struct snapshot_pool *pool)
 {
     bool full =
         pool->max_workers > 0 && snapshot_free_seats(pool) == 0 && pool->busy >= pool->max_workers;
@@ -280,7 +276,7 @@ static void judge_fullness(struct snapshot_pool *pool)
         pool->state_since = pool->busy_since;
 }
 
-static void judge_starts(struct snapshot_pool *pool)
+static void mark_degraded(struct snapshot_pool *pool)
 {
     if (!pool->failing || pool->state == POOL_DRAINED || pool->state == POOL_REMOVED)
         return;
@@ -289,36 +285,38 @@ static void judge_starts(struct snapshot_pool *pool)
     pool->state = POOL_DEGRADED;
 }
 
-static void look(const struct view *view, const struct procstat *figures, struct snapshot *snapshot)
+static void read_all(const struct view *view, const struct procstat *procstat,
+                     struct snapshot *snapshot)
 {
     int workers = snapshot_workers(view->overview);
     usec now = clock_now();
     memset(snapshot->pools, 0, (size_t)snapshot->count * sizeof *snapshot->pools);
     for (int i = 0; i < snapshot->count; i++)
         copy_pool(&view->overview->pools[i], &snapshot->pools[i]);
-    for (int i = 0; i < snapshot->count && (!figures || !figures->processes); i++)
+    for (int i = 0; i < snapshot->count && (!procstat || !procstat->processes); i++)
         snapshot->pools[i].age = -1;
     for (int i = 0; i < workers; i++)
-        add_worker(view, figures, i, now, snapshot);
+        add_worker(view, procstat, i, now, snapshot);
 }
 
-/* While counts move from a slot to its pool they could be seen in neither, and a sum would go back:
- * then it is looked again. Not for ever, since a master that moves them may be stopped. */
-static void look_in_peace(const struct view *view, const struct procstat *figures,
-                          struct snapshot *snapshot)
+/* Reads everything again if the master moved counts meanwhile: on their way from a slot to its pool
+ * counts may be seen in neither, and a sum would go back. The number of tries is bounded, because
+ * the master may be stopped in the middle of a move. */
+static void read_consistently(const struct view *view, const struct procstat *procstat,
+                              struct snapshot *snapshot)
 {
     const struct overview *overview = view->overview;
-    for (int tries = 0; tries < LOOKS_MOST; tries++) {
+    for (int tries = 0; tries < TRIES_MOST; tries++) {
         uint32_t moves = atomic_load_explicit(&overview->moves, memory_order_acquire);
-        look(view, figures, snapshot);
+        read_all(view, procstat, snapshot);
         atomic_thread_fence(memory_order_acquire);
         if (moves % 2 == 0 && moves == atomic_load_explicit(&overview->moves, memory_order_relaxed))
             return;
     }
 }
 
-/* The more of the two, in both. Reporters may do that at the same time. */
-static void raise_to(_Atomic int64_t *noted, usec *shown)
+/* Raises both values to the larger one. Other reporters may do so at the same time. */
+static void raise_both(_Atomic int64_t *noted, usec *shown)
 {
     int64_t before = *noted;
     while (before < *shown && !atomic_compare_exchange_weak(noted, &before, *shown))
@@ -327,25 +325,25 @@ static void raise_to(_Atomic int64_t *noted, usec *shown)
         *shown = bounded_time(before);
 }
 
-/* What one reporter has read lately, another has perhaps not. */
-static void note_time(struct shown_time *shown, struct snapshot_pool *pool)
+/* Keeps the shown times from going back: another reporter may have read them more recently. */
+static void share_times(struct shown_time *shown, struct snapshot_pool *pool)
 {
     if (shown->pool != pool->serial) {
-        shown->user = shown->system = 0; /* of a pool that had this place before */
+        shown->user = shown->system = 0; /* those of an earlier pool at this place */
         shown->pool = pool->serial;
     }
-    raise_to(&shown->user, &pool->cpu_user);
-    raise_to(&shown->system, &pool->cpu_system);
+    raise_both(&shown->user, &pool->cpu_user);
+    raise_both(&shown->system, &pool->cpu_system);
 }
 
-static void add_queues(const struct overview *overview, const struct procstat *figures,
+static void add_queues(const struct overview *overview, const struct procstat *procstat,
                        struct snapshot *snapshot)
 {
     for (int i = 0; i < snapshot->count; i++)
         snapshot->pools[i].queued = -1;
-    for (int i = 0; figures && i < snapshot_listeners(overview); i++) {
+    for (int i = 0; procstat && i < snapshot_listeners(overview); i++) {
         const struct overview_listener *listener = &overview->listeners[i];
-        const struct accept_queue *queue = accept_queues_find(&figures->queues, listener->inode);
+        const struct accept_queue *queue = accept_queues_find(&procstat->queues, listener->inode);
         uint32_t place = listener->pool;
         if (!listener->used || !queue || place >= (uint32_t)snapshot->count)
             continue;
@@ -354,7 +352,7 @@ static void add_queues(const struct overview *overview, const struct procstat *f
     }
 }
 
-struct snapshot *snapshot_take(const struct view *view, const struct procstat *figures)
+struct snapshot *snapshot_take(const struct view *view, const struct procstat *procstat)
 {
     int count = bounded(view->overview->pools_end, SCOREBOARD_POOLS);
     struct snapshot *snapshot =
@@ -362,13 +360,13 @@ struct snapshot *snapshot_take(const struct view *view, const struct procstat *f
     if (!snapshot)
         return NULL;
     snapshot->count = count;
-    look_in_peace(view, figures, snapshot);
-    add_queues(view->overview, figures, snapshot);
+    read_consistently(view, procstat, snapshot);
+    add_queues(view->overview, procstat, snapshot);
     for (int i = 0; i < count; i++) {
-        judge_fullness(&snapshot->pools[i]);
-        judge_starts(&snapshot->pools[i]);
-        if (figures && figures->shown && snapshot->pools[i].age >= 0)
-            note_time(&figures->shown[i], &snapshot->pools[i]);
+        mark_full(&snapshot->pools[i]);
+        mark_degraded(&snapshot->pools[i]);
+        if (procstat && procstat->shown && snapshot->pools[i].age >= 0)
+            share_times(&procstat->shown[i], &snapshot->pools[i]);
     }
     return snapshot;
 }
@@ -383,8 +381,8 @@ bool health_serves(const struct snapshot_pool *pool)
     return strcmp(pool->handler, "status") != 0 && strcmp(pool->handler, "agent") != 0;
 }
 
-/* Whether no seat is free but for the connections in the queue. An unknown queue may have some. */
-static bool is_taken(const struct snapshot_pool *pool)
+/* Whether connections wait, or may wait because the queue is unknown, and need all free seats. */
+static bool is_full(const struct snapshot_pool *pool)
 {
     int seats = snapshot_free_seats(pool);
     int free = pool->queued > seats ? 0 : seats - (pool->queued > 0 ? pool->queued : 0);
@@ -392,11 +390,11 @@ static bool is_taken(const struct snapshot_pool *pool)
            pool->busy + pool->idle >= pool->max_workers;
 }
 
-/* It was full without a break since the last seat was taken, or since we first saw it so: among
- * short connections the last one is always young. */
+/* A pool counts as full since its last seat was taken, or since we first saw it full, whichever is
+ * earlier: with short connections the last seat was always taken just now. */
 static enum ailment fullness(usec *full_since, const struct snapshot_pool *pool, usec now)
 {
-    if (!is_taken(pool) || !health_serves(pool)) {
+    if (!is_full(pool) || !health_serves(pool)) {
         *full_since = 0;
         return AILS_NOTHING;
     }

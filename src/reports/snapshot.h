@@ -1,15 +1,18 @@
 /*
- * snapshot - the pools and their workers at one look, counted and made safe to show.
+ * snapshot - all pools and workers, read at one moment, counted and made safe to show; and the
+ * health of a pool: whether a balancer should send it more connections.
  *
- * Owns:      the reading of the overview and all scoreboards as a whole: bounds, sums, which state
- *            a pool is in.
+ * Owns:      the reading of the overview and all scoreboards as a whole: bounds, sums, the state of
+ *            a pool. What counts as an ailment: workers that die early, a drain, no free seat for a
+ *            second while connections wait. A pool that reports (status, agent) is busy because it
+ *            is asked, which is no ailment.
  * Knows not: how it is shown.
- * Called by: master/export, status.
- * Runs in:   any process that has the overview mapped, be it for reading alone.
+ * Called by: master/export, status, metrics; the handlers status and agent.
+ * Runs in:   any process that has the overview mapped, even if only for reading.
  *
- * The overview is the master's word. Nothing of a scoreboard is trusted, since any worker of its
- * pool can write all of it: its numbers may be wrong, but they lead nowhere, and texts are ended,
- * UTF-8, and without controls.
+ * Only the master can write to the overview, so its content is trusted. A scoreboard is not,
+ * because any worker of its pool can write to all of it. A wrong number there is shown, but never
+ * used as an index, and texts are terminated, valid UTF-8, and free of control characters.
  */
 #ifndef PREFORKD_REPORTS_SNAPSHOT_H
 #define PREFORKD_REPORTS_SNAPSHOT_H
@@ -25,19 +28,19 @@
 struct snapshot_worker {
     int number;              /* among all workers */
     uint32_t pool;           /* its place */
-    const struct slot *slot; /* what it shows in its first seat; NULL: that can't be had */
-    uint32_t seats;          /* that it has */
-    uint32_t busy;           /* of these: with a connection */
-    pid_t pid;               /* 0: died, and is not replaced yet */
+    const struct slot *slot; /* of its first seat; NULL: not available */
+    uint32_t seats;
+    uint32_t busy; /* seats with a connection */
+    pid_t pid;     /* 0: it died, and is not replaced yet */
     pid_t program;
     uint32_t generation;
-    enum slot_state state; /* but never SLOT_FREE; busy: at least one seat is */
-    bool retiring;         /* told to finish */
-    uint32_t slow;         /* its entry among the slow, plus 1; 0: none */
-    usec since;            /* in this state; busy: of the connection that lasts longest */
+    enum slot_state state; /* never SLOT_FREE; SLOT_BUSY if at least one seat is busy */
+    bool retiring;
+    uint32_t slow; /* the index of its slow entry, plus 1; 0: none */
+    usec since;    /* of this state; if busy, of its oldest connection */
     usec born;
     uint64_t accepted, served;
-    struct slot_peer peer; /* of that connection; family 0: none */
+    struct slot_peer peer; /* of its oldest connection; family 0: none */
 };
 
 struct snapshot_pool {
@@ -47,71 +50,73 @@ struct snapshot_pool {
     char handler[TEXT_CLEAN(16)];
     char trouble[TEXT_CLEAN(SCOREBOARD_REASON)];
     enum pool_state state;
-    usec state_since, busy_since; /* the latter: of the last that became busy */
+    usec state_since;
+    usec busy_since; /* when the last worker became busy */
     uint32_t generation;
     int target, min_workers, max_workers, min_spare, max_spare;
 
     enum serve_model model;
-    int seats_each; /* of one worker */
+    int seats_each; /* seats of one worker */
 
-    /* The seats of its ready workers: each has room for a connection. */
+    /* Seats of its ready workers. */
     int seats, seats_busy;
 
-    /* Workers, each counted once. Ready are the busy and the idle ones. */
+    /* Workers, each counted once. Busy and idle workers are ready. */
     int starting, idle, busy;
-    int retiring; /* told to finish, or of an earlier generation */
-    int waiting;  /* dead ones, to be replaced after a delay */
+    int retiring; /* or of an earlier generation */
+    int waiting;  /* dead, to be respawned after a delay */
 
-    int slow;           /* of the busy: their request takes longer than slow_threshold */
-    int failing;        /* of the ready: they can't start the program that they run, lately */
-    usec failing_since; /* the one that has tried least lately */
-    int queued;         /* connections that wait at its listeners; -1: of none it is known */
+    int slow;           /* busy workers whose request exceeds slow_threshold */
+    int failing;        /* ready workers that lately could not start their program */
+    usec failing_since; /* the oldest last attempt among them */
+    int queued;         /* connections waiting at its listeners; -1: unknown for all of them */
 
-    struct slot_counts counts; /* of all workers, the dead ones' too */
+    struct slot_counts counts; /* of all workers, including dead ones */
     uint64_t retirements, deaths;
 
-    /* Processor time of workers that ended, and of what they ran. */
+    /* Processor time of ended workers and of what they ran. */
     usec exited_user, exited_system;
-    /* The same of all workers; the memory of the living, and of programs that they run: see
-     * figures. Both as old as what was read longest ago; -1: not read, or not all of it is shown to
+    /* From procstat: processor time of all workers, and memory of living workers and the programs
+     * that they run. `age` is that of the oldest reading; -1: not read, or partly hidden from
      * us. */
     usec cpu_user, cpu_system;
     int64_t memory;          /* bytes */
-    int64_t template_memory; /* of it, that of templates */
+    int64_t template_memory; /* the templates' share of it */
     usec age;
 };
 
 struct snapshot {
-    int count; /* places; not all of them used */
+    int count; /* places; some may be unused */
     struct snapshot_pool pools[];
 };
 
-/* Takes one, with what the figures tell of processes, if there are any; free() gives it back.
+/* Takes a snapshot, with the processes' times and memory if `procstat` is not NULL. From malloc();
  * NULL: no memory. */
-struct snapshot *snapshot_take(const struct view *view, const struct procstat *figures);
+struct snapshot *snapshot_take(const struct view *view, const struct procstat *procstat);
 
-/* Reads a worker. False if there is none of this number. */
+/* Reads a worker. False if there is none with this number. */
 bool snapshot_worker(const struct view *view, int number, struct snapshot_worker *worker);
-int snapshot_workers(const struct overview *overview); /* there is none from this number on */
+/* One more than the highest number of a worker. */
+int snapshot_workers(const struct overview *overview);
 
-/* What a worker that became a program says of itself; NULL: nothing, or it is none. */
+/* The status text that a program reported, if the worker became one; otherwise NULL. */
 const char *snapshot_status(const struct snapshot_worker *worker,
                             char text[static TEXT_CLEAN(SCOREBOARD_REASON)]);
 
-/* How many listeners there may be; the one of a number, its text cleaned. NULL: none. */
+/* How many listeners there may be; and the cleaned text of one, NULL if there is none. */
 int snapshot_listeners(const struct overview *overview);
 const char *snapshot_listener(const struct overview *overview, int number,
                               char text[static TEXT_CLEAN(SCOREBOARD_ADDRESS)]);
 
-/* What was seen of a worker's request, if it takes too long. False if it doesn't, or was not
- * looked at. */
+/* Reads what is known about a worker's slow request. False if its request is not slow, or was not
+ * sampled. */
 bool snapshot_slow(const struct overview *overview, const struct snapshot_worker *worker,
                    struct slow *slow);
 
-/* "sleeping", of the letter of proc(5); NULL if it is none. */
+/* The word for a state letter of proc(5), such as "sleeping"; NULL for an unknown letter. */
 const char *snapshot_process_state(char letter);
 
-/* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty if it is none. */
+/* Writes a peer: "192.0.2.7:4711", "[::1]:80", "unix,uid=1000"; empty if there is none. */
 const char *snapshot_peer(const struct slot_peer *peer, char text[static ADDR_TEXT]);
 
 static inline int snapshot_ready(const struct snapshot_pool *pool)
@@ -124,25 +129,25 @@ static inline int snapshot_free_seats(const struct snapshot_pool *pool)
     return pool->seats - pool->seats_busy;
 }
 
-/* The most seats that it may have. */
+/* How many seats the pool may have at most. */
 static inline int snapshot_most_seats(const struct snapshot_pool *pool)
 {
     return pool->max_workers * pool->seats_each;
 }
 
-/* How long it has been, whatever a hostile worker makes of `since`. */
+/* The time since then; 0 if `since` makes no sense, because a hostile worker wrote it. */
 static inline usec snapshot_span(usec since, usec now)
 {
     return since > 0 && since < now ? now - since : 0;
 }
 
-/* Whether its size follows the load. */
+/* Whether the pool's size follows the load. */
 static inline bool snapshot_is_dynamic(const struct snapshot_pool *pool)
 {
     return pool->min_workers != pool->max_workers;
 }
 
-/* Whether templates have been at work in it. */
+/* Whether the pool has used templates. */
 static inline bool snapshot_has_templates(const struct snapshot_pool *pool)
 {
     uint64_t sum = (uint64_t)pool->template_memory;
@@ -162,16 +167,16 @@ enum ailment {
 };
 extern const char *const ailment_words[AILMENTS];
 
-/* What is remembered of pools between two looks of one question; zeroed before the first. */
+/* What a caller keeps about pools between two calls of health_of. Initialise it to zero. */
 struct health {
-    usec full_since[SCOREBOARD_POOLS]; /* 0: it was not full at the last look */
+    usec full_since[SCOREBOARD_POOLS]; /* 0: was not full at the last call */
 };
 
-/* What ails the pool at this place. AILS_MAYBE_FULL: a second has not passed yet; ask again. */
+/* What ails the pool at this place. AILS_MAYBE_FULL: full, but not yet for a second; ask again. */
 enum ailment health_of(struct health *health, int place, const struct snapshot_pool *pool,
                        usec now);
 
-/* Whether it serves anything but reports of the daemon. */
+/* Whether the pool serves anything but the daemon's own reports. */
 bool health_serves(const struct snapshot_pool *pool);
 
 #endif

@@ -68,11 +68,11 @@ char *deaths_text(const struct overview *overview)
 
 #include <sys/wait.h>
 
-enum { SCHEMA = 1 }; /* what readers rely on; further keys may come without a new number */
+enum { SCHEMA = 1 }; /* may stay when keys are added, changes when readers would break */
 
-/* The ledger. */
+/* --- the ledger as JSON ----------------------------------------------------------------------- */
 
-static void put_how(json_t *object, const struct death *death)
+static void put_exit(json_t *object, const struct death *death)
 {
     uint32_t cause = (uint32_t)death->cause;
     bool exited = WIFEXITED(death->status);
@@ -108,7 +108,7 @@ static json_t *death_object(const struct death *death)
     json_field(object, "pool", death->pool, sizeof death->pool);
     json_number(object, "pid", death->pid);
     json_number(object, "generation", death->generation);
-    put_how(object, death);
+    put_exit(object, death);
     put_life(object, death);
     return object;
 }
@@ -125,14 +125,14 @@ static json_t *deaths_array(const struct overview *overview)
     return array;
 }
 
-/* The pools. */
+/* --- the pools as JSON ------------------------------------------------------------------------ */
 
-/* The lists of all pools, filled in one look through the slots and the listeners. */
+/* The lists of one pool. One pass over all workers and listeners fills those of all pools. */
 struct lists {
     json_t *workers, *listeners;
 };
 
-/* The span that so many of a thousand don't exceed; null if nothing was counted. */
+/* Adds the span that so many of a thousand values don't exceed; null if there are no values. */
 static void put_quantile(json_t *object, const char *key, const struct histogram *histogram,
                          unsigned thousandths)
 {
@@ -142,7 +142,7 @@ static void put_quantile(json_t *object, const char *key, const struct histogram
         json_object_set_new(object, key, json_null());
 }
 
-/* Pairs of a bound in seconds and how many took no longer; the last one is of all. */
+/* Each bucket is a pair: a bound in seconds, null for the last, and how many values it covers. */
 static json_t *histogram_object(const struct histogram *histogram)
 {
     json_t *object = json_object(), *buckets = json_array();
@@ -185,7 +185,7 @@ static void put_slow_process(json_t *object, const struct slow *slow)
     json_field(object, "hidden", slow->hidden, sizeof slow->hidden);
 }
 
-/* What a request is at that takes too long; null: it doesn't. */
+/* What a slow request is doing; null: the request is not slow. */
 static json_t *slow_object(const struct overview *overview, const struct snapshot_worker *worker,
                            usec now)
 {
@@ -226,10 +226,10 @@ static json_t *worker_object(const struct overview *overview, const struct snaps
 }
 
 static json_t *listener_object(const struct overview_listener *listener, const char *text,
-                               const struct procstat *figures)
+                               const struct procstat *procstat)
 {
     const struct accept_queue *queue =
-        figures ? accept_queues_find(&figures->queues, listener->inode) : NULL;
+        procstat ? accept_queues_find(&procstat->queues, listener->inode) : NULL;
     json_t *object = json_object();
     json_text(object, "address", text);
     json_number(object, "backlog", listener->backlog);
@@ -259,7 +259,7 @@ static void put_size(json_t *object, const struct snapshot_pool *pool)
     json_number(object, "waiting", pool->waiting);
 }
 
-/* Null if the age is unknown. */
+/* Null if the times are unknown. */
 static json_t *cpu_object(usec user, usec system, usec age)
 {
     json_t *object = age >= 0 ? json_object() : json_null();
@@ -269,7 +269,7 @@ static json_t *cpu_object(usec user, usec system, usec age)
     return object;
 }
 
-static json_t *shm_object(const struct snapshot_pool *pool)
+static json_t *memory_object(const struct snapshot_pool *pool)
 {
     json_t *object = pool->age >= 0 ? json_object() : json_null();
     json_number(object, "bytes", pool->memory);
@@ -305,7 +305,7 @@ static void put_counts(json_t *object, const struct snapshot_pool *pool)
     json_object_set_new(object, "service_time", histogram_object(&pool->counts.service));
     json_object_set_new(object, "queue_wait", histogram_object(&pool->counts.wait));
     json_object_set_new(object, "cpu", cpu_object(pool->cpu_user, pool->cpu_system, pool->age));
-    json_object_set_new(object, "memory", shm_object(pool));
+    json_object_set_new(object, "memory", memory_object(pool));
     json_object_set_new(object, "cpu_ended", cpu_object(pool->exited_user, pool->exited_system, 0));
 }
 
@@ -323,8 +323,7 @@ static json_t *pool_object(const struct snapshot_pool *pool, usec now)
     return object;
 }
 
-static bool has_something_to_tell(const struct overview *overview,
-                                  const struct snapshot_worker *worker)
+static bool is_notable(const struct overview *overview, const struct snapshot_worker *worker)
 {
     char status[TEXT_CLEAN(SCOREBOARD_REASON)];
     struct slow slow;
@@ -337,24 +336,24 @@ static void list_workers(const struct view *view, const struct snapshot *snapsho
     struct snapshot_worker worker;
     for (int i = 0; i < snapshot_workers(view->overview); i++)
         if (snapshot_worker(view, i, &worker) && worker.pool < (uint32_t)snapshot->count &&
-            (detail == STATUS_WHOLE || has_something_to_tell(view->overview, &worker)))
+            (detail == STATUS_WHOLE || is_notable(view->overview, &worker)))
             json_array_append_new(lists[worker.pool].workers,
                                   worker_object(view->overview, &worker, now));
 }
 
 static void list_listeners(const struct overview *overview, const struct snapshot *snapshot,
-                           const struct procstat *figures, struct lists *lists)
+                           const struct procstat *procstat, struct lists *lists)
 {
     char text[TEXT_CLEAN(SCOREBOARD_ADDRESS)];
     for (int i = 0; i < snapshot_listeners(overview); i++) {
         const struct overview_listener *listener = &overview->listeners[i];
         uint32_t pool = listener->pool;
         if (snapshot_listener(overview, i, text) && pool < (uint32_t)snapshot->count)
-            json_array_append_new(lists[pool].listeners, listener_object(listener, text, figures));
+            json_array_append_new(lists[pool].listeners, listener_object(listener, text, procstat));
     }
 }
 
-/* Takes over the lists. */
+/* Takes ownership of the lists. */
 static json_t *pools_array(const struct snapshot *snapshot, struct lists *lists, usec now)
 {
     json_t *array = json_array();
@@ -394,10 +393,10 @@ static json_t *daemon_object(const struct overview *overview, usec now)
     return object;
 }
 
-char *status_json(const struct view *view, const struct procstat *figures,
+char *status_json(const struct view *view, const struct procstat *procstat,
                   enum status_detail detail, usec now)
 {
-    struct snapshot *snapshot = snapshot_take(view, figures);
+    struct snapshot *snapshot = snapshot_take(view, procstat);
     struct lists *lists = snapshot ? calloc((size_t)snapshot->count + 1, sizeof *lists) : NULL;
     if (!lists) {
         free(snapshot);
@@ -406,7 +405,7 @@ char *status_json(const struct view *view, const struct procstat *figures,
     for (int i = 0; i < snapshot->count; i++)
         lists[i] = (struct lists){.workers = json_array(), .listeners = json_array()};
     list_workers(view, snapshot, lists, detail, now);
-    list_listeners(view->overview, snapshot, figures, lists);
+    list_listeners(view->overview, snapshot, procstat, lists);
     json_t *document = daemon_object(view->overview, now);
     json_object_set_new(document, "pools", pools_array(snapshot, lists, now));
     if (detail == STATUS_WHOLE)
@@ -427,10 +426,10 @@ char *deaths_json(const struct overview *overview)
 
 #else
 
-char *status_json(const struct view *view, const struct procstat *figures,
+char *status_json(const struct view *view, const struct procstat *procstat,
                   enum status_detail detail, usec now)
 {
-    (void)view, (void)figures, (void)detail, (void)now;
+    (void)view, (void)procstat, (void)detail, (void)now;
     return NULL;
 }
 

@@ -88,8 +88,8 @@ static int occurrences(const char *text, const char *word)
 START_TEST(names_of_families)
 {
     put_pool("web", "echo", 1);
-    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
-    char *open = metrics_text(&view, &figures, NOW, METRICS_OPEN);
+    char *text = metrics_text(&view, &figures, METRICS_TEXT);
+    char *open = metrics_text(&view, &figures, METRICS_OPEN);
     expect_line(text, "# TYPE preforkd_connections_accepted_total counter");
     expect_line(open, "# TYPE preforkd_connections_accepted counter");
     expect_line(open, "preforkd_connections_accepted_total{pool=\"web\"} 0");
@@ -104,7 +104,7 @@ END_TEST
 START_TEST(labels_are_quoted)
 {
     put_pool("a\"b\\c\nd\xff", "\"", 1);
-    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
+    char *text = metrics_text(&view, &figures, METRICS_TEXT);
     expect_line(text, "preforkd_pool_info{pool=\"a\\\"b\\\\c\\\\x0ad\\\\xff\",handler=\"\\\"\"} 1");
     free(text);
 }
@@ -116,7 +116,7 @@ START_TEST(histograms)
     histogram_count(&pool->counts.service, 50, 1);
     histogram_count(&pool->counts.service, 200, 2);
     histogram_count(&pool->counts.service, 100 * USEC_SECOND, 1);
-    char *text = metrics_text(&view, &figures, NOW, METRICS_OPEN);
+    char *text = metrics_text(&view, &figures, METRICS_OPEN);
     expect_line(text, "preforkd_service_time_seconds_bucket{pool=\"web\",le=\"5e-05\"} 1");
     expect_line(text, "preforkd_service_time_seconds_bucket{pool=\"web\",le=\"0.0001\"} 1");
     expect_line(text, "preforkd_service_time_seconds_bucket{pool=\"web\",le=\"0.00025\"} 3");
@@ -136,14 +136,14 @@ START_TEST(one_of_each_name)
     overview->pools[put_pool("old", "echo", 1)].state = POOL_REMOVED;
     overview->pools[put_pool("old", "echo", 1)].state = POOL_REMOVED;
     overview->pools[first].state = POOL_REMOVED;
-    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
+    char *text = metrics_text(&view, &figures, METRICS_TEXT);
     expect_line(text, "preforkd_workers_max{pool=\"web\"} 2");
     ck_assert_int_eq(occurrences(text, "preforkd_workers_max{pool=\"web\"}"), 1);
     ck_assert_int_eq(occurrences(text, "preforkd_workers_max{pool=\"old\"}"), 1);
     free(text);
     overview->pools[first].state = POOL_SERVING;
     overview->pools[second].state = POOL_REMOVED;
-    text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
+    text = metrics_text(&view, &figures, METRICS_TEXT);
     expect_line(text, "preforkd_workers_max{pool=\"web\"} 1");
     ck_assert_int_eq(occurrences(text, "preforkd_workers_max{pool=\"web\"}"), 1);
     free(text);
@@ -160,7 +160,7 @@ START_TEST(accept_queues_of_listeners)
     put_listener(2, web, "[::1]:80", 3);  /* a second socket of the same address */
     put_listener(3, mail, "[::1]:25", 4);
     put_listener(4, 999, "[::1]:99", 1);
-    char *text = metrics_text(&view, &figures, NOW, METRICS_TEXT);
+    char *text = metrics_text(&view, &figures, METRICS_TEXT);
     expect_line(text, "preforkd_queue_depth{pool=\"web\",listener=\"[::1]:80\"} 8");
     expect_line(text, "preforkd_queue_capacity{pool=\"web\",listener=\"[::1]:80\"} 200");
     expect_line(text, "preforkd_queue_depth{pool=\"mail\",listener=\"[::1]:80\"} 4");
