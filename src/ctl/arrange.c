@@ -6,10 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
-/* A pool with what it is sorted by. */
+/* A pool with its sort keys. */
 struct row {
     json_t *pool;
-    size_t place; /* in the file: what decides between equals */
+    size_t place; /* in the file; decides between equals */
     long long key;
     const char *name;
 };
@@ -42,7 +42,7 @@ static bool is_slow(const json_t *pool)
     return false;
 }
 
-/* The less, the worse. */
+/* Lower is worse. */
 static int trouble_rank(const json_t *pool)
 {
     static const char *const states[] = {"unreachable", "degraded", "full"};
@@ -73,7 +73,7 @@ static bool matches(const json_t *pool, const char *pattern)
     return false;
 }
 
-/* Rows are sorted by the least first: so most of these are negative. */
+/* Rows are sorted in ascending order, so a key is negative if its largest value comes first. */
 static long long key_of(const json_t *pool, enum order order)
 {
     switch (order) {
@@ -97,36 +97,37 @@ static int compare(const void *one, const void *other)
     return names ? names : a->place < b->place ? -1 : 1;
 }
 
-/* A table of all pools that leaves room for its heads and the lines above needs no folding. */
-static bool is_folding(const struct wish *wish, size_t pools)
+/* FOLD_MANY folds only if the table of all pools, with the lines above it, doesn't fit the
+ * screen. */
+static bool is_folding(const struct view_options *options, size_t pools)
 {
     enum { LINES_ABOVE = 8 };
-    bool fits = wish->rows <= 0 || (long long)pools + LINES_ABOVE <= wish->rows;
-    return wish->live && (wish->fold == FOLD_ALL || (wish->fold == FOLD_MANY && !fits));
+    bool fits = options->rows <= 0 || (long long)pools + LINES_ABOVE <= options->rows;
+    return options->live && (options->fold == FOLD_ALL || (options->fold == FOLD_MANY && !fits));
 }
 
-struct arranged arrange(const json_t *pools, const struct wish *wish)
+struct arranged arrange(const json_t *pools, const struct view_options *options)
 {
     struct arranged arranged = {0};
     size_t count = 0, total = json_array_size(pools);
-    bool folding = is_folding(wish, total);
+    bool folding = is_folding(options, total);
     struct row *rows = calloc(total + 1, sizeof *rows);
     for (size_t i = 0; rows && i < total; i++) {
         json_t *pool = json_array_get(pools, i);
-        bool unmatched = wish->pattern && !matches(pool, wish->pattern);
+        bool unmatched = options->pattern && !matches(pool, options->pattern);
         bool idle = !unmatched && folding && is_idle(pool);
         arranged.unmatched += unmatched;
         arranged.idle += idle;
         if (!unmatched && !idle)
             rows[count++] = (struct row){
-                pool, i, wish->live ? key_of(pool, wish->order) : 0,
-                wish->live && wish->order == ORDER_NAME ? text_of(pool, "name") : NULL};
+                pool, i, options->live ? key_of(pool, options->order) : 0,
+                options->live && options->order == ORDER_NAME ? text_of(pool, "name") : NULL};
     }
-    if (rows && wish->live)
+    if (rows && options->live)
         qsort(rows, count, sizeof *rows, compare);
     arranged.pools = rows ? json_array() : NULL;
     for (size_t i = 0; arranged.pools && i < count; i++)
-        json_array_append(arranged.pools, rows[wish->reversed ? count - 1 - i : i].pool);
+        json_array_append(arranged.pools, rows[options->reversed ? count - 1 - i : i].pool);
     free(rows);
     return arranged;
 }

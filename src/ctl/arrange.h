@@ -1,9 +1,10 @@
 /*
- * arrange - which pools of a status are shown, and in which order.
+ * arrange - what the user of a terminal wants to see of the status: which pools, in which order.
  *
  * Owns:      what an idle pool is, and which trouble comes first.
  * Knows not: how a pool is shown.
- * Called by: status_view. Not there if the build has no jansson.
+ * Called by: status_view. top changes the options by keys, report passes them on. arrange.c is
+ *            built only with jansson.
  * Runs in:   preforkctl.
  */
 #ifndef PREFORKD_CTL_ARRANGE_H
@@ -11,31 +12,31 @@
 
 #include <stdbool.h>
 
-struct json_t; /* jansson.h, which a build without it has not */
+struct json_t; /* jansson's json_t; a build without jansson lacks its header */
 
-enum fold { FOLD_MANY, FOLD_NONE, FOLD_ALL, FOLDS }; /* MANY: if there are more than fit */
+enum fold { FOLD_MANY, FOLD_NONE, FOLD_ALL, FOLDS }; /* MANY: only if not all pools fit */
 enum order { ORDER_TROUBLE, ORDER_NAME, ORDER_BUSY, ORDER_QUEUE, ORDER_P99, ORDER_DEATHS, ORDERS };
 
-/* All of it 0: a status as it is printed once, pools in the order of the file. */
-struct wish {
+/* All zero: a status that is printed once, with the pools in the order of the file. */
+struct view_options {
     bool coloured;
-    bool live;           /* in top: the trouble stands above the tables */
-    int columns;         /* sentences are wrapped there; 0: nowhere */
-    enum order order;    /* of the pools, if it is live */
-    bool reversed;       /* that order */
-    enum fold fold;      /* idle pools are counted, not shown, if it is live */
+    bool live;           /* in top: troubles stand above the tables */
+    int columns;         /* width to wrap sentences at; 0: don't wrap */
+    enum order order;    /* of the pools, if live */
+    bool reversed;       /* reverses the order */
+    enum fold fold;      /* whether to count idle pools instead of showing them, if live */
     int rows;            /* of the terminal */
-    const char *pattern; /* only pools with this text in name, handler or state; "" or NULL: all */
+    const char *pattern; /* must be in a pool's name, handler or state; "" or NULL: any pool */
 };
 
 struct arranged {
-    struct json_t *pools;      /* an array that the caller gives back; NULL: no memory */
-    long long idle, unmatched; /* pools that are not in it: folded, or without `pattern` */
+    struct json_t *pools;      /* an array that the caller releases; NULL: no memory */
+    long long idle, unmatched; /* left out: folded, or not matched by the pattern */
 };
 
-struct arranged arrange(const struct json_t *pools, const struct wish *wish);
+struct arranged arrange(const struct json_t *pools, const struct view_options *options);
 
-/* Connections that wait at all listeners of a pool. */
+/* How many connections wait at a pool's listeners. */
 long long arrange_queue(const struct json_t *pool);
 
 #endif

@@ -24,7 +24,7 @@ static int connect_to(const char *path)
     return error;
 }
 
-/* The user's own daemon; if there is none, the system's. */
+/* Connects to the user's own daemon, or else to the system's. */
 static int connect_to_default(const char **where)
 {
     static char own[4096];
@@ -40,7 +40,8 @@ static int connect_to_default(const char **where)
     return connect_to(PLACE_CONTROL);
 }
 
-/* An error is not reported yet: a daemon that refuses us answers without reading. */
+/* Ignores errors: a daemon that refuses us answers without reading, and that answer is still to be
+ * read. */
 static void send_request(int fd, const char *bytes, size_t size)
 {
     while (size) {
@@ -71,7 +72,7 @@ int link_open(struct link *link, const char *path, const struct message_request 
     return 0;
 }
 
-/* Takes what belongs to the first line. How many bytes, or -EPROTO. */
+/* Consumes bytes of the reply's first line. Returns how many, or -EPROTO. */
 static int take_head(struct link *link, const char *at, size_t size)
 {
     size_t before = link->line_used, room = sizeof link->line - before;

@@ -1,7 +1,7 @@
 /*
  * link - a connection to the daemon: sends a request, and reads the reply piece by piece.
  *
- * Owns:      the socket, and the place in the reply that was reached.
+ * Owns:      the socket, and the position in the reply.
  * Knows not: commands, terminals.
  * Called by: preforkctl, top.
  * Runs in:   preforkctl.
@@ -18,19 +18,19 @@ struct link {
     int fd; /* -1: none */
     char line[MESSAGE_HEAD];
     size_t line_used;
-    bool begun; /* the first line of the reply was there */
+    bool begun; /* the reply's first line is complete */
     struct message_head head;
-    size_t left; /* bytes that are still to come of both texts */
+    size_t left; /* bytes of the two texts that are still to come */
 };
 
-/* Connects, and sends the request. `path` is NULL: where the daemon is by default. 0, or -errno;
- * *where is then the path that was tried last. */
+/* Connects to `path`, or to the default path if it is NULL, and sends the request. 0, or -errno;
+ * then *where is the path that was tried last. */
 int link_open(struct link *link, const char *path, const struct message_request *request,
               const char **where);
 
-/* Reads once, and hands on what came of text. 1: there is more to come; 0: the reply was read, and
- * the daemon has closed; -errno; -ECONNABORTED if the reply was cut off, -EPROTO if it is no reply.
- */
+/* Reads once, and passes any text to `take`. 1: more may come; 0: the reply is complete, and the
+ * daemon has closed the connection; or -errno: -ECONNABORTED if the reply was cut off, -EPROTO if
+ * it is not a reply. */
 typedef void link_taker(void *owner, bool is_error, const char *text, size_t size);
 int link_read(struct link *link, link_taker *take, void *owner);
 

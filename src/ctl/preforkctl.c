@@ -1,15 +1,14 @@
 /*
- * preforkctl - asks the daemon: sends its arguments, prints the reply, and exits with its status.
- * status and deaths it shows as tables; top, which is status again and again, and those of local
- * are its own.
+ * preforkctl - sends its arguments to the daemon, prints the reply, and exits with its status. It
+ * formats status and deaths itself. The commands help, version, logs and top are its own: the first
+ * three need no daemon, and top repeats status.
  */
-#include "link.h"
-#include "report.h"
-#include "top.h"
-
 #include "../base/daemon.h"
 #include "../base/text.h"
 #include "../wire/usage.h"
+#include "link.h"
+#include "report.h"
+#include "top.h"
 
 #include "build-config.h"
 
@@ -23,22 +22,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { END_TIMEOUT = 10000 }; /* ms, from the last word of the daemon to its closing */
+enum { END_TIMEOUT = 10000 }; /* ms, from the end of the reply to the end of the connection */
 
-static bool as_json;
+/* --- answers of preforkctl itself: text, or with --json an object like the daemon's ----------- */
 
-static void answer_begin(const struct message_request *request)
-{
-    for (int i = 0; i < request->count; i++)
-        as_json = as_json || strcmp(request->words[i], "--json") == 0;
-}
+static bool as_json; /* --json was given */
 
-static bool answer_is_json(void)
-{
-    return as_json;
-}
-
-static bool answer_is_out(void)
+/* Flushes standard output. False, with a message, if not all of it could be written. */
+static bool flush_output(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return true;
@@ -60,16 +51,19 @@ static void print_object(bool ok, const char *text, const char *error)
     buffer_done(&json);
 }
 
-static int answer_say(const char *text)
+/* Prints a result. Returns the exit status: MESSAGE_REFUSED if it could not be written. */
+static int print_result(const char *text)
 {
     if (as_json)
         print_object(true, text, NULL);
     else
         printf("%s\n", text);
-    return answer_is_out() ? MESSAGE_DONE : MESSAGE_REFUSED;
+    return flush_output() ? MESSAGE_DONE : MESSAGE_REFUSED;
 }
 
-__attribute__((format(printf, 2, 3))) static int answer_fail(int status, const char *format, ...)
+/* Prints why there is no result. Returns `status`, or MESSAGE_REFUSED if it could not be
+ * written. */
+__attribute__((format(printf, 2, 3))) static int print_error(int status, const char *format, ...)
 {
     char error[1024];
     va_list args;
@@ -80,20 +74,10 @@ __attribute__((format(printf, 2, 3))) static int answer_fail(int status, const c
         print_object(false, "", error);
     else
         fprintf(stderr, "preforkctl: %s\n", error);
-    return answer_is_out() ? status : MESSAGE_REFUSED;
+    return flush_output() ? status : MESSAGE_REFUSED;
 }
 
-/* A text without its last newline, and gives it back. */
-static int say(struct text *text)
-{
-    char *written = text_close(text, true);
-    if (!written)
-        return answer_fail(MESSAGE_REFUSED, "%s", strerror(ENOMEM));
-    written[strlen(written) - 1] = '\0';
-    int status = answer_say(written);
-    free(written);
-    return status;
-}
+/* --- its own commands ------------------------------------------------------------------------- */
 
 static void explain(FILE *out, const struct usage *usage)
 {
@@ -110,24 +94,30 @@ static int help(const char *word)
     struct text text;
     const struct usage *one = word ? usage_find(word) : NULL;
     if (word && !one)
-        return answer_fail(MESSAGE_USAGE,
+        return print_error(MESSAGE_USAGE,
                            "unknown command \"%.80s\"; \"preforkctl help\" lists them", word);
     if (!text_open(&text))
-        return answer_fail(MESSAGE_REFUSED, "%s", strerror(errno));
+        return print_error(MESSAGE_REFUSED, "%s", strerror(errno));
     if (one)
         explain(text.out, one);
     for (const struct usage *usage = usage_table; !one && usage->word; usage++)
         fprintf(text.out, "%s\n", usage_line(usage, line));
-    return say(&text);
+    char *written = text_close(&text, true);
+    if (!written)
+        return print_error(MESSAGE_REFUSED, "%s", strerror(ENOMEM));
+    written[strlen(written) - 1] = '\0'; /* print_result adds the last newline */
+    int status = print_result(written);
+    free(written);
+    return status;
 }
 
 static int version(const char *word)
 {
     (void)word;
-    return answer_say("preforkctl " PREFORKD_VERSION);
+    return print_result("preforkctl " PREFORKD_VERSION);
 }
 
-/* journalctl takes the place of this process. */
+/* Replaces this process by journalctl. */
 static int logs(const char *pool)
 {
     enum { MATCH = 256 };
@@ -136,20 +126,21 @@ static int logs(const char *pool)
                                "_COMM=preforkd", NULL,       NULL};
     if (pool) {
         if (snprintf(match, sizeof match, "PREFORKD_POOL=%s", pool) >= (int)sizeof match)
-            return answer_fail(MESSAGE_USAGE, "that is no pool's name");
+            return print_error(MESSAGE_USAGE, "that is no pool's name");
         arguments[4] = match;
     }
-    if (answer_is_json())
+    if (as_json)
         arguments[2] = "--output=json";
     if (access("/run/systemd/journal", F_OK) == 0)
         execvp(arguments[0], (char **)arguments);
-    return answer_fail(MESSAGE_REFUSED,
+    return print_error(MESSAGE_REFUSED,
                        "there is no journal here: the log is where syslog puts the facility "
                        "daemon, often /var/log/syslog or /var/log/messages%s%s",
                        pool ? "; the lines of this pool end with pool=" : "", pool ? pool : "");
 }
 
-static int local_run(const struct message_request *request)
+/* Runs a command of preforkctl's own, and returns its exit status; -1 for any other command. */
+static int run_own_command(const struct message_request *request)
 {
     static const struct {
         const char *word;
@@ -166,31 +157,21 @@ static int local_run(const struct message_request *request)
         const struct usage *usage = usage_find(rows[i].word);
         if (usage_fits(usage, count))
             return rows[i].run(argument);
-        return answer_fail(MESSAGE_USAGE, "usage: preforkctl %s %s", usage->word, usage->arguments);
+        return print_error(MESSAGE_USAGE, "usage: preforkctl %s %s", usage->word, usage->arguments);
     }
     return -1;
 }
 
-static void print_usage(FILE *out)
-{
-    fputs("usage: preforkctl [-s SOCKET] [--json] COMMAND [ARGUMENT ...]\n"
-          "  -s, --socket SOCKET  the daemon's control socket (" PLACE_CONTROL ",\n"
-          "                       or your own daemon's in $" PLACE_OWN_UNDER ")\n"
-          "  -j, --json           answer in JSON\n"
-          "  -V, --version        print the version\n"
-          "  -h, --help           print this\n"
-          "\"preforkctl help\" lists the commands, \"preforkctl help COMMAND\" explains one.\n",
-          out);
-}
+/* --- the daemon's commands -------------------------------------------------------------------- */
 
-/* The reply on its way to standard output, or into memory if it is a report to be shown. */
+/* Where a reply goes: to standard output, or into memory if it is a report to format. */
 struct reply {
     FILE *out;
     char *report;
     size_t size;
 };
 
-static void print(void *owner, bool is_error, const char *text, size_t size)
+static void take_text(void *owner, bool is_error, const char *text, size_t size)
 {
     struct reply *reply = owner;
     bool fits = reply->out == stdout || ftello(reply->out) < REPORT_MAX;
@@ -198,22 +179,22 @@ static void print(void *owner, bool is_error, const char *text, size_t size)
         fwrite(text, 1, size, is_error ? stderr : reply->out);
 }
 
-/* Says why there is no reply. The exit status for it. */
-static int complain(const char *where, int error)
+/* Prints why there is no reply. Returns the exit status. */
+static int report_failure(const char *where, int error)
 {
-    bool nobody = error == ENOENT || error == ECONNREFUSED;
+    bool no_daemon = error == ENOENT || error == ECONNREFUSED;
     if (error == EBADMSG)
-        return answer_fail(MESSAGE_USAGE,
+        return print_error(MESSAGE_USAGE,
                            "an argument is empty, or has a space or a control character");
-    int status = nobody                                    ? MESSAGE_NOBODY
+    int status = no_daemon                                 ? MESSAGE_NOBODY
                  : error == E2BIG || error == ENAMETOOLONG ? MESSAGE_USAGE
                                                            : MESSAGE_REFUSED;
-    return answer_fail(status, "%s: %s%s", where, strerror(error),
-                       nobody ? ": no daemon is running there" : "");
+    return print_error(status, "%s: %s%s", where, strerror(error),
+                       no_daemon ? ": no daemon is running there" : "");
 }
 
-/* Behind the reply nothing is left to read but the end of the connection: a daemon that stops
- * closes it by its own end. */
+/* After the reply, waits for the end of the connection: a daemon that stops closes it by
+ * exiting. */
 static int read_reply(struct link *link, struct reply *reply)
 {
     int more = 1;
@@ -221,22 +202,22 @@ static int read_reply(struct link *link, struct reply *reply)
         struct pollfd end = {.fd = link->fd, .events = POLLIN};
         if (link_ended(link) && poll(&end, 1, END_TIMEOUT) == 0)
             break;
-        more = link_read(link, print, reply);
+        more = link_read(link, take_text, reply);
     } while (more > 0);
     if (link_ended(link))
         return (int)link->head.status;
     if (more == -EPROTO)
-        return answer_fail(MESSAGE_REFUSED, "no preforkd answers there, or one of another version");
-    return answer_fail(MESSAGE_REFUSED, "the daemon closed the connection: %s",
+        return print_error(MESSAGE_REFUSED, "no preforkd answers there, or one of another version");
+    return print_error(MESSAGE_REFUSED, "the daemon closed the connection: %s",
                        more == -ECONNABORTED ? "it ended, or did not want to wait"
                                              : strerror(-more));
 }
 
-/* Prints the report that was asked for, or why it was refused. */
+/* Prints the requested report, or why it was refused. */
 static int print_report(const struct reply *reply, int status, bool coloured)
 {
-    const struct wish wish = {.coloured = coloured};
-    char *text = reply->size ? report_show(reply->report, reply->size, &wish) : NULL;
+    const struct view_options options = {.coloured = coloured};
+    char *text = reply->size ? report_show(reply->report, reply->size, &options) : NULL;
     if (text)
         fputs(text, status == MESSAGE_DONE ? stdout : stderr);
     else if (reply->size || status == MESSAGE_DONE)
@@ -254,17 +235,17 @@ static int ask(const char *path, struct message_request *request, bool coloured)
     bool is_report = report_ask(request);
     int error = link_open(&link, path, request, &where);
     if (error)
-        return complain(where, -error);
+        return report_failure(where, -error);
     if (is_report)
         reply.out = open_memstream(&reply.report, &reply.size);
     if (!reply.out)
-        return complain("the answer", errno);
+        return report_failure("the answer", errno);
     int status = read_reply(&link, &reply);
     link_close(&link);
     if (is_report && fclose(reply.out) == 0)
         status = print_report(&reply, status, coloured);
     free(reply.report);
-    return answer_is_out() ? status : MESSAGE_REFUSED;
+    return flush_output() ? status : MESSAGE_REFUSED;
 }
 
 /* See https://no-color.org. */
@@ -274,16 +255,29 @@ static bool wants_colours(void)
     return isatty(STDOUT_FILENO) && !(none && none[0]) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-static int watch(const char *path, bool coloured)
+static int run_top(const char *path, bool coloured)
 {
     const char *where;
     struct message_request status = {.count = 1, .words = {"status"}};
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return ask(path, &status, coloured);
     int error = top_run(path, &status, coloured, &where);
-    return error ? complain(where, -error) : MESSAGE_DONE;
+    return error ? report_failure(where, -error) : MESSAGE_DONE;
 }
 
+static void print_usage(FILE *out)
+{
+    fputs("usage: preforkctl [-s SOCKET] [--json] COMMAND [ARGUMENT ...]\n"
+          "  -s, --socket SOCKET  the daemon's control socket (" PLACE_CONTROL ",\n"
+          "                       or your own daemon's in $" PLACE_OWN_UNDER ")\n"
+          "  -j, --json           answer in JSON\n"
+          "  -V, --version        print the version\n"
+          "  -h, --help           print this\n"
+          "\"preforkctl help\" lists the commands, \"preforkctl help COMMAND\" explains one.\n",
+          out);
+}
+
+/* Reads the options, and fills the request. Returns an exit status, or -1 to go on. */
 static int parse(struct message_request *request, const char **path, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -325,13 +319,14 @@ int main(int argc, char **argv)
     int status = parse(&request, &path, argc, argv);
     if (status >= 0)
         return status;
-    answer_begin(&request);
-    if ((status = local_run(&request)) >= 0)
+    for (int i = 0; i < request.count; i++)
+        as_json = as_json || strcmp(request.words[i], "--json") == 0;
+    if ((status = run_own_command(&request)) >= 0)
         return status;
     if (strcmp(request.words[0], "top") != 0)
         return ask(path, &request, wants_colours());
     if (request.count == 1)
-        return watch(path, wants_colours());
+        return run_top(path, wants_colours());
     fputs("preforkctl: top takes no arguments\n", stderr);
     return MESSAGE_USAGE;
 }

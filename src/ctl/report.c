@@ -52,7 +52,7 @@ static void print_death(FILE *out, const json_t *death)
         fprintf(out, "  last line of standard error: %s\n", text.text);
 }
 
-/* The list of deaths, the oldest first. */
+/* Prints the deaths, oldest first. */
 static void print_deaths(FILE *out, const json_t *deaths)
 {
     size_t i;
@@ -62,11 +62,11 @@ static void print_deaths(FILE *out, const json_t *deaths)
     json_array_foreach(deaths, i, death) print_death(out, death);
 }
 
-static bool show(FILE *out, const json_t *document, const struct wish *wish)
+static bool show(FILE *out, const json_t *document, const struct view_options *options)
 {
     struct field error;
     if (json_is_array(json_object_get(document, "pools")))
-        return status_view(out, document, wish);
+        return status_view(out, document, options);
     if (json_is_array(json_object_get(document, "deaths"))) {
         print_deaths(out, json_object_get(document, "deaths"));
         return true;
@@ -75,13 +75,13 @@ static bool show(FILE *out, const json_t *document, const struct wish *wish)
     return error.text[0];
 }
 
-char *report_show(const char *json, size_t size, const struct wish *wish)
+char *report_show(const char *json, size_t size, const struct view_options *options)
 {
     struct text text;
     json_t *document = json_loadb(json, size, 0, NULL);
     char *shown = NULL;
     if (document && text_open(&text))
-        shown = text_close(&text, show(text.out, document, wish));
+        shown = text_close(&text, show(text.out, document, options));
     json_decref(document);
     return shown;
 }
@@ -96,9 +96,9 @@ bool report_ask(struct message_request *request)
     return false;
 }
 
-char *report_show(const char *json, size_t size, const struct wish *wish)
+char *report_show(const char *json, size_t size, const struct view_options *options)
 {
-    (void)json, (void)size, (void)wish;
+    (void)json, (void)size, (void)options;
     return NULL;
 }
 

@@ -1,6 +1,6 @@
 /*
- * report - the reports of the daemon that preforkctl shows in a form of its own: it asks for their
- * JSON, and makes tables of it. A build without jansson shows what the daemon answers instead.
+ * report - the reports that preforkctl formats itself: it asks the daemon for JSON, and turns that
+ * into tables. A build without jansson shows the daemon's text instead.
  *
  * Called by: preforkctl, top.
  * Runs in:   preforkctl.
@@ -11,15 +11,15 @@
 #include "../wire/message.h"
 #include "arrange.h"
 
-/* Bytes of an answer that are kept; the daemon's have less. */
+/* The longest reply that is kept, in bytes; the daemon's are shorter. */
 enum { REPORT_MAX = 32 * 1024 * 1024 };
 
-/* Whether the answer to this command is to be shown by report_show. Then it asks for JSON now, and
- * for no more of it than is shown. */
+/* Whether the reply to this command is for report_show. If so, changes the request: it asks for
+ * JSON, and for no more than is shown. */
 bool report_ask(struct message_request *request);
 
-/* The text of such an answer, be it a report or a refusal; from malloc(), ended by a NUL. NULL: the
- * answer is neither, or there is no memory. */
-char *report_show(const char *json, size_t size, const struct wish *wish);
+/* Formats such a reply, a report or a refusal, as a text from malloc(). NULL: the reply is neither,
+ * or memory is short. */
+char *report_show(const char *json, size_t size, const struct view_options *options);
 
 #endif

@@ -11,14 +11,14 @@
 
 struct page {
     FILE *out;
-    const json_t *pools; /* that are shown */
-    const struct wish *wish;
-    bool whole; /* no memory was wanting */
+    const json_t *pools; /* those to show */
+    const struct view_options *options;
+    bool whole; /* memory was never short */
 };
 
-enum { INDENT = 4, LEAST = 2 * INDENT }; /* columns: fewer are none */
+enum { INDENT = 4, LEAST = 2 * INDENT }; /* a terminal with fewer columns gets no wrapping */
 
-/* Bytes of the text that stand in the first line: a character takes one column. */
+/* How many bytes of the text fit in one line. Each character takes one column. */
 static size_t line_of(const char *text, int columns)
 {
     size_t i = 0, space = 0;
@@ -36,32 +36,32 @@ static size_t line_of(const char *text, int columns)
     return i;
 }
 
-/* Breaks a sentence at spaces, and a word that is longer than a line anywhere. Further lines are
- * indented. 0 columns: one line. */
-static void print_wrapped(FILE *out, const char *text, int columns, enum colour paint)
+/* Breaks a sentence at spaces, or within a word that is longer than a line. Indents all lines but
+ * the first. With 0 columns, prints one line. */
+static void print_wrapped(FILE *out, const char *text, int columns, enum colour colour)
 {
     int indent = 0;
     do {
         size_t length = columns >= LEAST ? line_of(text, columns - indent) : strlen(text);
-        fprintf(out, "%*s%s%.*s%s\n", indent, "", colour_begin(paint), (int)length, text,
-                colour_end(paint));
+        fprintf(out, "%*s%s%.*s%s\n", indent, "", colour_begin(colour), (int)length, text,
+                colour_end(colour));
         text += length;
         text += strspn(text, " ");
         indent = INDENT;
     } while (*text);
 }
 
-static enum colour paint_of(const struct page *page, enum colour paint)
+static enum colour colour_of(const struct page *page, enum colour colour)
 {
-    return page->wish->coloured ? paint : COLOUR_NONE;
+    return page->options->coloured ? colour : COLOUR_NONE;
 }
 
-/* Prints what was written as a sentence. */
-static void end_sentence(struct page *page, struct text *text, enum colour paint)
+/* Closes the text, and prints it as a sentence. */
+static void end_sentence(struct page *page, struct text *text, enum colour colour)
 {
     char *line = text_close(text, true);
     if (line)
-        print_wrapped(page->out, line, page->wish->columns, paint_of(page, paint));
+        print_wrapped(page->out, line, page->options->columns, colour_of(page, colour));
     page->whole = page->whole && line;
     free(line);
 }
@@ -104,8 +104,8 @@ static long long count_state(const json_t *pools, const char *state)
     return count;
 }
 
-/* How many pools there are in which state, the worst first; and how many are not shown, with the
- * key that shows them. */
+/* Prints the number of pools in each state, worst first, and how many are not shown, with the key
+ * that shows them. */
 static void print_summary(struct page *page, const json_t *all, const struct arranged *arranged)
 {
     static const char *const states[] = {"unreachable", "degraded", "full", "drained", "serving"};
@@ -129,11 +129,11 @@ static void print_summary(struct page *page, const json_t *all, const struct arr
     if (arranged->idle)
         fprintf(line.out, "%lld idle (key i)%s", arranged->idle, arranged->unmatched ? ", " : "");
     if (arranged->unmatched)
-        fprintf(line.out, "%lld without \"%s\"", arranged->unmatched, page->wish->pattern);
+        fprintf(line.out, "%lld without \"%s\"", arranged->unmatched, page->options->pattern);
     end_sentence(page, &line, COLOUR_NONE);
 }
 
-static enum colour state_paint(const json_t *pool)
+static enum colour state_colour(const json_t *pool)
 {
     static const char *const bad[] = {"degraded", "unreachable", "full"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -148,10 +148,10 @@ static void add_text(struct table *table, const json_t *object, const char *key)
     table_add(table, "%s", field_text(object, key, &text));
 }
 
-/* A count, in a colour unless it is 0. */
-static void add_number(struct table *table, long long number, enum colour paint)
+/* Adds a count, coloured unless it is 0. */
+static void add_number(struct table *table, long long number, enum colour colour)
 {
-    table_paint(table, number ? paint : COLOUR_NONE, "%lld", number);
+    table_paint(table, number ? colour : COLOUR_NONE, "%lld", number);
 }
 
 static void add_workers(struct table *table, const json_t *pool)
@@ -161,7 +161,7 @@ static void add_workers(struct table *table, const json_t *pool)
     long long least = field_number(pool, "min_workers"), most = field_number(pool, "max_workers");
     add_text(table, pool, "name");
     add_text(table, pool, "handler");
-    table_paint(table, state_paint(pool), "%s", field_text(pool, "state", &state));
+    table_paint(table, state_colour(pool), "%s", field_text(pool, "state", &state));
     table_bar(table, busy, field_number(pool, "max_seats"),
               is_word(pool, "state", "full") ? COLOUR_BAD : COLOUR_GOOD);
     add_number(table, busy, COLOUR_NONE);
@@ -211,7 +211,8 @@ static void add_times(struct table *table, const json_t *pool)
     add_span(table, field_span(exited, "user") + field_span(exited, "system"));
 }
 
-/* Only of pools that have any. The master reads no processes, so their memory isn't there. */
+/* Adds a row only for a pool with templates. Without their memory, because the master reads no
+ * processes. */
 static void add_templates(struct table *table, const json_t *pool)
 {
     const json_t *templates = json_object_get(pool, "templates");
@@ -223,7 +224,7 @@ static void add_templates(struct table *table, const json_t *pool)
     add_number(table, field_number(templates, "restarts"), COLOUR_BAD);
 }
 
-/* How many wait, and how many could. */
+/* Adds a row for each listener: how many connections wait, and how many could. */
 static void add_listeners(struct table *table, const json_t *pool)
 {
     size_t i;
@@ -241,20 +242,20 @@ static void add_listeners(struct table *table, const json_t *pool)
     }
 }
 
-/* A table with what `add` makes of each pool, and a line between it and what stands above. */
+/* Prints a table of the rows that `add` makes for each pool, after an empty line. */
 static void print_table(struct page *page, struct table table,
                         void (*add)(struct table *table, const json_t *pool))
 {
     size_t i;
     json_t *pool;
-    table.coloured = page->wish->coloured;
+    table.coloured = page->options->coloured;
     json_array_foreach(page->pools, i, pool) add(&table, pool);
     if (table.count)
         fputc('\n', page->out);
     page->whole = table_print(&table, page->out) && page->whole;
 }
 
-/* The lines between the tables: the first one of a kind has an empty line above. */
+/* Prints an empty line above the first sentence of a kind. */
 static void begin_line(const struct page *page, bool *first)
 {
     if (*first)
@@ -262,7 +263,7 @@ static void begin_line(const struct page *page, bool *first)
     *first = false;
 }
 
-/* A sentence for each pool that doesn't simply serve. */
+/* Prints a sentence for each pool that is not in state serving. */
 static void print_troubles(struct page *page)
 {
     size_t i;
@@ -280,11 +281,11 @@ static void print_troubles(struct page *page)
         fprintf(line.out, "pool %s: %s for %s", field_text(pool, "name", &name),
                 field_text(pool, "state", &state), units_span(field_span(pool, "seconds"), span));
         fprintf(line.out, "%s%s", trouble.text[0] ? ": " : "", trouble.text);
-        end_sentence(page, &line, state_paint(pool));
+        end_sentence(page, &line, state_colour(pool));
     }
 }
 
-/* What the process of a slow request is doing. */
+/* Prints what the process of a slow request is doing. */
 static void print_process(struct page *page, const json_t *worker, const json_t *slow)
 {
     struct field text;
@@ -311,7 +312,7 @@ static void print_process(struct page *page, const json_t *worker, const json_t 
     end_sentence(page, &line, COLOUR_NONE);
 }
 
-/* Two sentences for a request that is slow. */
+/* Prints two sentences about a slow request. */
 static void print_slow(struct page *page, const json_t *pool, const json_t *worker)
 {
     const json_t *slow = json_object_get(worker, "slow");
@@ -328,8 +329,8 @@ static void print_slow(struct page *page, const json_t *pool, const json_t *work
     print_process(page, worker, slow);
 }
 
-/* What a program says of itself. */
-static void print_said(struct page *page, const json_t *pool, const json_t *worker)
+/* Prints the status that a program reported. */
+static void print_program_status(struct page *page, const json_t *pool, const json_t *worker)
 {
     struct field name, status;
     struct text line;
@@ -340,7 +341,7 @@ static void print_said(struct page *page, const json_t *pool, const json_t *work
     end_sentence(page, &line, COLOUR_NONE);
 }
 
-/* Prints the workers that have this key. */
+/* Calls `print` for each worker that has this key. */
 static void print_workers(struct page *page, const char *key,
                           void (*print)(struct page *page, const json_t *pool,
                                         const json_t *worker))
@@ -356,13 +357,13 @@ static void print_workers(struct page *page, const char *key,
     }
 }
 
-static void print_what_ails(struct page *page)
+static void print_problems(struct page *page)
 {
     print_troubles(page);
     print_workers(page, "slow", print_slow);
 }
 
-bool status_view(FILE *out, const json_t *status, const struct wish *wish)
+bool status_view(FILE *out, const json_t *status, const struct view_options *options)
 {
     static const struct table workers = {.heads = {"POOL", "HANDLER", "STATE", "SEATS", ">BUSY",
                                                    ">IDLE", ">READY", ">SIZE", ">START",
@@ -375,20 +376,20 @@ bool status_view(FILE *out, const json_t *status, const struct wish *wish)
         .heads = {"POOL", ">FORKS", ">COLD STARTS", ">RESTARTS"}};
     static const struct table listeners = {.heads = {"LISTENER", "POOL", "QUEUE", ">WAITING"}};
     const json_t *all = json_object_get(status, "pools");
-    struct arranged arranged = arrange(all, wish);
-    struct page page = {out, arranged.pools, wish, arranged.pools};
+    struct arranged arranged = arrange(all, options);
+    struct page page = {out, arranged.pools, options, arranged.pools};
     print_daemon(&page, status);
-    if (wish->live) {
+    if (options->live) {
         print_summary(&page, all, &arranged);
-        print_what_ails(&page);
+        print_problems(&page);
     }
     print_table(&page, workers, add_workers);
     print_table(&page, counts, add_counts);
     print_table(&page, times, add_times);
     print_table(&page, templates, add_templates);
-    if (!wish->live)
-        print_what_ails(&page);
-    print_workers(&page, "status", print_said);
+    if (!options->live)
+        print_problems(&page);
+    print_workers(&page, "status", print_program_status);
     print_table(&page, listeners, add_listeners);
     json_decref(arranged.pools);
     return page.whole;

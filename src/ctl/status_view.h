@@ -1,9 +1,10 @@
 /*
- * status_view - the daemon's status as a terminal shows it.
+ * status_view - formats the daemon's status for a terminal.
  *
  * Owns:      the tables, the words and the colours.
- * Knows not: where the JSON is from. Nothing in it is trusted: see fields.
- * Called by: report. Not there if the build has no jansson.
+ * Knows not: where the JSON comes from. It trusts nothing in it, and reads it by base/json's field_
+ *            functions.
+ * Called by: report. Only built with jansson.
  * Runs in:   preforkctl.
  */
 #ifndef PREFORKD_CTL_STATUS_VIEW_H
@@ -15,8 +16,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* The daemon, tables of its pools, what is wrong with them, their listeners. False if memory was
- * wanting. */
-bool status_view(FILE *out, const json_t *status, const struct wish *wish);
+/* Prints the daemon, tables of its pools, their troubles, and their listeners. False if memory was
+ * short. */
+bool status_view(FILE *out, const json_t *status, const struct view_options *options);
 
 #endif

@@ -17,18 +17,18 @@ static bool make_room(struct table *table)
     return true;
 }
 
-static void add(struct table *table, enum colour paint, const char *format, va_list args)
+static void add(struct table *table, enum colour colour, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
-static void add(struct table *table, enum colour paint, const char *format, va_list args)
+static void add(struct table *table, enum colour colour, const char *format, va_list args)
 {
     char *plain, *cell;
     if (!make_room(table) || vasprintf(&plain, format, args) < 0) {
         table->failed = true;
         return;
     }
-    paint = table->coloured ? paint : COLOUR_NONE;
-    if (asprintf(&cell, "%s%s%s", colour_begin(paint), plain, colour_end(paint)) >= 0)
+    colour = table->coloured ? colour : COLOUR_NONE;
+    if (asprintf(&cell, "%s%s%s", colour_begin(colour), plain, colour_end(colour)) >= 0)
         table->cells[table->count++] = cell;
     else
         table->failed = true;
@@ -43,15 +43,15 @@ void table_add(struct table *table, const char *format, ...)
     va_end(args);
 }
 
-void table_paint(struct table *table, enum colour paint, const char *format, ...)
+void table_paint(struct table *table, enum colour colour, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    add(table, paint, format, args);
+    add(table, colour, format, args);
     va_end(args);
 }
 
-void table_bar(struct table *table, long long part, long long whole, enum colour paint)
+void table_bar(struct table *table, long long part, long long whole, enum colour colour)
 {
     enum { WIDTH = 10 };
     static const char full[] = "##########", empty[] = "----------";
@@ -63,10 +63,10 @@ void table_bar(struct table *table, long long part, long long whole, enum colour
         taken = 1;
     if (taken > WIDTH - 1 && !all)
         taken = WIDTH - 1;
-    table_paint(table, paint, "[%.*s%.*s]", taken, full, WIDTH - taken, empty);
+    table_paint(table, colour, "[%.*s%.*s]", taken, full, WIDTH - taken, empty);
 }
 
-/* Columns on a terminal: a character takes one, a colour none. */
+/* The width on a terminal. A character takes one column, a colour sequence none. */
 static int width_of(const char *text)
 {
     int width = 0;
@@ -79,7 +79,7 @@ static int width_of(const char *text)
     return width;
 }
 
-/* How many columns there are. */
+/* Measures the columns, and returns their number. */
 static int measure(const struct table *table, int widths[static TABLE_COLUMNS])
 {
     int columns = 0;
@@ -93,11 +93,12 @@ static int measure(const struct table *table, int widths[static TABLE_COLUMNS])
     return columns;
 }
 
-static void print_cell(FILE *out, const char *text, enum colour paint, int width, bool right,
+static void print_cell(FILE *out, const char *text, enum colour colour, int width, bool right,
                        bool last)
 {
     int blank = width - width_of(text);
-    fprintf(out, "%*s%s%s%s", right ? blank : 0, "", colour_begin(paint), text, colour_end(paint));
+    fprintf(out, "%*s%s%s%s", right ? blank : 0, "", colour_begin(colour), text,
+            colour_end(colour));
     if (last)
         fputc('\n', out);
     else

@@ -1,5 +1,5 @@
 /*
- * table - columns of words, as wide as their cells.
+ * table - text in columns, each as wide as its widest cell.
  *
  * Called by: status_view.
  * Runs in:   preforkctl.
@@ -15,27 +15,26 @@
 enum { TABLE_COLUMNS = 10 };
 
 struct table {
-    /* A '>' at its beginning aligns the column to the right; NULL: no further column. */
+    /* A leading '>' aligns the column to the right; NULL ends the list. */
     const char *heads[TABLE_COLUMNS];
     char **cells; /* row by row */
     int count, room;
-    bool failed; /* memory was wanting */
+    bool failed; /* memory was short */
     bool coloured;
 };
 
-/* Adds a cell: rows fill from left to right. */
+/* Adds a cell. Rows fill from left to right. */
 void table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same, in a colour if the table is coloured. */
-void table_paint(struct table *table, enum colour paint, const char *format, ...)
+void table_paint(struct table *table, enum colour colour, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A bar, ten wide: how much of a whole is taken. It is empty only for nothing, and full only for
- * all. */
-void table_bar(struct table *table, long long part, long long whole, enum colour paint);
+/* Adds a bar, ten characters wide: which part of the whole is taken. It is empty only for 0, and
+ * full only for the whole. */
+void table_bar(struct table *table, long long part, long long whole, enum colour colour);
 
-/* Prints the table, or nothing if it has no row, and frees its cells. False if memory was
- * wanting. */
+/* Prints the table, or nothing if it has no row, and frees its cells. False if memory was short. */
 bool table_print(struct table *table, FILE *out);
 
 #endif

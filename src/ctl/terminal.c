@@ -1,5 +1,7 @@
 #include "terminal.h"
 
+#include "../base/fd.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -10,37 +12,25 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* The alternate screen, no cursor, no line that wraps; and back. */
+/* The alternate screen without cursor and line wrapping; and back. */
 #define ENTER "\033[?1049h\033[?25l\033[?7l\033[H\033[2J"
 #define LEAVE "\033[?7h\033[?25h\033[?1049l"
 
-static struct termios found;
+static struct termios original;
 static volatile bool entered;
-
-/* If the terminal is gone there is nothing to restore. */
-static void put(const char *text, size_t size)
-{
-    while (size) {
-        ssize_t n = write(STDOUT_FILENO, text, size);
-        if (n < 0 && errno != EINTR)
-            return;
-        text += n > 0 ? n : 0;
-        size -= n > 0 ? (size_t)n : 0;
-    }
-}
 
 int screen_enter(void)
 {
-    if (tcgetattr(STDIN_FILENO, &found) != 0)
+    if (tcgetattr(STDIN_FILENO, &original) != 0)
         return -errno;
-    struct termios raw = found;
+    struct termios raw = original;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) != 0)
         return -errno;
     entered = true;
-    put(ENTER, strlen(ENTER));
+    fd_write(STDOUT_FILENO, ENTER, strlen(ENTER));
     return 0;
 }
 
@@ -49,11 +39,11 @@ void screen_leave(void)
     if (!entered)
         return;
     entered = false;
-    put(LEAVE, strlen(LEAVE));
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &found);
+    fd_write(STDOUT_FILENO, LEAVE, strlen(LEAVE)); /* it may fail: then the terminal is gone */
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &original);
 }
 
-/* Bytes of the line that fit into so many columns: a character takes one, a colour none. */
+/* How many bytes of the line fit. A character takes one column, a colour sequence none. */
 static size_t cut(const char *line, size_t length, int columns)
 {
     int used = 0;
@@ -68,7 +58,7 @@ static size_t cut(const char *line, size_t length, int columns)
     return length;
 }
 
-/* Control characters are shown as question marks, but colours are let through, and end with the
+/* Shows control characters as question marks, except colour sequences. Ends colours with the
  * line. */
 static void add_line(FILE *out, const char *line, size_t length)
 {
@@ -121,13 +111,13 @@ void screen_show(const char *text, size_t size)
     add_lines(out, text, size, rows, columns);
     fputs("\033[J", out);
     if (fclose(out) == 0)
-        put(frame, length);
+        fd_write(STDOUT_FILENO, frame, length);
     free(frame);
 }
 
-enum { PIECE_MSEC = 50 }; /* between the pieces of a key; Escape alone takes this long */
+enum { PIECE_MSEC = 50 }; /* how long to wait for the next piece of a key, and after Escape */
 
-/* The sequences behind "\033[" or "\033O" of the terminals that are around. */
+/* What common terminals send after "\033[" or "\033O". */
 static const struct {
     const char *tail;
     enum key key;
@@ -136,7 +126,7 @@ static const struct {
     {"F", KEY_END}, {"1~", KEY_HOME}, {"4~", KEY_END},     {"7~", KEY_HOME},      {"8~", KEY_END},
 };
 
-/* Bytes of the key that begins at the first of them; 0 if it is not there as a whole. */
+/* The length of the first key; 0 if it is incomplete. */
 static size_t length_of(const char *at, size_t count)
 {
     size_t length = 2;

@@ -1,9 +1,10 @@
 /*
- * terminal - the terminal while top runs: the alternate screen, without a cursor.
+ * terminal - the terminal while top runs: the alternate screen, its colours, and the keys.
  *
- * Owns:      the terminal's state, and the state to restore.
+ * Owns:      the terminal's state and the state to restore; which colour means what, and the escape
+ *            sequences of colours: "\033[", digits, "m".
  * Knows not: what is shown.
- * Called by: top.
+ * Called by: top; table and status_view for the colours.
  * Runs in:   preforkctl.
  */
 #ifndef PREFORKD_CTL_TERMINAL_H
@@ -12,22 +13,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* 0 or -errno. */
+/* Enters the alternate screen, without a cursor. 0 or -errno. */
 int screen_enter(void);
 
-/* Restores the terminal. May be called twice, and from a signal's handler. */
+/* Restores the terminal. May be called twice, and from a signal handler. */
 void screen_leave(void);
 
-/* How many lines and columns it has now. */
+/* The current size of the terminal. */
 void screen_size(int *rows, int *columns);
 
-/* Shows lines from the top left corner on, cut to the terminal's width and height. The rest of the
- * screen is cleared. */
+/* Shows lines from the top left corner on, cut to the size of the terminal, and clears the rest of
+ * the screen. */
 void screen_show(const char *text, size_t size);
 
 /* A key is its byte, or one of these. */
 enum key {
-    KEY_NONE = 256, /* no further one was typed */
+    KEY_NONE = 256, /* no key is left */
     KEY_UP,
     KEY_DOWN,
     KEY_PAGE_UP,
@@ -35,7 +36,7 @@ enum key {
     KEY_HOME,
     KEY_END,
     KEY_ESCAPE,
-    KEY_OTHER, /* one that has no name here */
+    KEY_OTHER, /* any key without a name here */
 };
 
 struct keys {
@@ -43,28 +44,28 @@ struct keys {
     size_t count, taken;
 };
 
-/* Reads what was typed. A key that comes in pieces is waited for, but not for long. False: the
+/* Reads what was typed. Waits briefly for the rest of a key that arrives in pieces. False: the
  * terminal is gone. */
 bool keys_read(struct keys *keys, int fd);
 
 /* Takes the next key, or KEY_NONE. */
 int keys_next(struct keys *keys);
 
-enum colour { COLOUR_NONE, COLOUR_HEAD, COLOUR_GOOD, COLOUR_ODD, COLOUR_BAD, PAINTS };
+enum colour { COLOUR_NONE, COLOUR_HEAD, COLOUR_GOOD, COLOUR_ODD, COLOUR_BAD, COLOURS };
 
-/* The sequences before and behind a text of this colour; both empty for COLOUR_NONE. */
-static inline const char *colour_begin(enum colour paint)
+/* The sequences before and after a text of this colour; both empty for COLOUR_NONE. */
+static inline const char *colour_begin(enum colour colour)
 {
-    static const char *const begins[PAINTS] = {"", "\033[1m", "\033[32m", "\033[33m", "\033[31m"};
-    return begins[paint];
+    static const char *const begins[COLOURS] = {"", "\033[1m", "\033[32m", "\033[33m", "\033[31m"};
+    return begins[colour];
 }
 
-static inline const char *colour_end(enum colour paint)
+static inline const char *colour_end(enum colour colour)
 {
-    return paint == COLOUR_NONE ? "" : "\033[0m";
+    return colour == COLOUR_NONE ? "" : "\033[0m";
 }
 
-/* Bytes of such a sequence if one begins here; else 0. */
+/* The length of a colour sequence that begins at `at`; 0 if none does. */
 static inline size_t colour_length(const char *at, size_t most)
 {
     size_t length = 2;

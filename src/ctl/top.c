@@ -14,17 +14,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PERIOD = 1000 }; /* ms */
+enum { PERIOD = 1000 }; /* ms between requests */
 
-/* --- the pager: of a text its first paragraph always, of the rest as many lines as fit ------------- */
+/* --- the pager: shows a text's first paragraph always, and as much of the rest as fits -------- */
 
 struct pager {
-    long first;           /* the line of the rest at the top; the caller may set it to any */
-    long shown, all;      /* lines of the rest, by the last pager_print */
-    long rows_of_heading; /* of the first paragraph: at most half of the room */
+    long first;           /* the line of the rest to show first; may be set to any number */
+    long shown, all;      /* lines of the rest, shown and in all, as of the last pager_print */
+    long rows_of_heading; /* rows for the first paragraph: at most half of the screen */
 };
 
-static long lines_of(const char *text)
+static long count_lines(const char *text)
 {
     long lines = 0;
     for (; *text; text = strchr(text, '\n') ? strchr(text, '\n') + 1 : "")
@@ -32,25 +32,25 @@ static long lines_of(const char *text)
     return lines;
 }
 
-/* What follows so many lines. */
-static const char *behind(const char *text, long lines)
+/* The text after so many lines. */
+static const char *skip_lines(const char *text, long lines)
 {
     for (; lines > 0 && *text; lines--)
         text = strchr(text, '\n') ? strchr(text, '\n') + 1 : "";
     return text;
 }
 
-/* Prints so many lines, and empty ones if the text has fewer. */
+/* Prints exactly so many lines, with empty ones if the text has fewer. */
 static void print_lines(FILE *out, const char *text, long lines)
 {
-    const char *end = behind(text, lines);
+    const char *end = skip_lines(text, lines);
     fwrite(text, 1, (size_t)(end - text), out);
-    for (long i = lines_of(text); i < lines; i++)
+    for (long i = count_lines(text); i < lines; i++)
         fputc('\n', out);
 }
 
-/* Lines up to the first empty one, and that. */
-static long heading_of(const char *text)
+/* The lines of the first paragraph, with the empty line after it. */
+static long heading_lines(const char *text)
 {
     long lines = 0;
     while (*text) {
@@ -58,67 +58,69 @@ static long heading_of(const char *text)
         lines++;
         if (ends)
             break;
-        text = behind(text, 1);
+        text = skip_lines(text, 1);
     }
     return lines;
 }
 
-/* Prints exactly `rows` lines of the text, and corrects `first` to one that fills them if there are
+/* Prints exactly `rows` lines, and corrects `first` so that the text fills them if it is long
  * enough. */
 static void pager_print(struct pager *pager, FILE *out, const char *text, long rows)
 {
-    pager->rows_of_heading = heading_of(text);
+    pager->rows_of_heading = heading_lines(text);
     if (pager->rows_of_heading > rows / 2)
         pager->rows_of_heading = rows / 2;
     pager->shown = rows - pager->rows_of_heading;
-    pager->all = lines_of(text) - pager->rows_of_heading;
+    pager->all = count_lines(text) - pager->rows_of_heading;
     long last = pager->all > pager->shown ? pager->all - pager->shown : 0;
     if (pager->first > last)
         pager->first = last;
     if (pager->first < 0)
         pager->first = 0;
     print_lines(out, text, pager->rows_of_heading);
-    print_lines(out, behind(text, pager->rows_of_heading + pager->first), pager->shown);
+    print_lines(out, skip_lines(text, pager->rows_of_heading + pager->first), pager->shown);
 }
 
-/* Moves to the beginning of the next paragraph of the rest, or from the last one to the first. */
+/* Moves to the next paragraph of the rest, or from the last one to the first. */
 static void pager_next_paragraph(struct pager *pager, const char *text)
 {
     long line = pager->rows_of_heading + pager->first;
     bool at_end = pager->first + pager->shown >= pager->all;
-    text = behind(text, line);
+    text = skip_lines(text, line);
     while (*text && *text != '\n') {
-        text = behind(text, 1);
+        text = skip_lines(text, 1);
         line++;
     }
     pager->first = *text && !at_end ? line + 1 - pager->rows_of_heading : 0;
 }
+
+/* --- top itself ----------------------------------------------------------------------------- */
 
 struct top {
     const char *path;
     const struct message_request *request;
     bool is_report;
     const char **where;
-    sigset_t open;    /* signals, while it waits */
-    struct link link; /* fd -1: nothing is asked for */
-    char *answer;     /* the last one that is fit to be shown; NULL: none yet */
+    sigset_t wait_mask; /* the signal mask while it waits */
+    struct link link;   /* fd -1: no request is pending */
+    char *answer;       /* the last valid reply; NULL: none yet */
     size_t answer_size;
-    const char *trouble; /* why there is no newer one */
-    FILE *coming;        /* the next one */
+    const char *trouble; /* why there is no newer reply */
+    FILE *next_out;      /* collects the next reply */
     char *next;
     size_t next_size;
-    long long next_at; /* ms: when to ask again */
+    long long next_at; /* ms: when to send the next request */
 
-    struct wish wish;
+    struct view_options options;
     struct pager pager;
-    bool is_typing; /* the pattern */
+    bool is_typing; /* the user types the pattern */
     char pattern[64];
 };
 
 static volatile sig_atomic_t signalled; /* the last signal that ends top */
 static volatile sig_atomic_t resized, stopped;
 
-static void note(int number)
+static void on_signal(int number)
 {
     if (number == SIGWINCH || number == SIGCONT)
         resized = 1;
@@ -128,24 +130,24 @@ static void note(int number)
         signalled = number;
 }
 
-static const int noted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH};
+static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH};
 
-/* These signals are unblocked while top waits, and nowhere else. */
-static void take_signals(sigset_t *open)
+/* Catches the signals, and blocks them except while top waits. */
+static void catch_signals(sigset_t *wait_mask)
 {
     sigset_t blocked;
     sigemptyset(&blocked);
-    for (size_t i = 0; i < sizeof noted / sizeof *noted; i++) {
-        sigaddset(&blocked, noted[i]);
-        sigaction(noted[i], &(struct sigaction){.sa_handler = note}, NULL);
+    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) {
+        sigaddset(&blocked, caught[i]);
+        sigaction(caught[i], &(struct sigaction){.sa_handler = on_signal}, NULL);
     }
-    sigprocmask(SIG_BLOCK, &blocked, open);
-    for (size_t i = 0; i < sizeof noted / sizeof *noted; i++)
-        sigdelset(open, noted[i]);
+    sigprocmask(SIG_BLOCK, &blocked, wait_mask);
+    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++)
+        sigdelset(wait_mask, caught[i]);
 }
 
-/* Lets a signal do to this process what it does by default. */
-static void take_default(int number)
+/* Lets a signal take its default action. */
+static void act_by_default(int number)
 {
     sigset_t one;
     sigemptyset(&one);
@@ -153,9 +155,9 @@ static void take_default(int number)
     sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     raise(number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
-    /* Only a signal that stops a process gets here. */
+    /* Only after a signal that stopped the process. */
     sigprocmask(SIG_BLOCK, &one, NULL);
-    sigaction(number, &(struct sigaction){.sa_handler = note}, NULL);
+    sigaction(number, &(struct sigaction){.sa_handler = on_signal}, NULL);
 }
 
 static long long now_ms(void)
@@ -173,7 +175,7 @@ static const char *const order_words[ORDERS] = {
 static const char *const fold_words[FOLDS] = {
     [FOLD_MANY] = "folded if many", [FOLD_NONE] = "shown", [FOLD_ALL] = "folded"};
 
-/* The line at the bottom: what the keys do, and which lines are shown. */
+/* Prints the bottom line: what the keys do, and which lines are shown. */
 static void print_keys(const struct top *top, FILE *out)
 {
     const struct pager *pager = &top->pager;
@@ -182,29 +184,29 @@ static void print_keys(const struct top *top, FILE *out)
         fprintf(out, "/%s_  (Enter: keep, Escape: all pools)", top->pattern);
     else
         fprintf(out, "q quit  / filter  s sort: %s%s  r reverse  i idle: %s",
-                order_words[top->wish.order], top->wish.reversed ? ", reversed" : "",
-                fold_words[top->wish.fold]);
+                order_words[top->options.order], top->options.reversed ? ", reversed" : "",
+                fold_words[top->options.fold]);
     if (pager->all > pager->shown)
         fprintf(out, "  %ld-%ld/%ld", pager->first + 1, last < pager->all ? last : pager->all,
                 pager->all);
 }
 
-/* Of an answer; from malloc(), or NULL. */
-static char *view(const struct top *top, const char *answer, size_t size)
+/* A reply as text, from malloc(), or NULL. */
+static char *render(const struct top *top, const char *answer, size_t size)
 {
-    return top->is_report ? report_show(answer, size, &top->wish) : strdup(answer);
+    return top->is_report ? report_show(answer, size, &top->options) : strdup(answer);
 }
 
-/* Shows the answer, above it the time and the daemon's socket, and below it the keys. */
-static void show(struct top *top)
+/* Shows the last reply, with the time and the daemon's socket above it, and the keys below. */
+static void redraw(struct top *top)
 {
     char *page = NULL;
     size_t size = 0;
     char clock[16] = "";
     time_t now = time(NULL);
     struct tm local;
-    screen_size(&top->wish.rows, &top->wish.columns);
-    char *text = top->answer ? view(top, top->answer, top->answer_size) : NULL;
+    screen_size(&top->options.rows, &top->options.columns);
+    char *text = top->answer ? render(top, top->answer, top->answer_size) : NULL;
     FILE *out = open_memstream(&page, &size);
     if (!out) {
         free(text);
@@ -214,7 +216,8 @@ static void show(struct top *top)
         strftime(clock, sizeof clock, "%H:%M:%S", &local);
     fprintf(out, "preforkctl top  %s  %s%s%s\n", clock, *top->where, top->trouble ? ": " : "",
             top->trouble ? top->trouble : "");
-    pager_print(&top->pager, out, text ? text : "", top->wish.rows > 2 ? top->wish.rows - 2 : 0);
+    pager_print(&top->pager, out, text ? text : "",
+                top->options.rows > 2 ? top->options.rows - 2 : 0);
     print_keys(top, out);
     if (fclose(out) == 0)
         screen_show(page, size);
@@ -222,37 +225,37 @@ static void show(struct top *top)
     free(text);
 }
 
-static void gather(void *owner, bool is_error, const char *text, size_t size)
+static void take_text(void *owner, bool is_error, const char *text, size_t size)
 {
     struct top *top = owner;
     (void)is_error;
-    if (ftello(top->coming) < REPORT_MAX)
-        fwrite(text, 1, size, top->coming);
+    if (ftello(top->next_out) < REPORT_MAX)
+        fwrite(text, 1, size, top->next_out);
 }
 
-static int ask(struct top *top)
+static int send_request(struct top *top)
 {
     top->next_at = now_ms() + PERIOD;
-    top->coming = open_memstream(&top->next, &top->next_size);
-    if (!top->coming)
+    top->next_out = open_memstream(&top->next, &top->next_size);
+    if (!top->next_out)
         return -errno;
     sigset_t blocked;
-    sigprocmask(SIG_SETMASK, &top->open, &blocked); /* a daemon that hangs makes it wait */
+    sigprocmask(SIG_SETMASK, &top->wait_mask, &blocked); /* a hanging daemon blocks link_open */
     int error = link_open(&top->link, top->path, top->request, top->where);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     if (error) {
-        fclose(top->coming);
+        fclose(top->next_out);
         free(top->next);
     }
     return error;
 }
 
-/* The reply is here, or won't be: if it can be shown it takes the place of the last one. */
+/* The reply is complete, or has failed. If it is valid, it replaces the last one. */
 static void take_answer(struct top *top, int error)
 {
     link_close(&top->link);
-    bool whole = fclose(top->coming) == 0 && !error;
-    char *text = whole ? view(top, top->next, top->next_size) : NULL;
+    bool whole = fclose(top->next_out) == 0 && !error;
+    char *text = whole ? render(top, top->next, top->next_size) : NULL;
     free(text ? top->answer : top->next);
     if (text) {
         top->answer = top->next;
@@ -262,27 +265,20 @@ static void take_answer(struct top *top, int error)
                    : text ? NULL
                           : "the answer is no report";
     free(text);
-    show(top);
-}
-
-static void read_answer(struct top *top)
-{
-    int more = link_read(&top->link, gather, top);
-    if (more <= 0)
-        take_answer(top, more);
+    redraw(top);
 }
 
 static void ask_again(struct top *top)
 {
-    int error = ask(top);
+    int error = send_request(top);
     if (!error)
         return;
     top->trouble = strerror(-error);
-    show(top);
+    redraw(top);
 }
 
-/* A key of the pattern. */
-static void edit(struct top *top, int key)
+/* Handles a key while the user types the pattern. */
+static void edit_pattern(struct top *top, int key)
 {
     size_t length = strlen(top->pattern);
     if (key == KEY_ESCAPE)
@@ -299,31 +295,31 @@ static void edit(struct top *top, int key)
     top->pager.first = 0;
 }
 
-static void jump(struct top *top)
+static void next_table(struct top *top)
 {
-    char *text = top->answer ? view(top, top->answer, top->answer_size) : NULL;
+    char *text = top->answer ? render(top, top->answer, top->answer_size) : NULL;
     if (text)
         pager_next_paragraph(&top->pager, text);
     free(text);
 }
 
 /* False: top ends. */
-static bool obey_key(struct top *top, int key)
+static bool handle_key(struct top *top, int key)
 {
     struct pager *pager = &top->pager;
-    struct wish *wish = &top->wish;
+    struct view_options *options = &top->options;
     if (top->is_typing) {
-        edit(top, key);
+        edit_pattern(top, key);
         return true;
     }
     switch (key) {
     case 'q': return false;
     case '/': top->is_typing = true; break;
     case KEY_ESCAPE: top->pattern[0] = '\0'; break;
-    case 's': wish->order = (wish->order + 1) % ORDERS; break;
-    case 'r': wish->reversed = !wish->reversed; break;
-    case 'i': wish->fold = (wish->fold + 1) % FOLDS; break;
-    case '\t': jump(top); break;
+    case 's': options->order = (options->order + 1) % ORDERS; break;
+    case 'r': options->reversed = !options->reversed; break;
+    case 'i': options->fold = (options->fold + 1) % FOLDS; break;
+    case '\t': next_table(top); break;
     case KEY_UP: pager->first--; break;
     case KEY_DOWN: pager->first++; break;
     case KEY_PAGE_UP: pager->first -= pager->shown; break;
@@ -344,37 +340,37 @@ static bool read_keys(struct top *top)
     if (!keys_read(&keys, STDIN_FILENO))
         return false;
     while ((key = keys_next(&keys)) != KEY_NONE)
-        if (!obey_key(top, key))
+        if (!handle_key(top, key))
             return false;
-    show(top);
+    redraw(top);
     return true;
 }
 
-/* Does what signals ask for. False: top ends. */
-static bool obey_signals(struct top *top)
+/* Acts on caught signals. False: top ends. */
+static bool handle_signals(struct top *top)
 {
     if (signalled) {
         screen_leave();
-        take_default(signalled);
+        act_by_default(signalled);
         return false;
     }
     if (stopped) {
         stopped = 0;
         screen_leave();
-        take_default(SIGTSTP);
+        act_by_default(SIGTSTP);
         resized = screen_enter() == 0;
     }
     if (resized) {
         resized = 0;
-        show(top);
+        redraw(top);
     }
     return true;
 }
 
-/* Waits for a key, for the answer, or for the time to ask again. False: top ends. */
+/* Waits for a key, the reply, or the time of the next request. False: top ends. */
 static bool wait_once(struct top *top)
 {
-    if (!obey_signals(top))
+    if (!handle_signals(top))
         return false;
     struct pollfd ends[] = {{.fd = STDIN_FILENO, .events = POLLIN},
                             {.fd = top->link.fd, .events = POLLIN}};
@@ -382,12 +378,14 @@ static bool wait_once(struct top *top)
     struct timespec timeout = {.tv_sec = left > 0 ? left / 1000 : 0,
                                .tv_nsec = left > 0 ? left % 1000 * 1000000 : 0};
     bool asking = top->link.fd >= 0;
-    int ready = ppoll(ends, 2, asking ? NULL : &timeout, &top->open);
+    int ready = ppoll(ends, 2, asking ? NULL : &timeout, &top->wait_mask);
     if (ready > 0 && ends[0].revents && !read_keys(top))
         return false;
-    if (ready > 0 && ends[1].revents)
-        read_answer(top);
-    else if (!asking && now_ms() >= top->next_at)
+    if (ready > 0 && ends[1].revents) {
+        int more = link_read(&top->link, take_text, top);
+        if (more <= 0)
+            take_answer(top, more);
+    } else if (!asking && now_ms() >= top->next_at)
         ask_again(top);
     return true;
 }
@@ -397,14 +395,14 @@ int top_run(const char *path, struct message_request *request, bool coloured, co
     struct top top = {.path = path,
                       .request = request,
                       .is_report = report_ask(request),
-                      .wish = {.coloured = coloured, .live = true},
+                      .options = {.coloured = coloured, .live = true},
                       .where = where};
-    top.wish.pattern = top.pattern;
-    sigprocmask(SIG_SETMASK, NULL, &top.open);
-    int error = ask(&top);
+    top.options.pattern = top.pattern;
+    sigprocmask(SIG_SETMASK, NULL, &top.wait_mask);
+    int error = send_request(&top);
     if (error)
         return error;
-    take_signals(&top.open);
+    catch_signals(&top.wait_mask);
     error = screen_enter();
     if (error) {
         *where = "the terminal";

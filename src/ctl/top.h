@@ -1,5 +1,5 @@
 /*
- * top - the daemon's status, live in a terminal, until a key or a signal ends it.
+ * top - shows the daemon's status live in a terminal, until a key or a signal ends it.
  *
  * Called by: preforkctl.
  * Runs in:   preforkctl.
@@ -9,9 +9,8 @@
 
 #include "../wire/message.h"
 
-/* Repeats the request each second, and shows the answer. 0, or -errno if no daemon was there
- * (*where is then what was tried) or the terminal can't be had. A signal that ends it ends the
- * process. */
+/* Repeats the request each second, and shows the reply. 0, or -errno if there is no daemon, or the
+ * terminal can't be used; then *where is what failed. A fatal signal ends the process. */
 int top_run(const char *path, struct message_request *request, bool coloured, const char **where);
 
 #endif

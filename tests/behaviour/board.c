@@ -80,7 +80,7 @@ static char *report(const struct view *view, const char *word)
                      : deaths_json(view->overview);
     if (!json || !shown)
         return json;
-    char *text = report_show(json, strlen(json), &(struct wish){0});
+    char *text = report_show(json, strlen(json), &(struct view_options){0});
     free(json);
     return text;
 }

@@ -624,7 +624,7 @@ enum { PLAIN = false, COLOURED = true };
 static char *show(char *json, bool coloured)
 {
     ck_assert_ptr_nonnull(json);
-    char *text = report_show(json, strlen(json), &(struct wish){.coloured = coloured});
+    char *text = report_show(json, strlen(json), &(struct view_options){.coloured = coloured});
     free(json);
     return text;
 }
