@@ -273,31 +273,23 @@ char *addr_put_ip(char *at, const struct addr *addr)
 /* How a zone is written: by its name, by its number. */
 enum zone { ZONE_NAME, ZONE_NUMBER };
 
-static const char *print_ip(const struct addr *addr, char text[static ADDR_TEXT], enum zone zone)
-{
-    char name[IF_NAMESIZE], *end = addr_put_ip(text, addr);
-    size_t room = ADDR_TEXT - (size_t)(end - text);
-    *end = '\0';
-    if (!addr->len || addr->sa.sa_family != AF_INET6 || !addr->in6.sin6_scope_id)
-        return text;
-    if (zone == ZONE_NUMBER)
-        snprintf(end, room, "%%%u", addr->in6.sin6_scope_id);
-    else if (if_indextoname(addr->in6.sin6_scope_id, name))
-        snprintf(end, room, "%%%s", name);
-    return text;
-}
-
 static const char *print(const struct addr *addr, char text[static ADDR_TEXT], enum zone zone)
 {
-    char ip[ADDR_TEXT];
+    char ip[ADDR_IP_MAX], name[IF_NAMESIZE] = "";
     text[0] = '\0';
     if (addr->len == 0)
         return text;
     if (addr->sa.sa_family == AF_UNIX)
         return print_unix(addr, text);
-    print_ip(addr, ip, zone);
+    *addr_put_ip(ip, addr) = '\0';
+    unsigned scope = addr->sa.sa_family == AF_INET6 ? addr->in6.sin6_scope_id : 0;
+    if (scope && zone == ZONE_NUMBER)
+        snprintf(name, sizeof name, "%u", scope);
+    else if (scope)
+        if_indextoname(scope, name);
     bool bracket = strchr(ip, ':') != NULL;
-    snprintf(text, ADDR_TEXT, bracket ? "[%.64s]:%u" : "%.64s:%u", ip, addr_port(addr));
+    snprintf(text, ADDR_TEXT, bracket ? "[%s%s%s]:%u" : "%s%s%s:%u", ip, name[0] ? "%" : "", name,
+             addr_port(addr));
     return text;
 }
 
@@ -309,9 +301,4 @@ const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
 const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT])
 {
     return print(addr, text, ZONE_NUMBER);
-}
-
-const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT])
-{
-    return print_ip(addr, text, ZONE_NAME);
 }

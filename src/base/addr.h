@@ -75,12 +75,8 @@ const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT]);
  * the worker's list of system calls may forbid opening one. */
 const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT]);
 
-/* Writes the address without its port: "127.0.0.1", "::1", "fe80::1%eth0"; empty for a Unix
- * socket. */
-const char *addr_print_ip(const struct addr *addr, char text[static ADDR_TEXT]);
-
-/* The same for fast paths: no zone, because its name would need a lookup, and no closing NUL.
- * Returns the end of the text, at most at + ADDR_IP_MAX. */
+/* Writes an IP address without zone, port and closing NUL: "127.0.0.1", "::1"; nothing for a Unix
+ * socket. Returns the end of the text, before at + ADDR_IP_MAX. */
 enum { ADDR_IP_MAX = INET6_ADDRSTRLEN };
 char *addr_put_ip(char *at, const struct addr *addr);
 

@@ -29,13 +29,13 @@ static struct {
     char ident[65];
     int facility;
     int level;
-    pid_t opener;         /* the process that called log_open; any other is a child */
-    const char *syslog;   /* the path of the syslog daemon's or the journal's socket */
-    int syslog_fd;        /* -1: none */
-    pid_t syslog_owner;   /* the process that opened it, which alone uses it */
-    bool syslog_is_open;  /* any user may connect: a child can do so after it changes user */
-    int stderr_fd;        /* leads to the original standard error; -1: none */
-    char stderr_path[48]; /* of its file, for children to open */
+    pid_t opener;          /* the process that called log_open; any other is a child */
+    const char *syslog;    /* the path of the syslog daemon's or the journal's socket */
+    int syslog_fd;         /* -1: none */
+    pid_t syslog_owner;    /* the process that opened it, which alone uses it */
+    bool syslog_is_public; /* any user may connect: a child can do so after it changes user */
+    int stderr_fd;         /* leads to the original standard error; -1: none */
+    char stderr_path[48];  /* of its file, for children to open */
     enum way {
         WAY_OWN,    /* reopened: no other process has this open file description */
         WAY_SOCKET, /* can't be reopened, but MSG_DONTWAIT works */
@@ -164,7 +164,7 @@ void log_open(const char *ident, bool to_stderr)
     open_stderr();
     log_state.syslog = find_syslog();
     log_state.to_stderr = !syslog_connect() || to_stderr;
-    log_state.syslog_is_open =
+    log_state.syslog_is_public =
         geteuid() != 0 || (stat(log_state.syslog, &file) == 0 && file.st_mode & S_IWOTH);
 }
 
@@ -200,6 +200,7 @@ static void reopen_stderr_in_child(void)
 
 void log_enter_child(bool cut_off)
 {
+    /* Written only if they change: a write would cost the child a page of memory. */
     if (log_state.errors_to_stderr)
         log_state.errors_to_stderr = false;
     if (log_state.stderr_is_withheld && log_state.to_stderr)
@@ -207,7 +208,7 @@ void log_enter_child(bool cut_off)
     bool shared = log_state.stderr_way == WAY_SHARED && geteuid() != 0;
     if (log_state.to_stderr && log_state.stderr_fd >= 0 && !shared)
         reopen_stderr_in_child();
-    if (log_state.syslog_fd >= 0 && (cut_off || !log_state.syslog_is_open))
+    if (log_state.syslog_fd >= 0 && (cut_off || !log_state.syslog_is_public))
         syslog_connect();
 }
 

@@ -35,7 +35,7 @@ static void print(const struct addr *addr)
 {
     char text[ADDR_TEXT], ip[ADDR_IP_MAX], path[ADDR_PATH_MAX + 1];
     want(addr_print(addr, text) == text && strlen(text) < sizeof text);
-    want(addr_print_ip(addr, text) == text && strlen(text) < sizeof text);
+    want(addr_print_peer(addr, text) == text && strlen(text) < sizeof text);
     want(addr_put_ip(ip, addr) < ip + sizeof ip); /* room for a NUL */
     want(addr_put_path(path, addr) <= path + sizeof path);
     want(addr_equal(addr, addr) || addr->sa.sa_family == AF_UNSPEC || addr->sa.sa_family > AF_UNIX);

@@ -24,7 +24,7 @@ static const struct {
     {"::192.0.2.1", 1, "[::c000:201]:1", "::c000:201"},
     {"2001:DB8:0:0::1", 7, "[2001:db8::1]:7", "2001:db8::1"},
     {"::ffff:192.0.2.1", 25, "192.0.2.1:25", "192.0.2.1"},
-    {"fe80::1%lo", 9, "[fe80::1%lo]:9", "fe80::1%lo"},
+    {"fe80::1%lo", 9, "[fe80::1%lo]:9", "fe80::1"},
     {"fe80::1%nosuchnic", 9, NULL, NULL},
     {"%lo", 9, NULL, NULL},
     {"127.1", 80, NULL, NULL},
@@ -44,7 +44,8 @@ START_TEST(reads_and_writes_ip)
     if (!good)
         return;
     ck_assert_str_eq(addr_print(&addr, text), ips[_i].text);
-    ck_assert_str_eq(addr_print_ip(&addr, text), ips[_i].bare);
+    *addr_put_ip(text, &addr) = '\0';
+    ck_assert_str_eq(text, ips[_i].bare);
     addr_print_peer(&addr, text);
     ck_assert_str_eq(text, strchr(ips[_i].text, '%') ? "[fe80::1%1]:9" : ips[_i].text);
     ck_assert_uint_eq(addr_port(&addr), ips[_i].port);
@@ -75,7 +76,7 @@ START_TEST(reads_and_writes_paths)
     if (!good)
         return;
     ck_assert_str_eq(addr_print(&addr, text), paths[_i].text);
-    ck_assert_str_eq(addr_print_ip(&addr, text), "");
+    ck_assert_ptr_eq(addr_put_ip(text, &addr), text);
     *addr_put_path(text, &addr) = '\0';
     ck_assert_str_eq(text, paths[_i].path);
     ck_assert_int_eq(addr_is_abstract(&addr), paths[_i].abstract);
@@ -101,7 +102,8 @@ START_TEST(writes_in6_as_libc_does)
         if (IN6_IS_ADDR_V4COMPAT(&addr.in6.sin6_addr) || IN6_IS_ADDR_V4MAPPED(&addr.in6.sin6_addr))
             continue;
         inet_ntop(AF_INET6, &addr.in6.sin6_addr, wanted, sizeof wanted);
-        ck_assert_str_eq(addr_print_ip(&addr, text), wanted);
+        *addr_put_ip(text, &addr) = '\0';
+        ck_assert_str_eq(text, wanted);
     }
 }
 END_TEST
