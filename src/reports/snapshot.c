@@ -182,6 +182,13 @@ static void copy_pool(const struct overview_pool *from, struct snapshot_pool *to
     to->exited_system = to->cpu_system = bounded_time(from->cpu_system);
 }
 
+/* Whether a worker is ready, not retiring, and of the current generation. */
+static bool is_ready(const struct snapshot_pool *pool, const struct snapshot_worker *worker)
+{
+    return (worker->state == SLOT_BUSY || worker->state == SLOT_IDLE) && !worker->retiring &&
+           worker->generation >= pool->generation;
+}
+
 static void count_worker(struct snapshot_pool *pool, const struct snapshot_worker *worker)
 {
     if (worker->state == SLOT_WAITING)
@@ -194,11 +201,10 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
         pool->idle++;
     else
         pool->starting++;
-    bool ready = worker->state == SLOT_BUSY || worker->state == SLOT_IDLE;
-    if (!ready || worker->retiring || worker->generation < pool->generation)
-        return;
-    pool->seats += (int)worker->seats;
-    pool->seats_busy += (int)worker->busy;
+    if (is_ready(pool, worker)) {
+        pool->seats += (int)worker->seats;
+        pool->seats_busy += (int)worker->busy;
+    }
 }
 
 /* A worker that can't start its program looks idle, but serves nobody. The worker wrote these
@@ -206,9 +212,7 @@ static void count_worker(struct snapshot_pool *pool, const struct snapshot_worke
 static void count_failing(struct snapshot_pool *pool, const struct snapshot_worker *worker,
                           const struct slot *slot)
 {
-    bool ready = worker->state == SLOT_IDLE || worker->state == SLOT_BUSY;
-    bool current = !worker->retiring && worker->generation >= pool->generation;
-    if (slot->failed_starts < FAILED_STARTS || !ready || !current ||
+    if (slot->failed_starts < FAILED_STARTS || !is_ready(pool, worker) ||
         snapshot_span(worker->since, clock_now()) > FAILED_USEC)
         return;
     if (pool->failing++ == 0 || worker->since < pool->failing_since)
