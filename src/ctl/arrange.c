@@ -14,7 +14,8 @@ struct row {
     const char *name;
 };
 
-long long arrange_queue(const json_t *pool)
+/* How many connections wait at a pool's listeners. */
+static long long queue_of(const json_t *pool)
 {
     long long sum = 0;
     size_t i;
@@ -53,7 +54,7 @@ static int trouble_rank(const json_t *pool)
             return i;
     if (strcmp(state, "serving") != 0)
         return STATES;
-    if (is_slow(pool) || arrange_queue(pool))
+    if (is_slow(pool) || queue_of(pool))
         return STATES + 1;
     return STATES + 2 + !field_number(pool, "busy");
 }
@@ -61,7 +62,7 @@ static int trouble_rank(const json_t *pool)
 static bool is_idle(const json_t *pool)
 {
     return strcmp(text_of(pool, "state"), "serving") == 0 && !field_number(pool, "busy") &&
-           !arrange_queue(pool) && !is_slow(pool);
+           !queue_of(pool) && !is_slow(pool);
 }
 
 static bool matches(const json_t *pool, const char *pattern)
@@ -79,7 +80,7 @@ static long long key_of(const json_t *pool, enum order order)
     switch (order) {
     case ORDER_TROUBLE: return trouble_rank(pool);
     case ORDER_BUSY: return -field_number(pool, "busy");
-    case ORDER_QUEUE: return -arrange_queue(pool);
+    case ORDER_QUEUE: return -queue_of(pool);
     case ORDER_P99: return -field_span(json_object_get(pool, "service_time"), "p99");
     case ORDER_DEATHS: return -field_number(pool, "deaths");
     case ORDER_NAME:

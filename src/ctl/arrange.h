@@ -36,7 +36,4 @@ struct arranged {
 
 struct arranged arrange(const struct json_t *pools, const struct view_options *options);
 
-/* How many connections wait at a pool's listeners. */
-long long arrange_queue(const struct json_t *pool);
-
 #endif

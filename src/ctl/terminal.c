@@ -151,12 +151,12 @@ static bool is_in_pieces(const struct keys *keys)
     return !length && keys->count < sizeof keys->bytes;
 }
 
-bool keys_read(struct keys *keys, int fd)
+bool keys_read(struct keys *keys)
 {
-    struct pollfd more = {.fd = fd, .events = POLLIN};
+    struct pollfd more = {.fd = STDIN_FILENO, .events = POLLIN};
     keys->count = keys->taken = 0;
     do {
-        ssize_t n = read(fd, keys->bytes + keys->count, sizeof keys->bytes - keys->count);
+        ssize_t n = read(STDIN_FILENO, keys->bytes + keys->count, sizeof keys->bytes - keys->count);
         if (n <= 0)
             return false;
         keys->count += (size_t)n;

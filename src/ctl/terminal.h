@@ -46,7 +46,7 @@ struct keys {
 
 /* Reads what was typed. Waits briefly for the rest of a key that arrives in pieces. False: the
  * terminal is gone. */
-bool keys_read(struct keys *keys, int fd);
+bool keys_read(struct keys *keys);
 
 /* Takes the next key, or KEY_NONE. */
 int keys_next(struct keys *keys);

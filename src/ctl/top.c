@@ -1,5 +1,6 @@
 #include "top.h"
 
+#include "../base/clock.h"
 #include "link.h"
 #include "report.h"
 #include "terminal.h"
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PERIOD = 1000 }; /* ms between requests */
+#define PERIOD USEC_SECOND /* between requests */
 
 /* --- the pager: shows a text's first paragraph always, and as much of the rest as fits -------- */
 
@@ -109,7 +110,7 @@ struct top {
     FILE *next_out;      /* collects the next reply */
     char *next;
     size_t next_size;
-    long long next_at; /* ms: when to send the next request */
+    usec next_at; /* when to send the next request */
 
     struct view_options options;
     struct pager pager;
@@ -146,7 +147,7 @@ static void catch_signals(sigset_t *wait_mask)
         sigdelset(wait_mask, caught[i]);
 }
 
-/* Lets a signal take its default action. */
+/* Lets a signal take its default action. Returns only if the signal stopped the process. */
 static void act_by_default(int number)
 {
     sigset_t one;
@@ -155,16 +156,8 @@ static void act_by_default(int number)
     sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     raise(number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
-    /* Only after a signal that stopped the process. */
     sigprocmask(SIG_BLOCK, &one, NULL);
     sigaction(number, &(struct sigaction){.sa_handler = on_signal}, NULL);
-}
-
-static long long now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
 static const char *const order_words[ORDERS] = {
@@ -235,7 +228,7 @@ static void take_text(void *owner, bool is_error, const char *text, size_t size)
 
 static int send_request(struct top *top)
 {
-    top->next_at = now_ms() + PERIOD;
+    top->next_at = clock_now() + PERIOD;
     top->next_out = open_memstream(&top->next, &top->next_size);
     if (!top->next_out)
         return -errno;
@@ -303,7 +296,7 @@ static void next_table(struct top *top)
     free(text);
 }
 
-/* False: top ends. */
+/* Acts on one key. False: top ends. */
 static bool handle_key(struct top *top, int key)
 {
     struct pager *pager = &top->pager;
@@ -332,12 +325,12 @@ static bool handle_key(struct top *top, int key)
     return true;
 }
 
-/* False: top ends. */
+/* Acts on all keys that were typed. False: top ends. */
 static bool read_keys(struct top *top)
 {
     struct keys keys;
     int key;
-    if (!keys_read(&keys, STDIN_FILENO))
+    if (!keys_read(&keys))
         return false;
     while ((key = keys_next(&keys)) != KEY_NONE)
         if (!handle_key(top, key))
@@ -374,9 +367,9 @@ static bool wait_once(struct top *top)
         return false;
     struct pollfd ends[] = {{.fd = STDIN_FILENO, .events = POLLIN},
                             {.fd = top->link.fd, .events = POLLIN}};
-    long long left = top->next_at - now_ms();
-    struct timespec timeout = {.tv_sec = left > 0 ? left / 1000 : 0,
-                               .tv_nsec = left > 0 ? left % 1000 * 1000000 : 0};
+    usec left = top->next_at - clock_now();
+    struct timespec timeout = {.tv_sec = left > 0 ? left / USEC_SECOND : 0,
+                               .tv_nsec = left > 0 ? left % USEC_SECOND * 1000 : 0};
     bool asking = top->link.fd >= 0;
     int ready = ppoll(ends, 2, asking ? NULL : &timeout, &top->wait_mask);
     if (ready > 0 && ends[0].revents && !read_keys(top))
@@ -385,8 +378,9 @@ static bool wait_once(struct top *top)
         int more = link_read(&top->link, take_text, top);
         if (more <= 0)
             take_answer(top, more);
-    } else if (!asking && now_ms() >= top->next_at)
+    } else if (!asking && clock_now() >= top->next_at) {
         ask_again(top);
+    }
     return true;
 }
 
