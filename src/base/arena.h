@@ -29,7 +29,7 @@ char *arena_format(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* arena_share shares the mapping with the child forked next. arena_withhold, called after that
- * fork, keeps it from all later children: a worker forked in the meantime could otherwise write to
+ * fork, keeps it from all later children: a worker forked before arena_own could otherwise write to
  * data that the master is about to believe. 0 or -errno. */
 int arena_share(struct arena *arena);
 int arena_withhold(struct arena *arena);

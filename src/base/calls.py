@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the names of the system calls of the machine that is compiled for, as the kernel's headers
-have them, as elements of a C array by number: calls.py OUTPUT COMPILER..."""
+"""Writes the names of the target machine's system calls, from the kernel's headers, as elements of
+a C array by number: calls.py OUTPUT COMPILER..."""
 
 import re
 import subprocess

@@ -32,7 +32,7 @@ void daemon_raise_nofile(void);
 rlim_t daemon_first_nofile(void);
 void daemon_set_first_nofile(rlim_t soft);
 
-/* Restores the limit of open files that this process was started with, in a worker. */
+/* In a worker: restores the limit of open files that the daemon was started with. */
 void daemon_restore_nofile(void);
 
 /* Makes a path absolute, for a process that may change its directory. Returns `path` itself if it
@@ -58,14 +58,14 @@ void daemon_detached(int fd, int status);
 /* The name of a signal, "SEGV"; its number, "34", if it has no name. */
 const char *daemon_signal_word(int number);
 
-/* The control socket, for preforkd and preforkctl. */
+/* Where the control socket is by default, for preforkd and preforkctl: */
 #define PLACE_RUN       "/run/preforkd"
 #define PLACE_CONTROL   PLACE_RUN "/control.sock" /* if root starts it */
 #define PLACE_OWN_NAME  "preforkd.sock"           /* otherwise, in ... */
 #define PLACE_OWN_UNDER "XDG_RUNTIME_DIR"
 
-/* The directory of notify sockets: if root starts the daemon; otherwise, below PLACE_OWN_UNDER; if
- * neither can be made, a template for mkdtemp(3). */
+/* Where programs' notify sockets are: if root starts the daemon; otherwise, below PLACE_OWN_UNDER;
+ * if neither can be made, a template for mkdtemp(3). */
 #define PLACE_NOTIFY      PLACE_RUN "/notify"
 #define PLACE_OWN_NOTIFY  "preforkd-notify"
 #define PLACE_TEMP_NOTIFY "/tmp/preforkd-notify-XXXXXX"

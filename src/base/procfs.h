@@ -40,7 +40,7 @@ int procfs_memory(pid_t pid, int64_t *bytes);
 /* The exact time that its first thread has run, and has waited for a processor. */
 int procfs_schedule(pid_t pid, usec *running, usec *waiting);
 
-/* The kernel function in which the process sleeps; empty if it is awake. -EACCES: hidden from us. */
+/* The kernel function in which the process sleeps; empty if awake. -EACCES: hidden from us. */
 int procfs_channel(pid_t pid, char *text, size_t size);
 
 /* The number of the system call that the process is in; -1: none. -EACCES: hidden from us. */
