@@ -52,27 +52,22 @@ static void print_death(FILE *out, const json_t *death)
         fprintf(out, "  last line of standard error: %s\n", text.text);
 }
 
-/* Prints the deaths, oldest first. */
-static void print_deaths(FILE *out, const json_t *deaths)
+static bool show(FILE *out, const json_t *document, const struct view_options *options)
 {
+    const json_t *deaths = json_object_get(document, "deaths");
+    struct field error;
     size_t i;
     json_t *death;
+    if (json_is_array(json_object_get(document, "pools")))
+        return status_view(out, document, options);
+    if (!json_is_array(deaths)) {
+        fprintf(out, "%s\n", field_text(document, "error", &error));
+        return error.text[0];
+    }
     if (json_array_size(deaths) == 0)
         fputs("no worker has ended unexpectedly\n", out);
     json_array_foreach(deaths, i, death) print_death(out, death);
-}
-
-static bool show(FILE *out, const json_t *document, const struct view_options *options)
-{
-    struct field error;
-    if (json_is_array(json_object_get(document, "pools")))
-        return status_view(out, document, options);
-    if (json_is_array(json_object_get(document, "deaths"))) {
-        print_deaths(out, json_object_get(document, "deaths"));
-        return true;
-    }
-    fprintf(out, "%s\n", field_text(document, "error", &error));
-    return error.text[0];
+    return true;
 }
 
 char *report_show(const char *json, size_t size, const struct view_options *options)

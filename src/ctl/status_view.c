@@ -51,17 +51,13 @@ static void print_wrapped(FILE *out, const char *text, int columns, enum colour 
     } while (*text);
 }
 
-static enum colour colour_of(const struct page *page, enum colour colour)
-{
-    return page->options->coloured ? colour : COLOUR_NONE;
-}
-
 /* Closes the text, and prints it as a sentence. */
 static void end_sentence(struct page *page, struct text *text, enum colour colour)
 {
     char *line = text_close(text, true);
     if (line)
-        print_wrapped(page->out, line, page->options->columns, colour_of(page, colour));
+        print_wrapped(page->out, line, page->options->columns,
+                      page->options->coloured ? colour : COLOUR_NONE);
     page->whole = page->whole && line;
     free(line);
 }

@@ -261,15 +261,6 @@ static void take_answer(struct top *top, int error)
     redraw(top);
 }
 
-static void ask_again(struct top *top)
-{
-    int error = send_request(top);
-    if (!error)
-        return;
-    top->trouble = strerror(-error);
-    redraw(top);
-}
-
 /* Handles a key while the user types the pattern. */
 static void edit_pattern(struct top *top, int key)
 {
@@ -379,7 +370,11 @@ static bool wait_once(struct top *top)
         if (more <= 0)
             take_answer(top, more);
     } else if (!asking && clock_now() >= top->next_at) {
-        ask_again(top);
+        int error = send_request(top);
+        if (error) {
+            top->trouble = strerror(-error);
+            redraw(top);
+        }
     }
     return true;
 }
