@@ -5,7 +5,6 @@
  */
 #include "../base/daemon.h"
 #include "../base/text.h"
-#include "../wire/usage.h"
 #include "link.h"
 #include "report.h"
 #include "top.h"
