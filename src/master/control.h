@@ -12,9 +12,9 @@
 #ifndef PREFORKD_MASTER_CONTROL_H
 #define PREFORKD_MASTER_CONTROL_H
 
-#include "../base/text.h"
 #include "../base/log.h"
 #include "../base/loop.h"
+#include "../base/text.h"
 #include "../config/config.h"
 #include "../wire/message.h"
 #include "state.h"
@@ -94,10 +94,10 @@ void control_close(struct control *control);
 /* From now on accepts from this socket (-1: none), which stays the caller's. */
 void control_listen(struct control *control, int socket, gid_t group);
 
-/* Before an upgrade executes the next binary. A client in the middle of its request or its reply would
- * lose its connection, so the upgrade waits until there is none. Meanwhile the socket is held: further
- * clients wait in its queue, for the next binary. A client that is silent, or that does not read, is
- * closed after 5 or 30 s, and can't hold the upgrade up for longer. */
+/* Before an upgrade executes the next binary. A client in the middle of its request or its reply
+ * would lose its connection, so the upgrade waits until there is none. Meanwhile the socket is
+ * held: further clients wait in its queue, for the next binary. The master closes a client that is
+ * silent for 5 s, or doesn't read for 30 s, so none can hold the upgrade up for longer. */
 void control_hold(struct control *control, bool hold);
 bool control_is_quiet(const struct control *control);
 
