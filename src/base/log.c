@@ -90,13 +90,17 @@ static bool syslog_is_ours(void)
 }
 
 /* A restarted syslog daemon has a new socket at the old path. The new connection takes over the old
- * descriptor's number, because the caller may keep that number in a list. */
+ * descriptor's number, because the caller may keep that number in a list, unless the number is
+ * beyond the limit of open files by now. */
 static bool syslog_reconnect(void)
 {
     int old = log_state.syslog_fd;
     if (!syslog_connect())
         return false;
-    dup3(log_state.syslog_fd, old, O_CLOEXEC);
+    if (dup3(log_state.syslog_fd, old, O_CLOEXEC) < 0) {
+        close(old);
+        return true;
+    }
     close(log_state.syslog_fd);
     log_state.syslog_fd = old;
     return true;

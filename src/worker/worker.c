@@ -107,6 +107,32 @@ static _Noreturn void give_up(const char *why)
     _exit(WORKER_CANT_START);
 }
 
+/* Of files that a process of the pool may have open. */
+static rlim_t most_files(const struct pool_config *pool)
+{
+    long long own = pool->limits.value[LIMIT_NOFILE];
+    if (own == OPTION_UNSET)
+        return daemon_first_nofile();
+    return own == OPTION_UNLIMITED ? RLIM_INFINITY : (rlim_t)own;
+}
+
+/* To leave its listeners a worker puts the null device over them. dup3(2) refuses a number beyond
+ * the limit of open files, and the master, whose limit is higher, may have opened them there. */
+static void lower_listeners(struct worker_start *start)
+{
+    rlim_t most = most_files(start->pool);
+    for (int i = 0; i < start->listener_count; i++) {
+        int fd = start->listeners[i];
+        if ((rlim_t)fd < most)
+            continue;
+        int low = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (low < 0 || (rlim_t)low >= most)
+            give_up("its limit nofile leaves no room for its listeners");
+        close(fd);
+        start->listeners[i] = low;
+    }
+}
+
 static void keep_descriptors(struct worker_start *start)
 {
     int *others = start->listeners + start->listener_count;
@@ -116,6 +142,7 @@ static void keep_descriptors(struct worker_start *start)
     dup2(start->error_fd, STDERR_FILENO);
     if (fd_keep_only(start->listeners, start->listener_count + count) != 0)
         give_up("can't close the descriptors of others");
+    lower_listeners(start);
 }
 
 /* Makes the worker end with its master. Call it after the user is set, which clears the death

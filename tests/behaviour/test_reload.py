@@ -1,6 +1,7 @@
 """HUP: what changed changes, what stayed stays, and no connection is lost."""
 
 import grp
+import json
 import os
 import pwd
 import re
@@ -315,6 +316,38 @@ class Load(daemon.Case):
                 it.reload(config % ('077', '022')[number % 2])
                 it.wait_for_workers(4, without=workers)
         self.assertEqual(a.failures + b.failures, [])
+
+
+class HighNumbers(daemon.Case):
+    """A listener that the master opened beyond what a worker's limit of open files allows."""
+    CONFIG = ('control = "@DIR@/control"\n'
+              'pool "many" { listen = { "systemd:many" } workers = 60 echo {} }\n')
+    POOL = ('pool "late" { listen = { "unix:@DIR@/late" } workers = 2 limits { nofile = 50 }\n'
+            '%s echo {} }\n')
+
+    def test_a_worker_leaves_it(self):
+        for model in ('', 'model = "thread" threads = 2', 'model = "event" connections = 4'):
+            with self.subTest(model):
+                it = self.start(self.CONFIG)
+                it.reload(self.CONFIG + self.POOL % model)
+                self.assertGreaterEqual(self.number(it), 50)
+                held = client.connect(it.path('late'))
+                self.assertEqual(client.echo(held, b'x'), b'x')
+                drain = control.Caller(it.path('control'), 'drain', 'late')
+                wait_until(lambda: len(it.workers('late')) == 1, 'the end of the idle one')
+                worker, = it.workers('late')
+                wait_until(lambda: processes.accepts_no_more(worker), 'that the other leaves')
+                held.close()
+                self.assertEqual(drain.answer().status, 0)
+
+    @staticmethod
+    def number(it):
+        """Of the listener, in the master."""
+        pools = json.loads(control.ask(it, 'status', '--json').out)['pools']
+        inode, = [listener['inode'] for pool in pools if pool['name'] == 'late'
+                  for listener in pool['listeners']]
+        return {what: number for number, what in
+                processes.descriptors(it.pid).items()}[f'socket:[{inode}]']
 
 
 class Meanwhile(daemon.Case):
