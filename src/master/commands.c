@@ -49,14 +49,14 @@ static const char *pool_argument(const struct master *master, struct request *re
     if (!name)
         return "";
     const struct pool *pool = runtime_find(&master->runtime, name);
-    if (pool) {
+    if (pool && !pool->on_trial) {
         snprintf(request->pool, sizeof request->pool, "%s", pool->name);
         return request->pool;
     }
     struct suggest near;
     suggest_init(&near, name);
     for (const struct pool *p = master->runtime.pools; p; p = p->next)
-        if (!p->removed)
+        if (is_meant(p, ""))
             suggest_offer(&near, p->name);
     if (near.nearest)
         request_fail(request, "there is no pool \"%.80s\"; did you mean \"%s\"?", name,

@@ -449,8 +449,12 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
     reload->plans =
         (struct plans){.config = reload->config, .faults = &reload->faults, .only = name};
     reload->state = RELOAD_CANARIES;
-    if (name[0] && !runtime_find(runtime, name))
+    const struct pool *pool = name[0] ? runtime_find(runtime, name) : NULL;
+    if (name[0] && !pool)
         faults_add(&reload->faults, reload->config->file, 0, "there is no pool %s any more", name);
+    else if (pool && pool->drained) /* while the restart waited for its turn */
+        faults_add(&reload->faults, reload->config->file, 0,
+                   "pool %s is drained: resume it instead", name);
     if (reload->faults.count || prepare(reload, runtime) != 0)
         refuse(reload, runtime);
 }

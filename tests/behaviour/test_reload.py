@@ -434,6 +434,42 @@ class Meanwhile(daemon.Case):
         self.assertEqual(control.ask(it, 'reload').status, 0)
         it.wait_for_workers(4)
 
+    def test_a_restart_that_waits_leaves_a_drained_pool_alone(self):
+        it, canary = self.begin()
+        it.announce('err: restart')
+        restart, drain = self.asked(it, 'restart', 'echo'), self.asked(it, 'drain', 'echo')
+        mark = it.mark()
+        it.kill(signal.SIGKILL, canary)
+        answer = restart.answer()
+        self.assertEqual(answer.status, 1, answer)
+        self.assertIn('pool echo is drained: resume it instead', answer.err)
+        it.wait_for_log('err: restart refused', mark)
+        self.assertEqual(drain.answer().status, 0)
+        self.assertEqual(it.workers('echo'), [])
+        self.assertEqual(control.ask(it, 'resume').status, 0)
+        it.wait_for_workers(4)
+
+    def test_a_pool_on_trial_takes_no_orders(self):
+        it = self.make('control = "@DIR@/control"\n' + ECHO % (1, ''),
+                       environment={'ASAN_OPTIONS': 'detect_leaks=0'})
+        shutil.copy(EVIL, it.path('m.so'))
+        os.chmod(it.path('m.so'), 0o755)
+        it.launch().ready()
+        it.announce(wording.REFUSED, wording.FAULT, 'killed by signal 9')
+        it.write('control = "@DIR@/control"\n' + ECHO % (1, '') +
+                 'pool "new" { listen = { "unix:@DIR@/new" } workers = 1\n'
+                 'module { path = "@DIR@/m.so" args = { "start=hang" } } }\n')
+        it.kill(signal.SIGHUP)
+        canary, = wait_until(lambda: it.workers('new'), 'its canary')
+        for words in (('scale', 'new', '5'), ('drain', 'new'), ('resume', 'new'),
+                      ('restart', 'new')):
+            answer = control.ask(it, *words)
+            self.assertEqual(answer.status, 1, answer)
+            self.assertRegex(answer.err, 'there is no pool "new"')
+        mark = it.mark()
+        it.kill(signal.SIGKILL, canary)
+        it.wait_for_log(wording.REFUSED, mark)
+
     def test_stop_and_callers(self):
         it, _ = self.begin()
         callers = [self.asked(it, 'reload'), self.asked(it, 'restart')]
