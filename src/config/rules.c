@@ -314,21 +314,31 @@ static void rule_sum_of_seats(struct config *config)
     }
 }
 
+long long rules_descriptors(const struct pool_config *pool, int workers)
+{
+    return (long long)workers * (1 + (pool->handler ? pool->handler->descriptors : 0));
+}
+
+long long rules_descriptors_most(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY)
+        return LLONG_MAX;
+    return (long long)limit.rlim_max - SPARE_DESCRIPTORS;
+}
+
 /* Bounds the workers of all pools, and the descriptors that the master needs for them. A fault
  * stands at the pool with which the sum becomes too large. */
 static void rule_sum_of_sizes(struct config *config)
 {
-    struct rlimit limit;
-    long long most = LLONG_MAX, workers = 0, files = SPARE_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
-        most = (long long)limit.rlim_max;
+    long long most = rules_descriptors_most(), workers = 0, files = 0;
     for (int i = 0; i < config->pool_count; i++) {
         const struct pool_config *pool = config->pools[i];
         const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
         long long in_pool = pool_config_most(pool);
         long long workers_before = workers, files_before = files;
         workers += in_pool;
-        files += in_pool * (1 + (pool->handler ? pool->handler->descriptors : 0));
+        files += rules_descriptors(pool, (int)in_pool);
         if (workers > POOL_WORKERS_MAX && workers_before <= POOL_WORKERS_MAX)
             config_fault(config, pool, option,
                          "with its %lld there are %lld workers in all; at most %d are possible",
@@ -337,7 +347,7 @@ static void rule_sum_of_sizes(struct config *config)
             config_fault(config, pool, option,
                          "%lld workers need %lld open files, but the hard limit is %lld: raise "
                          "LimitNOFILE= of the unit (ulimit -Hn)",
-                         workers, files, most);
+                         workers, files + SPARE_DESCRIPTORS, most + SPARE_DESCRIPTORS);
     }
 }
 

@@ -158,6 +158,7 @@ const struct handler handler_app = {
     .section = {.name = "app",
                 .rows = rows,
                 .size = sizeof(struct app_config),
+                .descriptors = 1, /* where the program reports */
                 .process_only = "the worker becomes a program, which accepts by itself",
                 .defaults = defaults},
     .runs_programs = true,

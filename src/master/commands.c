@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "../base/log.h"
+#include "../config/rules.h"
 #include "../config/suggest.h"
 #include "../handlers/handler.h"
 #include "../reports/status.h"
@@ -241,6 +242,56 @@ static void set_size(struct pool *pool, int wanted)
                pool->name, wanted, pool->name, wanted);
 }
 
+/* What pools have in all. */
+struct sizes {
+    long long workers, seats, descriptors;
+};
+
+/* Without the one that is to have another size. */
+static struct sizes sizes_beside(const struct master *master, const struct pool *pool)
+{
+    struct sizes sizes = {0};
+    for (const struct pool *p = master->runtime.pools; p; p = p->next) {
+        if (p == pool || p->removed)
+            continue;
+        int workers = pool_config_most(p->conf) + p->extra;
+        sizes.workers += workers;
+        sizes.seats += (long long)workers * p->conf->seats;
+        sizes.descriptors += rules_descriptors(p->conf, workers);
+    }
+    return sizes;
+}
+
+/* Whether a size is out of range, which the request says, or the log: beyond what a file may say.
+ * The master must keep descriptors, or nobody can reach it to take the size back. */
+static bool is_size_refused(const struct master *master, const struct pool *pool, long wanted,
+                            struct request *request)
+{
+    const struct sizes others = sizes_beside(master, pool);
+    int seats = pool->conf->seats;
+    long long most = POOL_SEATS_MAX / seats;
+    const char *why = seats > 1 ? ", since each worker has so many connections" : "";
+    if (POOL_WORKERS_MAX - others.workers < most) {
+        most = POOL_WORKERS_MAX - others.workers;
+        why = ", with the workers of the other pools";
+    }
+    if ((SEATS_MAX - others.seats) / seats < most) {
+        most = (SEATS_MAX - others.seats) / seats;
+        why = ", with the connections of the other pools";
+    }
+    long long files = rules_descriptors_most() - others.descriptors;
+    if (files / rules_descriptors(pool->conf, 1) < most) {
+        most = files / rules_descriptors(pool->conf, 1);
+        why = ", by the hard limit of open files (ulimit -Hn)";
+    }
+    if (most < pool->conf->workers + pool->extra)
+        most = pool->conf->workers + pool->extra;
+    if (wanted >= 1 && wanted <= most)
+        return false;
+    request_fail(request, "pool %s: a size is 1 to %lld%s", pool->name, most, why);
+    return true;
+}
+
 static void scale(struct master *master, struct request *request)
 {
     const char *name = pool_argument(master, request);
@@ -259,18 +310,8 @@ static void scale(struct master *master, struct request *request)
         request_fail(request, "pool %s follows the load: see max_workers", pool->name);
         return;
     }
-    int most = POOL_WORKERS_MAX; /* in all pools */
-    for (const struct pool *p = master->runtime.pools; p; p = p->next)
-        if (p != pool && !p->removed)
-            most -= pool_config_most(p->conf) + p->extra;
-    int seats = pool->conf->seats, fit = POOL_SEATS_MAX / seats;
-    if (wanted < 1 || wanted > most || wanted > fit) {
-        request_fail(request, "pool %s: a size is 1 to %d%s", pool->name, most < fit ? most : fit,
-                     most >= fit && seats > 1  ? ", since each worker has so many connections"
-                     : most < POOL_WORKERS_MAX ? ", with the workers of the other pools"
-                                               : "");
+    if (is_size_refused(master, pool, wanted, request))
         return;
-    }
     if (wanted != old_size)
         set_size(pool, (int)wanted);
     request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name,
@@ -286,7 +327,7 @@ static void change_all(struct master *master, struct request *request, int by)
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;
         if (is_selected(p, "") && !pool_config_is_dynamic(p->conf) && wanted >= 1 &&
-            wanted <= POOL_SEATS_MAX / p->conf->seats)
+            !is_size_refused(master, p, wanted, request))
             set_size(p, wanted);
     }
 }

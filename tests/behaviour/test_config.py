@@ -254,6 +254,15 @@ class Broken(daemon.Case):
 
     @daemon.needs_root
     def test_program_that_its_user_may_not_run(self):
+    def test_open_files_of_programs_that_report(self):
+        """A pipe for each, and where it reports."""
+        it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 100\n'
+                       'app { command = { "/bin/sleep", "1" } } }\n')
+        result = self.run_program(['/bin/sh', '-c', 'ulimit -n 300; exec "$@"', 'sh',
+                                   daemon.BINARY, '-t', '-c', it.file])
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r':1: pool p: 100 workers need 328 open files')
+
         it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 1\n'
                        'exec { command = { "@DIR@/program" } } }\n')
         it.put('program', '#!/bin/sh\n', mode=0o700)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -472,9 +473,23 @@ class Scale(Case):
 
     def test_never_below_one_nor_beyond_what_there_may_be(self):
         it = self.serve(TWO)
-        for size in ('0', '-1', '29998', '99999999999999999999'):
-            self.assertRegex(self.asked(it, 'scale', 'one', size, status=1).err, '1 to 29997')
+        files = resource.prlimit(it.pid, resource.RLIMIT_NOFILE)[1]
+        most = 29997 if files == resource.RLIM_INFINITY else min(29997, files - 128 - 3)
+        for size in ('0', '-1', str(most + 1), '99999999999999999999'):
+            self.assertRegex(self.asked(it, 'scale', 'one', size, status=1).err, f'1 to {most},')
         self.assertEqual(len(it.workers()), 5)
+
+    def test_nor_beyond_the_open_files(self):
+        """The master needs some for itself: without them nobody could take the size back."""
+        it = self.serve(TWO)
+        resource.prlimit(it.pid, resource.RLIMIT_NOFILE, (134, 134))
+        self.assertRegex(self.asked(it, 'scale', 'one', '100', status=1).err,
+                         'pool one: a size is 1 to 3, by the hard limit of open files')
+        it.kill(signal.SIGTTIN)
+        it.wait_for_log('pool two: a size is 1 to 3, by the hard limit of open files')
+        it.wait_for_workers(6)
+        self.asked(it, 'scale', 'one', '1')
+        it.wait_for_workers(4)
 
     def test_a_drained_pool(self):
         it = self.serve(TWO)
