@@ -274,7 +274,9 @@ static void plan_pool(struct plan *plan, const struct runtime *runtime, const st
         snprintf(plan->what, sizeof plan->what, "the binary");
         return;
     }
-    plan->kind = kinds[config_compare(plan->pool->conf, plan->conf, plan->what, sizeof plan->what)];
+    struct pool_config now = *plan->pool->conf;
+    now.workers += plan->pool->extra; /* the size that was set by hand ends with a reload */
+    plan->kind = kinds[config_compare(&now, plan->conf, plan->what, sizeof plan->what)];
     if (plan->kind != PLAN_REPLACED &&
         log_differs(runtime->config, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;

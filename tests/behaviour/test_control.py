@@ -499,6 +499,18 @@ class Scale(Case):
         self.asked(it, 'resume', 'one')
         it.wait_for_workers(4, pool='one')
 
+    def test_a_reload_tells_of_its_end(self):
+        it = self.serve(TWO)
+        self.asked(it, 'scale', 'one', '4')
+        self.asked(it, 'scale', 'two', '1')
+        it.write(CONTROL + TWO.replace('workers = 3', 'workers = 1'))
+        for words in (('reload', '--dry-run'), ('reload',)):
+            lines = self.asked(it, *words).out.splitlines()
+            self.assertIn('pool one: resized 4 to 2', lines)
+            self.assertNotIn('pool two: resized', '\n'.join(lines))
+        it.wait_for_workers(2, pool='one')
+        self.assertEqual(len(it.workers('two')), 1)
+
     def test_beside_ttin(self):
         it = self.serve(ECHO % (2, ''))
         self.asked(it, 'scale', 'echo', '4')
