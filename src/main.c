@@ -453,6 +453,10 @@ int main(int argc, char **argv)
         status = session.state_fd < 0 ? serve(&session) : resume(&session);
         daemon_pidfile_close(line.pidfile, session.pidfile_fd);
     }
+    if (session.detach_fd >= 0 && status == EXIT_STOPPED) {
+        fputs("preforkd: stopped before every pool served\n", stderr);
+        status = EXIT_START_FAILED;
+    }
     if (session.detach_fd >= 0)
         daemon_detached(session.detach_fd, status);
     return status;

@@ -243,6 +243,31 @@ class Detached(daemon.Case):
         self.assertEqual(result.returncode, 1)
         self.assertIn(':2: ', result.stderr)
 
+    def test_stopped_while_it_starts(self):
+        """Whoever waits for the pools must not take that for success."""
+        it = self.make('pool "p" { listen = { "unix:@DIR@/s" } workers = 1\n'
+                       'app { command = { "/bin/sleep", "1000" } ready = "notify" } }\n')
+        caller = subprocess.Popen([daemon.BINARY, '-d', '-c', it.file, '-p', it.path('pid')],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+        with caller:
+            master = wait_until(lambda: self._number(it.path('pid')), 'its pid file')
+            self.addCleanup(self._bury, master)
+            wait_until(lambda: processes.children(master), 'a worker that is not ready')
+            os.kill(master, signal.SIGTERM)
+            out, err = caller.communicate(timeout=processes.PATIENCE)
+        self.assertEqual((caller.returncode, out), (3, ''))
+        self.assertIn('stopped before every pool served', err)
+        self.assertEqual(processes.Child(master).wait(), 3)
+
+    @staticmethod
+    def _number(path):
+        try:
+            with open(path, encoding='ascii') as file:
+                return int(file.read() or 0)
+        except FileNotFoundError:
+            return 0
+
     def test_pid_file_in_use(self):
         it = self.start(ECHO, arguments=['-p', '@DIR@/pid'])
         result = self.run_preforkd('-d', '-c', it.file, '-p', it.path('pid'))
