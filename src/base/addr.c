@@ -27,7 +27,8 @@ static void set_in6(struct addr *addr, struct in6_addr ip, unsigned port, unsign
     addr->in6.sin6_scope_id = scope;
 }
 
-/* An IPv6 address with a zone, "fe80::1%eth0". A link-local address can't be bound without one. */
+/* An IPv6 address with a zone, "fe80::1%eth0". A link-local address can't be bound without one. The
+ * kernel ignores the zone of any other address, so "::1%lo" is "::1". */
 static bool from_zoned(struct addr *addr, const char *ip, const char *percent, unsigned port)
 {
     char bare[INET6_ADDRSTRLEN];
@@ -40,7 +41,7 @@ static bool from_zoned(struct addr *addr, const char *ip, const char *percent, u
     bare[length] = '\0';
     if (inet_pton(AF_INET6, bare, &in6) != 1)
         return false;
-    set_in6(addr, in6, port, scope);
+    set_in6(addr, in6, port, IN6_IS_ADDR_LINKLOCAL(&in6) ? scope : 0);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,13 @@ static bool explain_directory(const char *path, int error, char *why, size_t siz
     return false;
 }
 
+/* "/x/", "/x/." and "/x/..": a directory each, and no name in one. */
+static bool has_name(const char *path)
+{
+    const char *name = entry_name(path);
+    return name[0] && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 /* The check runs as the user that will bind the socket, so faccessat(2) gives the right answer. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size)
 {
@@ -76,6 +84,10 @@ bool listens_can_bind(const char *path, struct inode *directory, char *why, size
     struct inode found;
     int length = (int)(entry_name(path) - path);
     int error = entry_directory(path, &found);
+    if (!has_name(path)) {
+        snprintf(why, size, "the name of the socket is missing");
+        return false;
+    }
     if (error == -ENOENT && listens_in_default_place(path))
         return true;
     if (error)
@@ -87,22 +99,13 @@ bool listens_can_bind(const char *path, struct inode *directory, char *why, size
     return true;
 }
 
-/* "/x/", "/x/." and "/x/.." name a directory, not a socket in one. */
-static bool has_name(const char *path)
-{
-    const char *name = entry_name(path);
-    if (path[0] == '@')
-        return path[1] != '\0';
-    return name[0] && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 static void read_path(struct reading *reading, const char *path)
 {
     char why[400];
     struct listen_spec spec = {0};
     if (path[0] != '/' && path[0] != '@')
         fault(reading, "a Unix socket is unix:/an/absolute/path or unix:@name");
-    else if (!has_name(path))
+    else if (strcmp(path, "@") == 0)
         fault(reading, "the name of the socket is missing");
     else if (!addr_from_path(&spec.addr, path))
         fault(reading, "the path of a Unix socket has at most 107 bytes");
@@ -146,11 +149,16 @@ static bool read_port(struct reading *reading, const char *text, unsigned *port)
     return false;
 }
 
-/* An IPv4-mapped address can't be bound: the socket would be an IPv6 one that takes no IPv4. */
+/* An IPv4-mapped address can't be bound: the socket would be an IPv6 one that takes no IPv4. A
+ * link-local address can't be bound without its interface. */
 static void read_numeric(struct reading *reading, const struct addr *addr)
 {
-    if (addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
+    const struct in6_addr *ip = &addr->in6.sin6_addr;
+    bool six = addr->sa.sa_family == AF_INET6;
+    if (six && IN6_IS_ADDR_V4MAPPED(ip))
         fault(reading, "write an IPv4 address as such");
+    else if (six && IN6_IS_ADDR_LINKLOCAL(ip) && addr->in6.sin6_scope_id == 0)
+        fault(reading, "a link-local address needs its interface: [fe80::1%eth0]:PORT");
     else
         add(reading, (struct listen_spec){.addr = *addr});
 }
@@ -238,7 +246,9 @@ static void read_host(struct reading *reading)
     if (!bracketed && strcmp(host, "*") == 0) {
         addr_any(&addr, AF_INET6, port);
         add(reading, (struct listen_spec){.addr = addr, .any_family = true});
-    } else if (bracketed && (!numeric || addr.sa.sa_family != AF_INET6))
+    } else if (bracketed && !numeric && strchr(host, '%') && !if_nametoindex(strchr(host, '%') + 1))
+        fault(reading, "the system has no network interface of this name");
+    else if (bracketed && (!numeric || addr.sa.sa_family != AF_INET6))
         fault(reading, "only an IPv6 address may be in brackets");
     else if (!bracketed && strchr(host, ':'))
         fault(reading, "an IPv6 address stands in brackets: [IPv6]:PORT");

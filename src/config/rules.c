@@ -76,9 +76,6 @@ static void rule_control(struct config *config)
         config_fault(config, NULL, "control",
                      "control is too long: a socket's path has at most %d bytes",
                      (int)ADDR_PATH_MAX);
-    else if (!entry_name(path)[0])
-        config_fault(config, NULL, "control", "control \"%s\": the name of the socket is missing",
-                     path);
     else if (!listens_can_bind(path, &directory, why, sizeof why))
         config_fault(config, NULL, "control", "control \"%s\": %s", path, why);
 }

@@ -11,6 +11,7 @@ import client
 import control
 import daemon
 import processes
+import test_listen
 import wording
 from processes import wait_until
 
@@ -69,6 +70,14 @@ class Upgrade(Case):
             self.assertEqual(client.ask(address, b'x'), b'x')
         it.stop()
         self.assertFalse(os.path.exists(it.path('two')))
+
+    @test_listen.needs_ipv6
+    def test_a_zone_that_the_kernel_ignores(self):
+        """It stands in the file, but the socket knows nothing of it."""
+        it = self.begin('pool "echo" { listen = { "[::1%lo]:0" } workers = 1 echo {} }\n')
+        sockets = listening(it.pid)
+        it.upgrade()
+        self.assertEqual(listening(it.pid), sockets)
 
     def test_its_path_is_unlinked_when_a_later_reload_removes_it(self):
         it = self.begin(UNIX % 1 + 'pool "two" { listen = { "unix:@DIR@/two" } workers = 1\n'

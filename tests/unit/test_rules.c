@@ -124,6 +124,12 @@ static const struct rule rules[] = {
      "2: listen \"one.test:80\": \n2: listen \"*\": expected\n2: listen \"127.0.0.1:80x\": the "
      "port\n"
      "2: listen \"127.0.0.1:+80\": the system knows no service"},
+    {NOBODY POOL("a", "listen = { '[fe80::1]:80', '[fe80::1%nosuchnic]:80', '[lo%lo]:80' }"),
+     "1: pool a: listen \"[fe80::1]:80\": a link-local address needs its interface\n"
+     "1: listen \"[fe80::1%nosuchnic]:80\": the system has no network interface\n"
+     "1: listen \"[lo%lo]:80\": only an IPv6"},
+    {NOBODY POOL("a", "listen = { '[::1]:80', '[::1%lo]:80' }"),
+     "1: pool a: listen \"[::1%lo]:80\" is the same address as \"[::1]:80\""},
     {NOBODY POOL("a", "listen = { \"unix:x\", \"unix:\", \"unix:@\", \"unix:/x/\", \"systemd:\", "
                       "\"systemd:a:b\", \"systemd:a b\" }"),
      "1: listen \"unix:x\": a Unix socket is\n1: listen \"unix:\": a Unix socket is\n"
