@@ -70,7 +70,7 @@ static bool explain_directory(const char *path, int error, char *why, size_t siz
     return false;
 }
 
-/* "/x/", "/x/." and "/x/..": a directory each, and no name in one. */
+/* "/x/", "/x/." and "/x/.." name a directory, not a socket in one. */
 static bool has_name(const char *path)
 {
     const char *name = entry_name(path);

@@ -135,6 +135,20 @@ static void rule_seat_descriptors(struct config *config, const struct pool_confi
                      own == most ? "its limit nofile" : "the hard limit", most);
 }
 
+/* A worker with one connection: its listeners, and what it can't do without. */
+static void rule_few_descriptors(struct config *config, const struct pool_config *pool)
+{
+    enum { FEW = 12 }; /* the log, epoll, wake-ups, the connection */
+    const struct origin *origin = &pool->limits_origin;
+    long long own = pool->limits.value[LIMIT_NOFILE], files = pool->listen_count + FEW;
+    if (pool->model == MODEL_PROCESS && own != OPTION_UNSET && own != OPTION_UNLIMITED &&
+        own < files)
+        faults_add(&config->faults, origin->file, option_line(limit_rows, origin, "nofile"),
+                   "pool %s: limits: nofile is %lld, but a worker with %d listeners needs %lld "
+                   "open files",
+                   pool->name, own, pool->listen_count, files);
+}
+
 /* --- one pool ------------------------------------------------------------------------------ */
 
 /* Whether systemd passes all of the pool's listeners. */
@@ -456,8 +470,10 @@ void rules_apply(struct config *config, bool whole)
         rule_pool(config, config_pool(config, i), whole);
     identity_apply(config, whole);
     rule_listens(config);
-    for (int i = 0; i < config->pool_count; i++)
+    for (int i = 0; i < config->pool_count; i++) {
         rule_seat_descriptors(config, config->pools[i]);
+        rule_few_descriptors(config, config->pools[i]);
+    }
     rule_sum_of_seats(config);
     rule_sum_of_sizes(config);
 }

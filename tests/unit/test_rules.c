@@ -180,6 +180,14 @@ static const struct rule rules[] = {
     {NOBODY POOL("a", "listen = systemd:a environment = { \"B2=1\", \"B=1\" }"), ""},
 
     /* the rest */
+    {NOBODY POOL("a", "listen = { systemd:a, systemd:b, systemd:c, systemd:d }\n"
+                      "limits {\nnofile = 16 }"),
+     ""},
+    {NOBODY POOL("a", "listen = { systemd:a, systemd:b, systemd:c, systemd:d, systemd:e }\n"
+                      "limits {\nnofile = 16 }"),
+     "3: pool a: limits: nofile is 16, but a worker with 5 listeners needs 17 open files"},
+    {NOBODY "control = \"/tmp/.\"\n" POOL("a", "listen = systemd:a"),
+     "1: control \"/tmp/.\": the name of the socket is missing"},
     {NOBODY "control = relative\n" POOL("a", "listen = systemd:a"),
      "1: control is an absolute path"},
     {NOBODY "control = /23456789012345678901234567890123456789012345678901234567890123456789012345"
