@@ -1,5 +1,7 @@
 #include "faults.h"
 
+#include "text.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,13 +27,15 @@ static struct fault **place(struct faults *faults, const char *file, int line)
     return at;
 }
 
+/* A sentence is one line, and fit for a terminal, whatever the strings in the file hold. */
 void faults_add(struct faults *faults, const char *file, int line, const char *format, ...)
 {
-    char text[1024];
+    char raw[1024], text[sizeof raw];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    text_clean(text, sizeof text, raw, sizeof raw);
     for (const struct fault *f = faults->first; f; f = f->next)
         if (f->line == line && strcmp(f->file, file) == 0 && strcmp(f->text, text) == 0)
             return;

@@ -359,7 +359,10 @@ static bool read_value(struct scan *scan, struct statement *statement)
             return unexpected(scan, "a value");
         if (scan->token.type == TOKEN_WORD && !check_word(scan, statement))
             return false;
+        bool below = scan->token.line > statement->line;
         read_text(scan, place);
+        if (below && (scan->token.type == '{' || scan->token.type == '='))
+            return FAULT(scan, statement->line, "%.40s = has no value", statement->name);
         if (scan->token.type == '{')
             return FAULT(scan, statement->line,
                          "%.40s is a section: %s { ... }, without =", statement->name,

@@ -73,6 +73,8 @@ BROKEN = {
                             [(1, 'pool|name|title')]),
     'pool with a strange name': ('pool "a b" { listen = { "unix:/tmp/x" } workers = 1 echo {} }\n',
                                  [(1, 'name of a pool')]),
+    'no value before a section': (POOL % 'nice =\necho {}', [(1, 'nice = has no value')]),
+    'no value before an option': (POOL % 'echo {}\nnice =\numask = 022', [(2, 'nice = has no')]),
     'open brace': ('\n\npool "p" { listen = { "unix:/tmp/x" }\n', [(None, r'brace|close|\{|\}')]),
     'open string': (POOL % 'echo {}\numask = "022\n', [(2, 'string|quote|close')]),
     'open comment': (GOOD + '/* and so on\n\n', [(2, 'comment')]),
@@ -252,8 +254,6 @@ class Broken(daemon.Case):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, r'preforkd\.conf:4: pool p: .*nofile')
 
-    @daemon.needs_root
-    def test_program_that_its_user_may_not_run(self):
     def test_open_files_of_programs_that_report(self):
         """A pipe for each, and where it reports."""
         it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 100\n'
@@ -263,6 +263,8 @@ class Broken(daemon.Case):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, r':1: pool p: 100 workers need 328 open files')
 
+    @daemon.needs_root
+    def test_program_that_its_user_may_not_run(self):
         it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 1\n'
                        'exec { command = { "@DIR@/program" } } }\n')
         it.put('program', '#!/bin/sh\n', mode=0o700)

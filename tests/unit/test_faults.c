@@ -57,6 +57,13 @@ START_TEST(same_sentence_once)
 }
 END_TEST
 
+START_TEST(foreign_bytes_are_made_fit)
+{
+    faults_add(faults, "a", 1, "listen \"%s\"", "x\n\x1b[2J\xff\xc3\xa4");
+    expect("a:1:listen \"x\\x0a\\x1b[2J\\xff\xc3\xa4\" ");
+}
+END_TEST
+
 START_TEST(more_are_counted)
 {
     for (int i = 1; i <= FAULTS_MAX + 50; i++)
@@ -98,6 +105,7 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, sorted_by_file_then_line);
     tcase_add_test(tests, same_sentence_once);
+    tcase_add_test(tests, foreign_bytes_are_made_fit);
     tcase_add_test(tests, more_are_counted);
     tcase_add_test(tests, long_sentence_is_cut);
     tcase_add_test(tests, child_notes_parent_reads);
