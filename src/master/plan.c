@@ -219,6 +219,40 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
                   "systemd.socket(5)");
 }
 
+/* Whether another pool has the listener, and goes on to ask for one like it. */
+static bool is_claimed(const struct plans *plans, const struct plan *by_other_than,
+                       const struct listener *listener)
+{
+    for (int i = 0; i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        bool has = false, wants = false;
+        for (int k = 0; plan != by_other_than && plan->pool && k < plan->pool->listener_count; k++)
+            has = has || plan->pool->listeners[k] == listener;
+        for (int k = 0; has && k < plan->conf->listen_count; k++)
+            wants = wants || listener_is(listener, &plan->conf->listens[k]);
+        if (wants)
+            return true;
+    }
+    return false;
+}
+
+/* The listener in force that a word stands for: the pool's own, or one that another pool gives up.
+ * Only with port 0 there are several, whose ports tell them apart: a pool that is kept must keep
+ * its own, as its workers do. NULL: there is none. */
+static struct listener *find_old(const struct plans *plans, const struct plan *plan,
+                                 const struct listen_spec *spec)
+{
+    for (int i = 0; plan->pool && i < plan->pool->listener_count; i++) {
+        struct listener *own = plan->pool->listeners[i];
+        if (!own->wanted && listener_is(own, spec))
+            return own;
+    }
+    struct listener *old = plans->in_force;
+    while (old && (old->wanted || !listener_is(old, spec) || is_claimed(plans, plan, old)))
+        old = old->next;
+    return old;
+}
+
 static void plan_listeners(struct plans *plans, struct plan *plan)
 {
     plan->listeners = calloc(WORKER_LISTENERS_MAX, sizeof(struct listener *));
@@ -229,9 +263,7 @@ static void plan_listeners(struct plans *plans, struct plan *plan)
     }
     for (int i = 0; i < plan->conf->listen_count; i++) {
         const struct listen_spec *spec = &plan->conf->listens[i];
-        struct listener *old = plans->in_force;
-        while (old && (old->wanted || !listener_is(old, spec)))
-            old = old->next;
+        struct listener *old = find_old(plans, plan, spec);
         if (spec->passed_name)
             take_passed(plans, plan, spec);
         else if (old)
@@ -361,8 +393,9 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
         struct plan *plan = &plans->at[i];
         plan->conf = config->pools[i];
         plan_pool(plan, runtime, config);
-        plan_listeners(plans, plan);
     }
+    for (int i = 0; i < plans->count; i++)
+        plan_listeners(plans, &plans->at[i]);
     if (plan_control(plans, runtime) != 0 || plans->faults->count != faults_before)
         return -1;
     /* Canaries accept before the new options are applied to sockets in force. */

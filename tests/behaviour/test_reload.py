@@ -127,6 +127,30 @@ class Reload(daemon.Case):
             self.assertEqual(client.read_exactly(queued, 8), b'patience')
         self.assertEqual(os.stat(it.path('s')).st_ino, inode)
 
+    def test_ports_of_the_kernels_choice(self):
+        """Each pool keeps its own, though all are the same in the file."""
+        two, one = '"127.0.0.1:0", "127.0.0.1:0"', '"127.0.0.1:0"'
+        config = ('control = "@DIR@/control"\n'
+                  'pool "a" { listen = { %s } workers = 1 echo {} }\n'
+                  'pool "b" { listen = { "127.0.0.1:0" } workers = 1 echo {} }\n%s')
+        more = 'pool "c" { listen = { "127.0.0.1:0" } workers = 1 echo {} }\n'
+        it = self.start(config % (two, ''))
+        before = self.ports(it)
+        for listen, other in ((one, more), (two, ''), (one, '')):
+            it.reload(config % (listen, other))
+            now = self.ports(it)
+            self.assertEqual(now['b'], before['b'])
+            self.assertLessEqual(set(before['a'][:1]), set(now['a']))
+            for ports in now.values():
+                for port in ports:
+                    self.assertEqual(client.ask(('127.0.0.1', port), b'x'), b'x')
+
+    @staticmethod
+    def ports(it):
+        pools = json.loads(control.ask(it, 'status', '--json').out)['pools']
+        return {pool['name']: [int(listener['address'].rpartition(':')[2])
+                               for listener in pool['listeners']] for pool in pools}
+
     def test_mode_changes_in_place(self):
         config = ('pool "echo" { listen = { "unix:@DIR@/s" } workers = 2 echo {}\n'
                   'socket_mode = %s }\n')
