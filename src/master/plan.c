@@ -289,8 +289,9 @@ static bool log_differs(const struct config *old, const struct config *new, char
     return false;
 }
 
-static void plan_pool(struct plan *plan, const struct runtime *runtime, const struct config *config)
+static void plan_pool(const struct plans *plans, struct plan *plan, const struct runtime *runtime)
 {
+    const struct config *config = plans->config;
     static const enum plan_kind kinds[] = {
         [POOL_KEPT] = PLAN_KEPT,
         [POOL_ADJUSTED] = PLAN_ADJUSTED,
@@ -307,7 +308,8 @@ static void plan_pool(struct plan *plan, const struct runtime *runtime, const st
         return;
     }
     struct pool_config now = *plan->pool->conf;
-    now.workers += plan->pool->extra; /* the size that was set by hand ends with a reload */
+    if (!plans->only) /* a reload ends the size that was set by hand */
+        now.workers += plan->pool->extra;
     plan->kind = kinds[config_compare(&now, plan->conf, plan->what, sizeof plan->what)];
     if (plan->kind != PLAN_REPLACED &&
         log_differs(runtime->config, config, plan->what, sizeof plan->what))
@@ -392,7 +394,7 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         plan->conf = config->pools[i];
-        plan_pool(plan, runtime, config);
+        plan_pool(plans, plan, runtime);
     }
     for (int i = 0; i < plans->count; i++)
         plan_listeners(plans, &plans->at[i]);

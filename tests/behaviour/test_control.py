@@ -503,6 +503,7 @@ class Scale(Case):
         it = self.serve(TWO)
         self.asked(it, 'scale', 'one', '4')
         self.asked(it, 'scale', 'two', '1')
+        self.assertNotIn('resized', self.asked(it, 'restart').out)
         it.write(CONTROL + TWO.replace('workers = 3', 'workers = 1'))
         for words in (('reload', '--dry-run'), ('reload',)):
             lines = self.asked(it, *words).out.splitlines()
