@@ -354,7 +354,7 @@ static void rule_sum_of_sizes(struct config *config)
             config_fault(config, pool, option,
                          "with its %lld there are %lld workers in all; at most %d are possible",
                          in_pool, workers, POOL_WORKERS_MAX);
-        else if (files > most && files_before <= most)
+        else if (files > most && (files_before <= most || i == 0))
             config_fault(config, pool, option,
                          "%lld workers need %lld open files, but the hard limit is %lld: raise "
                          "LimitNOFILE= of the unit (ulimit -Hn)",

@@ -263,6 +263,13 @@ class Broken(daemon.Case):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, r':1: pool p: 100 workers need 328 open files')
 
+    def test_fewer_open_files_than_the_master_needs(self):
+        it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 3 echo {} }\n')
+        result = self.run_program(['/bin/sh', '-c', 'ulimit -n 64; exec "$@"', 'sh',
+                                   daemon.BINARY, '-t', '-c', it.file])
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r':1: pool p: 3 workers need 131 open files')
+
     @daemon.needs_root
     def test_program_that_its_user_may_not_run(self):
         it = self.make('pool "p" { listen = { "unix:@DIR@/x" } workers = 1\n'

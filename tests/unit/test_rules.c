@@ -493,11 +493,11 @@ END_TEST
 static void check_limits(const void *unused)
 {
     (void)unused;
-    struct rlimit limit = {100, 100};
+    struct rlimit limit = {200, 200};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    check_rule(&(struct rule){POOL("a", "listen = systemd:a limits {\nnofile = 101 }"),
-                              "2: pool a: limits: nofile is above 100, the hard limit"});
-    check_rule(&(struct rule){POOL("a", "listen = systemd:a limits {\nnofile = 100 }"), ""});
+    check_rule(&(struct rule){POOL("a", "listen = systemd:a limits {\nnofile = 201 }"),
+                              "2: pool a: limits: nofile is above 200, the hard limit"});
+    check_rule(&(struct rule){POOL("a", "listen = systemd:a limits {\nnofile = 200 }"), ""});
 }
 
 START_TEST(limits_without_root)
