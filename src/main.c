@@ -136,7 +136,8 @@ static void exit_by_signal(int number)
 }
 
 /* Undoes what our parent has blocked or ignored, for us and for what we run. Ignores USR2 until the
- * master handles it, because a package's script may send it early to have the daemon upgraded. */
+ * master handles it, because a package's script may send it early to have the daemon upgraded.
+ * Ignores XFSZ, so that a write to a log that may not grow (ulimit -f) fails, and ends nobody. */
 static void reset_signals(void)
 {
     static const struct sigaction by_default = {.sa_handler = SIG_DFL};
@@ -155,6 +156,7 @@ static void reset_signals(void)
     }
     sigaction(SIGPIPE, &ignored, NULL);
     sigaction(SIGUSR2, &ignored, NULL);
+    sigaction(SIGXFSZ, &ignored, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

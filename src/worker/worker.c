@@ -66,13 +66,13 @@ static void on_sigquit(int number)
 }
 
 /* The master's other signals are blocked, not ignored, so that an empty mask alone gives a program
- * clean dispositions. */
+ * clean dispositions. So are PIPE and XFSZ, which a failed write to a client or a log raises. */
 static sigset_t blocked;
 
 void worker_prepare(void)
 {
-    static const int others[] = {SIGHUP,  SIGINT,   SIGUSR1, SIGUSR2,
-                                 SIGPIPE, SIGWINCH, SIGTTIN, SIGTTOU};
+    static const int others[] = {SIGHUP,   SIGINT,  SIGUSR1, SIGUSR2, SIGPIPE,
+                                 SIGWINCH, SIGTTIN, SIGTTOU, SIGXFSZ};
     sigemptyset(&blocked);
     for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
         sigaddset(&blocked, others[i]);
@@ -85,6 +85,7 @@ static void ignore_none(void)
     static const struct sigaction fallback = {.sa_handler = SIG_DFL};
     sigaction(SIGPIPE, &fallback, NULL);
     sigaction(SIGUSR2, &fallback, NULL);
+    sigaction(SIGXFSZ, &fallback, NULL);
 }
 
 static void take_signals(void)

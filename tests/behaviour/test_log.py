@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import shlex
 import shutil
@@ -229,6 +230,21 @@ class Terminal(daemon.Case):
             self.assertRegex(line, wording.LINE)
         for words in ('starts with', 'a line of', 'stopped'):
             self.assertTrue([line for line in lines if words in line], (words, lines))
+
+    def test_a_file_that_may_not_grow(self):
+        """ulimit -f: what doesn't fit is lost, and nobody ends for that, master or worker."""
+        with tempfile.TemporaryFile() as log:
+            it, process = self.launch('log { level = "debug" }\n' + self.ECHO, log)
+        wait_until(lambda: os.path.exists(it.path('echo')), 'its socket')
+        workers = self.wait_for_workers(process, 2)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, 1))
+        for worker in workers:
+            os.kill(worker, signal.SIGTERM)
+        workers = self.wait_for_workers(process, 2, workers)
+        for _ in range(10):
+            self.assertEqual(client.ask(it.path('echo'), b'still'), b'still')
+        self.assertEqual(self.wait_for_workers(process, 2), workers)
+        self.end(process)
 
     @daemon.needs_root
     def test_flags_are_its_own(self):
