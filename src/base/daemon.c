@@ -170,8 +170,8 @@ static int open_pidfile(const struct entry *entry)
         error = -EEXIST;
     else if (ftruncate(fd, 0) != 0 || lseek(fd, 0, SEEK_SET) != 0)
         error = -errno;
-    else
-        error = fd_write(fd, text, (size_t)length);
+    else if ((error = fd_write(fd, text, (size_t)length)) != 0)
+        entry_unlink(entry, &inode); /* on a full disk: an empty file tells nobody anything */
     if (error == 0)
         return fd;
     close(fd);

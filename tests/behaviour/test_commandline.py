@@ -211,6 +211,14 @@ class PidFile(daemon.Case):
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assertIn('no/such/directory', result.stderr)
 
+    def test_pid_file_that_has_no_room(self):
+        it = self.make(ECHO)
+        result = self.run_program(['/bin/sh', '-c', 'ulimit -f 0; exec "$@"', 'sh',
+                                   daemon.BINARY, '-c', it.file, '-p', it.path('pid')])
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertRegex(result.stderr, f'{it.path("pid")}: File too large')
+        self.assertFalse(os.path.exists(it.path('pid')))
+
 
 class Detached(daemon.Case):
     def test_returns_when_it_serves(self):
