@@ -135,8 +135,8 @@ static void exit_by_signal(int number)
     _exit(128 + number);
 }
 
-/* Undoes what our parent has blocked or ignored, for us and for what we run. Ignores USR2 until the
- * master handles it, because a package's script may send it early to have the daemon upgraded.
+/* Undoes what our parent has blocked or ignored, for us and for what we run. Ignores USR2 until
+ * hold_signals(), because a package's script may send it early to have the daemon upgraded.
  * Ignores XFSZ, so that a write to a log that may not grow (ulimit -f) fails, and ends nobody. */
 static void reset_signals(void)
 {
@@ -159,6 +159,19 @@ static void reset_signals(void)
     sigaction(SIGXFSZ, &ignored, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Keeps the signals that come before the master reads them (signalfd) pending. By default some would
+ * end the daemon while it starts, and others would stop it. TERM, INT and QUIT end the start at
+ * once. */
+static void hold_signals(void)
+{
+    static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
+    sigset_t held;
+    sigemptyset(&held);
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaddset(&held, numbers[i]);
+    sigprocmask(SIG_BLOCK, &held, NULL);
 }
 
 /* `kind` precedes each text: "warning: ", or nothing for a fault. */
@@ -448,6 +461,7 @@ int main(int argc, char **argv)
         reset_signals();
     if (line.test || line.dump)
         return test_config(&session);
+    hold_signals();
     line.program = daemon_program(argv[0] ? argv[0] : "");
     status = line.daemon && session.state_fd < 0 ? detach(&session, &line) : 0;
     if (status == 0) {

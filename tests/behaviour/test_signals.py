@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 
 import client
 import daemon
 import processes
+import templates
 import wording
 from processes import wait_until
 
@@ -166,6 +168,29 @@ class State(daemon.Case):
         self.assertEqual(it.workers(), [])
         it.reload(ECHO % (2, ''))
         it.wait_for_workers(2)
+
+
+class Start(daemon.Case):
+    def test_orders_wait_for_it(self):
+        """The check takes its time: its template waits for a file."""
+        it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\n'
+                       'exec { command = { "@DIR@/script.py" }\n'
+                       'template = { "/bin/sh", "@DIR@/slow" } } }\n')
+        it.put('script.py', '#!/usr/bin/python3\n', 0o755)
+        shutil.copy(os.path.join(templates.LIBEXEC, 'template-python'), it.path('template'))
+        it.put('slow', 'while ! [ -e @DIR@/go ]; do sleep 0.02; done\n'
+                       'exec /usr/bin/python3 @DIR@/template\n')
+        it.launch()
+        wait_until(lambda: any('slow' in processes.title(pid)
+                               for pid in processes.descendants(it.pid)), 'its check')
+        orders = ('HUP', 'USR1', 'TTIN', 'TTOU')
+        for word in orders:
+            it.kill(getattr(signal, f'SIG{word}'))
+        it.put('go', '')
+        it.ready()
+        for word in orders:
+            it.wait_for_log(f'SIG{word} from')
+        it.wait_for_log(wording.RELOADED)
 
 
 class Systemd(daemon.Case):
