@@ -265,8 +265,8 @@ static usec step_ready(struct pool *pool, usec grace_until, usec now)
             next = clock_earlier(next, due);
         if (w->backoff.degraded)
             backoff_alive(&w->backoff, spawn_has_accepted(w), now - began);
-        if (w->backoff.degraded)
-            next = clock_earlier(next, began + BACKOFF_HEALED);
+        if (w->backoff.degraded) /* an accept heals it too, and wakes nobody */
+            next = clock_earlier(next, clock_earlier(began + BACKOFF_HEALED, now + USEC_SECOND));
         next = clock_earlier(next, step_finishing(pool, w, now));
     }
     return next;

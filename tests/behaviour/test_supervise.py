@@ -1,5 +1,7 @@
 """Workers die, and are replaced; nothing else happens."""
 
+import contextlib
+import json
 import os
 import random
 import re
@@ -7,6 +9,7 @@ import signal
 import time
 
 import client
+import control
 import daemon
 import processes
 import wording
@@ -189,6 +192,19 @@ class Backoff(daemon.Case):
         it.wait_for_log(wording.BACKOFF)
         it.wait_for_workers(1, without=killed)
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
+
+    def test_a_connection_ends_it(self):
+        """And not only that the worker has been ready for ten seconds."""
+        it = self.start('control = "@DIR@/control"\n' + ECHO % (1, ''))
+        it.announce(wording.BACKOFF, 'killed by signal 9')
+        while not it.log.find(wording.BACKOFF):
+            for pid in it.workers():
+                with contextlib.suppress(ProcessLookupError):
+                    it.kill(signal.SIGKILL, pid)
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+        wait_until(lambda: 'echo: serving' in control.ask(it, 'status').out, 'it is well')
+        pool, = json.loads(control.ask(it, 'status', '--json').out)['pools']
+        self.assertLess(pool['workers'][0]['age'], 10)
 
     def test_backoff_steps_are_said_once_each(self):
         it = self.start(ECHO % (1, ''))
