@@ -57,7 +57,7 @@ static const char *pool_argument(const struct master *master, struct request *re
     struct suggest near;
     suggest_init(&near, name);
     for (const struct pool *p = master->runtime.pools; p; p = p->next)
-        if (is_meant(p, ""))
+        if (is_selected(p, ""))
             suggest_offer(&near, p->name);
     if (near.nearest)
         request_fail(request, "there is no pool \"%.80s\"; did you mean \"%s\"?", name,
