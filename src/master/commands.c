@@ -25,11 +25,28 @@ static bool is_refused_by_stop(const struct master *master, struct request *requ
     return is_stopping(master);
 }
 
-/* After an upgrade whose reload was refused, no worker can be forked until a reload succeeds. */
-static bool is_refused_by_upgrade(const struct master *master, struct request *request)
+/* After an upgrade, no worker can be forked until its reload succeeds. */
+static bool awaits_reload(const struct master *master)
+{
+    return runtime_is_carried(&master->runtime) && !upgrade_has_arrived(&master->upgrade);
+}
+
+static bool run_after_upgrade(struct master *master, struct request *request)
+{
+    if (awaits_reload(master))
+        return false;
+    request_wait(request, NULL);
+    commands_by_request(request)->run(master, request);
+    return !request->wait;
+}
+
+/* A request waits for a reload that is under way, and is refused after one that failed. */
+static bool is_held_by_upgrade(struct master *master, struct request *request)
 {
     bool carried = runtime_is_carried(&master->runtime);
-    if (carried)
+    if (request && awaits_reload(master))
+        request_wait(request, run_after_upgrade);
+    else if (carried)
         request_fail(request, "%s" RUNTIME_CARRIED, master->runtime.config->file);
     return carried;
 }
@@ -215,7 +232,7 @@ static bool is_resumed(struct master *master, struct request *request)
 static void resume(struct master *master, struct request *request)
 {
     const char *name = pool_argument(master, request);
-    if (!name || is_refused_by_upgrade(master, request))
+    if (!name || is_held_by_upgrade(master, request))
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (!is_selected(p, name) || !p->drained)
@@ -295,7 +312,7 @@ static bool is_size_refused(const struct master *master, const struct pool *pool
 static void scale(struct master *master, struct request *request)
 {
     const char *name = pool_argument(master, request);
-    if (!name || is_refused_by_upgrade(master, request))
+    if (!name || is_held_by_upgrade(master, request))
         return;
     char *end;
     const char *word = request_argument(request, 2);
@@ -322,7 +339,7 @@ static void scale(struct master *master, struct request *request)
 
 static void change_all(struct master *master, struct request *request, int by)
 {
-    if (is_refused_by_stop(master, request) || is_refused_by_upgrade(master, request))
+    if (is_refused_by_stop(master, request) || is_held_by_upgrade(master, request))
         return;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         int wanted = p->conf->workers + p->extra + by;

@@ -507,6 +507,20 @@ class Refused(Case):
         it.wait_for_workers(2)
         self.assertEqual(client.ask(it.address('echo'), b'again'), b'again')
 
+    def test_resume_and_scale_wait_for_its_reload(self):
+        """Until then there is no configuration that a worker could be forked by."""
+        it = self.begin(CONTROL + ECHO % (2, 'min_ready_time = 2'))
+        it.same_descriptors = False  # one more worker
+        mark = it.mark()
+        upgrade = control.Caller(it.path('control'), 'upgrade')
+        it.wait_for_log('takes over from', mark)
+        self.assertEqual(control.ask(it, 'drain', 'echo').status, 0)
+        callers = [control.Caller(it.path('control'), *words.split())
+                   for words in ('resume echo', 'scale echo 3')]
+        for caller in [*callers, upgrade]:
+            self.assertEqual(caller.answer().status, 0)
+        it.wait_for_workers(3)
+
     def test_no_client_of_the_control_socket_loses_its_answer(self):
         """Neither one in the middle of its request when the binary has passed its trial, nor one
         that comes then."""
