@@ -49,14 +49,16 @@ struct listener {
     int fd;
     struct addr asked; /* as configured; the port may be 0 */
     bool any_family;
-    char *passed_name;      /* of an activated listener, else NULL */
-    struct addr bound;      /* where it really listens */
-    struct inode made;      /* of the path that we made */
-    struct inode directory; /* of the path, which may have other spellings */
-    bool wanted;            /* by the configuration that is being prepared */
-    bool stored;            /* systemd's descriptor store has it too */
-    bool lent;              /* programs accept on it, and decide whether it blocks */
-    char text[ADDR_TEXT];   /* `bound`, printed */
+    char *passed_name;            /* of an activated listener, else NULL */
+    struct addr bound;            /* where it really listens */
+    struct inode made;            /* of the path that we made */
+    struct inode directory;       /* of the path, which may have other spellings */
+    bool wanted;                  /* by the configuration that is being prepared */
+    bool stored;                  /* systemd's descriptor store has it too */
+    bool lent;                    /* programs accept on it, and decide whether it blocks */
+    char text[ADDR_TEXT];         /* `bound`, printed */
+    char pool[POOL_NAME_MAX + 1]; /* that listens on it, by the configuration in force; empty:
+                                     unknown */
 
     bool unreachable; /* at the latest look, clients couldn't connect */
     int watch;        /* on the path, see master/listener_upkeep; 0: none */

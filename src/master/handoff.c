@@ -183,6 +183,7 @@ static void save_listener(const struct listener *listener, struct state *state,
         .device = (long long)facts.device,
         .inode = (long long)facts.inode,
     };
+    snprintf(saved->pool, sizeof saved->pool, "%s", listener->pool);
     snprintf(saved->name, sizeof saved->name, "%s", facts.passed_name ? facts.passed_name : "");
 }
 
@@ -289,7 +290,9 @@ static struct listener *adopt_listener(const struct state_listener *saved)
         .inode = (ino_t)saved->inode,
     };
     struct listener *listener = listener_revive((int)saved->fd, &facts, why, sizeof why);
-    if (!listener)
+    if (listener)
+        snprintf(listener->pool, sizeof listener->pool, "%.*s", POOL_NAME_MAX, saved->pool);
+    else
         log_err("a listener of the binary before can't be used: %s", why);
     return listener;
 }

@@ -78,6 +78,7 @@ static void take_opened(struct plans *plans, struct plan *plan, const struct lis
     while (*end)
         end = &(*end)->next;
     *end = listener;
+    snprintf(listener->pool, sizeof listener->pool, "%s", plan->conf->name);
     take(plans, plan, spec, listener);
 }
 
@@ -225,13 +226,11 @@ static bool is_claimed(const struct plans *plans, const struct plan *by_other_th
 {
     for (int i = 0; i < plans->count; i++) {
         const struct plan *plan = &plans->at[i];
-        bool has = false, wants = false;
-        for (int k = 0; plan != by_other_than && plan->pool && k < plan->pool->listener_count; k++)
-            has = has || plan->pool->listeners[k] == listener;
-        for (int k = 0; has && k < plan->conf->listen_count; k++)
-            wants = wants || listener_is(listener, &plan->conf->listens[k]);
-        if (wants)
-            return true;
+        if (plan == by_other_than || strcmp(plan->conf->name, listener->pool) != 0)
+            continue;
+        for (int k = 0; k < plan->conf->listen_count; k++)
+            if (listener_is(listener, &plan->conf->listens[k]))
+                return true;
     }
     return false;
 }
@@ -242,15 +241,16 @@ static bool is_claimed(const struct plans *plans, const struct plan *by_other_th
 static struct listener *find_old(const struct plans *plans, const struct plan *plan,
                                  const struct listen_spec *spec)
 {
-    for (int i = 0; plan->pool && i < plan->pool->listener_count; i++) {
-        struct listener *own = plan->pool->listeners[i];
-        if (!own->wanted && listener_is(own, spec))
-            return own;
+    struct listener *other = NULL;
+    for (struct listener *old = plans->in_force; old; old = old->next) {
+        if (old->wanted || !listener_is(old, spec))
+            continue;
+        if (strcmp(old->pool, plan->conf->name) == 0)
+            return old;
+        if (!other && !is_claimed(plans, plan, old))
+            other = old;
     }
-    struct listener *old = plans->in_force;
-    while (old && (old->wanted || !listener_is(old, spec) || is_claimed(plans, plan, old)))
-        old = old->next;
-    return old;
+    return other;
 }
 
 static void plan_listeners(struct plans *plans, struct plan *plan)

@@ -143,6 +143,8 @@ static void put_in_force(struct plan *plan, struct config *config, unsigned gene
     struct pool *pool = plan->pool;
     if (plan_needs_workers(plan) || plan->kind == PLAN_RESIZED || pool->drained)
         pool->job = job;
+    for (int i = 0; i < plan->listener_count; i++)
+        snprintf(plan->listeners[i]->pool, sizeof plan->listeners[i]->pool, "%s", pool->name);
     pool_configure(pool, config, plan->conf,
                    plan_needs_workers(plan) ? generation : pool->generation, plan->listeners,
                    plan->listener_count);

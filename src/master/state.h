@@ -61,6 +61,7 @@ enum {
     NUMBER(OF, lent, 0, 1, MAY)                   /* to programs */                                \
     NUMBER(OF, device, LLONG_MIN, LLONG_MAX, MAY) /* of the path that we have made; 0: none */     \
     NUMBER(OF, inode, LLONG_MIN, LLONG_MAX, MAY)                                                   \
+    TEXT(OF, pool, STATE_NAME) /* that listens on it */                                            \
     TEXT(OF, name, STATE_TEXT) /* of a passed socket */
 
 #define STATE_POOL_FIELDS(OF, NUMBER, FD, TEXT)                                                    \

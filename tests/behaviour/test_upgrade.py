@@ -1,6 +1,7 @@
 """USR2: the program on disk takes the running one's place, and nobody who is connected notices."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -78,6 +79,24 @@ class Upgrade(Case):
         sockets = listening(it.pid)
         it.upgrade()
         self.assertEqual(listening(it.pid), sockets)
+
+    def test_ports_of_the_kernels_choice(self):
+        """A later address of an earlier pool is behind others in the master's list."""
+        config = (CONTROL + 'pool "a" { listen = { %s } workers = 1 echo {} }\n'
+                  'pool "b" { listen = { "127.0.0.1:0" } workers = 1 echo {} }\n')
+        it = self.begin(config % '"127.0.0.1:0"')
+        it.same_descriptors = False
+
+        def addresses(name):
+            pools = json.loads(control.ask(it, 'status', '--json').out)['pools']
+            return {listener['address'] for pool in pools if pool['name'] == name
+                    for listener in pool['listeners']}
+        first, other = addresses('a'), addresses('b')
+        it.reload(config % '"127.0.0.1:0", "127.0.0.1:0"')
+        both = addresses('a')
+        it.upgrade()
+        self.assertEqual((addresses('a'), addresses('b')), (both, other))
+        self.assertLess(first, both)
 
     def test_its_path_is_unlinked_when_a_later_reload_removes_it(self):
         it = self.begin(UNIX % 1 + 'pool "two" { listen = { "unix:@DIR@/two" } workers = 1\n'
