@@ -161,9 +161,8 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Keeps the signals that come before the master reads them (signalfd) pending. By default some would
- * end the daemon while it starts, and others would stop it. TERM, INT and QUIT end the start at
- * once. */
+/* Keeps signals pending until the master reads them (signalfd). By default some would end the
+ * daemon while it starts, and others would stop it. TERM, INT and QUIT end the start at once. */
 static void hold_signals(void)
 {
     static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};

@@ -57,7 +57,7 @@ struct listener {
     bool stored;                  /* systemd's descriptor store has it too */
     bool lent;                    /* programs accept on it, and decide whether it blocks */
     char text[ADDR_TEXT];         /* `bound`, printed */
-    char pool[POOL_NAME_MAX + 1]; /* that listens on it, by the configuration in force; empty:
+    char pool[POOL_NAME_MAX + 1]; /* of the pool in the configuration in force; empty:
                                      unknown */
 
     bool unreachable; /* at the latest look, clients couldn't connect */
