@@ -1,4 +1,4 @@
-"""What a daemon's scoreboard says, read by the program `board` beside it in the build."""
+"""A daemon's scoreboard, read by the program `board` in the build directory."""
 
 import contextlib
 import json
@@ -18,7 +18,8 @@ def text(it, word):
 
 @contextlib.contextmanager
 def early(it):
-    """A reader that maps all now; `looks()` ends it with the status that it sees then."""
+    """A reader that maps the scoreboards now; the yielded function makes it read them, and returns
+    the status."""
     with subprocess.Popen([PROGRAM, str(it.pid), 'status-json', 'later'], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as reader:
         it.case.assertEqual(reader.stdout.readline(), 'mapped\n')

@@ -1,4 +1,4 @@
-"""Clients: one conversation, and a load of many."""
+"""Clients: single conversations, and a load of many."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ import struct
 import threading
 import time
 
-PATIENCE = 60  # seconds that any single read or write may take
-LONGEST = 600  # seconds that a load may go on
+PATIENCE = 60  # seconds that a single read or write may take
+LONGEST = 600  # seconds that a load may last
 
 
 def connect(address, timeout=PATIENCE):
-    """A connection to (host, port), or to a Unix socket's path ('@NAME': an abstract one)."""
+    """Connects to (host, port), or to the path of a Unix socket; '@NAME' is an abstract one."""
     if isinstance(address, str):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         address = '\0' + address[1:] if address.startswith('@') else address
@@ -48,28 +48,28 @@ def read_all(connection):
 
 
 def ask(address, data=b'', timeout=PATIENCE):
-    """Sends, says that this was all, and returns everything that comes back."""
+    """Sends the data, shuts down the sending side, and returns the whole answer."""
     with connect(address, timeout) as connection:
-        with contextlib.suppress(BrokenPipeError):  # who answers and ends need not read it
+        with contextlib.suppress(BrokenPipeError):  # a server may close without reading
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
         return read_all(connection)
 
 
 def echo(connection, data):
-    """Sends and reads back as much; the whole may not exceed what the sockets buffer."""
+    """Sends data and reads it back; it must fit into the socket buffers."""
     connection.sendall(data)
     return read_exactly(connection, len(data))
 
 
 def reset(connection):
-    """Closes with a RST instead of a FIN."""
+    """Closes with RST instead of FIN."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     connection.close()
 
 
 def exchange(connection, data):
-    """Sends any amount while reading it back; returns what came, to the end."""
+    """Sends any amount while reading; returns the whole answer."""
     def send():
         try:
             connection.sendall(data)
@@ -85,7 +85,7 @@ def exchange(connection, data):
 
 
 class Load:
-    """Clients that connect, send bytes of their own, want them back, close, and begin again."""
+    """Clients that connect, send random bytes, expect them back, close, and start again."""
 
     def __init__(self, address, clients=8, largest=4096, longest=LONGEST):
         self.address = address
@@ -126,7 +126,7 @@ class Load:
                     return
 
     def converse(self, number, choose):
-        """One connection; what was wrong with it."""
+        """Makes one connection; returns what went wrong, or None."""
         data = number.to_bytes(4, 'big') + os.urandom(choose.randrange(1, self.largest))
         with connect(self.address) as connection:
             back = echo(connection, data)
@@ -134,7 +134,7 @@ class Load:
 
 
 class Asking(Load):
-    """Clients that put the same question again and again; each answer must be whole."""
+    """Clients that repeat one request; each answer must match a pattern."""
 
     def __init__(self, address, clients, question, right, longest=LONGEST):
         super().__init__(address, clients, longest=longest)

@@ -1,4 +1,4 @@
-"""The control socket, spoken without preforkctl: what src/wire/message.h says."""
+"""The control socket without preforkctl: the protocol of src/wire/message.h."""
 
 import contextlib
 import socket
@@ -11,12 +11,12 @@ STATUS = {'ok': 0, 'refused': 1, 'usage': 2}
 
 
 def request(*words):
-    """The bytes of a request."""
+    """Encodes a request."""
     return ' '.join(words).encode() + b'\n'
 
 
 class Answer:
-    """A whole reply."""
+    """A complete reply."""
 
     def __init__(self, data):
         head, _, text = data.partition(b'\n')
@@ -31,12 +31,12 @@ class Answer:
 
 
 class Caller:
-    """One that has asked, and may wait, leave, or do nothing at all."""
+    """A client of the control socket, which may wait, leave, or do nothing at all."""
 
     def __init__(self, path, *words):
         self.connection = client.connect(path)
         if words:
-            with contextlib.suppress(BrokenPipeError):  # one who may not ask is answered at once
+            with contextlib.suppress(BrokenPipeError):  # a refusal may come first
                 self.connection.sendall(request(*words))
 
     def answer(self):
@@ -47,7 +47,7 @@ class Caller:
         return Answer(got)
 
     def waits(self):
-        """Whether no answer is there."""
+        """Whether no answer has arrived yet."""
         self.connection.setblocking(False)
         try:
             return not self.connection.recv(1, socket.MSG_PEEK)

@@ -1,9 +1,9 @@
 """A daemon under test, and the test case around it.
 
-Daemon is preforkd in the foreground with a directory of its own. Sockets come to it by descriptor
-(every systemd:NAME that its configuration names is made here), it is ready when it says so on
-NOTIFY_SOCKET, and its log is read line by line. Tearing it down fails the test on a process left
-over, a descriptor lost, an exit status that is not 0, or a line of trouble that was not announced.
+Daemon runs preforkd in the foreground in a directory of its own. It passes the daemon a listening
+socket for each systemd:NAME in the configuration, waits for READY=1 on NOTIFY_SOCKET, and reads the
+log line by line. Teardown fails the test if a process is left over, a descriptor leaked, the exit
+status is not 0, or the log has an error or a warning that the test did not announce.
 """
 
 import contextlib
@@ -29,12 +29,13 @@ CONTROL_BINARY = os.path.abspath(
     os.environ.get('PREFORKCTL', os.path.join(os.path.dirname(BINARY), 'preforkctl')))
 ROOT = os.geteuid() == 0
 USER, GROUP = 'nobody', 'nogroup'
-# What a preload calls is on no list of system calls: an option for handlers of ours under one.
+# LD_PRELOAD libraries make system calls that are on no seccomp list: handlers of ours that run
+# under one need this option.
 UNLISTED = 'no_new_privs = false'
 
-LATE = 10  # seconds after which an end is slow enough to look what it waits for
+LATE = 10  # seconds until a slow exit makes us record what the processes wait for
 
-needs_root = unittest.skipUnless(ROOT, 'only root may do this')
+needs_root = unittest.skipUnless(ROOT, 'needs root')
 
 
 def sanitized():
@@ -43,7 +44,7 @@ def sanitized():
 
 
 class Lines:
-    """Lines that a thread collects and tests wait for."""
+    """Lines that a thread collects and that tests wait for."""
 
     def __init__(self):
         self.lines = []
@@ -67,7 +68,7 @@ class Lines:
         return [match for line in lines if (match := re.search(pattern, line))]
 
     def wait(self, pattern, since=0, timeout=PATIENCE):
-        """The first line that matches, as a match whose .string is the line."""
+        """Returns the first match; its .string is the whole line."""
         deadline = time.monotonic() + timeout
         at = since
         with self.changed:
@@ -85,7 +86,7 @@ class Lines:
 
 
 class Daemon:
-    """Made by Case.start(); see there for the arguments."""
+    """Made by Case.make() or Case.start(); see there for the arguments."""
 
     def __init__(self, case, config, listeners=None, arguments=(), environment=None, prelude=True):
         self.case = case
@@ -99,7 +100,7 @@ class Daemon:
         self.addresses = {}
         self.sockets = dict(listeners or {})
         self.announced = []
-        self.stored = None  # {} to keep, by name, what it puts into systemd's store
+        self.stored = None  # a dict here keeps the descriptors sent to systemd's store, by name
         self.same_descriptors = False
         self.log = Lines()
         self.notices = Lines()
@@ -117,8 +118,8 @@ class Daemon:
         return text.replace('@DIR@', self.directory)
 
     def write(self, config):
-        """Writes the configuration. Global options that it leaves open follow it, so that the
-        lines keep their numbers."""
+        """Writes the configuration. Default global options are appended, not prepended, so that
+        line numbers stay the same."""
         text = self.expand(config)
         given = {'control': '"none"', 'log': '{ level = "info" }'}
         if ROOT:
@@ -130,7 +131,7 @@ class Daemon:
         self.put('preforkd.conf', text)
 
     def put(self, name, text, mode=0o644):
-        """Writes a file into the daemon's directory, in one step."""
+        """Writes a file in the daemon's directory atomically."""
         path = self.path(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path + '.new', 'w', encoding='utf-8') as file:
@@ -150,7 +151,7 @@ class Daemon:
             self.addresses[name] = socket_address(listening)
 
     def launch(self):
-        """Starts it, without waiting for anything."""
+        """Starts the daemon without waiting for anything."""
         self._open_sockets()
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith(('LISTEN_', 'NOTIFY_', 'WATCHDOG_'))}
@@ -164,7 +165,8 @@ class Daemon:
         actions.append((os.POSIX_SPAWN_DUP2, writer, 2))
         high = []
         if self.sockets:
-            # The pid that LISTEN_PID must hold is known only there; $$ stays the same over exec.
+            # LISTEN_PID must be the daemon's pid, which only the child knows; $$ stays the same
+            # across exec.
             command = ['/bin/sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh', *command]
             environment['LISTEN_FDS'] = str(len(self.sockets))
             environment['LISTEN_FDNAMES'] = ':'.join(self.sockets)
@@ -199,13 +201,13 @@ class Daemon:
 
     @contextlib.contextmanager
     def unheard(self):
-        """Nobody reads its notices, as where systemd has other work; there is no room for one."""
+        """Fills the notify socket and stops reading it, like a systemd that is busy."""
         self.hearing.clear()
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
                 other.setblocking(False)
                 other.connect(self.path('notify'))
-                other.send(b'OTHER=1')  # by which the reader comes to rest
+                other.send(b'OTHER=1')  # once this is read, the reader stops at `hearing`
                 wait_until(lambda: self.notices.find('^OTHER=1$'), 'the reader at rest')
                 with contextlib.suppress(BlockingIOError):
                     for _ in range(100000):
@@ -215,7 +217,8 @@ class Daemon:
             self.hearing.set()
 
     def _hear_no_more(self):
-        """A thread on its way into recvmsg() would hear the next socket that has this number."""
+        """Ends the reader before its descriptor is closed: on its way into recvmsg(), it would read
+        from the next socket with this number."""
         with contextlib.suppress(OSError):
             self.notify_socket.shutdown(socket.SHUT_RD)
         self.hearer.join(PATIENCE)
@@ -233,7 +236,7 @@ class Daemon:
                 self.notices.add(datagram.decode(errors='replace'))
 
     def _store(self, text, descriptors):
-        """Does what systemd does with a descriptor that comes along, or is to leave."""
+        """Handles FDSTORE and FDSTOREREMOVE as systemd does."""
         words = dict(line.partition('=')[::2] for line in text.splitlines())
         name = words.get('FDNAME')
         if self.stored is not None and words.get('FDSTORE') == '1':
@@ -244,7 +247,7 @@ class Daemon:
             os.close(descriptor)
 
     def ready(self):
-        """Waits until it serves."""
+        """Waits until the daemon serves."""
         def said():
             return self.notices.find(r'(?m)^READY=1$') or not self.child.running()
         wait_until(said, 'READY=1')
@@ -252,7 +255,7 @@ class Daemon:
             self._wait_log_end()
             raise AssertionError(f'it did not start, exit status {self.child.status}:\n  '
                                  + '\n  '.join(self.log.lines[-40:]))
-        # READY=1 is here before the master has closed what it sent it with.
+        # READY=1 arrives before the master closes the socket that it sent it with.
         wait_until(lambda: processes.sleeps(self.pid), 'a master at rest')
         self.descriptors_then = len(processes.descriptors(self.pid))
         return self
@@ -265,38 +268,39 @@ class Daemon:
         os.kill(pid or self.pid, number)
 
     def exited(self, timeout=PATIENCE):
-        """Waits for its end; the exit status."""
+        """Waits for the daemon to exit, and returns the exit status."""
         code = self.child.wait(min(timeout, LATE))
         if code is None:
             self.late = self.describe()
             code = self.child.wait(max(timeout - LATE, 0))
         if code is None:
-            raise AssertionError(f'it does not end in {timeout} s')
+            raise AssertionError(f'it did not exit within {timeout} s')
         self.stopped = True
         self._wait_log_end()
         return code
 
     def _wait_log_end(self, timeout=10):
-        """It ends with the last process that has it, which may be one left behind."""
+        """The log ends when the last process that holds its pipe exits, perhaps one left behind."""
         deadline = time.monotonic() + timeout
         with self.log.changed:
             while not self.log.ended and time.monotonic() < deadline:
                 self.log.changed.wait(deadline - time.monotonic())
 
     def stop(self, number=signal.SIGTERM, timeout=PATIENCE):
-        """Asks it to stop; fails where that isn't exit status 0 with no process left behind."""
+        """Stops the daemon, and fails unless it exits with status 0 and leaves no process
+        behind."""
         if self.same_descriptors:
             self.check_descriptors()
         self.kill(number)
         self.case.assertEqual(self.exited(timeout), 0, 'exit status after a stop')
 
     def describe(self):
-        """What its processes are at, those that are idle last."""
+        """A line for each of the daemon's processes, idle ones last."""
         every = [processes.describe(pid) for pid in [self.pid, *processes.descendants(self.pid)]]
         return sorted(every, key=lambda line: ' idle' in line)
 
     def check_descriptors(self, patience=20):
-        """The master holds as many descriptors as when it became ready."""
+        """Checks that the master has as many descriptors open as when it became ready."""
         def back():
             return len(processes.descriptors(self.pid)) == self.descriptors_then
         try:
@@ -305,10 +309,10 @@ class Daemon:
             raise AssertionError(f'{error}: {self.descriptors_then} then, now '
                                  f'{processes.descriptors(self.pid)}') from None
 
-    # -- what it does
+    # -- driving it
 
     def announce(self, *patterns):
-        """Lines of trouble that this test provokes."""
+        """Allows log lines that would fail the test otherwise."""
         self.announced += patterns
 
     def mark(self):
@@ -318,8 +322,8 @@ class Daemon:
         return self.log.wait(pattern, since, timeout)
 
     def reload(self, config=None, refused=False):
-        """Sends HUP, with a new configuration if given, and waits for its end; returns the lines
-        that were logged meanwhile."""
+        """Sends SIGHUP, with a new configuration if given, and waits for the reload to end. Returns
+        the lines logged meanwhile."""
         if config is not None:
             self.write(config)
         mark = self.mark()
@@ -330,16 +334,16 @@ class Daemon:
         return self.log.lines[mark:]
 
     def own_program(self):
-        """A program of its own in its directory, that a test may replace. Returns itself."""
+        """Runs a copy of the program, which the test may replace. Returns self."""
         self.program = self.path('preforkd')
         self.install()
         return self
 
     def with_failing_calls(self):
-        """Under failing_calls.c: FORK, ACCEPT, CLOSE_RANGE, IPV6 and SEND in its directory make
-        these fail as long as they are there, CLOCK says by how many seconds the clocks are ahead,
-        and WAKEUP holds a worker that was woken (see Wakeup in test_wakeup.py). Its pools are to be
-        UNLISTED. Returns itself."""
+        """Preloads failing_calls.c. While the files FORK, ACCEPT, CLOSE_RANGE, IPV6 and SEND exist
+        in the directory, these calls fail; CLOCK holds the seconds by which the clocks are ahead,
+        and WAKEUP delays a woken worker (see Wakeup in test_wakeup.py). The pools need UNLISTED.
+        Returns self."""
         for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_CLOSE_RANGE', 'FAILING_IPV6',
                      'FAILING_SEND', 'LEAPING_CLOCK', 'HELD_WAKEUP'):
             self.environment[name] = self.path(name.partition('_')[2])
@@ -348,9 +352,9 @@ class Daemon:
         return self
 
     def leap(self, seconds):
-        """Its clock is ahead by so much now, and the master's first round after that is past when
-        this returns. It comes between rounds: in one of them the clock says now this, now that.
-        Needs with_failing_calls() and a pool."""
+        """Sets the clock ahead, and returns after the master's first round under the new time. The
+        clock must change between rounds, or one round would see two times. Needs
+        with_failing_calls() and a pool."""
         wait_until(lambda: processes.sleeps(self.pid), 'a master at rest')
         self.put('CLOCK', str(seconds))
         mark = self.mark()
@@ -358,12 +362,12 @@ class Daemon:
         self.wait_for_log('pool=.* state=', mark)
 
     def install(self):
-        """Puts a new copy in the place of its own program, as a package does: by a rename."""
+        """Replaces the program with a new copy by a rename, as a package manager does."""
         shutil.copy2(BINARY, self.program + '.new')
         os.rename(self.program + '.new', self.program)
 
     def upgrade(self, refused=False):
-        """Sends USR2, and waits for its end; returns the lines that were logged meanwhile."""
+        """Sends SIGUSR2, and waits for the upgrade to end. Returns the lines logged meanwhile."""
         mark = self.mark()
         self.kill(signal.SIGUSR2)
         end = self.wait_for_log(f'{wording.UPGRADED}|{wording.UPGRADE_REFUSED}', mark)
@@ -373,16 +377,16 @@ class Daemon:
 
     @contextlib.contextmanager
     def paused(self):
-        """Stopped meanwhile: it takes in one round what comes."""
+        """Stops the master, so that it finds all events from meanwhile in one round."""
         self.kill(signal.SIGSTOP)
         try:
-            processes.wait_until(lambda: processes.stat(self.pid)[0] == 'T', 'it is stopped')
+            processes.wait_until(lambda: processes.stat(self.pid)[0] == 'T', 'the master stopped')
             yield
         finally:
             self.kill(signal.SIGCONT)
 
     def workers(self, pool=None):
-        """Pids of the living children of the master; with `pool`, those whose title names it."""
+        """Pids of the master's living children; with `pool`, only those whose title names it."""
         found = processes.children(self.pid)
         if pool is None:
             return found
@@ -390,7 +394,7 @@ class Daemon:
                                                   processes.title(pid))]
 
     def wait_for_workers(self, count, without=(), pool=None):
-        """Waits until there are exactly so many, none of `without` among them."""
+        """Waits until there are exactly `count`, none of them in `without`."""
         without = set(without)
 
         def settled():
@@ -406,14 +410,14 @@ class Daemon:
         return client.connect(self.address(name), timeout)
 
     def occupy(self, name, count):
-        """Connections that are each in some worker's hands, which an answer proves."""
+        """Connections that are each held by a worker, as an answer proves."""
         held = [self.connect(name) for _ in range(count)]
         for number, connection in enumerate(held):
             self.case.addCleanup(connection.close)
             self.case.assertEqual(client.echo(connection, b'%d' % number), b'%d' % number)
         return held
 
-    # -- its end
+    # -- teardown
 
     def teardown(self):
         problems = []
@@ -448,7 +452,7 @@ class Daemon:
             self._wait_log_end()
 
     def _bury(self, problems):
-        """What is left below us is nobody's: the dead are collected, the living are a fault."""
+        """Reaps what is left below us; a living process is a fault."""
         known = {daemon.pid for daemon in self.case.daemons if daemon.child}
 
         def none_left():
@@ -472,7 +476,7 @@ class Daemon:
 
 
 class Case(unittest.TestCase):
-    """A test with daemons, which are torn down with it."""
+    """A test with daemons, which it tears down at its end."""
 
     longMessage = True
 
@@ -480,20 +484,20 @@ class Case(unittest.TestCase):
         self.daemons = []
 
     def make(self, config, **arguments):
-        """A daemon that isn't started yet. `config`: its text, where @DIR@ stands for the daemon's
-        directory; `listeners`: {name: socket} to be passed to it, besides those that are made for
-        each systemd:NAME; `prelude`: whether the global options that it leaves open are added."""
+        """A daemon that isn't started yet. `config` is its text, with @DIR@ for the daemon's
+        directory; `listeners` is {name: socket}, besides those made for each systemd:NAME;
+        `prelude` is whether to append default global options."""
         daemon = Daemon(self, config, **arguments)
         self.daemons.append(daemon)
         self.addCleanup(daemon.teardown)
         return daemon
 
     def start(self, config, **arguments):
-        """A daemon that serves."""
+        """A daemon that is ready."""
         return self.make(config, **arguments).launch().ready()
 
     def run_preforkd(self, *arguments, **more):
-        """Runs it to its end: for what doesn't serve."""
+        """Runs preforkd to its end, for commands that don't serve."""
         return self.run_program([BINARY, *arguments], **more)
 
     def run_program(self, command, timeout=PATIENCE, **more):
@@ -502,7 +506,7 @@ class Case(unittest.TestCase):
 
 
 def shell(script, options='', workers=1, section=''):
-    """A pool `x` that runs a script for sh; options of the pool, and of its handler's section."""
+    """A pool `x` that runs a shell script, with options for the pool and for its exec section."""
     quoted = script.replace('\\', '\\\\').replace('"', '\\"')
     return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
             f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} {section} }} }}\n')
@@ -530,9 +534,9 @@ def socket_address(listening):
 
 
 def reserve_port(case):
-    """A port, of every address, for one that must stand in the file. It stays bound, without
-    listening, so that the kernel gives it to nobody else: a client that is bound to 127.0.1.1 would
-    be in the way of a wildcard. SO_REUSEADDR lets the daemon bind it beside us."""
+    """Reserves a port on all addresses, for configurations that must name one. The socket stays
+    bound without listening, so that the kernel gives the port to nobody else: a client bound to
+    127.0.1.1 would block a wildcard address. SO_REUSEADDR lets the daemon bind it beside us."""
     holder = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     case.addCleanup(holder.close)
     holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -542,7 +546,7 @@ def reserve_port(case):
 
 
 class Result(unittest.TestResult):
-    """One line a test."""
+    """Prints one line per test."""
 
     def startTest(self, test):
         super().startTest(test)
@@ -586,7 +590,7 @@ class Result(unittest.TestResult):
 
 
 def leave(number, _):
-    """Told to end in the middle, by a time limit or a terminal: nothing may stay behind."""
+    """Ends the run on a signal from a time limit or a terminal without leaving a process behind."""
     for pid in processes.descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -594,7 +598,7 @@ def leave(number, _):
 
 
 def main():
-    """Runs the tests of the file that calls it, or those named on its command line."""
+    """Runs the tests of the calling file, or those named on its command line."""
     processes.become_subreaper()
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)

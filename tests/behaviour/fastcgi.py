@@ -1,4 +1,4 @@
-"""A FastCGI client: whole requests, or records one by one, as well formed as a test wants them."""
+"""A FastCGI client: whole requests, or single records, well formed or not."""
 
 import struct
 
@@ -49,7 +49,7 @@ def unpair(data):
 
 
 def stream(kind, request, data, size=65535, padding=0):
-    """A stream's records, of so many bytes each, with the empty one that ends it."""
+    """A stream as records of `size` bytes, with the empty record that ends it."""
     cut = [data[at:at + size] for at in range(0, len(data), size)]
     return b''.join(record(kind, request, piece, padding) for piece in cut + [b''])
 
@@ -70,12 +70,12 @@ def read_record(connection):
 
 
 class Answer:
-    """What came back for one request."""
+    """The answer to one request."""
 
     def __init__(self):
         self.stdout = bytearray()
         self.stderr = bytearray()
-        self.kinds = []       # of the records, in their order
+        self.kinds = []  # of the records, in order
         self.requests = set()
         self.ended = False    # by END_REQUEST
         self.app_status = self.protocol_status = None
@@ -109,7 +109,7 @@ class Answer:
 
 
 def read_answer(connection):
-    """To its END_REQUEST, or to the end of the stream."""
+    """Reads up to END_REQUEST, or to the end of the stream."""
     answer = Answer()
     while not answer.ended:
         try:
@@ -120,7 +120,7 @@ def read_answer(connection):
 
 
 def parse(data):
-    """The answer in all that came on a connection."""
+    """The answer in all bytes of a connection."""
     answer = Answer()
     at = 0
     while at < len(data):
@@ -131,10 +131,10 @@ def parse(data):
 
 
 def ask(address, params, body=b'', request=1):
-    """One request on a connection of its own, which must end with it."""
+    """Sends one request on its own connection, which must be closed after the answer."""
     with client.connect(address) as connection:
         connection.sendall(whole(params, body, request))
         answer = read_answer(connection)
         if answer.ended and connection.recv(1):
-            raise AssertionError('something comes behind END_REQUEST')
+            raise AssertionError('data after END_REQUEST')
         return answer

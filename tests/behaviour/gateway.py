@@ -1,4 +1,4 @@
-"""What the tests of cgi share: a gateway with a directory of programs, and a case to ask it in."""
+"""Shared by the tests of cgi: a gateway with a directory of programs."""
 
 import daemon
 import fastcgi
@@ -26,7 +26,7 @@ class Case(daemon.Case):
 
     @staticmethod
     def program(it, name, text, mode=0o755):
-        """Writes a program: lines for sh, unless it says otherwise. Its absolute path."""
+        """Writes a program, a shell script unless it has a #! line. Returns its path."""
         return it.put('cgi/' + name, text if text.startswith('#!') else '#!/bin/sh\n' + text, mode)
 
     @staticmethod
@@ -40,19 +40,19 @@ class Case(daemon.Case):
         return fastcgi.ask(it.address('x'), self.params(it, name, more), body, request)
 
     def environment(self, it, more=None, name='env', body=b''):
-        """What a program finds in its environment."""
+        """The environment that a program sees."""
         answer = self.ask(it, name, more, body)
         self.assertEqual(answer.status, 200, answer.stdout)
         return dict(line.split('=', 1) for line in answer.body.decode().split('\0') if line)
 
     def answered(self, text, options='', cgi='root = "@DIR@/cgi"', **more):
-        """What comes of one request for a program with this text; and its gateway."""
+        """Runs a program with this text for one request; returns the answer and the gateway."""
         it = self.gateway(options, cgi)
         self.program(it, 'program', text)
         return self.ask(it, 'program', **more), it
 
     def assert_status(self, answer, status):
-        """An answer of the gateway's own tells no more than this."""
+        """An error answer of the gateway itself says nothing but its status."""
         self.assertEqual(answer.status, status, answer.stdout)
         self.assertTrue(answer.ended)
         self.assertRegex(answer.body, rb'^%d [A-Z][A-Za-z ]+\n$' % status)
@@ -64,7 +64,7 @@ class Case(daemon.Case):
 
 
 def read_body(connection, size):
-    """Bytes of STDOUT behind the header, as they come."""
+    """Reads `size` bytes of the body from STDOUT records as they arrive."""
     answer = fastcgi.Answer()
     while b'\n\n' not in answer.stdout or len(answer.body) < size:
         answer.add(*fastcgi.read_record(connection))

@@ -1,8 +1,8 @@
-"""A daemon with attackers among its pools, and what must be true of it after any attack.
+"""A daemon with attackers among its pools, and what must hold after any attack.
 
-All of it runs in a process namespace of its own, since an attacker signals whatever it may.
-Of the pools, `evil` (a module, hostile.c) and `intrude` (a program, intruder.c) run as a user that
-nobody else has; the others must not notice anything.
+All of it runs in a PID namespace of its own, since an attacker signals whatever it may. The pools
+`evil` (a module, hostile.c) and `intrude` (a program, intruder.c) run as a user that nobody else
+has; the other pools must not notice anything.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ import web
 from processes import wait_until
 
 BUILD = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour')
-BOUND = 20  # seconds that a healthy daemon never needs for anything here
+BOUND = 20  # seconds; a healthy daemon needs less for anything here
 
 CONFIG = '''
 control = "@DIR@/control"
@@ -44,8 +44,8 @@ user = "nobody" group = "nogroup" exec { command = { "@DIR@/intruder" } } }
 '''
 ADDED = 'pool "added" { listen = { "unix:@DIR@/added" } workers = 1 echo {} }\n'
 UNHURT = ('echo', 'load', 'run', 'web', 'check')
-HURT = r'pool=(evil|intrude)\b|pool (evil|intrude)\b'  # in lines that an attack may cause
-MOST_LINES = 40  # that a daemon may have to say about one attack and its end
+HURT = r'pool=(evil|intrude)\b|pool (evil|intrude)\b'  # the lines that an attack may cause
+MOST_LINES = 40  # the most lines that the daemon may log about one attack and its end
 
 
 def has_web():
@@ -58,8 +58,8 @@ def serves(connection_or_address, data=b'are you there?'):
 
 
 def dumpable(pid):
-    """Whether a core of a process below us can be had: who is like it in all else, but lacks
-    CAP_SYS_PTRACE, may look into its memory then, and only then (ptrace(2))."""
+    """Whether a process below us could dump core: only then may a process that is like it, but
+    lacks CAP_SYS_PTRACE, read its memory (ptrace(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     header, had = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     nowhere, byte = (ctypes.c_size_t * 2)(1, 1), ctypes.create_string_buffer(1)
@@ -67,7 +67,7 @@ def dumpable(pid):
     if libc.capget(header, had) != 0:
         raise OSError(ctypes.get_errno(), 'capget')
     fewer = (ctypes.c_uint32 * 6)(had[0] & ~(1 << 19), *had[1:])
-    if libc.capset(header, fewer) != 0:  # of this thread alone
+    if libc.capset(header, fewer) != 0:  # of this thread only
         raise OSError(ctypes.get_errno(), 'capset')
     try:
         libc.process_vm_readv(pid, here, 1, nowhere, 1, 0)
@@ -77,7 +77,7 @@ def dumpable(pid):
 
 
 class Witness:
-    """A process that nobody has any business with, in a session and a group of its own."""
+    """A process that nobody may touch, in its own session and group."""
 
     def __init__(self, case, user):
         self.user = user
@@ -105,7 +105,7 @@ class Case(daemon.Case):
     # -- the daemon
 
     def begin(self, limit=30, **arguments):
-        """A daemon with the attackers in it, at rest."""
+        """Starts the daemon with the attackers in it, and records how it is at rest."""
         self.ports = [daemon.reserve_port(self) for _ in range(2)]
         self.values = {'most': 4, 'runners': 1, 'turn': 0, 'port': self.ports[0], 'limit': limit,
                        'web': 'status' if has_web() else 'daytime'}
@@ -134,12 +134,12 @@ class Case(daemon.Case):
         return done
 
     def report(self, it):
-        """{name: what the daemon reports of a pool}."""
+        """{name: the daemon's report of a pool}."""
         pools = json.loads(self.ctl(it, '--json', 'status').stdout)['pools']
         return {pool['name']: pool for pool in pools}
 
     def figures(self, it, names=UNHURT):
-        """Of each pool what stays the same as long as nobody does anything to it."""
+        """The figures of each pool that stay the same while it is idle."""
         report = self.report(it)
         return {name: (pool['state'], pool['ready'], pool['accepted'], pool['served'],
                        pool['refused']['denied'],
@@ -147,19 +147,19 @@ class Case(daemon.Case):
                 for name, pool in report.items() if name in names}
 
     def truth(self, it, names=UNHURT):
-        """The same, of pools that nobody has used yet, by what is there."""
+        """The same figures for unused pools, as the process list shows them."""
         there = {name: it.workers(name) for name in names}
         return {name: ('serving', len(pids), 0, 0, 0, [(pid, 'idle') for pid in pids])
                 for name, pids in there.items()}
 
     def true_report(self, it, name, count=None):
-        """Waits until a pool's report is what is there, in good order."""
+        """Waits until a pool's report agrees with the process list, and is sound."""
         def is_true():
             told, there = self.report(it).get(name), it.workers(name)
             if not told or told['state'] != 'serving':
                 return False
             old = [worker for worker in told['workers'] if worker['retiring']]
-            if old and name in UNHURT:  # of the attacker's, one that hangs may stay behind
+            if old and name in UNHURT:  # an attacker that hangs may stay behind
                 return False
             now = [worker for worker in told['workers'] if not worker['retiring']]
             return (told['ready'] == len(now) and told['idle'] + told['busy'] >= len(now)
@@ -173,7 +173,7 @@ class Case(daemon.Case):
     # -- attacks
 
     def evil(self, it, line, timeout=BOUND):
-        """Commands the module; its answer, None where none comes."""
+        """Sends the module a command; returns its answer, or None."""
         with contextlib.suppress(OSError):
             with client.connect(it.path(f'evil{self.values["turn"]}'), timeout) as connection:
                 connection.sendall(line.encode() + b'\n')
@@ -186,7 +186,7 @@ class Case(daemon.Case):
             text = text.replace(name, str(value))
         return text
 
-    # -- what must be true after any attack
+    # -- what must hold after any attack
 
     def everything_works(self, it, listeners_hurt=False):
         self.others_did_not_notice(it)
@@ -219,13 +219,13 @@ class Case(daemon.Case):
                              it.workers('echo'))
 
     def others_obey(self, it):
-        """Size, reload and restart of the others."""
+        """Scales, reloads and restarts the other pools."""
         self.ctl(it, 'scale', 'echo', '3')
         self.true_report(it, 'echo', 3)
         it.kill(signal.SIGTTIN)
         self.true_report(it, 'echo', 4)
         it.write(self.configure(it, ADDED, runners=2))
-        # The log may be full of what the attacker writes to it, and a line of ours be lost.
+        # The attacker's output may fill the log and push our lines out: ask preforkctl.
         self.assertIn('pool added: added', self.ctl(it, 'reload').stdout)
         self.assertTrue(serves(it.path('added')))
         self.true_report(it, 'added', 1)
@@ -239,7 +239,7 @@ class Case(daemon.Case):
         self.true_report(it, 'echo', 2)
 
     def attacker_is_healed(self, it, listeners_hurt):
-        """New workers of its pool, with new memory: nothing is left of what it did."""
+        """Replaces the attackers' workers; nothing of the attack is left in their new memory."""
         if listeners_hurt:
             it.write(self.configure(it, turn=self.values['turn'] + 1, port=self.ports[1]))
             self.ctl(it, 'reload')
@@ -266,15 +266,15 @@ class Case(daemon.Case):
                               if (death['pool'], death['pid']) == (name, worker)], ['KILL'])
 
     def descriptors(self, it):
-        """How many the master has beside those of scoreboards, and how many of those. Of each of
-        these it has a second one once a reporter has asked for it."""
+        """(the master's descriptors except scoreboards, those of scoreboards). Each scoreboard has
+        a second one once a reporter has asked for it."""
         texts = processes.descriptors(it.pid).values()
         boards = sum('preforkd-scoreboard' in text for text in texts)
         return len(texts) - boards, boards
 
     def master_is_as_it_was(self, it):
-        """But for attackers that hang: they stay until the stop, and their scoreboards with them,
-        each with an eventfd."""
+        """The master is as before, except for attackers that hang: they stay until the stop, with
+        their scoreboards and an eventfd each."""
         def same():
             pools = self.report(it)
             left = {(name, worker['generation']) for name, pool in pools.items()
@@ -286,16 +286,16 @@ class Case(daemon.Case):
         wait_until(same, lambda: f'{self.descriptors_then} descriptors with {self.workers_then} '
                    f'workers: {processes.descriptors(it.pid)}, {it.workers()}', timeout=BOUND)
         memory = processes.memory_kilobytes(it.pid)[0]
-        if not daemon.sanitized():  # which keeps what was given back
+        if not daemon.sanitized():  # sanitizers keep freed memory
             self.assertLessEqual(memory, 2 * self.memory_then + 1024, 'memory of the master')
-        self.assertEqual(dumpable(it.pid), self.dumpable_then, 'whether a core of it can be had')
+        self.assertEqual(dumpable(it.pid), self.dumpable_then, 'whether it may dump core')
 
     def upgrade_goes_through(self, it):
         held = it.occupy('echo', 1) + it.occupy('load', 2)
         mark = it.mark()
         it.install()
         self.ctl(it, 'upgrade')
-        it.wait_for_log('upgraded from preforkd', mark, timeout=BOUND)  # which comes by a pipe
+        it.wait_for_log('upgraded from preforkd', mark, timeout=BOUND)  # a pipe: nothing gets lost
         for connection in held:
             self.assertEqual(client.echo(connection, b'goes on'), b'goes on')
             connection.close()
@@ -306,15 +306,15 @@ class Case(daemon.Case):
         self.assertEqual(self.evil(it, 'hello'), 'hello\n')
 
     def log_is_sober(self, it):
-        """What is broken is said of the pool that broke it, and not again and again."""
+        """The log blames the pool that broke something, and does not repeat itself."""
         trouble = [line for line in it.log.lines[self.mark:] if re.search(HURT, line)
                    and re.search(r'\]: (err|warning): ', line)]
         self.assertLessEqual(len(trouble), MOST_LINES, '\n'.join(trouble))
 
 
 def main():
-    """As daemon.main, in new namespaces of processes and mounts: whoever signals everybody reaches
-    nobody outside, and nothing stays when it ends."""
+    """Like daemon.main, in new PID and mount namespaces: an attacker that signals everybody reaches
+    nobody outside, and nothing outlives the namespace."""
     inside = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc']
     if os.geteuid() == 0 and 'HOSTILE_INSIDE' not in os.environ:
         tried = subprocess.run([*inside, 'true'], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Networks of a test's own."""
+"""Network namespaces for a test."""
 
 import ctypes
 import os
@@ -11,14 +11,14 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Network:
-    """A network namespace, which lives as long as a process in it."""
+    """A network namespace, kept alive by a process in it."""
 
     def __init__(self, case):
         own = os.readlink('/proc/self/ns/net')
         self.holder = subprocess.Popen(['unshare', '--net', 'cat'], stdin=subprocess.PIPE)
         self.path = f'/proc/{self.holder.pid}/ns/net'
         case.addCleanup(self.close)
-        wait_until(lambda: os.readlink(self.path) != own, 'another network')
+        wait_until(lambda: os.readlink(self.path) != own, 'a new network namespace')
         self.run('ip', 'link', 'set', 'lo', 'up')
 
     def close(self):
@@ -32,13 +32,13 @@ class Network:
         subprocess.run(self.command(*words), check=True)
 
     def enter(self):
-        """The calling thread only, for the rest of its life."""
+        """Moves the calling thread into the namespace, for good."""
         with open(self.path, encoding='ascii') as file:
             if LIBC.setns(file.fileno(), 0) != 0:
                 raise OSError(ctypes.get_errno(), 'setns')
 
     def call(self, function, *arguments):
-        """In there, by a thread of its own."""
+        """Calls a function in the namespace, in a thread of its own."""
         result = []
 
         def run():

@@ -1,4 +1,4 @@
-"""Processes as /proc shows them, and waiting for events without sleeping through them."""
+"""Processes as /proc shows them, and waiting for events."""
 
 import contextlib
 import ctypes
@@ -9,20 +9,20 @@ import shutil
 import subprocess
 import time
 
-PATIENCE = 60  # seconds that an event may take before a test gives up on it
+PATIENCE = 60  # seconds until a test gives up waiting for an event
 PR_SET_CHILD_SUBREAPER = 36
-OURS = set()  # pids of children of the test itself, which no daemon has left behind
+OURS = set()  # pids of the test's own children, which no daemon left behind
 
 
 def become_subreaper():
-    """Every orphan below this process becomes a child of it, so that none can hide."""
+    """Makes every orphan below this process a child of it, so that none can hide."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), 'prctl(PR_SET_CHILD_SUBREAPER)')
 
 
 def wait_until(condition, what, timeout=PATIENCE):
-    """Returns the condition's first true value; asks for it often. `what` it is for: a text, or a
-    function that makes one when it did not come."""
+    """Polls the condition, and returns its first true value. `what` is waited for: a text, or a
+    function that makes one for the failure."""
     deadline = time.monotonic() + timeout
     pause = 0.002
     while True:
@@ -31,19 +31,19 @@ def wait_until(condition, what, timeout=PATIENCE):
             return value
         if time.monotonic() > deadline:
             what = what() if callable(what) else what
-            raise AssertionError(f'in {timeout} s it did not come to this: {what}')
+            raise AssertionError(f'not within {timeout} s: {what}')
         time.sleep(pause)
         pause = min(pause * 1.3, 0.03)
 
 
 def stat(pid):
-    """(state, parent, group, session, started) of a process, or None where it is gone."""
+    """(state, parent, group, session, started) of a process, or None if it is gone."""
     try:
         with open(f'/proc/{pid}/stat', 'rb') as file:
             fields = file.read().rpartition(b')')[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if not fields:  # it went while it was read
+    if not fields:  # it ended while we read
         return None
     return (fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
@@ -60,9 +60,9 @@ def table():
 
 
 def children(parent, zombies=False):
-    """As the parent's threads tell them: it is asked for all the time, and to look through all
-    processes takes long where there are many. The kernel may leave out a living child where another
-    is reaped meanwhile (proc(5)), so two looks have to agree."""
+    """Children by /proc/PID/task/*/children: this is called all the time, and scanning all
+    processes takes long where there are many. The kernel may omit a living child while another one
+    is reaped (proc(5)), so two reads must agree."""
     found = None
     while found != (found := _children_at_a_look(parent)):
         pass
@@ -97,7 +97,7 @@ def sleeps(pid):
 
 
 def polls(pid):
-    """Whether it sleeps in epoll_wait(), and not merely somewhere."""
+    """Whether it sleeps in epoll_wait(), not just anywhere."""
     with open(f'/proc/{pid}/wchan', encoding='ascii') as file:
         return 'ep' in file.read()
 
@@ -108,7 +108,7 @@ def alive(pid):
 
 
 def title(pid):
-    """What ps shows of a process."""
+    """The command line that ps shows."""
     try:
         with open(f'/proc/{pid}/cmdline', 'rb') as file:
             return file.read().rstrip(b'\0').replace(b'\0', b' ').decode(errors='replace')
@@ -117,20 +117,20 @@ def title(pid):
 
 
 def accepts_no_more(pid):
-    """Whether a worker has let go of its listeners. That an idle one has ended does not say so: the
-    master tells one after the other."""
+    """Whether a worker has closed its listeners. The end of an idle worker does not tell: the
+    master stops one worker after the other."""
     open_in = descriptors(pid)
     return '/dev/null' in [open_in[number] for number in open_in if number > 2]
 
 
 def status(pid):
-    """The lines of /proc/PID/status as a dict."""
+    """/proc/PID/status as a dict."""
     with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
         return dict(line.rstrip('\n').split(':\t', 1) for line in file if ':\t' in line)
 
 
 def describe(pid):
-    """A line on what a process is at, for people; empty where it is gone."""
+    """A line about a process for a person to read; empty if it is gone."""
     def read(name):
         try:
             with open(f'/proc/{pid}/{name}', encoding='utf-8', errors='replace') as file:
@@ -152,15 +152,15 @@ def cpu_seconds(pid):
 
 
 def memory_kilobytes(pid):
-    """(anonymous memory, address space). Of those in /proc/PID/status only VmSize is exact; what is
-    resident is counted page by page in smaps_rollup."""
+    """(anonymous memory, address space). In /proc/PID/status only VmSize is exact; smaps_rollup
+    counts resident memory page by page."""
     with open(f'/proc/{pid}/smaps_rollup', encoding='ascii') as file:
         anonymous = next(line for line in file if line.startswith('Anonymous:'))
     return int(anonymous.split()[1]), int(status(pid)['VmSize'].split()[0])
 
 
 def descriptors(pid):
-    """{number: what it is} of a process."""
+    """{number: target} of a process's descriptors."""
     found = {}
     for name in os.listdir(f'/proc/{pid}/fd'):
         try:
@@ -171,7 +171,7 @@ def descriptors(pid):
 
 
 def all_stopped(pid):
-    """Whether each of its threads is: one that is not yet may take a connection in hand."""
+    """Whether all its threads are stopped: one that still runs may take a connection."""
     states = set()
     for task in os.listdir(f'/proc/{pid}/task'):
         with open(f'/proc/{pid}/task/{task}/stat', 'rb') as file:
@@ -180,7 +180,7 @@ def all_stopped(pid):
 
 
 def copy_program(program, root, to):
-    """A program below a root directory, with the libraries that it loads."""
+    """Copies a program and the libraries that it loads below a root directory."""
     needed = subprocess.run(['ldd', program], capture_output=True, text=True, check=False).stdout
     files = {to: program} | {path: path for path in re.findall(r'(/\S+) \(0x', needed)}
     for name, source in files.items():
@@ -189,7 +189,7 @@ def copy_program(program, root, to):
 
 
 def reap_strays(known):
-    """Collects the orphans that came to us and are dead; returns those alive."""
+    """Reaps dead orphans; returns the living ones."""
     left = []
     me = os.getpid()
     for pid in sorted(pid for pid, seen in table().items() if seen[1] == me):
@@ -204,14 +204,14 @@ def reap_strays(known):
 
 
 class Child:
-    """A child of ours by its pid: waiting with a bound, and never for another one."""
+    """A child of ours: waits with a timeout, and for no other child."""
 
     def __init__(self, pid):
         self.pid = pid
-        self.status = None  # as a shell has it: the exit code, or minus the signal
+        self.status = None  # as subprocess has it: the exit code, or minus the signal
 
     def wait(self, timeout=PATIENCE):
-        """The exit status, or None where it goes on."""
+        """The exit status, or None if it still runs."""
         if self.status is not None:
             return self.status
         end = os.pidfd_open(self.pid)

@@ -1,7 +1,7 @@
-"""A server that accepts by itself, as programs of app pools do; it does what its client asks for.
+"""A server that accepts by itself, like the programs of app pools, and obeys its clients.
 
-It takes the listeners from 3 on, is ready when they are polled, and on TERM finishes the connection
-in hand and goes. One line a connection: a word, and what that needs.
+It polls the listeners from descriptor 3 on. On SIGTERM it finishes the connection in hand and
+exits. Each connection sends one line: a command and its arguments.
 """
 
 import json
@@ -27,7 +27,7 @@ def notify(text):
 
 
 def descriptors():
-    """{number: what it is}; but the one that lists them."""
+    """{number: target}, without the descriptor of the listing itself."""
     found = {}
     for name in os.listdir('/proc/self/fd'):
         try:
@@ -43,7 +43,7 @@ def status():
 
 
 def serve(connection, words):
-    """Returns the answer."""
+    """Executes a command, and returns the answer."""
     word, _, rest = words.partition(' ')
     if word == 'facts':
         return json.dumps({'pid': os.getpid(), 'group': os.getpgrp(), 'parent': os.getppid(),
@@ -85,7 +85,7 @@ def serve(connection, words):
 
 
 def take(listener):
-    """One connection, where there is one: another program may have been faster."""
+    """Accepts a connection, unless another program was faster."""
     try:
         connection, _ = listener.accept()
     except BlockingIOError:

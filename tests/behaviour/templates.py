@@ -1,5 +1,5 @@
-"""What the tests of templates share: a gateway whose scripts run cold in one pool, and in forks of
-a template in another."""
+"""Shared by the tests of templates: a gateway that starts scripts cold in one pool, and as forks of
+a template in the other."""
 
 import os
 
@@ -14,7 +14,7 @@ MODULES = {'.py': 'template-python json random ssl', '.pl': 'template-perl JSON:
 
 class Case(daemon.Case):
     def make_pools(self, options='', cgi='', workers=1, words=None, more=''):
-        """Pools of the same scripts: "cold", and "warm" with the templates."""
+        """Two pools for the same scripts: "cold", and "warm" with the templates."""
         words = words or MODULES
         named = ', '.join(f'"{suffix}=@DIR@/{words[suffix]}"' for suffix in words)
         it = self.make(
@@ -44,7 +44,7 @@ class Case(daemon.Case):
         return fastcgi.ask(it.address(pool), self.params(it, name, more), body)
 
     def parent(self, it):
-        """The process that forks, or starts, the scripts of the worker that answers."""
+        """The parent of the script that answers: the template, or the worker."""
         answer = self.ask(it, 'parent.py')
         self.assertEqual(answer.status, 200, answer.stdout)
         return int(answer.body)

@@ -19,7 +19,7 @@ from processes import PATIENCE, wait_until
 
 
 class Terminal:
-    """preforkctl in a terminal of its own, whose bytes a thread collects."""
+    """preforkctl in a terminal of its own; a thread collects its output."""
 
     def __init__(self, case, it, rows=24, columns=80, command='top', **environment):
         self.master, slave = pty.openpty()
@@ -32,7 +32,7 @@ class Terminal:
         self.changed = threading.Condition()
 
         def become_foreground():
-            """As a shell does it: a session's leader, and a job in the foreground."""
+            """Becomes a session leader with a foreground job, as a shell does."""
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             job = os.fork()
@@ -50,7 +50,7 @@ class Terminal:
             stderr=slave, preexec_fn=become_foreground,
             env=os.environ | {'TERM': 'xterm', 'NO_COLOR': '1'} | environment)
         case.addCleanup(self.end)
-        self.pid = None  # of what ends by itself
+        self.pid = None  # stays None if it ends by itself
         if command == 'top':
             self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
         threading.Thread(target=self._collect, daemon=True).start()
@@ -77,7 +77,7 @@ class Terminal:
         os.write(self.master, keys)
 
     def wait(self, pattern, since=0):
-        """Waits for bytes that match; the place behind them."""
+        """Waits for output that matches, and returns the offset after it."""
         deadline = time.monotonic() + PATIENCE
         with self.changed:
             while True:
@@ -89,7 +89,7 @@ class Terminal:
                 self.changed.wait(1)
 
     def frame(self, since=0):
-        """The lines of the next whole picture."""
+        """The lines of the next complete frame."""
         begin = self.wait(rb'\033\[H(?!\033\[2J)', since)
         end = self.wait(rb'\033\[J', begin)
         text = self.bytes[begin:end].decode().replace('\r', '')

@@ -24,14 +24,14 @@ SECTION = f'app {{ command = {{ "{PYTHON}", "-I", "@DIR@/server.py" ARGUMENTS }}
 
 
 def app(options='workers = 1', section='', arguments=(), listen='"systemd:x"'):
-    """A pool `x` of the server; options of the pool, and of its handler's section."""
+    """A pool `x` of server.py, with options for the pool and for its app section."""
     words = ''.join(f', "{word}"' for word in arguments)
     text = SECTION.replace('ARGUMENTS', words).replace('MORE', section)
     return f'pool "x" {{ listen = {{ {listen} }} {options}\n{text} }}\n'
 
 
 def run(command, options='workers = 1', section=''):
-    """A pool `x` of another command."""
+    """A pool `x` that runs another command."""
     words = ', '.join('"{}"'.format(word.replace('\\', '\\\\').replace('"', '\\"'))
                       for word in command)
     return (f'pool "x" {{ listen = {{ "systemd:x" }} {options}\n'
@@ -50,8 +50,8 @@ class Case(daemon.Case):
             return client.read_all(connection).decode().rstrip('\n')
 
     def ask_some(self, it, words, count):
-        """`count` different answers, of as many programs. Who has answered takes no other
-        connection until all have, since the kernel may give each one to the same program."""
+        """`count` different answers from as many programs. The kernel may give all connections to
+        one program, so each holds its connection until all have answered."""
         found = set()
 
         def enough():
@@ -72,7 +72,7 @@ class Case(daemon.Case):
 
 
 class Begins(Case):
-    """What a program finds as it begins."""
+    """The state that a program starts with."""
 
     def test_the_worker_is_the_program(self):
         it = self.start(app())
@@ -84,7 +84,7 @@ class Begins(Case):
         self.assertNotEqual(processes.stat(it.pid)[2], worker)
 
     def test_descriptors(self):
-        """The first listener as 0, all from 3 on; the log as 1 and 2; no other."""
+        """The first listener is 0, all are 3 and up; 1 and 2 are the log; nothing else is open."""
         listeners = {name: daemon.listen_tcp() for name in ('x', 'y', 'z')}
         it = self.start(app(listen='"systemd:y", "systemd:x", "systemd:z"'), listeners=listeners)
         held = self.facts(it)['descriptors']
@@ -120,7 +120,7 @@ class Begins(Case):
         shown = ''.join(f'{name}:\t{value}\n' for name, value in self.facts(it)['status'].items())
         for name in ('SigBlk', 'SigPnd'):
             self.assertEqual(signals(shown, name), set(), name)
-        self.assertLessEqual(signals(shown, 'SigIgn'), {signal.SIGPIPE, signal.SIGXFSZ})  # Python's
+        self.assertLessEqual(signals(shown, 'SigIgn'), {signal.SIGPIPE, signal.SIGXFSZ})  # Python
 
     def test_environment(self):
         it = self.start(app('workers = 1 environment = { "A=b c", "EINHORN_FDS=none" }'),
@@ -129,7 +129,7 @@ class Begins(Case):
         user = pwd.getpwnam(daemon.USER) if daemon.ROOT else pwd.getpwuid(os.getuid())
         worker = str(it.workers()[0])
         found = self.facts(it)['environment']
-        found.pop('LC_CTYPE', None)  # Python's own
+        found.pop('LC_CTYPE', None)  # Python sets it
         path = found.pop('PATH')
         self.assertIn('/bin', path)
         self.assertEqual(found, {
@@ -152,7 +152,8 @@ class Begins(Case):
             self.assertEqual(int(client.read_all(connection)), it.workers()[0])
 
     def test_listener_is_as_made(self):
-        """It blocks, and hands no time-out on, whatever pool had it before."""
+        """The listener blocks and has no timeouts for accepted sockets to inherit, whatever pool
+        had it before."""
         script = ('import socket,struct; s = socket.socket(fileno=0)\n'
                   'while True:\n'
                   '  c = s.accept()[0]\n'
@@ -165,7 +166,7 @@ class Begins(Case):
         it = self.start('pool "x" { listen = { "systemd:x" } min_workers = 1 max_workers = 200\n'
                         'idle_timeout = 1 echo {} }')
         it.reload(run([PYTHON, '-I', '-c', script], 'workers = 1 min_ready_time = 0'))
-        wait_until(lambda: client.ask(it.address('x')) == right, 'a listener as it was made')
+        wait_until(lambda: client.ask(it.address('x')) == right, 'a listener as it was created')
 
     def test_output_goes_to_the_log_by_line(self):
         it = self.start(app())
@@ -188,7 +189,7 @@ class Begins(Case):
             self.assertRegex(file.read(), r'Max open files +77 +77')
 
     def test_numbers_are_stable(self):
-        """0 to N-1, and the successor has the dead one's."""
+        """Slots are 0 to N-1, and a successor has its predecessor's."""
         it = self.start(app('workers = 4'))
         self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
         for _ in range(3):
@@ -218,7 +219,7 @@ class Begins(Case):
 
 
 class Checked(Case):
-    """What -t says."""
+    """What -t reports."""
 
     def refused(self, config, pattern):
         it = self.make(config)
@@ -264,7 +265,7 @@ class Checked(Case):
 
 
 class Ends(Case):
-    """How a program is made to end, and what becomes of those that end by themselves."""
+    """How programs are stopped, and what follows if they exit by themselves."""
 
     def hold(self, it):
         """A connection that the program has in hand."""
@@ -303,7 +304,7 @@ class Ends(Case):
         it.wait_for_log(rf' info: pool x: worker {worker} ended after')
 
     def test_one_that_does_not_obey_is_killed(self):
-        """By graceful_timeout after the signal, with its group."""
+        """The program and its process group are killed graceful_timeout after the signal."""
         it = self.start(app('workers = 2 graceful_timeout = 1'))
         it.announce(wording.OVERDUE, 'killed by signal', wording.LEFT_GROUP)
         child = int(self.ask(it, 'fork'))
@@ -313,7 +314,7 @@ class Ends(Case):
         wait_until(lambda: not processes.alive(child), 'the end of its child')
 
     def test_retired_one_is_killed_in_time(self):
-        """A resize does not wait for ever for a program, since nobody knows what it has in hand."""
+        """A resize does not wait forever for a program: nobody knows what it has in hand."""
         it = self.start(app('workers = 2 graceful_timeout = 1'))
         it.announce(wording.OVERDUE, 'killed by signal')
         held = [self.hold(it) for _ in range(2)]
@@ -357,15 +358,15 @@ class Ends(Case):
                              'for n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\n'
                              'print("deaf", flush=True)\n'
                              'while True: time.sleep(1000)'], 'workers = 3'))
-        wait_until(lambda: len(it.log.find('deaf')) == 3, 'three deaf ones')
+        wait_until(lambda: len(it.log.find('deaf')) == 3, 'three programs that ignore signals')
         workers = it.workers()
         it.kill(signal.SIGKILL)
         self.assertEqual(it.exited(), -signal.SIGKILL)
-        wait_until(lambda: not processes.reap_strays(set()), 'nothing is left', timeout=20)
+        wait_until(lambda: not processes.reap_strays(set()), 'no process left', timeout=20)
         self.assertFalse([pid for pid in workers if processes.alive(pid)])
 
     def test_status_of_its_own(self):
-        """71 to 73 are ours in other pools; of a program they mean nothing."""
+        """71 to 73 are our own exit codes in other pools; from a program they mean nothing."""
         it = self.start(app())
         for code in (3, 71, 72, 73):
             worker = int(self.ask(it, 'pid'))
@@ -374,11 +375,11 @@ class Ends(Case):
                             f'{code} after')
             it.wait_for_workers(1, without=[worker])
             wait_until(lambda: self.ask(it, 'pid') != str(worker), 'its successor')
-            it.announce(wording.BACKOFF)  # where it was not ready for a second
+            it.announce(wording.BACKOFF)  # unless it was ready for a second
 
 
 class Notifies(Case):
-    """Programs that say how they are."""
+    """Programs with ready = "notify"."""
 
     CONFIG = 'workers = 1\n'
 
@@ -386,7 +387,7 @@ class Notifies(Case):
         return self.start(app(options, 'ready = "notify"', words), **more)
 
     def status(self, it):
-        """What the first worker says of itself."""
+        """The status that the first worker sent."""
         done = control.run(it, '--json', 'status')
         return json.loads(done.stdout)['pools'][0]['workers'][0]['status']
 
@@ -430,7 +431,8 @@ class Notifies(Case):
         it.wait_for_log(r'pool x: not ready within ready_timeout \(1 s\): no worker becomes ready')
 
     def test_one_that_hangs_before_it_is_ready(self):
-        """It says so, and nobody waits until its time is over."""
+        """A program that reports a failure ends the start at once, without waiting for
+        ready_timeout."""
         it = self.make(app('workers = 1 ready_timeout = 3600', 'ready = "notify"',
                            ['WATCHDOG=trigger']))
         it.announce('err: ', 'warning: ', 'killed by signal')
@@ -462,9 +464,13 @@ class Notifies(Case):
         self.assertEqual(it.workers(), [worker])
 
     def test_status_before_ready(self):
-        """Said in datagrams of their own, and the last line has no end."""
-        it = self.start_notified('STATUS=a', 'STATUS=b', 'READY=1')
+        """The statuses come in datagrams of their own, without a final newline."""
+        it = self.make('control = "@DIR@/control"\n'
+                       + app('workers = 1', 'ready = "notify"',
+                             ['STATUS=a', 'STATUS=b', 'READY=1']))
+        it.launch().ready()
         self.assertEqual(self.ask(it, 'pid'), str(it.workers()[0]))
+        self.assertEqual(self.status(it), 'b')
 
     def test_strangers_are_not_heard(self):
         it = self.make('control = "@DIR@/control"\n'
@@ -476,11 +482,11 @@ class Notifies(Case):
             stranger.sendto(b'WATCHDOG=trigger', address)
         self.ask(it, 'notify X=1')
         self.ask(it, 'notify STATUS=own')
-        wait_until(lambda: self.status(it) == 'own', 'the word of its own')
+        wait_until(lambda: self.status(it) == 'own', 'the status of the program itself')
         self.assertEqual(len(it.workers()), 1)
 
     def test_none_but_its_user_can_fill_it(self):
-        """Neither by its address, nor by what lies beside it."""
+        """Only the pool's user can write to the socket or its directory."""
         it = self.start_notified('READY=1')
         address = self.facts(it)['environment']['NOTIFY_SOCKET']
         place = os.path.dirname(address)
@@ -505,14 +511,15 @@ class Notifies(Case):
         address = self.facts(it)['environment']['NOTIFY_SOCKET']
         it.kill(signal.SIGKILL)
         self.assertEqual(it.exited(), -signal.SIGKILL)
-        wait_until(lambda: not processes.reap_strays(set()), 'nothing is left', timeout=20)
+        wait_until(lambda: not processes.reap_strays(set()), 'no process left', timeout=20)
         self.assertTrue(os.path.exists(address))
         other = self.start_notified('READY=1')
         self.assertFalse(os.path.exists(address))
         self.assertTrue(os.path.exists(self.facts(other)['environment']['NOTIFY_SOCKET']))
 
     def test_where_the_user_has_no_place(self):
-        """Not root's, or with nothing writable for it: in a directory that nobody foresees."""
+        """Without root, or with a runtime directory that is not writable, the socket's directory
+        has an unpredictable name."""
         program = ['/usr/bin/setpriv', '--reuid=nobody', '--clear-groups'] if daemon.ROOT else []
         for runtime in ('', '@DIR@/runtime'):
             it = self.make('control = "none"\n'
@@ -549,7 +556,7 @@ class Notifies(Case):
         os.close(reader)
 
     def test_watchdog(self):
-        """One that stops saying that it is alive is killed, and replaced."""
+        """A program that stops sending WATCHDOG=1 is killed and replaced."""
         it = self.start_notified('READY=1', options='workers = 2\n'
                                  'environment = { "WATCHDOG_USEC=300000" }\n')
         it.announce('stopped sending WATCHDOG=1')
@@ -559,7 +566,7 @@ class Notifies(Case):
         it.wait_for_log(rf' warning: pool x: worker {said} stopped sending WATCHDOG=1: '
                         r'killed by signal 6 \(Aborted.*\) by us after')
         it.wait_for_workers(2, without=[said])
-        self.assertEqual(len(set(before) & set(it.workers())), 1)  # who never said it, stays
+        self.assertEqual(len(set(before) & set(it.workers())), 1)  # silent ones stay
 
     def test_watchdog_trigger(self):
         it = self.start_notified('READY=1')
@@ -585,7 +592,7 @@ class Notifies(Case):
 
     @daemon.needs_root
     def test_from_another_root(self):
-        """The address needs no path."""
+        """The socket's address needs no path."""
         it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 chroot = "@DIR@/root"\n'
                        'app { command = { "/bin/sh", "-c", "exec /notifies" } '
                        'ready = "notify" } }')
@@ -596,10 +603,10 @@ class Notifies(Case):
 
 
 class Rolls(Case):
-    """One generation gives way to the next, and nobody fails."""
+    """One generation replaces the next, and no client fails."""
 
     def load(self, it, seconds_of_patience=60):
-        """Asks as fast as it can from some threads until it is told to stop; what failed."""
+        """Clients that ask without a pause, from six threads."""
         return client.Asking(it.address('x'), 6, b'pid\n', rb'\d+\n', seconds_of_patience)
 
     def test_restart_loses_nothing(self):
@@ -629,7 +636,7 @@ class Rolls(Case):
             wait_until(lambda: len(it.log.find(r'worker \d+ ended')) == 6, 'the end of all six')
 
     def test_waits_for_each_to_be_ready(self):
-        """New ones that wait for a word: never more of them than may come at once."""
+        """New workers wait for a file: there are never more of them than roll_at_once."""
         it = self.make('')
         script = ('import os,signal,socket,sys,time\n'
                   'signal.signal(15, lambda *_: os._exit(0))\n'
@@ -650,11 +657,11 @@ class Rolls(Case):
         it.wait_for_log('begun 2')  # the canary
         it.put('go2.0', '')
         wait_until(lambda: len(it.log.find('begun 2')) == 3, 'two more')
-        wait_until(lambda: len(set(it.workers()) & set(old)) == 3, 'one of the old is gone')
+        wait_until(lambda: len(set(it.workers()) & set(old)) == 3, 'one old worker has ended')
         self.assertEqual(len(it.workers()), 6)
         it.put('go2.1', '')
         wait_until(lambda: len(it.log.find('begun 2')) == 4, 'one more')
-        wait_until(lambda: len(set(it.workers()) & set(old)) == 2, 'two of the old are gone')
+        wait_until(lambda: len(set(it.workers()) & set(old)) == 2, 'two old workers have ended')
         self.assertEqual(len(it.workers()), 6)
         it.put('go2.2', '')
         it.put('go2.3', '')
@@ -672,7 +679,7 @@ class Rolls(Case):
         it.wait_for_workers(4)
         self.assertEqual(control.run(it, 'drain', 'x').returncode, 0)
         self.assertEqual(it.workers(), [])
-        with it.connect('x') as connection:  # who comes meanwhile, waits
+        with it.connect('x') as connection:  # clients wait meanwhile
             connection.sendall(b'slot\n')
             self.assertEqual(control.run(it, 'resume', 'x').returncode, 0)
             self.assertIn(client.read_all(connection), {b'0\n', b'1\n', b'2\n', b'3\n'})
@@ -691,8 +698,8 @@ class Rolls(Case):
         self.assertEqual(self.ask_some(it, 'slot', 4), ['0', '1', '2', '3'])
 
     def test_upgrade_to_a_configuration_that_fails(self):
-        """The old program's workers go on under the new one, which hears what they say, and ends
-        them by their own signal."""
+        """The old program's workers go on under the new one, which receives their statuses, and
+        stops them by their own stop_signal."""
         script = ('import os,signal,socket,sys,time\n'
                   'signal.signal(15, signal.SIG_IGN)\n'
                   'signal.signal(12, lambda *_: os._exit(0))\n'
@@ -718,7 +725,7 @@ class Rolls(Case):
         it.wait_for_log(wording.REFUSED)
         self.assertEqual(it.workers(), old)
         first = self.status_of(it)
-        wait_until(lambda: self.status_of(it) != first, 'what they say')
+        wait_until(lambda: self.status_of(it) != first, 'a new status')
         os.unlink(it.path('program'))
         os.symlink(PYTHON, it.path('program'))
         it.reload()
@@ -730,7 +737,8 @@ class Rolls(Case):
         return json.loads(done.stdout)['pools'][0]['workers'][0]['status']
 
     def test_nonblocking_stays(self):
-        """A reload leaves the flag that the programs have set: they would block in accept()."""
+        """A reload keeps O_NONBLOCK, which the programs set: without it they would block in
+        accept()."""
         it = self.start(app('workers = 1') + 'pool "y" { listen = { "systemd:y" } workers = 1\n'
                         'nice = 1 echo {} }\n')
         worker, = set(it.workers()) - set(it.workers('y'))
@@ -746,10 +754,10 @@ class Rolls(Case):
 
 
 class Follows(Case):
-    """A size that follows the load, by nothing but the queue."""
+    """A pool that follows the load by its queue alone."""
 
     def hold(self, it, count):
-        """Connections that are held, or wait to be."""
+        """Connections that are held by a worker, or wait in the queue."""
         held = []
         for _ in range(count):
             connection = it.connect('x')
@@ -804,7 +812,8 @@ class Follows(Case):
         self.assertRegex(done.stderr, r':1: .*the handler app takes no max_spare: its program .*\n')
 
     def test_rests(self):
-        """Looking costs next to nothing, and a fixed pool is not looked at."""
+        """The master polls the queue of a pool that follows the load, but sleeps beside a fixed
+        one."""
         it = self.start(app('workers = 2', 'ready = "notify"', ['READY=1']))
         wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
         before = processes.status(it.pid)['voluntary_ctxt_switches']
@@ -817,7 +826,7 @@ class Follows(Case):
 
 
 class Fails(Case):
-    """Programs that go wrong."""
+    """Programs that fail."""
 
     def start_fails(self, config, pattern):
         it = self.make(config)
@@ -850,7 +859,7 @@ class Fails(Case):
                         'No such file or directory')
 
     def test_reload_to_one_that_fails(self):
-        """The canary is the first to know; the old go on."""
+        """The canary fails first; the old workers go on."""
         it = self.start(app('workers = 3'))
         old = it.workers()
         it.announce('err: ', 'can\'t start')
@@ -866,7 +875,7 @@ class Fails(Case):
         self.assertEqual(it.workers(), old)
 
     def test_degraded_while_it_fails(self):
-        """It serves, then something that it needs is gone."""
+        """The pool serves until something that its program needs disappears."""
         it = self.make(run(['@DIR@/program'], 'workers = 2'))
         it.put('program', '#!/bin/sh\nexec sleep 1000\n', mode=0o755)
         it.launch().ready()
@@ -881,16 +890,17 @@ class Fails(Case):
         it.wait_for_workers(2, without=[victim])
 
     def test_one_that_closes_its_listener(self):
-        """Costs nobody but itself."""
+        """A program that closes its listener hurts nobody else."""
         it = self.start(run(['/bin/sh', '-c', 'exec 0<&- 3<&-; exec sleep 1000'])
                         + 'pool "echo" { listen = { "systemd:echo" } workers = 1 echo {} }\n')
         self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
-        with it.connect('x'):  # which nobody refuses
+        with it.connect('x'):  # is not refused
             pass
         self.assertEqual(len(it.workers()), 2)
 
     def test_one_that_sets_it_nonblocking(self):
-        """An echo worker that gets the address, while the flag is set again and again, sleeps."""
+        """An echo worker takes the address over while the old program keeps setting O_NONBLOCK; it
+        must not spin."""
         script = ('import os,signal,time\n'
                   'signal.signal(15, signal.SIG_IGN)\n'
                   'while True: os.set_blocking(0, False); time.sleep(0.001)')
@@ -903,7 +913,7 @@ class Fails(Case):
         for _ in range(20):
             self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
         before, began = processes.cpu_seconds(new), processes.cpu_seconds(old)
-        wait_until(lambda: processes.cpu_seconds(old) > began + 0.02, 'some time')
+        wait_until(lambda: processes.cpu_seconds(old) > began + 0.02, 'some CPU time')
         self.assertLess(processes.cpu_seconds(new) - before, 0.05)
         os.kill(old, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The control socket: each word, who may ask, and that nobody who asks can do harm."""
+"""The control socket: each command, who may send it, and that no caller can do harm."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class Case(daemon.Case):
         return self.start(CONTROL + config, **more)
 
     def asked(self, it, *words, status=0, **more):
-        """Asks, and holds the status against what is expected."""
+        """Sends a command, and checks its exit status."""
         answer = ask(it, *words, **more)
         self.assertEqual(answer.status, status, answer)
         return answer
@@ -57,7 +57,7 @@ class Words(Case):
         self.asked(it, 'deaths')
 
     def test_a_report_shows_what_was_ordered_before(self):
-        """Order and question come in one round of the master."""
+        """The order and the question reach the master in one round."""
         it = self.serve()
         with it.paused():
             drain = Caller(it.path('control'), 'drain')
@@ -164,11 +164,11 @@ class Reload(Case):
                  + TWO.replace('3 echo {}', '3 ready_timeout = 1\n'
                                'app { command = { "/bin/sleep", "1000" } ready = "notify" }'))
         self.assertRegex(self.asked(it, 'reload', status=1).err, 'did not become ready')
-        wait_until(lambda: it.workers() == workers, 'the workers of before and no other')
+        wait_until(lambda: it.workers() == workers, 'only the old workers')
         self.assertFalse(os.path.exists(it.path('three')))
 
     def test_two_callers_at_once_and_a_third_meanwhile(self):
-        """Who comes while one is under way is told of the one that follows."""
+        """Callers that arrive during a reload are answered after the next one."""
         it = self.serve()
         it.announce(wording.REFUSED, wording.FAULT)
         callers = [Caller(it.path('control'), 'reload') for _ in range(10)]
@@ -230,7 +230,7 @@ class Reload(Case):
 
 
 class Upgrade(Case):
-    """The program changes while somebody waits for that."""
+    """The program is replaced while a caller waits for that."""
 
     def test_the_new_program_answers(self):
         it = self.serve()
@@ -317,7 +317,7 @@ class DryRun(Case):
         self.assertEqual(len(lines), len(expected) + 2, lines)
         self.assertEqual(it.workers(), workers)
         self.assertFalse(os.path.exists(it.path('added')))
-        wait_until(lambda: len(processes.descriptors(it.pid)) == descriptors, 'no descriptor more')
+        wait_until(lambda: len(processes.descriptors(it.pid)) == descriptors, 'no new descriptor')
         self.assertRegex(self.asked(it, 'ping').out, 'generation 1 ')
         self.assertEqual(self.asked(it, 'reload').out.splitlines()[:-1],
                          [line for line in lines if not line.endswith(': kept')])
@@ -350,7 +350,7 @@ class Restart(Case):
         held, = it.occupy('one', 1)
         self.assertRegex(self.asked(it, 'restart', 'one').out, 'restart done: generation 2')
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
-        wait_until(lambda: len(set(one) & set(it.workers('one'))) == 1, 'one old one, the busy')
+        wait_until(lambda: len(set(one) & set(it.workers('one'))) == 1, 'only the busy old worker')
         held.close()
         it.wait_for_workers(2, without=one, pool='one')
         self.assertEqual(it.workers('two'), two)
@@ -376,7 +376,7 @@ class Restart(Case):
         os.rmdir(it.path('place'))
         self.assertRegex(self.asked(it, 'restart', status=1).err, 'place')
         self.assertRegex(self.asked(it, 'restart', 'echo', status=1).err, 'place')
-        wait_until(lambda: it.workers() == workers, 'the old workers alone')
+        wait_until(lambda: it.workers() == workers, 'only the old workers')
         self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
 
     def test_hundred_under_load(self):
@@ -405,8 +405,8 @@ class Drain(Case):
         it = self.serve(TWO)
         held, = it.occupy('one', 1)
         drain = Caller(it.path('control'), 'drain', 'one')
-        wait_until(lambda: len(it.workers('one')) == 1, 'the busy one is left')
-        wait_until(lambda: processes.accepts_no_more(it.workers('one')[0]), 'it accepts no more')
+        wait_until(lambda: len(it.workers('one')) == 1, 'only the busy worker left')
+        wait_until(lambda: processes.accepts_no_more(it.workers('one')[0]), 'no listener in it')
         self.assertTrue(drain.waits())
         queued = it.connect('one')
         self.addCleanup(queued.close)
@@ -432,7 +432,7 @@ class Drain(Case):
         it = self.serve()
         held, = it.occupy('echo', 1)
         drain = Caller(it.path('control'), 'drain')
-        wait_until(lambda: len(it.workers()) == 1, 'the busy one is left')
+        wait_until(lambda: len(it.workers()) == 1, 'only the busy worker left')
         drain.leave()
         held.close()
         wait_until(lambda: not it.workers(), 'no worker')
@@ -603,7 +603,7 @@ class Socket(Case):
 
     @daemon.needs_root
     def test_beside_the_default_place(self):
-        """Where no unit made the directory, the daemon does for any name in it."""
+        """Where no unit made the directory, the daemon creates it, for any file name."""
         it = self.make(ECHO.replace('systemd:echo', '127.0.0.1:0') % (1, ''))
         with open(it.file, encoding='ascii') as file:
             it.put('preforkd.conf', file.read().replace('"none"', '"/run/preforkd/other"'))
@@ -617,7 +617,7 @@ class Socket(Case):
 
     @daemon.needs_root
     def test_default_place(self):
-        """Where no unit made it, the daemon does. In a /run of its own."""
+        """Where no unit made the directory, the daemon creates it. /run is the test's own."""
         it = self.make('control_group = "nogroup"\n' + ECHO.replace('systemd:echo', '127.0.0.1:0')
                        % (1, ''))
         with open(it.file, encoding='ascii') as file:
@@ -667,12 +667,12 @@ class Socket(Case):
 
 @daemon.needs_root
 class Rights(Case):
-    """Peers of other users. The socket's mode keeps most of them out: here it lets all in."""
+    """Peers of other users. The socket's mode would keep most of them out; here it lets all in."""
 
     GROUP = 60001
 
     def ask_as(self, it, uid, gid, groups=()):
-        """What `ping` answers to another user."""
+        """The answer to `ping` for another user."""
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -726,7 +726,7 @@ class Rights(Case):
 class Abuse(Case):
     def pools_do_not_notice(self, it, abuse):
         with client.Load(it.address('echo'), 4) as load:
-            wait_until(lambda: load.served > 10, 'the load is there')
+            wait_until(lambda: load.served > 10, 'a running load')
             abuse()
             served = load.served
             wait_until(lambda: load.served > served + 10, 'the load goes on')
@@ -767,7 +767,7 @@ class Abuse(Case):
             self.assertRegex(answer.err, error)
 
     def test_lines(self):
-        """However it is spaced, and whether a newline ends it or the client's half does."""
+        """However a line is spaced, and whether a newline or a half-close ends it."""
         it = self.serve()
         for line, end in ((b'ping\n', False), (b'ping', True), (b'  ping  --json ', True),
                           (b'--json ping\nreload\n', False)):
@@ -788,7 +788,7 @@ class Abuse(Case):
         answer = drain.answer()
         self.assertEqual((answer.status, answer.out[:8]), (0, 'drained:'), answer)
 
-    @unittest.skipUnless(shutil.which('socat'), 'socat is not there')
+    @unittest.skipUnless(shutil.which('socat'), 'no socat here')
     def test_socat(self):
         it = self.serve()
 
@@ -850,7 +850,7 @@ class Abuse(Case):
             caller.leave()
 
     def make_large(self, it):
-        """A configuration whose faults are more than a socket takes at once."""
+        """A configuration with more errors than a socket buffer holds."""
         deep = '/'.join(['d' * 200] * 10)
         it.put(f'{deep}/broken.conf', ''.join(f'nonsense{n} = 1\n' for n in range(400)))
         it.write(CONTROL + f'include("@DIR@/{deep}/broken.conf")\n')
@@ -862,7 +862,7 @@ class Abuse(Case):
         lines = answer.err.splitlines()
         self.assertGreater(len(answer.err), 400000)
         self.assertRegex(lines[0], r'/broken.conf:1: .*nonsense0')
-        self.assertEqual((len(lines), lines[-1]), (201, 'and 201 more'))  # no pool is one too
+        self.assertEqual((len(lines), lines[-1]), (201, 'and 201 more'))  # or no pool
 
     def test_who_does_not_read_is_left(self):
         it = self.make(CONTROL + ECHO % (2, daemon.UNLISTED)).with_failing_calls().launch().ready()
@@ -873,16 +873,17 @@ class Abuse(Case):
             caller.connection.recv(1)
         it.leap(31)
         it.check_descriptors(patience=60)
-        for caller in held:  # what was in the socket's buffer, and no more
+        for caller in held:  # only what was in the socket's buffer
             with self.assertRaises(AssertionError):
                 caller.answer()
 
     def test_the_master_sleeps(self):
-        """Nobody asks: nothing wakes it. One that waits for a drain wakes nobody."""
+        """Without callers nothing wakes the master, and neither does a caller that waits for a
+        drain."""
         it = self.serve()
         connection, = it.occupy('echo', 1)
         drain = Caller(it.path('control'), 'drain')
-        wait_until(lambda: len(it.workers()) == 1, 'the busy one is left')
+        wait_until(lambda: len(it.workers()) == 1, 'only the busy worker left')
         it.notices.wait('STATUS=echo 0/0.* 1 retiring')
         wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
 

@@ -1,4 +1,4 @@
-"""A program per connection: what it sees, what becomes of it and of what it starts."""
+"""A program per connection: its environment, its end, and the processes it starts."""
 
 import errno
 import os
@@ -20,8 +20,8 @@ from processes import wait_until
 
 
 def signals(status, name):
-    """The numbers in a mask of /proc/PID/status. 32 and 33 are glibc's own: its posix_spawn(),
-    which starts the daemon here, ignores them, and it lets nobody change that."""
+    """The numbers in a mask of /proc/PID/status, without 32 and 33: glibc's posix_spawn(), which
+    starts the daemon here, ignores these, and nobody can change that."""
     mask = int(re.search(rf'(?m)^{name}:\t(\w+)$', status)[1], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1} - {32, 33}
 
@@ -51,7 +51,8 @@ class Program(daemon.Case):
         self.assertEqual(client.ask(it.address('x')), b'[a b][][*][$HOME]')
 
     def test_descriptors_are_three(self):
-        # Not in a pipe, whose ends the shell has for a moment; not last, or ls takes its place.
+        # Not in a pipe: the shell would hold its ends for a moment. Not last: ls would replace the
+        # shell.
         text = self.answer('ls -l /proc/$$/fd; true')
         held = dict(re.findall(r'(?m) (\d+) -> (.*)$', text))
         self.assertEqual(sorted(held), ['0', '1', '2'], text)
@@ -60,8 +61,8 @@ class Program(daemon.Case):
         self.assertTrue(held['2'].startswith('pipe:'), text)
 
     def test_descriptors_are_three_without_close_range(self):
-        """As in a container whose filter of system calls doesn't know it; with one descriptor more
-        from who started the daemon."""
+        """As in a container whose seccomp filter does not know the call, and with one descriptor
+        more from the starter of the daemon."""
         it = self.make(shell('ls /proc/$$/fd; true')).with_failing_calls()
         it.program = it.put('preforkd', '#!/bin/sh\nexec 9</dev/null\n'
                             f'exec {daemon.BINARY} "$@"\n', mode=0o755)
@@ -71,7 +72,8 @@ class Program(daemon.Case):
 
     @daemon.needs_root
     def test_nothing_is_run_where_descriptors_can_not_be_closed(self):
-        """Neither by close_range() nor one by one, since this root directory has no /proc."""
+        """close_range() fails, and without /proc in the root directory they can't be closed one by
+        one."""
         busybox = next((path for path in ('/bin/busybox', '/usr/bin/busybox')
                         if os.path.exists(path)), None)
         if not busybox:
@@ -81,7 +83,7 @@ class Program(daemon.Case):
         it.with_failing_calls()
         os.makedirs(it.path('jail'))
         shutil.copy(busybox, it.path('jail/busybox'))
-        # Seen by who is in the jail alone: its worker, and its program.
+        # Only processes in the jail see this file: the worker and its program.
         it.environment['FAILING_CLOSE_RANGE'] = '/jail-alone'
         it.put('jail/jail-alone', '')
         it.launch().ready()
@@ -90,7 +92,7 @@ class Program(daemon.Case):
         it.wait_for_log(r"pool x: can't start /busybox: No such file or directory")
 
     def test_descriptors_without_close_range(self):
-        """An older kernel, or one that doesn't know its flag: what a program gets is the same."""
+        """An older kernel, or one that doesn't know the flag, makes no difference to a program."""
         usual = self.answer('ls -l /proc/self/fd').splitlines()
         for error in (errno.ENOSYS, errno.EINVAL):
             it = self.make(shell('ls -l /proc/self/fd'))
@@ -130,7 +132,7 @@ class Program(daemon.Case):
         text = client.ask(it.address('x')).decode()
         found = dict(line.split('=', 1) for line in text.splitlines())
         user = pwd.getpwnam(daemon.USER) if daemon.ROOT else pwd.getpwuid(os.getuid())
-        found.pop('PWD', None)  # the shell's own
+        found.pop('PWD', None)  # the shell sets it
         found.pop('OLDPWD', None)
         found.pop('SHLVL', None)
         found.pop('_', None)
@@ -163,7 +165,7 @@ class Program(daemon.Case):
         self.assertEqual(wording.field(line, 'exit'), '7')
 
     def test_no_receive_timeout_is_inherited(self):
-        """A program may wait for its client as long as it likes."""
+        """A program may wait for its client for any time."""
         script = ('import socket,struct; s = socket.socket(fileno=0); '
                   'print(*[struct.unpack("ll", s.getsockopt(socket.SOL_SOCKET, o, 16)) for o in '
                   '(socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)], s.getblocking(), flush=True)')
@@ -172,7 +174,7 @@ class Program(daemon.Case):
         self.assertEqual(client.ask(it.address('x')), b'(0, 0) (0, 0) True\n')
 
     def test_address_that_was_of_an_echo_pool(self):
-        """Taking the address over, the program's pool also takes the time-outs away."""
+        """The pool takes the address over, and clears its timeouts."""
         it = self.start('pool "x" { listen = { "systemd:x" } workers = 1\n'
                         'idle_timeout = 1 echo {} }')
         old = it.workers()
@@ -190,10 +192,10 @@ class Program(daemon.Case):
         for _ in range(20):
             client.ask(it.address('x'))
         wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
-                   'nothing but the worker')
+                   'only the worker')
 
     def test_end_is_the_programs_to_tell(self):
-        """The client sees it when the program closes: its worker holds no copy."""
+        """The client sees the end when the program closes: the worker holds no copy."""
         it = self.make(shell('echo $$; exec <&- >&-; read line < @DIR@/end'))
         os.mkfifo(it.path('end'))
         os.chmod(it.path('end'), 0o644)
@@ -206,7 +208,7 @@ class Program(daemon.Case):
             wait_until(lambda pid=program: not processes.alive(pid), 'its end')
 
     def test_bytes_are_not_told(self):
-        """Nobody counts what a program reads and writes; its worker has no socket to ask."""
+        """Nobody counts a program's bytes; the worker has no socket to ask."""
         it = self.start(shell('echo hello', 'log_connections = true'))
         client.ask(it.address('x'))
         line = it.wait_for_log(r' info: .*peer=127\.0\.0\.1:').string
@@ -227,21 +229,21 @@ class Program(daemon.Case):
 
 
 def variables(text):
-    """Those of its connection among a program's environment."""
+    """The variables about the connection in a program's environment."""
     found = dict(line.split('=', 1) for line in text.splitlines())
     return {name: value for name, value in found.items()
             if name.startswith(('TCP', 'UNIX', 'PROTO', 'REMOTE'))}
 
 
 class Told(daemon.Case):
-    """What a program gets to know of its connection."""
+    """What a program is told about its connection."""
 
     def start_on(self, script, **listeners):
         names = ', '.join(f'"systemd:{name}"' for name in listeners)
         return self.start(shell(script).replace('"systemd:x"', names), listeners=listeners)
 
     def tcp(self, it, name, host, source=None):
-        """Connects to the host; what the program says, and what is right."""
+        """Connects to the host; returns what the program says, and what it should say."""
         port = it.address(name)[1]
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as connection:
@@ -269,14 +271,14 @@ class Told(daemon.Case):
 
     @unittest.skipUnless(socket.has_dualstack_ipv6(), 'no IPv6 here')
     def test_both_families_by_one_socket(self):
-        """An IPv4 address that is mapped into IPv6 is printed as what it is."""
+        """An IPv4 address mapped into IPv6 is printed as IPv4."""
         both = socket.create_server(('::', 0), family=socket.AF_INET6, dualstack_ipv6=True)
         it = self.start_on('env', x=both)
         for host in ('127.0.0.1', '::1', '127.0.0.2'):
             self.assertEqual(*self.tcp(it, 'x', host))
 
     def numbered(self, it, source='127.0.0.1'):
-        """A connection that goes on, and its number as the program has it."""
+        """A connection that stays open, and the number that the program sees."""
         connection = socket.create_connection(it.address('x'), client.PATIENCE, (source, 0))
         self.addCleanup(connection.close)
         return connection, int(connection.makefile('rb').readline())
@@ -290,8 +292,8 @@ class Told(daemon.Case):
             connection.shutdown(socket.SHUT_WR)
             client.read_all(connection)
             connection.close()
-        # The worker closes the connection a moment before its seat is free.
-        wait_until(lambda: self.next_number(it) == 2, 'one that is left')
+        # The worker closes the connection just before it frees its seat.
+        wait_until(lambda: self.next_number(it) == 2, 'one connection left')
 
     def next_number(self, it):
         connection, number = self.numbered(it)
@@ -342,7 +344,7 @@ class Errors(daemon.Case):
     """Where a program's standard error goes."""
 
     def said(self, option):
-        """What the client gets of it, and the lines of the log that have it."""
+        """The text that reaches the client, and the log lines that contain it."""
         it = self.start(shell('echo oops >&2 && echo written', section=option))
         got = [client.ask(it.address('x')) for _ in range(3)]
         it.stop()
@@ -360,7 +362,7 @@ class Errors(daemon.Case):
         self.assertEqual(self.said('stderr = "null"'), (b'written\n', 0))
 
     def test_blocks_again_for_the_next(self):
-        """What one program makes of the pipe's flags is no matter of the next one's."""
+        """One program's changes to the pipe's flags don't affect the next."""
         it = self.start('pool "x" { listen = { "systemd:x" } workers = 1 exec { command = {\n'
                         '"/usr/bin/python3", "-c", "import fcntl, os; '
                         'print(fcntl.fcntl(2, fcntl.F_GETFL) & ~os.O_ACCMODE, flush=True); '
@@ -383,7 +385,7 @@ class Errors(daemon.Case):
 
 
 class NotStarting(daemon.Case):
-    """A program that can't be started: the client is let go, the pool stays."""
+    """A program that can't be started: its client is closed, the pool stays."""
 
     CONFIG = ('pool "x" { listen = { "systemd:x" } workers = 1\n'
               'exec { command = { "@DIR@/program" } } }')
@@ -424,7 +426,7 @@ class NotStarting(daemon.Case):
         self.vanish(lose, 'No such file or directory')
 
     def fail(self):
-        """A daemon whose only worker waits, since its program can't be started."""
+        """A daemon whose only worker pauses because its program can't be started."""
         it = self.make(self.CONFIG)
         path = it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
         it.launch().ready()
@@ -435,7 +437,7 @@ class NotStarting(daemon.Case):
         return it
 
     def test_worker_that_waits_is_told_to_stop(self):
-        """It does not wait to the end: a second more, and it would be killed, and said to be."""
+        """The worker does not finish its pause: a second more, and it would be killed."""
         it = self.fail()
         it.write(self.CONFIG + '\ngraceful_timeout = 1\n')
         it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
@@ -455,7 +457,8 @@ class NotStarting(daemon.Case):
         return pool['state'], pool['trouble'] or ''
 
     def test_pool_is_degraded(self):
-        """It looks idle, and serves nobody: after a few in a row the reports say so."""
+        """The worker looks idle but serves nobody: after a few failures the reports say
+        "degraded"."""
         it = self.make(self.CONFIG + '\ncontrol = "@DIR@/control"\n')
         path = it.put('program', '#!/bin/sh\necho hello\n', mode=0o755)
         it.launch().ready()
@@ -470,8 +473,8 @@ class NotStarting(daemon.Case):
         self.assertRegex(control.run(it, 'status').stdout, r'pool x: degraded for .*: its program')
         it.put('program', '#!/bin/sh\necho hello again\n', mode=0o755)
         self.assertEqual(client.ask(it.address('x')), b'hello again\n')
-        # At once, and not because the failures are forgotten after a minute.
-        wait_until(lambda: self.state(it) == ('serving', ''), 'it serves again', timeout=30)
+        # At once, not because the failures are forgotten after a minute.
+        wait_until(lambda: self.state(it) == ('serving', ''), 'a serving pool', timeout=30)
 
     @daemon.needs_root
     def test_pool_without_processes_is_degraded(self):
@@ -494,7 +497,7 @@ class NotStarting(daemon.Case):
 
 
 class Ends(daemon.Case):
-    """A program runs no longer than its worker, and takes its group along."""
+    """A program ends with its worker, and takes its process group along."""
 
     FAMILY = 'echo $$; sleep 1000 & echo $!; (trap "" TERM; exec sleep 1000) & echo $!; wait'
 
@@ -506,7 +509,7 @@ class Ends(daemon.Case):
         return pids
 
     def gone(self, pids):
-        wait_until(lambda: not any(processes.alive(pid) for pid in pids), f'{pids} are gone')
+        wait_until(lambda: not any(processes.alive(pid) for pid in pids), f'the end of {pids}')
 
     def test_killed_with_its_worker(self):
         it = self.start(shell(self.FAMILY))
@@ -540,7 +543,7 @@ class Ends(daemon.Case):
         with it.connect('x') as connection:
             self.assertEqual(client.read_exactly(connection, 6), b'hello\n')
             it.kill(signal.SIGTERM)
-            wait_until(lambda: it.notices.find('STOPPING'), 'it stops')
+            wait_until(lambda: it.notices.find('STOPPING'), 'STOPPING=1')
             connection.sendall(b'last words\n')
             self.assertEqual(client.read_all(connection), b'last words\n')
         self.assertEqual(it.exited(), 0)
@@ -576,20 +579,20 @@ class Ends(daemon.Case):
         it.wait_for_workers(1, without=[worker])
 
     def test_what_it_leaves_behind_holds_no_worker(self):
-        """Its background process goes on with the connection, its worker with the next one."""
+        """The background process keeps its connection, and the worker serves the next."""
         it = self.start(shell('exec 3<&0; { read line <&3; echo "late $line"; } & echo $$'))
         with it.connect('x') as first:
             program = int(first.makefile('rb').readline())
-            wait_until(lambda: not processes.alive(program), 'the program has ended')
+            wait_until(lambda: not processes.alive(program), 'the end of the program')
             with it.connect('x') as second:
                 second.sendall(b'two\n')
-                lines = client.read_all(second).splitlines()  # of two processes, as it happens
+                lines = client.read_all(second).splitlines()  # of two processes, in any order
                 self.assertEqual((len(lines), b'late two' in lines), (2, True), lines)
             first.sendall(b'one\n')
             self.assertEqual(client.read_all(first), b'late one\n')
 
     def test_reloads_and_kills_under_load(self):
-        """A reload costs nobody a program; a kill one client, and leaves none running."""
+        """A reload costs nobody a program; a kill costs one client, and no program survives it."""
         def config(number):
             return ('pool "x" { listen = { "systemd:x" } workers = 4 exec {\n'
                     f'command = {{ "/bin/cat" }} }} environment = {{ "N={number}" }} }}')
@@ -606,13 +609,13 @@ class Ends(daemon.Case):
                 workers = it.wait_for_workers(4)
                 it.kill(number, workers[0])
                 it.wait_for_workers(4, without=workers[:1])
-                wait_until(lambda: load.served > served + 10, 'it goes on')
+                wait_until(lambda: load.served > served + 10, 'more load')
         self.assertLess(len(load.failures), 13)
         wait_until(lambda: processes.descendants(it.pid, zombies=True) == it.workers(),
-                   'no program is left')
+                   'no program left')
 
     def test_client_that_goes_away_unnoticed(self):
-        """A program that doesn't look at its socket is ended by request_timeout, with its group."""
+        """request_timeout ends a program that doesn't read its socket, and its group."""
         it = self.start(shell(self.FAMILY, 'request_timeout = 1'))
         it.announce('request_timeout', 'killed by signal')
         connection = it.connect('x')
@@ -624,7 +627,7 @@ class Ends(daemon.Case):
         it.wait_for_log(' warning: .*request_timeout')
 
     def test_client_that_goes_away(self):
-        """The program notices by itself; its worker is free when it ends."""
+        """The program notices by itself; the worker is free when the program ends."""
         it = self.start(shell('cat'))
         for _ in range(5):
             connection = it.connect('x')

@@ -1,4 +1,4 @@
-"""The log: standard error of programs line by line, levels, who gets what."""
+"""The log: standard error of programs line by line, levels, and who gets what."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from processes import wait_until
 
 
 def shell(script, options='', workers=1):
-    """A pool `x` that runs a script for sh."""
+    """A pool `x` that runs a shell script."""
     quoted = script.replace('\\', '\\\\').replace('"', '\\"')
     return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
             f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} }} }}\n')
@@ -33,7 +33,7 @@ MODULE = os.path.join(os.path.dirname(daemon.BINARY), '..', 'tests', 'behaviour'
 
 
 def module(deed, options='workers = 1', **more):
-    """A pool `m` of a module that does this at each connection."""
+    """A pool `m` of a module that does this for each connection."""
     args = ', '.join(f'"{name}={value}"' for name, value in {'serve': deed, **more}.items())
     return (f'pool "m" {{ listen = {{ "unix:@DIR@/m" }} socket_mode = 0666 {options}\n'
             f'module {{ path = "@DIR@/m.so" args = {{ {args} }} }} }}\n')
@@ -51,7 +51,7 @@ class StandardError(daemon.Case):
             self.assertIn(str(worker), line)
 
     def ask_often(self, it, count):
-        """One after the other; the ports that this was done from."""
+        """Asks one after the other; returns the clients' ports."""
         ports = []
         for _ in range(count):
             with it.connect('x') as connection:
@@ -61,14 +61,14 @@ class StandardError(daemon.Case):
         return ports
 
     def test_last_line_without_an_end(self):
-        """It is told when its program ends, and never as one with the next one's."""
+        """It is logged when its program ends, and is never joined with the next program's."""
         it = self.start(shell('printf "from $TCPREMOTEPORT." >&2'))
         ports = self.ask_often(it, 90)
         for port in ports:
             it.wait_for_log(rf': from {port}\. pool=')
 
     def test_last_lines_that_are_read_late(self):
-        """The master finds those of several programs in the pipe at once."""
+        """The master finds the lines of several programs in the pipe at once."""
         it = self.start(shell('printf "from $TCPREMOTEPORT." >&2'))
         it.kill(signal.SIGSTOP)
         ports = self.ask_often(it, 5)
@@ -77,7 +77,7 @@ class StandardError(daemon.Case):
             it.wait_for_log(rf': from {port}\. pool=')
 
     def test_line_that_goes_on_later(self):
-        """What is there is told after a moment, while its program waits."""
+        """An unfinished line is logged after a moment, while its program waits."""
         it = self.start(shell('printf "half " >&2; read line; echo "of $line" >&2; read line'))
         with it.connect('x') as connection:
             it.wait_for_log(': half  pool=')
@@ -108,7 +108,7 @@ class StandardError(daemon.Case):
         self.assertRegex(line, r'(?i)a\\(x1b|033|e)\[2Jb')
 
     def test_forged_lines(self):
-        """A line that looks like ours is still seen as the program's."""
+        """A line that imitates ours is still marked as the program's."""
         it = self.start(shell("printf 'x\\npreforkd[1]: err: pool down\\n' >&2"))
         it.announce('pool down')
         client.ask(it.address('x'))
@@ -126,7 +126,7 @@ class StandardError(daemon.Case):
         self.assertLess(len(longest), 4000)
 
     def test_flood_is_limited_and_counted(self):
-        """More than a pipe's worth, which must not block the program for good."""
+        """More than a pipe holds must not block the program for good."""
         it = self.start(shell('i=0; while [ $i -lt 20000 ]; do echo flood-$i; i=$((i+1)); '
                               'done >&2; echo answer'))
         it.announce('flood', 'lines|suppressed|left out|more')
@@ -138,7 +138,7 @@ class StandardError(daemon.Case):
             said = len(it.log.find(r'flood-\d+'))
             counted = sum(int(match[1]) for match in it.log.find(wording.LEFT_OUT))
             return said, counted
-        wait_until(lambda: sum(accounted()) == 20000, lambda: f'20000 lines in all: {accounted()}')
+        wait_until(lambda: sum(accounted()) == 20000, lambda: f'20000 lines: {accounted()}')
         self.assertLess(accounted()[0], 3000)
         self.assertGreaterEqual(accounted()[0], 100)
 
@@ -151,7 +151,7 @@ class StandardError(daemon.Case):
             it.wait_for_log(rf'say {number}\b')
 
     def test_what_a_background_program_writes_later(self):
-        """What is left running in the background still has the pipe; it must not block a stop."""
+        """A background process still holds the pipe; it must not block a stop."""
         it = self.start(shell('(sleep 1; echo later >&2) >/dev/null <&- & echo now >&2'))
         it.announce('later|now')
         client.ask(it.address('x'))
@@ -160,7 +160,7 @@ class StandardError(daemon.Case):
 
 
 class Terminal(daemon.Case):
-    """Standard error is what others write to as well, or what nobody reads."""
+    """Standard error is shared with other writers, or nobody reads it."""
 
     ECHO = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 2 echo {} }\n'
 
@@ -183,12 +183,13 @@ class Terminal(daemon.Case):
         self.assertEqual(process.wait(client.PATIENCE), 0)
 
     def test_one_that_is_full(self):
-        """It has room for some bytes, and then for none: each line ends there, and nobody waits."""
+        """The terminal has room for some bytes, then for none: each line is cut there, and nobody
+        waits."""
         reader, writer = pty.openpty()
         self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
         it, process = self.launch(self.ECHO, writer)
-        wait_until(lambda: os.path.exists(it.path('echo')), 'its socket')
+        wait_until(lambda: os.path.exists(it.path('echo')), 'the socket of echo')
         self.wait_for_workers(process, 2)
         filler = os.open(os.ttyname(writer), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         self.addCleanup(os.close, filler)
@@ -205,7 +206,7 @@ class Terminal(daemon.Case):
         self.end(process)
 
     def test_a_file_is_appended_to(self):
-        """By the master and its workers, whoever began it."""
+        """The master and its workers append, whoever opened the file."""
         it = self.make('')
         with open(it.path('log'), 'w', encoding='utf-8') as log:
             log.write('begun by another\n')
@@ -221,7 +222,7 @@ class Terminal(daemon.Case):
         client.ask(wait_until(lambda: os.path.exists(it.path('m')) and it.path('m'), 'it'), b'x')
         with open(f'/proc/{process.pid}/fdinfo/2', encoding='ascii') as file:
             flags = int(re.search(r'flags:\s+(\d+)', file.read())[1], 8)
-        self.assertTrue(flags & os.O_APPEND, 'what others write there would be written over')
+        self.assertTrue(flags & os.O_APPEND, 'without O_APPEND, other writers would be overwritten')
         self.end(process)
         with open(it.path('log'), encoding='utf-8') as file:
             lines = file.read().splitlines()
@@ -248,7 +249,7 @@ class Terminal(daemon.Case):
 
     @daemon.needs_root
     def test_flags_are_its_own(self):
-        """A worker makes all that it has block: the master's way does not."""
+        """A worker makes all its descriptors block; the master's log does not."""
         it = self.make(module('clear-flags'))
         shutil.copy(MODULE, it.path('m.so'))
         it.launch().ready()
@@ -261,7 +262,7 @@ class Terminal(daemon.Case):
         self.assertTrue(flags & os.O_NONBLOCK)
 
     def test_a_socket(self):
-        """What workers have to say comes by the master, which alone has it."""
+        """Workers log through the master, which alone has the socket."""
         reader, writer = socket.socketpair()
         self.addCleanup(reader.close)
         with writer:
@@ -281,7 +282,7 @@ class Terminal(daemon.Case):
                              'pool m: a line of')
         self.assertIn('stopped', rest)
 class Background(daemon.Case):
-    """What a program leaves running keeps its standard error, whatever becomes of its worker."""
+    """A background process keeps its standard error, whatever becomes of its worker."""
 
     SCRIPT = ('{ read line < @DIR@/go; echo late >&2; echo answer; } & '
               'echo $$ $PPID')
@@ -294,22 +295,22 @@ class Background(daemon.Case):
         return it.launch().ready()
 
     def leave_behind(self, it):
-        """A client of a program that has ended but for its background part; and its worker."""
+        """A client of a program that has ended except for its background part, and the worker."""
         connection = it.connect('x')
         self.addCleanup(connection.close)
         program, worker = map(int, connection.makefile('rb').readline().split())
-        wait_until(lambda: not processes.alive(program), 'the program has ended')
-        wait_until(lambda: not processes.title(worker).endswith('busy'), 'its worker knows')
+        wait_until(lambda: not processes.alive(program), 'the end of the program')
+        wait_until(lambda: not processes.title(worker).endswith('busy'), 'an idle worker')
         return connection, worker
 
     def let_go(self, it, times=1):
-        """The background parts go on, be it that they have not come to their waiting yet."""
+        """Lets background parts go on, even if they have not started to wait yet."""
         go = os.open(it.path('go'), os.O_RDWR)
         self.addCleanup(os.close, go)
         os.write(go, b'\n' * times)
 
     def finish(self, it, connection, worker):
-        """Lets the background part go on: it still has a standard error, and then its client."""
+        """Lets the background part go on: it still has standard error, and then its client."""
         self.let_go(it)
         self.assertEqual(client.read_all(connection), b'answer\n')
         it.wait_for_log(f': late pool=x pid={worker}$')
@@ -341,7 +342,7 @@ class Background(daemon.Case):
     def test_shrinking(self):
         it = self.begin(config=shell(self.SCRIPT, workers=2))
         connection, worker = self.leave_behind(it)
-        for _ in range(8):  # that of the other has waited longer by then, and is the one to go
+        for _ in range(8):  # the other worker, idle longer, is the one to go
             other = self.leave_behind(it)[1]
             if other != worker:
                 break
@@ -360,13 +361,13 @@ class Background(daemon.Case):
         it.check_descriptors()
 
     def test_there_is_a_bound(self):
-        """The oldest go, and the log says so once."""
+        """Above a limit the oldest are closed, and the log says so once."""
         it = self.begin('max_requests = 1')
         it.announce('no standard error any more')
         connections = [self.leave_behind(it)[0] for _ in range(70)]
         it.wait_for_log(r' warning: pool x: .*no standard error any more: too many')
         wait_until(lambda: len(processes.descriptors(it.pid)) <= it.descriptors_then + 66,
-                   'not more than the bound')
+                   'no more than the limit')
         self.let_go(it, 70)
         answers = [client.read_all(connection) for connection in connections]
         self.assertIn(answers.count(b'answer\n'), (64, 65, 66), answers)
@@ -385,7 +386,7 @@ class Background(daemon.Case):
 
 
 class Output(daemon.Case):
-    """What a program that accepts by itself prints: an access log, most of all."""
+    """Output of a program that accepts by itself, such as an access log."""
 
     @staticmethod
     def app(script):
@@ -439,7 +440,7 @@ class Levels(daemon.Case):
         self.assertTrue([line for line in lines['debug'] if ' debug: ' in line and 'peer=' in line])
 
     def test_an_ordinary_life_is_quiet(self):
-        """Start, a connection and a stop: no more than a screen of lines."""
+        """A start, a connection and a stop fit on one screen of log lines."""
         it = self.start(self.ECHO)
         client.ask(it.address('echo'), b'x')
         it.stop()
@@ -447,7 +448,7 @@ class Levels(daemon.Case):
 
 
 class Syslog(daemon.Case):
-    """In a mount name space in which /dev/log is ours."""
+    """In a mount namespace with our own /dev/log."""
 
     SCRIPT = ('mount --make-rprivate / && for f in null zero urandom; do '
               'touch "$1/dev/$f" && mount --bind /dev/$f "$1/dev/$f" || exit 99; done && '
@@ -475,9 +476,10 @@ class Syslog(daemon.Case):
                               check=False).returncode == 0
 
     def begin(self, config, mode=0o666):
-        """One that logs to our /dev/log; (it, the socket there, its process, its command)."""
+        """Starts a daemon that logs to our /dev/log; returns (it, the socket there, its process,
+        its command)."""
         if not self.possible():
-            self.skipTest('no mount name spaces here')
+            self.skipTest('no mount namespaces here')
         it = self.make(config)
         os.mkdir(it.path('root'))
         for name in ('m.so', 'root/m.so'):
@@ -496,7 +498,7 @@ class Syslog(daemon.Case):
 
     @staticmethod
     def hear(heard, pattern):
-        """Takes lines until one matches, and returns that."""
+        """Reads lines until one matches, and returns it."""
         while True:
             line = heard.recv(65536).decode()
             if re.search(pattern, line):
@@ -504,7 +506,7 @@ class Syslog(daemon.Case):
 
     @daemon.needs_root
     def test_one_that_takes_nothing(self):
-        """Its queue is full: lines are lost, and counted, and nobody waits for it."""
+        """The socket's queue is full: lines are lost and counted, and nobody waits."""
         it, heard, process, _ = self.begin(self.UNIX)
         self.hear(heard, wording.READY)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
@@ -516,7 +518,7 @@ class Syslog(daemon.Case):
         for _ in range(20):
             worker = processes.children(process.pid)[0]
             os.kill(worker, signal.SIGTERM)
-            wait_until(lambda: not processes.alive(worker), 'it is gone')
+            wait_until(lambda: not processes.alive(worker), 'its end')
             process.send_signal(signal.SIGUSR1)
             self.assertEqual(client.ask(it.path('echo'), b'still'), b'still')
         self.assertEqual(self.hear(heard, 'filler')[:4], '<15>')
@@ -524,14 +526,13 @@ class Syslog(daemon.Case):
         self.end(process)
 
     def hear_again(self, heard, process):
-        """What was lost is told with the first line that arrives, which may come already while the
-        others are taken."""
+        """The first line that arrives reports the lost ones; it may arrive while we still read."""
         told = [line for line in self.drain(heard) if 'did not take' in line]
         process.send_signal(signal.SIGUSR1)
         line = told[0] if told else self.hear(heard, 'did not take')
         self.assertGreater(int(wording.field(line, 'lost')), 0)
         self.hear(heard, 'pool=echo state=')
-        for _ in range(3):  # once
+        for _ in range(3):  # the report comes once
             process.send_signal(signal.SIGUSR1)
             self.assertNotIn('did not take', self.hear(heard, 'did not take|pool=echo state='))
 
@@ -549,7 +550,7 @@ class Syslog(daemon.Case):
         self.end(process)
 
     def drain(self, heard):
-        """What is there; and from here on waits again."""
+        """Reads what is queued; later reads block again."""
         lines = []
         heard.setblocking(False)
         with contextlib.suppress(BlockingIOError):
@@ -560,7 +561,7 @@ class Syslog(daemon.Case):
 
     @daemon.needs_root
     def test_a_worker_can_not_take_the_log(self):
-        """A module connects all that it has elsewhere, where nobody reads, and lets it block."""
+        """A module connects all its sockets to one that nobody reads, and makes them block."""
         it, heard, process, _ = self.begin(module('take-log', to='@DIR@/taken')
                                            + self.UNIX.replace('2', '1'))
         taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -577,8 +578,8 @@ class Syslog(daemon.Case):
 
     @daemon.needs_root
     def test_a_worker_of_another_root_directory(self):
-        """It connects before it enters it; and what it has to say later comes by the master, where
-        there is nobody at that end any more."""
+        """It connects before chroot(); what it logs later goes through the master after /dev/log is
+        gone."""
         config = module('log', 'workers = 1 chroot = "@DIR@/root"').replace('@DIR@/m.so', '/m.so')
         it, heard, process, _ = self.begin(config)
         self.hear(heard, wording.READY)
@@ -603,7 +604,7 @@ class Syslog(daemon.Case):
 
     @daemon.needs_root
     def test_a_worker_without_descriptors(self):
-        """Its line comes by the master."""
+        """Its line goes through the master."""
         it, heard, process, _ = self.begin(module('log-without'))
         self.hear(heard, wording.READY)
         worker, = processes.children(process.pid)
@@ -640,12 +641,12 @@ class Syslog(daemon.Case):
 
 
 class Forms(daemon.Case):
-    """Lines for programs: JSON on standard error, the journal's native form."""
+    """Logs for programs: JSON on standard error, and the journal's native protocol."""
 
     ECHO = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 1 echo {} }\n'
 
     def launch(self, config, *command, switches=(), **environment):
-        """The daemon with a socket as standard error; what comes there."""
+        """Starts the daemon with a socket as standard error; yields what arrives there."""
         it = self.make('control = "@DIR@/control"\n' + config)
         reader, writer = socket.socketpair()
         self.addCleanup(reader.close)
@@ -663,7 +664,7 @@ class Forms(daemon.Case):
         return it, process, reader.makefile('r', encoding='utf-8')
 
     def die_and_stop(self, process, next_event):
-        """What the log says of a worker that is killed, and then of a reload."""
+        """The lines about a worker that is killed, and then about a reload."""
         found = {}
         for wanted in ('start', 'ready', 'death', 'reload'):
             if wanted == 'death':
@@ -693,8 +694,8 @@ class Forms(daemon.Case):
 
     @daemon.needs_root
     def test_journal(self):
-        """A journal's socket, in a mount namespace: standard error is a stream of it, and gets
-        nothing."""
+        """A journal's socket in a mount namespace: standard error is connected to the journal, so
+        it gets nothing itself."""
         it = self.make('')
         os.mkdir(it.path('journal'))
         journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -722,7 +723,7 @@ class Forms(daemon.Case):
 
     @daemon.needs_root
     def test_a_journal_that_hangs(self):
-        """Its queue is full: the daemon starts, serves and replaces workers all the same."""
+        """The journal's queue is full: the daemon still starts, serves and replaces workers."""
         it = self.make('')
         os.mkdir(it.path('journal'))
         journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -737,7 +738,7 @@ class Forms(daemon.Case):
                     filler.send(b'MESSAGE=full\n')
         its, process, _ = self.launch(self.ECHO, 'unshare', '--mount', 'sh', '-c', inside, 'sh',
                                       JOURNAL_STREAM='@STREAM@')
-        wait_until(lambda: os.path.exists(its.path('echo')), 'its socket')
+        wait_until(lambda: os.path.exists(its.path('echo')), 'the socket of echo')
         self.assertEqual(client.ask(its.path('echo'), b'still'), b'still')
         worker, = wait_until(lambda: processes.children(process.pid), 'a worker')
         os.kill(worker, signal.SIGKILL)

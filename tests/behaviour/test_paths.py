@@ -1,5 +1,5 @@
-"""Paths in directories where others may write: root acts on nothing but what it made. Listeners
-that vanish, or that a program shut down, are seen and opened again."""
+"""Paths in directories where others may write: root touches nothing but its own files. Listeners
+that vanish, or that a program shut down, are detected and reopened."""
 
 import ctypes
 import os
@@ -44,14 +44,14 @@ while time.monotonic() < end and not os.path.exists('enough'):
 
 
 def as_user(*command, **more):
-    """Runs it as the user that the pool's workers are."""
+    """Runs a command as the pool's user."""
     return subprocess.run(command, user=daemon.USER, group=daemon.GROUP, extra_groups=[],
                           check=True, timeout=daemon.PATIENCE, **more)
 
 
 @daemon.needs_root
 class Trust(daemon.Case):
-    """The directory belongs to the pool's user, who turns against the daemon."""
+    """The directory belongs to the pool's user, who attacks the daemon."""
 
     def begin(self, config, **arguments):
         it = self.make(config, **arguments)
@@ -107,7 +107,8 @@ class Trust(daemon.Case):
         as_user('/bin/touch', it.path('d/enough'))
 
     def test_a_stale_socket_is_unlinked_where_it_was_found(self):
-        """The way to it is exchanged, all the time, against one to a file of the same name."""
+        """A directory on the way is swapped all the time with a link to one that has a file of this
+        name."""
         it = self.begin(pool('"unix:@DIR@/d/way/s"'))
         for name in ('d/mine', 'd/theirs'):
             os.mkdir(it.path(name))
@@ -164,7 +165,7 @@ class Trust(daemon.Case):
             self.assertEqual(file.read(), '1\n')
 
     def test_pid_file_is_somebody_elses(self):
-        """Who could write another number into it, for others to kill."""
+        """Whoever owns the file could write another pid into it, for others to kill."""
         it = self.begin(pool('"systemd:echo"'), arguments=['-p', '@DIR@/d/pid'])
         as_user('/bin/touch', it.path('d/pid'))
         self.pid_file_refused(it)
@@ -186,14 +187,14 @@ class Trust(daemon.Case):
         self.addCleanup(trace.kill)
         wait_until(lambda: processes.status(it.pid)['TracerPid'] != '0' or trace.poll(), 'strace')
         if trace.poll():
-            self.skipTest('strace can not trace here')
+            self.skipTest('strace cannot trace here')
         it.reload(config)
         it.reload(config.replace('0666', '0600'))
         trace.terminate()
         trace.wait(daemon.PATIENCE)
         with open(it.path('trace'), encoding='utf-8') as file:
             calls = re.findall(r'(?m)^\w+(?=\()', file.read())
-        self.assertEqual(calls, ['chmod'])  # that of the second one
+        self.assertEqual(calls, ['chmod'])  # that of the second socket
         self.assertEqual(stat.S_IMODE(os.stat(it.path('s')).st_mode), 0o600)
 
     def test_owner_and_mode_change_in_place(self):
@@ -207,7 +208,7 @@ class Trust(daemon.Case):
 
 
 class Lost(daemon.Case):
-    """Paths that are taken away."""
+    """Paths that were removed."""
 
     def start_and_lose(self, config, name='s'):
         it = self.start(config)
@@ -237,8 +238,8 @@ class Lost(daemon.Case):
         self.assertEqual(os.stat(it.path('t')).st_ino, kept)
         it.wait_for_workers(2, without=workers)
         self.assertNotRegex('\n'.join(it.reload(config)), 'opened|replaced')
-        os.unlink(it.path('s'))  # the new one is watched as well
-        wait_until(lambda: len(it.log.find(wording.UNREACHABLE)) == 2, 'seen again')
+        os.unlink(it.path('s'))  # the new socket is watched as well
+        wait_until(lambda: len(it.log.find(wording.UNREACHABLE)) == 2, 'a second warning')
 
     def test_with_its_directory(self):
         config = pool('"unix:@DIR@/d/s"')
@@ -288,7 +289,7 @@ class Lost(daemon.Case):
         self.assertNotRegex('\n'.join(it.reload()), 'opened')
 
     def test_a_storm_of_changes_is_looked_at_now_and_then(self):
-        """By whoever owns it: the master must not be kept busy."""
+        """The directory's owner must not be able to keep the master busy."""
         it = self.start(pool('"unix:@DIR@/s"'))
         before = int(processes.status(it.pid)['voluntary_ctxt_switches'])
         for number in range(20000):
@@ -343,7 +344,7 @@ class Lost(daemon.Case):
         it.announce(wording.REFUSED, wording.FAULT)
         broken = config.replace('echo {}', 'app { command = { "/bin/false" } }')
         it.reload(broken, refused=True)
-        wait_until(lambda: not os.path.exists(it.path('s')), 'it is undone')
+        wait_until(lambda: not os.path.exists(it.path('s')), 'the end of the new socket')
         it.reload(config)
         self.works(it)
 
@@ -388,7 +389,7 @@ class Shut(daemon.Case):
     """Listeners that a program or a module shut down."""
 
     def shut(self, pid, times=1):
-        """Does it on each listener of a worker, as code in it would."""
+        """Shuts down each listener of a worker, as code in it could."""
         libc = ctypes.CDLL(None, use_errno=True)
         pidfd = os.pidfd_open(pid)
         self.addCleanup(os.close, pidfd)
@@ -424,7 +425,7 @@ class Shut(daemon.Case):
 
     @daemon.needs_root
     def test_tcp(self):
-        """Once, and twice, which leaves more behind; the port was chosen by the kernel."""
+        """Once, and twice, which leaves different state; the kernel chose the port."""
         for times in (1, 2):
             it = self.start(pool('"127.0.0.1:0"'))
             self.announce(it)
@@ -513,14 +514,14 @@ class Shut(daemon.Case):
             self.comes_back(it, address)
 
     def test_by_a_program_that_lives_on(self):
-        """Nobody died: a reload sees it, and a restart brings programs that accept."""
+        """No worker died: a reload detects it, and a restart brings programs that accept."""
         for listen in ('"127.0.0.1:0"', '"unix:@DIR@/s"'):
             for verb in ('reload', 'restart'):
                 it = self.programs(listen, 'stays')
                 address = it.path('s') if 'unix' in listen else self.bound(it)
                 with client.connect(address) as connection:
                     connection.sendall(b'shut')
-                    wait_until(lambda: self.is_refused(address), 'no listener')
+                    wait_until(lambda: self.is_refused(address), 'a refused connection')
                     self.assertEqual(ask(it, verb).status, 0)
                     if verb == 'reload' and 'unix' not in listen:
                         self.assertEqual(ask(it, 'restart').status, 0)
@@ -532,7 +533,7 @@ class Shut(daemon.Case):
             client.connect(address).close()
         except ConnectionRefusedError:
             return True
-        except ConnectionResetError:  # it waited there just then
+        except ConnectionResetError:  # it was in the queue at that moment
             pass
         return False
 
@@ -545,13 +546,13 @@ class Shut(daemon.Case):
             address = it.path('s') if 'unix' in listen else self.bound(it)
             with client.connect(address) as connection:
                 connection.sendall(b'shut')
-                wait_until(lambda: self.is_refused(address), 'no listener')
+                wait_until(lambda: self.is_refused(address), 'a refused connection')
                 it.upgrade()
             self.comes_back(it, address)
 
 
 class Spellings(daemon.Case):
-    """One path has many."""
+    """One path can be spelled in many ways."""
 
     def told(self, config, prepare=None):
         it = self.make(config)

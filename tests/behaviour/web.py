@@ -1,4 +1,4 @@
-"""HTTP to a pool with the handler status: one request on a connection, as it was written."""
+"""An HTTP client for the handler status: one request per connection, sent as written."""
 
 import http.client
 import io
@@ -27,7 +27,7 @@ class Response:
 
 
 class _Bytes:
-    """What http.client takes for a socket."""
+    """The part of a socket that http.client uses."""
 
     def __init__(self, data):
         self.data = data
@@ -37,7 +37,7 @@ class _Bytes:
 
 
 def send(address, data, method='GET', timeout=client.PATIENCE):
-    """Sends bytes, and reads the answer to its end, without ending our side."""
+    """Sends bytes, and reads the answer to its end, without closing our side."""
     with client.connect(address, timeout) as connection:
         connection.sendall(data)
         return Response(client.read_all(connection), method)

@@ -1,4 +1,5 @@
-"""Real web servers before cgi, by the files of conf/examples: only paths and ports are changed."""
+"""Real web servers in front of cgi, with the files of conf/examples; only paths and ports
+change."""
 
 import http.client
 import os
@@ -15,16 +16,16 @@ PATH = os.environ['PATH'] + ':/usr/sbin:/sbin'
 
 
 class Server(daemon.Case):
-    """A web server with the pools of the examples behind it."""
+    """A web server in front of the pools of the examples."""
 
     program = None
     scripts = {}
 
     def setUp(self):
         if not self.program:
-            self.skipTest('what others share')
+            self.skipTest('a base class')
         if not shutil.which(self.program, path=PATH):
-            self.skipTest(f'there is no {self.program} here')
+            self.skipTest(f'no {self.program} here')
         super().setUp()
 
     def example(self, name):
@@ -40,13 +41,13 @@ class Server(daemon.Case):
         return self.it.expand(text)
 
     def pools(self, options):
-        """The pools of the examples, of the user that the tests have, where he may listen."""
+        """The pools of the examples, as a user who may listen here."""
         text = '\n'.join(line for line in self.example('cgi.conf').split('\n')
                          if not line.strip().startswith(('user ', 'socket_group ')))
         return text.replace('workers ', f'{options}\nlog_connections = true\nworkers ', 1)
 
     def serve(self, options=''):
-        """Starts both; the web server's port is self.port."""
+        """Starts the daemon and the web server, whose port is self.port."""
         self.it = self.make('')
         self.it.write(self.pools(options))
         for name, text in self.scripts.items():
@@ -61,7 +62,7 @@ class Server(daemon.Case):
         self.it.launch().ready()
         self.port = daemon.reserve_port(self)
         self.start_server()
-        wait_until(self.answers, lambda: f'{self.program} to answer: {self.server_log()}')
+        wait_until(self.answers, lambda: f'an answer of {self.program}: {self.server_log()}')
 
     def make_repository(self, owner):
         where = self.it.path('git/hello.git')
@@ -121,9 +122,9 @@ class Server(daemon.Case):
 
 class Nginx(Server):
     program = 'nginx'
-    buffered = False  # as nginx is by default; the example is not
-    keeps = False     # its connections
-    asks = False      # for the password, which is "any" for alice, as the example says how
+    buffered = False  # request bodies: nginx's default, but not the example's
+    keeps = False  # connections to the gateway open
+    asks = False  # for a password: "any" for alice, as the example explains
 
     def start_server(self):
         site = self.example('nginx.conf').replace('listen 80;', f'listen 127.0.0.1:{self.port};')

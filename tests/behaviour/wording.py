@@ -1,4 +1,4 @@
-"""What the log says, in one place: tests ask for events by these names.
+"""The log's texts in one place: tests wait for events by these names.
 
 The manual promises the levels and the key=value fields; the sentences before them may change.
 """
@@ -8,10 +8,10 @@ import re
 LINE = re.compile(r'^(?P<ident>[^\s\[]+)\[(?P<pid>\d+)\]: '
                   r'(?P<level>err|warning|notice|info|debug): (?P<text>.*)$')
 
-# A line that fails a test which did not announce it: errors, warnings, crashes.
+# Errors, warnings and crashes: a line like this fails a test that did not announce it.
 TROUBLE = re.compile(r'^[^\s\[]+\[\d+\]: (err|warning): |killed by signal|Assertion|assertion')
 
-# What sanitizers write; no test can announce it.
+# Output of the sanitizers; no test can announce it.
 SANITIZER = re.compile(r'AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:')
 
 READY = r'ready: every pool serves'
@@ -32,15 +32,15 @@ FAULT = r'err: (reload: )?\S+:\d+: '
 
 
 def obituary(pid, **fields):
-    """The pattern of a worker's obituary: its key=value fields, in their order."""
+    """The pattern of a worker's exit report, with key=value fields in this order."""
     parts = [rf'\bpid={pid}\b'] + [rf'\b{key}={value}' for key, value in fields.items()]
     return '.*'.join(parts)
 
 
 def field(line, key):
-    """The value of key=value in a line; None where it has none."""
+    """The value of key=value in a line, or None."""
     found = re.findall(rf'(?:^|\s){key}=("[^"]*"|\S*)', line)
     return found[-1].strip('"') if found else None
 
-# A program that accepts by itself ended, and processes of its group did not in time.
+# An app program ended, and processes of its group outlived it.
 LEFT_GROUP = 'did not end in time: killed'
