@@ -1,4 +1,4 @@
-"""The programs of conf/examples/app behind nginx: only paths and ports are changed."""
+"""The programs of conf/examples/app behind nginx; only paths and ports change."""
 
 import http.client
 import os
@@ -16,7 +16,7 @@ from processes import wait_until
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'conf', 'examples',
                         'app')
 
-# How long php-cgi is kept busy; given by hand, how long a request takes is judged too.
+# How long php-cgi is kept busy. If set by hand, the duration of each request is judged too.
 SECONDS = os.environ.get('PREFORKD_TEST_SECONDS')
 
 ANSWERS = {'/hello.php': b'hello from PHP\n', '/perl/': b'hello from Perl\n',
@@ -30,7 +30,7 @@ class Behind(webservers.Nginx):
     def setUp(self):
         for program in self.needed:
             if not os.access('/usr/bin/' + program, os.X_OK):
-                self.skipTest(f'there is no {program} here')
+                self.skipTest(f'no {program} here')
         super().setUp()
 
     def example(self, name):
@@ -42,7 +42,7 @@ class Behind(webservers.Nginx):
         return self.it.expand(text)
 
     def ask(self, path):
-        """The answer's text; its status where that is not 200."""
+        """The body, or the status if it is not 200."""
         connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=processes.PATIENCE)
         try:
             connection.request('GET', path)
@@ -72,7 +72,7 @@ class Programs(Behind):
         self.it.launch().ready()
         self.port = daemon.reserve_port(self)
         self.start_server()
-        wait_until(lambda: self.ask('/node/') == b'hello from Node\n', 'nginx to answer')
+        wait_until(lambda: self.ask('/node/') == b'hello from Node\n', 'an answer of nginx')
 
     def test_each_answers(self):
         self.serve_programs()
@@ -81,7 +81,7 @@ class Programs(Behind):
                 self.assertEqual(self.ask(path), right, path)
 
     def test_a_restart_loses_nothing(self):
-        """Each of them finishes what it has in hand."""
+        """Each program finishes the requests in hand."""
         self.serve_programs()
         over, wrong, served = threading.Event(), [], dict.fromkeys(ANSWERS, 0)
 
@@ -95,7 +95,7 @@ class Programs(Behind):
         for thread in threads:
             thread.start()
         try:
-            wait_until(lambda: min(served.values()) > 20, lambda: f'a load on each: {served}')
+            wait_until(lambda: min(served.values()) > 20, lambda: f'a load: {served}')
             done = control.run(self.it, 'restart')
             self.assertEqual(done.returncode, 0, done.stderr)
             then = dict(served)
@@ -108,13 +108,13 @@ class Programs(Behind):
 
 
 class PhpThatEnds(Behind):
-    """php-cgi ends by itself after so many requests, 500 by default: nobody may notice."""
+    """php-cgi exits after a number of requests, 500 by default: no client may notice."""
 
     needed = ('php-cgi',)
 
     def keep_busy(self, pools, seconds):
-        """Eight clients without a pause, from the start on, and a restart. Returns how long each
-        request took, the first ones aside."""
+        """Eight clients without a pause, from before the start to after a restart. Returns the
+        duration of each of their requests."""
         self.it.write('control = "@DIR@/control"\n' + pools)
         self.it.put('html/hello.php', '<?php echo "hello from PHP\n";')
         self.port = daemon.reserve_port(self)
@@ -136,7 +136,7 @@ class PhpThatEnds(Behind):
                 except OSError as error:
                     wrong.append(error)
                     connection.close()
-        wait_until(lambda: self.ask('/hello.php') == b'hello from PHP\n', 'nginx and php to answer')
+        wait_until(lambda: self.ask('/hello.php') == b'hello from PHP\n', 'an answer of PHP')
         threads = [threading.Thread(target=load) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -145,7 +145,7 @@ class PhpThatEnds(Behind):
             done = control.run(self.it, 'restart')
             self.assertEqual(done.returncode, 0, done.stderr)
             until = time.monotonic() + seconds
-            wait_until(lambda: time.monotonic() > until, 'the time to pass', timeout=2 * seconds)
+            wait_until(lambda: time.monotonic() > until, 'the end of the test', timeout=2 * seconds)
         finally:
             over.set()
             for thread in threads:

@@ -1,4 +1,4 @@
-"""cgi to a web server: FastCGI's records, connections, bodies, and what a program is told."""
+"""cgi as a FastCGI server: records, connections, bodies, and the environment of a program."""
 
 import os
 import re
@@ -131,7 +131,7 @@ class Records(gateway.Case):
             with it.connect('x') as connection:
                 connection.sendall(fastcgi.whole(params))
                 self.assert_status(fastcgi.read_answer(connection), 431)
-        with it.connect('x') as connection: # lengths that reach beyond the end
+        with it.connect('x') as connection:  # lengths that exceed the data
             connection.sendall(fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, 1, b'\x05\xff')
                                + record(fastcgi.STDIN, 1))
             self.assert_status(fastcgi.read_answer(connection), 431)
@@ -149,7 +149,7 @@ class Connections(gateway.Case):
                 connection.sendall(fastcgi.whole(params, body, 1, keep=True))
                 answer = fastcgi.read_answer(connection)
                 self.assertEqual((answer.body, answer.ended), (body, True))
-                connection.sendall(record(fastcgi.STDIN, 1)) # stray, as php-fpm lets pass
+                connection.sendall(record(fastcgi.STDIN, 1))  # php-fpm takes it too
             connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=False))
             fastcgi.read_answer(connection)
             self.assertEqual(connection.recv(1), b'')
@@ -187,7 +187,7 @@ class Connections(gateway.Case):
             self.assertEqual(kept.recv(1), b'')
 
     def test_kept_ones_stay_where_nobody_waits(self):
-        """Without a free worker: longer than it takes to look for others a few times."""
+        """Without a free worker, for longer than a few checks for waiting connections take."""
         it = self.gateway(workers=3)
         kept = [it.connect('x') for _ in range(3)]
         for connection in kept:
@@ -201,7 +201,7 @@ class Connections(gateway.Case):
             self.assertEqual(ready, [])
 
     def test_many_kept_ones_and_one_who_waits(self):
-        """Somebody gives way; most stay."""
+        """A kept connection makes room for one that waits."""
         it = self.gateway(workers=3)
         kept = [it.connect('x') for _ in range(3)]
         for connection in kept:
@@ -212,12 +212,12 @@ class Connections(gateway.Case):
         self.assertTrue(select.select(kept, [], [], client.PATIENCE)[0])
 
     def test_rest_does_not_count_as_a_request(self):
-        """One that rests for longer than a request may take is not judged late."""
+        """A kept connection that rests for longer than request_timeout is not late."""
         it = self.gateway('request_timeout = 1 idle_timeout = 13', workers=2)
         with it.connect('x') as connection:
             connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
             self.assertTrue(fastcgi.read_answer(connection).ended)
-            self.assertEqual(connection.recv(1), b'') # by idle_timeout: later than the master's
+            self.assertEqual(connection.recv(1), b'')  # by idle_timeout
 
     def test_a_kept_one_ends_when_idle(self):
         it = self.gateway('idle_timeout = 1', workers=2)
@@ -242,7 +242,7 @@ class Connections(gateway.Case):
                     self.assertEqual(fastcgi.read_answer(connection).stdout, b'done\n')
 
     def close_while_it_runs(self, it, text, close, body=b'', length=0):
-        """The program's pid, which it wrote."""
+        """Closes the connection while the program runs; returns the program's pid."""
         self.program(it, 'victim', text)
         params = self.params(it, 'victim', {'CONTENT_LENGTH': str(length)})
         connection = it.connect('x')
@@ -276,7 +276,7 @@ class Connections(gateway.Case):
         it.log.wait(r' info: .*went away.*signal=KILL')
 
     def test_closed_with_a_child_that_ignores_it(self):
-        """The program goes at TERM; what it has started doesn't, and is not left behind."""
+        """The program ends on SIGTERM; its child ignores that, and must not be left behind."""
         it = self.gateway()
         self.program(it, 'victim', '(trap "" TERM; while :; do sleep 0.1; done) & '
                                    'echo Content-Type: a/b; echo; echo $$ $!; exec sleep 1000')
@@ -326,7 +326,7 @@ class Connections(gateway.Case):
             self.assertEqual(fastcgi.read_answer(connection).status, 200)
 
     def test_complete_answer_lets_the_program_finish(self):
-        """The web server has all that the header promised, and goes: no reason to kill."""
+        """The web server closes once it has Content-Length bytes: no reason to kill the program."""
         it = self.gateway()
         self.program(it, 'worker', 'echo Content-Length: 3; echo Content-Type: a/b; echo; echo ok;'
                                    'read x; echo late >&2')
@@ -374,7 +374,7 @@ class Connections(gateway.Case):
 
 class Bodies(gateway.Case):
     def test_both_ways_step_by_step(self):
-        """Each line is answered before the next is sent: nothing waits in a buffer."""
+        """Each line is answered before the next is sent: nothing may wait in a buffer."""
         it = self.gateway()
         self.program(it, 'talk', '#!/usr/bin/python3\nimport sys\n'
                                  'print("Content-Type: text/plain\\n", flush=True)\n'
@@ -522,13 +522,13 @@ class Environment(gateway.Case):
         self.program(it, 'look', 'echo Content-Type: a/b; echo; grep -E "Sig(Ign|Blk)" '
                                  '/proc/self/status; cut -d" " -f1,5 /proc/$$/stat')
         lines = self.ask(it, 'look').body.decode().split('\n')
-        for line in lines[:2]: # glibc's posix_spawn(), which starts the daemon here, ignores two
+        for line in lines[:2]:  # glibc ignores 32 and 33
             self.assertEqual(int(line.split()[1], 16) & ~(3 << 31), 0, line)
         self.assertEqual(*lines[2].split())
 
 
 class Keeping(gateway.Case):
-    """What pools and workers do, with fcgiwrap's bugs for a list."""
+    """Pools and workers, tested for the bugs of fcgiwrap."""
 
     def test_socket_outlives_its_workers_and_goes_with_the_master(self):
         it = self.gateway(listen='"unix:@DIR@/s"', workers=3)

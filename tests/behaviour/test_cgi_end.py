@@ -1,4 +1,4 @@
-"""cgi's end of a connection: told before anything of the web server's is waited for."""
+"""How cgi ends a connection: it closes its side before it waits for the web server."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ import processes
 from fastcgi import record
 
 LISTEN = ('"systemd:x"', '"unix:@DIR@/s"')
-# Time-outs that end nothing of what should end by itself.
+# Timeouts too long to end anything in these tests.
 LONG = 'request_timeout = 600 idle_timeout = 600'
 
 
 class OurEnd(gateway.Case):
-    # What answers without having read the body, and with which status.
+    # Programs that answer without reading the body, and the status of each answer.
     EARLY = {
         'none': (None, 404),
         'nothing': ('echo Content-Type: a/b; echo; echo done', 200),
@@ -40,7 +40,7 @@ class OurEnd(gateway.Case):
         return fastcgi.head(self.params(it, name, {'CONTENT_LENGTH': str(length)} | more))
 
     def test_who_stops_sending(self):
-        """As nginx: nothing more of a body once an answer has begun, and a wait for the end."""
+        """Like nginx, which stops sending the body once an answer begins, and waits for the end."""
         for listen in LISTEN:
             it = self.early(listen=listen, workers=2)
             cases = {name: status for name, (_, status) in self.EARLY.items()}
@@ -49,7 +49,7 @@ class OurEnd(gateway.Case):
                     connection.sendall(self.head(it, name) + record(fastcgi.STDIN, 1, b'x' * 9000))
                     answer = fastcgi.parse(client.read_all(connection))
                     self.assertEqual((answer.status, answer.ended), (status, True))
-                    if 'unix' in listen:  # an end that was told, and not a close after a while
+                    if 'unix' in listen:  # a shutdown, not a late close
                         connection.sendall(record(fastcgi.STDIN, 1, b'x'))
 
     def test_who_sends_too_much(self):
@@ -60,7 +60,7 @@ class OurEnd(gateway.Case):
             self.assertEqual(fastcgi.parse(client.read_all(connection)).status, 431)
 
     def test_who_sends_all_before_it_reads(self):
-        """As Caddy: more than the sockets hold. The answer is still there."""
+        """Like Caddy, which sends more than the sockets buffer. The answer must still arrive."""
         for listen in LISTEN:
             it = self.early(listen=listen)
             for name, (_, status) in self.EARLY.items():
@@ -72,7 +72,7 @@ class OurEnd(gateway.Case):
                     self.assertEqual((answer.status, answer.ended), (status, True))
 
     def test_who_does_nothing_more_keeps_nobody(self):
-        """The only worker serves the next one, though the rest of a body may still come."""
+        """The only worker serves the next connection, though more of a body may arrive."""
         it = self.early()
         with it.connect('x') as silent, it.connect('x') as slow:
             for each in (silent, slow):
@@ -101,7 +101,7 @@ class OurEnd(gateway.Case):
             it.stop()
 
     def test_late_and_unwilling_to_end(self):
-        """The end comes with the 504, not when the program is dead, which it is later."""
+        """The end comes with the 504, not when the program dies later."""
         it = self.gateway('request_timeout = 1')
         it.announce('took longer')
         self.program(it, 'deaf', 'trap "" TERM; echo $$ > $SCRIPT_FILENAME.pid;'
@@ -116,8 +116,8 @@ class OurEnd(gateway.Case):
         self.wait_gone(pid)
 
     def test_gone_just_before_the_end(self):
-        """The first that can't be written is the end of the request: its worker waits for nothing
-        more. A web server that closes is seen by poll() as well; one that reads no more is not."""
+        """The first failing write ends the request, and the worker waits for nothing more. poll()
+        also reports a web server that closes, but not one that only stops reading."""
         it = self.gateway(listen='"unix:@DIR@/s"')
         self.program(it, 'silent', 'exit 0')
         it.announce('wrote nothing')
@@ -127,7 +127,7 @@ class OurEnd(gateway.Case):
             self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
 
     def test_whole_by_its_length(self):
-        """How its program ends then is no word about the answer."""
+        """The program's exit status does not matter then."""
         it = self.gateway()
         self.program(it, 'closed', 'echo Content-Type: a/b; echo Content-Length: 5; echo;'
                                    'echo half; exec >&-; sleep 0.05; kill -KILL $$')
@@ -135,13 +135,13 @@ class OurEnd(gateway.Case):
         self.assertEqual((answer.body, answer.ended), (b'half\n', True))
 
     def test_cut_off(self):
-        """No web server takes what it gets for a whole answer: a record of version 0 ends it."""
+        """No web server may take a cut answer for a complete one: a record of version 0 ends it."""
         for listen in LISTEN:
             it = self.gateway('request_timeout = 1', listen=listen)
             it.announce('took longer')
             self.program(it, 'killed', 'echo Content-Type: a/b; echo; echo half; kill -KILL $$')
             self.program(it, 'late', 'echo Content-Type: a/b; echo; echo half; exec sleep 1000')
-            # As one whose end takes its time on a busy machine, after its output was closed.
+            # A program that closes its output before it dies, as seen on a busy machine.
             self.program(it, 'closed', 'echo Content-Type: a/b; echo; echo half; exec >&-;'
                                        'sleep 0.05; kill -KILL $$')
             for name in ('killed', 'late', 'closed'):

@@ -1,4 +1,4 @@
-"""cgi and its programs: which one a request means, and what becomes of the bad ones."""
+"""cgi and its programs: which one a request runs, and what follows if it misbehaves."""
 
 import itertools
 import os
@@ -105,7 +105,7 @@ class Which(gateway.Case):
         self.assertEqual(self.ask(it, 'a.cgi/x.txt').status, 200)
 
     def test_links_out_of_the_root(self):
-        """The log says which one it is, and where it leads."""
+        """The log names the link and its target."""
         it = self.gateway(cgi='root = "@DIR@/cgi"')
         self.program(it, '../share/real', HELLO)
         os.makedirs(it.path('cgi/a'))
@@ -133,10 +133,10 @@ class Which(gateway.Case):
         answer = self.ask_path(it, '/usr/lib/cgi-bin/gitweb.cgi',
                                {'GITWEB_CONFIG': it.path('gitweb.conf')})
         self.assertIn(b'here', answer.body)
-        self.assertIn(answer.status, (200, 404))  # of no projects
+        self.assertIn(answer.status, (200, 404))  # without projects
 
     def test_path_that_nobody_has_told_apart(self):
-        """As h2o sends it."""
+        """The path as h2o sends it: script and PATH_INFO are not split."""
         it = self.gateway()
         found = fastcgi.ask(it.address('x'), {'DOCUMENT_ROOT': it.directory, 'SCRIPT_NAME': '',
                                               'PATH_INFO': '/cgi/env/a b',
@@ -177,8 +177,8 @@ class Which(gateway.Case):
         self.assertEqual((answer.status, answer.app_status), (500, 500))
 
     def looked_at(self, it, path, change):
-        """What comes of a request when something changes after its program was found: without a
-        length, the body is taken in before the program starts."""
+        """The answer to a request whose program changes after the worker opened it: a request
+        without a length starts its program when the body is complete."""
         worker, = it.workers()
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head({'SCRIPT_FILENAME': path}))
@@ -253,7 +253,7 @@ class Which(gateway.Case):
 
 class NotStarting(gateway.Case):
     def test_pool_is_degraded(self):
-        """The one program of all requests is gone: that is no one script's fault."""
+        """All requests run the same program: if it is missing, the pool is at fault."""
         it = self.make_gateway(cgi='program = "@DIR@/cgi/one"')
         path = self.program(it, 'one', 'echo Content-Type: a/b; echo; echo one')
         it.launch().ready()
@@ -263,7 +263,7 @@ class NotStarting(gateway.Case):
             self.assertGreaterEqual(self.ask(it, 'x').status, 404)
         wait_until(lambda: board.pool(it, 'x')['state'] == 'degraded', 'degraded')
         self.assertIn('No such file', board.pool(it, 'x')['trouble'])
-        # It is well from its start on: it may run for long.
+        # The pool is well once the program starts: it may run for long.
         self.program(it, 'one', 'echo Content-Type: a/b; echo; read -r line; echo "$line"')
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head(self.params(it, 'one', {
@@ -278,11 +278,11 @@ class NotStarting(gateway.Case):
         it = self.gateway()
         for _ in range(5):
             self.assert_status(self.ask(it, 'nowhere'), 404)
-        wait_until(lambda: board.pool(it, 'x')['idle'] == 1, 'its worker is done with it')
+        wait_until(lambda: board.pool(it, 'x')['idle'] == 1, 'an idle worker')
         self.assertEqual(board.pool(it, 'x')['state'], 'serving')
 
     def test_unfinished_lines_of_two_requests_are_two(self):
-        """On one connection, as web servers keep them."""
+        """On one connection, as web servers keep it open."""
         it = self.gateway('', 'root = "@DIR@/cgi" stderr = "log"')
         self.program(it, 'talk', 'printf "one of $QUERY_STRING" >&2; echo Content-Type: a/b; echo')
         with it.connect('x') as connection:
@@ -334,7 +334,7 @@ class Answers(gateway.Case):
                          (302, 'http://localhost/x', b'moved\n'))
 
     def test_longest_header(self):
-        """A record's content, with room for what is added to it."""
+        """A full record, with room for the header lines that cgi adds."""
         it = self.gateway()
         size = 65535 - 8 + 1 - 32 - len('Location: /\nX: \n\n')
         self.program(it, 'program', 'echo Location: /; printf "X: ";'
@@ -417,7 +417,8 @@ class Answers(gateway.Case):
                 os.kill(pid, signal.SIGKILL)
 
     def test_standard_error_of_what_is_left_behind(self):
-        """It writes on: nobody waits for it, nothing kills it, and the log has what it says."""
+        """The background process writes on: nobody waits for it, nothing kills it, and its lines
+        reach the log."""
         for errors in ('log', 'server'):
             with self.subTest(errors=errors):
                 it = self.gateway(cgi=f'root = "@DIR@/cgi" stderr = "{errors}"')
@@ -428,7 +429,7 @@ class Answers(gateway.Case):
                 for _ in range(20):  # more than are kept
                     self.assertEqual(self.ask(it, 'program').body, b'hello\n')
                 it.put('go', '')
-                wait_until(lambda: os.path.exists(it.path('survived')), 'one that has written')
+                wait_until(lambda: os.path.exists(it.path('survived')), 'the line')
                 self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
                 it.log.wait('from behind')
 
@@ -454,7 +455,8 @@ class Answers(gateway.Case):
         it.log.wait('ended badly.*exit=4')
 
     def test_closes_its_output_and_takes_long(self):
-        """The request and the connection end with the output: else nginx waits with the answer."""
+        """The request and the connection end with the output, or nginx would hold the answer
+        back."""
         it = self.gateway(workers=2)
         self.program(it, 'program', 'echo Content-Type: a/b; echo; echo $$; exec >&- 2>&-; '
                                     'while [ ! -e ../go ]; do sleep 0.05; done')
@@ -521,7 +523,7 @@ class Answers(gateway.Case):
         it.log.wait('warning: .*status=503')
 
     def test_head_has_no_body(self):
-        """Whatever the program does; and none of it is lost from its log."""
+        """Whatever the program does; and its standard error is not cut short."""
         it = self.gateway()
         for name, text in (('plain', HELLO), ('late', HELLO + '; sleep 0.1; echo more'),
                            ('large', 'echo Content-Type: a/b; echo; head -c 9000000 /dev/zero; '

@@ -1,4 +1,5 @@
-"""cgi between a program and a web server: what comes together, and what must not wait for more."""
+"""cgi between a program and a web server: events that arrive together, and waits that must not
+happen."""
 
 import contextlib
 import os
@@ -24,15 +25,15 @@ def said(it, lines=1):
         with contextlib.suppress(FileNotFoundError), open(it.path('said'), 'rb') as file:
             text = file.read()
             return text.split() if text.count(b'\n') == lines else None
-    return wait_until(read, f'{lines} lines that the program says')
+    return wait_until(read, f'{lines} lines from the program')
 
 
 class AllAtOnce(gateway.Case):
-    """A program stops its worker, which finds all that happened since then in one look."""
+    """The program stops its worker, which later finds all events at once."""
 
     def frozen(self, text, cgi=SERVER):
-        """A gateway whose worker stands still, and a connection on which it has a request. Its
-        program writes its pid into `said` when it begins with the text."""
+        """A gateway with a stopped worker, and a connection with a request in that worker's hands.
+        The program writes its pid into `said` and then runs the text."""
         it = self.gateway(cgi=cgi)
         os.chmod(it.directory, 0o777)
         self.program(it, 'program', f'kill -STOP $PPID; echo $$ > ../said; {text}')
@@ -40,11 +41,11 @@ class AllAtOnce(gateway.Case):
         self.addCleanup(connection.close)
         connection.sendall(fastcgi.whole(self.params(it, 'program')))
         worker, = it.workers()
-        wait_until(lambda: processes.stat(worker)[0] == 'T', 'a worker that stands still')
+        wait_until(lambda: processes.stat(worker)[0] == 'T', 'a stopped worker')
         return it, worker, connection
 
     def finish(self, text, cgi=SERVER):
-        """The answer, where the program had ended before the worker looked."""
+        """The answer if the program exits before the worker looks."""
         it, worker, connection = self.frozen(text, cgi)
         pid = int(said(it)[0])
         wait_until(lambda: not processes.alive(pid), 'the end of the program')
@@ -81,7 +82,7 @@ class AllAtOnce(gateway.Case):
 
 class Interleaved(gateway.Case):
     def test_room_that_comes_in_between(self):
-        """A write that finds no room, and the next one does: what was kept goes on all the same."""
+        """A write finds no room and the next one does: buffered data must still be sent."""
         it = self.make_gateway().with_failing_calls().launch().ready()
         os.chmod(it.directory, 0o777)
         self.program(it, 'program', 'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
@@ -89,15 +90,15 @@ class Interleaved(gateway.Case):
         params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head(params))
-            said(it)  # the worker has all but what the pipe holds
+            said(it)  # the worker has read all but what the pipe holds
             it.put('SEND', '')
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
             answer = fastcgi.read_answer(connection)
         self.assertEqual((answer.body, answer.ended), (bytes(900000), True))
 
     def test_held_back_to_its_end(self):
-        """nginx must have sent the body first. The output that was kept for it meanwhile is ended
-        once it is out, whether or not the program is."""
+        """nginx must send its body first. Output held back for that ends when it has been sent,
+        even if the program still runs."""
         it = self.gateway()
         os.chmod(it.directory, 0o777)
         self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
@@ -110,9 +111,9 @@ class Interleaved(gateway.Case):
             connection.sendall(fastcgi.head(params))
             pipe = said(it)[0].decode()
             wait_until(lambda: pipe not in processes.descriptors(worker).values(),
-                       'a worker that has read it all')
+                       'a worker at the end of the output')
             closed = time.monotonic()
-            while time.monotonic() < closed + 0.02: # longer than it waits for the program's end
+            while time.monotonic() < closed + 0.02:  # the worker waits less
                 connection.sendall(record(fastcgi.GET_VALUES, 0))
                 fastcgi.read_record(connection)
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
@@ -124,7 +125,8 @@ class Interleaved(gateway.Case):
             self.assertEqual(fastcgi.read_answer(connection).kinds, [fastcgi.END_REQUEST])
 
     def test_questions_in_the_middle_of_a_body(self):
-        """More of them in one read than there is room for answers: nothing behind is lost."""
+        """One read contains more questions than fit into the answer buffer: nothing behind them may
+        be lost."""
         it = self.gateway()
         body = os.urandom(60000)
         params = self.params(it, 'cat', {'CONTENT_LENGTH': str(len(body))})
@@ -138,7 +140,7 @@ class Interleaved(gateway.Case):
         self.assertEqual(answer.kinds.count(fastcgi.UNKNOWN_TYPE), 3000 * len(pieces))
 
     def test_questions_while_nobody_reads_the_answers(self):
-        """The answers wait behind a full socket, and the body behind them."""
+        """The answers wait behind a full socket, and the body behind the answers."""
         it = self.gateway()
         self.program(it, 'loud', 'echo Content-Type: a/b; echo; head -c 5000000 /dev/zero;'
                                  'exec cat')
@@ -152,9 +154,9 @@ class Interleaved(gateway.Case):
         self.assertEqual(answer.kinds.count(fastcgi.UNKNOWN_TYPE), 400)
 
 
-# Does what QUERY_STRING says, word by word: o, e N bytes of output, of errors; r N bytes of the
-# body, R all; s N milliseconds; c closes a descriptor; f a child that holds the pipes so long; x
-# ends.
+# Obeys QUERY_STRING word by word: o and e write N bytes of output or errors, r reads N bytes of the
+# body, R all of it, s sleeps N milliseconds, c closes a descriptor, f forks a child that holds the
+# pipes for N milliseconds, x exits.
 SCRIPTED = r'''#!/usr/bin/perl
 use POSIX ();
 $SIG{PIPE} = 'IGNORE';
@@ -189,13 +191,14 @@ POSIX::_exit(0);
 
 
 class AnyOrder(gateway.Case):
-    """Whatever a program and a web server do, and when: all of it arrives, and then its end."""
+    """Whatever a program and a web server do, in any order: all output arrives, and then its
+    end."""
 
     REQUESTS, CLIENTS = 20, 6
     SIZES = (0, 1, 1000, 4096, 65000, 65536, 70000, 200000)
 
     def words(self, choose):
-        """What a program does; and how much of both it says, for all who listen."""
+        """The program's commands, and how many bytes of output and errors must arrive."""
         kinds = ['o', 'o', 'o', 'e', 'e', 's', 'r', 'R', 'c', 'f']
         before = [(kind, choose.choice((1, 100, 5000, 70000)) if kind == 'e' else 3)
                   for kind in choose.choices(['e', 's', 'r'], k=choose.randrange(3))]
@@ -228,7 +231,7 @@ class AnyOrder(gateway.Case):
         yield record(fastcgi.STDIN, request)
 
     def ask_any(self, it, choose):
-        """One request; None, or what went wrong with it."""
+        """Makes one request; returns what went wrong, or None."""
         pool = choose.choice(('log', 'server'))
         request = choose.choice((1, 77, 65535))
         words, said = self.words(choose)
@@ -238,14 +241,14 @@ class AnyOrder(gateway.Case):
         records = list(self.records(choose, params, request))
         with it.connect(pool) as connection:
             def send():
-                with contextlib.suppress(OSError): # of an answer that needs no more of the body
+                with contextlib.suppress(OSError):  # the answer may not need the whole body
                     for piece in records:
                         connection.sendall(piece)
             sender = threading.Thread(target=send, daemon=True)
             sender.start()
             answer = fastcgi.read_answer(connection)
             sender.join(client.PATIENCE)
-        # A program that goes on without its output is not waited for.
+        # cgi does not wait for a program that closed its output.
         status = 0 if ('c', 1) in words and answer.app_status == 0 else words[-1][1]
         found = (answer.ended, answer.app_status, len(answer.stdout), len(answer.stderr))
         right = (True, status, len('Content-Type: a/b\n\n') + said['o'],

@@ -1,4 +1,4 @@
-"""cgi behind real web servers: what each of them must do, by the files of conf/examples."""
+"""cgi behind real web servers: what each one must support with its file in conf/examples."""
 
 import hashlib
 import os
@@ -44,14 +44,14 @@ class Checks:
             self.assertNotIn(self.it.directory.encode(), answer.text)
 
     def check_chunked(self):
-        """A body without a length, as a client that does not know it sends it."""
+        """A body of unknown length, as a client sends it chunked."""
         pieces = [os.urandom(1000) for _ in range(20)]
         answer = self.get('/cgi-bin/sum', 'POST', iter(pieces))
         self.assertEqual(answer.text.split()[0].decode(),
                          hashlib.sha256(b''.join(pieces)).hexdigest())
 
     def check_writes_before_it_reads(self):
-        """As much as fcgiwrap's users do, who wait for ever then."""
+        """As much output as made users of fcgiwrap wait forever."""
         body = os.urandom(1 << 20)
         answer = self.get('/cgi-bin/loud', 'POST', body)
         self.assertEqual(answer.text[:1 << 20], bytes(1 << 20))
@@ -162,7 +162,7 @@ class NginxBuffered(Checks, webservers.NginxBuffered):
 
 
 class All:
-    """Of a server that leaves nothing out."""
+    """A server that supports everything."""
 
     def test_scripts(self):
         self.serve()
@@ -215,7 +215,7 @@ class Haproxy(Checks, webservers.Haproxy):
 
     def test_git(self):
         self.serve()
-        self.check_git(500000)  # of a larger one git tells no length
+        self.check_git(500000)  # git sends larger pushes without a length
 
 
 if __name__ == '__main__':

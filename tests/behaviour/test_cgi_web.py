@@ -1,4 +1,4 @@
-"""cgi behind real web servers, when something goes wrong: what a client sees of it."""
+"""cgi behind real web servers when something goes wrong: what a client sees."""
 
 import concurrent.futures
 import http.client
@@ -7,11 +7,11 @@ import daemon
 import webservers
 
 TEXT = 'echo Content-Type: text/plain; '
-CLAIM = {'Authorization': 'Basic YWxpY2U6YW55'}  # alice, with any password
+CLAIM = {'Authorization': 'Basic YWxpY2U6YW55'}  # alice; any password will do
 
 
 class Wrong:
-    """For each web server; tests where it is otherwise have methods of their own."""
+    """Tests for every web server; those that differ override a method or an attribute."""
 
     scripts = {
         'nothing': TEXT + 'echo; echo done',
@@ -30,16 +30,16 @@ class Wrong:
         'later': TEXT + 'echo; echo all; exec >&- 2>&-; '
                  'until [ -e $SCRIPT_FILENAME.go ]; do sleep 0.02; done',
     }
-    sees_killed = True  # whether it can be told that an answer without a length is not whole
-    accel = b''         # what comes of X-Accel-Redirect
-    wide = 600          # no time-out of the pool's ends what should end by itself
+    sees_killed = True  # whether a client can see that an answer without a length is cut
+    accel = b''  # the answer to X-Accel-Redirect
+    wide = 600  # a timeout that ends nothing in these tests
 
     def upload(self, path):
         answer = self.get(path, 'PUT', bytes(400000))
         return answer.status, answer.text
 
     def check_cut(self, path):
-        """Its answer must not look like a whole one."""
+        """A cut answer must not look complete."""
         try:
             answer = self.get(path)
         except (http.client.HTTPException, OSError):
@@ -47,7 +47,7 @@ class Wrong:
         self.fail(f'{path}: {answer.status} {answer.text}')
 
     def test_body_that_nobody_reads(self):
-        """As many of them as there are workers: each is answered, and so is the next one."""
+        """Each worker gets such a request: all are answered, and so is the next."""
         self.serve(f'idle_timeout = {self.wide} request_timeout = {self.wide}')
         for path, answer in (('/cgi-bin/none', (404, b'404 Not Found\n')),
                              ('/cgi-bin/nothing', (200, b'done\n'))):
@@ -73,7 +73,7 @@ class Wrong:
             self.assertEqual(self.get('/cgi-bin/forever').text, b'half\n')
 
     def test_redirections(self):
-        """Those of sympa among them: a Location, and nothing else."""
+        """Including those of sympa: a Location header alone."""
         self.serve()
         for path, location, body in (('redirect', 'http://localhost/x', b''),
                                      ('moved', 'http://localhost/x', b'moved\n'),
@@ -114,7 +114,8 @@ class Wrong:
 
 
 class Git:
-    """git pushes for whom the web server knows, unless the repository says otherwise."""
+    """git pushes only for users whom the web server authenticated, unless the repository allows
+    all."""
 
     def test_push_without_a_password(self):
         self.serve()
@@ -143,7 +144,7 @@ class NginxBuffered(Wrong, Git, webservers.NginxBuffered):
 
 class NginxAsking(webservers.NginxAsking):
     def test_push_with_a_password(self):
-        """Who has it is let in, and nobody else."""
+        """Only with the right password."""
         self.serve()
         work = self.it.path('work')
         address = f'127.0.0.1:{self.port}/git/hello.git'

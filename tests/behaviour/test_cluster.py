@@ -1,4 +1,4 @@
-"""conf/examples/cluster: HAProxy in front of three nodes, each in a network of its own."""
+"""conf/examples/cluster: HAProxy in front of three nodes, each in its own network namespace."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from processes import wait_until
 EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../conf/examples/cluster')
 FRONT = ('192.0.2.1', 7000)
 NODES = ('node1', 'node2', 'node3')
-PROXY_LOCAL = b'\r\n\r\n\0\r\nQUIT\n\x20\0\0\0'  # a PROXY header about the proxy's own connection
+PROXY_LOCAL = b'\r\n\r\n\0\r\nQUIT\n\x20\0\0\0'  # a PROXY header for the proxy's own connection
 CLIENTS = 6
 
 
@@ -28,7 +28,7 @@ def example(name):
 
 
 class Load(client.Load):
-    """Clients of HAProxy, in its network."""
+    """Clients of HAProxy, in its network namespace."""
 
     def __init__(self, network):
         super().__init__(FRONT, CLIENTS)
@@ -43,7 +43,7 @@ class Load(client.Load):
         return super().converse(number, choose)
 
     def progress(self, count=300):
-        """So many more are served."""
+        """Waits until `count` more connections are served."""
         goal = self.served + count
         wait_until(lambda: self.served >= goal, lambda: f'{goal} served, not {self.served}')
 
@@ -55,7 +55,8 @@ class Load(client.Load):
 
 class Cluster(daemon.Case):
     def build(self):
-        # The daemons first: at the test's end they go last. One more is for the killed one's place.
+        # The daemons are created first: at the test's end they go last. The fourth replaces the
+        # killed one.
         text = 'control = "@DIR@/control"\n' + example('preforkd.conf')
         daemons = [self.make(text) for _ in range(len(NODES) + 1)]
         self.spare = daemons.pop()
@@ -93,7 +94,7 @@ class Cluster(daemon.Case):
         wait_until(lambda: os.path.exists(self.socket), 'haproxy')
 
     def begin(self, *command):
-        """In the network of HAProxy; ended with the test."""
+        """Runs a command in HAProxy's network namespace until the test's end."""
         with open(self.nodes['node1'].path(command[0] + '.log'), 'wb') as log:
             process = subprocess.Popen(self.front.command(*command), stdin=subprocess.DEVNULL,
                                        stdout=log, stderr=log)
@@ -101,7 +102,7 @@ class Cluster(daemon.Case):
         self.addCleanup(process.kill)
 
     def ask(self, name):
-        """A server's row among HAProxy's."""
+        """A server's row in HAProxy's statistics."""
         with contextlib.suppress(OSError), client.connect(self.socket) as connection:
             connection.sendall(b'show stat\n')
             head, *rows = client.read_all(connection).decode().lstrip('# ').splitlines()
@@ -153,8 +154,8 @@ class Cluster(daemon.Case):
         self.assertEqual(self.roll('true', 'node1').returncode, 0)
 
     def drain_one(self):
-        """By the node itself: its agent tells HAProxy. What came meanwhile waits for the resume,
-        each client of the load perhaps; new ones are served by the others."""
+        """The node drains, and its agent tells HAProxy. Connections queued at the node wait for the
+        resume, perhaps one per client; the other nodes serve new ones."""
         it = self.nodes['node2']
         control.ask(it, 'drain')
         self.wait_for('node2', 'DRAIN')
@@ -165,8 +166,8 @@ class Cluster(daemon.Case):
         self.load.progress()
 
     def slow_one(self):
-        """Most of its seats are taken: it gets less than two thirds of what another one gets, once
-        that weighs all again: node2 was drained, and its workers come back one by one."""
+        """Most of node1's seats are taken: it must get less than two thirds of another node's
+        share, once all weights are back. node2 was drained, and its workers return one by one."""
         def hold():
             connection = client.connect(('192.0.2.11', 7007))
             connection.sendall(PROXY_LOCAL)
@@ -174,7 +175,7 @@ class Cluster(daemon.Case):
         held = [self.front.call(hold) for _ in range(50)]
         wait_until(lambda: self.weight('node1') < 40 and
                    min(self.weight('node2'), self.weight('node3')) > 80,
-                   lambda: f'node1 alone weighs less, not {[self.weight(name) for name in NODES]}')
+                   lambda: f'a light node1: {[self.weight(name) for name in NODES]}')
         before = {name: int(self.ask(name)['stot']) for name in NODES}
         self.load.progress(1000)
         got = {name: int(self.ask(name)['stot']) - before[name] for name in NODES}
@@ -182,10 +183,10 @@ class Cluster(daemon.Case):
         self.assertLess(3 * got['node1'], 2 * got['node3'], got)
         for connection in held:
             connection.close()
-        wait_until(lambda: self.weight('node1') > 90, 'node1 weighs as before')
+        wait_until(lambda: self.weight('node1') > 90, 'the former weight of node1')
 
     def kill_one(self):
-        """What it had in hand is lost; what it refuses goes elsewhere."""
+        """Connections in hand are lost; those that are refused go to other nodes."""
         self.prometheus()
         it = self.nodes['node3']
         it.kill(signal.SIGKILL)

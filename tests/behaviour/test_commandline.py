@@ -56,7 +56,7 @@ class Usage(daemon.Case):
         self.assertFalse(os.path.exists(it.path('echo')))
 
     def test_check_goes_before_what_starts(self):
-        """It can be appended to the command line of a service."""
+        """-t can be appended to the command line of a service."""
         it = self.make(ECHO)
         for option in ('-t', '-T'):
             result = self.run_preforkd('-d', '-p', it.path('pid'), '-c', it.file, option)
@@ -96,7 +96,7 @@ class Start(daemon.Case):
                 result = self.run_preforkd('-c', it.file, *arguments)
                 self.assertEqual(result.returncode, 3, result.stderr)
                 self.assertRegex(result.stderr, rf'127\.0\.0\.1:{port}.*in use')
-                self.assertFalse(os.path.exists(it.path('a')), 'a socket left behind')
+                self.assertFalse(os.path.exists(it.path('a')), 'a leftover socket')
 
     def test_reason_is_said_once(self):
         blocker = daemon.listen_tcp()
@@ -113,8 +113,8 @@ class Start(daemon.Case):
         self.assertIn('nobody', result.stderr)
 
     def test_no_worker_becomes_ready_is_3(self):
-        """The check passed, but then no worker can become what it is to be: by a preload, which
-        fails what worked a moment ago."""
+        """The check passes, but then no worker can start: a preloaded library makes a call fail
+        that worked before."""
         it = self.make('pool "x" { listen = { "unix:@DIR@/x" } workers = 3 directory = "@DIR@/in"\n'
                        'echo {} }\n')
         os.makedirs(it.path('in'))
@@ -130,10 +130,11 @@ class Start(daemon.Case):
                 self.assertRegex(result.stderr, rf'{re.escape(it.file)}:1: pool x: '
                                  r"can't change to the directory .*: Input/output error: "
                                  'no worker becomes ready')
-                self.assertFalse(os.path.exists(it.path('x')), 'a socket left behind')
+                self.assertFalse(os.path.exists(it.path('x')), 'a leftover socket')
 
     def test_closed_standard_descriptors(self):
-        """Started with descriptors 0 to 2 closed, no socket of ours may become standard error."""
+        """With descriptors 0 to 2 closed at the start, no socket of ours may become standard
+        error."""
         it = self.make(ECHO, arguments=['-p', '@DIR@/pid'])
         child = processes.Child(os.posix_spawn(
             '/bin/sh', ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh', daemon.BINARY, '-c', it.file,
@@ -191,7 +192,7 @@ class PidFile(daemon.Case):
         self.assertEqual(client.ask(it.path('echo'), b'x'), b'x')
 
     def test_file_that_is_no_pid_file_is_left_alone(self):
-        """A slip of the finger costs nobody's data."""
+        """A typing mistake must not destroy a file."""
         it = self.make(ECHO)
         for text in ('root:x:0:0\n', '1' * 16, '12 monkeys\n', '4711\0'):
             it.put('precious', text)
@@ -228,7 +229,7 @@ class Detached(daemon.Case):
         with open(it.path('pid'), encoding='ascii') as file:
             master = int(file.read())
         self.addCleanup(self._bury, master)
-        # Not once the answer is awaited: it serves already.
+        # preforkd -d has returned, so the daemon serves already.
         self.assertEqual(client.ask(it.path('echo'), b'x'), b'x')
         self.assertEqual(len(processes.children(master)), 2)
         _, _, _, session, _ = processes.stat(master)
@@ -282,7 +283,7 @@ class Detached(daemon.Case):
         self.assertEqual(result.returncode, 3, result.stderr)
 
     def test_reload_of_a_relative_file(self):
-        """The file given by a relative path is found again after detaching."""
+        """A relative configuration path still works after detaching."""
         it = self.make(ECHO)
         result = self.run_preforkd('-d', '-c', 'preforkd.conf', '-p', 'pid', cwd=it.directory)
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -298,7 +299,7 @@ class Detached(daemon.Case):
 
 
 class Terminal(daemon.Case):
-    """Started by hand: it speaks to the terminal, which gives no orders."""
+    """Started by hand: the daemon writes to the terminal, but obeys no signals from it."""
 
     def read_until(self, terminal, pattern):
         said = b''
@@ -317,7 +318,7 @@ class Terminal(daemon.Case):
         self.addCleanup(lambda: processes.alive(pid) and os.kill(pid, signal.SIGKILL))
         self.read_until(terminal, rb'ready: every pool serves')
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('4H', 30, 90, 0, 0))
-        wait_until(lambda: int(processes.status(pid)['ShdPnd'], 16) == 0, 'the signal is taken')
+        wait_until(lambda: int(processes.status(pid)['ShdPnd'], 16) == 0, 'no pending signal')
         os.kill(pid, signal.SIGUSR1)
         self.assertIn(b'state=serving', self.read_until(terminal, rb'state=\w+ '))
         os.kill(pid, signal.SIGWINCH)

@@ -1,4 +1,4 @@
-"""conf/preforkctl.bash, .zsh and .fish, as their shells use them."""
+"""conf/preforkctl.bash, .zsh and .fish in their shells."""
 
 import os
 import pty
@@ -22,10 +22,10 @@ COMMANDS = {'deaths', 'drain', 'help', 'logs', 'ping', 'reload', 'restart', 'res
 
 
 class Shell:
-    """What a shell must complete, whichever it is."""
+    """What every shell must complete."""
 
     def complete(self, *words):
-        """What it offers for the last of the words."""
+        """The completions of the last word."""
         raise NotImplementedError
 
     def test_of_a_daemon(self):
@@ -78,7 +78,8 @@ class Fish(Shell, daemon.Case):
 
 @unittest.skipUnless(shutil.which('zsh'), 'no zsh here')
 class Zsh(Shell, daemon.Case):
-    """An interactive one, in a terminal: no other completes. It notes what would match."""
+    """zsh completes only in an interactive shell on a terminal; the test's function prints the
+    matches."""
 
     START = """
 fpath=(@DIR@/functions $fpath)
@@ -116,7 +117,7 @@ unsetopt auto_menu
             os.waitpid(pid, 0)
 
     def matching(self, terminal, path):
-        """Reads what the shell shows, or it would stop, until its list is complete."""
+        """Reads the shell's output, which would block otherwise, until the list is complete."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if select.select([terminal], [], [], 0.05)[0]:
@@ -126,7 +127,7 @@ unsetopt auto_menu
                     lines = file.read().splitlines()
                 if lines[-1:] == ['END']:
                     return [line for line in lines if line not in ('', 'END')]
-        raise AssertionError('the shell completes nothing')
+        raise AssertionError('no completion')
 
 
 if __name__ == '__main__':

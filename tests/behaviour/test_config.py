@@ -1,4 +1,5 @@
-"""Every error is told with its file and line, all in one run; the dump reads back to the same."""
+"""Each error is reported with file and line, all in one run; the dump reads back to the same
+configuration."""
 
 import os
 import re
@@ -13,7 +14,7 @@ import daemon
 POOL = 'pool "p" { listen = { "unix:/tmp/x" } workers = 1 %s }\n'
 GOOD = POOL % 'echo {}'
 
-# What stands in the file, and [line, what is said there] of each error. A line counts from 1.
+# Configurations, and [line, pattern] of each error expected. Lines count from 1.
 BROKEN = {
     'unknown global option': ('nonsense = 1\n' + GOOD, [(1, 'nonsense')]),
     'unknown option of a pool': (POOL % 'echo {}\nnonsense = 1', [(2, 'nonsense')]),
@@ -225,7 +226,7 @@ class Broken(daemon.Case):
                 self.assertRegex(result.stderr, rf'preforkd\.conf:2: .*{option.split()[0]}')
 
     def run_as_nobody(self, it, *arguments):
-        """By a copy of the program, since nobody may not be let into the build's directory."""
+        """With a copy of the program: nobody may not be allowed into the build directory."""
         if not daemon.ROOT:
             return self.run_preforkd(*arguments)
         copy = shutil.copy(daemon.BINARY, it.path('preforkd'))
@@ -235,7 +236,7 @@ class Broken(daemon.Case):
 
     @daemon.needs_root
     def test_what_its_user_may_not_have(self):
-        """Told where it is asked for, not where the pool begins."""
+        """The error is reported for the line that asks for it, not for the pool's first line."""
         it = self.make(POOL % 'echo {}\nuser = "nobody"\ndirectory = "@DIR@/closed"')
         os.mkdir(it.path('closed'), 0o700)
         result = self.run_preforkd('-t', '-c', it.file)
@@ -244,7 +245,7 @@ class Broken(daemon.Case):
 
     @daemon.needs_root
     def test_limits_that_cannot_be_had(self):
-        """Nobody may raise what he started with."""
+        """Users can't raise the limits that they started with."""
         it = self.make(POOL % 'echo {}\nlimits {\ncore = 0\nnofile = 4096\n}')
         copy = shutil.copy(daemon.BINARY, it.path('preforkd'))
         result = subprocess.run(['/bin/sh', '-c', 'ulimit -n 1024; exec "$@"', 'sh', copy,
@@ -333,14 +334,15 @@ pool "program" {
         self.assertEqual((result.returncode, result.stderr), (0, ''))
 
     def warnings(self, options):
-        """What -t has to say of a configuration that is right."""
+        """The warnings of -t about a valid configuration."""
         it = self.make((POOL % f'echo {{}}\n{options}').replace('unix:/tmp/x', '127.0.0.1:0'))
         done = self.run_preforkd('-t', '-c', it.file)
         self.assertEqual(done.returncode, 0, done.stderr)
         return [line.removeprefix(it.file) for line in done.stderr.splitlines()]
 
     def test_address_that_may_be_a_network(self):
-        """xinetd takes 10.0.0.0 for all of the network; here what was to be refused comes in."""
+        """For xinetd 10.0.0.0 is a whole network; here it is one address, and the rest would be let
+        in."""
         for option in ('allow', 'deny', 'proxy_protocol = "on" proxy_from'):
             for word, meant in (('127.0.0.0', '127.0.0.0/8'), ('192.0.2.0', '192.0.2.0/24'),
                                 ('172.16.0.0', '172.16.0.0/16'), ('0.0.0.0', '0.0.0.0/0')):
@@ -351,7 +353,7 @@ pool "program" {
             self.assertEqual(self.warnings(f'deny = {{ "{word}" }}'), [])
 
     def test_warnings_of_a_reload(self):
-        """They refuse nothing; who asks for the reload hears them too."""
+        """Warnings refuse nothing; they also reach the caller of the reload."""
         echo = 'pool "p" { listen = { "systemd:p" } workers = 1 echo {} %s }\n' \
                'control = "@DIR@/control"\n'
         it = self.start(echo % '')
@@ -372,7 +374,7 @@ pool "program" {
         first = self.run_preforkd('-T', '-c', it.file)
         self.assertEqual((first.returncode, first.stderr), (0, ''))
         self.assertRegex(first.stdout, r'idle_timeout\s*=\s*"?7\b')
-        self.assertRegex(first.stdout, r'max_requests\s*=\s*"?0\b')  # a default, filled in
+        self.assertRegex(first.stdout, r'max_requests\s*=\s*"?0\b')  # a default
         it.put('dumped.conf', first.stdout)
         second = self.run_preforkd('-T', '-c', it.path('dumped.conf'))
         self.assertEqual((second.returncode, second.stderr), (0, ''))

@@ -1,4 +1,4 @@
-"""preforkctl: what it sends, prints and exits with."""
+"""preforkctl: what it sends and prints, and its exit status."""
 
 import json
 import os
@@ -136,7 +136,7 @@ class Ctl(daemon.Case):
 
 
 class Pretended(daemon.Case):
-    """A daemon that is none, and answers as it is told to."""
+    """A fake daemon with a given reply."""
 
     def against(self, reply, *arguments):
         it = self.make(ECHO % (1, ''))
@@ -178,7 +178,7 @@ class Peer(Pretended):
             self.assertIn('closed the connection', done.stderr)
 
     def test_no_reply(self):
-        """Of another program, or of another version's daemon."""
+        """From another program, or a daemon of another version."""
         for reply in (b'HTTP/1.0 400 Bad Request\r\n\r\n', b'o\0\0\1\0short\n', b'x' * 100,
                       b'fine 1 1\n', b'ok 1\n', b'ok 1 1 1\n', b'ok  1 1\n', b'ok -1 1\n',
                       b'ok 1 1234567890\n', b'\n'):
@@ -190,7 +190,7 @@ class Peer(Pretended):
 @unittest.skipUnless(b'+jansson' in subprocess.check_output([daemon.BINARY, '-V']),
                      'built without jansson')
 class Report(Pretended):
-    """What is made of a daemon's JSON: whatever it is, nothing that harms the terminal."""
+    """preforkctl prints any JSON from a daemon without harm to the terminal."""
 
     def show(self, report, *arguments, word=b'ok'):
         text = report if isinstance(report, bytes) else json.dumps(report).encode()

@@ -1,4 +1,4 @@
-"""The ledger: how workers died, kept beside the log."""
+"""The ledger: how workers died, kept besides the log."""
 
 import datetime
 import os
@@ -18,13 +18,13 @@ KILLED = 'killed by signal (9|11)'
 
 class Deaths(daemon.Case):
     def wait_for_death(self, it, pid):
-        """A worker's entry in the ledger."""
+        """Waits for a worker's entry in the ledger."""
         def found():
             return next((death for death in board.deaths(it) if death['pid'] == pid), None)
         return wait_until(found, f'the death of {pid}')
 
     def end(self, it, number):
-        """Kills the only worker, with a connection in hand; its entry."""
+        """Kills the only worker with a connection in hand; returns its entry."""
         held, = it.occupy('echo', 1)
         worker, = it.workers()
         it.kill(number, worker)
@@ -86,7 +86,7 @@ class Deaths(daemon.Case):
         self.assertIsNone(self.wait_for_death(it, worker)['peer'])
 
     def test_worker_of_a_program_killed(self):
-        """The program goes with it; its processor time is told where it was waited for."""
+        """The program dies with it; its CPU time is counted if it was waited for."""
         it = self.start('pool "x" { listen = { "systemd:x" } workers = 1\n'
                         'exec { command = { "/bin/sh", "-c",\n'
                         '"echo some words >&2; echo \'last\twords\' >&2; read line" } } }\n')
@@ -103,7 +103,7 @@ class Deaths(daemon.Case):
             death = self.wait_for_death(it, worker)
         self.assertEqual(death['last'], 'last\\x09words')
         self.assertEqual(death['peer'], f'{host}:{port}')
-        wait_until(lambda: not processes.alive(program), 'the program ends')
+        wait_until(lambda: not processes.alive(program), 'the end of the program')
         self.assertEqual(death['served'], 0)
 
     def test_program_that_dies_is_no_death(self):
@@ -127,11 +127,11 @@ class Deaths(daemon.Case):
 
         def failed():
             return [death for death in board.deaths(it) if death['exit'] == 71]
-        death = wait_until(failed, 'one that can not start')[0]
+        death = wait_until(failed, 'a worker that failed to start')[0]
         self.assertRegex(death['why'], r"^can't start: .*root.*: No such file or directory$")
         self.assertFalse(death['ready'])
         pool = wait_until(lambda: board.pool(it, 'echo')['trouble'] and board.pool(it, 'echo'),
-                          'a pool in trouble')
+                          'a degraded pool')
         self.assertIn(pool['state'], ('starting', 'degraded'))
         self.assertRegex(board.text(it, 'status'),
                          r'(?m)^pool echo: (starting|degraded) for .*: .*No such file or directory')
@@ -160,7 +160,7 @@ class Deaths(daemon.Case):
         self.assertEqual(board.pool(it, 'echo')['deaths'], 70)
 
     def test_stop_kills_nobody_into_the_ledger(self):
-        """Nor does a worker that QUIT ended by our order: told by a pool that goes on."""
+        """A worker that somebody else ends gets an entry; those that a stop ends get none."""
         it = self.start(ECHO % (1, ''))
         worker, = it.workers()
         it.occupy('echo', 1)
@@ -169,7 +169,11 @@ class Deaths(daemon.Case):
         self.assertEqual((death['exit'], death['cause'], death['why']),
                          (73, 'own', 'ended at once'))
         it.announce(wording.OVERDUE)
-        it.stop(signal.SIGQUIT)
+        it.wait_for_workers(1, without=[worker])
+        it.occupy('echo', 1)
+        with board.early(it) as look:
+            it.stop(signal.SIGQUIT)
+            self.assertEqual(look()['deaths'], 1)
 
 
 if __name__ == '__main__':
