@@ -1,4 +1,4 @@
-"""The monitoring files of conf/examples, before the programs that they are for."""
+"""The monitoring files of conf/examples, checked by the programs that read them."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def read(name):
 
 
 def expressions():
-    """{where it stands: expression} of the dashboard, as Prometheus would get them."""
+    """{place: expression} of the dashboard, as Prometheus would get them."""
     dashboard = json.loads(read('grafana.json'))
     found = {f'{panel["title"]} {target["refId"]}': target['expr']
              for panel in dashboard['panels'] for target in panel['targets']}
@@ -77,13 +77,13 @@ class Examples(daemon.Case):
             self.assertEqual(named - there, set(), name)
 
     def test_prometheus_itself(self):
-        """It is the one for which all of this is: it scrapes, and knows what the dashboard asks."""
+        """A real Prometheus scrapes the daemon, and has values for the dashboard's expressions."""
         it = self.start()
         client.ask(it.address('echo'), b'x')
         prometheus = Prometheus(self, it)
         wait_until(lambda: prometheus.ask('up') == [1], 'a scrape')
         wait_until(lambda: prometheus.ask('preforkd_connections_accepted_total{pool="echo"}')
-                   == [1], 'the connection')
+                   == [1], 'one connection')
         self.assertEqual(prometheus.ask('count(preforkd_queue_depth)'), [3])
         self.assertEqual(len(prometheus.get('rules')['groups'][0]['rules']), 9)
 
@@ -95,7 +95,7 @@ class Examples(daemon.Case):
 
 
 class Prometheus:
-    """A real one, with the files of the examples."""
+    """A real Prometheus with the files of the examples."""
 
     def __init__(self, case, it):
         port = daemon.reserve_port(case)
@@ -128,7 +128,7 @@ class Prometheus:
             return json.load(answer)['data']
 
     def ask(self, expression):
-        """The values that an expression has."""
+        """The values of an expression."""
         try:
             result = self.get('query', query=expression)['result']
         except OSError:

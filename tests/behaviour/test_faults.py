@@ -1,4 +1,4 @@
-"""What the world may do to the daemon: its clock leaps, its disk is full. The pools go on."""
+"""Faults outside the daemon: its clock jumps, its disk is full. The pools go on."""
 
 import json
 import os
@@ -21,7 +21,7 @@ FULL = r'warning: pool echo: full for (\d+) s: '
 
 
 class Clock(daemon.Case):
-    """As after a suspension with a clock that counted it, or a virtual machine that was paused."""
+    """The clock jumps, as after a suspend or when a virtual machine was paused."""
 
     def begin(self, config):
         return self.make(config).with_failing_calls().launch().ready()
@@ -36,8 +36,8 @@ class Clock(daemon.Case):
             it.leap(seconds)
             self.assertEqual(client.echo(held, b'still'), b'still')
             held.close()
-            wait_until(lambda: it.workers('echo, idle'), 'it is idle again')
-            if time.monotonic() - began < 1.5:  # else this machine was too slow to use the grace
+            wait_until(lambda: it.workers('echo, idle'), 'an idle worker')
+            if time.monotonic() - began < 1.5:  # else the machine was too slow for the grace period
                 break
             it.stop(signal.SIGQUIT)
         line = it.wait_for_log(LATE).string
@@ -78,7 +78,7 @@ class Clock(daemon.Case):
 
 
 def modules(count, **args):
-    """Pools of modules m0.so, m1.so, ..."""
+    """Pools of the modules m0.so, m1.so, ..."""
     words = ', '.join(f'"{name}={value}"' for name, value in args.items())
     return ''.join(f'pool "m{i}" {{ listen = {{ "unix:@DIR@/m{i}" }} workers = 1\n'
                    f'module {{ path = "@DIR@/m{i}.so" args = {{ {words} }} }} }}\n'
@@ -86,7 +86,7 @@ def modules(count, **args):
 
 
 class Check(daemon.Case):
-    """What somebody's code may do while a configuration is checked."""
+    """What a module's code may do while a configuration is checked."""
 
     OTHER = ('control = "@DIR@/control"\n'
              'pool "o" { listen = { "systemd:o" } workers = 2 echo {} }\n')
@@ -100,8 +100,8 @@ class Check(daemon.Case):
         return it
 
     def test_shared_memory_is_no_way_to_its_parent(self):
-        """It fills all that it shares with others, also while that is read: at worst, its pool is
-        wrong."""
+        """The check fills all shared memory, also while it is read: at worst its own pool is
+        refused."""
         for name, args in (('evil_scribble', {}), ('evil', {'check': 'scribble-on'}),
                            ('evil', {'check': 'scribble'})):
             it = self.prepare(modules(1, **args), name)
@@ -112,7 +112,7 @@ class Check(daemon.Case):
                     self.assertNotIn('the check was killed', done.stderr)
 
     def test_shared_memory_at_a_reload(self):
-        """It is none of the master's."""
+        """None of that memory is the master's."""
         it = self.prepare(self.OTHER)
         it.launch().ready()
         it.announce('.')
@@ -132,7 +132,7 @@ class Check(daemon.Case):
                          [worker['pid'] for worker in before['workers']])
 
     def test_one_that_takes_too_long(self):
-        """Those that hang have 5 s each, and all of them 10 s: what was found by then is told."""
+        """Each hanging check gets 5 s, all of them 10 s; errors found by then are reported."""
         it = self.prepare(self.OTHER, count=3)
         it.launch().ready()
         it.announce('err: ')
@@ -145,7 +145,7 @@ class Check(daemon.Case):
         it.reload(self.OTHER)
 
     def test_what_it_prints(self):
-        """It comes to standard error, and none of it to standard output."""
+        """Its output goes to standard error, and none of it to standard output."""
         it = self.prepare(modules(1, check='print'))
         done = self.run_preforkd('-T', '-c', it.file)
         self.assertEqual((done.returncode, done.stderr.count('printed')), (0, 20000))
@@ -154,7 +154,7 @@ class Check(daemon.Case):
 
 class Disk(daemon.Case):
     def test_a_log_that_can_not_be_written(self):
-        """Standard error is a file on a disk that is full."""
+        """Standard error is a file on a full disk."""
         it = self.make(ECHO % 'workers = 2')
         it.program = it.put('preforkd', f'#!/bin/sh\nexec {daemon.BINARY} "$@" 2>/dev/full\n',
                             mode=0o755)
@@ -163,7 +163,7 @@ class Disk(daemon.Case):
             for pid in it.wait_for_workers(2):
                 self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
                 it.kill(signal.SIGTERM, pid)
-                wait_until(lambda: not processes.alive(pid), 'it is gone')
+                wait_until(lambda: not processes.alive(pid), 'its end')
             it.kill(signal.SIGUSR1)
         it.wait_for_workers(2)
         self.assertEqual(it.log.lines, [])

@@ -1,4 +1,4 @@
-"""The figures: what is counted, that it never goes back, who waits, what is slow."""
+"""Figures: what is counted, that counters never go back, who waits, and what is slow."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
 
 class Case(daemon.Case):
     def wait_for_pool(self, it, name='echo', **wanted):
-        """A pool's entry, once it has these values."""
+        """Waits until a pool has these values; returns its entry."""
         def settled():
             pool = board.pool(it, name)
             return pool if wanted.items() <= pool.items() else None
@@ -55,7 +55,7 @@ class Counts(Case):
         self.assertGreaterEqual(times['sum'], 0.11)
 
     def test_bytes_of_programs_are_not_known(self):
-        """They have the connection alone: none of them stand for some of them."""
+        """Only the programs have the connections, so the figure is unknown, not partial."""
         it = self.start(daemon.shell('read -r x; echo "$x$x"'))
         self.assertEqual(client.ask(it.address('x'), b'12345\n'), b'1234512345\n')
         pool = self.wait_for_pool(it, 'x', served=1)
@@ -70,13 +70,13 @@ class Counts(Case):
         self.assertEqual((pool['service_time']['count'], pool['bytes_in']), (0, 0))
 
     def test_waits_in_the_queue(self):
-        """While all workers are busy, each connection counts that waited."""
+        """Connections that wait while all workers are busy are counted."""
         it = self.start(ECHO % (1, ''))
         held, = it.occupy('echo', 1)
         waiting = [it.connect('echo') for _ in range(5)]
         for connection in waiting:
             connection.sendall(b'x')
-        wait_until(lambda: board.pool(it, 'echo')['workers'][0]['seconds'] >= 0.3, 'a while')
+        wait_until(lambda: board.pool(it, 'echo')['workers'][0]['seconds'] >= 0.3, 'some time')
         held.close()
         for connection in waiting:
             self.assertEqual(client.read_exactly(connection, 1), b'x')
@@ -115,14 +115,14 @@ class Requests(gateway.Case):
 
 class Cost(Case):
     def test_system_calls_of_a_connection(self):
-        """None but the floor's, and one question about one connection in 32."""
+        """Only those of a minimal server, and one getsockopt() per 32 connections."""
         it = self.start(ECHO % (1, ''))
         worker, = it.workers()
         trace = subprocess.Popen(['strace', '-q', '-p', str(worker), '-o', it.path('trace')])
         try:
             wait_until(lambda: int(process_status(worker)['TracerPid']) or trace.poll(), 'strace')
             if trace.poll():
-                self.skipTest('strace can not trace here')
+                self.skipTest('strace cannot trace here')
             for _ in range(66):
                 client.ask(it.address('echo'), b'x')
             self.wait_for_pool(it, served=66)
@@ -137,12 +137,12 @@ class Cost(Case):
                                 calls).strip(), 'accept4' if calls.endswith('accept4') else '')
         asked = sum(map(bool, each))
         self.assertGreaterEqual(asked, 2)
-        # More where a loaded machine makes one look as if it had waited.
+        # There are more where a loaded machine makes a connection look as if it had waited.
         self.assertLess(asked, len(each) // 2)
 
 
 class Sums(Case):
-    """Nothing that is counted ever goes back, as a reader sees it who looks all the time."""
+    """No counter ever goes back, seen by a reader that polls all the time."""
 
     KEYS = ('accepted', 'served', 'errors', 'retirements', 'deaths', 'bytes_in', 'bytes_out')
 
@@ -208,7 +208,7 @@ class Sums(Case):
         self.assertEqual(pool['deaths'], 3)
 
     def test_for_one_who_looks_since_before_an_upgrade(self):
-        """A status worker of the old generation has the old overview, until it retires."""
+        """A status worker of the old generation maps the old overview until it retires."""
         it = self.make(ECHO % (3, ''))
         it.own_program()
         it.launch().ready()
@@ -233,10 +233,10 @@ class Sums(Case):
     def test_processor_time_and_memory_of_the_living(self):
         it = self.start(daemon.shell('i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $i'))
         self.assertEqual(client.ask(it.address('x')), b'200000\n')
-        # The worker's process is looked at before its slot: by then the program may not be reaped.
+        # The worker's CPU time is read before its slot; the program may not be reaped by then.
         pool = wait_until(lambda: (pool := board.pool(it, 'x'))['served'] and
                           pool['cpu']['user'] + pool['cpu']['system'] >= 0.01 and pool,
-                          'the time of the program')
+                          'the CPU time of the program')
         self.assertEqual(pool['cpu_ended'] | {'age': 0}, {'user': 0, 'system': 0, 'age': 0})
         self.assertGreater(pool['memory']['bytes'], 64 * 1024)
         self.assertLess(pool['memory']['bytes'], 64 * 1024 * 1024)
@@ -261,7 +261,7 @@ class Queues(Case):
             it.occupy(name, 2)
             for _ in range(5):
                 self.addCleanup(it.connect(name).close)
-        status = wait_until(lambda: self.waiting(it), '5 that wait at each')
+        status = wait_until(lambda: self.waiting(it), 'five waiting at each listener')
         self.assertEqual(status, {'tcp': (5, 4096), 'unix': (5, 77)})
         with contextlib.suppress(FileNotFoundError):
             host, port = it.address('tcp')
@@ -271,7 +271,8 @@ class Queues(Case):
         self.assertRegex(text, r'(?m)^127\.0\.0\.1:\d+ +tcp +\[#-+\] +5/4096$')
 
     def waiting(self, it):
-        """A connection is in the queue when its handshake is done, which is not our business."""
+        """Polls: a connection enters the queue when its handshake ends, which the test can't
+        see."""
         found = {pool['name']: [(each['queue'], each['room']) for each in pool['listeners']]
                  for pool in board.status(it)['pools']}
         each = {name: one for name, [one] in found.items()}
@@ -286,7 +287,7 @@ class Slow(Case):
         return None
 
     def wait_for_slow(self, it, name='x'):
-        return wait_until(lambda: self.slow(it, name), 'a slow one')
+        return wait_until(lambda: self.slow(it, name), 'a slow request')
 
     def test_a_program(self):
         it = self.start(daemon.shell('read -r x; sleep 1000 | cat', 'slow_threshold = 1',
@@ -307,12 +308,12 @@ class Slow(Case):
             self.assertRegex(slow['wchan'], r'wait')
             self.assertEqual(slow['syscall'], 'wait4')
             self.assertEqual(wording.field(line, 'wchan'), slow['wchan'])
-        wait_until(lambda: self.slow(it)['seconds'] >= 3, 'another look')
+        wait_until(lambda: self.slow(it)['seconds'] >= 3, 'another sample')
         self.assertLess(self.slow(it)['sampled'], 3)
         self.assertEqual(len(it.log.find('a request is slow')), 1)
         os.killpg(slow['program'], signal.SIGKILL)
         it.announce('was killed by signal')
-        wait_until(lambda: self.slow(it) is None, 'it is over')
+        wait_until(lambda: self.slow(it) is None, 'the end of the slow request')
         connection.close()
 
     def test_a_worker_that_serves_by_itself(self):
@@ -326,10 +327,10 @@ class Slow(Case):
 
     def test_without_the_right_to_look(self):
         if not daemon.ROOT:
-            self.skipTest('only root has other users processes')
+            self.skipTest('needs root')
         wrapper = ['/usr/bin/setpriv', '--bounding-set', '-sys_ptrace']
         if not os.path.exists(wrapper[0]):
-            self.skipTest('there is no setpriv')
+            self.skipTest('no setpriv here')
         it = self.make(ECHO % (1, 'slow_threshold = 1'))
         it.program = it.put('wrapper', '#!/bin/sh\nexec %s %s "$@"\n'
                             % (' '.join(wrapper), daemon.BINARY), 0o755)
@@ -343,7 +344,7 @@ class Slow(Case):
     def test_off(self):
         it = self.start('slow_threshold = 1\n' + ECHO % (1, 'slow_threshold = 0'))
         it.occupy('echo', 1)
-        wait_until(lambda: board.pool(it, 'echo')['workers'][0]['seconds'] > 1.5, 'a while')
+        wait_until(lambda: board.pool(it, 'echo')['workers'][0]['seconds'] > 1.5, 'some time')
         self.assertIsNone(self.slow(it, 'echo'))
         it.reload('slow_threshold = 1\n' + ECHO % (1, ''))
         self.wait_for_slow(it, 'echo')

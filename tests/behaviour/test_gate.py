@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who is let in: allow, deny, and the limits per source."""
+"""Access: allow, deny, and the limits per source."""
 
 import os
 import random
@@ -19,7 +19,7 @@ REFUSED = r' info: pool echo: refused the connection from %s: .* reason=%s misse
 
 
 def connect_from(source, address, timeout=client.PATIENCE):
-    """A connection whose own address is `source`."""
+    """A connection from the address `source`."""
     family = socket.AF_INET6 if ':' in source else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     connection.settimeout(timeout)
@@ -33,7 +33,7 @@ def connect_from(source, address, timeout=client.PATIENCE):
 
 
 def is_served(connection, data=b'x'):
-    """Whether an echo comes back; False where it was closed instead."""
+    """Whether an echo comes back; False if the connection is closed instead."""
     try:
         return client.echo(connection, data) == data
     except (EOFError, ConnectionError):
@@ -49,7 +49,7 @@ class Gate(daemon.Case):
             return is_served(connection)
 
     def hold(self, it, source):
-        """A connection in a worker's hands; None where it was refused."""
+        """A connection held by a worker, or None if it was refused."""
         connection = connect_from(source, it.address('echo'))
         self.addCleanup(connection.close)
         if is_served(connection):
@@ -58,7 +58,7 @@ class Gate(daemon.Case):
         return None
 
     def end(self, connection):
-        """Ends it, and waits until the worker has."""
+        """Closes a connection, and waits until its worker is idle."""
         connection.shutdown(socket.SHUT_WR)
         self.assertEqual(client.read_all(connection), b'')
         connection.close()
@@ -103,7 +103,7 @@ class Lists(Gate):
         it.reload(ECHO % (2, 'allow = "127.0.0.2"'))
         self.assertTrue(self.served(it, '127.0.0.2'))
         self.assertFalse(self.served(it, '127.0.0.1'))
-        self.assertTrue(is_served(held), 'who was let in stays')
+        self.assertTrue(is_served(held), 'an accepted connection stays')
         self.end(held)
         it.wait_for_workers(2, without=before, pool='echo')
 
@@ -154,7 +154,7 @@ class Seats(Gate):
         self.assertNotIn(None, held)
         self.assertIsNone(self.hold(it, '127.0.0.1'))
         it.wait_for_log(REFUSED % (r'127\.0\.0\.1:\d+', 'max_per_source'))
-        self.assertIsNotNone(self.hold(it, '127.0.0.2'), 'others never notice')
+        self.assertIsNotNone(self.hold(it, '127.0.0.2'), 'another source')
         self.end(held.pop())
         self.assertIsNotNone(self.hold(it, '127.0.0.1'))
         self.assertIsNone(self.hold(it, '127.0.0.1'))
@@ -167,7 +167,7 @@ class Seats(Gate):
             self.end(connection)
 
     def rush(self, it, sources, each, most):
-        """All of them connect in the same instant: exactly as many as may get in, of each."""
+        """All connect at once: of each source, exactly as many get in as may."""
         barrier = threading.Barrier(len(sources) * each)
         got = {source: [] for source in sources}
 
@@ -209,7 +209,7 @@ class Seats(Gate):
         self.assertEqual(it.log.find('refused the connection'), [])
 
     def test_never_more_in_hand_under_load(self):
-        """Programs count themselves: no two of one source run at once."""
+        """The programs count themselves: no two of one source run at once."""
         it = self.make('pool "echo" { listen = { "systemd:echo" } workers = 12 max_per_source = 1\n'
                        'exec { command = { "/bin/sh", "@DIR@/count" } } }\n')
         os.mkdir(it.path('in'))
@@ -240,7 +240,7 @@ class Seats(Gate):
 
     @staticmethod
     def counting():
-        """The client names its source in its first line; mkdir fails while another has it."""
+        """The client's first line names its source; mkdir fails while another connection has it."""
         return ('cd @DIR@/in || exit 9\nread source\n'
                 'mkdir "$source" 2>/dev/null || { echo twice; exit 0; }\n'
                 'rmdir "$source"\necho once\n')
@@ -252,7 +252,8 @@ class Seats(Gate):
             held = self.hold(it, '127.0.0.1')
             self.assertIsNotNone(held)
             self.assertIsNone(self.hold(it, '127.0.0.1'))
-            # Who turned the second away is idle again a moment after that is seen from outside.
+            # The worker that refused the second connection is idle a moment after its client sees
+            # that.
             wait_until(lambda: len(self.busy(it)) == 1, 'one busy worker')
             busy = self.busy(it)
             mark = it.mark()
@@ -271,18 +272,18 @@ class Seats(Gate):
             self.assertIsNotNone(other)
             self.end(other)
         other = self.hold(it, '127.0.0.1')
-        self.assertIsNone(self.hold(it, '127.0.0.1'), 'what the stopped one holds, counts')
+        self.assertIsNone(self.hold(it, '127.0.0.1'), 'the connection of the stopped worker counts')
         self.end(other)
         it.kill(signal.SIGCONT, busy[0])
         self.end(held)
 
     def come_again(self, it):
-        """Whether the second of two connections is served, of which the first has ended, but its
-        worker doesn't know that yet; and how long the worker took to learn it."""
+        """Lets the worker miss the end of a first connection while a second one arrives. Returns
+        whether the second is served, and how long the worker was stopped."""
         idle = {pid: len(processes.descriptors(pid)) for pid in it.workers()}
         with it.connect('x') as first:
             worker = int(first.makefile('rb').readline())
-            # The worker lets go of the connection just after the program has begun.
+            # The worker closes its copy of the connection just after the program starts.
             wait_until(lambda: len(processes.descriptors(worker)) == idle[worker], 'only its own')
             it.kill(signal.SIGSTOP, worker)
             first.sendall(b'end\n')
@@ -292,24 +293,25 @@ class Seats(Gate):
             other, = set(it.workers()) - {worker}
             mark = it.mark()
             wait_until(lambda: processes.title(other).endswith('busy') or
-                       it.log.find("refused the connection", mark), 'it is accepted')
+                       it.log.find("refused the connection", mark), 'an accepted connection')
             it.kill(signal.SIGCONT, worker)
             took = time.monotonic() - since
             served = second.makefile('rb').readline() != b''
             second.sendall(b'end\n') if served else None
         wait_until(lambda: not any(processes.title(pid).endswith('busy') for pid in it.workers()),
-                   'both are idle')
+                   'two idle workers')
         return served, took
 
     def test_who_saw_the_end_may_come_again(self):
-        """A program has the connection alone: its client sees the end before the worker does. It
-        may take a second to see it, which a busy machine may exceed here: then once more."""
+        """Only the program has the connection, so its client sees the end before the worker does.
+        The worker gets a second to see it; a busy machine may exceed that, so the test tries
+        again."""
         it = self.start(daemon.shell('echo $PPID; read line', 'max_per_source = 1', workers=2))
         for _ in range(20):
             served, took = self.come_again(it)
             if served or took < 0.9:
                 break
-        self.assertTrue(served, 'it was refused')
+        self.assertTrue(served, 'refused')
 
     def test_whose_program_goes_on_is_refused(self):
         it = self.start(daemon.shell('echo hello; read line', 'max_per_source = 1', workers=2))
@@ -337,7 +339,7 @@ class Seats(Gate):
         self.assertTrue(self.served(it, '127.0.0.1', 'two'))
 
     def test_a_64_of_ipv6_is_one_source(self):
-        """Its addresses come by PROXY headers: the loopback has but one."""
+        """The addresses come in PROXY headers: the loopback interface has only one."""
         it = self.start(ECHO % (4, 'max_per_source = 1 proxy_protocol = on '
                                    'proxy_from = "127.0.0.1"'))
 
@@ -361,7 +363,7 @@ class Seats(Gate):
                         'workers = 4 max_per_source = 1 echo {} }\n')
 
         def come(uid):
-            """The user that connects is the one that the kernel remembers."""
+            """Connects as a user; the kernel remembers the credentials of connect()."""
             os.seteuid(uid)
             try:
                 connection = client.connect(it.path('sock'))
@@ -379,7 +381,7 @@ class Seats(Gate):
 
 class Rates(Gate):
     def burst(self, it, source, count):
-        """How many of so many are served; a client that is as fast as it can be."""
+        """Makes `count` connections without a pause; returns how many are served."""
         return sum(self.served(it, source) for _ in range(count))
 
     def test_a_bucket_holds_a_seconds_worth(self):
@@ -387,7 +389,7 @@ class Rates(Gate):
         self.assertEqual(self.burst(it, '127.0.0.1', 5), 5)
         wait_until(lambda: not self.served(it, '127.0.0.1'), 'a refusal')
         it.wait_for_log(REFUSED % (r'127\.0\.0\.1:\d+', 'rate_per_source'))
-        self.assertEqual(self.burst(it, '127.0.0.2', 5), 5, 'others never notice')
+        self.assertEqual(self.burst(it, '127.0.0.2', 5), 5, 'another source')
         wait_until(lambda: self.served(it, '127.0.0.1'), 'being let in again')
 
     def test_one_a_second(self):

@@ -1,4 +1,5 @@
-"""What an event costs the master, in system calls: by what changed, not by what is there."""
+"""The master's system calls per event must depend on what changed, not on the number of workers or
+pools."""
 
 import re
 import signal
@@ -10,7 +11,7 @@ from processes import wait_until
 
 FEW, MANY = 4, 120
 EVENTS = 3
-# A call for each worker or pool, in one event alone, would be more than this.
+# One call per worker or pool, in one event, would exceed this.
 SLACK = MANY // 2
 ECHO = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = %d echo {} }\n'
 POOLS = ''.join(f'pool "p{number}" {{ listen = {{ "unix:@DIR@/p{number}" }} workers = 1 '
@@ -19,7 +20,7 @@ POOLS = ''.join(f'pool "p{number}" {{ listen = {{ "unix:@DIR@/p{number}" }} work
 
 class Growth(daemon.Case):
     def calls(self, it, act):
-        """The system calls that the master makes until all of the events have been seen to."""
+        """Counts the master's system calls until all events are handled."""
         it.announce('killed by signal 9')
         before = it.workers()
         trace = subprocess.Popen(['strace', '-q', '-p', str(it.pid), '-o', it.path('trace')])
@@ -32,7 +33,7 @@ class Growth(daemon.Case):
             trace.send_signal(signal.SIGINT)
             trace.wait()
         with open(it.path('trace'), encoding='utf-8', errors='replace') as file:
-            # How often it waits depends on how its events fall together.
+            # How often it waits depends on how events coincide.
             return sum(bool(re.match(r'(?!epoll_wait|read\()\w+\(', line)) for line in file)
 
     def compare(self, small, large, act):

@@ -1,7 +1,8 @@
-"""The guides of preforkd-handlers(7), walked: what another daemon serves by its own configuration,
-preforkd serves by the guide's on the same address.
+"""The migration guides of preforkd-handlers(7): preforkd with the guide's configuration must answer
+as the other daemon does with its own, at the same address.
 
-Debian 12 has no einhorn: test_app looks at the variables that its programs read, no more."""
+Debian 12 has no einhorn: test_app only checks the variables that its programs read.
+"""
 
 import contextlib
 import os
@@ -16,7 +17,7 @@ import daemon
 import fastcgi
 from processes import wait_until
 
-# Of Debian's package, which excludes xinetd's: .ci/packages unpacks it here.
+# Debian's package conflicts with xinetd's: .ci/packages unpacks it here.
 INETD = '/usr/local/libexec/preforkd-tests/usr/sbin/inetd'
 PHP = '<?php echo "hello from PHP ", $_GET["x"] ?? "", "\\n";'
 
@@ -31,7 +32,7 @@ def ask_php(it, address):
 
 
 def ask_cat(address):
-    """A server that sends everything back."""
+    """Asks a server that sends everything back."""
     with client.connect(address) as connection:
         connection.sendall(b'hello\n')
         connection.shutdown(socket.SHUT_WR)
@@ -48,7 +49,7 @@ class Guides(daemon.Case):
 
     @contextlib.contextmanager
     def other(self, question, *command, **more):
-        """Another daemon, in the foreground, until it has answered the question."""
+        """Runs another daemon in the foreground until it has answered the question."""
         with open(self.it.path('other.log'), 'wb') as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        start_new_session=True, **more)
@@ -86,7 +87,7 @@ class Guides(daemon.Case):
         return answer
 
     def xinetd(self, port, service, **changes):
-        """A file of Debian's package, switched on, on a port of ours."""
+        """A file of Debian's package, enabled on a port of ours."""
         with open(f'/etc/xinetd.d/{service}', encoding='utf-8') as file:
             text = file.read().split('# This is the udp')[0]
         changes |= {'disable': 'no', 'port': port, 'bind': '127.0.0.1', 'type':
@@ -111,7 +112,7 @@ class Guides(daemon.Case):
         self.assertEqual(answer, b'hello')
 
     def test_xinetd_refuses(self):
-        """no_access is deny: the connection is closed without a byte."""
+        """no_access corresponds to deny: the connection is closed without a byte."""
         self.begin()
         port = daemon.reserve_port(self)
 
@@ -129,9 +130,9 @@ class Guides(daemon.Case):
 
     @daemon.needs_root
     def test_inetd(self):
-        """A line of inetd.conf, as the guide translates it."""
+        """A line of inetd.conf, translated as in the guide."""
         if not os.access(INETD, os.X_OK):
-            self.skipTest(f'there is no {INETD} here: see .ci/packages')
+            self.skipTest(f'no {INETD} here: see .ci/packages')
         it = self.begin()
         port = daemon.reserve_port(self)
         it.put('inetd.conf', f'127.0.0.1:{port} stream tcp nowait nobody /usr/bin/id id -un\n')
@@ -174,7 +175,7 @@ while True:
         self.assertEqual(answer, b'hello\n')
 
     def test_supervisord(self):
-        """Its fcgi-program has the socket as descriptor 0, and so many processes."""
+        """Its fcgi-program has the socket as descriptor 0, in several processes."""
         it, port = self.begin(), daemon.reserve_port(self)
         it.put('supervisord.conf', f'''
 [supervisord]
@@ -197,7 +198,7 @@ user = nobody
         self.assertEqual(answer, b'hello from PHP 1\n')
 
     def test_php_fpm(self):
-        """The pool of Debian's package, but for its paths."""
+        """The pool of Debian's package, except for its paths."""
         it = self.begin()
         with open('/etc/php/8.2/fpm/pool.d/www.conf', encoding='utf-8') as file:
             pool = file.read().replace('/run/php/php8.2-fpm.sock', it.path('php.sock'))
@@ -215,7 +216,7 @@ user = nobody
 
 
 class Tls(daemon.Case):
-    """TLS in front, which tells the client's address by a PROXY header."""
+    """TLS in front, with the client's address in a PROXY header."""
 
     def begin(self):
         self.port = daemon.reserve_port(self)
@@ -244,7 +245,7 @@ class Tls(daemon.Case):
                 connection.sendall(b'hello')
                 return connection.recv(100) == b'hello' and connection.getsockname()[1]
             return None
-        port = wait_until(answered, f'an answer by {command[0]}')
+        port = wait_until(answered, f'an answer through {command[0]}')
         self.it.wait_for_log(rf'connection from 127\.0\.0\.1:{port} ended')
 
     def test_stunnel(self):

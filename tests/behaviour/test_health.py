@@ -1,4 +1,5 @@
-"""Whether to send more: /healthz of the handler status, and agent, which HAProxy asks."""
+"""Whether a load balancer should send more: /healthz of the handler status, and agent for
+HAProxy."""
 
 import contextlib
 import os
@@ -53,7 +54,7 @@ class Health(Case):
         self.assertEqual(self.ask(it), (200, 'ok\n'))
 
     def test_unreachable(self):
-        """The path of a listener is gone: every report says so, until a reload."""
+        """The path of a listener is gone: every report says so until a reload."""
         config = (STATUS % 1 + AGENT +
                   'pool "echo" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n')
         it = self.start(config)
@@ -73,7 +74,7 @@ class Health(Case):
         self.assertEqual(client.ask(it.path('s'), b'x'), b'x')
 
     def test_full(self):
-        """That all are busy is no harm before somebody waits."""
+        """A pool with all workers busy is healthy until a connection waits."""
         it = self.start(STATUS % 1 + ECHO % (2, ''))
         held = it.occupy('echo', 2)
         wait_until(lambda: board.pool(it, 'echo')['state'] == 'full', 'full')
@@ -85,8 +86,8 @@ class Health(Case):
         self.wait_for(it, 200, r'^ok\n$')
 
     def test_full_of_short_connections(self):
-        """None takes as long as a second, so that at no look a seat was taken for long; and yet
-        none is free."""
+        """No connection takes a second, so no sample shows a seat taken for long; and yet no seat
+        is free."""
         it = self.start(STATUS % 1 + daemon.shell('sleep 0.2'))
         crowd = [it.connect('x') for _ in range(30)]
         for connection in crowd:
@@ -128,7 +129,7 @@ class Health(Case):
         self.wait_for(it, 200, r'^ok\n$')
 
     def test_drain_of_everything(self):
-        """Those that tell of it go on; by its name such a pool is drained like any other."""
+        """Pools of status and agent go on unless they are drained by name."""
         it = self.start(CONTROL + STATUS % 1 + AGENT + ECHO % (1, ''))
         it.kill(signal.SIGWINCH)
         self.wait_for(it, 503, r'^pool echo: drained\n$')
@@ -148,7 +149,7 @@ class Health(Case):
 
 
 class Queue(Case):
-    """Every worker busy, and five more waiting."""
+    """Every worker is busy, and five more connections wait at each listener."""
 
     def ss_depth(self, it, inode):
         listed = subprocess.run(['ss', '-Hltxe'], check=True, capture_output=True, text=True).stdout
@@ -188,7 +189,7 @@ class Queue(Case):
 
 class Agent(Case):
     def ask(self, it):
-        """As HAProxy does: it sends nothing, and reads to the end."""
+        """Asks like HAProxy: sends nothing, and reads to the end."""
         with client.connect(it.address('agent')) as connection:
             return client.read_all(connection).decode()
 
@@ -232,7 +233,7 @@ class Agent(Case):
         self.wait_for(it, r"^down #pool echo is degraded: can't change to the directory .*\n$")
 
     def test_a_client_that_writes_without_end(self):
-        """agent-send may come, and nobody waits for it."""
+        """agent-send may arrive, but nobody waits for it."""
         it = self.start(AGENT)
         with client.connect(it.address('agent')) as connection:
             with contextlib.suppress(ConnectionError):
@@ -261,7 +262,7 @@ class Agent(Case):
 
 
 class Haproxy:
-    """A real one, with the backend of conf/examples."""
+    """A real HAProxy with the backend of conf/examples."""
 
     def __init__(self, case, it):
         example = os.path.join(os.path.dirname(__file__), '../../conf/examples/haproxy.cfg')

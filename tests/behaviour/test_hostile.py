@@ -1,4 +1,4 @@
-"""A module that writes over all that it shares and abuses each descriptor: nobody else notices."""
+"""A module overwrites all shared memory and abuses each descriptor: no other pool notices."""
 
 import signal
 
@@ -7,8 +7,8 @@ from processes import wait_until
 
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 
-# Over all memory that is shared and writable. SPARSE: into one of that many words alone, so that
-# what is beside it goes on being believed.
+# Written to all shared writable memory. The last number N limits that to one word in N, so that its
+# neighbours still look plausible.
 WORDS = {
     'zero': 'words32 - 0 0',
     'one': 'words32 - 1 0',
@@ -28,7 +28,7 @@ WORDS = {
     'remapped': 'remap',
 }
 
-# To every descriptor: [the attacks one after another], whether the listeners may be spoilt by it.
+# Done to every descriptor: [attacks in this order], whether they may damage the listeners.
 DESCRIPTORS = {
     'emptied': (['drain - 0'], False),
     'filled': (['fill - 0'], False),
@@ -50,7 +50,7 @@ DESCRIPTORS = {
     'closed': (['close - 0'], False),
 }
 
-# In the background, all the time that the others work.
+# In the background while the other pools work.
 LASTING = {
     'scribbled': 'lasting memory 6 1',
     'emptied and blocking': 'lasting drain 6 0',
@@ -73,7 +73,7 @@ class Descriptors(Hostile):
 
 class Lasting(Hostile):
     def test_ends_while_all_is_scribbled_over(self):
-        """Workers of both sides end in every way meanwhile."""
+        """Workers of attacker and victim end in every way meanwhile."""
         it = self.begin()
         it.announce('killed by signal (3|9|15) ', r'pool (echo|load): .*; respawned in ')
         for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL):

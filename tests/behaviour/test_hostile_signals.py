@@ -1,4 +1,4 @@
-"""A program that signals whatever it may, and one that became root: neither goes unseen."""
+"""A program that signals whatever it may, and one that became root: neither goes unnoticed."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import processes
 import wording
 from processes import wait_until
 
-# A pool whose program became root, beside one that serves as ever. BECOME is a set-user-ID program.
+# A pool whose program becomes root by the set-user-ID bit, beside an ordinary pool.
 BECOME = '''
 control = "@DIR@/control"
 user = "daemon"
@@ -27,7 +27,7 @@ SECONDS = 1
 
 
 class Signals(hostile.Case):
-    """To everything that its user may signal."""
+    """Signals to every process that the program's user may signal."""
 
     def ask_intruder(self, it, line):
         connection = it.connect('intrude', hostile.BOUND)
@@ -47,7 +47,7 @@ class Signals(hostile.Case):
             self.true_report(it, 'echo', 2)
 
     def attack(self, line, seconds):
-        """Those of its own user's pools may suffer from it; no other."""
+        """Pools of the attacker's own user may suffer, no other."""
         it = self.begin(limit=1)
         it.announce('killed by signal', 'request_timeout')
         self.ask_intruder(it, line)
@@ -60,8 +60,8 @@ class Signals(hostile.Case):
 
 
 class BecomesRoot(hostile.Case):
-    """What was started as another user, and is root now, ends; or it is said that it does not, and
-    nobody takes its seat. Once the master is killed there is nobody who could: see the manual."""
+    """A program that became root ends, or a warning names it and its slot stays occupied. Once the
+    master is killed, nobody is left to do that: see the manual."""
 
     def begin_become(self, limit=3600):
         it = self.make(BECOME % limit)
@@ -99,7 +99,7 @@ class BecomesRoot(hostile.Case):
 
     def test_request_timeout(self):
         it, pid, worker = self.begin_become(1)
-        wait_until(lambda: worker not in it.workers(), 'its worker goes',
+        wait_until(lambda: worker not in it.workers(), 'the end of its worker',
                    timeout=hostile.BOUND)
         self.gone_or_named(it, pid)
 

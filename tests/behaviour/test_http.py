@@ -1,4 +1,4 @@
-"""The handler status: what it answers over HTTP, to whom it should and to whom it should not."""
+"""The handler status: its answers over HTTP."""
 
 import base64
 import contextlib
@@ -90,7 +90,7 @@ class Answers(daemon.Case):
         answer = self.get('/metrics', method='HEAD')
         self.assertEqual((answer.status, answer.body), (200, b''))
         self.assertGreater(int(answer.headers['Content-Length']), 1000)
-        self.assertTrue(answer.raw.endswith(b'\r\n\r\n'), 'a body behind the headers')
+        self.assertTrue(answer.raw.endswith(b'\r\n\r\n'), 'a body after the headers')
 
     def test_other_methods(self):
         self.start()
@@ -107,7 +107,7 @@ class Answers(daemon.Case):
         with client.connect(it.address('status')) as connection:
             whole = web.request('/healthz')
             connection.sendall(whole[:20])
-            wait_until(lambda: board.pool(it, 'status')['busy'] == 1, 'it is in hand')
+            wait_until(lambda: board.pool(it, 'status')['busy'] == 1, 'a request in hand')
             it.reload(STATUS % (1, 'nice = 1'))
             wait_until(lambda: len(it.workers()) == 2, 'both generations')
             connection.sendall(whole[20:])
@@ -127,7 +127,7 @@ class Answers(daemon.Case):
 
     @daemon.needs_root
     def test_in_a_chroot(self):
-        """Where neither our shared object nor libmicrohttpd is."""
+        """In a directory without our shared object and libmicrohttpd."""
         it = self.make(STATUS % (2, 'chroot = "@DIR@/empty"'))
         os.mkdir(it.path('empty'))
         it.launch().ready()
@@ -154,14 +154,15 @@ class Answers(daemon.Case):
         for pid in it.workers('status'):
             own, overview = [], []
             for line in self.maps(pid).splitlines():
-                kind = line.split()[1][1] # of "rw-s"
+                kind = line.split()[1][1]  # the second letter of "rw-s"
                 if 'preforkd-overview' in line:
                     overview.append(kind)
                 elif 'preforkd-scoreboard' in line and kind == 'w':
                     own.append(kind)
             self.assertEqual(overview, ['-'])
             self.assertEqual(len(own), 1)
-        # The one that answered has mapped the others' for reading, and its own pool's once more.
+        # The worker that answered has mapped the other pools' scoreboards read-only, and its own
+        # twice.
         self.assertTrue(any('r--s' in line and 'preforkd-scoreboard' in line
                             for pid in it.workers('status')
                             for line in self.maps(pid).splitlines()))
@@ -184,7 +185,7 @@ class Metrics(daemon.Case):
         return it
 
     def samples(self):
-        """{sample with its labels: value}"""
+        """{sample with its labels: value}."""
         return dict(re.findall(r'(?m)^(preforkd_.*) (\S+)$', self.get().text))
 
     def test_text_format(self):
@@ -317,7 +318,7 @@ class Metrics(daemon.Case):
             client.ask(it.address('echo'), b'x')
         before = self.samples()
         it.upgrade()
-        wait_until(lambda: self.samples()['preforkd_upgrades_total'] == '1', 'it is counted')
+        wait_until(lambda: self.samples()['preforkd_upgrades_total'] == '1', 'a counted upgrade')
         after = self.samples()
         for name in (accepted, 'preforkd_start_time_seconds'):
             self.assertEqual(after[name], before[name])
@@ -328,10 +329,10 @@ class Metrics(daemon.Case):
         with it.connect('x'):
             it.announce('slow')
             name = 'preforkd_workers_slow{pool="x"}'
-            wait_until(lambda: self.samples()[name] == '1', 'a slow one')
+            wait_until(lambda: self.samples()[name] == '1', 'a slow request')
 
     def test_a_pool_added_under_the_name_of_one_that_still_finishes(self):
-        """No sample comes twice: Prometheus would refuse all of them."""
+        """No sample appears twice: Prometheus would refuse them all."""
         it = self.start()
         held, = it.occupy('echo', 1)
         it.reload(STATUS % (2, ''))
@@ -341,12 +342,12 @@ class Metrics(daemon.Case):
         names = re.findall(r'(?m)^(preforkd_\S+(?:\{.*\})?) ', self.get().text)
         self.assertEqual(len(names), len(set(names)))
         serving = 'preforkd_pool_state{pool="echo",state="serving"}'
-        wait_until(lambda: self.samples()[serving] == '1', 'the new one')
+        wait_until(lambda: self.samples()[serving] == '1', 'the new pool')
         held.close()
 
 
 class Abuse(daemon.Case):
-    """Whatever came before, the next request is answered, by the same workers."""
+    """Whatever was sent before, the same workers answer the next request."""
 
     def start(self, options='', workers=1, **arguments):
         it = super().start(STATUS % (workers, options), **arguments)
@@ -359,7 +360,8 @@ class Abuse(daemon.Case):
         self.assertEqual(it.workers(), self.then)
 
     def send(self, data):
-        """What comes back, parsed, or None where nothing does. The sender may be cut short."""
+        """Sends bytes; returns the parsed answer, or None. The connection may be closed while we
+        send."""
         with client.connect(self.address) as connection:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(data)
@@ -388,7 +390,7 @@ class Abuse(daemon.Case):
     def test_versions(self):
         it = self.start()
         self.assertEqual(self.send(b'GET /healthz HTTP/1.0\r\n\r\n').status, 200)
-        self.assertEqual(self.send(b'GET /healthz HTTP/1.1\r\n\r\n').status, 400)  # without a Host
+        self.assertEqual(self.send(b'GET /healthz HTTP/1.1\r\n\r\n').status, 400)  # without Host
         for line in (b'GET /healthz HTTP/2.0', b'GET /healthz HTTP/9', b'GET /healthz', b'GET',
                      b'GET  HTTP/1.1', b'\x16\x03\x01\x02\x00\x01\x00', b'\0' * 100, b' ' * 100,
                      b'PRI * HTTP/2.0', b'GET /healthz HTTP/1.1 HTTP/1.1'):
@@ -422,7 +424,8 @@ class Abuse(daemon.Case):
         self.still_answers(it)
 
     def test_pipelining(self):
-        """The first is answered, and the connection closed: whoever sent more sends it again."""
+        """The first request is answered and the connection closed: the client sends the others
+        again."""
         it = self.start()
         answer = self.send(web.request('/healthz') + web.request('/metrics') * 10)
         self.assertEqual((answer.status, answer.headers['Connection']), (200, 'close'))
@@ -448,8 +451,8 @@ class Abuse(daemon.Case):
         self.still_answers(it)
 
     def test_half_closed(self):
-        """A client may end its side behind its request, but not in the middle of one: then nobody
-        waits for the rest."""
+        """A client may close its side after its request; in the middle of one, that ends the
+        connection at once."""
         it = self.start('idle_timeout = 3600\nrequest_timeout = 0')
         whole = client.ask(self.address, web.request('/healthz'))
         self.assertTrue(whole.endswith(b'\r\n\r\nok\n'), whole)
@@ -458,7 +461,7 @@ class Abuse(daemon.Case):
         self.still_answers(it)
 
     def test_a_byte_at_a_time(self):
-        """Each byte comes soon after the one before: the time of all of them is what counts."""
+        """Each byte comes soon after the previous one: only the total time counts."""
         it = self.start('idle_timeout = 2\nrequest_timeout = 2')
         with client.connect(self.address) as connection:
             connection.sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\nX: ')
@@ -471,7 +474,7 @@ class Abuse(daemon.Case):
                         return connection.recv(100) == b''
                     except ConnectionError:
                         return True
-            wait_until(closed, 'the end of its patience')
+            wait_until(closed, 'a closed connection')
         self.still_answers(it)
 
     def test_silence(self):
@@ -481,7 +484,7 @@ class Abuse(daemon.Case):
         self.still_answers(it)
 
     def test_a_client_that_stays_when_it_has_its_answer(self):
-        """The worker waits for its client to close no longer than it must."""
+        """The worker waits no longer than it must for its client to close."""
         it = self.start('idle_timeout = 1\nrequest_timeout = 0\nlog_connections = yes')
         with client.connect(self.address) as connection:
             connection.sendall(web.request('/status.json'))
@@ -494,7 +497,7 @@ class Abuse(daemon.Case):
         for connection in slow:
             self.addCleanup(connection.close)
             connection.sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\n')
-        wait_until(lambda: board.pool(it, 'status')['busy'] == 2, 'both busy')
+        wait_until(lambda: board.pool(it, 'status')['busy'] == 2, 'two busy workers')
         self.still_answers(it)
 
     def test_defaults(self):

@@ -1,4 +1,4 @@
-"""Addresses of every kind, and what happens to sockets that are there already."""
+"""Addresses of every kind, and sockets that exist already."""
 
 import grp
 import os
@@ -35,7 +35,7 @@ needs_ipv6 = unittest.skipUnless(has_ipv6(), 'no IPv6 here')
 
 
 def listening_ports(pid):
-    """[(table, port)] of the TCP sockets on which a process listens."""
+    """[(table, port)] of a process's listening TCP sockets."""
     inodes = {what[8:-1] for what in processes.descriptors(pid).values()
               if what.startswith('socket:[')}
     found = []
@@ -83,7 +83,7 @@ class Tcp(daemon.Case):
             self.assertEqual(client.ask(('::1', port), b'x'), b'x')
 
     def test_wildcard_without_ipv6_is_ipv4(self):
-        """A kernel that has no IPv6 listens all the same, and a reload knows the socket again."""
+        """Without IPv6 in the kernel it still listens, and a reload recognizes the socket."""
         it = self.make(pool('"*:0"', daemon.UNLISTED)).with_failing_calls()
         it.put('IPV6', '')
         it.launch().ready()
@@ -108,7 +108,7 @@ class Tcp(daemon.Case):
             self.assertEqual(client.ask((host, port), b'x'), b'x')
 
     def test_restart_at_once_on_the_same_port(self):
-        """Connections in TIME_WAIT are no reason to fail."""
+        """Connections in TIME_WAIT must not prevent it."""
         port = daemon.reserve_port(self)
         for _ in range(3):
             it = self.start(pool(f'"127.0.0.1:{port}"'))
@@ -184,7 +184,7 @@ class Unix(daemon.Case):
         it.exited()
         again = self.make(config.replace('@DIR@', it.directory))
         wait_until(lambda: not processes.reap_strays({again.child and again.child.pid}),
-                   'the workers are gone')
+                   'the end of the workers')
         again.launch().ready()
         self.assertEqual(client.ask(it.path('s'), b'x'), b'x')
 
@@ -194,7 +194,7 @@ class Unix(daemon.Case):
             result = self.run_preforkd('-c', it.file)
             self.assertEqual(result.returncode, 3, result.stderr)
             self.assertRegex(result.stderr, rf'{re.escape(it.path("s"))}.*in use')
-            # Still the other's: the path was not unlinked.
+            # The socket is still the other's: the path was not unlinked.
             with client.connect(it.path('s')):
                 other.accept()[0].close()
 
@@ -252,7 +252,7 @@ class Passed(daemon.Case):
         first, second = daemon.listen_tcp(), daemon.listen_tcp()
         it = self.make(pool('"systemd:many"'), listeners={'many': first})
         addresses = [daemon.socket_address(listening) for listening in (first, second)]
-        # LISTEN_FDNAMES holds a name twice, which a dict can't.
+        # LISTEN_FDNAMES may hold a name twice, a dict can't.
         it.sockets = Twice('many', [first, second])
         it.launch().ready()
         for address in addresses:
@@ -264,7 +264,7 @@ class Passed(daemon.Case):
         it.launch().ready()
         self.assertEqual(client.ask(it.path('u'), b'x'), b'x')
         it.stop()
-        self.assertTrue(os.path.exists(it.path('u')), 'it is not ours to unlink')
+        self.assertTrue(os.path.exists(it.path('u')), 'the path of a passed socket')
 
     def test_unused_socket_is_told_and_hurts_nobody(self):
         it = self.make(pool('"systemd:used"'), listeners={'unused': daemon.listen_tcp()})
@@ -283,7 +283,7 @@ class Passed(daemon.Case):
         self.assertIn(it.exited(), (1, 3))
 
     def test_kept_over_a_reload_without_it(self):
-        """A socket that was passed stays ours: the file may come back to it."""
+        """A passed socket stays open, so that the configuration may name it again."""
         both = pool('"systemd:one"', name='a') + pool('"systemd:two"', name='b')
         it = self.start(both)
         it.announce('two')
@@ -293,7 +293,7 @@ class Passed(daemon.Case):
 
 
 class Twice(dict):
-    """Looks like the sockets of a daemon, all under one name."""
+    """Looks like the dict of a daemon's sockets, with all of them under one name."""
 
     def __init__(self, name, sockets):
         super().__init__({name: sockets[0]})
@@ -316,7 +316,7 @@ class Several(daemon.Case):
     CONFIG = pool('"systemd:one", "127.0.0.1:0", "unix:@DIR@/s", "systemd:two"', workers=4)
 
     def addresses(self, it):
-        # systemd:one and two are the master's as well; the third port is the one it bound.
+        # The master also listens at systemd:one and two; the third port is one that it bound.
         ports = {port for _, port in listening_ports(it.pid)}
         return [('127.0.0.1', port) for port in sorted(ports)] + [it.path('s')]
 
@@ -361,14 +361,15 @@ class Several(daemon.Case):
             it.stop(timeout=30)
 
     def test_one_connection_wakes_no_herd(self):
-        """Of sixteen that wait; and those that lose a race for one don't block in accept()."""
+        """One connection wakes few of sixteen waiting workers, and losers don't block in
+        accept()."""
         it = self.start(self.CONFIG.replace('workers = 4', 'workers = 16'))
         addresses = self.addresses(it)
 
         def woken():
             return sum(int(processes.status(pid)['voluntary_ctxt_switches'])
                        for pid in it.workers())
-        wait_until(lambda: all(map(processes.sleeps, it.workers())), 'all wait')
+        wait_until(lambda: all(map(processes.sleeps, it.workers())), 'sixteen waiting workers')
         before = woken()
         for number in range(200):
             client.ask(addresses[number % 4], b'x')

@@ -1,11 +1,11 @@
-"""What people write who come from other daemons: each mistake is told once, at its line, with what
-to write instead."""
+"""Mistakes of people who come from other daemons: each is reported once, at its line, with what to
+write instead."""
 
 import re
 
 import daemon
 
-# A pool's first line is 2, since `make` puts one before; what is asked stands in line 5.
+# `make` puts a line before a pool: it starts in line 2, and the mistake is in line 5.
 POOL = 'pool "p" {{\nlisten = {{ "unix:/tmp/x" }}\nworkers = 1\n{}\n}}\n'
 NO_LISTEN = 'pool "p" {{\nworkers = 1\necho {{}}\n{}\n}}\n'
 NO_SIZE = 'pool "p" {{\nlisten = {{ "unix:/tmp/x" }}\necho {{}}\n{}\n}}\n'
@@ -15,7 +15,7 @@ def echo(line):
     return POOL.format('echo {} ' + line)
 
 
-# What is written, and [its line, what must be said of it].
+# Mistakes, and [line, pattern] of the report.
 MISTAKES = {
     # xinetd and inetd
     'service finger { user = "nobody" }\n' + echo(''): [1, 'pool "NAME"'],
@@ -73,7 +73,7 @@ MISTAKES = {
     echo('environment = [ "A=1", "B=2" ]'): [4, r'braces: environment = \{'],
     echo('directory = \u201c/\u201d'): [4, r'in " or \''],
     echo('request_timeout = "1m"'): [4, 'number of seconds'],
-    # here
+    # preforkd itself
     POOL.format('handler = "echo"'): [4, r'section, such as echo \{\}'],
     POOL.format('echo'): [4, r'echo is not complete'],
     POOL.format('Echo {}'): [4, 'did you mean "echo"'],
@@ -97,12 +97,12 @@ class Mistakes(daemon.Case):
                 self.assertRegex(said[0], rf'^{re.escape(it.file)}:{line}: .*({pattern})')
 
     def test_a_word_with_a_semicolon_is_no_user(self):
-        """`user = nobody;` is no user of that name: it is a slip of the pen."""
+        """`user = nobody;` names no such user: it is a typing mistake."""
         it = self.make(echo('ident = foo;').replace('ident', 'group'))
         self.assertRegex(self.run_preforkd('-t', '-c', it.file).stderr, 'no semicolon')
 
     def test_two_mistakes_are_both_told(self):
-        """That one stands for what is missing hides nothing else that is."""
+        """An error that hides what is missing hides no other error."""
         it = self.make('pool "p" {\nport = 7\n}\n')
         said = self.run_preforkd('-t', '-c', it.file).stderr
         for pattern in ('listen =', 'size is missing', 'no section names the handler'):

@@ -1,4 +1,4 @@
-"""One handler, three models: the same clients get the same, whichever way they are served."""
+"""One handler in three models: clients see no difference."""
 
 import contextlib
 import os
@@ -23,17 +23,17 @@ PLAIN = {'ASAN_OPTIONS': 'handle_segv=0:handle_abort=0:handle_sigfpe=0:detect_le
 SHUT_DOWN = r'warning: pool x: the connection from \S+ took more than request_timeout: it was shut'
 SEATS = 8
 
-# What makes a worker of each model, so that a pool of it has SEATS seats.
+# The options that give a pool of each model SEATS seats.
 MODELS = {
     'process': f'workers = {SEATS}',
     'thread': f'workers = 2 model = "thread" threads = {SEATS // 2}',
     'event': f'workers = 2 model = "event" connections = {SEATS // 2}',
 }
-SHARED = ('thread', 'event')  # several connections a process
+SHARED = ('thread', 'event')  # several connections per process
 
 
 def one(model, seats=SEATS):
-    """A single worker of so many seats."""
+    """A single worker with so many seats."""
     return {'thread': f'workers = 1 model = "thread" threads = {seats}',
             'event': f'workers = 1 model = "event" connections = {seats}'}[model]
 
@@ -51,7 +51,7 @@ class Case(daemon.Case):
         return it.launch().ready()
 
     def each(self, *arguments, models=tuple(MODELS), **more):
-        """The daemon in each of the models, one after the other, each ended before the next."""
+        """Yields a daemon in each model, one after the other."""
         for model in models:
             it = self.begin(model, *arguments, **more)
             yield model, it
@@ -123,7 +123,8 @@ class Clients(Case):
                 connection.close()
 
     def test_greedy_ones_keep_nobody_waiting(self):
-        """On one lane, clients that take all that chargen has beside one that wants a line."""
+        """One lane serves clients that read all that chargen sends and a client that wants one
+        line."""
         it = self.begin(one('event'), handler='chargen {}')
         stop = threading.Event()
 
@@ -213,7 +214,7 @@ class Limits(Case):
                 self.assertEqual(refused.recv(1), b'')
             it.wait_for_log(r'info: pool x: refused .* reason=max_per_source')
             held.pop().close()
-            wait_until(lambda it=it: self.is_let_in(it), 'room for one')
+            wait_until(lambda it=it: self.is_let_in(it), 'a free place')
             for connection in held:
                 connection.close()
 
@@ -229,7 +230,7 @@ class Limits(Case):
                                'proxy_timeout = 1 log_connections = true'):
             pieces = [it.connect('x') for _ in range(4)]
             for at in range(len(header)):
-                for connection in pieces:  # each waits within its header, beside the others
+                for connection in pieces:  # each waits for the rest of its header
                     connection.sendall(header[at:at + 1])
             for connection in pieces:
                 self.assertEqual(client.echo(connection, b'x'), b'x')
@@ -241,7 +242,7 @@ class Limits(Case):
             it.wait_for_log('not complete in time')
 
     def test_descriptors_run_out(self):
-        """Those in hand are served meanwhile, the others wait, and no worker ends."""
+        """Connections in hand are served, the others wait, and no worker ends."""
         for model in MODELS:
             with self.subTest(model):
                 it = self.make(pool(model, daemon.UNLISTED)).with_failing_calls()
@@ -250,7 +251,7 @@ class Limits(Case):
                 held, = it.occupy('x', 1)
                 workers = it.workers()
                 failing = it.put('ACCEPT', '')
-                # Those that are in accept() already take one more each.
+                # Lanes that are already in accept() take one more connection each.
                 wait_until(lambda it=it: it.connect('x').close() or it.log.find(
                     "can't accept connections for now: Too many open files"), 'a failure')
                 waiting = [it.connect('x') for _ in range(3)]
@@ -352,7 +353,7 @@ class Supervision(Case):
                     before = load.served
                     it.reload(pool(model, f'umask = 02{turn + 1}'))
                     wait_until(lambda load=load, before=before: load.served > before + 50,
-                               'the load goes on')
+                               'more load')
             self.assertEqual(load.failures, [])
 
     def test_reload_to_another_model(self):
@@ -398,13 +399,15 @@ class Module(Case):
         return connection.makefile('rb').readline().rstrip(b'\n')
 
     def test_waiting_for_a_socket(self):
-        """For what comes, what is there already, and nothing."""
+        """A module waits for a socket with later data, with data that is there, and without
+        data."""
         for _, it in self.each(handler=self.HANDLER, module='notes'):
             with it.connect('x') as connection, connection.makefile('rb') as answers:
                 connection.sendall(b'pause 50\n')
                 self.assertEqual(answers.readline(), b'nothing\n')
                 since = time.monotonic()
-                connection.sendall(b'pause 30000\n' + b'count\n' * 100)  # it reads 256 at once
+                # the module reads 256 bytes at once
+                connection.sendall(b'pause 30000\n' + b'count\n' * 100)
                 self.assertEqual(answers.readline(), b'more\n')
                 for number in range(100):
                     self.assertEqual(answers.readline(), b'%d\n' % (number + 3))
@@ -438,7 +441,7 @@ class Idle(Case):
     COUNT = 2000
 
     def test_two_thousand_idle_ones_beside_a_busy_one(self):
-        """Two processes hold them, in little memory, and a busy client is served as before."""
+        """Two processes hold them in little memory, and a busy client is served as before."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 3 * self.COUNT), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
@@ -452,7 +455,7 @@ class Idle(Case):
             self.still_serves(it)
         taken = sum(map(self.pss_kilobytes, it.workers())) - empty
         if not daemon.sanitized():
-            self.assertLess(taken / self.COUNT, 12, 'kilobytes a connection')
+            self.assertLess(taken / self.COUNT, 12, 'kilobytes per connection')
         for connection in held:
             connection.close()
         self.still_serves(it)

@@ -1,4 +1,4 @@
-"""Code of somebody else's in the workers: what it gets, what it may cost, when it is loaded."""
+"""Third-party code in the workers: what it gets, what harm it can do, and when it is loaded."""
 
 import contextlib
 import os
@@ -21,12 +21,12 @@ EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
                        '..', '..', 'conf', 'examples', 'module')
 
 
-# Under sanitizers: what a module does to its process is not theirs to tell.
+# Under sanitizers: the options that leave a module's faults to the daemon.
 PLAIN = {'ASAN_OPTIONS': 'handle_segv=0:handle_abort=0:handle_sigfpe=0:detect_leaks=0'}
 
 
 def pool(args='', options='', workers=1, path='@DIR@/m.so'):
-    """A pool `m`. Of the lines of the file, 3 is its path's, and 4 that of its args."""
+    """A pool `m`. Line 3 of the file is the module's path, line 4 its args."""
     return (f'pool "m" {{ listen = {{ "systemd:m" }} workers = {workers} {options}\n'
             f'module {{\npath = "{path}"\nargs = {{ {args} }}\n}} }}\n')
 
@@ -37,7 +37,7 @@ def quoted(**args):
 
 class Case(daemon.Case):
     def put(self, it, name='evil', to='m.so'):
-        """A module of the build's, put in the place of what was there in one step."""
+        """Copies a module from the build, replacing the file atomically."""
         shutil.copy(os.path.join(MODULES, name + '.so'), it.path(to + '.new'))
         os.chmod(it.path(to + '.new'), 0o755)
         os.rename(it.path(to + '.new'), it.path(to))
@@ -51,13 +51,13 @@ class Case(daemon.Case):
         return self.make_with(*arguments, **more).launch().ready()
 
     def rest(self, connection):
-        """What still comes, whether or not it ends well."""
+        """Whatever still arrives, even if the connection is reset."""
         with contextlib.suppress(ConnectionResetError):
             return client.read_all(connection)
         return b''
 
 
-# A module or an args list that -t refuses: [the module, args, line, what is said].
+# A module or args that -t refuses: [module, args, line, pattern].
 REFUSED = {
     'another ABI': ['evil_abi', '', 3, 'ABI 99.* 2$'],
     'too small a struct': ['evil_size', '', 3, '8 bytes'],
@@ -86,7 +86,7 @@ class Check(Case):
         return done.returncode, done.stderr
 
     def expect(self, it, line, pattern):
-        """One fault, at this line."""
+        """Expects one error, in this line."""
         status, text = self.judge(it)
         self.assertEqual(status, 1, text)
         told = text.splitlines()
@@ -106,7 +106,7 @@ class Check(Case):
                 self.expect(self.make_local(name, args), line, pattern)
 
     def test_manuals_example_in_cpp(self):
-        """The compiler's warnings included, but for what it leaves out: that is NULL."""
+        """Without compiler warnings, except for fields left out, which are NULL."""
         top = os.path.join(EXAMPLE, '../../..')
         with open(os.path.join(top, 'man/preforkd-module.3'), encoding='utf-8') as file:
             page = subprocess.run(['mandoc', '-T', 'utf8'], stdin=file, capture_output=True,
@@ -130,7 +130,8 @@ class Check(Case):
         self.assertEqual((status, text), (0, ''))
 
     def test_models(self):
-        """A module of the first ABI lives in processes alone; one of the second says where."""
+        """A module of ABI 1 runs in processes only; one of ABI 2 says in which models it can
+        run."""
         for model in ('thread', 'event'):
             options = f'model = "{model}"'
             self.assertEqual(self.judge(self.make_local(options=options)), (0, ''))
@@ -178,10 +179,10 @@ class Check(Case):
         self.assertEqual(self.run_preforkd('-T', '-c', it.file).stdout, done.stdout)
 
     def test_shared_memory_is_not_its_own(self):
-        """Wherever a check writes to, the configuration stays as it was read."""
+        """A check may write where it likes: the configuration stays as it was read."""
         it = self.make_local(args=quoted(check='scribble'))
         done = self.run_preforkd('-T', '-c', it.file)
-        if done.returncode == 0:  # the check's own report may have been spoilt
+        if done.returncode == 0:  # the check's own report may be damaged
             self.assertIn('check=scribble', done.stdout)
 
     def test_environment_is_the_pools(self):
@@ -207,7 +208,7 @@ class Serve(Case):
         it = self.start_with(workers=4, options='max_requests = 20')
         it.same_descriptors = True
         with client.Load(it.address('m'), 8) as load:
-            wait_until(lambda: load.served > 500, 'five hundred connections')
+            wait_until(lambda: load.served > 500, '500 connections')
         self.assertEqual(load.failures, [])
 
     def test_what_it_is_told(self):
@@ -244,7 +245,7 @@ class Serve(Case):
         self.assertEqual((wording.field(line, 'in'), wording.field(line, 'out')), ('5', '5'))
 
     def test_what_serve_returns(self):
-        """An error is in the connection's line; what can't be one is said to be none of ours."""
+        """An error number appears in the connection's log line; other values become EPROTO."""
         for answer, text in {'-32': 'Broken pipe', '5': 'Protocol error',
                              '-2147483648': 'Protocol error', '-4096': 'Protocol error',
                              '0': None}.items():
@@ -285,7 +286,7 @@ class Serve(Case):
 
     @daemon.needs_root
     def test_chroot(self):
-        """Its path and what it links to are looked for within."""
+        """The module's path and its libraries are looked up inside the new root."""
         it = self.make(pool(quoted(serve='tell'), 'chroot = "@DIR@/jail"', path='/m.so'))
         os.makedirs(it.path('jail'))
         listed = subprocess.run(['ldd', os.path.join(MODULES, 'evil.so')], capture_output=True,
@@ -309,10 +310,10 @@ class Serve(Case):
 
 
 class Evil(Case):
-    """It costs its worker, or less."""
+    """The damage is limited to the worker."""
 
     def misdeed(self, connections=3, announce=(), **args):
-        """Connections by a module that does something to them, then a worker that lives."""
+        """Makes connections to a module that misbehaves, then expects a working worker."""
         it = self.start_with(args=quoted(**args), workers=2)
         it.announce(*announce)
         for _ in range(connections):
@@ -335,7 +336,7 @@ class Evil(Case):
         it.wait_for_log('exit.* 7')
 
     def test_memory_shared_with_the_master(self):
-        """It is gossip at most: other pools go on, and a reload works."""
+        """Another pool's scoreboard is at worst wrong: other pools go on, and a reload works."""
         other = 'pool "o" { listen = { "systemd:o" } workers = 2 echo {} }\n'
         config = pool(quoted(serve='scribble')) + other
         it = self.make(config, environment=PLAIN)
@@ -359,7 +360,7 @@ class Evil(Case):
         self.assertEqual(it.workers(), [worker])
 
     def test_leaks_descriptors(self):
-        """The one that a connection had is left for the next."""
+        """A leaked connection gives its place to the next."""
         it = self.start_with(args=quoted(serve='leak'), options='limits { nofile = 20 }')
         answers = [client.ask(it.address('m'), b'x') for _ in range(40)]
         self.assertEqual((answers[0], answers[-1]), (b'x', b'full x'))
@@ -368,14 +369,14 @@ class Evil(Case):
         it = self.start_with(args=quoted(serve='leak'), workers=2,
                              options='max_requests = 5 limits { nofile = 20 }')
         with client.Load(it.address('m'), 2) as load:
-            wait_until(lambda: load.served > 60, 'sixty connections')
+            wait_until(lambda: load.served > 60, '60 connections')
         self.assertEqual(load.failures, [])
 
     def test_leaks_memory(self):
         it = self.start_with(args=quoted(serve='leak-memory'), options='max_requests = 5',
                              workers=2)
         with client.Load(it.address('m'), 2) as load:
-            wait_until(lambda: load.served > 60, 'sixty connections')
+            wait_until(lambda: load.served > 60, '60 connections')
         self.assertEqual(load.failures, [])
 
     def test_rearranges_its_process(self):
@@ -387,7 +388,7 @@ class Evil(Case):
         it.announce(wording.OVERDUE)
         with it.connect('m') as connection:
             wait_until(lambda: [', busy' in processes.title(pid) for pid in it.workers()] == [True],
-                       'the worker has the connection')
+                       'a busy worker')
             it.stop()
             self.rest(connection)
 
@@ -419,24 +420,24 @@ class Evil(Case):
         it.wait_for_log('killed by signal 14')
 
     def test_deaf_since_start(self):
-        """Whatever its start did to signals: a worker that is told to finish does."""
+        """A worker ends on SIGTERM whatever the module's start did to signals."""
         it = self.start_with(args=quoted(start='deaf'))
         worker, = it.workers()
         it.kill(signal.SIGTERM, worker)
         it.wait_for_workers(1, without=[worker])
 
     def test_deaf_since_a_connection(self):
-        """It does not hear that it is retired, and ends after the next one that it accepts."""
+        """The worker does not notice that it is retired, and ends after the next connection."""
         it = self.start_with(args=quoted(serve='deaf'))
         self.assertEqual(client.ask(it.address('m'), b'x'), b'x')
         deaf, = it.workers()
         it.reload(pool('', 'graceful_timeout = 1'))
         wait_until(lambda: client.ask(it.address('m'), b'x') == b'x' and
-                   not processes.alive(deaf), 'the deaf one is gone')
+                   not processes.alive(deaf), 'the end of the deaf worker')
         self.assertEqual(it.log.find('killed'), [])
 
     def fail_to_start(self, start, pattern):
-        """A reload to it is refused, and what was there goes on."""
+        """A reload to it is refused, and the old module goes on."""
         it = self.start_with(options='ready_timeout = 2')
         workers = it.workers()
         it.announce(wording.REFUSED, wording.FAULT, 'err: reload: ', 'pool m: worker',
@@ -495,7 +496,7 @@ class Reload(Case):
                 before = load.served
                 self.put(it)
                 it.reload()
-                wait_until(lambda: load.served > before, 'the load goes on')
+                wait_until(lambda: load.served > before, 'more load')
         self.assertEqual(load.failures, [])
 
     def test_broken_file(self):
@@ -529,7 +530,7 @@ class Reload(Case):
 
 
 class Example(Case):
-    """Built outside of this tree, by what an installation offers."""
+    """The example module, built outside of this tree with the installed files."""
 
     def build(self, it):
         place = it.path('installed')
@@ -547,7 +548,7 @@ class Example(Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def config(self):
-        """The example's own pool, on a socket and a path of the test's."""
+        """The example's pool, with a socket and a path of the test."""
         with open(os.path.join(EXAMPLE, 'hello.conf'), encoding='utf-8') as file:
             text = file.read()
         text = re.sub(r'path = "[^"]*"', 'path = "@DIR@/built/hello.so"', text)
@@ -559,7 +560,7 @@ class Example(Case):
         it.launch().ready()
         self.assertEqual(client.ask(it.address('hello'), b'and back'), b'Hello.\nand back')
         with client.Load(it.address('hello'), 1) as load:
-            wait_until(lambda: load.failures, 'it greets first')
+            wait_until(lambda: load.failures, 'the greeting, which makes echo clients fail')
         it.announce(wording.REFUSED, wording.FAULT)
         lines = it.reload(self.config().replace('greeting=', 'greting='), refused=True)
         self.assertTrue(any(re.search(r'hello\.so refuses .*greeting=TEXT', line)
@@ -568,15 +569,15 @@ class Example(Case):
 
 class Cost(Case):
     def calls(self, it, name):
-        """What one connection costs a worker in system calls."""
+        """The system calls of a worker for one connection."""
         worker, = it.workers()
         self.assertEqual(client.ask(it.address(name), b'warm'), b'warm')
         trace = subprocess.Popen(['strace', '-q', '-p', str(worker), '-o', it.path('trace')])
         try:
             wait_until(lambda: int(processes.status(worker)['TracerPid']) or trace.poll(),
-                       'strace is there')
+                       'strace')
             if trace.poll():
-                self.skipTest('strace can not trace here')
+                self.skipTest('strace cannot trace here')
             for _ in range(3):
                 self.assertEqual(client.ask(it.address(name), b'x'), b'x')
             wait_until(lambda: self._ends(it) >= 3, 'three connections in the trace')
@@ -584,7 +585,8 @@ class Cost(Case):
             trace.terminate()
             trace.wait()
         with open(it.path('trace'), encoding='utf-8') as file:
-            # Whether it waited in the queue is asked of a few: of those that likely did, too.
+            # Only a few connections are asked for their time in the queue, among them those that
+            # likely waited.
             every = re.findall(r'(?m)^(?!getsockopt)(\w+)\(', file.read())
         return every[every.index('close') + 1:][:every[every.index('close') + 1:].index('close')]
 

@@ -1,7 +1,9 @@
-"""A master that is killed leaves nothing behind. Orphans come to the test, which sees them all."""
+"""A killed master leaves no process behind. Orphans become children of the test, which sees them
+all."""
 
 import os
 import signal
+import subprocess
 
 import client
 import daemon
@@ -11,11 +13,11 @@ from processes import wait_until
 
 class Orphans(daemon.Case):
     def killed(self, it):
-        """Kills the master, and waits until all below it are gone."""
+        """Kills the master, and waits for the end of all processes below it."""
         family = processes.descendants(it.pid)
         it.kill(signal.SIGKILL)
         self.assertEqual(it.exited(), -signal.SIGKILL)
-        wait_until(lambda: not processes.reap_strays(set()), lambda: 'nothing is left of '
+        wait_until(lambda: not processes.reap_strays(set()), lambda: 'no process left of '
                    f'{[(pid, processes.title(pid)) for pid in processes.reap_strays(set())]}',
                    timeout=20)
         self.assertFalse([pid for pid in family if processes.alive(pid)])
@@ -44,7 +46,7 @@ class Orphans(daemon.Case):
             self.killed(it)
 
     def test_programs_and_their_children(self):
-        """Those that ignore what can be ignored, too."""
+        """Including programs that ignore what can be ignored."""
         it = self.start('pool "x" { listen = { "systemd:x" } workers = 3 exec { command = {\n'
                         '"/bin/sh", "-c", "trap \'\' TERM HUP INT QUIT; '
                         '(sleep 1000 | sleep 1000) & sleep 1000 & echo hello; cat; wait" } } }\n')
@@ -58,7 +60,8 @@ class Orphans(daemon.Case):
         self.killed(it)
 
     def test_while_workers_are_born(self):
-        """Killed as it forks: a worker whose master died before it asked for the death signal."""
+        """The master is killed while it forks: a worker may lose it before it asked for the death
+        signal."""
         for _ in range(10):
             it = self.make('pool "echo" { listen = { "systemd:echo" } workers = 50 echo {} }\n')
             it.launch()
@@ -72,12 +75,11 @@ class Orphans(daemon.Case):
             before = set(it.workers())
             it.write(config % '077')
             it.kill(signal.SIGHUP)
-            wait_until(lambda: set(it.workers()) - before, 'the reload begins')
+            wait_until(lambda: set(it.workers()) - before, 'a worker of the reload')
             self.killed(it)
 
     def test_stopped_master(self):
-        """A master that hangs does not keep its workers from serving, nor its death from ending
-        them."""
+        """Workers of a stopped master go on serving, and still end with it."""
         it = self.start('pool "echo" { listen = { "systemd:echo" } workers = 2 echo {} }\n')
         it.kill(signal.SIGSTOP)
         self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
@@ -85,7 +87,7 @@ class Orphans(daemon.Case):
 
     @daemon.needs_root
     def test_after_the_user_was_dropped(self):
-        """Changing the user clears a death signal that was asked for before."""
+        """Changing the user clears a death signal requested before."""
         it = self.start('pool "a" { listen = { "systemd:a" } workers = 2 echo {}\n'
                         ' user = "daemon" }\n'
                         'pool "b" { listen = { "systemd:b" } workers = 2 echo {} }\n')
@@ -95,8 +97,16 @@ class Orphans(daemon.Case):
         self.killed(it)
 
     def test_processes_of_others_are_let_be(self):
-        """A test of the test: what isn't the daemon's is not counted."""
-        self.assertEqual(processes.reap_strays({os.getpid()}), [])
+        """Tests the test: of its children, only those that it has not registered are strays."""
+        with subprocess.Popen(['sleep', '1000'], stdin=subprocess.DEVNULL) as child:
+            try:
+                self.assertEqual(processes.reap_strays(set()), [child.pid])
+                self.assertEqual(processes.reap_strays({child.pid}), [])
+                processes.OURS.add(child.pid)
+                self.assertEqual(processes.reap_strays(set()), [])
+            finally:
+                processes.OURS.discard(child.pid)
+                child.kill()
 
 
 if __name__ == '__main__':

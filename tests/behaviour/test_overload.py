@@ -29,18 +29,19 @@ class Case(gateway.Case):
         return next(pool for pool in json.loads(done.stdout)['pools'] if pool['name'] == 'x')
 
     def wait_refused(self, it, **wanted):
-        """Until so many were refused, by reason, and nobody else."""
+        """Waits until this many were refused for each reason, and none for others."""
         wait_until(lambda: {key: n for key, n in self.pool(it)['refused'].items() if n} == wanted,
                    lambda: f'{wanted}; it is {self.pool(it)["refused"]}')
 
     @staticmethod
     def age():
-        """Until what came before is late: longer than a second in the queue, and its tick."""
+        """Waits until earlier connections are late: more than a second in the queue, and a clock
+        tick."""
         since = time.monotonic()
         wait_until(lambda: time.monotonic() > since + 1.1, 'a second')
 
     def assert_closed(self, connection):
-        """With nothing said; by a reset where something was sent."""
+        """The connection is closed without data, or reset if the client sent some."""
         try:
             self.assertEqual(connection.recv(1), b'')
         except ConnectionResetError:
@@ -53,10 +54,10 @@ class Case(gateway.Case):
 
 
 class Late(Case):
-    """The only worker is held, one connection grows late, another is fresh."""
+    """The only worker is busy, one connection becomes late, another one is fresh."""
 
     def late(self, it, sent=b''):
-        """The held one, and one that is late."""
+        """A connection in hand, and a late one."""
         held, = it.occupy('x', 1)
         late = it.connect('x')
         late.sendall(sent)
@@ -117,10 +118,10 @@ class Late(Case):
 
 
 class Answers(Case):
-    """cgi can say it."""
+    """cgi answers late requests."""
 
     def hold(self, it):
-        """A connection for which the worker runs a program that waits for `release`."""
+        """A connection in whose program the worker waits for `release`."""
         self.program(it, 'waits', 'echo Content-Type: a/b; echo; echo begun; read x; echo "$x"')
         held = it.connect('x')
         self.addCleanup(held.close)
@@ -133,7 +134,7 @@ class Answers(Case):
         self.assertEqual(fastcgi.read_answer(held).stdout, b'y\n')
 
     def late(self, it, *requests):
-        """A connection each, all of them late by the time that they are accepted."""
+        """A connection for each request, all late when they are accepted."""
         held = self.hold(it)
         late = []
         for request in requests:
@@ -166,21 +167,21 @@ class Answers(Case):
         it.wait_for_log(REFUSED)
         self.wait_refused(it, queue=3)
         self.assert_no_late_one_served(it)
-        wait_until(lambda: self.pool(it)['served'] == 2, 'two to be served')
-        self.assertEqual(self.pool(it)['service_time']['count'], 2)  # of programs run
+        wait_until(lambda: self.pool(it)['served'] == 2, 'two served connections')
+        self.assertEqual(self.pool(it)['service_time']['count'], 2)  # of programs that ran
 
     def test_a_body_that_is_still_coming(self):
-        """The answer is not taken back by what is sent meanwhile."""
+        """Later data must not destroy the answer."""
         it = self.gateway(LATE)
         post = self.params(it, 'cat', {'CONTENT_LENGTH': '100000', 'REQUEST_METHOD': 'POST'})
         late, fresh = self.late(it, fastcgi.head(post) + fastcgi.record(fastcgi.STDIN, 1, b'x' * 9))
         self.assert_told(late[0])
         told = time.monotonic()
         try:
-            for _ in range(2):  # the first one would be answered with a reset
+            for _ in range(2):  # the first might only provoke the reset
                 late[0].sendall(fastcgi.record(fastcgi.STDIN, 1, b'x' * 10000))
         except ConnectionError:
-            if time.monotonic() < told + 1:  # it listens for 2 s
+            if time.monotonic() < told + 1:  # the worker reads on for 2 s
                 raise
         late[0].close()
         self.assertEqual(fastcgi.read_answer(fresh).status, 200)
@@ -194,7 +195,7 @@ class Answers(Case):
         self.wait_refused(it, queue=2)
 
     def test_a_kept_connection_is_late_only_once(self):
-        """What waits between two requests is no queue of the listener."""
+        """The wait between two requests is not in the listener's queue."""
         it = self.gateway(LATE)
         with it.connect('x') as connection:
             for _ in range(2):
@@ -226,11 +227,11 @@ class Answers(Case):
 class Overload(Case):
     """More clients at once than can be served in time."""
 
-    # All at once, of a program that takes 50 ms or more: three seconds of work, or more.
+    # All at once, for a program that takes at least 50 ms: at least three seconds of work.
     WORKERS, TOTAL = 4, 240
 
     def load(self, it):
-        """What each of them heard, in no order."""
+        """What each client received, in no order."""
         heard, waiting = [], selectors.DefaultSelector()
         began = time.monotonic()
         for _ in range(self.TOTAL):
@@ -246,7 +247,7 @@ class Overload(Case):
     def overloaded(self, options):
         it = self.start(daemon.shell('sleep 0.05; echo served', options, self.WORKERS))
         heard, took = self.load(it)
-        wait_until(lambda: self.pool(it)['busy'] == 0, 'the last one to be done with')
+        wait_until(lambda: self.pool(it)['busy'] == 0, 'an idle pool')
         self.assertEqual(self.pool(it)['accepted'], self.TOTAL)
         served = heard.count(b'served\n')
         self.assertEqual(served + heard.count(b''), self.TOTAL)
@@ -259,7 +260,7 @@ class Overload(Case):
         self.assertLess(served, self.TOTAL)
         self.assert_no_late_one_served(it)
         self.assertEqual(self.pool(it)['queue_wait']['count'], served)
-        # Of the time that it took, the workers served for the most part.
+        # The workers were busy for most of the time.
         self.assertGreater(self.pool(it)['service_time']['sum'], 0.5 * took * self.WORKERS)
 
     def test_without_it_all_are_served(self):

@@ -1,4 +1,4 @@
-"""Programs that people run over a socket, whole: what comes out there is what went in."""
+"""Programs that people run over a socket: what goes in comes out."""
 
 import filecmp
 import http.client
@@ -21,7 +21,7 @@ BUSYBOX = shutil.which('busybox', path='/bin:/usr/bin')
 
 
 def make_tree(directory):
-    """Files of all sizes and names, empty directories, links, modes, old times."""
+    """A tree with files of all sizes and names, empty directories, links, modes and old times."""
     choose = random.Random(4711)
     for number in range(120):
         folder = os.path.join(directory, *(f'd{choose.randrange(4)}' for _ in range(number % 4)))
@@ -36,7 +36,7 @@ def make_tree(directory):
 
 
 def look(directory):
-    """{path: what is there} of a tree."""
+    """{path: type, mode, content} of a tree."""
     found = {}
     for folder, folders, files in os.walk(directory):
         for name in folders + files:
@@ -70,8 +70,8 @@ class Programs(daemon.Case):
     @daemon.needs_root
     @unittest.skipUnless(os.path.exists(TCPD), 'no tcpd here')
     def test_tcpd(self):
-        """It finds the program by its argument 0, and who may by hosts.allow, for which the daemon
-        has a mount name space of its own."""
+        """tcpd takes the program from its argument 0, and access rules from hosts.allow, for which
+        the daemon has its own mount namespace."""
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 2 exec { command = {\n'
                        f'"/bin/bash", "-c", "exec -a @DIR@/in.greet {TCPD}" }} }} }}')
         it.put('hosts.allow', 'in.greet: 127.0.0.1\n')
@@ -102,14 +102,14 @@ class Programs(daemon.Case):
         self.assertIn('tree', self.run_quietly('rsync', url + '/'))
         self.run_quietly('rsync', '-rlpt', '--checksum', url + '/tree/', it.path('copy'))
         self.same_trees(it.path('tree'), it.path('copy'))
-        with open(it.path('tree/file 0\u00fc'), 'ab') as file:  # the algorithm proper
+        with open(it.path('tree/file 0\u00fc'), 'ab') as file:  # makes rsync send a difference
             file.write(os.urandom(1000))
         self.run_quietly('rsync', '-rlpt', '--checksum', url + '/tree/', it.path('copy'))
         self.same_trees(it.path('tree'), it.path('copy'))
 
     @needs_rsync
     def test_rsync_knows_its_client(self):
-        """By asking the socket for its peer."""
+        """It asks the socket for its peer."""
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\n'
                        'exec { command = { "/usr/bin/rsync", "--daemon", "--log-file=/dev/stderr",'
                        '"--config=@DIR@/rsyncd.conf" } } }')
@@ -159,7 +159,7 @@ class Programs(daemon.Case):
         with open(it.path('www/data'), 'wb') as file:
             file.write(data)
         it.launch().ready()
-        it.announce('program for')  # it exits as it likes
+        it.announce('program for')  # its exit status varies
         for path, status, body in (('/data', 200, data), ('/none', 404, None)):
             server = http.client.HTTPConnection(*it.address('x'), timeout=client.PATIENCE)
             server.request('GET', path, headers={'X-Long': 'x' * 2000})
@@ -173,7 +173,7 @@ class Programs(daemon.Case):
     @daemon.needs_root
     @unittest.skipUnless(os.path.exists(SSHD), 'no sshd here')
     def test_sshd(self):
-        """Logs in by key, as root, into a server that runs a connection at a time."""
+        """Logs in with a key, as root, to a server that handles one connection."""
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 2 user = "root"\n'
                        f'exec {{ command = {{ "{SSHD}", "-i", "-e", "-f", "@DIR@/config" }} }} }}')
         for key in ('host', 'key'):
@@ -197,7 +197,7 @@ class Programs(daemon.Case):
         it.wait_for_log(r'Accepted publickey for root from 127\.0\.0\.1')
 
     def test_500_scripts_at_once(self):
-        """Each has its client, and all of them run at the same time."""
+        """All run at the same time, each with its client."""
         count = 100 if daemon.sanitized() else 500
         it = self.start(shell('echo $$ $TCPREMOTEPORT; read line; echo "$line"', workers=count))
         held = [it.connect('x') for _ in range(count)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Behind a proxy: headers of both versions, good, slow, split and lying; and HAProxy itself."""
+"""The PROXY protocol: headers of both versions, good, slow, split and lying; and HAProxy itself."""
 
 import os
 import shutil
@@ -52,8 +52,8 @@ def summed():
 
 class Proxy(daemon.Case):
     def ask(self, it, data, name='peer'):
-        """What comes back for these bytes, with an end of the stream behind them; '' where the
-        connection was closed unserved."""
+        """Sends bytes and a half-close; returns the answer, or '' if the connection was closed
+        unserved."""
         try:
             return client.ask(it.address(name), data)
         except TimeoutError:
@@ -62,13 +62,13 @@ class Proxy(daemon.Case):
             return b''
 
     def renew(self, it, config):
-        """New workers, each of which may tell a refusal at once."""
+        """Replaces the workers: each new one may log a refusal at once."""
         before = it.workers('peer')
         it.reload(config)
         it.wait_for_workers(2, without=before, pool='peer')
 
     def peer_of(self, it, data):
-        """Whom the log names for a connection that begins with a header."""
+        """The peer that the log names for a connection with this header."""
         mark = it.mark()
         self.assertEqual(self.ask(it, data + b'hello'), b'hello')
         ended = it.wait_for_log(r' info: pool peer: connection from ', mark)
@@ -113,10 +113,10 @@ class Headers(Proxy):
                 self.assertEqual(client.read_exactly(connection, 5), b'hello')
             ended = it.wait_for_log(r' info: pool peer: connection from ', mark)
             self.assertEqual(wording.field(ended.string, 'peer'), '192.0.2.1:12345')
-            self.assertEqual(wording.field(ended.string, 'in'), '5', 'the header is not counted')
+            self.assertEqual(wording.field(ended.string, 'in'), '5', 'the header counts')
 
     def test_a_program_gets_every_byte_behind_it(self):
-        """What a program reads is all of the stream, the header split from it in every way."""
+        """The program reads the whole stream after the header, wherever the two are split."""
         it = self.start(PEER % ('', 'exec { command = "/bin/cat" }'))
         data = os.urandom(70000)
         for header in (b'PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n', summed(), ipv6(),
@@ -145,10 +145,10 @@ class Headers(Proxy):
         unix = b'/run/client'.ljust(108, b'\0') + b'/run/server'.ljust(108, b'\0')
         told = variables(v2(0x31, unix))
         self.assertEqual((told['PROTO'], told['UNIXLOCALPATH'], told['UNIXREMOTEEUID']),
-                         ('UNIX', '/run/server', str(2 ** 32 - 1)), 'nobody knows the user')
+                         ('UNIX', '/run/server', str(2 ** 32 - 1)), 'an unknown user')
 
     def test_a_program_waits_as_long_as_it_likes(self):
-        """No timeout of ours is left on its socket."""
+        """The program's socket has no timeout."""
         it = self.make(PEER % ('', 'exec { command = { "/usr/bin/python3", "@DIR@/ask" } }'))
         it.put('ask', 'import os, socket, struct\n'
                's = socket.socket(fileno=0)\n'
@@ -180,7 +180,7 @@ class Refusals(Proxy):
             b'': 'the connection ended before it',
         }
         for number, (bytes_sent, why) in enumerate(lies.items()):
-            # One line of a kind a second is told: each lie has a worker of its own to be first.
+            # Each worker logs one line of a kind per second, so each lie gets a new worker.
             if number:
                 self.renew(it, ECHO % f'umask = {number:o}')
             mark = it.mark()
@@ -196,7 +196,7 @@ class Refusals(Proxy):
         it.wait_for_log(REFUSED % 'it is not in proxy_from')
 
     def test_slow_headers(self):
-        """The time counts from accept(), however many bytes come within it."""
+        """The time counts from accept(), and arriving bytes don't extend it."""
         it = self.start(ECHO % 'proxy_timeout = 1')
         for header in (b'PROXY UNKNOWN ' + b'x' * 93, ipv4(more=bytes(60000))[:-30000], b''):
             mark = it.mark()
@@ -279,10 +279,10 @@ class Limits(Proxy):
         self.assertEqual(self.ask(it, ipv4() + b'x'), b'')
         with it.connect('peer') as connection:
             connection.sendall(ipv6())
-            self.assertEqual(client.read_all(connection), b'', 'idle_timeout holds')
+            self.assertEqual(client.read_all(connection), b'', 'idle_timeout')
 
     def test_unix_clients_of_a_proxy_are_not_the_proxy(self):
-        """Whose they are the proxy does not say: its own user is neither limited nor told."""
+        """The header does not name a user, so the proxy's user is neither limited nor reported."""
         it = self.start('pool "peer" { listen = "unix:@DIR@/sock" workers = 2 proxy_protocol = on '
                         'proxy_from = "unix" max_per_source = 1 echo {} }\n'
                         'pool "told" { listen = "unix:@DIR@/told" workers = 1 proxy_protocol = on '
@@ -300,12 +300,12 @@ class Limits(Proxy):
 
 
 @daemon.unittest.skipUnless(shutil.which('haproxy') or os.path.exists('/usr/sbin/haproxy'),
-                            'there is no haproxy here')
+                            'no haproxy here')
 class HAProxy(Proxy):
-    """The other end, as its makers wrote it."""
+    """A real HAProxy."""
 
     def front(self, it, options):
-        """HAProxy on a socket that is handed to it, with our daemon behind; its address."""
+        """Starts HAProxy on a socket passed to it, in front of our daemon; returns its address."""
         listening = daemon.listen_tcp()
         address = listening.getsockname()
         host, port = it.address('peer')

@@ -1,4 +1,4 @@
-"""HUP: what changed changes, what stayed stays, and no connection is lost."""
+"""SIGHUP: what changed is replaced, the rest stays, and no connection is lost."""
 
 import grp
 import json
@@ -18,7 +18,7 @@ from processes import wait_until
 
 EVIL = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so')
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
-# Right in every way that the check can see.
+# A configuration without an error that the check could find.
 NEVER_READY = ('pool "echo" { listen = { "systemd:echo" } workers = 2 ready_timeout = 1\n'
                'app { command = { "/bin/sleep", "1000" } ready = "notify" } }\n')
 
@@ -40,13 +40,13 @@ class Reload(daemon.Case):
         self.assertRegex('\n'.join(lines), r'(?m)pool echo\b.*\breplaced\b.*umask')
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         self.assertEqual(client.ask(it.address('echo'), b'new'), b'new')
-        wait_until(lambda: len(set(workers) & set(it.workers())) == 1, 'one old worker, the busy')
+        wait_until(lambda: len(set(workers) & set(it.workers())) == 1, 'only the busy old worker')
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         held.close()
         it.wait_for_workers(3, without=workers)
 
     def test_retired_worker_outlives_graceful_timeout(self):
-        """No connection is dropped by a reload, however long it lasts."""
+        """A reload drops no connection, however long it lasts."""
         it = self.start(ECHO % (1, 'graceful_timeout = 1'))
         worker, = it.workers()
         held, = it.occupy('echo', 1)
@@ -86,7 +86,7 @@ class Reload(daemon.Case):
         self.assertEqual(client.ask(it.path('two'), b'x'), b'')
 
     def test_new_connections_see_the_new_configuration(self):
-        """Once the reload is said to be done, no idle old worker is there to take one."""
+        """Once the reload is logged as done, no idle old worker is left to take a connection."""
         config = ('pool "x" { listen = { "systemd:x" } workers = 4 exec { command = {\n'
                   '"/bin/echo", "%d" } } }\n')
         it = self.start(config % 0)
@@ -113,7 +113,7 @@ class Reload(daemon.Case):
         lines = '\n'.join(it.reload(config % '"unix:@DIR@/b"'))
         self.assertRegex(lines, r'(?m)/a\b.*\bclosed|closed\b.*/a\b')
         self.assertEqual(client.ask(it.path('b'), b'x'), b'x')
-        wait_until(lambda: not os.path.exists(it.path('a')), 'its path is unlinked')
+        wait_until(lambda: not os.path.exists(it.path('a')), 'an unlinked path')
 
     def test_address_keeps_its_socket_in_another_pool(self):
         config = 'pool "%s" { listen = { "unix:@DIR@/s" } workers = 1 echo {} }\n'
@@ -189,8 +189,8 @@ class Refused(daemon.Case):
         lines = '\n'.join(it.reload(config, refused=True))
         for pattern in patterns:
             self.assertRegex(lines, pattern)
-        # A canary of another pool may have become ready, and be on its way out.
-        wait_until(lambda: it.workers() == workers, 'the workers of before and no other')
+        # Another pool's canary may have become ready, and be retiring.
+        wait_until(lambda: it.workers() == workers, 'only the old workers')
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
 
     def test_broken_file_is_told_with_its_lines(self):
@@ -244,7 +244,7 @@ class Refused(daemon.Case):
 
     @daemon.needs_root
     def test_nothing_of_a_refused_one_is_done(self):
-        """Neither what takes effect in place, nor pools that would be right for themselves."""
+        """Neither options that take effect in place, nor pools that are valid by themselves."""
         config = ('pool "s" { listen = { "unix:@DIR@/s" } workers = 1 echo {}\n'
                   'socket_mode = %s backlog = %s }\n')
         it = self.start(ECHO % (2, '') + config % ('0600', '7'))
@@ -259,7 +259,7 @@ class Refused(daemon.Case):
         self.assertFalse(os.path.exists(it.path('new')))
 
     def test_listeners_are_as_before_a_refused_one(self):
-        """A canary that is a program takes the time-out from the listener that it shares."""
+        """A canary that is a program clears the timeouts of the listener that it shares."""
         it = self.start(ECHO % (2, 'idle_timeout = 1'))
         it.announce('not ready within ready_timeout')
         self.refuse(it, NEVER_READY, 'not ready within ready_timeout')
@@ -267,7 +267,7 @@ class Refused(daemon.Case):
             self.assertEqual(client.read_all(silent), b'')
 
     def settle(self, it, anonymous, space):
-        """What the last reload held is freed just after it was told of."""
+        """The last reload's memory is freed just after its log line."""
         def back():
             now = processes.memory_kilobytes(it.pid)
             return now[0] - anonymous <= 64 and now[1] - space <= 256
@@ -288,7 +288,7 @@ class Refused(daemon.Case):
         for number in range(20):
             it.reload(broken[number % 3], refused=True)
         it.check_descriptors()
-        if not daemon.sanitized():  # which keeps for a while what is freed, and looks for leaks
+        if not daemon.sanitized():  # sanitizers keep freed memory, and search for leaks
             self.settle(it, *before)
         it.put('more.conf', 'pool "more" { listen = { "unix:@DIR@/more" } workers = 1 echo {} }\n')
         it.same_descriptors = False
@@ -298,7 +298,7 @@ class Refused(daemon.Case):
 
 class Load(daemon.Case):
     def test_hundred_reloads_under_full_load(self):
-        """Each replaces every worker, and none costs a connection."""
+        """Each reload replaces every worker, and no connection is lost."""
         it = self.start(ECHO % (4, 'environment = { "N=0" }'))
         with client.Load(it.address('echo'), 8) as load:
             for number in range(1, 101):
@@ -306,7 +306,7 @@ class Load(daemon.Case):
                 served = load.served
                 it.reload(ECHO % (4, 'environment = { "N=%d" }' % number))
                 it.wait_for_workers(4, without=workers)
-                wait_until(lambda: load.served > served, 'the load goes on')
+                wait_until(lambda: load.served > served, 'more load')
         self.assertEqual(load.failures, [])
         self.assertGreater(load.served, 1000)
 
@@ -375,13 +375,13 @@ class HighNumbers(daemon.Case):
 
 
 class Meanwhile(daemon.Case):
-    """What comes while a reload is under way: a canary that does not become ready keeps it so."""
+    """Events during a reload that a canary without READY=1 holds up."""
     CONFIG = ('control = "@DIR@/control"\n'
               'pool "m" { listen = { "systemd:m" } workers = 2\n'
               'module { path = "@DIR@/m.so" %s } }\n' + ECHO)
 
     def begin(self):
-        """A daemon in a reload; and its canary."""
+        """A daemon in a reload, and its canary."""
         it = self.make(self.CONFIG % ('', 2, ''), environment={'ASAN_OPTIONS': 'detect_leaks=0'})
         it.own_program()
         shutil.copy(EVIL, it.path('m.so'))
@@ -399,7 +399,7 @@ class Meanwhile(daemon.Case):
         return it, canary
 
     def asked(self, it, *words):
-        """Somebody who has asked, which the master has taken note of."""
+        """A caller whose command the master has received."""
         mark = it.mark()
         caller = Caller(it.path('control'), *words)
         it.wait_for_log(f'preforkctl {words[0]}', mark)
@@ -414,7 +414,7 @@ class Meanwhile(daemon.Case):
         mark = it.mark()
         it.kill(signal.SIGKILL, canary)
         it.wait_for_log(wording.REFUSED, mark)
-        wait_until(lambda: it.workers() == self.old, 'the workers of before and no other')
+        wait_until(lambda: it.workers() == self.old, 'only the old workers')
 
     def test_reloads_become_one_more(self):
         it, canary = self.begin()
@@ -442,11 +442,12 @@ class Meanwhile(daemon.Case):
         it.wait_for_workers(4, without=self.old)
 
     def test_other_orders(self):
-        """A size counts at once; a drain is done when the canary is gone too, or the reload is."""
+        """A scale takes effect at once; a drain ends when the canary is gone too, or the reload is
+        over."""
         it, canary = self.begin()
         self.assertEqual(control.ask(it, 'scale', 'm', '4').status, 0)
         drain = self.asked(it, 'drain', 'echo')
-        wait_until(lambda: len(it.workers('echo')) == 1, 'its canary is left')
+        wait_until(lambda: len(it.workers('echo')) == 1, 'only its canary')
         restart, rehearsal = self.asked(it, 'restart', 'm'), self.asked(it, 'reload', '--dry-run')
         self.assertTrue(drain.waits() and restart.waits() and rehearsal.waits())
         it.kill(signal.SIGKILL, canary)

@@ -1,4 +1,4 @@
-"""Programs that end by themselves, rolls that stop, and what a job says of itself."""
+"""Programs that end by themselves, rolls that stop, and the answers to commands about both."""
 
 import contextlib
 import json
@@ -16,8 +16,8 @@ import wording
 from processes import wait_until
 from test_app import PYTHON, run
 
-# Serves as many connections as its argument says, and then ends in order; told to end, it finishes
-# the one in hand. TERM is blocked, and asked for where no connection is in hand.
+# Serves as many connections as its argument says, then exits with status 0; on SIGTERM it finishes
+# the one in hand. SIGTERM is blocked, and checked between connections.
 FEW = ('import select,signal,socket,sys\n'
        'signal.pthread_sigmask(signal.SIG_BLOCK, [15])\n'
        's = socket.socket(fileno=0)\n'
@@ -33,7 +33,7 @@ FEW = ('import select,signal,socket,sys\n'
        '  c.sendall(b"served\\n")\n'
        '  c.close()\n')
 
-# Forks for each connection; told to end it goes at once, and its children finish.
+# Forks for each connection; on SIGTERM it exits at once, and its children finish.
 FORKING = ('import os,signal,socket,time\n'
            'signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n'
            'signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n'
@@ -49,11 +49,11 @@ FORKING = ('import os,signal,socket,time\n'
            '    os._exit(0)\n'
            '  c.close()\n')
 
-# Ends badly so many seconds after it began.
+# Fails after so many seconds.
 SHORT = 'import sys,time; print("begun", flush=True); time.sleep(float(sys.argv[1])); sys.exit(9)'
 
 
-# Fewer waits of ready and min_ready_time one after the other.
+# Starts workers together, to save the waits for ready and min_ready_time.
 TOGETHER = 'roll_at_once = 4'
 
 
@@ -76,22 +76,22 @@ class Case(test_app.Case):
 
 
 class EndsInOrder(Case):
-    """A program that ends with status 0, by itself, and leaves nothing."""
+    """A program that exits with status 0 by itself, and leaves no process behind."""
 
     def serves_on(self, config, clients=8):
-        """Under clients that never pause it starts, is restarted and reloaded, and is never said to
-        be ill; there is no back-off."""
+        """Under clients without a pause the pool starts, restarts and reloads, is never reported as
+        degraded, and never backs off."""
         it = self.make(config)
         it.launch()
         with client.Asking(it.address('x'), clients, b'x\n', rb'served\n') as asking:
             it.ready()
             served = asking.served
-            wait_until(lambda: asking.served > served + 300, 'a load')
+            wait_until(lambda: asking.served > served + 300, 'more load')
             self.tell(it, 'restart', 'x')
             it.reload('control = "@DIR@/control"\n'
                       + config.replace('workers =', 'nice = 1 workers ='))
             served = asking.served
-            wait_until(lambda: asking.served > served + 300, 'a load after it')
+            wait_until(lambda: asking.served > served + 300, 'more load after it')
             pool = self.pool(it)
         self.assertEqual(asking.failures, [])
         self.assertFalse(it.log.find('degraded|warning: |err: '), it.log.lines[-20:])
@@ -105,7 +105,7 @@ class EndsInOrder(Case):
         self.serves_on(few(100))
 
     def test_after_very_few(self):
-        """It is there for less than a tenth of a second each time."""
+        """Each program lives for less than a tenth of a second."""
         self.serves_on(few(8))
 
     def test_one_that_says_when_it_is_ready(self):
@@ -117,7 +117,7 @@ class EndsInOrder(Case):
                            f'ready = "notify" {TOGETHER}'))
 
     def test_one_after_another_without_end(self):
-        """Nothing but ends: not a tenth of a second less than between two, and the start has failed
+        """Programs only exit: at least a tenth of a second passes between two, and the start fails
         when ready_timeout is over, and not before."""
         it = self.make(run(['/bin/true'], 'workers = 2 ready_timeout = 3'))
         it.announce('err: ')
@@ -133,7 +133,7 @@ class EndsInOrder(Case):
         self.assertFalse(it.log.find('degraded|warning: '))
 
     def test_reload_to_nothing_but_ends(self):
-        """The canary has as many tries as ready_timeout has room for."""
+        """The canary is retried until ready_timeout."""
         it = self.start(run(['/bin/sleep', '1000'], 'workers = 2'))
         old = it.workers()
         it.announce('err: ')
@@ -146,7 +146,7 @@ class EndsInOrder(Case):
         self.assertEqual(it.workers(), old)
 
     def test_into_the_background(self):
-        """By what it leaves, it has not ended."""
+        """A program that leaves processes has not ended."""
         it = self.start(run(['/bin/sh', '-c', 'sleep 1000 & test -e @DIR@/go || exec sleep 1000'],
                             'workers = 1 graceful_timeout = 1'))
         it.announce(wording.LEFT_GROUP, wording.BACKOFF)
@@ -167,7 +167,7 @@ class EndsInOrder(Case):
               'time.sleep(1000)')
 
     def test_into_a_session_of_its_own(self):
-        """As daemon(3) does; one after the other would fill the machine."""
+        """Like daemon(3): respawning each time would fill the machine."""
         it = self.make(run([PYTHON, '-I', '-S', '-c', self.DAEMON], 'workers = 1'))
         os.mkdir(it.path('daemons'))
         os.chmod(it.path('daemons'), 0o777)
@@ -183,11 +183,10 @@ class EndsInOrder(Case):
 
 
 class Group(Case):
-    """The process group of a program has graceful_timeout, whoever ends first."""
+    """A program's process group gets graceful_timeout, whoever exits first."""
 
     def test_children_finish(self):
-        """Their parent goes at once when it is told; a connection that a child holds is answered in
-        whole."""
+        """The parent exits at once on SIGTERM; a connection of its child is answered in full."""
         orders = {
             'restart': lambda it: self.tell(it, 'restart', 'x'),
             'reload': lambda it: it.reload('control = "@DIR@/control"\n' + self.config('nice = 1')),
@@ -205,7 +204,7 @@ class Group(Case):
                    f'workers = 2 {options} graceful_timeout = 60 min_ready_time = 0\n')
 
     def drain(self, it):
-        """It waits for those that finish, so it is not waited for here."""
+        """Sends drain, but does not wait for connections in hand."""
         asking = control.Caller(it.path('control'), 'drain', 'x')
         self.addCleanup(asking.connection.close)
 
@@ -214,7 +213,7 @@ class Group(Case):
         it.launch().ready()
         connections = {}
         with contextlib.ExitStack() as stack:
-            for _ in range(100):  # one parent may be the faster one for a while
+            for _ in range(100):  # one parent may be faster for a while
                 connection = stack.enter_context(it.connect('x'))
                 parent = b''
                 while not parent.endswith(b' '):
@@ -236,10 +235,10 @@ class Group(Case):
 
 
 class Stops(Case):
-    """A roll goes on only over new workers that stay."""
+    """A roll continues only if new workers stay ready."""
 
     def test_new_ones_that_die_soon(self):
-        """They get ready, and don't stay so for min_ready_time."""
+        """They become ready, but die within min_ready_time."""
         for more in ('', 'min_ready_time = 60'):
             it = self.start(run(['/bin/sleep', '1000'], 'workers = 6'))
             old = it.workers()
@@ -273,8 +272,8 @@ class Stops(Case):
     SOON = 'ready = "notify"'
 
     def test_some_die_soon(self):
-        """The first new ones stay, another doesn't, twice: so many of the old go on as are wanted
-        beside those that did, and the same file again is another try."""
+        """The first new workers stay, another one dies, twice: as many old workers go on as are
+        missing beside those that stayed, and the same file again is another try."""
         it = self.make('')
         config = 'control = "@DIR@/control"\n' + run([PYTHON, '-I', '-S', '-c', self.SOME],
                                                      'umask = UMASK workers = 4 min_ready_time = 1',
@@ -295,7 +294,8 @@ class Stops(Case):
         self.assertIn('exited with status 9', self.pool(it)['trouble'])
         left = set(it.workers()) & set(old)
         it.announce('killed by signal 9', wording.BACKOFF)
-        os.kill(min(left), signal.SIGKILL)  # who dies of the old has a new one for it, if it can
+        # an old worker that dies is replaced by a new one, if that works
+        os.kill(min(left), signal.SIGKILL)
         it.wait_for_workers(4, without=[min(left)])
         os.unlink(it.path('bad'))
         self.assertIn('replaced: its old workers, which went on', self.tell(it, 'reload'))
@@ -303,7 +303,7 @@ class Stops(Case):
         self.assertEqual(self.pool(it)['state'], 'serving')
 
     def test_upgrade(self):
-        """The reload that belongs to it has its say."""
+        """The reload within the upgrade reports it."""
         it = self.make('').own_program()
         it.write('control = "@DIR@/control"\n'
                  + run([PYTHON, '-I', '-S', '-c', self.SOME], 'workers = 4 min_ready_time = 1',
@@ -321,16 +321,16 @@ class Stops(Case):
         it = self.start(test_app.app('workers = 4', 'ready = "notify"', ['READY=1']))
         it.announce('err: ')
         with client.Asking(it.address('x'), 4, b'pid\n', rb'\d+\n') as asking:
-            wait_until(lambda: asking.served > 50, 'a load')
+            wait_until(lambda: asking.served > 50, 'a running load')
             it.reload('control = "@DIR@/control"\n'
                       + run([PYTHON, '-I', '-S', '-c', SHORT, '1.5'], 'workers = 4'), refused=True)
             served = asking.served
-            wait_until(lambda: asking.served > served + 50, 'a load after it')
+            wait_until(lambda: asking.served > served + 50, 'more load after it')
         self.assertEqual(asking.failures, [])
 
 
 class Truth(Case):
-    """No job is done where nobody is ready."""
+    """No command succeeds while no worker is ready."""
 
     WORKS = ('#!/bin/sh\ntest -e @DIR@/bad && { echo no such luck >&2; exit 5; }\n'
              'exec sleep 1000\n')
@@ -358,13 +358,13 @@ class Truth(Case):
         said = self.tell(it, 'scale', 'x', '3', status=1)
         self.assertIn('no such luck: no worker becomes ready', said)
         os.unlink(it.path('bad'))
-        wait_until(lambda: self.pool(it)['state'] == 'serving', 'workers that are ready again',
+        wait_until(lambda: self.pool(it)['state'] == 'serving', 'ready workers',
                    timeout=30)
         self.assertEqual(self.tell(it, 'scale', 'x', '2'),
                          'pool x: 3 to 2 workers, until the next reload\n')
 
     def test_resize(self):
-        """A reload that does nothing but resize a pool of which nobody is left."""
+        """The reload only resizes a pool that has no worker left."""
         it = self.start_program()
         it.put('bad', '')
         for pid in it.workers():
@@ -376,7 +376,7 @@ class Truth(Case):
         wait_until(lambda: len(it.notices.find(r'(?m)^READY=1$')) == 2, 'READY=1 after the reload')
 
 class StartFails(Case):
-    """The start fails, by one pool of several."""
+    """The start fails because of one pool."""
 
     def test_connections_of_the_others_end_well(self):
         it = self.make(run([PYTHON, '-I', '-S', '-c', 'import time; time.sleep(1000)'],
@@ -392,7 +392,7 @@ class StartFails(Case):
             self.assertEqual(client.read_exactly(shell, 5), b'held\n')
             it.wait_for_log('err: .*: pool x: .*no worker becomes ready')
             it.wait_for_log(wording.STOPPING)
-            it.wait_for_log(r'pool idle: worker \d+ ended')  # told when the others were
+            it.wait_for_log(r'pool idle: worker \d+ ended')  # logged when the others were
             self.assertEqual(client.echo(echo, b'still'), b'still')
             shell.sendall(b'x\n')
             self.assertEqual(client.read_all(shell), b'whole\n')

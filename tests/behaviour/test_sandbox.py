@@ -1,4 +1,4 @@
-"""What a worker becomes before it touches a connection, as its program sees it."""
+"""What a worker becomes before it serves a connection, as its program sees it."""
 
 import grp
 import os
@@ -44,7 +44,7 @@ class Becoming(daemon.Case):
         self.assertIn(space, ('524288', 'unlimited'))
 
     def test_limit_of_open_files_is_the_starters(self):
-        """The master may raise its own, its workers get back what it was started with."""
+        """The master may raise its own limit; its workers get the original one back."""
         self.assertEqual(self.answer('ulimit -n', ''),
                          str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
 
@@ -63,7 +63,7 @@ class Becoming(daemon.Case):
     def test_group_and_groups_are_the_users_own(self):
         user = pwd.getpwnam('daemon')
         self.addCleanup(os.setgroups, os.getgroups())
-        os.setgroups([0, 4])  # of whoever starts it
+        os.setgroups([0, 4])  # of whoever starts the daemon
         text = self.answer('id -g; id -G; env', 'user = "daemon"')
         lines = text.splitlines()
         self.assertEqual(lines[0], str(user.pw_gid))
@@ -82,7 +82,7 @@ class Becoming(daemon.Case):
 
     @daemon.needs_root
     def test_chroot(self):
-        """With a shell in it, since a program is looked for within."""
+        """The jail has a shell, since a program is looked up inside."""
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 1 chroot = "@DIR@/jail"\n'
                        'directory = "/tmp" exec { command = { "/bin/sh", "-c", '
                        '"echo *; pwd; cd /; echo *" } } }')
@@ -107,7 +107,7 @@ SETS = ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')
 
 
 def privileges(text):
-    """Of /proc/PID/status: its masks and flags, as numbers."""
+    """The masks and flags in /proc/PID/status, as numbers."""
     return {name: int(value, 16) for name, value in
             re.findall(r'(?m)^(Cap\w+|NoNewPrivs|Seccomp):\t(\w+)$', text)}
 
@@ -124,7 +124,7 @@ def has(feature):
 
 class Privileges(daemon.Case):
     def worker(self, handler, options=''):
-        """What the worker has that served one connection, and what we have."""
+        """The privileges of the worker that served a connection, and our own."""
         it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 {options}\n'
                        f'{handler} }}\n', environment={'ASAN_OPTIONS': 'detect_leaks=0'})
         shutil.copy(os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/evil.so'),
@@ -134,7 +134,7 @@ class Privileges(daemon.Case):
         with it.connect('x') as connection:
             connection.sendall(b'GET /healthz HTTP/1.0\r\n\r\n')
             connection.shutdown(socket.SHUT_WR)
-            connection.recv(1)  # its end, of discard
+            connection.recv(1)  # until discard closes
         self.assertEqual(it.workers(), [worker])
         found = privileges_of(worker)
         if os.geteuid() == 0 and 'root' not in options:
@@ -150,7 +150,7 @@ class Privileges(daemon.Case):
             self.assertEqual(found['Seccomp'], 2 if has('seccomp') else 0, handler)
 
     def test_without_the_list(self):
-        """Whoever may gain rights can't have one, nor lose the bounding set."""
+        """A pool that may gain privileges can have no list, and keeps the bounding set."""
         found, ours = self.worker('echo {}', daemon.UNLISTED)
         self.assertEqual((found['NoNewPrivs'], found['Seccomp']), (0, ours['Seccomp']))
         self.assertEqual(found['CapBnd'], ours['CapBnd'])
@@ -180,7 +180,7 @@ class Privileges(daemon.Case):
 
     @daemon.needs_root
     def test_a_set_user_id_program(self):
-        """Gives root to a program of exec, and nothing to a module, nor where no_new_privs is."""
+        """It makes a program of exec root, but neither a module nor anything under no_new_privs."""
         nobody = str(pwd.getpwnam(daemon.USER).pw_uid)
         deeds = '"serve=regain", "program=@DIR@/id -u"'
         for options, section, answer in (
@@ -200,7 +200,7 @@ class Privileges(daemon.Case):
 
     @daemon.needs_root
     def test_what_the_daemon_was_started_with(self):
-        """Not by root, but with a capability that its children would inherit."""
+        """A start without root, but with an inheritable capability."""
         it = self.make(shell('cat /proc/self/status'))
         os.chmod(it.directory, 0o777)
         it.program = it.put('preforkd', '#!/bin/sh\nchmod 666 "$NOTIFY_SOCKET"\n'
@@ -224,9 +224,10 @@ class Privileges(daemon.Case):
         self.assertEqual(privileges_of(after)['NoNewPrivs'], 0)
 
     def test_a_call_that_is_not_on_the_list(self):
-        """A preload's accept4() asks for a file: the worker is killed, and the log says by what.
+        """A preloaded accept4() opens a file: the worker is killed, and the log names the call.
 
-        A build without lists (sanitizers make calls of their own) has it go on."""
+        A build without lists, as for sanitizers, which make calls of their own, lets it go on.
+        """
         it = self.make('pool "x" { listen = { "systemd:x" } workers = 1\necho {} }\n')
         it.with_failing_calls().launch().ready()
         it.announce(r'killed by signal 31|back-off|respawned in')
@@ -241,7 +242,7 @@ class Privileges(daemon.Case):
 
     @daemon.needs_root
     def test_a_peer_with_a_zone(self):
-        """A link-local client is logged without a call that is not on the list."""
+        """Logging a link-local client needs no call that is not on the list."""
         it = self.make('pool "x" { listen = { "[::]:7777" } workers = 1 log_connections = true\n'
                        'echo {} }\n')
         there = network.Network(self)

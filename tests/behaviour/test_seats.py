@@ -1,4 +1,4 @@
-"""Workers with several seats, as the master and its reports see them: the same words for each."""
+"""Workers with several seats: the master and its reports use the same words for each model."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from processes import wait_until
 
 MODELS = {'process': '', 'thread': 'model = "thread" threads = %d',
           'event': 'model = "event" connections = %d'}
-SHARED = ('thread', 'event')  # several connections a worker
+SHARED = ('thread', 'event')  # several connections per worker
 POOL = 'control = "@DIR@/control"\npool "x" { listen = { "systemd:x" }\n%s %s\n%s\necho {} }\n'
 
 
@@ -32,7 +32,7 @@ def close(held):
 
 class Case(daemon.Case):
     def each(self, size, options='', models=SHARED, seats=4, own=False):
-        """The daemon in each of the models, one after the other."""
+        """Yields a daemon in each model, one after the other."""
         for model in models:
             with self.subTest(model):
                 it = self.make(pool(model, size if model != 'process' else 'workers = 8', seats,
@@ -43,7 +43,7 @@ class Case(daemon.Case):
                 it.stop()
 
     def wait_for_pool(self, it, **wanted):
-        """The pool's entry, once it has these values."""
+        """Waits until the pool has these values; returns its entry."""
         def settled():
             found = board.pool(it, 'x')
             return found if wanted.items() <= found.items() else None
@@ -52,7 +52,7 @@ class Case(daemon.Case):
 
 class Reports(Case):
     def test_the_same_words_in_each_model(self):
-        """Eight seats, of which three are taken: in workers of one, or of four."""
+        """Three of eight seats are taken, in workers of one seat or of four."""
         for model, it in self.each('workers = 2', models=MODELS):
             held = it.occupy('x', 3)
             found = self.wait_for_pool(it, accepted=3)
@@ -88,7 +88,7 @@ class Reports(Case):
 
 class Deaths(Case):
     def test_what_a_crash_costs(self):
-        """A worker with three connections, then one with one, whose peer is told."""
+        """A worker with three connections, then one with a single one, whose peer is logged."""
         for _, it in self.each('workers = 1', 'max_per_source = 3'):
             held = it.occupy('x', 3)
             victim, = it.workers()
@@ -100,7 +100,7 @@ class Deaths(Case):
                 with contextlib.suppress(ConnectionResetError):
                     self.assertEqual(connection.recv(1), b'')
             it.wait_for_workers(1, without=[victim])
-            held = it.occupy('x', 3)  # none of the dead ones counts any more
+            held = it.occupy('x', 3)  # dead connections no longer count
             close(held[1:])
             self.wait_for_pool(it, accepted=6, served=2, busy_seats=1)
             victim, = it.workers()
@@ -116,7 +116,7 @@ class Deaths(Case):
             self.wait_for_pool(it, accepted=6, served=2, busy_seats=0, deaths=2)
 
     def test_late_request_that_its_worker_can_not_end(self):
-        """A stopped one shuts nothing down: the master ends it, 5 s later."""
+        """A stopped worker can't close its connection: the master kills it 5 s later."""
         it = self.start(pool('thread', 'workers = 1', options='request_timeout = 1'))
         it.occupy('x', 2)
         victim, = it.workers()
@@ -130,7 +130,8 @@ class Deaths(Case):
 
 class Sizes(Case):
     def test_follows_the_load_in_seats(self):
-        """One worker more where a seat less would be free, down again, and nobody is dropped."""
+        """The pool grows by one worker when too few seats are free, shrinks again, and drops no
+        connection."""
         for _, it in self.each('max_workers = 3', 'max_spare = 2 spare_timeout = 1', seats=2):
             held = it.occupy('x', 1)
             self.assertEqual(len(it.workers()), 1)
@@ -144,7 +145,7 @@ class Sizes(Case):
             line = it.wait_for_log('full for').string
             self.assertIn('all 6 seats of 3 workers are taken', line)
             close(held[1:])
-            wait_until(lambda it=it: board.pool(it, 'x')['target'] == 1, 'one is enough')
+            wait_until(lambda it=it: board.pool(it, 'x')['target'] == 1, 'a target of one worker')
             self.assertEqual(client.echo(held[0], b'still'), b'still')
             close(held[:1])
             it.wait_for_workers(1)
@@ -156,17 +157,17 @@ class Sizes(Case):
             held = it.occupy('x', 3)
             self.assertEqual(len(it.workers()), 2)
             close(held)
-            wait_until(lambda it=it: not it.workers(), 'none is left')
+            wait_until(lambda it=it: not it.workers(), 'no worker')
 
     def test_what_has_room(self):
-        """A pool has at most 30000 seats, whoever asks for more."""
+        """A pool has at most 30000 seats, whatever is asked for."""
         it = self.start(pool('event', 'workers = 2', seats=10000))
         refused = control.ask(it, 'scale', 'x', '4')
         self.assertEqual((refused.status, refused.err),
                          (1, 'pool x: a size is 1 to 3, since each worker has so many '
                              'connections\n'))
         self.assertEqual(control.ask(it, 'scale', 'x', '3').status, 0)
-        it.kill(signal.SIGTTIN)  # which finds no room either
+        it.kill(signal.SIGTTIN)  # there is no room for it either
         self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
         self.wait_for_pool(it, seats=30000, target=3, max_seats=30000)
         held = it.occupy('x', 1)
@@ -175,11 +176,11 @@ class Sizes(Case):
         self.wait_for_pool(it, seats=29997)
 
     def test_stopped_worker_keeps_nobody_waiting(self):
-        """The other one has seats, too; and one whose seats are all taken is asked for nothing."""
+        """The other worker has free seats too; a worker without any is not asked."""
         for _, it in self.each('workers = 2'):
             first = it.workers()[0]
             it.kill(signal.SIGSTOP, first)
-            wait_until(lambda first=first: processes.all_stopped(first), 'it is stopped')
+            wait_until(lambda first=first: processes.all_stopped(first), 'a stopped worker')
             held = it.occupy('x', 4)
             it.kill(signal.SIGCONT, first)
             held += it.occupy('x', 4)
@@ -187,18 +188,18 @@ class Sizes(Case):
 
     @staticmethod
     def wait_until_closed(it, model, worker, busy):
-        """The worker takes no connection any more: it has given its listener up, and of its threads
-        those that waited there have ended. Until then one more may get through."""
+        """Waits until a worker accepts no more: it has closed its listener, and its threads that
+        waited there have ended. Until then one more connection may get through."""
         inode = board.pool(it, 'x')['listeners'][0]['inode']
 
         def closed():
             threads = len(os.listdir(f'/proc/{worker}/task')) - 1
             return f'socket:[{inode}]' not in processes.descriptors(worker).values() and \
                 threads == (busy if model == 'thread' else 0)
-        wait_until(closed, 'a worker that takes no more')
+        wait_until(closed, 'a worker that accepts no more')
 
     def test_worker_that_takes_no_more(self):
-        """By max_requests, or by somebody's TERM: another one is there while it finishes."""
+        """After max_requests or a SIGTERM, another worker serves while it finishes."""
         for model, it in self.each('workers = 1', 'max_requests = 3'):
             full, = it.workers()
             held = it.occupy('x', 3)
@@ -222,7 +223,7 @@ class Sizes(Case):
 
 class Upgrade(Case):
     def test_seats_go_over(self):
-        """The counts of a worker and its connections, twice; its seats are nobody else's."""
+        """Twice, the counts and connections of a worker survive; nobody else gets its seats."""
         for _, it in self.each('workers = 2', 'max_per_source = 7', own=True):
             held = it.occupy('x', 5)
             close([held.pop()])
@@ -237,7 +238,7 @@ class Upgrade(Case):
                 self.assertEqual(sum(worker['busy'] for worker in old), 4)
                 self.assertEqual(client.ask(it.address('x'), b'new'), b'new')
             held += it.occupy('x', 3)
-            with it.connect('x') as eighth:  # those of the old generation count
+            with it.connect('x') as eighth:  # connections of the old generation count
                 self.assertEqual(eighth.recv(1), b'')
             close(held)
             it.wait_for_workers(2)

@@ -1,4 +1,4 @@
-"""Clients of every kind get what is theirs."""
+"""Clients of every kind are served correctly."""
 
 import os
 import re
@@ -16,7 +16,7 @@ ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
 
 
 def in_threads(functions):
-    """Runs all of them at once; raises what the first of them raised."""
+    """Runs all functions at once; raises the first exception."""
     problems = []
 
     def run(function):
@@ -31,7 +31,7 @@ def in_threads(functions):
     for thread in threads:
         thread.join(2 * client.PATIENCE)
     if any(thread.is_alive() for thread in threads):
-        raise AssertionError('a client hangs')
+        raise AssertionError('a client that hangs')
     if problems:
         raise problems[0]
 
@@ -127,7 +127,7 @@ class Echo(daemon.Case):
                 self.assertEqual(client.echo(connection, b'tick'), b'tick')
 
     def test_no_idle_timeout_on_the_worker_itself(self):
-        """The listener's receive timeout must not end a worker's wait in accept()."""
+        """The listener's SO_RCVTIMEO must not end a worker's wait in accept()."""
         it = self.start(ECHO % (2, 'idle_timeout = 1'))
         workers = it.workers()
         client.ask(it.address('echo'), b'x')
@@ -161,7 +161,7 @@ class Others(daemon.Case):
             self.assertIn(b'\r\n', client.read_all(connection))
 
     def test_who_says_something_has_the_answer_all_the_same(self):
-        """A socket that is closed with unread bytes is reset, and the answer may be lost."""
+        """Closing a socket with unread bytes resets it, which may destroy the answer."""
         with self.it.connect('daytime') as connection:
             connection.sendall(b'x' * 1000)
             self.assertIn(b'\r\n', client.read_all(connection))
@@ -171,7 +171,7 @@ class Others(daemon.Case):
         answer = client.ask(self.it.address('time'))
         self.assertEqual(len(answer), 4)
         since_1900, = struct.unpack('!I', answer)
-        # Its clock may be the coarser one, and a moment behind.
+        # The daemon's clock may be coarser, and slightly behind.
         since_1970 = (since_1900 - 2208988800) % (1 << 32)
         self.assertIn(since_1970, range(before - 1, int(time.time()) + 1))
 
@@ -193,7 +193,7 @@ class Account(daemon.Case):
         for number in range(200):
             self.assertEqual(client.ask(it.address('echo'), b'%d' % number), b'%d' % number)
         ends = wait_until(lambda: len(it.log.find(r'\bserved=\d+\b')) >= 3 and
-                          it.log.find(r'\bserved=(\d+)\b'), 'three workers that ended by age')
+                          it.log.find(r'\bserved=(\d+)\b'), 'three workers ended by max_requests')
         for end in ends:
             self.assertIn(int(end[1]), range(45, 56), end.string)
         it.wait_for_workers(1)
@@ -202,7 +202,7 @@ class Account(daemon.Case):
         it = self.start(ECHO % (16, 'max_requests = 100'))
         with client.Load(it.address('echo'), 16, 16) as load:
             ends = wait_until(lambda: len(it.log.find(r'\bserved=\d+\b')) > 32 and
-                              it.log.find(r'\bserved=(\d+)\b'), 'two ends a worker')
+                              it.log.find(r'\bserved=(\d+)\b'), 'two ends per worker')
         self.assertEqual(load.failures, [])
         counts = {int(end[1]) for end in ends}
         self.assertGreater(len(counts), 4, counts)
@@ -227,7 +227,7 @@ class Account(daemon.Case):
         self.assertEqual(it.log.find(rf'127\.0\.0\.1:{port}\b'), [])
 
     def test_keepalive(self):
-        """/proc/net/tcp shows 02 for a running keep-alive timer."""
+        """In /proc/net/tcp, 02 is a running keep-alive timer."""
         it = self.start('pool "yes" { listen = { "systemd:yes" } workers = 1 echo {} }\n'
                         'pool "no" { listen = { "systemd:no" } workers = 1 keepalive = 0 echo {} }')
         for name, wanted in (('yes', '02'), ('no', '00')):
@@ -239,7 +239,7 @@ class Account(daemon.Case):
                 with open('/proc/net/tcp', encoding='ascii') as file:
                     found = re.search(pattern, file.read())
                 return found and found[1]
-            # While an acknowledgement is still awaited the timer is that of retransmission.
+            # While an acknowledgement is missing, the timer is that of retransmission.
             wait_until(lambda wanted=wanted: timer() == wanted, f'{name}: keep-alive {wanted}')
 
 
@@ -254,7 +254,7 @@ class Titles(daemon.Case):
         self.assertRegex(titles[0], r'^preforkd: pool echo, (?!idle)\w+')
         held.close()
         wait_until(lambda: {processes.title(pid) for pid in it.workers()}
-                   == {'preforkd: pool echo, idle'}, 'idle again')
+                   == {'preforkd: pool echo, idle'}, 'idle workers again')
         self.assertRegex(processes.title(it.pid), r'^preforkd: master')
 
 
@@ -271,19 +271,20 @@ class Blocking(daemon.Case):
         try:
             calls()
         except PermissionError:
-            self.skipTest('where a process waits is a secret here')
+            self.skipTest('wchan is hidden here')
         if calls() <= {'0', ''}:
-            self.skipTest('this kernel does not say where a process waits')
+            self.skipTest('no wchan in this kernel')
         wait_until(lambda: calls() == {'inet_csk_accept'}, lambda: f'accept() only, not {calls()}')
 
     def test_nonblocking_listener_does_not_spin(self):
-        """O_NONBLOCK belongs to the open file, which anyone who has it may set."""
+        """O_NONBLOCK belongs to the open file description, and every process that has it may set
+        it."""
         listening = daemon.listen_tcp()
         anyone = listening.dup()
         self.addCleanup(anyone.close)
         it = self.start(ECHO % (2, ''), listeners={'echo': listening})
         anyone.setblocking(False)
-        for _ in range(4):  # those that block already see it when they come back
+        for _ in range(4):  # blocked workers see it after their connection
             client.ask(it.address('echo'), b'x')
         before = sum(processes.cpu_seconds(pid) for pid in it.workers())
         since = time.monotonic()

@@ -1,4 +1,4 @@
-"""What workers share with the master, and can write to: their pool's scoreboard, and no more."""
+"""The memory that workers share with the master and can write to: their pool's scoreboard only."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ SLOW = 'pool "slow" { listen = { "systemd:slow" } workers = 1 module { path = "@
 
 
 def writable(pid):
-    """What is mapped to be shared with other processes, and can be written to."""
+    """The writable shared mappings of a process."""
     with open(f'/proc/{pid}/maps', encoding='ascii') as file:
         rows = [line.split(maxsplit=5) for line in file]
     return sorted(row[5].strip() if len(row) > 5 else 'anonymous'
@@ -27,7 +27,7 @@ class Workers(daemon.Case):
     OWN = ['/memfd:preforkd-scoreboard (deleted)']
 
     def check(self, it, known=()):
-        """Of each worker of the pool that is not known."""
+        """Checks each worker of the pool that is not in `known`."""
         found = wait_until(lambda: [pid for pid in it.workers('e') if pid not in known],
                            'a new worker')
         for pid in found:
@@ -36,10 +36,10 @@ class Workers(daemon.Case):
         return found
 
     def replace(self, it):
-        """Kills a worker; its replacement is forked by the master as it is now."""
+        """Kills a worker, so that the master forks one in its present state."""
         it.announce('killed by signal 9 .*respawned')
         known = it.workers('e')
-        it.kill(signal.SIGKILL, max(known)) # the youngest: it isn't about to retire
+        it.kill(signal.SIGKILL, max(known))  # the youngest is not about to retire
         self.check(it, known)
 
     def begin(self, more=''):
@@ -69,7 +69,7 @@ class Workers(daemon.Case):
         self.replace(it)
 
     def test_while_a_file_is_checked(self):
-        """The memory that a child fills with a configuration is no other child's."""
+        """A child fills memory with the configuration; no other child gets that memory."""
         it = self.begin()
         it.announce('refused|took more than')
         it.write(ECHO % 'umask = 027' + SLOW)
@@ -97,7 +97,7 @@ class Workers(daemon.Case):
         self.assertEqual(client.ask(it.address('e'), b'x'), b'x')
 
     def test_upgrade_with_another_file(self):
-        """Workers of before stay for their clients; what the master keeps of them is its own."""
+        """Old workers stay for their clients; what the master keeps of them is its own."""
         it = self.begin()
         held, = it.occupy('e', 1)
         old = it.workers('e')

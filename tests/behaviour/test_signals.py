@@ -1,4 +1,4 @@
-"""The master's signals, one by one, and what systemd hears meanwhile."""
+"""The master's signals, one by one, and its notifications to systemd."""
 
 import os
 import re
@@ -24,7 +24,7 @@ class Stop(daemon.Case):
         mark = it.mark()
         it.kill(number)
         it.wait_for_log(wording.STOPPING, mark)
-        wait_until(lambda: len(it.workers()) == 1, 'the idle worker is gone')
+        wait_until(lambda: len(it.workers()) == 1, 'only the busy worker')
         for _ in range(3):
             self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         self.assertRaises(OSError, client.connect, it.address('echo'))
@@ -96,7 +96,7 @@ class Stop(daemon.Case):
             it.kill(signal.SIGTERM)
             self.assertEqual(it.exited(), 0)
         for failure in load.failures:
-            # Those that waited in the queue were reset with it; none was cut within an answer.
+            # Connections in the queue were reset; none was cut within an answer.
             self.assertNotIn('came back', failure)
 
     def test_stop_is_logged_with_its_sender(self):
@@ -107,7 +107,7 @@ class Stop(daemon.Case):
                         it.log.lines[mark:])
 
     def test_many_signals_at_once(self):
-        """Signals merge; the state that is reached counts."""
+        """Signals merge; only the final state counts."""
         it = self.start(ECHO % (2, ''))
         it.same_descriptors = True
         for _ in range(100):
@@ -136,10 +136,10 @@ class State(daemon.Case):
         held, = it.occupy('echo', 1)
         mark = it.mark()
         it.kill(signal.SIGWINCH)
-        wait_until(lambda: len(it.workers()) == 1, 'the idle worker is gone')
+        wait_until(lambda: len(it.workers()) == 1, 'only the busy worker')
         busy, = it.workers()
-        wait_until(lambda: processes.accepts_no_more(busy), 'the busy one accepts no more')
-        queued = it.connect('echo')  # not refused: it waits
+        wait_until(lambda: processes.accepts_no_more(busy), 'no listener in it')
+        queued = it.connect('echo')  # it waits, and is not refused
         self.addCleanup(queued.close)
         queued.sendall(b'patience')
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
@@ -194,7 +194,7 @@ class Start(daemon.Case):
 
 
 class Systemd(daemon.Case):
-    """What goes to NOTIFY_SOCKET."""
+    """Notifications to NOTIFY_SOCKET."""
 
     def test_ready_comes_when_it_serves(self):
         it = self.make(ECHO % (4, '')).launch().ready()
@@ -241,14 +241,14 @@ class Systemd(daemon.Case):
             it.notices.wait(r'(?m)^WATCHDOG=1$', since=len(it.notices.lines), timeout=10)
 
     def test_a_manager_that_is_slow(self):
-        """It reads nothing for a while, and its queue is full: the master goes on without it, and
-        says what is true once there is room."""
+        """It reads nothing for a while, and its queue is full: the master goes on, and sends the
+        current state once there is room."""
         it = self.make(ECHO % (2, ''), environment={'WATCHDOG_USEC': '200000'})
         it.launch().ready()
         it.announce('killed')
         heard = len(it.notices.lines)
         with it.unheard():
-            until = time.monotonic() + 3  # in which it has more to say than once
+            until = time.monotonic() + 3  # in which the master sends several messages
             while time.monotonic() < until:
                 worker, _ = it.workers()
                 os.kill(worker, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A size that follows the load: up in time for whoever connects, down without dropping anybody."""
+"""A size that follows the load: it grows in time, and shrinks without dropping connections."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ FULL = r'warning: pool echo: full for .* pool=echo workers=(\d+) .*queue=(\d+)'
 
 
 def hold(it, count, name='echo'):
-    """Connections that are all there before any is asked to answer."""
+    """Makes all connections before it asks any for an answer."""
     held = [it.connect(name) for _ in range(count)]
     for connection in held:
         it.case.addCleanup(connection.close)
@@ -28,7 +28,7 @@ def hold(it, count, name='echo'):
 
 
 def hold_unseen(it, count):
-    """The same, while the master is stopped: all wait before it looks at any."""
+    """Makes connections while the master is stopped, so that it finds them all waiting."""
     with it.paused():
         return hold(it, count)
 
@@ -49,7 +49,7 @@ def gone(it):
 
 class Growth(daemon.Case):
     def test_burst(self):
-        """Two hundred at once, for a pool of four: all are answered while all are held."""
+        """Two hundred connections for a pool of four: each is answered while all are held."""
         it = self.start(ECHO % 'min_workers = 4 max_workers = 256')
         it.same_descriptors = True
         self.assertEqual(len(it.workers()), 4)
@@ -109,8 +109,9 @@ class Growth(daemon.Case):
         close(held)
 
     def test_last_seats_taken_together(self):
-        """Three clients in lockstep, on a new pool of two each time: if the two workers had each
-        thought the other one free, nobody would have rung, and the third would wait for ever."""
+        """Three clients in lockstep, on a new pool of two workers each time. If each worker thought
+        that the other one was free, neither would wake the master, and the third client would wait
+        forever."""
         pools = 80
         it = self.start(''.join(f'pool "p{n}" {{ listen = {{ "systemd:p{n}" }} min_workers = 2\n'
                                 'max_workers = 3 echo {} }\n' for n in range(pools)))
@@ -136,7 +137,8 @@ class Growth(daemon.Case):
         self.assertEqual(problems, [])
 
     def test_every_ring_counts(self):
-        """One connection more at a time, each held, up to the most; from a new pool each time."""
+        """One more connection at a time, each held, up to the maximum; with a new pool each
+        time."""
         it = self.start(''.join(f'pool "p{n}" {{ listen = {{ "systemd:p{n}" }} max_workers = 12\n'
                                 'echo {} }\n' for n in range(8)))
         it.announce(FULL.replace('echo', r'p\d'))
@@ -153,7 +155,8 @@ class Growth(daemon.Case):
         while len(killed) < 10:
             workers = sorted(set(it.workers()) - first)
             if workers:
-                with contextlib.suppress(ProcessLookupError):  # the one before, reaped just now
+                # the previous victim may just have been reaped
+                with contextlib.suppress(ProcessLookupError):
                     it.kill(signal.SIGKILL, victim := choose.choice(workers))
                     killed.append(victim)
         lost = 0
@@ -163,7 +166,7 @@ class Growth(daemon.Case):
             except (EOFError, ConnectionResetError):
                 lost += 1
         self.assertLessEqual(lost, len(killed))
-        wait_until(lambda: not any(map(processes.alive, killed)), 'those who were killed are gone')
+        wait_until(lambda: not any(map(processes.alive, killed)), 'the end of the killed workers')
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
 
 
@@ -188,7 +191,7 @@ class Shrinking(daemon.Case):
         it.wait_for_workers(4)
 
     def test_drops_nobody(self):
-        """Bursts of held connections over a pool that lets workers go all the time."""
+        """Bursts of held connections, while the pool keeps shrinking."""
         it = self.start(ECHO % 'min_workers = 1 max_workers = 48 max_spare = 1 spare_timeout = 1')
         it.announce(FULL)
         with client.Load(it.address('echo'), 4) as load:
@@ -197,7 +200,7 @@ class Shrinking(daemon.Case):
                 answers(it, held)
                 most = len(it.workers())
                 close(held)
-                wait_until(lambda: len(it.workers()) < most // 2, 'half of them are gone')
+                wait_until(lambda: len(it.workers()) < most // 2, 'half of the workers')
         self.assertEqual(load.failures, [])
 
     def test_busy_ones_stay(self):
@@ -209,7 +212,7 @@ class Shrinking(daemon.Case):
             self.assertEqual(client.echo(connection, b'goes on'), b'goes on')
 
     def test_comes_to_rest(self):
-        """Where nothing more can go, the master sleeps."""
+        """When the pool can't shrink further, the master sleeps."""
         it = self.start(ECHO % 'min_workers = 2 max_workers = 64 max_spare = 2 spare_timeout = 1')
         close(it.occupy('echo', 9))
         it.wait_for_workers(2)
@@ -224,7 +227,7 @@ class Shrinking(daemon.Case):
             then, before = before, switches()
             return then == before
         for _ in range(3):
-            wait_until(still, 'a master that sleeps on')
+            wait_until(still, 'a master that stays asleep')
 
 
 class Nobody(daemon.Case):
@@ -262,7 +265,7 @@ class Nobody(daemon.Case):
             held, = it.occupy('echo', 1)
             for pid in it.workers():
                 it.kill(signal.SIGKILL, pid)
-                wait_until(lambda: not processes.alive(pid), 'it is gone')
+                wait_until(lambda: not processes.alive(pid), 'its end')
             held.close()
         self.assertEqual(client.ask(it.address('echo'), b'hello'), b'hello')
         gone(it)
@@ -293,7 +296,7 @@ class Nobody(daemon.Case):
 
 class Reloads(daemon.Case):
     def test_resizing_replaces_nobody(self):
-        """From fixed to following the load, and back: those who are there stay, and ring."""
+        """From a fixed size to one that follows the load, and back: the workers stay."""
         it = self.start(ECHO % 'workers = 3')
         first = it.workers()
         log = it.reload(ECHO % 'min_workers = 3 max_workers = 32')
@@ -319,7 +322,7 @@ class Reloads(daemon.Case):
         more = hold(it, 20)
         answers(it, more)
         close(held)
-        wait_until(lambda: not set(old) & set(it.workers()), 'the old ones are gone')
+        wait_until(lambda: not set(old) & set(it.workers()), 'the end of the old workers')
         close(more)
         it.wait_for_workers(2)
 
@@ -331,7 +334,7 @@ class Reloads(daemon.Case):
         self.assertEqual(len(it.workers('echo')), 2)
 
     def test_big_pools_change_how_they_wait(self):
-        """Beyond some size workers wait in epoll; a resize leaves those who are there alone."""
+        """Beyond some size workers wait in epoll; a resize leaves the existing ones alone."""
         it = self.start(ECHO % 'workers = 2')
         for size in ('workers = 250', 'workers = 3', 'workers = 250\nmax_requests = 100000',
                      'workers = 2\nmax_requests = 100000', 'workers = 2'):
@@ -339,7 +342,7 @@ class Reloads(daemon.Case):
                 it.reload(ECHO % size)
                 it.wait_for_workers(int(size.split()[2]))
                 before = load.served
-                wait_until(lambda: load.served > before + 50, 'the load goes on')
+                wait_until(lambda: load.served > before + 50, 'more load')
             self.assertEqual(load.failures, [], size)
 
 
@@ -348,10 +351,10 @@ class Faults(daemon.Case):
         return self.make(config).with_failing_calls().launch().ready()
 
     def fork_fails(self, it):
-        """Tries again and again, half a second apart, and one worker or two at a time."""
+        """Checks that fork() is retried, half a second apart, for one or two workers at a time."""
         def attempts():
             return os.stat(it.path('FORK')).st_size
-        wait_until(attempts, 'a fork that failed')
+        wait_until(attempts, 'a failed fork')
         since, before = time.monotonic(), attempts()
         wait_until(lambda: attempts() > before + 4, 'further attempts')
         self.assertGreater(time.monotonic() - since, 0.9)
@@ -383,7 +386,7 @@ class Faults(daemon.Case):
         close(held)
 
     def test_accept_fails_for_a_while(self):
-        """It doesn't spin, nor does the pool grow for that: it isn't seats that are wanting."""
+        """Workers don't spin, and the pool doesn't grow: seats are not what is missing."""
         it = self.begin(ECHO % f'min_workers = 2 max_workers = 32 {daemon.UNLISTED}')
         it.announce("can't accept connections for now: Too many open files")
         it.put('ACCEPT', '')

@@ -1,4 +1,4 @@
-"""What is told of the pools: from the scoreboard, in the log, to systemd; and that they agree."""
+"""The scoreboard, the log and systemd's status: that each is right, and that they agree."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ TIME = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d'
 
 class Status(daemon.Case):
     def wait_for_pool(self, it, name='echo', **wanted):
-        """A pool's entry, once it has these values."""
+        """Waits until a pool has these values; returns its entry."""
         def settled():
             pool = board.pool(it, name)
             return pool if wanted.items() <= pool.items() else None
@@ -79,28 +79,28 @@ class Status(daemon.Case):
         self.assertRegex(text, rf'(?m)^{host}:{port} +a +\[-+\] +0/4096$')
         it.reload('pool "a" { listen = { "systemd:a" } workers = 1 echo {} }')
         self.wait_for_pool(it, 'a', listeners=[passed])
-        wait_until(lambda: len(board.status(it)['pools']) == 1, 'pool b is gone')
+        wait_until(lambda: len(board.status(it)['pools']) == 1, 'the end of pool b')
 
     def test_reloads(self):
         it = self.start(ECHO % (1, ''))
         it.reload(ECHO % (1, 'nice = 1'))
         pool = self.wait_for_pool(it, ready=1, generation=2)
         self.assertEqual([worker['generation'] for worker in pool['workers']], [2])
-        wait_until(lambda: board.status(it)['reloads']['done'] == 1, 'it is counted')
+        wait_until(lambda: board.status(it)['reloads']['done'] == 1, 'a counted reload')
         reloads = board.status(it)['reloads']
         self.assertEqual((reloads['refused'], reloads['refusal']), (0, None))
         self.assertRegex(board.text(it, 'status'), rf'(?m)^last reload: {TIME}, done$')
         it.announce(wording.REFUSED, wording.FAULT)
         it.reload('\n' + ECHO % (1, 'nonsense = 1'), refused=True)
-        # The log tells it first.
-        wait_until(lambda: board.status(it)['reloads']['refused'] == 1, 'it is counted')
+        # The log reports it first.
+        wait_until(lambda: board.status(it)['reloads']['refused'] == 1, 'a counted refusal')
         reloads = board.status(it)['reloads']
         self.assertEqual(reloads['done'], 1)
         self.assertTrue(reloads['refusal'].startswith(f'{it.file}:3: '), reloads)
         self.assertRegex(board.text(it, 'status'),
                          rf'(?m)^last reload: {TIME}, refused: {it.file}:3: ')
         it.reload(ECHO % (1, ''))
-        wait_until(lambda: board.status(it)['reloads']['refusal'] is None, 'it is forgotten')
+        wait_until(lambda: board.status(it)['reloads']['refusal'] is None, 'no refusal')
         wait_until(lambda: board.status(it)['generation'] == 3, 'the third generation')
 
     def test_old_worker_is_retiring(self):
@@ -124,7 +124,7 @@ class Status(daemon.Case):
         it.reload(ECHO % (2, ''))
         self.wait_for_pool(it, 'other', state='removed', retiring=1, listeners=[])
         held.close()
-        wait_until(lambda: len(board.status(it)['pools']) == 1, 'it is gone')
+        wait_until(lambda: len(board.status(it)['pools']) == 1, 'the end of the pool')
 
     def test_the_log_and_systemd_say_the_same(self):
         it = self.start(ECHO % (2, ''))

@@ -1,5 +1,5 @@
-"""systemd's descriptor store: a master that was killed leaves its listeners there, the next one
-takes them back, and nobody who connects in between is refused."""
+"""systemd's descriptor store: a killed master leaves its listeners there, the next one takes them
+back, and no client in between is refused."""
 
 import os
 import re
@@ -17,33 +17,34 @@ POOL = 'pool "echo" { listen = { %s } workers = 2 echo {} }\n'
 
 class Store(daemon.Case):
     def begin(self, config, **arguments):
-        """A daemon whose listeners are stored here."""
+        """A daemon whose listeners this test stores."""
         it = self.make(config, **arguments)
         it.stored = {}
         self.addCleanup(lambda: [stored.close() for stored in it.stored.values()])
         return it.launch().ready()
 
     def follow(self, it, config=None):
-        """Kills its master; the next one, started with what was stored, not awaited."""
+        """Kills the master; returns the next one, started with the stored listeners but not
+        awaited."""
         workers = it.workers()
         it.kill(signal.SIGKILL)
         self.assertEqual(it.exited(), -signal.SIGKILL)
-        # As systemd does, which ends what is left of a service before it starts that again.
+        # systemd also ends the rest of a service before it starts it again.
         wait_until(lambda: not any(processes.alive(pid) for pid in workers), 'no worker')
         if not config:
             with open(it.file, encoding='utf-8') as file:
                 config = file.read()
         passed = {name: stored.dup() for name, stored in it.stored.items()}
         after = self.make(config, listeners=passed)
-        after.stored = it.stored  # what systemd holds, it goes on holding
+        after.stored = it.stored  # systemd keeps them
         return after.launch()
 
     def number(self, it, name):
-        """The number of a stored socket, as /proc/PID/fd has it."""
+        """The descriptor number of a stored socket in /proc/PID/fd."""
         return f'socket:[{os.fstat(it.stored[name].fileno()).st_ino}]'
 
     def bound(self, it):
-        it.wait_for_log(wording.READY)  # READY=1 may be here before the lines of the log
+        it.wait_for_log(wording.READY)  # READY=1 may arrive before the log's lines
         match = it.log.find(r'listening on 127\.0\.0\.1:(\d+) ')[-1]
         return '127.0.0.1', int(match[1])
 
@@ -107,7 +108,7 @@ class Store(daemon.Case):
         try:
             after = self.follow(it).ready()
             before = len(tried)
-            wait_until(lambda: len(tried) > before + 100, 'the load goes on')
+            wait_until(lambda: len(tried) > before + 100, 'more load')
         finally:
             stop.set()
             for thread in clients:
@@ -124,7 +125,7 @@ class Store(daemon.Case):
         self.assertEqual(len(it.stored), 2)
         self.assertFalse([name for name in it.stored if '/a' in name])
         it.reload(POOL % '"unix:@DIR@/b"')
-        wait_until(lambda: len(it.stored) == 1, 'taken out')
+        wait_until(lambda: len(it.stored) == 1, 'a removed listener')
         self.assertRaises(ConnectionRefusedError, client.connect, address)
 
     def test_a_refused_reload_stores_nothing(self):
@@ -158,7 +159,7 @@ class Store(daemon.Case):
         self.assertEqual(len(after.stored), 1)
 
     def test_a_failed_start_leaves_the_path(self):
-        """systemd holds the socket still, and tries again."""
+        """systemd still holds the socket, and tries again."""
         blocker = daemon.listen_tcp()
         self.addCleanup(blocker.close)
         it = self.begin(POOL % '"unix:@DIR@/s"')
@@ -181,7 +182,7 @@ class Store(daemon.Case):
         it.upgrade()
         self.assertEqual(set(it.stored), names)
         it.reload(POOL % '"127.0.0.1:0"')
-        wait_until(lambda: len(it.stored) == 1, 'taken out')
+        wait_until(lambda: len(it.stored) == 1, 'a removed listener')
         address = self.bound(it)
         after = self.follow(it).ready()
         self.assertEqual(client.ask(address, b'x'), b'x')

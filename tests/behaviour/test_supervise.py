@@ -1,4 +1,4 @@
-"""Workers die, and are replaced; nothing else happens."""
+"""Workers die and are replaced; nothing else changes."""
 
 import contextlib
 import json
@@ -33,14 +33,14 @@ class Deaths(daemon.Case):
                     victim = choose.choice(workers)
                     it.kill(signal.SIGKILL, victim)
                     kills += 1
-                    wait_until(lambda: not processes.alive(victim), 'the victim is gone')
-                wait_until(lambda: load.served > before, 'the load goes on')
+                    wait_until(lambda: not processes.alive(victim), 'the end of the victim')
+                wait_until(lambda: load.served > before, 'more load')
             it.wait_for_workers(6)
         self.assertLessEqual(len(load.failures), kills, load.failures[:5])
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
 
     def test_thousand_deaths_leave_no_zombie(self):
-        """Each of those killed holds a connection, so that its replacement comes at once."""
+        """Each victim holds a connection, so that its replacement comes at once."""
         it = self.start(ECHO % (20, ''))
         it.announce('killed by signal 9')
         it.same_descriptors = True
@@ -65,7 +65,7 @@ class Deaths(daemon.Case):
             return 'reset'
 
     def test_term_to_idle_workers(self):
-        """Two hundred of them, each as a connection's end sends it back to accept()."""
+        """Two hundred idle workers, each just back in accept() after a connection."""
         it = self.start(ECHO % (20, ''))
         it.same_descriptors = True
         for _ in range(10):
@@ -86,8 +86,8 @@ class Deaths(daemon.Case):
                 victim = choose.choice(wait_until(it.workers, 'a worker'))
                 before = load.served
                 it.kill(signal.SIGTERM, victim)
-                wait_until(lambda: not processes.alive(victim), 'the worker ends')
-                wait_until(lambda: load.served > before, 'the load goes on')
+                wait_until(lambda: not processes.alive(victim), 'the end of the worker')
+                wait_until(lambda: load.served > before, 'more load')
             it.wait_for_workers(6)
         self.assertEqual(load.failures, [])
 
@@ -177,7 +177,7 @@ class Obituaries(daemon.Case):
 
 class Backoff(daemon.Case):
     def test_worker_that_dies_at_once(self):
-        """Killed whenever it appears: after 0, 0, 0.1, 0.3, 0.7, 1.5 s, at the earliest."""
+        """Killed as soon as it exists: the next comes after at least 0, 0, 0.1, 0.3, 0.7, 1.5 s."""
         it = self.start(ECHO % (1, ''))
         it.announce(wording.BACKOFF, 'killed by signal 9')
         killed = set()
@@ -211,11 +211,12 @@ class Backoff(daemon.Case):
         it.announce(wording.BACKOFF, 'killed by signal 9')
         deaths = 0
         until = time.monotonic() + 2 * daemon.PATIENCE
-        # On a slow machine some are older than a second when they are killed, and not early.
+        # On a slow machine some workers are older than a second when they are killed, which is no
+        # early death.
         while len(it.log.find(wording.BACKOFF)) < 2 and time.monotonic() < until:
             for pid in it.workers():
                 it.kill(signal.SIGKILL, pid)
-                wait_until(lambda: not processes.alive(pid), 'it is gone')
+                wait_until(lambda: not processes.alive(pid), 'its end')
                 deaths += 1
         it.wait_for_workers(1)
         steps = [float(match[1]) for match in it.log.find(r'respawned in ([\d.]+) s ')]
@@ -229,11 +230,11 @@ class Backoff(daemon.Case):
         for _ in range(4):
             for pid in wait_until(it.workers, 'a worker'):
                 it.kill(signal.SIGKILL, pid)
-                wait_until(lambda: not processes.alive(pid), 'it is gone')
+                wait_until(lambda: not processes.alive(pid), 'its end')
         it.stop(timeout=20)
 
     def test_clients_who_crash_workers_starve_nobody(self):
-        """A death after an accepted connection is replaced at once, however young."""
+        """A worker that dies after it accepted a connection is replaced at once, however young."""
         it = self.start(ECHO % (2, ''))
         it.announce('killed by signal 9')
         for _ in range(40):
@@ -261,7 +262,7 @@ class Backoff(daemon.Case):
         it.wait_for_log(r'(chroot|jail).*(No such|not exist)', mark)
         os.rename(it.path('elsewhere'), it.path('jail'))
         wait_until(lambda: [', idle' in processes.title(pid) for pid in it.workers()] == [True] * 2,
-                   'both workers again')
+                   'two workers again')
         self.assertLess(processes.cpu_seconds(it.pid) - busy, 1)
 
 
@@ -322,7 +323,7 @@ class Descriptors(daemon.Case):
         sockets = {what for what in held.values() if what.startswith('socket:')}
         self.assertLessEqual(len(sockets & set(of_master.values())), count + 1, f'{pool}: {held}')
         pipes = {what for what in held.values() if what.startswith('pipe:')}
-        self.assertLessEqual(len(pipes), 2, f'{pool}: its own standard error and the log: {held}')
+        self.assertLessEqual(len(pipes), 2, f'{pool}: standard error and the log: {held}')
         for number, what in held.items():
             self.assertRegex(what, r'^(socket:|pipe:|/dev/null$|/memfd:|anon_inode:\[event)',
                              f'{pool}: descriptor {number} of {held}')
@@ -346,7 +347,7 @@ class Descriptors(daemon.Case):
         self.assertNotIn(of_a, processes.descriptors(worker_b).values())
 
     def test_unknown_descriptors_are_not_handed_on(self):
-        """What whoever starts the daemon left open stays out of its workers."""
+        """Descriptors that the daemon inherits stay out of its workers."""
         stray = os.open('/etc/passwd', os.O_RDONLY)
         os.set_inheritable(stray, True)
         try:
@@ -359,7 +360,7 @@ class Descriptors(daemon.Case):
 
 class Signals(daemon.Case):
     def test_worker_dies_with_default_dispositions(self):
-        """No signal that the daemon did not choose is ignored or blocked in a worker."""
+        """In a worker, no signal is ignored or blocked unless the daemon chose that."""
         it = self.start(ECHO % (1, ''))
         worker, = it.workers()
         shown = processes.status(worker)
