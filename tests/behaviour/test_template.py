@@ -1,4 +1,4 @@
-"""Templates: their start, their end, what they may say, and what is done without one."""
+"""Templates: how they start and end, what they may say, and what works without one."""
 
 import concurrent.futures
 import contextlib
@@ -18,7 +18,7 @@ from processes import wait_until
 
 FAILED = r'warning: pool \w+: the template .* failed'
 
-# A template that keeps to the protocol but for one point.
+# A template that breaks the protocol in one point.
 LIAR = '''#!/usr/bin/python3
 import os, select, socket, sys, time
 point = sys.argv[1]
@@ -100,8 +100,8 @@ class Life(templates.Case):
             before = self.parent(it)
             os.kill(before, signal.SIGKILL)
             self.wait_gone(before)
-            self.assertEqual(self.parent(it), worker)  # it was started without
-            wait_until(lambda: self.parent(it) not in (before, worker), 'another template')
+            self.assertEqual(self.parent(it), worker)  # it was started without a template
+            wait_until(lambda: self.parent(it) not in (before, worker), 'a new template')
             it.wait_for_log('the template .* is ready again')
         self.assertEqual(it.workers('warm'), [worker])
 
@@ -117,12 +117,12 @@ class Life(templates.Case):
                 (child, pid) for pid in processes.children(it.workers('warm')[0])
                 for child in processes.children(pid)], 'a script')[0]
             os.kill(template, signal.SIGKILL)
-            wait_until(lambda: processes.stat(script)[1] != template, 'the end of its template')
+            wait_until(lambda: processes.stat(script)[1] != template, 'the end of the template')
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'x'))
             return fastcgi.read_answer(connection)
 
     def test_running_script_outlives_its_template(self):
-        """And the web server and the log learn how it ended."""
+        """The web server and the log learn how it ended."""
         ends = {'0': (0, True, None), '3': (3, True, 'answered, and ended badly.* exit=3'),
                 'f"{os.kill(os.getpid(), 9)}"': (None, False, 'cut off.* signal=KILL')}
         for text, (status, whole, logged) in ends.items():
@@ -140,8 +140,8 @@ class Life(templates.Case):
             it.stop()
 
     def test_orphans_are_reaped(self):
-        """A process in the background becomes the worker's child. It is no zombie for longer than
-        until the next program, with a template that died beside it, too."""
+        """A background process becomes the worker's child, and stays a zombie no longer than until
+        the next program, even if its template died too."""
         it = self.make_pools()
         self.script(it, 'leaves.py', 'import os, sys\n'
                     'r, w = os.pipe()\n'
@@ -158,14 +158,14 @@ class Life(templates.Case):
             os.kill(pid, signal.SIGKILL)
             self.wait_gone(pid)
         wait_until(lambda: all(not processes.alive(pid) for pid in
-                               processes.children(worker, zombies=True)), 'their end')
+                               processes.children(worker, zombies=True)), 'the end of the zombies')
         self.ask(it, 'parent.py')
-        wait_until(lambda: self.parent(it) != worker, 'another template')
+        wait_until(lambda: self.parent(it) != worker, 'a new template')
         self.assertTrue(all(map(processes.alive, processes.children(worker, zombies=True))))
 
     def test_kills_under_load(self):
-        """Templates, scripts and a worker are killed: whatever is answered is right, and no more
-        requests fail than were in hand."""
+        """Templates, scripts and a worker are killed: every answer is correct, and no more requests
+        fail than were in hand."""
         it = self.make_pools(workers=3)
         it.launch().ready()
         it.announce(FAILED, 'killed by signal 9', "can't start: the template")
@@ -204,11 +204,11 @@ class Life(templates.Case):
         self.assertLessEqual(len(failed), kills)
 
     def test_max_forks(self):
-        """No request is started cold for it."""
+        """No request is started cold because of max_forks."""
         it = self.make_pools(cgi='template_max_forks = 3').launch().ready()
         parents = [self.parent(it) for _ in range(3)]
         self.assertEqual(len(set(parents)), 1)
-        wait_until(lambda: self.parent(it) != parents[0], 'another template')
+        wait_until(lambda: self.parent(it) != parents[0], 'a new template')
         self.assertNotIn(it.workers('warm')[0], {self.parent(it) for _ in range(10)})
         self.assertEqual(it.log.find(FAILED), [])
 
@@ -228,7 +228,7 @@ class Life(templates.Case):
         self.assertNotIn(self.parent(it), family)
 
     def test_request_timeout(self):
-        """The whole group gets it, TERM first; the template stays."""
+        """The whole group is signalled, SIGTERM first; the template stays."""
         it = self.make_pools('request_timeout = 1')
         self.script(it, 'sleeps.py', 'import os, signal, time\n'
                     'signal.signal(signal.SIGTERM, lambda *_: (print("asked"), os._exit(0)))\n'
@@ -274,7 +274,7 @@ class Life(templates.Case):
         self.assertEqual(self.ask(it, 'plain.py').status, 503)
 
     def test_turn_that_was_not_taken(self):
-        """A script that ended before it took its turn leaves none to the next one."""
+        """A script that ends before its turn leaves the next script no turn."""
         it = self.make_pools(words={'.py': 'liar ignores'})
         it.put('liar', LIAR, 0o755)
         it.put('cgi/x.py', '#!/bin/sh\nexit 1\n', 0o755)
@@ -286,14 +286,14 @@ class Life(templates.Case):
     def test_large_request_is_started_cold(self):
         it = self.make_pools().launch().ready()
         worker, = it.workers('warm')
-        # A variable may have 128 KiB in Linux.
+        # Linux allows 128 KiB per variable.
         more = {'HTTP_X': 'x' * 100000, 'HTTP_Y': 'y' * 100000}
         self.assertEqual(int(self.ask(it, 'parent.py', more).body), worker)
         it.wait_for_log('the request is too large for it')
         self.assertNotEqual(self.parent(it), worker)
 
     def test_load_without_growth(self):
-        """tests/bench/run-template makes ten times as many."""
+        """tests/bench/run-template makes ten times as many requests."""
         it = self.make_pools(words={'.py': 'template-python'}).launch().ready()
         template = self.parent(it)
         ours = template, it.workers('warm')[0]
@@ -304,9 +304,9 @@ class Life(templates.Case):
         with concurrent.futures.ThreadPoolExecutor(4) as clients:
             parents = set(clients.map(lambda _: self.parent(it), range(1000)))
         self.assertEqual(parents, {template})
-        for pid, numbers in zip(ours, open_before):  # a connection is closed behind its answer
+        for pid, numbers in zip(ours, open_before):  # a connection is closed just after its answer
             wait_until(lambda pid=pid, numbers=numbers:
-                       processes.descriptors(pid).keys() <= numbers, 'that no more are open')
+                       processes.descriptors(pid).keys() <= numbers, 'no more descriptors')
         for pid, kilobytes in zip(ours, before):
             self.assertLess(sum(processes.memory_kilobytes(pid)), kilobytes + 600)
 
@@ -356,7 +356,7 @@ class Exec(templates.Case):
         with it.connect('x') as connection:
             template = int(connection.makefile('rb').readline())
             os.kill(template, signal.SIGKILL)
-            wait_until(lambda: not processes.alive(template), 'its end')
+            wait_until(lambda: not processes.alive(template), 'the end of the template')
             connection.shutdown(socket.SHUT_WR)
             it.wait_for_log('the program for .* exited with 3')
 
@@ -369,7 +369,7 @@ class Exec(templates.Case):
         it.stop(signal.SIGQUIT)
 
     def test_request_timeout(self):
-        """The master ends it by its group, with what it started."""
+        """The master kills its group, with the processes it started."""
         it = self.make(pool='request_timeout = 1')
         it.put('script', '#!/usr/bin/python3\nimport os, time\nif os.fork() == 0:\n'
                '    time.sleep(1000)\nprint(os.getpid(), flush=True)\ntime.sleep(1000)\n', 0o755)
@@ -379,7 +379,7 @@ class Exec(templates.Case):
             script = int(connection.makefile('rb').readline())
             family = [script, *processes.children(script)]
             for pid in family:
-                wait_until(lambda pid=pid: not processes.alive(pid), 'its end')
+                wait_until(lambda pid=pid: not processes.alive(pid), 'the end of the process')
         self.assertEqual(len(family), 2)
 
     def test_gigabyte_arrives_whole(self):
@@ -460,7 +460,7 @@ class Hostile(templates.Case):
 
     POINTS = ['deaf', 'group', 'init', 'worker', 'master', 'itself', 'nobody', 'zero', 'word',
               'refuses', 'session', 'descriptors', 'hangs', 'closes', 'status', 'minus', 'junk']
-    RIGHT = POINTS[-6:]  # these let the script run
+    RIGHT = POINTS[-6:]  # the script runs after these
 
     def test_lies(self):
         pools = ''.join(f'pool "{point}" {{ listen = {{ "systemd:{point}" }} workers = 1\n'

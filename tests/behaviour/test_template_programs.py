@@ -1,5 +1,5 @@
-"""Real programs, unchanged, in forks of a template: each page is that of a cold start, byte by
-byte, but for what says when it was made."""
+"""Real programs, unchanged, as forks of a template: each page must equal that of a cold start,
+except for its time."""
 
 import os
 import re
@@ -70,14 +70,15 @@ WHEN = re.compile(rb'\w+ \w+ +\d+ [\d:]+ \d{4}|\w+, \d+[ -]\w+[ -]\d+ [\d:]+ GMT
 
 class Programs(templates.Case):
     def compare(self, it, name, more=None, body=b'', before=None):
-        """The page. What `before` does is done before each of the two is asked for."""
+        """Compares the warm and the cold page, and returns it. `before` is called before each
+        request."""
         answers = []
         for pool in ('cold', 'warm'):
             if before:
                 before()
             answers.append(self.ask(it, name, more, body, pool))
         cold, warm = answers
-        # The one name that Perl can't be told: preforkd-template(7).
+        # Perl can't be told this one name: preforkd-template(7).
         names = it.path('template-perl').encode(), b'./' + name.encode()
         for stream in ('stdout', 'stderr'):
             self.assertEqual(re.sub(WHEN, b'', getattr(warm, stream).replace(*names)),
@@ -86,7 +87,7 @@ class Programs(templates.Case):
         return bytes(warm.body)
 
     def all_forked(self, it, but=0):
-        """As many ran cold as had to, and no template failed."""
+        """Checks that only `but` requests ran cold, and that no template failed."""
         self.assertEqual(len(it.log.find('is not run by the template')), but)
         self.assertEqual(it.log.find('the template .* failed'), [])
 
@@ -111,7 +112,7 @@ class Programs(templates.Case):
             with self.subTest(name, body=body):
                 self.assertIn(said, self.compare(it, name, more, body))
         self.all_forked(it)
-        # Its first line asks for taint checks: it is started cold, and said to be.
+        # Its first line asks for taint checks, so it is started cold, and the log says so.
         page = self.compare(it, 'file_upload.cgi', post, UPLOAD)
         self.assertIn(b'a.txt', page)
         self.all_forked(it, but=1)
@@ -141,8 +142,8 @@ class Programs(templates.Case):
         self.all_forked(it)
 
     def test_smokeping(self):
-        """Its program takes its configuration as an argument, which a web server must not give: so
-        it has a wrapper, as its manual asks for."""
+        """The program takes its configuration as an argument, which a web server must not pass: a
+        wrapper does, as its manual says."""
         it = self.make_pools(words={'.cgi': 'template-perl CGI::Fast Smokeping'})
         it.put('smoke/config', SMOKEPING.format(it.path('smoke')))
         it.put('cgi/smokeping.cgi', '#!/usr/bin/perl\n@ARGV = ("@DIR@/smoke/config");\n'
@@ -178,7 +179,7 @@ class Programs(templates.Case):
         shutil.copy('/usr/share/gitweb/gitweb.cgi', it.path('cgi'))
         it.put('gitweb.conf', '$projectroot = "@DIR@/git"; $site_name = "here";\n')
         it.put('git/a.git/x', 'x\n')
-        # Of long ago: its age is told in years.
+        # An old commit, whose age is shown in years.
         subprocess.run(['sh', '-ec', 'git init -q; git add x; git -c user.name=a -c user.email=b '
                         f'commit -qm "the first"; chown -R {daemon.USER} . 2>/dev/null || true'],
                        cwd=it.path('git/a.git'), check=True, env=os.environ |

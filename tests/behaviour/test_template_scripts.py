@@ -1,5 +1,5 @@
-"""Scripts in forks of a template: whatever they do, the web server sees the same as from a script
-that was started."""
+"""Scripts as forks of a template: whatever they do, the web server sees the same as from a script
+started cold."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import daemon
 import fastcgi
 import templates
 
-# Each runs cold and warm; what it prints, says and ends with must be the same.
+# Each runs cold and warm: output, errors and exit status must be the same.
 PYTHON = {
     'what_it_is': '''
 import os, sys
@@ -102,7 +102,7 @@ print "$@|", $! + 0, "|$?|$;|$,|", defined $\\ ? 1 : 0, "|$|\\n";
 
 
 def said(it, answer):
-    """Its standard error, without addresses, and but for the one name that Perl can't be told."""
+    """Its standard error, without addresses and without the one name that Perl can't be told."""
     text = answer.stderr.decode(errors='replace').replace(
         f'Execution of {it.path("template-perl")} aborted', 'Execution of SCRIPT aborted')
     return re.sub(r'Execution of \./\S+ aborted', 'Execution of SCRIPT aborted',
@@ -174,7 +174,7 @@ class SameAsCold(templates.Case):
             self.assertEqual(len(answers), 5, name)
 
     def test_changed_script(self):
-        """And one that is a link to another file now."""
+        """A changed script, and a link that leads to another file now."""
         it = self.make_pools()
         it.launch().ready()
         for number in range(3):
@@ -183,7 +183,8 @@ class SameAsCold(templates.Case):
                 self.assertEqual(self.ask(it, 's' + suffix).body.strip(), b'%d' % number)
 
     def test_module_that_prepares_and_ends(self):
-        """As the manual proposes: what it did is there, and its END block is the last."""
+        """As the manual proposes: the prepared state is there, and the module's END block runs
+        last."""
         it = self.make_pools('environment = { "PERL5LIB=@DIR@" }',
                              words={'.pl': 'template-perl Prepared'})
         it.put('Prepared.pm', 'package Prepared;\nuse IO::Handle;\nuse POSIX ();\nour $n = 7;\n'

@@ -1,4 +1,5 @@
-"""request_timeout: a request that takes too long ends, with all that it runs; nobody else does."""
+"""request_timeout: a request that takes too long ends with all its processes, and nothing else
+does."""
 
 import signal
 import time
@@ -34,14 +35,14 @@ class Programs(daemon.Case):
         it.wait_for_workers(1, without=[worker])
 
     def test_program_that_ignores_term_and_its_child(self):
-        """Both are gone, and the replacement serves long before."""
+        """Both are killed, and the replacement serves long before."""
         it, (worker,) = self.begin(
             "trap '' TERM; sleep 1000 & echo $$ $!; while :; do wait; done",
             'workers = 1 request_timeout = 1')
         with it.connect('x') as connection:
             family = [int(word) for word in connection.recv(100).split()]
             other = wait_until(lambda: [pid for pid in it.workers() if pid != worker],
-                               'a replacement')
+                               'the replacement')
             self.assertTrue(all(map(processes.alive, [worker, *family])), 'it came before the end')
             with it.connect('x') as another:
                 self.assertRegex(another.recv(100), rb'^\d+ \d+\n$')
@@ -53,18 +54,18 @@ class Programs(daemon.Case):
         it, (worker,) = self.begin("(trap '' TERM; sleep 1000) & echo $!; exec sleep 1000")
         with it.connect('x') as connection:
             child = int(connection.recv(100))
-            wait_until(lambda: not processes.alive(child), 'the child is gone')
+            wait_until(lambda: not processes.alive(child), 'the end of the child')
         it.wait_for_workers(1, without=[worker])
 
     def test_stopped_worker(self):
-        """One that is stopped can obey nothing; nor can its program."""
+        """A stopped worker can't obey, and neither can its program."""
         it, (worker,) = self.begin("trap '' TERM; echo $$; kill -STOP $$")
         it.announce('killed by signal 9')
         with it.connect('x') as connection:
             program = int(connection.recv(100))
             it.kill(signal.SIGSTOP, worker)
             it.wait_for_log(rf'killed by signal 9 .*request_timeout.*pid={worker}\b')
-            wait_until(lambda: not processes.alive(program), 'the program is gone')
+            wait_until(lambda: not processes.alive(program), 'the end of the program')
 
     def test_master_and_neighbours_stay(self):
         it, _ = self.begin('echo hello; exec sleep 1000', 'workers = 3 request_timeout = 1')

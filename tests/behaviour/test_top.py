@@ -34,7 +34,7 @@ class Top(daemon.Case):
         lines = terminal.frame(at)
         self.assertRegex(lines[0], r'^preforkctl top  \d\d:\d\d:\d\d  .*control')
         self.assertIn('echo', '\n'.join(lines))
-        terminal.frame(terminal.wait(rb'\033\[J', at))  # and again
+        terminal.frame(terminal.wait(rb'\033\[J', at))  # and the next frame
         self.assertNotEqual(termios.tcgetattr(terminal.slave), terminal.before)
         terminal.type(b'q')
         self.assertEqual(terminal.process.wait(PATIENCE), 0)
@@ -57,7 +57,7 @@ class Top(daemon.Case):
         terminal = Terminal(self, it)
         terminal.frame()
         terminal.signal(signal.SIGTSTP)
-        wait_until(lambda: processes.stat(terminal.pid)[0] == 'T', 'it is stopped')
+        wait_until(lambda: processes.stat(terminal.pid)[0] == 'T', 'a stopped preforkctl')
         self.restored(terminal)
         at = len(terminal.bytes)
         terminal.signal(signal.SIGCONT)
@@ -76,12 +76,12 @@ class Top(daemon.Case):
         terminal.resize(24, 30)
         terminal.signal(signal.SIGWINCH)
         wait_until(lambda: len(terminal.frame(at)[0]) == 30 or len(terminal.bytes) < at,
-                   'a picture of the new size')
+                   'a frame of the new size')
         terminal.type(b'q')
         self.assertEqual(terminal.process.wait(PATIENCE), 0)
 
     def test_colours(self):
-        """In a terminal alone, and unless NO_COLOR is set or it is a dumb one."""
+        """Colours appear only in a terminal, unless NO_COLOR is set or the terminal is dumb."""
         it = self.serve()
         for more, coloured in (({'NO_COLOR': ''}, True), ({}, False),
                                ({'NO_COLOR': '', 'TERM': 'dumb'}, False)):
@@ -130,7 +130,7 @@ class Top(daemon.Case):
 @unittest.skipUnless(b'+jansson' in subprocess.check_output([daemon.BINARY, '-V']),
                      'built without jansson')
 class Pools(daemon.Case):
-    """A hundred pools, of a daemon that is none: what is shown, and by which keys."""
+    """A hundred pools of a fake daemon: what is shown, and which keys change it."""
 
     WHY = ('worker 4711 ended at its start with exit status 111 (its user preforkd could not be '
            'had: no such user, or the limit of its processes is reached)')
@@ -143,7 +143,7 @@ class Pools(daemon.Case):
                                'backlog': 8}], 'workers': []} | more
 
     def hundred(self):
-        """Most are idle; the trouble comes late in the file."""
+        """Most pools are idle; those in trouble are late in the file."""
         pools = [self.pool(f'pool{n:02}') for n in range(100)]
         pools[20] = self.pool('quick', busy=1)
         pools[21] = self.pool('lively', busy=3)
@@ -174,7 +174,7 @@ class Pools(daemon.Case):
         return self.picture('preforkd 1')
 
     def picture(self, pattern):
-        """The next picture that has this in it."""
+        """Waits for the next frame that matches."""
         while True:
             lines = self.terminal.frame(self.at)
             self.at = self.terminal.wait(rb'\033\[J', self.terminal.wait(rb'\033\[H', self.at))
@@ -187,7 +187,7 @@ class Pools(daemon.Case):
         return self.picture(pattern)
 
     def names(self, lines):
-        """Of the pools in the first table."""
+        """The pools in the first table."""
         begin = next(n for n, line in enumerate(lines) if re.match('POOL +HANDLER', line))
         rows = [line.split() for line in lines[begin + 1:-1]]
         return [row[0] for row in rows[:rows.index([]) if [] in rows else None]]

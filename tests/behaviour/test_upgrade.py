@@ -1,4 +1,4 @@
-"""USR2: the program on disk takes the running one's place, and nobody who is connected notices."""
+"""SIGUSR2: the program on disk replaces the running one, and no client notices."""
 
 import contextlib
 import json
@@ -20,19 +20,19 @@ ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
 CONTROL = 'control = "@DIR@/control"\n'
 UNIX = 'pool "echo" { listen = { "unix:@DIR@/echo" } workers = %d echo {} }\n'
 
-# What stands in the place of the program: $REAL is the program, and the configuration is $3 of -t.
+# Replaces the program: $REAL is the program, and $3 the configuration of -t.
 SCRIPT = '#!/bin/sh\nREAL=%s\n%s\n'
 
 
 def listening(pid):
-    """The numbers of the sockets that a process holds."""
+    """The inodes of a process's sockets."""
     return sorted(text for text in processes.descriptors(pid).values()
                   if text.startswith('socket:'))
 
 
 class Case(daemon.Case):
     def begin(self, config, **arguments):
-        """A daemon that serves, of a program of its own."""
+        """A daemon that is ready and runs a copy of the program."""
         it = self.make(config, **arguments).own_program().launch().ready()
         it.same_descriptors = True
         return it
@@ -41,7 +41,7 @@ class Case(daemon.Case):
         it.put('preforkd', SCRIPT % (daemon.BINARY, text), mode=0o755)
 
     def counted(self, it, pool='echo'):
-        """(accepted, served) as USR1 tells."""
+        """(accepted, served) as SIGUSR1 logs them."""
         mark = it.mark()
         it.kill(signal.SIGUSR1)
         line = it.wait_for_log(rf'pool={pool} state=', mark).string
@@ -104,7 +104,7 @@ class Upgrade(Case):
         it.same_descriptors = False
         it.upgrade()
         it.reload(UNIX % 1)
-        wait_until(lambda: not os.path.exists(it.path('two')), 'its path is unlinked')
+        wait_until(lambda: not os.path.exists(it.path('two')), 'an unlinked path')
 
     def test_connection_in_hand_goes_on_through_three_upgrades(self):
         it = self.begin(ECHO % (2, 'graceful_timeout = 1'))
@@ -125,22 +125,23 @@ class Upgrade(Case):
         for _ in range(7):
             client.ask(it.address('echo'), b'x')
         held, = it.occupy('echo', 1)
-        wait_until(lambda: self.counted(it) == (8, 7), 'all counted')
+        wait_until(lambda: self.counted(it) == (8, 7), '8 accepted, 7 served')
         it.upgrade()
         self.assertEqual(self.counted(it), (8, 7))
         held.close()
-        wait_until(lambda: self.counted(it) == (8, 8), 'all counted')
+        wait_until(lambda: self.counted(it) == (8, 8), '8 served')
         it.upgrade()
         self.assertEqual(self.counted(it), (8, 8))
         it.wait_for_workers(2)
 
     def test_the_ledger_goes_on(self):
-        """What was in it stays; who was born before and dies after is told of as ever."""
+        """Old entries stay; a worker started before the upgrade gets an entry when it dies after
+        it."""
         it = self.begin(ECHO % (2, ''))
         it.announce('killed by signal (9|6)')
         client.ask(it.address('echo'), b'x')
         held, = it.occupy('echo', 1)
-        idle, = wait_until(lambda: it.workers('echo, idle'), 'one that is idle again')
+        idle, = wait_until(lambda: it.workers('echo, idle'), 'an idle worker')
         busy, = set(it.workers()) - {idle}
         it.kill(signal.SIGKILL, idle)
         wait_until(lambda: len(board.deaths(it)) == 1, 'an entry')
@@ -197,7 +198,7 @@ class Upgrade(Case):
                  'echo {} }')
         it.upgrade()
         self.assertEqual(client.ask(it.path('new'), b'x'), b'x')
-        wait_until(lambda: not os.path.exists(it.path('old')), 'its path is unlinked')
+        wait_until(lambda: not os.path.exists(it.path('old')), 'an unlinked path')
         self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         held.close()
         it.wait_for_workers(5)
@@ -249,14 +250,14 @@ class Upgrade(Case):
             mark = it.mark()
             it.kill(signal.SIGUSR2)
             it.wait_for_log(wording.TAKEN_OVER, mark)
-            victim = wait_until(lambda: it.workers('echo'), 'a worker with its own title')[0]
+            victim = wait_until(lambda: it.workers('echo'), 'a worker with a title')[0]
             with contextlib.suppress(ProcessLookupError):
                 it.kill(signal.SIGKILL, victim)
             it.wait_for_log(wording.UPGRADED, mark)
             it.wait_for_workers(3, without=[victim])
             it.kill(signal.SIGKILL, it.workers()[1])
             it.wait_for_workers(3)
-        # A victim may have retired just before.
+        # A victim may have retired just before its kill.
         self.assertGreaterEqual(len(it.log.find(r'killed by signal 9')), 3)
 
     def test_a_pool_that_follows_the_load(self):
@@ -330,7 +331,7 @@ class Upgrade(Case):
 
 
 class Refused(Case):
-    """Whatever is wrong with the program or the file, the running one goes on."""
+    """Whatever is wrong with the new program or the file, the running daemon goes on."""
 
     def refuse(self, it, *patterns):
         it.announce('err: upgrade')
@@ -380,16 +381,16 @@ class Refused(Case):
                            "can't use the state")
 
     def test_program_of_before_the_state(self):
-        """It passes -t, and doesn't know the variable."""
+        """An old version passes -t, and doesn't know the variable."""
         self.refuse_script('unset PREFORKD_STATE; exec $REAL "$@"', "can't use the state")
 
     def test_program_that_crashes(self):
         self.refuse_script('kill -SEGV $$', r'-t was killed by signal 11')
 
     def test_program_that_leaves_children(self):
-        """They hold its standard error open, and end with it."""
+        """The children hold its standard error open, and are killed with it."""
         it = self.begin(ECHO % (2, ''))
-        self.script(it, f'sleep {it.pid}.5 & exit 1') # a name that no other test's has
+        self.script(it, f'sleep {it.pid}.5 & exit 1')  # a process name that is unique
         self.refuse(it, 'exited with status 1')
         wait_until(lambda: not [pid for pid in processes.table()
                                 if processes.title(pid) == f'sleep {it.pid}.5'], 'no sleep')
@@ -397,10 +398,10 @@ class Refused(Case):
     @staticmethod
     def wait_until_it_hangs(it):
         return wait_until(lambda: [pid for pid in processes.children(it.pid)
-                                   if processes.title(pid) == 'sleep 1000'], 'it hangs')
+                                   if processes.title(pid) == 'sleep 1000'], 'the hanging program')
 
     def test_program_that_hangs(self):
-        """Whoever is tired of waiting may kill it; else the time limit does."""
+        """An impatient admin may kill it; otherwise the time limit does."""
         it = self.begin(ECHO % (2, ''))
         it.announce('err: upgrade')
         self.script(it, 'exec sleep 1000')
@@ -477,7 +478,7 @@ class Refused(Case):
         it.upgrade()
 
     def test_file_that_breaks_when_it_counts(self):
-        """Past the point of no return: the old workers serve, until the file is mended."""
+        """Past the point of no return: the old workers serve until the file is mended."""
         it = self.begin(ECHO % (2, ''))
         it.announce('err: reload', "err: upgraded .* not in force", 'killed by signal 9')
         held, = it.occupy('echo', 1)
@@ -502,7 +503,8 @@ class Refused(Case):
         it.wait_for_workers(2, without=workers)
 
     def test_commands_while_no_file_is_in_force(self):
-        """Each has an end and an answer, until the file is mended: nothing can be started by it."""
+        """Each command ends with an answer, until the file is mended: nothing can be started
+        without it."""
         it = self.begin(CONTROL + ECHO % (2, ''))
         it.announce('err: (reload|restart|upgrade)')
         self.script(it, 'if [ "$1" != -t ]; then exec $REAL "$@"; fi\n'
@@ -581,7 +583,7 @@ class Together(Case):
             for _ in range(20):
                 served = load.served
                 it.upgrade()
-                wait_until(lambda: load.served > served, 'the load goes on')
+                wait_until(lambda: load.served > served, 'more load')
             self.assertEqual(client.echo(held, b'goes on'), b'goes on')
         held.close()
         self.assertEqual(load.failures, [])
@@ -593,7 +595,7 @@ class Together(Case):
             for _ in range(10):
                 served = load.served
                 it.upgrade()
-                wait_until(lambda: load.served > served, 'the load goes on')
+                wait_until(lambda: load.served > served, 'more load')
         self.assertEqual(load.failures, [])
 
     def stop_at(self, pattern, number):
@@ -607,7 +609,7 @@ class Together(Case):
         self.assertEqual(it.exited(), 0)
 
     def test_stop_right_at_it(self):
-        """Not one of the signals is lost, nor deadly, whichever program it meets."""
+        """No signal is lost or deadly, whichever program it meets."""
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
             for pattern in ('', 'upgrade: trying', 'hands over', 'takes over', 'reloading'):
                 with self.subTest(f'{number.name} {pattern}'):
@@ -626,7 +628,7 @@ class Together(Case):
             it.wait_for_log(r'SIGHUP from', mark)
         wait_until(lambda: not it.notices.find('RELOADING') or
                    'READY=1' in [line for line in '\n'.join(it.notices.lines).split('\n')
-                                 if line in ('READY=1', 'RELOADING=1')][-1], 'all reloads done')
+                                 if line in ('READY=1', 'RELOADING=1')][-1], 'READY=1 last')
         it.wait_for_workers(2)
 
     def test_a_drain_right_at_it_is_not_lost(self):
@@ -638,7 +640,7 @@ class Together(Case):
             it.kill(signal.SIGWINCH)
             it.wait_for_log('SIGWINCH from', mark)
             it.wait_for_log(wording.UPGRADED, mark)
-        it.reload()  # it may be drained now, or not: that depends on which came first
+        it.reload()  # whether it is still drained depends on which came first
         it.wait_for_workers(2)
 
     def test_a_killed_master_leaves_nobody(self):
@@ -650,7 +652,7 @@ class Together(Case):
         wait_until(lambda: not any(processes.alive(pid) for pid in workers), 'no worker')
 
     def test_pkill_hits_nobody_else(self):
-        """`pkill -USR2 preforkd` reaches workers and the trial too."""
+        """`pkill -USR2 preforkd` also signals the workers and the check."""
         it = self.begin(ECHO % (3, ''))
         for _ in range(5):
             mark = it.mark()

@@ -1,4 +1,4 @@
-"""Programs that can't go on with what the one before them left: nobody who is connected notices."""
+"""Programs that can't use the state of their predecessor: no client notices."""
 
 import glob
 import os
@@ -22,8 +22,7 @@ ECHO = ('control = "@DIR@/control"\npool "echo" { listen = { "systemd:echo", "un
         '"127.0.0.1:%d" }\nworkers = 3 echo {} }\n')
 ANEW = 'starting anew on its listeners'
 
-# The new program: -t is that of the real one; when it counts, the state becomes what $CHANGE makes
-# of it first.
+# The new program: -t runs the real one; on the upgrade itself, $CHANGE edits the state first.
 SCRIPT = '''#!/bin/sh
 REAL=%s
 [ "$1" = -t ] && exec $REAL "$@"
@@ -42,7 +41,7 @@ class Case(daemon.Case):
         return it
 
     def counted(self, it):
-        """(accepted, served), of the pool's report."""
+        """(accepted, served) as the pool's report has them."""
         pool = board.pool(it, 'echo')
         return pool['accepted'], pool['served']
 
@@ -52,7 +51,7 @@ class Case(daemon.Case):
 
 
 class Layout(Case):
-    """Two builds whose scoreboards differ."""
+    """Two builds with different scoreboards."""
 
     @classmethod
     def setUpClass(cls):
@@ -64,7 +63,7 @@ class Layout(Case):
 
     @classmethod
     def build(cls):
-        """The program, built from a copy of the source in which a text of each slot is longer."""
+        """Builds the program from a copy of the source in which a text in each slot is longer."""
         source, build = (os.path.join(cls.directory, name) for name in ('source', 'build'))
         os.mkdir(source)
         for pattern in ('meson*', '*.md'):
@@ -96,7 +95,7 @@ class Layout(Case):
         for _ in range(5):
             client.ask(it.address('echo'), b'x')
         held = it.occupy('echo', 1)
-        wait_until(lambda: self.counted(it) == (6, 5), 'all counted')
+        wait_until(lambda: self.counted(it) == (6, 5), '6 accepted, 5 served')
         with client.Load(it.address('echo'), 3) as load:
             for binary in (self.other, daemon.BINARY) * 2:
                 self.install(it, binary)
@@ -104,7 +103,7 @@ class Layout(Case):
                 it.upgrade()
                 self.assertTrue(it.log.find('another layout', mark))
                 self.goes_on(held)
-                wait_until(lambda: load.served > served, 'the load goes on')
+                wait_until(lambda: load.served > served, 'more load')
                 held += it.occupy('path', 1)
         self.assertEqual(load.failures, [])
         self.assertGreaterEqual(self.counted(it)[0], 6)
@@ -113,7 +112,7 @@ class Layout(Case):
         it.wait_for_workers(3)
 
     def test_workers_of_several_seats(self):
-        """Their connections go on, and those that they have count where sources are limited."""
+        """Their connections go on, and count where sources are limited."""
         it = self.make('pool "echo" { listen = { "systemd:echo" } workers = 2\nmodel = "event" '
                        'connections = 4 max_per_source = 6 echo {} }\n').own_program()
         it.launch().ready()
@@ -136,18 +135,18 @@ class Layout(Case):
         it = self.begin()
         for _ in range(7):
             client.ask(it.address('echo'), b'x')
-        wait_until(lambda: self.counted(it) == (7, 7), 'all counted')
+        wait_until(lambda: self.counted(it) == (7, 7), '7 served')
         for binary in (self.other, daemon.BINARY):
             self.install(it, binary)
             it.upgrade()
             it.wait_for_workers(3)
         self.assertEqual(self.counted(it), (7, 7))
         client.ask(it.address('echo'), b'x')
-        wait_until(lambda: self.counted(it) == (8, 8), 'it counts on')
+        wait_until(lambda: self.counted(it) == (8, 8), '8 served')
 
 
 class Anew(Case):
-    """The state can't be read, or not be gone on with, though -t could."""
+    """The state can't be read or used, though -t passed."""
 
     def start_over(self, change, why):
         it = self.begin(arguments=['-p', '@DIR@/pid'])
@@ -161,7 +160,7 @@ class Anew(Case):
             it.wait_for_log(f'err: upgrade: .*{why}.*{ANEW}', mark)
             it.wait_for_log(wording.READY, mark)
             served = load.served, more.served
-            wait_until(lambda: load.served > served[0] and more.served > served[1], 'both serve')
+            wait_until(lambda: load.served > served[0] and more.served > served[1], 'more load')
             self.goes_on(held)
         self.assertEqual(load.failures + more.failures, [])
         self.assertEqual(os.stat(it.path('echo')).st_ino, sockets)
@@ -176,8 +175,8 @@ class Anew(Case):
         it.wait_for_workers(3, without=new)
         it.stop()
         self.assertFalse(os.path.exists(it.path('pid')))
-        # Whether the paths lead to its sockets nobody could prove, so they were left alone; nobody
-        # listens there, which the next daemon finds out.
+        # Nobody could prove that the paths lead to its sockets, so they were left alone. Nobody
+        # listens there, as the next daemon finds out.
         for name in ('echo', 'control'):
             with self.assertRaises(ConnectionRefusedError):
                 client.connect(it.path(name))
@@ -192,14 +191,15 @@ class Anew(Case):
         self.start_over("sed 's/^preforkd-state .*/preforkd-state 99/'", "doesn't know: 99")
 
     def test_pool_in_a_place_that_there_is_none(self):
-        """Right as a text; what it says can't be adopted, which is seen when much was already."""
+        """The state is well formed, but can't be adopted, which is found when half of it already
+        was."""
         self.start_over("sed '/^worker /s/ place=0/ place=77/'", 'Invalid argument')
 
     def test_two_workers_in_a_seat(self):
         self.start_over("sed '/^worker /s/ seat=[0-9]*/ seat=1/'", 'Invalid argument')
 
     def test_stop_with_workers_of_before(self):
-        """They are told of, and don't outlive the master."""
+        """They don't outlive the master."""
         it = self.begin()
         it.announce(ANEW)
         it.occupy('echo', 2)

@@ -1,4 +1,5 @@
-"""A connection wakes one worker. Whatever becomes of that one, somebody serves the connection."""
+"""A connection wakes one worker. Whatever happens to that worker, another one serves the
+connection."""
 
 import contextlib
 import os
@@ -16,7 +17,7 @@ POLLING = ('control = "@DIR@/control"\n'
            'pool "echo" {{ listen = {{ "systemd:echo", "unix:@DIR@/echo" }} {}\n'
            + daemon.UNLISTED + '\necho {{}} }}\n')
 BLOCKING = 'pool "echo" {{ listen = {{ {} }} workers = 3 {}\necho {{}} }}\n'
-OWN_USER = 'user = "root"' if daemon.ROOT else ''  # so that its limits may be set
+OWN_USER = 'user = "root"' if daemon.ROOT else ''  # so that its limits can be set
 SHORT = r"warning: pool echo: can't accept connections for now: Too many open files"
 
 
@@ -24,28 +25,29 @@ class Case(daemon.Case):
     def begin(self, options='workers = 2'):
         it = self.make(POLLING.format(options)).with_failing_calls().launch().ready()
         it.addresses['unix'] = it.path('echo')
-        self.order(it)  # now all have said that they are ready, and wait
+        self.order(it)  # each worker has reported READY, and waits
         self.order(it)
         return it
 
     def order(self, it):
-        """Of two workers, the one that is woken first has been idle longest, and goes first. It is
-        the first that joined the queue; but one that isn't asleep is passed over, and of two that
-        are woken at once either may be the first to accept."""
-        wait_until(lambda: all(map(processes.polls, it.workers())), 'all are in the queue')
+        """Orders the workers: the one to be woken first has been idle longest, so it is also the
+        first to retire. The first in the queue is woken first, but one that is not asleep is passed
+        over, and if two are woken at once, either may accept first."""
+        wait_until(lambda: all(map(processes.polls, it.workers())), 'workers in epoll_wait()')
         held = [it.occupy('echo', 1)[0] for _ in it.workers()]
         for connection in held:
             busy = self.busy(it)
             connection.close()
-            wait_until(lambda: len(self.busy(it)) < len(busy), 'it is idle again')
+            wait_until(lambda: len(self.busy(it)) < len(busy), 'an idle worker')
             pid, = set(busy) - set(self.busy(it))
-            wait_until(lambda: processes.sleeps(pid), 'it waits for the next')
+            wait_until(lambda: processes.sleeps(pid), 'a waiting worker')
 
     def busy(self, it):
         return [pid for pid in it.workers() if processes.title(pid).endswith('busy')]
 
     def wake(self, it, name='echo'):
-        """A connection, and the worker that it woke, which has not accepted it yet."""
+        """Makes a connection; returns it and the worker that it woke, which has not accepted it
+        yet."""
         it.put('WAKEUP', '', mode=0o666)
         waiting = it.connect(name)
         self.addCleanup(waiting.close)
@@ -55,7 +57,7 @@ class Case(daemon.Case):
             with open(it.path('WAKEUP'), encoding='ascii') as file:
                 text = file.read()
             return int(text) if text.endswith('\n') else None
-        return waiting, wait_until(woken, 'a worker that was woken')
+        return waiting, wait_until(woken, 'a woken worker')
 
     def release(self, it):
         os.unlink(it.path('WAKEUP'))
@@ -66,19 +68,19 @@ class Case(daemon.Case):
 
 class Born(daemon.Case):
     def test_told_to_finish_before_it_waits(self):
-        """It ends in order, wherever the signal finds it."""
+        """The worker exits with status 0, wherever the signal finds it."""
         for _ in range(10):
             it = self.start(POLLING.format('workers = 2'))
             asking = control.Caller(it.path('control'), 'scale', 'echo', '100')
             self.addCleanup(asking.leave)
-            wait_until(lambda it=it: len(it.workers()) > 10, 'some on their way')
+            wait_until(lambda it=it: len(it.workers()) > 10, 'more than 10 workers')
             it.kill(signal.SIGTERM)
             self.assertEqual(it.exited(), 0)
             self.assertFalse(it.log.find(' err: '))
 
 
 class InHand(Case):
-    """One worker is woken for a connection, and has not accepted it yet; another one is idle."""
+    """One worker was woken for a connection, and has not accepted it yet; another one is idle."""
 
     def test_serves(self):
         it = self.begin()
@@ -116,7 +118,7 @@ class InHand(Case):
         os.unlink(it.path('FORK'))
 
     def killed(self, number):
-        """No successor, which would see the connection at once, can be born meanwhile."""
+        """No replacement can start meanwhile, which would see the connection at once."""
         it = self.begin()
         it.announce('killed by signal|ended at once', "can't fork", wording.BACKOFF)
         waiting, pid = self.wake(it)
@@ -137,7 +139,7 @@ class InHand(Case):
         self.killed(signal.SIGQUIT)
 
     def test_stopped(self):
-        """As by a terminal or a careless kill: it goes on later, and finds nothing to do."""
+        """Stopped as by a terminal: when it continues, it finds nothing to do."""
         it = self.begin()
         waiting, pid = self.wake(it)
         it.kill(signal.SIGSTOP, pid)
@@ -165,13 +167,14 @@ class InHand(Case):
             self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
 
     def test_all_are_retired(self):
-        """Drained: the connection waits, and is served by the first who come again."""
+        """The pool is drained: the connection waits, and the first worker after the resume serves
+        it."""
         it = self.begin()
         waiting, _ = self.wake(it)
         it.kill(signal.SIGWINCH)
         it.wait_for_log('draining')
         self.release(it)
-        wait_until(lambda: not it.workers(), 'nobody is left')
+        wait_until(lambda: not it.workers(), 'no worker')
         it.reload()
         self.assertServed(waiting)
 
@@ -187,7 +190,7 @@ class Short(Case):
         self.release(it)
         self.assertServed(waiting)
         waiting.close()
-        wait_until(lambda: not self.busy(it), 'it is idle again')
+        wait_until(lambda: not self.busy(it), 'an idle worker')
         return pid
 
     def test_one_of_several(self):
@@ -215,7 +218,7 @@ class Short(Case):
         self.assertEqual(it.workers(), [pid])
 
     def test_for_good(self):
-        """It is replaced: nobody else has its limit."""
+        """The worker is replaced: no other worker has its limit."""
         for config in (POLLING.format('workers = 1 ' + OWN_USER),
                        BLOCKING.format('"systemd:echo"', OWN_USER).replace('3', '1')):
             with self.subTest(config):
@@ -227,7 +230,7 @@ class Short(Case):
                 waiting.sendall(b'hello')
                 self.assertServed(waiting)
                 if pid in it.workers():
-                    waiting.close()  # it was in accept() when its limit fell: only the next fails
+                    waiting.close()  # it was in accept() when its limit fell: the next call fails
                     waiting = it.connect('echo')
                     waiting.sendall(b'hello')
                     self.assertServed(waiting)
@@ -243,7 +246,7 @@ class Short(Case):
             self.assertEqual(client.ask(it.path('echo'), b'hello'), b'hello')
 
     def test_all_of_them(self):
-        """They don't wake each other for ever; and once they can, they do."""
+        """They don't keep waking each other; once they can accept, they do."""
         it = self.begin('workers = 8')
         it.announce(SHORT)
         it.put('ACCEPT', '')
@@ -251,7 +254,7 @@ class Short(Case):
         for waiting in held:
             self.addCleanup(waiting.close)
             waiting.sendall(b'hello')
-        wait_until(lambda: len(it.log.find(SHORT)) == 8, 'all of them failed')
+        wait_until(lambda: len(it.log.find(SHORT)) == 8, 'eight failures')
 
         def switches():
             return sum(int(processes.status(pid)['voluntary_ctxt_switches'])
@@ -268,7 +271,7 @@ class Short(Case):
 
 
 class Called(Case):
-    """The signal by which the master has a worker look, from whomever it comes."""
+    """The signal by which the master makes a worker look, whoever sends it."""
 
     def test_harms_nobody(self):
         for config in (POLLING.format('workers = 3'), BLOCKING.format('"systemd:echo"', '')):
