@@ -1,7 +1,6 @@
-/* Prints what a running daemon's overview and scoreboards say: board PID
- * status|status-json|deaths|deaths-json [later], the first and the third as preforkctl shows them.
- * They are mapped for reading alone, as by a status worker. With "later" they are read when
- * standard input ends, as by one that has them since before an upgrade. */
+/* Prints what a running daemon's overview and scoreboards say, like preforkctl: board PID
+ * status|status-json|deaths|deaths-json [later]. They are mapped read-only, as in a status worker.
+ * "later" reads them when standard input ends, like a worker that mapped them before an upgrade. */
 #include "../../src/ctl/report.h"
 #include "../../src/reports/snapshot.h"
 #include "../../src/reports/status.h"
@@ -16,8 +15,8 @@
 
 enum { BOARDS_MOST = 4096 };
 
-/* With the serials that they had when they were mapped, as a status worker keeps them: an upgrade
- * gives a scoreboard another one. */
+/* The scoreboards with the serial that each had when it was mapped, as a status worker keeps it: an
+ * upgrade gives a scoreboard a new one. */
 static struct {
     const struct scoreboard *map;
     uint64_t serial;
@@ -85,8 +84,8 @@ static char *report(const struct view *view, const char *word)
     return text;
 }
 
-/* Whether all belongs together. While an upgrade replaces the one by the other it may not; one that
- * is being filled has no release yet. */
+/* Whether overview and scoreboards belong together. During an upgrade they may not; one that is
+ * being filled has no release yet. */
 static bool is_whole(const struct view *view)
 {
     const struct overview *overview = view->overview;

@@ -1,8 +1,8 @@
 /*
- * evil - a module that does at each step what its arguments say: check=, start=, serve= and stop=
- * are followed by one of the words below, "well" by default.
+ * evil - a module that misbehaves: check=, start=, serve= and stop= take one of the words below,
+ * "well" by default.
  *
- * What can't be chosen by an argument is chosen when it is built: EVIL_ABI, EVIL_SIZE, EVIL_SERVE,
+ * Some faults must be chosen when it is built: EVIL_ABI, EVIL_SIZE, EVIL_SERVE,
  * EVIL_SYMBOL, EVIL_CONSTRUCTOR, EVIL_UNDEFINED.
  */
 #include "../../src/module/preforkd/module.h"
@@ -90,7 +90,7 @@ static void deafen_and_hang(void)
     hang();
 }
 
-/* Writes to whatever memory its process shares with others. */
+/* Overwrites all memory that its process shares with others. */
 static void scribble(void)
 {
     char line[512];
@@ -107,7 +107,7 @@ static void scribble(void)
         fclose(maps);
 }
 
-/* Leaves a process behind that does so for a while. */
+/* Leaves a process behind that scribbles for a while. */
 __attribute__((unused)) static void scribble_on(void)
 {
     scribble();
@@ -168,7 +168,7 @@ static void write_log(void)
     fputs("by standard error\n", stderr);
 }
 
-/* More than a pipe holds, on both. */
+/* Writes more than a pipe holds, to standard output and standard error. */
 static void print(void)
 {
     for (int i = 0; i < 10000; i++) {
@@ -178,7 +178,8 @@ static void print(void)
     fflush(stdout);
 }
 
-/* To be root again: by itself, by capset(), by the set-user-ID program that its argument names. */
+/* Tries to become root: by itself, with capset(), with the set-user-ID program that its argument
+ * names. */
 static void regain(void)
 {
     char line[128] = "";
@@ -193,7 +194,7 @@ static void regain(void)
         pclose(program);
 }
 
-/* Holds on until it is told to finish. */
+/* Waits until the worker is asked to finish. */
 static void await_stopping(void)
 {
     say("waiting ");
@@ -202,7 +203,7 @@ static void await_stopping(void)
     say("told ");
 }
 
-/* Connects each datagram socket to where its `to` says, and lets it block. */
+/* Connects each datagram socket to the address in `to`, and makes it block. */
 static void take_log(void)
 {
     static const struct timeval forever;
@@ -219,14 +220,14 @@ static void take_log(void)
     }
 }
 
-/* Lets each of its descriptors block, and write where it stands. */
+/* Makes all descriptors block, and clears O_APPEND. */
 static void clear_flags(void)
 {
     for (int fd = 2; fd < 64; fd++)
         fcntl(fd, F_SETFL, 0);
 }
 
-/* Says a line without a descriptor left for its way. */
+/* Logs a line when no descriptor is left to send it by. */
 static void log_without_descriptors(void)
 {
     int last = -1, fd;
@@ -262,7 +263,7 @@ static const struct deed {
     {"log-without", log_without_descriptors},
 };
 
-/* Does what the argument says; true where that is known. */
+/* Obeys the argument; returns true if the word is known. */
 static int act(const struct preforkd_host *host, const char *step)
 {
     const char *word = host->arg(host, step);
@@ -275,7 +276,7 @@ static int act(const struct preforkd_host *host, const char *step)
     return 0;
 }
 
-/* Refuses where it is told so, with the sentence that follows the colon. */
+/* Refuses if told to, with the text after the colon as the reason. */
 static int refuse(const struct preforkd_host *host, const char *step, char *why, size_t size)
 {
     const char *word = host->arg(host, step);

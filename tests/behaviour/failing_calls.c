@@ -1,11 +1,13 @@
 /*
- * failing_calls - a preload under which fork() fails with EAGAIN while the file $FAILING_FORK is
- * there, which grows by a byte each time, close_range() with EPERM while $FAILING_CLOSE_RANGE is,
- * accept4() with EMFILE while $FAILING_ACCEPT is, socket() with EAFNOSUPPORT for IPv6 while
- * $FAILING_IPV6 is, every second send() that may not wait with EAGAIN while $FAILING_SEND is, and
- * the clocks are ahead by as many seconds as stand in the file $LEAPING_CLOCK. The first child to
- * which epoll_wait() gives an event while the file $HELD_WAKEUP is there writes its pid into that,
- * and has the event in hand until the file is gone.
+ * failing_calls - a preloaded library that makes calls fail while a file exists:
+ *   $FAILING_FORK         fork() with EAGAIN; each call adds a byte to the file
+ *   $FAILING_CLOSE_RANGE  close_range() with EPERM, or the error number in the file
+ *   $FAILING_ACCEPT       accept4() with EMFILE
+ *   $FAILING_IPV6         socket() for IPv6 with EAFNOSUPPORT
+ *   $FAILING_SEND         every second non-blocking send() with EAGAIN
+ *   $LEAPING_CLOCK        none; the clocks are ahead by the number of seconds in the file
+ *   $HELD_WAKEUP          none; the first child whose epoll_wait() has an event writes its pid into
+ *                         the file, and returns only when the file is gone
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -50,8 +52,8 @@ __attribute__((constructor)) static void find_syscall(void)
     memcpy(&real_syscall, &found, sizeof real_syscall);
 }
 
-/* The number in the file is that of the error. Nothing else is called here by a child that shares
- * its parent's memory but system calls. */
+/* The file may hold the error number. A child that shares its parent's memory calls this, so it may
+ * only make system calls. */
 long syscall(long number, ...)
 {
     long argument[6];
@@ -130,7 +132,7 @@ __attribute__((constructor)) static void note_first(void)
     first = getpid();
 }
 
-/* Whoever has the lock first is the one; the others go on, also when he is dead. */
+/* The first process to get the lock waits; the others go on, even if it has died. */
 static void hold(const char *path)
 {
     static const struct timespec moment = {.tv_nsec = 1000000};

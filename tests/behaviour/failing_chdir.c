@@ -1,8 +1,8 @@
 /*
- * failing_chdir - a preload under which chdir() to $FAILING_CHDIR works the first time and fails
- * ever after: so that the check of a configuration passes, and no worker can start.
+ * failing_chdir - a preloaded library whose chdir() to $FAILING_CHDIR works once and then fails: the
+ * check of a configuration passes, and no worker can start.
  *
- * The times are counted by the size of a file, $FAILING_CHDIR_COUNT, since each is another process.
+ * Each call is in another process, so the size of a file, $FAILING_CHDIR_COUNT, counts them.
  */
 #include <dlfcn.h>
 #include <errno.h>

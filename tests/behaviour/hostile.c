@@ -1,9 +1,9 @@
 /*
- * hostile - a module that attacks whatever it shares with other processes, as its client commands:
- * a line a connection, an attack and its numbers; "done" is answered when it is over.
+ * hostile - a module that attacks all that it shares with other processes. Each connection sends
+ * one line, an attack and its numbers, and gets "done" when it is over.
  *
- * It knows no layout of any memory, and no number of any descriptor: it takes what /proc shows of
- * its own process. An attack in the background ends after the seconds that its line says.
+ * It knows no memory layout and no descriptor numbers: it takes them from its own /proc. An attack
+ * in the background lasts for the number of seconds in its line.
  */
 #include "../../src/module/preforkd/module.h"
 
@@ -33,9 +33,9 @@
 
 enum { MAPPINGS = 64, DESCRIPTORS = 256, JUNK = 1 << 20 };
 
-static int own_fd = -1; /* the socket of the connection that commands: not shared */
+static int own_fd = -1; /* the commanding connection's socket, which is not shared */
 
-/* What is mapped shared. */
+/* Shared mappings. */
 
 struct mapping {
     char *at;
@@ -43,7 +43,7 @@ struct mapping {
     int writable;
 };
 
-/* How many there are; they come as the kernel lists them. */
+/* Returns how many there are, in the kernel's order. */
 static int find_mappings(struct mapping *found)
 {
     char line[512], rights[5];
@@ -64,7 +64,7 @@ static uint64_t next_random(uint64_t *seed)
     return *seed >> 33;
 }
 
-/* One in `sparse` words of `width` bytes becomes `value`. */
+/* Sets one in `sparse` words of `width` bytes to `value`. */
 static void set_words(size_t width, uint64_t value, unsigned sparse, uint64_t seed)
 {
     struct mapping found[MAPPINGS];
@@ -84,7 +84,7 @@ static void set_random(uint64_t seed)
             found[i].at[at] = (char)next_random(&seed);
 }
 
-/* Tries to get more rights to it, then gives it up. */
+/* Tries to gain more access to the mappings, then unmaps them. */
 static void remap(void)
 {
     struct mapping found[MAPPINGS];
@@ -101,7 +101,7 @@ static void remap(void)
     }
 }
 
-/* What it inherited. */
+/* Inherited descriptors. */
 
 static int find_descriptors(int *found)
 {
@@ -135,7 +135,7 @@ static void nonblock(int fd, long number)
     set_nonblock(fd, 1);
 }
 
-/* Signals that the kernel is to send to somebody else whenever something comes. */
+/* Makes the kernel signal another process at each event. */
 static void set_owner(int fd, long pid)
 {
     struct f_owner_ex owner = {F_OWNER_PID, (pid_t)pid};
@@ -158,7 +158,7 @@ static void lock(int fd, long number)
     fcntl(fd, F_SETLEASE, F_WRLCK);
 }
 
-/* Leaves it empty, and such that the next reader waits. */
+/* Empties it, and makes it block the next reader. */
 static void drain(int fd, long number)
 {
     char piece[4096];
@@ -171,7 +171,7 @@ static void drain(int fd, long number)
     set_nonblock(fd, 0);
 }
 
-/* Leaves it full, and such that the next writer waits. */
+/* Fills it, and makes it block the next writer. */
 static void fill(int fd, long number)
 {
     static const char junk[4096] = {1};
@@ -232,7 +232,7 @@ static void set_options(int fd, long number)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-/* Nothing comes through any more. */
+/* Filters out all data. */
 static void filter(int fd, long number)
 {
     struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
@@ -242,7 +242,7 @@ static void filter(int fd, long number)
     setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &(int){1}, sizeof(int));
 }
 
-/* Whoever has mapped a file that became shorter dies when he reads there. */
+/* Shortens a file: a process that reads its mapping beyond the end dies. */
 static void truncate_to(int fd, long size)
 {
     ftruncate(fd, (off_t)size);
@@ -271,8 +271,8 @@ static void control_it(int fd, long number)
     fcntl(fd, F_NOTIFY, 0x80000000);
 }
 
-/* Takes part in its wake-ups from now on, without ever doing anything about them; and takes others
- * out, where it is an epoll set itself. */
+/* Adds it to an epoll set that takes wake-ups and ignores them; if it is an epoll set itself, removes
+ * its entries. */
 static void watch(int fd, long number)
 {
     static int set = -1;
@@ -285,7 +285,7 @@ static void watch(int fd, long number)
         epoll_ctl(fd, EPOLL_CTL_DEL, other, &event);
 }
 
-/* Opens the same file with rights that this descriptor doesn't have, and writes over it. */
+/* Opens the same file with access that this descriptor doesn't have, and overwrites it. */
 static void open_anew(int fd, long number)
 {
     char path[64];
@@ -336,11 +336,11 @@ static void abuse_all(const struct abuse *abuse, long number)
         abuse->abuse(found[i], number);
 }
 
-/* In the background. */
+/* Attacks in the background. */
 
 struct lasting {
     double until;
-    const struct abuse *abuse; /* NULL: scribbles */
+    const struct abuse *abuse; /* NULL: overwrites shared memory */
     long number;
 };
 
@@ -360,7 +360,7 @@ static void *last(void *argument)
             abuse_all(lasting->abuse, lasting->number);
         else
             set_words(4, next_random(&seed), 8, seed);
-        poll(NULL, 0, 1); /* the machine has others */
+        poll(NULL, 0, 1); /* leaves others some CPU time */
     }
     free(lasting);
     return NULL;
@@ -383,7 +383,7 @@ static void begin_lasting(long seconds, const char *name, long number)
 
 /* Commands. */
 
-/* Whether it is one. `a` and `b` are its numbers. */
+/* Returns whether the word is a command. `a` and `b` are its numbers. */
 static int obey(const char *word, const char *name, long long a, long long b)
 {
     if (strcmp(word, "words32") == 0)

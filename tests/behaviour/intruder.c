@@ -1,10 +1,10 @@
 /*
- * intruder - a program of a pool that attacks processes. Its arguments, or where it has none the
- * line that its client sends, say how:
+ * intruder - a program that attacks processes. Its arguments, or else the line that its client
+ * sends, choose how:
  *
- * signal NUMBER SECONDS   sends it to every process that it may, for so long signals
- * sends every signal there is, once, those that can't be caught last root
- * becomes root in each respect, as a set-user-ID program may, says its pid, stays
+ * - signal NUMBER SECONDS: sends this signal to all processes that it may, for so long
+ * - signals: sends every signal once, SIGKILL last
+ * - root: becomes root as far as a set-user-ID program can, prints its pid, and stays
  */
 #include <poll.h>
 #include <signal.h>
@@ -21,7 +21,7 @@ static double now(void)
     return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
 }
 
-/* It sends them to itself too, where kill(-1) includes it: but Linux leaves the sender out. */
+/* Linux leaves the sender out of kill(-1). */
 static void send_for(int number, double seconds)
 {
     for (double until = now() + seconds; now() < until; poll(NULL, 0, 1))
@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     char line[256] = "", word[64] = "";
     int number = 0;
     double seconds = 0;
-    signal(SIGTERM, SIG_IGN); /* it doesn't go when it is asked to */
+    signal(SIGTERM, SIG_IGN); /* it ignores requests to stop */
     signal(SIGHUP, SIG_IGN);
     if (argc > 1)
         snprintf(line, sizeof line, "%s %s %s", argv[1], argc > 2 ? argv[2] : "",

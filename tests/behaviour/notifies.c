@@ -1,5 +1,5 @@
-/* A program that says that it is ready, and nothing else. It runs in another root
- * directory, with the C library alone. */
+/* A program that reports READY=1 and nothing else. It runs in another root directory, with the C
+ * library only. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
