@@ -1,6 +1,6 @@
 /*
- * failing_chdir - a preloaded library whose chdir() to $FAILING_CHDIR works once and then fails: the
- * check of a configuration passes, and no worker can start.
+ * failing_chdir - a preloaded library whose chdir() to $FAILING_CHDIR works once and then fails:
+ * the check of a configuration passes, and no worker can start.
  *
  * Each call is in another process, so the size of a file, $FAILING_CHDIR_COUNT, counts them.
  */

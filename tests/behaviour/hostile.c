@@ -271,8 +271,8 @@ static void control_it(int fd, long number)
     fcntl(fd, F_NOTIFY, 0x80000000);
 }
 
-/* Adds it to an epoll set that takes wake-ups and ignores them; if it is an epoll set itself, removes
- * its entries. */
+/* Adds it to an epoll set that takes wake-ups and ignores them; if it is an epoll set itself,
+ * removes its entries. */
 static void watch(int fd, long number)
 {
     static int set = -1;

@@ -1,4 +1,4 @@
-/* What cidr_find() has to find, block by block: for its unit test and its fuzzer. */
+/* A linear search that cidr_find() must agree with, for its unit test and its fuzzer. */
 #ifndef PREFORKD_TESTS_CIDR_SEARCH_H
 #define PREFORKD_TESTS_CIDR_SEARCH_H
 

@@ -41,8 +41,8 @@ static const struct handler_section exec = {.name = "exec",
                                             .process_only = "its program has it"};
 const struct handler_section *const conf_handlers[] = {&echo, &discard, &exec, NULL};
 
-/* Names of hosts as the tests need them, instead of the system's: "two.test" has an address of each
- * family, one of them told twice. */
+/* Replaces the system's names of hosts: "two.test" has an address of each family, one of them
+ * listed twice. */
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
@@ -139,7 +139,7 @@ char *conf_faults(const struct config *config)
     return text;
 }
 
-/* Whether a line of faults is what is expected: the place, ": ", and somewhere the words. */
+/* Whether a line of faults is as expected: the place, ": ", and somewhere the words. */
 static bool is_expected(const char *line, size_t length, const char *expected,
                         size_t expected_length)
 {

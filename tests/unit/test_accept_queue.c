@@ -23,7 +23,7 @@ static void check_depth(int listener, int depth)
     ck_assert_int_eq(queue->room, 17);
 }
 
-/* So many clients of a listener that nobody accepts from. */
+/* Makes connections that nobody accepts. */
 static void check_queue(int family, const struct sockaddr *address, socklen_t size)
 {
     struct sockaddr_storage bound;
@@ -72,7 +72,7 @@ START_TEST(of_a_unix_socket)
 }
 END_TEST
 
-/* More listeners than one answer of the kernel holds, each found by its own inode. */
+/* More listeners than one answer of the kernel holds; each is found by its own inode. */
 START_TEST(of_many)
 {
     enum { MANY = 700 };
@@ -95,7 +95,7 @@ START_TEST(of_many)
 }
 END_TEST
 
-/* Whoever shut it down twice left something on it, which a further listen(2) takes along. */
+/* A second shutdown() leaves state on the socket, which the next listen(2) clears. */
 START_TEST(of_one_that_was_shut_down)
 {
     struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};

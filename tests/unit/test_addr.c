@@ -86,8 +86,8 @@ START_TEST(reads_and_writes_paths)
 }
 END_TEST
 
-/* Every pattern of zero groups, as libc writes it; it has IPv4's dots in the last ones of ::/96 at
- * times, and we don't. */
+/* Compares every pattern of zero groups with libc, which sometimes writes the last groups of ::/96
+ * with IPv4's dots, as we never do. */
 START_TEST(writes_in6_as_libc_does)
 {
     struct addr addr;
@@ -127,7 +127,7 @@ START_TEST(path_is_bounded)
 }
 END_TEST
 
-/* As accept() and getsockname() tell Unix addresses. */
+/* Unix addresses as accept() and getsockname() return them. */
 START_TEST(nameless_and_unended)
 {
     char text[ADDR_TEXT];

@@ -10,7 +10,7 @@ static char home[] = "HOME=/", set[] = "EINHORN_FDS=mine", prefix[] = "LISTEN=x"
 static const struct app_socket sockets[] = {
     {"web", "127.0.0.1:80"}, {"web", "[::]:8080"}, {"admin", "/run/a b.sock"}};
 
-/* What a program gets on top of a base; gives it back. */
+/* Checks what a program gets on top of a base, and releases it. */
 static void same(char *const *base, const struct app_facts *facts, const char *const *right)
 {
     char **list = app_environment(base, facts);
@@ -55,7 +55,7 @@ START_TEST(tells_where_to_speak)
 }
 END_TEST
 
-/* By its whole name alone. */
+/* Only if the whole name matches. */
 START_TEST(base_has_precedence)
 {
     char *const base[] = {set, prefix, NULL};

@@ -23,7 +23,7 @@ static void tear_down(void)
     arena_close(arena);
 }
 
-/* Writes a word over a text in a child. */
+/* A child overwrites a text with a word. */
 static void overwrite(char *text, const char *word)
 {
     int status;
@@ -44,7 +44,7 @@ START_TEST(shared_with_no_child_unless_it_is_asked_for)
 }
 END_TEST
 
-/* A child that is forked after the one that fills it has no such memory at all. */
+/* A child forked after the one that fills the memory does not have it at all. */
 START_TEST(withheld_from_later_children)
 {
     int status;
@@ -124,7 +124,8 @@ START_TEST(spoilt_is_not_owned)
 }
 END_TEST
 
-/* To its last byte; beyond that the process ends, as no caller asks for more than it sized. */
+/* The last byte can be taken. Beyond that the process ends, because no caller asks for more than it
+ * sized. */
 START_TEST(takes_no_more_than_there_is)
 {
     size_t left = ROOM - arena->used;
@@ -150,7 +151,7 @@ START_TEST(unforked_is_not_there_in_a_child)
     ck_assert_ptr_nonnull(memory);
     memory[99] = 'x';
     pid_t pid = fork();
-    if (pid == 0) /* which asks the kernel, since a look would end it */
+    if (pid == 0) /* it asks the kernel: an access would kill it */
         _exit(madvise(memory, 100, MADV_NORMAL) == 0);
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);

@@ -7,7 +7,7 @@
 #define MSEC      ((usec)1000)
 #define NOT_READY ((usec)-1)
 
-/* A life, and what its end brings. */
+/* A life, and the result of its end. */
 struct life {
     bool accepted;
     usec ready_for;
@@ -43,7 +43,7 @@ START_TEST(each_further_early_death_waits_longer)
 }
 END_TEST
 
-/* Whoever can crash a worker by a connection must not slow its replacement. */
+/* A client that crashes workers must not slow their replacement. */
 START_TEST(who_accepted_is_replaced_at_once)
 {
     static const struct life lives[] = {
@@ -67,7 +67,7 @@ START_TEST(an_accepting_worker_ends_the_row_and_the_state)
 }
 END_TEST
 
-/* A second after ready it is no early death any more, but not yet a proof of health. */
+/* A second after READY, a death is no longer early, but the worker has not proved healthy yet. */
 START_TEST(a_later_death_ends_the_row_alone)
 {
     static const struct life lives[] = {
@@ -92,7 +92,7 @@ START_TEST(ten_seconds_heal_a_living_one)
 }
 END_TEST
 
-/* A program that ended in order. */
+/* A program that exited with status 0. */
 struct orderly {
     usec life, ready_for;
     usec delay, alive; /* expected */
@@ -103,13 +103,13 @@ START_TEST(an_orderly_end_waits_for_what_is_left_of_a_tenth)
     static const struct orderly lives[] = {
         {0, NOT_READY, 100 * MSEC, 0},
         {5 * MSEC, NOT_READY, 95 * MSEC, 0},
-        {20 * MSEC, NOT_READY, 80 * MSEC, 0}, /* there for a fifth of the time: that is nothing */
+        {20 * MSEC, NOT_READY, 80 * MSEC, 0}, /* alive for a fifth of the time: no credit */
         {60 * MSEC, NOT_READY, 40 * MSEC, 50 * MSEC},
         {100 * MSEC, NOT_READY, 0, 150 * MSEC},
         {700 * MSEC, NOT_READY, 0, 850 * MSEC},
         {300 * MSEC, 150 * MSEC, 0, USEC_SECOND},
         {3600 * USEC_SECOND, 3599 * USEC_SECOND, 0, USEC_SECOND},
-        {0, 0, 100 * MSEC, 975 * MSEC}, /* and it is lost again */
+        {0, 0, 100 * MSEC, 975 * MSEC}, /* the credit is lost again */
     };
     struct backoff backoff = {0};
     for (size_t i = 0; i < sizeof lives / sizeof *lives; i++) {
@@ -133,7 +133,7 @@ START_TEST(orderly_ends_never_grow_into_a_back_off)
 }
 END_TEST
 
-/* Ready for ten seconds in all, in a place that had been sick. */
+/* Ready for ten seconds in total, after early deaths. */
 START_TEST(orderly_ends_heal_as_a_long_life_does)
 {
     struct backoff backoff = {.early = 3, .delay = 200 * MSEC, .degraded = true};

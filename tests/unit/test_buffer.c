@@ -60,7 +60,7 @@ START_TEST(children_do_not_get_it)
 {
     struct buffer buffer = {0};
     buffer_print(&buffer, "ours\n");
-    for (int i = 0; i < 10000; i++) /* moved, it still isn't theirs */
+    for (int i = 0; i < 10000; i++) /* moved, it is still none of the faults */
         buffer_print(&buffer, "and more\n");
     pid_t pid = fork();
     if (pid == 0)
@@ -82,7 +82,7 @@ static const struct {
     {"\x01\x1b\x7f", "\"\\u0001\\u001b\\u007f\""},
     {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\""},
     {"\x80z", "\"\\ufffdz\""},
-    {"\xc0\x80", "\"\\ufffd\\ufffd\""}, /* longer than need be */
+    {"\xc0\x80", "\"\\ufffd\\ufffd\""}, /* overlong */
     {"\xe0\x9f\xbf", "\"\\ufffd\\ufffd\\ufffd\""},
     {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""}, /* a surrogate */
     {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""},

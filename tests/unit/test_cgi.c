@@ -1,4 +1,4 @@
-/* The rooms of cgi that need no connection: the program's header, the environment, interpreters. */
+/* The parts of cgi that need no connection: the program's header, the environment, interpreters. */
 #include "../../src/handlers/cgi_answer.h"
 #include "../../src/handlers/cgi_env.h"
 #include "../../src/handlers/cgi_script.h"
@@ -52,7 +52,7 @@ static const struct {
     {"HTTP/11 200\n\n", 13, false, NULL, -1},
 };
 
-/* Byte by byte, and as a whole. */
+/* Fed byte by byte, and at once. */
 START_TEST(program_headers)
 {
     char to[100];
@@ -124,7 +124,7 @@ START_TEST(setting_and_unsetting)
 }
 END_TEST
 
-/* What nginx and Caddy send where nobody was asked for a password. */
+/* What nginx and Caddy send if no password was asked for. */
 START_TEST(nobody_is_no_user)
 {
     begin();
@@ -135,7 +135,7 @@ START_TEST(nobody_is_no_user)
 }
 END_TEST
 
-/* Which the web server has seen, if it asked for it itself. */
+/* A password stays with the web server if that asked for it. */
 START_TEST(password_stays_where_it_was_asked_for)
 {
     begin();

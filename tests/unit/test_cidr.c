@@ -1,4 +1,4 @@
-/* CIDR blocks: reading, and the longest that holds an address, against a search through all. */
+/* CIDR blocks: parsing, and the longest match, compared with a linear search. */
 #include "cidr_search.h"
 #include "unit.h"
 
@@ -9,7 +9,7 @@
 static const struct {
     const char *word;
     enum cidr_fault fault;
-    const char *text; /* as it is printed, where there is a block */
+    const char *text; /* as printed, if it is a block */
 } words[] = {
     {"192.0.2.7", CIDR_GOOD, "192.0.2.7"},
     {"192.0.2.7/32", CIDR_GOOD, "192.0.2.7"},
@@ -138,7 +138,7 @@ static uint64_t any(void)
     return state >> 33 ^ state << 31;
 }
 
-/* Few bits differ, so that blocks hold one another, begin and end together. */
+/* Few bits differ, so that blocks contain one another, or begin and end together. */
 static struct addr_number any_number(int family)
 {
     uint64_t few = any() & 0x8000000100000001u;
@@ -158,7 +158,7 @@ static struct block any_block(void)
                           .verdict = any() % 2 ? CIDR_ALLOW : CIDR_DENY};
 }
 
-/* The number itself, or one of its neighbours, where blocks begin and end. */
+/* The number itself or a neighbour, where blocks begin and end. */
 static struct addr_number nearby(struct addr_number number)
 {
     uint64_t step = any() % 3;
@@ -189,7 +189,7 @@ START_TEST(as_a_search_through_all)
 }
 END_TEST
 
-/* A thousand times the same, as lists that were put together have it: the last of them decides. */
+/* The same block a thousand times, as in concatenated lists: the last one decides. */
 START_TEST(the_same_again_and_again)
 {
     enum { AGAIN = 1000 };

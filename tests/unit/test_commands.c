@@ -52,7 +52,8 @@ START_TEST(words_are_found)
 }
 END_TEST
 
-/* Words without a signal are not taken for signal 0, nor signals without a word for a word. */
+/* A command without a signal does not match signal 0, nor a signal without a command an empty word.
+ * */
 START_TEST(rows)
 {
     sigset_t signals;

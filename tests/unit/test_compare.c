@@ -1,4 +1,4 @@
-/* The dump, which reads back to the same; and what a new configuration changes of a pool. */
+/* The dump, which loads as the same configuration; and the differences between configurations. */
 #include "conf.h"
 #include "unit.h"
 
@@ -19,7 +19,7 @@ static void tear_down(void)
     conf_close();
 }
 
-/* In its first line a file says the user, so that root can load it as well. */
+/* The first line names the user, so that root can load it too. */
 static struct config *load(const char *text)
 {
     char whole[4096];
@@ -98,7 +98,7 @@ END_TEST
 
 #define ONE "workers = 1 echo {} "
 
-/* What stands in the pool, beside where it listens. */
+/* The pool's section, besides its listeners. */
 /* clang-format off: it would align the columns far beyond the line */
 static const struct {
     const char *old, *new;
@@ -195,7 +195,7 @@ START_TEST(global_options_changed)
 }
 END_TEST
 
-/* From the effective values: the global user is the pool's where that has none. */
+/* By effective values: a pool without a user has the global one. */
 START_TEST(user_changed)
 {
     char what[200];
@@ -220,7 +220,7 @@ START_TEST(user_changed)
 }
 END_TEST
 
-/* The system changed what a name stands for, the files did not. */
+/* A name's meaning changed in the system, the files did not. */
 START_TEST(lookups_changed)
 {
     char what[200];
@@ -254,7 +254,7 @@ START_TEST(lookups_changed)
 }
 END_TEST
 
-/* What its workers have from their start, whatever others follow. */
+/* Options that a worker keeps from its start, whatever later ones get. */
 START_TEST(kept_option_changed)
 {
     static const char *const kept[] = {"graceful_timeout", NULL};

@@ -1,5 +1,4 @@
-/* What may stand in a file: every fault at its line, all in one run; and the values that come of
- * it. */
+/* What a file may contain: every fault with its line, all in one run; and the resulting values. */
 #include "conf.h"
 #include "unit.h"
 
@@ -10,7 +9,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* Stands for the user who runs the test; a pool that is whole. */
+/* @ stands for the user who runs the test; GOOD is a complete pool. */
 #define ME   "user = \"@\" "
 #define GOOD "pool ok { listen = \"127.0.0.1:7\" workers = 1 echo {} }\n"
 
@@ -24,7 +23,7 @@ static void tear_down(void)
     conf_close();
 }
 
-/* Loads a text in which @ stands for the user. */
+/* Loads a text with @ replaced by the user. */
 static struct config *load(const char *text)
 {
     static char whole[128 * 1024];
@@ -38,7 +37,7 @@ static struct config *load(const char *text)
     return conf_load(whole);
 }
 
-/* Each pool is told by its name, each fault by what is wrong. */
+/* Pools are named by their names, faults by what is wrong. */
 /* clang-format off: it would align the columns far beyond the line */
 static const struct {
     const char *text, *expected;
@@ -144,7 +143,7 @@ static const struct {
     {ME "pool a { listen = systemd:x workers = 1\nidle_timeout = 3\nexec { command = x } }",
      "2: pool a: the handler exec takes no idle_timeout"},
 
-    /* broken syntax, and what stands before it */
+    /* broken syntax, and options before it */
     {ME "wrokers = 1\n" GOOD "pool b { listen = systemd:x\nlistne = y\n",
      "1: unknown option \"wrokers\"\n3: the section opened here is not closed\n4: pool b: unknown "
      "option \"listne\"; did you mean \"listen\"?"},
@@ -154,7 +153,7 @@ static const struct {
     {ME "a = 1 ;", "1: unexpected \";\"\n1: unknown option \"a\""},
     {"user = \"nosuchuserhere\" = 3", "1: unexpected \"=\"\n1: user: there is no user"},
 
-    /* odd characters spoil a value, and nothing more is said of it */
+    /* odd characters spoil a value: no other fault is reported for it */
     {"user = \"a\x01\"\n" GOOD, "1: control character (\\x01)"},
     {"user = \"\\0\"\n" GOOD, "1: \\0 is a NUL"},
     {"us\x01"
@@ -171,7 +170,7 @@ START_TEST(faults_and_their_lines)
 }
 END_TEST
 
-/* What libconfuse 3.3 would do by itself with each of these: lose the line, take it, or stop. */
+/* libconfuse 3.3 itself would lose the line, accept it, or stop. */
 /* clang-format off: it would align the columns far beyond the line */
 static const struct {
     const char *text, *expected;
@@ -327,7 +326,7 @@ START_TEST(many_faults_are_counted)
 }
 END_TEST
 
-/* libconfuse keeps its lexer between files: a refused one must not spoil those after it. */
+/* libconfuse keeps its lexer between files: a refused file must not affect later ones. */
 START_TEST(good_after_refused)
 {
     static const char *const refused[] = {"user = \"",

@@ -35,7 +35,7 @@ START_TEST(an_empty_ledger)
 }
 END_TEST
 
-/* The last ones are kept, the oldest first, whatever their number. */
+/* The last entries are kept, oldest first, however many there were. */
 START_TEST(keeps_the_last)
 {
     static const int counts[] = {1, 2, 63, 64, 65, 70, 128, 1000};
@@ -52,7 +52,7 @@ START_TEST(keeps_the_last)
 }
 END_TEST
 
-/* One that is being written, as a master that died there left it. */
+/* A torn entry, as a master leaves it that dies while it writes. */
 START_TEST(skips_what_is_torn)
 {
     for (int pid = 1; pid <= 10; pid++)
@@ -63,12 +63,12 @@ START_TEST(skips_what_is_torn)
         ck_assert_int_ne(list[i].pid, 4);
     write_one(11);
     ck_assert_int_eq(deaths_list(overview, list), 10);
-    overview->deaths[7].number = 8; /* which stands elsewhere */
+    overview->deaths[7].number = 8; /* the wrong place for it */
     ck_assert_int_eq(deaths_list(overview, list), 9);
 }
 END_TEST
 
-/* The master alone writes it; but a reader of a master's that went wrong stays within bounds. */
+/* Only the master writes; but if a master goes wrong, readers stay within bounds. */
 START_TEST(bears_hostile_bytes)
 {
     memset(overview->deaths, 0xff, sizeof overview->deaths);
@@ -97,7 +97,7 @@ static void *write_on(void *unused)
     return unused;
 }
 
-/* While the master writes on, a reader meets whole entries alone. */
+/* While the master writes, a reader gets only complete entries. */
 START_TEST(never_reads_half)
 {
     pthread_t writer;

@@ -13,7 +13,7 @@ enum { PATH_ROOM = 200 };
 
 static char directory[64];
 
-/* A path in a directory of the test's own; two are good at a time. */
+/* A path in the test's own directory; two results stay valid at a time. */
 static const char *in(const char *name)
 {
     static char paths[2][PATH_ROOM];
@@ -62,7 +62,7 @@ static struct entry opened(const char *name)
     return entry;
 }
 
-/* What stands there itself is held, never what it leads to. */
+/* The path itself is held, never the target of a link. */
 START_TEST(no_link_is_followed)
 {
     struct stat found;
@@ -114,7 +114,7 @@ START_TEST(inodes)
     b = a;
     b.number = 3;
     ck_assert(!inode_equal(&a, &b));
-    ck_assert(!inode_equal(&none, &none)); /* none is not even itself */
+    ck_assert(!inode_equal(&none, &none)); /* none does not even equal itself */
     struct inode no_fd = inode_of_fd(-1);
     ck_assert_uint_eq(no_fd.number, 0);
 }
@@ -150,7 +150,7 @@ START_TEST(a_directory_has_its_mode)
 }
 END_TEST
 
-/* By any of what tells a file from the one that stood there before. */
+/* Each property that distinguishes a file from its predecessor must be compared. */
 START_TEST(files_are_known_again)
 {
     const struct file_id is = {.device = 1, .inode = 2, .size = 3, .written = {4, 5}};

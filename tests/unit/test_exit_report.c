@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <syslog.h>
 
-/* As wait(2) has it on Linux: the exit status in the second byte, the signal in the first, with
+/* Linux's encoding of wait(2): the exit status in the second byte, the signal in the first, with
  * 0x80 for a core. */
 #define EXITED(code)   ((code) << 8)
 #define KILLED(number) (number)
@@ -39,7 +39,7 @@ static const struct {
      "requests; "
      "respawned in 0.2 s pool=web pid=10 signal=ABRT core=no served=0 age=2.5"},
     {{.pid = 10, .status = EXITED(WORKER_CANT_START), .reason = "no", .replaced = true, .delay = 1},
-     LOG_DEBUG, /* a back-off that stays as it was */
+     LOG_DEBUG, /* the back-off has not changed */
      "pool web: worker 10 can't start: no after 0 requests; respawned in 0.0 s pool=web pid=10 "
      "exit=71 served=0 age=2.5"},
     {{.pid = 10, .status = KILLED(SIGKILL), .cause = DEATH_OVERDUE},
@@ -171,7 +171,7 @@ START_TEST(prints)
 }
 END_TEST
 
-/* However little room there is, nothing is written beyond it, and the text ends. */
+/* Nothing is written beyond a small buffer, and the text is terminated. */
 START_TEST(stays_within_its_room)
 {
     char text[64];
@@ -185,7 +185,7 @@ START_TEST(stays_within_its_room)
 }
 END_TEST
 
-/* What becomes of each in the ledger. */
+/* The entry of each in the ledger. */
 static const struct {
     struct exit_report report;
     bool expected;
@@ -255,7 +255,7 @@ START_TEST(is_recorded)
 }
 END_TEST
 
-/* What is told of why a pool does not get ready; NULL: nothing. */
+/* The reason reported for a pool that does not get ready; NULL: none. */
 static const struct {
     struct exit_report report;
     const char *told;
@@ -316,7 +316,7 @@ START_TEST(tells_trouble)
 }
 END_TEST
 
-/* However long they are, the texts end. */
+/* Long texts are cut and terminated. */
 START_TEST(records_what_has_room)
 {
     char text[600];
@@ -341,7 +341,7 @@ START_TEST(records_what_has_room)
 }
 END_TEST
 
-/* As signal(7) has them. */
+/* The list of signal(7). */
 START_TEST(knows_which_signals_dump_core)
 {
     static const int dump[] = {SIGABRT, SIGBUS, SIGFPE,  SIGILL,  SIGQUIT,

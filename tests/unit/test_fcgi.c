@@ -4,7 +4,7 @@
 #include <check.h>
 #include <string.h>
 
-/* A stream, and what must come of it however it is cut. */
+/* A stream; the result must not depend on how it is split. */
 static const unsigned char stream[] = {
     1, 1,  1, 1, 0, 8, 3, 0, 0,   1,   1,   0,   0,   0, 0, 0, 'p', 'a', 'd', /* BEGIN */
     1, 4,  1, 1, 0, 4, 0, 9, 1,   1,   'A', 'b',                              /* PARAMS */

@@ -1,4 +1,4 @@
-/* Which descriptors stay, by close_range(2) and without it. */
+/* Which descriptors stay open, with and without close_range(2). */
 #include "../../src/base/fd.h"
 #include "unit.h"
 
@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How the kernel is: as it is; one of a container whose filter refuses close_range(2); one that
- * does not know the call's flag, where there is no /proc. */
+/* The kernel as it is; in a container whose filter refuses close_range(2); one that does not know
+ * the call's flag, without /proc. */
 enum kernel { NOW, REFUSES, NO_FLAG_NO_PROC, KERNELS };
 
 static enum kernel kernel;
@@ -25,7 +25,7 @@ enum {
     RETURN = BPF_RET | BPF_K
 };
 
-/* In a child. */
+/* Called in a child. */
 static void become_that_kernel(void)
 {
     struct sock_filter refuses[] = {
@@ -39,7 +39,7 @@ static void become_that_kernel(void)
         {EQUAL, 0, 1, SYS_openat},
         {RETURN, 0, 0, SECCOMP_RET_ERRNO | ENOENT},
         {EQUAL, 0, 3, SYS_close_range},
-        {LOAD, 0, 0, offsetof(struct seccomp_data, args[2])}, /* of a little-endian machine */
+        {LOAD, 0, 0, offsetof(struct seccomp_data, args[2])}, /* little-endian */
         {EQUAL, 1, 0, 0},
         {RETURN, 0, 0, SECCOMP_RET_ERRNO | EINVAL},
         {RETURN, 0, 0, SECCOMP_RET_ALLOW},
@@ -55,7 +55,7 @@ static void become_that_kernel(void)
 
 enum { FIRST = 3, COUNT = 40 };
 
-/* In a child: all that are open there have a number from FIRST on. */
+/* Called in a child: opens descriptors from FIRST on. */
 static void open_all(void)
 {
     for (int fd = FIRST; fd < FIRST + COUNT; fd++)
@@ -81,8 +81,8 @@ static bool is_open(int fd)
     return fcntl(fd, F_GETFD) >= 0;
 }
 
-/* In no order, one twice, and one that is not there. The number of the first that is not as it
- * should be; 0: none. */
+/* Unsorted, with a duplicate and one that is not open. Returns the first number in the wrong state,
+ * or 0. */
 static int keep_some(void)
 {
     static const int kept[] = {20, 4, -1, FIRST + COUNT - 1, 5, 20, 1};
@@ -116,7 +116,7 @@ static int shut_from_the_fifth(void)
     return 0;
 }
 
-/* What is needed until then is open until then; the others are closed at once, or by then. */
+/* One descriptor must stay open until it is used; the others are closed at once, or by then. */
 static int shut_but_for_one(void)
 {
     for (int needed = 4; needed < 8; needed++) {

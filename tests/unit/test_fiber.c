@@ -29,8 +29,7 @@ static void close_all(void)
         fiber_close(&fibers[i]);
 }
 
-/* Has numbers in registers and on its stack, whole and with a point, over each time it leaves
- * off. */
+/* Keeps integers and floating-point numbers in registers and on its stack across each switch. */
 static void count(void *argument)
 {
     int number = (int)(intptr_t)argument;
@@ -107,13 +106,13 @@ START_TEST(the_stack_stands_as_a_function_finds_it)
 }
 END_TEST
 
-/* Touches a page after the other, downwards, until none is there. */
+/* Touches one page after the other, downwards, until a guard page. */
 static void overrun(void *argument)
 {
     volatile char *at = (volatile char *)&argument;
     for (size_t depth = 0; depth <= FIBER_STACK; depth += 1024)
         at[-(ptrdiff_t)depth] = 1;
-    _exit(0); /* it wrote to what lies below */
+    _exit(0); /* it wrote below its stack */
 }
 
 START_TEST(below_a_stack_nothing_can_be_touched)
@@ -135,7 +134,7 @@ START_TEST(below_a_stack_nothing_can_be_touched)
 }
 END_TEST
 
-/* In any order of numbers and times, the next one taken is the earliest. */
+/* Whatever the order of numbers and times, the earliest comes next. */
 START_TEST(timers_come_in_their_order)
 {
     enum { MOST = 500 };
@@ -148,7 +147,7 @@ START_TEST(timers_come_in_their_order)
         uint32_t number = (uint32_t)rand_r(&seed) % MOST;
         usec when = 1 + rand_r(&seed) % 1000;
         timers_set(&timers, number, when);
-        if (!due[number] || when < due[number]) /* a later one changes nothing */
+        if (!due[number] || when < due[number]) /* a later time changes nothing */
             due[number] = when;
     }
     for (usec last = 0; timers_next(&timers) != USEC_NEVER;) {

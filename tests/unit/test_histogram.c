@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* By looking through all bounds. */
+/* A linear search through all bounds. */
 static unsigned class_of(usec span)
 {
     unsigned at = 0;
@@ -14,7 +14,7 @@ static unsigned class_of(usec span)
     return at;
 }
 
-/* That is what lets one comparison find the class. */
+/* This lets one comparison find the class. */
 START_TEST(bounds_are_far_apart)
 {
     for (int i = 1; i < HISTOGRAM_CLASSES; i++)
@@ -68,7 +68,7 @@ START_TEST(quantiles)
     histogram_count(&histogram, 3600 * USEC_SECOND, 1000);
     ck_assert_int_eq(histogram_quantile(&histogram, 990), 60 * USEC_SECOND);
     memset(&histogram, 0, sizeof histogram);
-    histogram_count(&histogram, 40 * USEC_SECOND, 10); /* the last that has an end */
+    histogram_count(&histogram, 40 * USEC_SECOND, 10); /* the last one with an end */
     ck_assert_int_eq(histogram_quantile(&histogram, 500), 45 * USEC_SECOND);
 }
 END_TEST

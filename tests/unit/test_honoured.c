@@ -1,6 +1,6 @@
-/* Each option of a pool with each handler: one that a handler can't honour is refused, and stands
- * in no dump. The list below is the contract; a new handler that honours less, or a new option with
- * a scope, fails here until it says so. */
+/* Each pool option with each handler: an option that the handler can't honour is refused, and is in
+ * no dump. The list below is the contract: a new handler that honours less, or a new option with a
+ * scope, fails here until it is listed. */
 #include "../../src/config/rules.h"
 #include "../../src/handlers/handler.h"
 #include "conf.h"
@@ -62,7 +62,7 @@ START_TEST(every_option_with_every_handler)
 }
 END_TEST
 
-/* What a handler says of options of the pool is of some that there are, and that it honours. */
+/* The pool options that a handler names must exist, and be those that it honours. */
 START_TEST(names_that_a_handler_gives)
 {
     const struct handler_section *handler = handler_sections[_i];
@@ -80,7 +80,7 @@ START_TEST(names_that_a_handler_gives)
 }
 END_TEST
 
-/* Which handlers can live where: these anywhere, a module if it says so itself. */
+/* Handlers that run in any model; a module says so itself. */
 static const char anywhere[] = " echo discard daytime time chargen module ";
 
 START_TEST(every_model_with_every_handler)

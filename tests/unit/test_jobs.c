@@ -1,4 +1,4 @@
-/* The jobs of reload that wait, and the results of the last ones. */
+/* The reload jobs that wait, and the results of the last ones. */
 #include "../../src/master/reload.h"
 #include "unit.h"
 
@@ -26,7 +26,7 @@ START_TEST(jobs_alike_that_wait_are_one)
 }
 END_TEST
 
-/* The one under way has read its file already: what changed since wants another. */
+/* The job under way has read its file already: later changes need another job. */
 START_TEST(one_under_way_is_another)
 {
     uint64_t first = reload_ask(&reload, JOB_RELOAD, "");
@@ -63,7 +63,7 @@ START_TEST(a_result_is_there_when_its_job_is_over)
     ck_assert_ptr_eq(reload_result(&reload, 6), &reload.results[6 % RELOAD_RESULTS]);
     ck_assert_ptr_null(reload_result(&reload, 6 + RELOAD_RESULTS));
     ck_assert_ptr_null(reload_result(&reload, 6 - RELOAD_RESULTS));
-    /* That of an earlier job stays while the next one goes on. */
+    /* The result of an earlier job stays while the next one runs. */
     reload.job.number = 7;
     reload.state = RELOAD_CHECKING;
     ck_assert_ptr_nonnull(reload_result(&reload, 6));

@@ -13,7 +13,7 @@
 
 static _Atomic(pid_t) group, shown;
 
-/* Runs a shell's words with its output in a pipe; what it wrote. */
+/* Runs a shell script, and returns its output. */
 static void run(const char *script, char *output, size_t size)
 {
     int ends[2];
@@ -65,7 +65,7 @@ START_TEST(has_three_descriptors)
 }
 END_TEST
 
-/* Run in the child, it would change what its parent sees. */
+/* If it ran in the child, it would change what the parent sees. */
 static volatile sig_atomic_t caught;
 static void on_signal(int number)
 {
@@ -76,8 +76,8 @@ START_TEST(has_clean_signals)
 {
     char output[256];
     sigset_t mask, now;
-    /* What we leave ignored, programs get ignored: a terminal that hung up, or nohup(1), is none of
-     * this test's. */
+    /* Programs inherit ignored signals: those that a closed terminal or nohup(1) left are not
+     * tested. */
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     sigemptyset(&mask);
@@ -90,13 +90,13 @@ START_TEST(has_clean_signals)
     run("grep -E 'Sig(Blk|Ign|Pnd)' /proc/self/status | tr -d '\\t0'", output, sizeof output);
     ck_assert_str_eq(output, "SigPnd:\nSigBlk:\nSigIgn:\n");
     sigprocmask(SIG_SETMASK, NULL, &now);
-    ck_assert(sigismember(&now, SIGHUP) && !sigismember(&now, SIGTERM)); /* ours is as it was */
+    ck_assert(sigismember(&now, SIGHUP) && !sigismember(&now, SIGTERM)); /* ours is unchanged */
     raise(SIGTERM);
     ck_assert_int_eq(caught, SIGTERM);
 }
 END_TEST
 
-/* Whoever asks for the pid once can hand it on. */
+/* A caller that has asked for its pid once can pass it. */
 START_TEST(takes_the_callers_pid)
 {
     char name[] = "true";
@@ -115,14 +115,14 @@ START_TEST(takes_the_callers_pid)
     ck_assert_int_gt(pid, 0);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(status, 0);
-    launch.caller++; /* one that is gone: its orphan runs nothing */
+    launch.caller++; /* no such parent: the orphan runs nothing */
     pid = launch_program(&launch);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(status, 127 << 8);
 }
 END_TEST
 
-/* The end of the pipe that the program has is closed by its death alone. */
+/* Only the program's death closes its end of the pipe. */
 START_TEST(dies_with_its_parent)
 {
     int ends[2];

@@ -8,7 +8,7 @@
 
 #define BYTES(text) (text), sizeof(text) - 1
 
-/* Exactly as many bytes as the function may touch, so that a sanitizer sees any other. */
+/* A copy of exactly the bytes that the function may touch, so that a sanitizer notices others. */
 static int read_copy(struct message_request *request, const char *bytes, size_t size, bool ended,
                      char **copy)
 {
@@ -23,7 +23,7 @@ static const struct {
     const char *bytes;
     size_t size;
     int length; /* as message_read_request returns it */
-    int ended;  /* the same if no more bytes come */
+    int ended;  /* the same, if no more bytes follow */
     int count;
     const char *last;
 } requests[] = {

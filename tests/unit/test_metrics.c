@@ -60,7 +60,7 @@ static void put_listener(int number, int place, const char *text, uint64_t inode
     overview->listeners_end = (uint32_t)number + 1;
 }
 
-/* Of inodes 1, 2, 3, ...; -1: none is known. */
+/* Depths of inodes 1, 2, 3, ...; -1: unknown. */
 static void put_queues(const int *depths, int count)
 {
     figures.queues.list = calloc((size_t)count, sizeof *figures.queues.list);
@@ -129,7 +129,7 @@ START_TEST(histograms)
 }
 END_TEST
 
-/* Of two pools with one name the one that is configured is shown; of two that aren't, one. */
+/* Of two pools with one name, the configured one is shown; of two removed ones, one. */
 START_TEST(one_of_each_name)
 {
     int first = put_pool("web", "echo", 1), second = put_pool("web", "echo", 2);
@@ -156,7 +156,7 @@ START_TEST(accept_queues_of_listeners)
     static const int depths[] = {3, 4, 5, -1};
     put_queues(depths, 4);
     put_listener(0, web, "[::1]:80", 1);
-    put_listener(1, mail, "[::1]:80", 2); /* of another network, say */
+    put_listener(1, mail, "[::1]:80", 2); /* in another network namespace, say */
     put_listener(2, web, "[::1]:80", 3);  /* a second socket of the same address */
     put_listener(3, mail, "[::1]:25", 4);
     put_listener(4, 999, "[::1]:99", 1);
@@ -180,15 +180,15 @@ static enum ailment ask(struct health *health, usec now)
 static const struct {
     const char *handler;
     int busy, idle, most, depth; /* depth -1: not known */
-    usec taken;                  /* how long ago the last seat was */
-    enum ailment at_once, later; /* later: two seconds, in which no other was */
+    usec taken;                  /* how long ago the last seat was taken */
+    enum ailment at_once, later; /* later: two seconds after, without another one */
 } looks[] = {
     {"echo", 1, 1, 2, 0, 5 * USEC_SECOND, AILS_NOTHING, AILS_NOTHING},
     {"echo", 2, 0, 2, 0, 5 * USEC_SECOND, AILS_NOTHING, AILS_NOTHING},
     {"echo", 2, 0, 2, 1, 5 * USEC_SECOND, AILS_FULL, AILS_FULL},
     {"echo", 2, 0, 2, -1, 5 * USEC_SECOND, AILS_FULL, AILS_FULL},
     {"echo", 2, 0, 2, 1, 1000, AILS_MAYBE_FULL, AILS_FULL},
-    {"echo", 1, 1, 2, 1, 1000, AILS_MAYBE_FULL, AILS_FULL}, /* the free seat is somebody's */
+    {"echo", 1, 1, 2, 1, 1000, AILS_MAYBE_FULL, AILS_FULL}, /* the free seat is taken */
     {"echo", 1, 1, 2, -1, 1000, AILS_NOTHING, AILS_NOTHING},
     {"echo", 0, 2, 2, 1, 1000, AILS_NOTHING, AILS_NOTHING},
     {"echo", 2, 0, 3, 9, 5 * USEC_SECOND, AILS_NOTHING, AILS_NOTHING}, /* it may grow */
@@ -211,7 +211,7 @@ START_TEST(fullness)
 }
 END_TEST
 
-/* A seat that is free at one look is enough. */
+/* One look with a free seat is enough. */
 START_TEST(fullness_with_a_break)
 {
     struct health health = {0};

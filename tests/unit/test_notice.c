@@ -40,7 +40,7 @@ static const struct {
 
 START_TEST(reads)
 {
-    /* Without a NUL behind it, so that valgrind and sanitizers see what reads too far. */
+    /* Without a NUL, so that valgrind and sanitizers notice reads beyond the end. */
     size_t length = strlen(cases[_i].text);
     char *text = malloc(length + 1);
     ck_assert_ptr_nonnull(text);

@@ -68,7 +68,7 @@ START_TEST(two_at_once_are_two_deaths)
 }
 END_TEST
 
-/* Those of programs, whose workers live on: nobody inherits them. */
+/* Counts of programs whose workers live on are not inherited. */
 START_TEST(the_rest_is_forgotten)
 {
     put_count(0);
@@ -83,7 +83,7 @@ START_TEST(where_nothing_counts)
 {
     oom_open(&oom, own, place);
     ck_assert(!oom_claim(&oom, 1));
-    put_count(7); /* one that comes to be: what it counted before is not ours */
+    put_count(7); /* a new one: its earlier count is not ours */
     ck_assert(!oom_claim(&oom, 2));
     put_count(8);
     ck_assert(oom_claim(&oom, 3));

@@ -37,7 +37,7 @@ START_TEST(places_for_pools_are_used_again)
 }
 END_TEST
 
-/* Sums never go back: what a slot counted stays with its pool. */
+/* Sums never go back: a slot's counts stay with its pool. */
 START_TEST(counts_are_added)
 {
     struct slot_counts sum = {0}, more = {.accepted = 5, .served = 4, .errors = 3, .bytes_in = 6};
@@ -59,7 +59,7 @@ START_TEST(counts_are_added)
 }
 END_TEST
 
-/* Nobody but its maker writes to it. */
+/* Only its creator can write to it. */
 START_TEST(readers_read_alone)
 {
     const struct overview *read = overview_map(fd);

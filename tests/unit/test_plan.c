@@ -1,4 +1,4 @@
-/* Whether a plan has room in the scoreboard, and how it is told. */
+/* Whether a plan fits into the scoreboard, and how a plan that does not is reported. */
 #include "../../src/master/plan.h"
 #include "unit.h"
 
@@ -14,7 +14,7 @@ static struct pool_config conf;
 static struct plan plan;
 static struct plans plans;
 
-/* A pool with so many workers, of which none is one of its generation: they retire. */
+/* A pool with `count` workers, all of an older generation: they retire. */
 static void fill(int count)
 {
     for (int i = 0; i < count; i++) {
@@ -53,8 +53,8 @@ static const struct {
     enum plan_kind kind;
     int workers; /* wanted */
     int retiring;
-    int fits;   /* as plans_fit tells it */
-    int active; /* of its generation: a change of its size needs no more than the difference */
+    int fits;   /* as plans_fit() reports it */
+    int active; /* of its generation: a resize needs only the difference */
 } cases[] = {
     {PLAN_REPLACED, 10, 0, 0},
     {PLAN_REPLACED, 10, SCOREBOARD_SLOTS - 10, 0},
@@ -86,8 +86,7 @@ START_TEST(room_in_the_scoreboard)
 }
 END_TEST
 
-/* A pool's workers have so many seats each, and all of its generations share as many as a
- * scoreboard has. */
+/* A pool's workers have several seats each, and all its generations share one scoreboard. */
 START_TEST(room_for_seats)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* What a pool makes of its workers: how many there are of which kind, how many there should be, and
- * whether a job that changed them has failed. */
+/* What a pool concludes from its workers: counts of each kind, the size it should have, and whether
+ * a job that changed them has failed. */
 #include "../../src/master/pool.h"
 #include "../../src/master/stop.h"
 #include "unit.h"
@@ -22,7 +22,7 @@ static void begin(void)
     memset(slots, 0, sizeof slots);
 }
 
-/* A living worker of the generation in force, which is ready and idle. */
+/* A living worker of the current generation, ready and idle. */
 static struct worker *add(void)
 {
     int number = 0;
@@ -74,7 +74,7 @@ START_TEST(counts_by_kind)
 }
 END_TEST
 
-/* Nothing that a worker wrote counts once it has no process. */
+/* A worker's word does not count once its process is gone. */
 START_TEST(counts_no_dead_worker_as_ready)
 {
     struct worker *w = add();
@@ -155,7 +155,7 @@ START_TEST(knows_its_target)
 }
 END_TEST
 
-/* What can't be ended keeps its seat. */
+/* A worker that can't be ended keeps its seat. */
 START_TEST(rolls_around_what_is_stuck)
 {
     struct counts counts = {.stayed = 1, .failed = 2, .stale = 3};
@@ -200,7 +200,7 @@ START_TEST(is_empty_without_workers_and_groups)
     struct group stuck = {.stuck = true}, other = {.next = &stuck};
     ck_assert(pool_is_empty(&pool));
     pool.resources.groups.first = &stuck;
-    ck_assert(pool_is_empty(&pool)); /* nobody can end it: it holds nothing up */
+    ck_assert(pool_is_empty(&pool)); /* it can't be ended, and holds nothing up */
     pool.resources.groups.first = &other;
     ck_assert(!pool_is_empty(&pool));
     pool.resources.groups.first = NULL;
@@ -209,7 +209,7 @@ START_TEST(is_empty_without_workers_and_groups)
 }
 END_TEST
 
-/* A program may shut its listener down again and again: restarts for that are kept apart. */
+/* A program may keep shutting its listener down: restarts for that are delayed. */
 START_TEST(restarts_for_a_lost_listener)
 {
     usec next = USEC_NEVER, now = 100 * USEC_SECOND;
@@ -218,7 +218,7 @@ START_TEST(restarts_for_a_lost_listener)
     pool.restart_at = now + 1;
     ck_assert(!pool_restart_is_due(&pool, now, &next));
     ck_assert_int_eq(next, now + 1);
-    ck_assert(!pool_restart_is_due(&pool, now + 1, &next)); /* a reload has bound it anew */
+    ck_assert(!pool_restart_is_due(&pool, now + 1, &next)); /* a reload has bound it again */
     ck_assert_int_eq(pool.restart_at, 0);
     ck_assert_int_eq(pool.restarted, 0);
 }
@@ -232,7 +232,7 @@ START_TEST(waits_as_it_was_configured)
     ck_assert(!pool_polls(&conf, 1));
     conf.workers = POOL_POLLS_FROM;
     ck_assert(pool_polls(&conf, 1));
-    conf.handler = &handler_app.section; /* its programs wait as they like */
+    conf.handler = &handler_app.section; /* its programs wait in any way */
     ck_assert(!pool_polls(&conf, 2));
 }
 END_TEST

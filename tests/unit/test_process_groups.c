@@ -33,7 +33,8 @@ static pid_t told(void)
     return pid;
 }
 
-/* A worker that leads a session, the program that it runs in a group, and that one's child. */
+/* Starts a worker that leads a session, the program that it runs in a group, and a child of that.
+ * */
 static void start(bool deaf)
 {
     ck_assert_int_eq(pipe(ready), 0);
@@ -66,7 +67,7 @@ static void tear_down(void)
     close(ready[1]);
 }
 
-/* Looks when it wants to be looked at, until nothing is followed any more. */
+/* Calls the follower when it asks for it, until it follows nothing. */
 static void follow(void)
 {
     usec end = clock_now() + 60 * USEC_SECOND;
@@ -125,7 +126,7 @@ START_TEST(stopped)
 }
 END_TEST
 
-/* Of another session, or no group's number: nobody gets a signal. */
+/* A group in another session, or no group at all: nobody gets a signal. */
 START_TEST(whose_it_is_not)
 {
     static const pid_t none[] = {0, 1, -1, 1 << 30};
@@ -154,8 +155,8 @@ START_TEST(goes_on_with_what_was_saved)
 }
 END_TEST
 
-/* A second signal would be another order to many programs; and whoever asks later doesn't put off
- * what was asked before. The group is stopped: so what it was sent waits, and can be looked at. */
+/* To many programs a second signal is another order, and a later request does not extend the time.
+ * The group is stopped, so that its signals stay pending and can be checked. */
 START_TEST(is_told_once_and_ends_by_the_earlier_time)
 {
     start(false);
@@ -180,7 +181,8 @@ START_TEST(is_told_once_and_ends_by_the_earlier_time)
 }
 END_TEST
 
-/* By the listener, where programs get it: as their standard input, or as the first behind those. */
+/* By the listener that programs get: as standard input, or as the first descriptor after the
+ * standard ones. */
 START_TEST(background_is_found_by_its_listener)
 {
     static const int places[] = {STDIN_FILENO, 3, 4};

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 static pid_t child;
-static int alive[2]; /* the child's end tells when it has its name */
+static int alive[2]; /* the child's end tells when its name is set */
 
-/* A child with a name that looks like the end of it. */
+/* A child whose name imitates the end of its own field. */
 static void set_up(void)
 {
     char byte;
@@ -43,7 +43,7 @@ START_TEST(who_it_is)
     struct procfs_stat stat;
     do
         ck_assert_int_eq(procfs_stat(child, &stat), 0);
-    while (stat.state == 'R'); /* on its way into the pause */
+    while (stat.state == 'R'); /* on its way into pause() */
     ck_assert_str_eq(stat.command, "a) R (b 1 2 3");
     ck_assert_int_eq(stat.state, 'S');
     ck_assert_int_eq(stat.parent, getpid());
@@ -109,7 +109,7 @@ START_TEST(settings)
 }
 END_TEST
 
-/* A worker's memory is what it does not share: the scoreboards would count in each of them. */
+/* A worker's memory is what it does not share, or each worker would count the scoreboards. */
 START_TEST(what_it_shares_is_left_out)
 {
     int64_t before, after;
@@ -124,8 +124,8 @@ START_TEST(what_it_shares_is_left_out)
 }
 END_TEST
 
-/* More than the text of the kernel's that is read: the last number in it may lack digits, and would
- * be another process. */
+/* More text than is read from the kernel: the last number may lack digits, and would be another
+ * process. */
 START_TEST(more_children_than_are_read)
 {
     enum { MANY = 600 };
@@ -150,7 +150,7 @@ START_TEST(more_children_than_are_read)
 }
 END_TEST
 
-/* One that has ended and is not reaped keeps its group's number, but nothing is left to signal. */
+/* A zombie keeps its group's number, but can't be signalled any more. */
 START_TEST(zombies_are_in_no_group)
 {
     siginfo_t info;

@@ -76,7 +76,7 @@ START_TEST(a_successor_is_another)
 }
 END_TEST
 
-/* What /proc doesn't show is hidden, not 0; a number that is none is nobody's. */
+/* What /proc doesn't show is hidden, not 0; an invalid number is no process. */
 START_TEST(who_is_not_shown)
 {
     add(0, 1 << 30);
@@ -89,7 +89,7 @@ START_TEST(who_is_not_shown)
 }
 END_TEST
 
-/* A program is a child of its worker's, whatever that says. */
+/* A program is a child of its worker, whatever the worker says. */
 START_TEST(whose_program)
 {
     add(0, getpid());
@@ -105,7 +105,7 @@ START_TEST(whose_program)
     add(1, child);
     procstat_look(&figures, &view, 3);
     alone = procstat_process(&figures, overview, 1)->memory;
-    board->slots[1].program = getpid(); /* its parent, which has more */
+    board->slots[1].program = getpid(); /* the test's parent, which has used more */
     procstat_look(&figures, &view, 4);
     ck_assert_int_lt(procstat_process(&figures, overview, 1)->memory, alone + MUCH / 2);
     free((void *)much);

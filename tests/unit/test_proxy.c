@@ -1,4 +1,4 @@
-/* PROXY headers: where they end, what they say, and which are none. */
+/* PROXY headers: where they end, what they say, and which bytes are none. */
 #include "../../src/wire/proxy.h"
 #include "unit.h"
 
@@ -8,7 +8,7 @@
 #define SIGNATURE   "\r\n\r\n\0\r\nQUIT\n"
 #define BYTES(text) text, sizeof text - 1
 
-/* The longest address that can be written, and the longest lines of the specification's 2.1. */
+/* The longest address in text form, and the longest lines of the specification's section 2.1. */
 #define LONG6 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 
 #define IPV4 "\xc0\x00\x02\x01\xc6\x33\x64\x02\x30\x39\x01\xbb" /* 12345 to 443 */
@@ -53,7 +53,7 @@ static const struct {
     {BYTES(SIGNATURE "\x21\0\0\x05xxxxx"), NULL, NULL},
     {BYTES(SIGNATURE "\x21\x01\0\0"), NULL, NULL},
     {BYTES(SIGNATURE "\x21\x10\0\0"), NULL, NULL},
-    /* what stands behind the addresses */
+    /* bytes after the addresses */
     {BYTES(SIGNATURE "\x21\x11\0\x0f" IPV4 "\x04\0\0"), "192.0.2.1:12345", "198.51.100.2:443"},
     {BYTES(SIGNATURE "\x21\x11\0\x14" IPV4 "\xee\0\x02xx\x04\0\0"), "192.0.2.1:12345",
      "198.51.100.2:443"},
@@ -63,7 +63,7 @@ static const struct {
      "198.51.100.2:443"},
 };
 
-/* From its first byte on it is a header, and it ends where it ends, whatever stands behind it. */
+/* From its first byte on it is recognized, and its end does not depend on what follows. */
 static void measure_all(const uint8_t *bytes, size_t size)
 {
     uint8_t more[1024];
@@ -100,7 +100,7 @@ START_TEST(headers)
 }
 END_TEST
 
-/* A NUL would hide what stands behind it. */
+/* A NUL would hide the bytes after it. */
 START_TEST(no_line_has_a_nul)
 {
     static const char line[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\0 3\r\n";
@@ -109,7 +109,7 @@ START_TEST(no_line_has_a_nul)
 }
 END_TEST
 
-/* Those are none already by their first bytes: no more is waited for. */
+/* Their first bytes show that these are no headers: no more bytes are awaited. */
 static const struct {
     const char *bytes;
     size_t size;
@@ -139,7 +139,7 @@ START_TEST(none_from_the_beginning)
 }
 END_TEST
 
-/* Those end like a header, and are none. */
+/* These end like a header, and are none. */
 static const struct {
     const char *bytes;
     size_t size;
@@ -210,7 +210,7 @@ START_TEST(none_as_a_whole)
 }
 END_TEST
 
-/* The values that RFC 3720, B.4, has for this checksum. */
+/* The test values of RFC 3720, B.4. */
 START_TEST(checksums)
 {
     uint8_t bytes[32] = {0};
@@ -225,7 +225,7 @@ START_TEST(checksums)
 }
 END_TEST
 
-/* As long as its length can say. */
+/* The greatest length. */
 START_TEST(the_longest)
 {
     static uint8_t bytes[PROXY_MAX + 1];
@@ -239,8 +239,8 @@ START_TEST(the_longest)
     ck_assert_uint_eq(extent.certain, PROXY_MAX);
     ck_assert_ptr_null(proxy_read(bytes, extent.certain, &header));
     ck_assert(header.proxied);
-    bytes[30]++; /* one further than there is room */
-    ck_assert_ptr_nonnull(proxy_read(bytes, extent.certain, &header));
+    bytes[30]++; /* one byte too many */
+    ck_assert_ptr_nonnull(proxy_read(bytes, extent.certain, \&header));
 }
 END_TEST
 

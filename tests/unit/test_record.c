@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A line, and what the journal and JSON make of it: "" where they have nothing. */
+/* A line, and its fields in the journal and in JSON: "" where there are none. */
 static const struct {
     const char *text, *pool, *pid, *message, *fields;
 } cases[] = {
@@ -17,7 +17,7 @@ static const struct {
     {"pool web: its workers run as root", "web", "", "pool web: its workers run as root", ""},
     {"reload failed: pool web: no worker pool=web generation=2", "web", "",
      "reload failed: pool web: no worker", "\"pool\":\"web\",\"generation\":\"2\""},
-    /* What a program wrote, and what a client asked for, is no field. */
+    /* Text from programs and clients makes no field. */
     {"pool web: worker 7: x pool=git pid=1 signal=9 pool=web pid=7", "web", "7",
      "pool web: worker 7: x pool=git pid=1 signal=9", "\"pool\":\"web\",\"pid\":\"7\""},
     {"pool web: x pool=web pid=1 event=ready pool=web pid=7", "web", "7",
@@ -91,7 +91,7 @@ START_TEST(events)
 }
 END_TEST
 
-/* Of the longest line, none is cut, and nothing is written beyond the room. */
+/* The longest line is not cut, and nothing is written beyond the buffer. */
 START_TEST(longest)
 {
     char form[RECORD_MAX], text[LOG_LINE_MAX];

@@ -92,7 +92,7 @@ START_TEST(too_long)
 }
 END_TEST
 
-/* Of a signal nobody waits for the answer. */
+/* Nobody waits for the answer to a signal. */
 START_TEST(nobody)
 {
     request_say(NULL, "nothing");

@@ -13,21 +13,21 @@ static const struct {
     {{1, 1, 8, 8, 0, false}, 8, 0},
     {{7, 7, 8, 8, 0, false}, 8, 0},
     {{8, 8, 8, 8, 0, false}, 8, 8},
-    {{7, 8, 8, 8, 0, false}, 8, 8}, /* one had its try */
-    {{0, 8, 8, 8, 0, false}, 8, 0}, /* all failed: the old stay */
+    {{7, 8, 8, 8, 0, false}, 8, 8}, /* one was tried, and failed */
+    {{0, 8, 8, 8, 0, false}, 8, 0}, /* all failed: the old workers stay */
     {{0, 0, 8, 0, 0, false}, 0, 8}, /* drained, or removed */
     {{8, 8, 0, 8, 0, false}, 8, 0},
     /* one by one */
-    {{0, 0, 0, 8, 1, false}, 8, 0}, /* nobody is there: all at once */
+    {{0, 0, 0, 8, 1, false}, 8, 0}, /* no old worker is left: all at once */
     {{0, 0, 8, 8, 1, false}, 1, 0},
     {{1, 1, 8, 8, 1, false}, 2, 1}, /* the canary is ready */
     {{1, 1, 7, 8, 1, false}, 2, 0},
     {{2, 2, 7, 8, 1, false}, 3, 1},
-    {{2, 2, 4, 8, 1, false}, 4, 0}, /* old ones died: new ones come for them */
+    {{2, 2, 4, 8, 1, false}, 4, 0}, /* old workers died: new ones replace them */
     {{7, 7, 1, 8, 1, false}, 8, 0},
     {{8, 8, 1, 8, 1, false}, 8, 1},
-    {{1, 2, 7, 8, 1, false}, 3, 0}, /* one fails, and holds up nobody, but keeps an old one */
-    {{0, 3, 8, 8, 1, false}, 4, 0}, /* all fail so far: all the old stay */
+    {{1, 2, 7, 8, 1, false}, 3, 0}, /* one fails: the roll goes on, but an old worker stays */
+    {{0, 3, 8, 8, 1, false}, 4, 0}, /* all fail so far: all old workers stay */
     {{7, 8, 1, 8, 1, false}, 8, 1},
     {{0, 0, 8, 0, 1, false}, 0, 8},
     /* some at once */
@@ -41,15 +41,15 @@ static const struct {
     {{1, 1, 4, 8, 1, false}, 4, 0},
     {{4, 4, 4, 8, 1, false}, 5, 0},
     {{5, 5, 4, 8, 1, false}, 6, 1},
-    {{0, 0, 8, 2, 1, false}, 1, 6}, /* fewer are wanted: those beyond go at once */
+    {{0, 0, 8, 2, 1, false}, 1, 6}, /* fewer are wanted: surplus ones go at once */
     {{1, 1, 2, 2, 1, false}, 2, 1},
-    /* stopped: as many new ones as have stayed, and as are missing beside the old */
+    /* halted: as many new workers as stayed, and as are missing besides the old ones */
     {{1, 2, 7, 8, 1, true}, 1, 0},
-    {{2, 3, 7, 8, 1, true}, 2, 1}, /* which one of the old has gone for */
-    {{1, 2, 5, 8, 1, true}, 3, 0}, /* old ones died */
+    {{2, 3, 7, 8, 1, true}, 2, 1}, /* one old worker was replaced by it */
+    {{1, 2, 5, 8, 1, true}, 3, 0}, /* old workers died */
     {{0, 1, 8, 8, 1, true}, 0, 0}, /* the canary died later */
-    {{0, 8, 0, 8, 1, true}, 8, 0}, /* nobody is left of the old */
-    {{3, 8, 8, 8, 0, true}, 3, 3}, /* all together: those that stayed have come for as many */
+    {{0, 8, 0, 8, 1, true}, 8, 0}, /* no old worker is left */
+    {{3, 8, 8, 8, 0, true}, 3, 3}, /* all at once: those that stayed replace as many */
     {{0, 8, 8, 8, 0, true}, 0, 0},
     {{9, 9, 1, 8, 0, true}, 8, 1},
     {{1, 2, 8, 0, 1, true}, 0, 8}, /* drained */
@@ -63,7 +63,7 @@ static const struct {
     {{8, 8, 0, 8, 0, false}, true},  {{7, 8, 0, 8, 0, false}, true},
     {{7, 7, 0, 8, 0, false}, false}, {{0, 8, 8, 8, 0, false}, true}, /* all failed */
     {{0, 8, 0, 8, 0, false}, true},  {{1, 2, 7, 8, 1, true}, true},
-    {{1, 2, 0, 8, 1, true}, false}, /* what had stopped it is over */
+    {{1, 2, 0, 8, 1, true}, false}, /* the reason of the halt is gone */
     {{0, 0, 0, 0, 0, false}, true},
 };
 
@@ -80,7 +80,7 @@ START_TEST(decides)
 }
 END_TEST
 
-/* Played to its end, it never has fewer that serve than it should, nor more than at_once beyond. */
+/* Played to its end, a roll never has too few serving workers, nor more than at_once too many. */
 START_TEST(keeps_its_size)
 {
     for (int at_once = 1; at_once < 12; at_once++) {
@@ -91,7 +91,7 @@ START_TEST(keeps_its_size)
             int allowed = roll_allowed(&roll);
             born = allowed > born ? allowed : born;
             ck_assert_int_le(born + roll.stale, roll.target + at_once);
-            roll.stayed += roll.stayed < born; /* one more is ready in each round */
+            roll.stayed += roll.stayed < born; /* one more gets ready in each round */
             roll.tried = roll.stayed;
             roll.stale -= roll_surplus(&roll);
             ck_assert_int_ge(roll.stayed + roll.stale, roll.target);

@@ -1,4 +1,4 @@
-/* What options mean together, and what they ask of the system; as root and as someone else. */
+/* How options depend on one another and on the system; as root, and as another user. */
 #include "conf.h"
 #include "unit.h"
 
@@ -16,10 +16,10 @@
 
 /* A user and a group that every system has. */
 #define NOBODY   "user = \"nobody\" "
-#define TEST_UID 54321 /* and one that none has */
+#define TEST_UID 54321 /* a uid that no system has */
 
-/* How many files may be open, as the rules are told; 0: as the system says. To raise the limit
- * takes a right that root need not have. */
+/* The limit of open files that the rules assume; 0: the system's. Raising it takes a privilege that
+ * root may lack. */
 static rlim_t open_files;
 
 int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
@@ -53,7 +53,7 @@ static void check_rule(const struct rule *rule)
     config_unref(config);
 }
 
-/* Runs a check as somebody without rights: in a child, for there is no way back. */
+/* Runs a check without privileges: in a child, because there is no way back. */
 static void as_nobody(void (*check)(const void *), const void *data)
 {
     if (geteuid() != 0) {
@@ -292,7 +292,7 @@ static const struct rule rules[] = {
 };
 /* clang-format on */
 
-/* What a default becomes that others leave no room for. */
+/* Defaults that other options reduce. */
 START_TEST(sizes_that_give_way)
 {
     static const struct {

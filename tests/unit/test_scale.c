@@ -6,16 +6,16 @@
 
 #define MSEC ((usec)1000)
 #define SEC  USEC_SECOND
-#define T0   (1000 * SEC) /* 0 is no time */
+#define T0   (1000 * SEC) /* 0 means never */
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
-/* What is seen at a moment, and what is to follow from it. */
+/* What is seen at a moment, and what must follow from it. */
 struct look {
     usec at; /* after T0 */
     int ready, idle;
     bool waiting;
-    int goal; /* expected, as is all below */
+    int goal; /* expected, like all below */
     bool arm, watch;
     usec look; /* after `at`; 0: never */
 };
@@ -64,14 +64,14 @@ START_TEST(doubles_while_a_burst_lasts)
         {3 * MSEC, 7, 0, false, 11, false, false, 100 * MSEC},
         {5 * MSEC, 11, 0, false, 19, false, false, 100 * MSEC},
         {9 * MSEC, 19, 0, false, 35, false, false, 100 * MSEC},
-        {17 * MSEC, 35, 0, false, 64, false, false, 100 * MSEC}, /* that is the most */
+        {17 * MSEC, 35, 0, false, 64, false, false, 100 * MSEC}, /* the maximum */
         {33 * MSEC, 64, 0, false, 64, false, false, SEC},
     };
     CHECK_LOOKS(usual, 4, looks);
 }
 END_TEST
 
-/* The last of a batch is ready, and not at its first connection yet. */
+/* The last worker of a batch is ready, and has no connection yet. */
 START_TEST(a_glimpse_of_a_free_seat_ends_no_burst)
 {
     static const struct look looks[] = {
@@ -106,7 +106,7 @@ START_TEST(keeps_min_spare_seats_free)
         {MSEC, 8, 7, false, 9, false, false, 100 * MSEC},
         {2 * MSEC, 8, 3, false, 13, false, false, 100 * MSEC}, /* one comes: four more */
         {3 * MSEC, 8, 3, false, 13, false, false, 100 * MSEC},
-        {9 * MSEC, 13, 0, false, 23, false, false, 100 * MSEC}, /* that batch of five, doubled */
+        {9 * MSEC, 13, 0, false, 23, false, false, 100 * MSEC}, /* the batch of five, doubled */
         {19 * MSEC, 23, 9, false, 23, true, false, SEC},
     };
     CHECK_LOOKS(roomy, 8, looks);
@@ -117,7 +117,7 @@ START_TEST(seats_far_too_many_go_after_a_second)
 {
     static const struct look looks[] = {
         {0, 64, 64, false, 64, false, false, SEC},
-        {SEC / 2, 64, 40, false, 64, false, false, SEC}, /* the least that were idle */
+        {SEC / 2, 64, 40, false, 64, false, false, SEC}, /* the minimum that was idle */
         {SEC, 64, 64, false, 28, true, false, SEC},
         {SEC + MSEC, 28, 28, false, 28, true, false, SEC},
         {2 * SEC + MSEC, 28, 28, false, 4, true, false, SEC},
@@ -164,7 +164,7 @@ START_TEST(the_first_worker_comes_with_the_first_connection)
     static const struct look looks[] = {
         {0, 0, 0, false, 0, false, true, 0},
         {SEC, 0, 0, true, 1, false, false, 100 * MSEC},
-        {SEC + MSEC, 0, 0, true, 1, false, false, 100 * MSEC}, /* it is on its way */
+        {SEC + MSEC, 0, 0, true, 1, false, false, 100 * MSEC}, /* a worker is being started */
         {SEC + 2 * MSEC, 1, 0, false, 1, false, true, 10 * SEC},
         {SEC + 3 * MSEC, 1, 0, true, 3, false, false, 100 * MSEC},
         {SEC + 9 * MSEC, 3, 3, false, 3, true, false, SEC},
@@ -213,8 +213,8 @@ START_TEST(new_limits_are_kept_to_at_once)
 }
 END_TEST
 
-/* Spare is counted in seats, and whole workers come and go: one goes only if there is enough
- * without it. */
+/* Spare is counted in seats, but workers come and go as a whole: one goes only if enough seats
+ * remain. */
 START_TEST(workers_of_several_seats)
 {
     static const struct scale_limits ten = {1, 8, 5, 12, 10 * SEC, 10};
@@ -222,13 +222,13 @@ START_TEST(workers_of_several_seats)
         {0, 0, 0, false, 1, false, false, 100 * MSEC},
         {1 * MSEC, 1, 10, false, 1, true, false, 0},
         {2 * MSEC, 1, 5, false, 1, true, false, 0},
-        {3 * MSEC, 1, 4, false, 2, false, false, 100 * MSEC}, /* 5 - 4 seats: one worker */
+        {3 * MSEC, 1, 4, false, 2, false, false, 100 * MSEC}, /* 5 - 4 seats missing: one worker */
         {4 * MSEC, 2, 14, false, 2, true, false, 10 * SEC},
-        {5 * MSEC, 2, 0, false, 4, false, false, 100 * MSEC}, /* 5 seats, and twice as many */
+        {5 * MSEC, 2, 0, false, 4, false, false, 100 * MSEC}, /* 5 seats, then twice as many */
         {6 * MSEC, 4, 20, false, 4, true, false, SEC},
         {2 * SEC, 4, 21, false, 4, true, false, SEC},
-        {3 * SEC, 4, 22, false, 4, true, false, SEC}, /* 12 would be left */
-        {4 * SEC, 4, 32, false, 3, true, false, SEC}, /* since a second: one; two since now */
+        {3 * SEC, 4, 22, false, 4, true, false, SEC}, /* 12 seats would remain */
+        {4 * SEC, 4, 32, false, 3, true, false, SEC}, /* one for a second; a second one just now */
         {5 * SEC, 3, 30, false, 3, true, false, SEC},
         {6 * SEC, 3, 21, false, 3, true, false, SEC},
     };
@@ -236,8 +236,8 @@ START_TEST(workers_of_several_seats)
 }
 END_TEST
 
-/* Whatever is seen: the goal stays in its bounds, and a pool in which nothing moves comes to
- * rest. */
+/* Whatever is seen, the goal stays within its bounds, and without changes the pool comes to rest.
+ * */
 START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
 {
     unsigned seed = 7;
@@ -271,11 +271,11 @@ START_TEST(any_story_keeps_its_bounds_and_comes_to_rest)
 }
 END_TEST
 
-/* The same, where the queue is all that is seen. */
+/* The same, with only the queue visible. */
 struct glimpse {
     usec at;
     int ready, queue;
-    int goal; /* expected, as is all below */
+    int goal; /* expected, like all below */
     bool watch, full;
 };
 
@@ -305,8 +305,8 @@ START_TEST(grows_when_connections_have_waited)
         {200 * MSEC, 4, 0, 4, false, false},
         {300 * MSEC, 4, 2, 4, false, false},
         {400 * MSEC, 4, 2, 5, false, false}, /* no longer */
-        {500 * MSEC, 4, 9, 5, false, false}, /* one comes */
-        {600 * MSEC, 5, 9, 7, false, false}, /* and wasn't enough */
+        {500 * MSEC, 4, 9, 5, false, false}, /* one worker starts */
+        {600 * MSEC, 5, 9, 7, false, false}, /* and was not enough */
         {700 * MSEC, 7, 9, 11, false, false},
         {800 * MSEC, 11, 0, 11, false, false},
     };
@@ -323,7 +323,7 @@ START_TEST(tries_fewer_when_nobody_had_to_wait)
         {0, 20, 0, 20, false, false},        {9 * SEC, 20, 0, 20, false, false},
         {10 * SEC, 20, 0, 16, false, false}, /* a quarter of 18 */
         {19 * SEC, 16, 0, 16, false, false}, {20 * SEC, 16, 0, 13, false, false},
-        {25 * SEC, 13, 1, 13, false, false}, /* somebody had to */
+        {25 * SEC, 13, 1, 13, false, false}, /* one must not suffice */
         {26 * SEC, 13, 0, 13, false, false}, {35 * SEC, 13, 0, 13, false, false},
         {36 * SEC, 13, 0, 11, false, false}, {46 * SEC, 11, 0, 9, false, false},
         {56 * SEC, 9, 0, 8, false, false},   {66 * SEC, 8, 0, 7, false, false},
@@ -339,7 +339,7 @@ START_TEST(blind_the_first_comes_with_the_first_connection)
 {
     static const struct glimpse looks[] = {
         {0, 0, 0, 0, true, false},        {SEC, 0, 1, 1, false, false},
-        {2 * SEC, 0, 1, 1, false, false}, /* on its way */
+        {2 * SEC, 0, 1, 1, false, false}, /* a worker is being started */
         {3 * SEC, 1, 0, 1, false, false}, {13 * SEC, 1, 0, 0, false, false},
         {14 * SEC, 0, 0, 0, true, false},
     };

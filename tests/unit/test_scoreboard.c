@@ -27,7 +27,7 @@ static void tear_down(void)
     close(fd);
 }
 
-/* A worker has a mapping of its own: the parent's isn't inherited. */
+/* A worker maps it itself: the parent's mapping isn't inherited. */
 START_TEST(children_write_what_the_parent_reads)
 {
     struct slot *slot = &board->slots[SCOREBOARD_SLOTS - 1];
@@ -75,8 +75,8 @@ START_TEST(slots_share_no_line)
 }
 END_TEST
 
-/* Slots 0 to 5, all busy with the peer that is written here, of whom each is served as often as it
- * stands there; 6 is behind the end. */
+/* Slots 0 to 5, all busy with this peer, each of which has served the given number; slot 6 is
+ * beyond the end. */
 START_TEST(counts_those_of_one_address)
 {
     static const struct {
@@ -101,7 +101,7 @@ START_TEST(counts_those_of_one_address)
         ck_assert_uint_eq(scoreboard_same_peer(board, i), seats[i].wanted);
     board->slots[2].state = SLOT_IDLE;
     ck_assert_uint_eq(scoreboard_same_peer(board, 0), 2);
-    board->end = 0; /* garbage ends the look */
+    board->end = 0; /* an invalid end stops the search */
     ck_assert_uint_eq(scoreboard_same_peer(board, 0), 1);
     board->end = UINT32_MAX;
     ck_assert_uint_eq(scoreboard_same_peer(board, 1), 2);
@@ -128,7 +128,7 @@ START_TEST(finds_as_many_idle_as_wanted)
     board->end = 5;
     board->slots[1].state = board->slots[3].state = board->slots[4].state = SLOT_IDLE;
     board->slots[4].retiring = 1;
-    board->slots[5].state = SLOT_IDLE; /* behind the end */
+    board->slots[5].state = SLOT_IDLE; /* beyond the end */
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
         ck_assert_msg(scoreboard_has_idle(board, cases[i].own, cases[i].own, cases[i].wanted) ==
                           cases[i].found,
@@ -139,8 +139,8 @@ START_TEST(finds_as_many_idle_as_wanted)
 }
 END_TEST
 
-/* Two workers of 1024 seats each, and one of one. Where no page of another slot can be read, none
- * is looked at. */
+/* Two workers of 1024 seats each, and one of one seat. The pages of other slots can't be read, so
+ * the search must not touch them. */
 START_TEST(looks_at_one_slot_of_a_worker_that_counts)
 {
     enum { SEATS = 1024, FIRST = 4096 / sizeof(struct slot) + 1, ALL = 2 * SEATS + 1 };
@@ -167,12 +167,12 @@ START_TEST(looks_at_one_slot_of_a_worker_that_counts)
     heads[0]->ready = 0;
     ck_assert(!scoreboard_has_idle(board, 0, 7, 2));
     heads[0]->ready = 1;
-    heads[0]->free_seats = UINT32_MAX; /* a lie: it has no more than it has seats */
+    heads[0]->free_seats = UINT32_MAX; /* a lie: more free seats than seats */
     ck_assert(!scoreboard_has_idle(board, 0, 7, SEATS + 2));
 }
 END_TEST
 
-/* What is no number of seats that a worker can have is none, and nothing behind the end is read. */
+/* An impossible number of seats is ignored, and nothing beyond the end is read. */
 START_TEST(counts_of_nonsense_are_not_gone_by)
 {
     board->end = 3;
@@ -208,7 +208,7 @@ START_TEST(a_slot_is_read_whole)
 }
 END_TEST
 
-/* What can be counted in a second more than the age, a connection a microsecond. */
+/* The most that can be counted in a second more than the age, at one connection per microsecond. */
 #define SECOND ((uint64_t)USEC_SECOND)
 
 static const struct {

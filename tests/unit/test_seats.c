@@ -1,4 +1,4 @@
-/* The seats of workers: which slots they are, and what is seen in them. */
+/* The seats of workers: which slots they use, and what those say. */
 #include "../../src/board/scoreboard.h"
 #include "../../src/master/boards.h"
 #include "unit.h"
@@ -34,7 +34,7 @@ START_TEST(the_lowest_run_that_is_free)
 }
 END_TEST
 
-/* A run of full words is passed over, and the last seat is one, too. */
+/* Full words are skipped, and the last seat is used too. */
 START_TEST(until_none_is_left)
 {
     ck_assert_int_eq(resources_take_seats(resources, 30000), 0);
@@ -48,7 +48,7 @@ START_TEST(until_none_is_left)
 }
 END_TEST
 
-/* Of what another binary says: all of them, or none. */
+/* Seats claimed by another binary are all taken, or none. */
 START_TEST(these_and_no_others)
 {
     ck_assert(resources_take_these_seats(resources, 10, 10));
@@ -75,7 +75,7 @@ START_TEST(what_they_do)
     seats_look(slots, 7, &load);
     ck_assert_uint_eq(load.busy, 0);
     ck_assert_ptr_null(load.longest);
-    ck_assert_int_eq(load.since, 106); /* the last that became idle */
+    ck_assert_int_eq(load.since, 106); /* the last one that became idle */
     ck_assert(!seats_have(slots, 8, SLOT_BUSY) && seats_have_other(slots, 8, SLOT_BUSY));
     slots[5].state = slots[3].state = slots[7].state = SLOT_BUSY;
     slots[3].since = 200;
@@ -107,14 +107,14 @@ START_TEST(what_they_counted)
     ck_assert_uint_eq(sum.accepted, 108);
     ck_assert_uint_eq(sum.bytes_in, 8);
     ck_assert_uint_eq(sum.refused[REFUSED_RATE], 4);
-    slots[2].served = 13; /* more than it accepted: all that it says is left out */
+    slots[2].served = 13; /* more than it accepted: its whole report is ignored */
     ck_assert(!seats_read(slots, 8, USEC_SECOND, &sum));
     ck_assert_uint_eq(sum.accepted, 96);
     ck_assert_uint_eq(sum.served, 70);
 }
 END_TEST
 
-/* Counts go on, states don't. */
+/* Counts stay, states don't. */
 START_TEST(nobody_sits_there_any_more)
 {
     slots[3].state = SLOT_BUSY;

@@ -39,7 +39,7 @@ START_TEST(its_size_stays)
 }
 END_TEST
 
-/* Of another size, or such that somebody could shorten it. */
+/* Of the wrong size, or without the seal against shrinking. */
 START_TEST(what_it_is_not)
 {
     ck_assert_ptr_null(shm_map(fd, SIZE + 1, false));
@@ -49,7 +49,7 @@ START_TEST(what_it_is_not)
     ck_assert_ptr_null(shm_map(other, SIZE, false));
     ck_assert_int_eq(errno, EPROTO);
     close(other);
-    other = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600); /* no seal can be put on it */
+    other = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600); /* it can't be sealed */
     ck_assert_int_ge(other, 0);
     ck_assert_int_eq(ftruncate(other, SIZE), 0);
     ck_assert_ptr_null(shm_map(other, SIZE, false));
@@ -77,7 +77,7 @@ START_TEST(a_reader_reads_alone)
 }
 END_TEST
 
-/* Sealed, nobody gets another way to write to it; the first mapping has its own. */
+/* After sealing no new writable mapping is possible; the first one stays. */
 START_TEST(sealed)
 {
     ck_assert_int_eq(shm_seal(fd), 0);
@@ -107,7 +107,7 @@ START_TEST(a_child_has_no_mapping)
 }
 END_TEST
 
-/* Another user who has the reader's descriptor can't open it anew for writing. */
+/* Another user with the reader's descriptor can't reopen it for writing. */
 START_TEST(nobody_opens_it_anew)
 {
     int status, reader = shm_reader(fd);

@@ -47,7 +47,7 @@ static void print(const struct statement *s, FILE *out)
     }
 }
 
-/* What libconfuse is given of all options, those of sections too. To be freed. */
+/* The text that libconfuse gets for all options, also those in sections. To be freed. */
 static char *written(const struct syntax *syntax)
 {
     char *text;
@@ -135,7 +135,7 @@ static const struct {
     {"s { include(\"x\") }", 18, "1: include is allowed only outside of sections"},
 };
 
-/* Faults of characters, behind which the file is read on. */
+/* Faults in characters, after which reading continues. */
 START_TEST(odd_characters)
 {
     struct syntax syntax = read_text(odd[_i].text, odd[_i].size);
@@ -160,7 +160,7 @@ START_TEST(long_lines)
 }
 END_TEST
 
-/* What libconfuse is given: no comments, every value quoted. */
+/* The text that libconfuse gets: no comments, every value quoted. */
 static const struct {
     const char *text, *written;
 } texts[] = {
@@ -360,7 +360,7 @@ START_TEST(depth_is_bounded)
 }
 END_TEST
 
-/* Every file includes the next one thrice: without a bound on their number it would never end. */
+/* Every file includes the next one three times: without a limit on files, this would never end. */
 START_TEST(number_is_bounded)
 {
     char name[16], text[80];

@@ -1,11 +1,12 @@
-/* Limits per source: every way in which three workers, and the master when one of them dies, can
- * come between each other's steps.
+/* Limits per source: all interleavings of the steps of three workers, and of the master after a
+ * worker's death.
  *
- * The room itself is included here, and what it does to shared memory goes through `act`: so a
- * worker can be stopped before each such step, and killed there. It is stopped by leaving it
- * altogether. When it is its turn again it starts anew, is told what it was told before, and takes
- * one step more. What a worker was told is all that it knows: so the ways to go on from a state
- * depend on that and on the memory alone, and states that were seen are not entered again. */
+ * The room's source is included here, and its accesses to shared memory go through `act`, so that
+ * the test can stop a worker before each access, and kill it there. It stops a worker by leaving
+ * the function altogether. At its next turn the worker starts again, gets the recorded results of
+ * its earlier steps, and takes one step more. A worker knows nothing but those results, so what can
+ * follow a state depends on them and on the memory alone: states seen before are not entered again.
+ */
 #include "../../src/board/scoreboard.h"
 
 #include <setjmp.h>
@@ -43,20 +44,20 @@ static bool act_swap(_Atomic uint64_t *at, uint64_t *expected, uint64_t value)
 /* --- the workers --------------------------------------------------------------------------- */
 
 enum {
-    ALL = 1000, /* turns: every way there is */
+    ALL = 1000, /* turns: all interleavings */
     WORKERS = 3,
     LOG_MAX = 160,
-    WORDS = WORKERS + 1, /* each one's note, and the counter */
-    CONNECTIONS_MAX = 5, /* whose sets a word holds */
+    WORDS = WORKERS + 1, /* each worker's note, and the counter */
+    CONNECTIONS_MAX = 5, /* as many as a word can hold sets of */
 };
 
-/* What a worker does in its life: connections one after the other. When it is dead the master takes
- * its steps, until it is forgotten. */
+/* What a worker does in its life: one connection after the other. When it dies, the master takes
+ * its steps until it is forgotten. */
 enum phase { PHASE_CLAIMING, PHASE_SERVING, PHASE_RELEASING, PHASE_DEAD, PHASE_DONE };
 
-/* A connection, from before its first step on. */
+/* A connection, from before its first step. */
 struct connection {
-    uint32_t crowds; /* who was there while this one was judged: a set of sets of connections */
+    uint32_t crowds; /* who was in while this one was judged: a set of sets of connections */
     bool was_held;
 };
 
@@ -67,21 +68,21 @@ struct state {
         int connection; /* the one in hand */
         int left;       /* connections to come */
         int told_count;
-        uint64_t told[LOG_MAX]; /* in this phase */
+        uint64_t told[LOG_MAX]; /* the results of its steps in this phase */
     } workers[WORKERS];
     struct connection connections[CONNECTIONS_MAX];
     int connection_count;
     int kills_left;
-    int last;       /* who took the last step */
-    int turns_left; /* how often another may still come in between somebody's steps */
+    int last;       /* the worker of the last step */
+    int turns_left; /* how many more switches between unfinished workers are allowed */
 };
 
-static struct limits limits; /* pages that are never touched cost nothing */
+static struct limits limits; /* untouched pages cost nothing */
 static struct state now;
 static const struct source source = {.kind = SOURCE_IPV4, .key = 7};
 static int most;                     /* the limit */
-static int running, replayed, acted; /* the worker whose turn it is; steps told again; taken */
-static bool checking; /* false: everything is done at once, as outside of this test */
+static int running, replayed, acted; /* the current worker; steps replayed; steps taken */
+static bool checking;                /* false: every step is done at once, as outside this test */
 static jmp_buf stop;
 
 static _Atomic uint64_t *word_at(int index)
@@ -100,7 +101,7 @@ static uint64_t do_act(enum act act, _Atomic uint64_t *at, uint64_t expected, ui
     return found;
 }
 
-/* Counters that nobody changes are read together with what is read next. */
+/* A counter that nobody changes is read together with the next access. */
 static bool is_seen(const _Atomic uint64_t *at)
 {
     for (int i = 0; i < WORDS; i++)
@@ -134,7 +135,7 @@ static bool is_held(int worker)
     return holds(note, (uint32_t)worker, (union counter){.word = *word_at(WORKERS)});
 }
 
-/* Those that were accepted and are not over; each claim that is being judged remembers them. */
+/* Each claim under judgement remembers the connections accepted and not over. */
 static void note_crowd(void)
 {
     uint32_t crowd = 0;
@@ -159,7 +160,8 @@ static int holders_in(uint32_t crowd, int own)
     return count;
 }
 
-/* At some moment while it was judged as many others were there as may, all of which were let in. */
+/* At some moment during the judgement the source was at its limit, with accepted connections only.
+ * */
 static void check_refusal(int connection)
 {
     int found = 0;
@@ -215,7 +217,7 @@ static void enter(int worker, enum phase phase)
     now.workers[worker].told_count = 0;
 }
 
-/* What a worker does in this phase, or the master for it. True: it was let in. */
+/* A worker's work in this phase, or the master's for it. True: it was let in. */
 static bool act_phase(int worker)
 {
     uint32_t seat = (uint32_t)worker;
@@ -226,7 +228,7 @@ static bool act_phase(int worker)
     }
 }
 
-/* One step, and the end of the phase where that was the last. */
+/* One step, and the end of the phase if that was its last. */
 static void step(int worker)
 {
     if (now.workers[worker].phase == PHASE_SERVING)
@@ -249,14 +251,14 @@ static void step(int worker)
     next_connection(worker);
 }
 
-/* Its successor has as many connections to come. */
+/* Its successor gets the remaining connections. */
 static void kill_worker(int worker)
 {
     enter(worker, PHASE_DEAD);
     now.kills_left--;
 }
 
-/* States that were seen, by a hash: a wrong match would hide a state, at odds of one in 2^40. */
+/* States seen before, by a hash: a collision would hide a state, at odds of one in 2^40. */
 static struct {
     uint64_t *hashes;
     size_t size, count;
@@ -365,8 +367,7 @@ static int counted(const struct source *of)
     return find_counter(&limits, hash_of(&limits, of), &place, &counter) ? (int)counter.count : -1;
 }
 
-/* Workers of a generation that is gone wrote nonsense: what those left hold counts, and nothing
- * else. */
+/* Workers of an old generation wrote nonsense: only what the remaining ones hold counts. */
 START_TEST(recounts)
 {
     static const struct source other = {.kind = SOURCE_IPV4, .key = 8};
@@ -387,7 +388,7 @@ START_TEST(recounts)
 }
 END_TEST
 
-/* A source finds a place behind those of others; where all are taken, it is let in uncounted. */
+/* A source finds a place after those of others; if all are taken, it is let in uncounted. */
 START_TEST(places_are_taken)
 {
     uint64_t hash = hash_of(&limits, &source);
@@ -403,7 +404,7 @@ START_TEST(places_are_taken)
 }
 END_TEST
 
-/* A lie in a note ends at the master's last attempt, and no counter goes below zero. */
+/* A lie in a note ends at the master's last attempt, and no counter falls below zero. */
 START_TEST(lies_do_no_harm)
 {
     limits.notes[0] = ((union note){.state = NOTE_HELD, .place = 9}).word;
@@ -415,7 +416,7 @@ START_TEST(lies_do_no_harm)
 }
 END_TEST
 
-/* So many at once, and then one for each part of a second that has passed. */
+/* A burst, then one for each part of a second that has passed. */
 START_TEST(keeps_the_pace)
 {
     const usec moment = 1000 * USEC_SECOND;
@@ -432,7 +433,7 @@ START_TEST(keeps_the_pace)
 }
 END_TEST
 
-/* The bucket of a stranger, in the place where ours is looked for first, is not ours. */
+/* Another source's bucket in the place where ours would be first is not ours. */
 START_TEST(strangers_have_their_own_pace)
 {
     const usec moment = 1000 * USEC_SECOND;
@@ -452,7 +453,8 @@ static struct source source_at(const char *ip)
     return source_limits_of(&addr);
 }
 
-/* An IPv4 address, however it came; of IPv6 the upper half: a host has all of the lower one. */
+/* An IPv4 address in any form; of IPv6 the upper half, because a host may use the whole lower half.
+ * */
 START_TEST(who_is_a_source)
 {
     struct source a = source_at("2001:db8:0:1::1"), b = source_at("2001:db8:0:1:ffff::2");
@@ -466,7 +468,7 @@ START_TEST(who_is_a_source)
     ck_assert(addr_from_path(&path, "/x"));
     ck_assert_int_eq(source_limits_of(&path).kind, SOURCE_NONE);
     ck_assert(source_limits_claim(&limits, 0, &a, 5));
-    ck_assert(!source_limits_shared(&limits, 0, 0)); /* with others alone */
+    ck_assert(!source_limits_shared(&limits, 0, 0)); /* shared with others only */
     source_limits_release(&limits, 0);
 }
 END_TEST

@@ -22,7 +22,7 @@ static int read_text(struct state *state, const char *text)
     return state_read(state, text, strlen(text), why, sizeof why);
 }
 
-/* A scoreboard, what was counted in it, a group that has to end, and a death. */
+/* A scoreboard with counts, a process group that has to end, and a death. */
 static void add_tables(struct state *state)
 {
     struct state_board *board = state_add(state, STATE_BOARD);
@@ -57,7 +57,7 @@ static void check_tables(const struct state *was, const struct state *is)
                       "kind %d", (int)kinds[i].kind);
 }
 
-/* What is written must be read to the same, whatever texts hold. */
+/* The state reads back to the same, whatever the texts contain. */
 START_TEST(all_comes_back)
 {
     struct state state = {0}, back;
@@ -105,7 +105,7 @@ START_TEST(all_comes_back)
 }
 END_TEST
 
-/* Cut anywhere, it is refused: a reader never goes on with a part. */
+/* Cut anywhere, it is refused: a reader never uses a part. */
 START_TEST(its_descriptors_are_found)
 {
     struct state state = {0};
@@ -216,7 +216,7 @@ START_TEST(a_long_text_is_refused)
 }
 END_TEST
 
-/* A NUL ends it, and a byte that flips never crashes the reader. */
+/* A NUL ends it, and a flipped bit never crashes the reader. */
 START_TEST(garbage_is_survived)
 {
     static const char whole[] = "preforkd-state 2\n" DAEMON WORKER_BARE "uid=33 last=%20\nend\n";

@@ -74,7 +74,7 @@ static void serve(struct slot *slot, const char *ip, int port)
     inet_pton(AF_INET, ip, slot->peer.ip);
 }
 
-/* What the master has seen of a worker's request. */
+/* The master's sample of a worker's request. */
 static void look_at(struct slot *slot)
 {
     overview->slow[5] = (struct slow){
@@ -94,7 +94,7 @@ static void look_at(struct slot *slot)
     overview->workers[slot - board->slots].slow = 6;
 }
 
-/* A pool with a worker of every kind, and one that can't start any. */
+/* A pool with a worker of each kind, and one that can't start any. */
 static void furnish(void)
 {
     struct overview_pool *web = add_pool("web", POOL_SERVING, 4);
@@ -148,8 +148,8 @@ START_TEST(lines_of_a_status)
 }
 END_TEST
 
-/* Another request, a worker that is idle, an entry that is being written or another's, one that
- * there can't be: nothing is slow. */
+/* Another request, an idle worker, an entry being written, another worker's or an impossible one:
+ * nothing is slow. */
 START_TEST(who_is_not_slow)
 {
     struct snapshot_worker worker;
@@ -182,7 +182,7 @@ static enum pool_state state_of_pool(char trouble[static SCOREBOARD_REASON])
     return state;
 }
 
-/* It counts where it was tried lately, often, and by a worker that goes on. */
+/* A failure counts if it is recent, repeated, and of a worker that goes on. */
 START_TEST(programs_that_cant_be_started)
 {
     char trouble[SCOREBOARD_REASON];
@@ -209,8 +209,8 @@ START_TEST(programs_that_cant_be_started)
 }
 END_TEST
 
-/* Between a fork and the master's note of the pid, and whatever the child does meanwhile: what the
- * slot has counted is in the sum. */
+/* Between a fork and the master's note of the pid, whatever the child does, the slot's counts are
+ * in the sum. */
 START_TEST(counts_while_a_worker_is_born)
 {
     static const enum slot_state states[] = {SLOT_WAITING, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY};
@@ -230,7 +230,7 @@ START_TEST(counts_while_a_worker_is_born)
 }
 END_TEST
 
-/* Its time is its own word. */
+/* A worker chooses its own start time: no state is older than the worker. */
 START_TEST(no_worker_does_what_it_does_since_before_its_start)
 {
     struct snapshot_worker worker;
@@ -248,8 +248,8 @@ START_TEST(no_worker_does_what_it_does_since_before_its_start)
 }
 END_TEST
 
-/* The living's and the dead's; of one that wasn't read yet, nothing since its start; of one that is
- * hidden, nothing is known. And no reporter shows less than another before. */
+/* CPU time of living and dead workers: none before the first sample, unknown if hidden; and no
+ * reporter shows less than another did before. */
 START_TEST(processor_time)
 {
     struct procstat_process list[2] = {
@@ -266,7 +266,7 @@ START_TEST(processor_time)
     ck_assert_int_eq(snapshot->pools[0].age, 2 * USEC_SECOND);
     free(snapshot);
     add_worker(1, 0, SLOT_IDLE);
-    list[0].pid = 99; /* that was another one, in the same slot */
+    list[0].pid = 99; /* an earlier worker in the same slot */
     snapshot = snapshot_take(&view, &figures);
     ck_assert_int_eq(snapshot->pools[0].cpu_user, 13000);
     ck_assert_int_eq(snapshot->pools[0].memory, 0);
@@ -286,8 +286,8 @@ START_TEST(processor_time)
 }
 END_TEST
 
-/* A worker of several seats is one worker, busy as long as one of them is; what is counted in them
- * is the pool's. The connection that lasts longest stands for it. */
+/* A worker of several seats is one worker, busy while one of them is; its counts are the pool's.
+ * Its longest connection represents it. */
 START_TEST(workers_of_several_seats)
 {
     struct overview_pool *pool = add_pool("web", POOL_SERVING, 2);
@@ -308,8 +308,8 @@ START_TEST(workers_of_several_seats)
     serve(&board->slots[9], "192.0.2.7", 1);
     serve(&board->slots[11], "192.0.2.8", 2);
     board->slots[11].since = NOW - 7 * USEC_SECOND;
-    board->slots[12].state = SLOT_BUSY;                               /* nobody's */
-    board->slots[10].accepted = board->slots[10].served = UINT64_MAX; /* what nobody can count */
+    board->slots[12].state = SLOT_BUSY;                               /* nobody's seat */
+    board->slots[10].accepted = board->slots[10].served = UINT64_MAX; /* impossible counts */
 
     struct snapshot_worker worker;
     ck_assert(snapshot_worker(&view, 1, &worker));
@@ -335,13 +335,13 @@ START_TEST(workers_of_several_seats)
     text = status_text(&view, NOW);
     ck_assert_ptr_nonnull(strstr(text, "pool web: full, "));
     free(text);
-    overview->workers[1].seat = SCOREBOARD_SLOTS - 3; /* they don't end within the scoreboard */
+    overview->workers[1].seat = SCOREBOARD_SLOTS - 3; /* beyond the end of the scoreboard */
     ck_assert(snapshot_worker(&view, 1, &worker));
     ck_assert_ptr_null(worker.slot);
 }
 END_TEST
 
-/* No free seat, and no room for more: since the last one was taken. */
+/* No free seat, and no room for more, since the last seat was taken. */
 START_TEST(a_full_pool)
 {
     add_pool("web", POOL_SERVING, 2);
@@ -398,7 +398,7 @@ START_TEST(lines_of_deaths)
 }
 END_TEST
 
-/* What a hostile worker may leave in its scoreboard: a byte everywhere. */
+/* Bytes that a hostile worker may leave in its scoreboard. */
 static const int bytes[] = {0x01, 0x0a, 0x1b, 0x22, 0x5c, 0x7f, 0x80, 0xc3, 0xed, 0xff};
 
 static void spoil(int byte)
@@ -431,7 +431,7 @@ START_TEST(hostile_text_is_plain)
 }
 END_TEST
 
-/* A reader has no more rights than to read. */
+/* A reader can only read. */
 START_TEST(reading_is_enough)
 {
     furnish();
@@ -448,7 +448,7 @@ START_TEST(reading_is_enough)
 }
 END_TEST
 
-/* A scoreboard that can't be had: what the master knows is shown, the rest isn't there. */
+/* Without a scoreboard, the report has only what the master knows. */
 START_TEST(without_scoreboards)
 {
     furnish();
@@ -467,7 +467,7 @@ END_TEST
 
 #include <jansson.h>
 
-/* It is one line, and JSON as strict as jansson is. */
+/* One line, and JSON as strict as jansson is. */
 static json_t *parse(char *text)
 {
     json_error_t error;
@@ -674,7 +674,7 @@ START_TEST(text_of_a_status)
 }
 END_TEST
 
-/* A table more, of those that have templates alone. */
+/* Pools with templates get a table more. */
 START_TEST(text_of_templates)
 {
     static const char expected[] = "POOL  FORKS  COLD STARTS  RESTARTS\n"
@@ -699,7 +699,7 @@ START_TEST(text_of_a_status_of_nothing)
 }
 END_TEST
 
-/* What a coloured one has more are the escape sequences. */
+/* Coloured text differs only by escape sequences. */
 START_TEST(colours_change_nothing_else)
 {
     furnish();
@@ -769,7 +769,7 @@ START_TEST(without_scoreboards_it_is_shown)
 }
 END_TEST
 
-/* A brief one lists the workers that have something to tell, and shows the same. */
+/* A brief status lists only workers with something to report, and is otherwise the same. */
 START_TEST(a_brief_status)
 {
     furnish();

@@ -10,7 +10,7 @@
 static struct loop loop;
 static struct stderr_log_set *set;
 static struct stderr_log_rate rate;
-static int heard; /* the log, as it comes on standard error */
+static int heard; /* the log, which goes to standard error */
 
 static void set_up(void)
 {
@@ -37,7 +37,7 @@ static void tear_down(void)
     close(heard);
 }
 
-/* What was logged since the last time: of each line what the worker wrote, and a bar. */
+/* The lines logged since the last call: the worker's text, each with a bar. */
 static const char *said(void)
 {
     static char text[8192];
@@ -98,14 +98,14 @@ START_TEST(unfinished_ones_are_told_in_a_while)
         fd[i] = open_one(&lines[i], i + 1);
         put(fd[i], (const char *[]){"a", "b", "c"}[i]);
     }
-    put(fd[1], "b\n"); /* the one between the others */
+    put(fd[1], "b\n"); /* between the other two */
     ck_assert_str_eq(said(), "bb|");
     usec due = stderr_log_step(set, clock_now());
     ck_assert(due > clock_now() && due <= clock_now() + USEC_SECOND);
     ck_assert_str_eq(said(), "");
     stderr_log_step(set, due);
     ck_assert_str_eq(said(), "a|");
-    put(fd[0], "A"); /* behind c now */
+    put(fd[0], "A"); /* after c now */
     stderr_log_flush(set);
     ck_assert_str_eq(said(), "c|A|");
     ck_assert(stderr_log_step(set, clock_now()) == USEC_NEVER);
@@ -169,7 +169,7 @@ START_TEST(pipe_outlives_its_worker)
     lines = (struct stderr_log){0}; /* the next worker's */
     put(fd, "la");
     stderr_log_leave(set, &rate);
-    rate.logged = 1000000; /* the pool's, and nothing to it */
+    rate.logged = 1000000; /* the pool's rate, which has nothing left */
     put(fd, "te\n");
     ck_assert_str_eq(said(), "late|");
     close(fd);
@@ -227,7 +227,7 @@ START_TEST(what_is_handed_on)
 }
 END_TEST
 
-/* Also where the part that had no room came long before the line's end. */
+/* Even if the part that did not fit came long before the line's end. */
 START_TEST(cut_lines_say_so)
 {
     struct stderr_log lines;
@@ -253,7 +253,7 @@ START_TEST(what_is_left_out_is_told_once)
         put(fd, "x\n");
     said();
     usec later = rate.window + USEC_SECOND;
-    if (rate.missed) { /* unless a second passed meanwhile, in which more may be logged */
+    if (rate.missed) { /* unless a second passed meanwhile, which allows more */
         ck_assert_int_eq(stderr_log_rate_step(&rate, "pool", later - 1), later);
         ck_assert_uint_gt(rate.missed, 0);
         ck_assert(stderr_log_rate_step(&rate, "pool", later) == USEC_NEVER);

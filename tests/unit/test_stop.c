@@ -1,5 +1,5 @@
-/* What is decided about a worker that has to go. None of these has a process of its own that a
- * signal could reach: next_signal and deadline tell what it would be. */
+/* Decisions about a worker that has to end. These workers have no process that a signal could
+ * reach: next_signal and deadline show what would be sent. */
 #include "../../src/master/stop.h"
 #include "unit.h"
 
@@ -17,7 +17,7 @@ static struct pool_config conf;
 static struct worker worker;
 static struct notify notify;
 
-/* A child that waits, and dies of no signal but KILL. They are blocked before it is there. */
+/* Forks a child that waits, and that only SIGKILL ends: the others are blocked before the fork. */
 static pid_t fork_deaf(void)
 {
     sigset_t all, before;
@@ -59,7 +59,7 @@ static void becomes_program(void)
     slot.program = worker.pid;
 }
 
-/* What of these signals waits for the child. */
+/* Which of these signals are pending in the child. */
 static bool was_sent(int number)
 {
     char path[64], line[256];
@@ -81,7 +81,7 @@ static const struct {
     enum worker_role role;
     enum death_cause cause;
     bool program, ready;
-    usec had, deadline; /* its own before, and that which it is told */
+    usec had, deadline; /* its own before, and the new one */
     int sent;           /* 0: nothing */
     int next_signal;
     usec then;
@@ -190,7 +190,7 @@ START_TEST(stops_at_once)
 }
 END_TEST
 
-/* QUIT may mean anything to a program. */
+/* To a program SIGQUIT may mean anything. */
 START_TEST(stops_a_program_at_once)
 {
     int status;
@@ -222,7 +222,7 @@ static const struct {
     {SLOT_BUSY, 1, DEATH_STOPPED, LIMIT, LIMIT, false},
     {SLOT_BUSY, 0, DEATH_OWN, LIMIT, LIMIT, false},
     {SLOT_IDLE, 1, DEATH_OWN, 2 * LIMIT, LIMIT, false},
-    {SLOT_BUSY, 1, DEATH_OWN, -LIMIT, LIMIT, false}, /* its word, from the future */
+    {SLOT_BUSY, 1, DEATH_OWN, -LIMIT, LIMIT, false}, /* the worker's word, in the future */
     {SLOT_BUSY, 1, DEATH_OWN, INT64_MAX / 2, 0, true},
 };
 
@@ -334,7 +334,8 @@ END_TEST
 
 enum { WORKERS = 6 };
 
-/* The worker of each number has the state at its place; the order wanted is that of the numbers. */
+/* The worker of each number has the state in its place; the expected order is that of the numbers.
+ * */
 static void check_order(const struct worker *made, struct worker **list)
 {
     stop_sort(list, WORKERS);
@@ -364,7 +365,7 @@ START_TEST(sorts_by_what_is_lost)
 }
 END_TEST
 
-/* It is unknown which of them are idle: those with the highest numbers go, whatever they are at. */
+/* Which programs are idle is unknown: those with the highest numbers go. */
 START_TEST(sorts_programs_by_number)
 {
     struct slot slots[WORKERS] = {0};

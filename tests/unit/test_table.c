@@ -21,7 +21,7 @@ static const char *printed(struct table *table)
     return text;
 }
 
-/* A character takes one column, however many bytes it has; and a colour takes none. */
+/* A character takes one column, however many bytes it has, and a colour none. */
 START_TEST(columns_are_characters_wide)
 {
     static const char *const wanted = "NAME    N  LAST\n"

@@ -66,7 +66,7 @@ START_TEST(cuts_between_characters)
 }
 END_TEST
 
-/* Beyond the room it counts, and writes nothing. */
+/* Beyond its buffer it counts, and writes nothing. */
 START_TEST(adds)
 {
     char room[] = "......|";

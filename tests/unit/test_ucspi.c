@@ -9,7 +9,7 @@
 static char home[] = "HOME=/", port[] = "TCPLOCALPORT=mine", prefix[] = "TCPREMOTE=x",
             longer[] = "TCPREMOTEIPS=x";
 static char *const plain[] = {home, NULL};
-static struct ucspi *ucspi; /* for a worker's life, so it can't be given back */
+static struct ucspi *ucspi; /* lives as long as a worker: it can't be released */
 
 static struct addr ip(const char *text, unsigned number)
 {
@@ -18,7 +18,7 @@ static struct addr ip(const char *text, unsigned number)
     return addr;
 }
 
-/* The lists must be the same, in their order. */
+/* The lists must be equal, in order. */
 static void same(char *const *list, const char *const *wanted)
 {
     int i = 0;
@@ -71,7 +71,7 @@ START_TEST(tells_of_unix)
 }
 END_TEST
 
-/* The longest path there may be, without the NUL that others close theirs with; and none. */
+/* The longest possible path, which has no NUL; and an empty one. */
 START_TEST(bounds_the_path)
 {
     ucspi = ucspi_make(plain);
@@ -85,7 +85,7 @@ START_TEST(bounds_the_path)
 }
 END_TEST
 
-/* One worker may serve both in turn, and nothing of the one may be left for the other. */
+/* One worker may serve both in turn: nothing of one may remain for the other. */
 START_TEST(changes_with_the_family)
 {
     ucspi = ucspi_make(plain);
@@ -116,7 +116,7 @@ START_TEST(base_keeps_its_own)
 }
 END_TEST
 
-/* A socket that can't tell its address any more. */
+/* A socket whose address is no longer available. */
 START_TEST(unknown_is_empty)
 {
     struct addr peer = ip("10.0.0.1", 7), none = {0};

@@ -58,7 +58,7 @@ START_TEST(times_have_their_offset)
 }
 END_TEST
 
-/* Whatever number stands in shared memory. */
+/* For any number in shared memory. */
 START_TEST(no_time_breaks_it)
 {
     static const usec odd[] = {INT64_MIN, INT64_MAX, -1, 1};

@@ -87,8 +87,7 @@ START_TEST(only_who_waits_and_stays_is_free)
 }
 END_TEST
 
-/* Somebody wrote nonsense into it: an end that is none bounds the look, a seat behind it doesn't
- * count. */
+/* An invalid end bounds the search, and a seat beyond it doesn't count. */
 START_TEST(led_astray_it_ends)
 {
     begin(1);
