@@ -1,5 +1,5 @@
-"""A program that accepts by itself, for tests/chaos: it echoes, one connection after the other, and
-ends in order where it is told to."""
+"""A program that accepts by itself, for tests/chaos: it echoes one connection at a time, and exits
+with status 0 on SIGTERM."""
 
 import signal
 import socket

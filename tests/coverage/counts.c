@@ -1,6 +1,6 @@
-/* Linked into what is measured (tests/coverage/run). The counts are a mapping of a file, shared by
- * all processes of a binary: so a worker, which ends by _exit(), need not write them, nor one that
- * is killed. But the check of a pool gives up all shared memory (master/check): this it keeps. */
+/* Linked into measured binaries (tests/coverage/run). The counts are in a mapped file that all
+ * processes of a binary share, so a worker that ends by _exit() or is killed need not write them. A
+ * pool's check gives up all shared memory (master/check), but keeps this mapping. */
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 extern intptr_t __llvm_profile_counter_bias;
 extern uint64_t *__llvm_profile_begin_counters(void);
 
-/* In the place of libc's, for the binary alone. */
+/* Replaces libc's munmap() in the binary itself. */
 __attribute__((visibility("hidden"))) int munmap(void *at, size_t size)
 {
     uintptr_t counts =

@@ -1,4 +1,4 @@
-/* A fuzz target, as libFuzzer calls it: 0, or the process is aborted. */
+/* A fuzz target as libFuzzer calls it: it returns 0, or aborts the process. */
 #ifndef PREFORKD_TESTS_FUZZ_H
 #define PREFORKD_TESTS_FUZZ_H
 

@@ -1,5 +1,5 @@
-/* Any bytes as the text of an address, and as an address that the kernel tells: what is written
- * stays in its bounds, what was read is written as libc has it, and reads back to the same. */
+/* Any bytes as the text of an address, and as an address from the kernel: writing stays within
+ * bounds, text is written as libc writes it, and reads back to the same address. */
 #include "fuzz.h"
 
 #include "../../src/base/addr.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No question leaves the process. */
+/* No lookup leaves the process. */
 unsigned if_nametoindex(const char *name)
 {
     return (unsigned)strlen(name);
@@ -30,7 +30,7 @@ static void want(bool right)
         abort();
 }
 
-/* Writes an address in every way there is. */
+/* Writes an address in every form. */
 static void print(const struct addr *addr)
 {
     char text[ADDR_TEXT], ip[ADDR_IP_MAX], path[ADDR_PATH_MAX + 1];
@@ -94,7 +94,7 @@ static void take(const uint8_t *bytes, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    char *text = malloc(size + 1); /* a byte beyond is seen */
+    char *text = malloc(size + 1); /* so that reads beyond it are noticed */
     if (!text)
         abort();
     memcpy(text, bytes, size);

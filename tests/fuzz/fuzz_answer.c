@@ -1,6 +1,5 @@
-/* Any bytes as what a program answers. The first one says how it comes: in which pieces, and
- * whether the request is a HEAD. Whole or in pieces the same goes out: a header, which is sound,
- * and the body as it came. */
+/* Any bytes as a program's answer. The first byte chooses how it is split, and whether the request
+ * is a HEAD. Whole or split, the same is sent: a sound header, and the unchanged body. */
 #include "fuzz.h"
 
 #include "../../src/handlers/cgi_answer.h"
@@ -14,7 +13,7 @@ static void must(bool holds)
         abort();
 }
 
-/* What went out. */
+/* What was sent. */
 struct sent {
     unsigned char *data;
     size_t size, header;
@@ -41,7 +40,7 @@ static void put_all(struct cgi_answer *answer, struct sent *sent)
     }
 }
 
-/* A copy of its header alone: what reads beyond it is seen. */
+/* A copy of the header only: reads beyond it are noticed. */
 static void read_header(const char *text, size_t size)
 {
     char *exact = malloc(size), *copy = malloc(size + CGI_HEADER_MORE);

@@ -1,5 +1,5 @@
-/* Any lines as blocks, every second one denied: what is read prints to what reads back to the same;
- * and at the edges of each block the table says what a search through all of them does. */
+/* Any lines as blocks, every second one denied: a block reads back to the same as it is printed,
+ * and at the edges of each block the table agrees with a linear search. */
 #include "fuzz.h"
 
 #include "../unit/cidr_search.h"
@@ -46,7 +46,7 @@ static int read_blocks(const uint8_t *bytes, size_t size, struct block *blocks)
     return count;
 }
 
-/* The addresses around a block's first and around its last. */
+/* The addresses around a block's first and last one. */
 static void check_edges(const struct cidr_list *made, const struct block *blocks, int count,
                         const struct block *block)
 {

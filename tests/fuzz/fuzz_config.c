@@ -1,5 +1,5 @@
-/* Any bytes as a configuration: no crash, no leak; and where it has no fault, its dump is a file
- * that reads back to the same dump. */
+/* Any bytes as a configuration: no crash, no leak; and without a fault, its dump reads back to the
+ * same dump. */
 #include "fuzz.h"
 
 #include "../../src/config/config.h"

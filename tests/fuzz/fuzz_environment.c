@@ -1,7 +1,7 @@
-/* Any bytes as the parameters of a web server: a stream of name-value pairs, or, where the first
- * byte is even, lines of NAME=VALUE which are made one here, for the fuzzer to get further. The
- * program's environment is well-formed, holds no name twice and none that is refused, and the
- * pool's own stay. */
+/* Any bytes as the parameters of a web server: a stream of name-value pairs, or, if the first byte
+ * is even, lines of NAME=VALUE that are turned into one, so that the fuzzer gets further. The
+ * program's environment is well-formed, holds no name twice and no refused one, and keeps the
+ * pool's own variables. */
 #include "fuzz.h"
 
 #include "../../src/handlers/cgi_env.h"
@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         memcpy(pairs, bytes + 1, length);
     else
         length = make_pairs(pairs, (const char *)bytes + 1, size - 1);
-    char *params = malloc(length + 1); /* which the environment is written into */
+    char *params = malloc(length + 1); /* the environment is written into it */
     must(params != NULL);
     memcpy(params, pairs, length);
     cgi_env_begin(&env, pool);

@@ -1,13 +1,12 @@
-/* Any bytes as a web server's stream: read as a whole, and cut as the first byte says, it is the
- * same records; and as the values that a web server asks for it is answered within the room there
- * is. */
+/* Any bytes as a web server's stream: whole, and split as the first byte says, it has the same
+ * records; as a question for values it is answered within the given room. */
 #include "fuzz.h"
 
 #include "../../src/wire/fcgi.h"
 
 #include <stdlib.h>
 
-/* The contents alone, whichever way the records came. */
+/* The contents only, however the records were split. */
 static uint64_t contents(const uint8_t *bytes, size_t size, size_t cut, enum fcgi_found *end)
 {
     struct fcgi_reader reader = {0};

@@ -1,5 +1,5 @@
-/* Any bytes as a request of the control socket, and as the first line of a reply: no crash, the
- * words lie within the request, and what is read is written and read back to the same. */
+/* Any bytes as a request on the control socket, and as the first line of a reply: no crash, words
+ * lie within the request, and what was read is written and read back to the same. */
 #include "fuzz.h"
 
 #include "../../src/wire/message.h"
@@ -19,7 +19,7 @@ static void check(const struct message_request *request, const char *bytes, int 
             abort();
     int written = message_write_request(request, again);
     if (length == MESSAGE_REQUEST_MAX && written < 0)
-        return; /* a line that ended without a newline, which has no room */
+        return; /* a line that ended without a newline, for which there is no room */
     if (written < 0 || written > length + 1)
         abort();
     if (written && (message_read_request(&read, again, (size_t)written, false) != written ||
@@ -47,14 +47,14 @@ static void read_head(const uint8_t *bytes, size_t size)
         abort();
 }
 
-/* As the daemon does: with what is there, whenever there is more, and at the end. */
+/* Like the daemon: reads what has arrived so far, repeatedly, and at the end. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     read_head(bytes, size);
     for (size_t there = 0; there <= size && there <= MESSAGE_REQUEST_MAX; there++) {
         struct message_request request;
         bool ended = there == size;
-        char *copy = malloc(there + 1); /* so that a read beyond it is seen */
+        char *copy = malloc(there + 1); /* so that reads beyond it are noticed */
         if (!copy)
             abort();
         memcpy(copy, bytes, there);
@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         if (length > 0)
             check(&request, copy, length);
         else if (length == 0 && (there == MESSAGE_REQUEST_MAX || (ended && there)))
-            abort(); /* it would wait for bytes that have no room, or don't come */
+            abort(); /* it would wait for bytes that have no room, or never come */
         free(copy);
         if (length)
             break;

@@ -1,5 +1,5 @@
-/* Any bytes as what a program says of itself: what is read is what a reader by strings makes of
- * each line, and the status lies within one line of the datagram. */
+/* Any bytes as a program's notification: the result agrees with a reader by strings, line by line,
+ * and the status lies within one line of the datagram. */
 #include "fuzz.h"
 
 #include "../../src/wire/notice.h"
@@ -27,7 +27,7 @@ static long long number_of(const char *value)
     return digits == 0 || value[digits] ? 0 : errno ? -1 : number;
 }
 
-/* A line as a string. A NUL in it ends no word of ours: such a line is known by its length. */
+/* A line as a string. A NUL in it ends no known word: the length tells such a line. */
 static void add_line(const char *line, size_t length, struct notice *notice)
 {
     bool whole = strlen(line) == length;
@@ -48,7 +48,7 @@ static void check(const struct notice *notice, const struct notice *wanted, cons
 {
     must(notice->ready == wanted->ready && notice->alive == wanted->alive);
     must(notice->hung == wanted->hung && notice->status_length == wanted->status_length);
-    /* A number close to the largest one may be taken for none that fits. */
+    /* A number near the maximum may be refused as too large. */
     must(notice->watchdog == wanted->watchdog ||
          (notice->watchdog == 0 && (wanted->watchdog < 0 || wanted->watchdog > INT64_MAX / 2)));
     if (!notice->status)
@@ -60,7 +60,7 @@ static void check(const struct notice *notice, const struct notice *wanted, cons
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct notice notice, wanted = {0};
-    char *text = malloc(size ? size : 1); /* without a byte behind it, for sanitizers to see */
+    char *text = malloc(size ? size : 1); /* no byte behind it, so that sanitizers notice */
     char *lines = malloc(size + 1);
     must(text && lines);
     memcpy(text, bytes, size);

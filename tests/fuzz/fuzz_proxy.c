@@ -1,5 +1,5 @@
-/* Any bytes as the beginning of a connection: where a header ends is the same for every part of it
- * that has come; what it says, written anew in version 2 and as a line, reads back to the same. */
+/* Any bytes as the beginning of a connection: the end of a header is the same for each part that
+ * has arrived; what it says, rewritten in version 2 and as a line, reads back to the same. */
 #include "fuzz.h"
 
 #include "../../src/wire/proxy.h"
@@ -15,7 +15,7 @@ static void must(bool holds)
         abort();
 }
 
-/* As if the bytes came in pieces: each part belongs to the header, and says no more than the
+/* As if the bytes arrived in pieces: each part belongs to the header, and says no more than the
  * whole. */
 static void measure_parts(const uint8_t *bytes, const struct proxy_extent *all)
 {
@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     measure_parts(bytes, &extent);
     if (!extent.whole)
         return 0;
-    /* A copy of just its size, for sanitizers to see a byte too far. */
+    /* A copy of exactly this size, so that sanitizers notice reads beyond it. */
     uint8_t *exact = malloc(extent.certain);
     must(exact != NULL);
     memcpy(exact, bytes, extent.certain);

@@ -1,5 +1,5 @@
-/* Any bytes as what one master tells the next: no crash, and what is read is written to a text that
- * reads back to the same text. */
+/* Any bytes as the state that one master leaves to the next: no crash, and what is read is written
+ * to a text that reads back to the same text. */
 #include "fuzz.h"
 
 #include "../../src/master/state.h"
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct state state = {0};
     char why[256] = "";
-    char *copy = malloc(size ? size : 1); /* so that a read beyond it is seen */
+    char *copy = malloc(size ? size : 1); /* so that reads beyond it are noticed */
     if (!copy)
         abort();
     memcpy(copy, bytes, size);

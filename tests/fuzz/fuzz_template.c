@@ -1,5 +1,4 @@
-/* Any bytes as what a template says: no crash, no number above its bound, and a text that can be
- * shown. */
+/* Any bytes as a template's message: no crash, no number above its bound, and a printable text. */
 #include "fuzz.h"
 
 #include "../../src/wire/template.h"
@@ -11,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct template_reply reply;
-    char *copy = malloc(size + 1); /* so that a read beyond it is seen */
+    char *copy = malloc(size + 1); /* so that reads beyond it are noticed */
     if (!copy)
         abort();
     copy = realloc(memcpy(copy, bytes, size), size ? size : 1);

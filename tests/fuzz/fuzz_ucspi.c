@@ -1,6 +1,6 @@
-/* Any bytes as the addresses of a connection, as the kernel or a PROXY header may tell them: what a
- * program gets to know is well-formed, is what the address prints as, and leaves the pool's own.
- * The first byte says which pool's. */
+/* Any bytes as the addresses of a connection from the kernel or a PROXY header: the program's
+ * variables are well-formed, equal the printed address, and keep the pool's own. The first byte
+ * chooses the pool. */
 #include "fuzz.h"
 
 #include "../../src/handlers/program.h"
@@ -36,7 +36,7 @@ static void take(struct addr *addr, const uint8_t **bytes, size_t *size)
     *size -= n;
 }
 
-/* The value of a name; a list has each once. */
+/* The value of a name, which a list has once. */
 static const char *value_of(char *const *list, const char *name)
 {
     const char *found = NULL;
@@ -69,7 +69,7 @@ static void check_tcp(char *const *list, char *const *base, const struct addr *a
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static struct ucspi *made[BASES]; /* which can't be given back */
+    static struct ucspi *made[BASES]; /* they can't be released */
     struct addr peer, local;
     struct ucred ids = {0};
     char text[ADDR_PATH_MAX + 2];

@@ -1,7 +1,7 @@
 """preforkd as the first process of a PID namespace, as conf/packaging/Containerfile starts it.
 
-There is no container engine here: unshare(1) makes the namespace, and /dev/log is hidden in it.
-Exit 77, skipped, where no such namespace can be made; 1 then if RIG_REQUIRED is set.
+Without a container engine, unshare(1) makes the namespace, and /dev/log is hidden in it. Exit
+status 77, skipped, if no such namespace can be made; with RIG_REQUIRED set, 1.
 """
 
 import os
@@ -23,8 +23,8 @@ PREFORKD, PREFORKCTL = os.environ.get('PREFORKD', ''), os.environ.get('PREFORKCT
 NAMESPACE = ('unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc')
 WITHOUT_SYSLOG = '[ ! -e /dev/log ] || mount --bind /dev/null /dev/log; exec "$@"'
 
-# A program of "leave" leaves processes behind that end once there is a file "go"; it prints their
-# numbers. They lead sessions of their own, so that nobody ends them with it.
+# A program of "leave" leaves processes behind that end once the file "go" exists; it prints their
+# pids. They lead sessions of their own, so that they are not killed with it.
 CONFIG = '''
 user = "nobody"
 group = "nogroup"
@@ -45,7 +45,7 @@ done
 
 
 class Container:
-    """The namespace, the daemon that is its first process, and what it wrote on standard error."""
+    """The namespace, the daemon as its first process, and its lines on standard error."""
 
     def __init__(self, more='', ready=True):
         self.place = tempfile.mkdtemp(prefix='preforkd-test-')
@@ -64,7 +64,7 @@ class Container:
             self.master = self.children(self.unshare.pid)[0]
 
     def close(self):
-        self.unshare.kill()  # which kills what is in the namespace
+        self.unshare.kill()  # this kills all in the namespace
         self.unshare.wait()
         self.reader.join()
         self.unshare.stderr.close()
@@ -79,7 +79,7 @@ class Container:
         os.chmod(self.path(name), mode)
 
     def go(self):
-        """Lets end what the programs of "leave" left."""
+        """Lets the processes left by "leave" end."""
         self._write('go', '', 0o644)
 
     def _read(self):
@@ -97,7 +97,7 @@ class Container:
             raise AssertionError(f'no {pattern} on standard error:\n' + '\n'.join(self.lines))
 
     def inside(self, *command):
-        """Runs a command in the namespace; what it wrote."""
+        """Runs a command in the namespace; returns its output."""
         return subprocess.run(['nsenter', '-t', str(self.master), '-m', '-p', '--', *command],
                               check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -111,14 +111,14 @@ class Container:
         return peer
 
     def children(self, pid):
-        """Their numbers outside, zombies included."""
+        """Pids outside of the namespace, zombies included."""
         return sorted(child for child, seen in processes.table().items() if seen[1] == pid)
 
     def zombies(self):
         return [pid for pid in self.children(self.master) if processes.stat(pid)[0] == 'Z']
 
     def ended(self):
-        """The exit status of the first process, which unshare takes for its own."""
+        """The exit status of the first process, which unshare returns."""
         return self.unshare.wait(processes.PATIENCE)
 
 
@@ -132,14 +132,14 @@ class FirstProcess(unittest.TestCase):
         self.assertEqual(connection.recv(5, socket.MSG_WAITALL), b'hello')
 
     def leave_orphans(self):
-        """Their numbers inside; they are children of the first process by now."""
+        """Pids inside; by now they are children of the first process."""
         with self.it.connect('leave') as connection, connection.makefile() as lines:
             numbers = [int(line) for line in lines]
         self.assertEqual(len(numbers), 8)
         for number in numbers:
             ask = ('ps', '-o', 'ppid=', '-p', str(number))
             wait_until(lambda: self.it.inside(*ask).strip() == '1',
-                       f'orphan {number} is a child of the first process')
+                       f'orphan {number} as a child of the first process')
         return numbers
 
     def test_it_is_the_first_process(self):
@@ -155,7 +155,7 @@ class FirstProcess(unittest.TestCase):
         self.assertEqual(len(self.it.children(self.it.master)), len(workers) + 8)
         self.it.go()
         wait_until(lambda: self.it.children(self.it.master) == workers,
-                   'the workers alone are left, and no zombie')
+                   'only the workers, and no zombie')
         for number in numbers:
             self.it.wait(rf'reaped {number}, which is no worker')
         self.assertEqual(self.it.logged(r'worker \d+ (died|exited|killed|ended)'), [])
@@ -173,13 +173,13 @@ class FirstProcess(unittest.TestCase):
             self.assertEqual(connection.recv(1), b'')
         self.it.wait(r'worker \d+ killed by signal 9')
         wait_until(lambda: not self.it.zombies() and len(self.it.children(self.it.master)) == 4,
-                   'the workers are whole again, and no zombie is left')
+                   'all workers, and no zombie')
         self.assertEqual(len(self.it.logged(r'worker \d+ killed by signal 9')), 1)
         with self.it.connect('cat') as connection:
             self.assert_echoes(connection)
 
     def test_signals_do_what_they_always_do(self):
-        """From inside, where the kernel keeps those from the first process that it doesn't want."""
+        """From inside, the kernel drops signals that the first process does not handle."""
         orphans = self.leave_orphans()
         self.it.inside('kill', '-HUP', '1')
         self.it.wait('reload done')
@@ -212,7 +212,7 @@ class FirstProcess(unittest.TestCase):
 
 class Starting(unittest.TestCase):
     def test_term_ends_it_while_it_checks_its_file(self):
-        """The kernel keeps a signal from the first process that has no handler for it."""
+        """The kernel drops a signal for which the first process has no handler."""
         it = Container(''.join(f'pool "p{n}" {{ listen = {{ "unix:@DIR@/p{n}" }} workers = 1\n'
                                'exec { command = { "/bin/cat" } } }\n' for n in range(400)),
                        ready=False)
@@ -229,7 +229,7 @@ class Starting(unittest.TestCase):
 
 
 def unable():
-    """Why no namespace can be had; None where it can."""
+    """Why no namespace can be made, or None."""
     if os.geteuid() != 0:
         return 'only root can make a PID namespace'
     missing = [tool for tool in ('unshare', 'nsenter', 'setsid', 'ps') if not shutil.which(tool)]

@@ -1,7 +1,8 @@
 """Debian's packages: built, judged by lintian, installed, upgraded under load, removed, purged.
 
-They are built by conf/packaging/build-deb and tried on a machine of their own, with a systemd; see
-../systemd/machine.py. Exit 77, skipped, where that can't be had; 1 then if RIG_REQUIRED is set.
+conf/packaging/build-deb builds them, and they are tried on a machine with a systemd of its own; see
+../systemd/machine.py. Exit status 77, skipped, where that is impossible; with RIG_REQUIRED set,
+1.
 """
 
 import os
@@ -19,7 +20,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'systemd'))
 from machine import Clients, Machine, Unable, enclose  # noqa: E402
 
 TOOLS = ('dh', 'dpkg-buildpackage', 'lintian')
-PLACE = '/srv/packages'  # there
+PLACE = '/srv/packages'  # on the machine
 PACKAGES = ('preforkd', 'preforkd-dev', 'preforkd-dbgsym')
 CONF = '/etc/preforkd/preforkd.conf'
 POOL = '/etc/preforkd/pools.d/rig.conf'
@@ -28,7 +29,7 @@ ECHO = f'pool "rig" {{ listen = {{ "127.0.0.1:{PORT}" }} workers = 4 echo {{}} }
 
 
 class Packages:
-    """What build-deb has made. It lies on the machine's own file system, which goes with it."""
+    """The packages from build-deb, on the machine's own file system, which is removed with it."""
 
     def __init__(self, machine):
         self.machine = machine
@@ -46,7 +47,7 @@ class Packages:
         self.version = ''
 
     def files(self):
-        """Copies them to the machine; their paths there, by their names."""
+        """Copies them to the machine; returns {name: path there}."""
         found = {}
         for file in sorted(self.here.glob('*.deb')):
             name, self.version, _ = file.name.split('_')
@@ -55,7 +56,8 @@ class Packages:
         return found
 
     def later(self, version):
-        """The daemon's package as a later version, whose unit differs; its path there."""
+        """Makes a later version of the daemon's package with a changed unit; returns its path
+        there."""
         original, = self.here.glob('preforkd_*.deb')
         tree = self.here / version
         subprocess.run(['dpkg-deb', '--raw-extract', original, tree], check=True)
@@ -70,7 +72,7 @@ class Packages:
 
 
 class Story(unittest.TestCase):
-    """One machine's life: each test goes on where the one before has left it."""
+    """One machine's life: each test continues where the previous one ended."""
 
     machine = None
     packages = None
@@ -194,17 +196,17 @@ class Story(unittest.TestCase):
         said = self.machine.attempt('dpkg-query', '-W', *PACKAGES)[1]
         self.assertEqual(said.count('no packages'), len(PACKAGES), said)
 
-    # -- what the tests are made of
+    # -- helpers
 
     def upgrade(self, version):
-        """Installs the daemon's package as a later version; what dpkg said."""
+        """Installs the daemon's package as a later version; returns dpkg's output."""
         said = self.machine.run('dpkg', '--install', self.packages.later(version))
         self.assertEqual(self.machine.run('dpkg-query', '-W', '-f', '${Version}', 'preforkd'),
                          version)
         return said
 
     def names(self):
-        """Whatever bears the daemon's name."""
+        """All files named after the daemon."""
         places = ('/etc', '/home', '/lib', '/opt', '/root', '/run', '/tmp', '/usr', '/var')
         return set(self.machine.run('find', *places, '-name', '*preforkd*').splitlines())
 
@@ -215,7 +217,7 @@ class Story(unittest.TestCase):
         return int(self.show('MainPID'))
 
     def program(self):
-        """Which file the master executes."""
+        """The file that the master executes."""
         return self.machine.run('stat', '-L', '-c', '%i', f'/proc/{self.master()}/exe')
 
     def connect(self):
@@ -232,8 +234,8 @@ class Story(unittest.TestCase):
 
 
 class Load(Clients):
-    """They connect, exchange something and read the end. What goes wrong is noted: a refusal, a
-    broken connection, a wrong byte."""
+    """Clients connect, exchange data and read the end. Failures are recorded: a refusal, a broken
+    connection, a wrong byte."""
 
     def __init__(self, story):
         super().__init__(story.machine, *[self._converse] * 4)
@@ -253,13 +255,13 @@ class Load(Clients):
 
 
 def load_tests(loader, _tests, _pattern):
-    """The tests in the order in which they are told."""
+    """The tests in the order of their definition."""
     wanted = loader.getTestCaseNames(Story)
     return unittest.TestSuite(Story(name) for name in vars(Story) if name in wanted)
 
 
 def main():
-    """Boots the machine, then tells the story, as far as it goes well."""
+    """Boots the machine and runs the story up to its first failure."""
     try:
         for tool in TOOLS:
             if not shutil.which(tool):
@@ -270,8 +272,8 @@ def main():
         print(f'skipped: {reason}')
         sys.exit(1 if 'RIG_REQUIRED' in os.environ else 77)
     try:
-        # Either may be here: one keeps packages from their services, the other has all of the
-        # manual's index made anew at each installation.
+        # Either may exist: one keeps packages from starting services, the other rebuilds the whole
+        # index of manuals at each installation.
         for path in ('/usr/sbin/policy-rc.d', '/var/lib/man-db/auto-update'):
             Story.machine.remove(path)
         unittest.main(verbosity=2, failfast=True)

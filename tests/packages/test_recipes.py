@@ -1,4 +1,4 @@
-"""The recipes for other packages than Debian's, as far as something on Debian can judge them.
+"""The recipes for packages other than Debian's, as far as tools on Debian can check them.
 
 Usage: test_recipes.py SOURCE-ROOT VERSION
 """
@@ -31,7 +31,7 @@ def run(*command):
 
 
 class Recipes(unittest.TestCase):
-    """Debian's own packages are judged by lintian, in build-deb."""
+    """lintian checks Debian's own packages, in build-deb."""
 
     def test_all_have_the_version_of_the_build(self):
         for name, pattern in (('debian/changelog', r'\Apreforkd \((.*?)\)'),
@@ -47,7 +47,7 @@ class Recipes(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which('apparmor_parser', path=SBIN), 'no apparmor_parser here')
     def test_the_profile_for_apparmor_is_sound(self):
-        """Its syntax; the kernel is not asked."""
+        """Only its syntax; the kernel is not asked."""
         profile = os.path.join(PLACE, '../examples/apparmor/usr.sbin.preforkd')
         parser = [shutil.which('apparmor_parser', path=SBIN), '--skip-kernel-load', '--skip-cache']
         status, said = run(*parser, os.path.abspath(profile))
@@ -61,12 +61,12 @@ class Recipes(unittest.TestCase):
             self.assertNotEqual(run(*parser, broken.name)[0], 0)
 
     def test_scripts_are_shell(self):
-        """Debian has no linter for an APKBUILD: the shell's own look at it is all there is."""
+        """Debian has no linter for an APKBUILD, so the shell checks the syntax."""
         for name in SHELL:
             self.assertEqual(run('sh', '-n', name), (0, ''), name)
 
     def test_the_container_begins_as_it_is_tested(self):
-        """test_container.py starts preforkd by the same switches."""
+        """test_container.py starts preforkd with the same arguments."""
         recipe = read('Containerfile')
         self.assertIn('ENTRYPOINT ["/usr/sbin/preforkd", "--stderr"]\n', recipe)
         self.assertIn('STOPSIGNAL SIGTERM\n', recipe)

@@ -3,8 +3,8 @@
  *
  *     older [NAME=ERROR ...] PROGRAM [ARGUMENT ...]
  *
- * Each NAME fails for the program and all that it starts, with ERROR: ENOSYS, EPERM or EINVAL. The
- * last is for what only got a flag later: the call fails where that flag is given.
+ * Each NAME fails with ERROR for the program and all that it starts: ENOSYS, EPERM or EINVAL.
+ * EINVAL is for calls that later got a flag: they fail if the flag is given.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -26,11 +26,11 @@ enum {
 struct call {
     const char *name;
     int number;
-    int argument; /* that has the later flag */
+    int argument; /* the argument with the later flag */
     unsigned flag, mask;
 };
 
-/* What src/ or the C library asks for, by the kernel that brought it. */
+/* Calls of src/ or the C library, with the kernel that introduced them. */
 static const struct call calls[] = {
     {"pidfd_open", SYS_pidfd_open, 0, 0, 0},             /* 5.3 */
     {"clone3", SYS_clone3, 0, 0, 0},                     /* 5.3 */
@@ -63,7 +63,7 @@ static void add(unsigned short code, unsigned char if_equal, unsigned char if_no
     filter[length++] = (struct sock_filter){code, if_equal, if_not, value};
 }
 
-/* The number of the call is loaded before, and after. */
+/* The number of the call is loaded before this and after it. */
 static void fail(const struct call *call, int error)
 {
     unsigned answer = SECCOMP_RET_ERRNO | (unsigned)error;
