@@ -1,10 +1,10 @@
 /*
- * A server that accepts by itself: what app and its floor run. It echoes, as the floor's own
- * workers do, but over descriptor 0, which is the listener.
+ * A server that accepts by itself, run by app and by its floor. It echoes, like the floor's own
+ * workers, but from descriptor 0, which is the listener.
  *
- * usage: acceptor [N LISTENER], to fork N of itself, and again for each that dies: the floor, which
- * says "ready" then. Without it, one process serves. It is linked statically, for the less there is
- * of it, the more a difference would show.
+ * usage: acceptor [N LISTENER], to fork N copies, and again for each that dies: the floor, which
+ * then says "ready". Without arguments, one process serves. It is linked statically: the smaller it
+ * is, the more visible a difference is.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static void serve(void)
     }
 }
 
-/* Each executes the program anew, as a worker of app is it anew. */
+/* Each child executes the program again, as app does. */
 int main(int argc, char **argv)
 {
     char *alone[] = {argv[0], NULL};

@@ -1,4 +1,4 @@
-"""What the benches beside `run` share with it: its servers, its load, and the order of things."""
+"""Shared by the benches besides `run`: its servers, its load, and the order of measurements."""
 
 import argparse
 import ctypes
@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def module(name):
-    """A program of this folder that has no .py behind its name."""
+    """Loads a program of this folder, whose name has no .py."""
     loader = importlib.machinery.SourceFileLoader(name, str(HERE / name))
     made = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = made
@@ -61,8 +61,8 @@ def load_run(options, port, seconds):
 
 
 def interval(values):
-    """Between what the median of all that could have been measured lies, in 95 of 100 cases: the
-    sign test's, which asks nothing of the values. All of them where they are too few for it."""
+    """The interval that holds the true median in 95 of 100 cases, by the sign test, which assumes
+    nothing about the values. With too few values, their whole range."""
     values = sorted(values)
     count, tail, cut = len(values), 0.0, 0
     while cut < count // 2:
@@ -75,14 +75,15 @@ def interval(values):
 
 
 def report(rows):
-    """rows: (title, figure with its unit, ratio or None, its bound or None, whether it is met)."""
+    """rows: (title, figure with its unit, ratio or None, its bound or None, whether the bound is
+    met)."""
     for title, figure, ratio, bound, met in rows:
         shown = f"{ratio:8.2f}" if ratio is not None else ""
         print(f"{title:52}{figure:>14}{shown:8}{bound or '':>10}{'' if met else '  missed'}")
 
 
 def main(bench, options):
-    """bench(options, scratch) yields rows."""
+    """bench(options, scratch) yields the rows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to stop"))

@@ -1,7 +1,7 @@
 /*
- * count - what counting costs, in nanoseconds a connection: what the serve adds to its slot for
- * each, beside a serve that adds no figures; and the question about the wait, which one in 32 pays.
- * Each the median of rounds that take turns.
+ * count - what counting costs, in nanoseconds per connection: a serve with the figures that it adds
+ * to its slot, and one without; and the question about the wait, which one in 32 pays. Each is the
+ * median of rounds in turn.
  *
  * usage: count [ROUNDS [CALLS]]
  */
@@ -43,7 +43,7 @@ static int connect_pair(int *client)
     return taken;
 }
 
-/* The two counters that there were before, and what there is now. */
+/* The two counters that existed before, and all of today. */
 static double measure(enum kind kind, struct conn *conn, int calls)
 {
     struct slot *slot = &board->slots[0];

@@ -1,6 +1,4 @@
-/*
- * echo - what the built-in echo does, as a module.
- */
+/* echo - the built-in echo as a module. */
 #include "../../src/module/preforkd/module.h"
 
 static char data[16 * 1024];

@@ -1,6 +1,6 @@
-/* A closed loop of FastCGI clients in one process, each: connect to a Unix socket, send one request
- * for a program, read the answer to the end of the stream, begin again. With -w, of a web server's
- * clients, who ask for a path by HTTP/1.0.
+/* A closed loop of FastCGI clients in one process: each connects to a Unix socket, sends one
+ * request for a program, reads the answer to the end of the stream, and starts again. With -w, they
+ * are a web server's clients, and request a path by HTTP/1.0.
  *
  * usage: fcgi [-w] SOCKET PROGRAM CLIENTS SECONDS
  *
@@ -97,7 +97,7 @@ static int begin(void)
     return fd;
 }
 
-/* Whether the stream has ended; then whether it held what it should. */
+/* Returns whether the stream has ended; then `good` says whether it was as expected. */
 static int read_some(int fd, size_t *got, int *good)
 {
     char data[4096];

@@ -1,12 +1,12 @@
 /*
- * The floor of the bench: the least that a pre-forked echo server can be. N workers block in
- * accept(), the parent blocks in waitpid() and forks again for each that dies. Whatever a daemon
- * with features costs beyond this is what the features cost.
+ * The floor of the bench: the minimum of a pre-forked echo server. N workers block in accept(), the
+ * parent blocks in waitpid() and forks again for each that dies. What a daemon costs beyond this is
+ * the cost of its features.
  *
- * usage: floor WORKERS [LISTENER [PROGRAM]], a descriptor; without it, a port of 127.0.0.1 that the
- * kernel picks. With a program, each connection becomes its standard input and output, by vfork:
- * the least that a server that runs programs can be. Says "port N", and "ready N USEC" once that
- * many workers are about to accept.
+ * usage: floor WORKERS [LISTENER [PROGRAM]]. LISTENER is a descriptor; without it, the kernel picks
+ * a port of 127.0.0.1. With a program, each connection becomes its standard input and output, by
+ * vfork: the minimum of a server that runs programs. Prints "port N", and "ready N USEC" when all
+ * workers are about to accept.
  */
 #include <arpa/inet.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /*
- * access - what the access costs, in nanoseconds a connection: unset, with a list of 1000 blocks,
- * with limits per source; each the median of rounds that take turns.
+ * gate - what access control costs, in nanoseconds per connection: unset, with a list of 1000
+ * blocks, with limits per source; each is the median of rounds in turn.
  *
- * usage: access [ROUNDS [CALLS]]
+ * usage: gate [ROUNDS [CALLS]]
  */
 #include "../../src/board/source_limits.h"
 #include "../../src/config/access_list.h"
@@ -32,8 +32,8 @@ static uint32_t any(void)
     return (uint32_t)(state >> 32);
 }
 
-/* Blocks of /8 to /32, and all the rest: nobody is refused, for a refusal has its line in the
- * log. */
+/* Blocks of /8 to /32, and the rest of all addresses: nobody is refused, because a refusal logs a
+ * line. */
 static const struct cidr_list *make_list(struct arena *arena)
 {
     static struct block list[BLOCKS + 1];
@@ -50,7 +50,7 @@ static const struct cidr_list *make_list(struct arena *arena)
     return cidr_make(arena, list, BLOCKS + 1);
 }
 
-/* What the serve does for a connection beside serving it. The peer is copied as accept() would. */
+/* What serve does for a connection besides serving it. The peer is copied as accept() would. */
 static double measure(struct access *volatile access, int calls)
 {
     struct conn conn = {.fd = -1};

@@ -1,6 +1,4 @@
-/*
- * greet - says one word of five bytes and closes, in every model: what nginx's `return` does.
- */
+/* greet - sends one word of five bytes and closes, in every model: like nginx's `return`. */
 #include "../../src/module/preforkd/module.h"
 
 static int serve(const struct preforkd_host *host, struct preforkd_conn *conn, void *state)

@@ -1,4 +1,4 @@
-/* The least that a CGI program can be, linked statically: so that what starts it shows. */
+/* The smallest CGI program, linked statically, so that the cost of starting it shows. */
 #include <unistd.h>
 
 int main(void)

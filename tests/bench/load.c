@@ -1,17 +1,17 @@
 /*
  * The load of the bench: a closed loop of clients in one process. Each connects, sends five bytes,
- * reads them back, closes, and starts again. The clients' addresses are spread over 127.0.1.*, for
- * with one alone the ports in TIME_WAIT run short and every server looks equally fast.
+ * reads them back, closes, and starts again. The clients' addresses are spread over 127.0.1.*: with
+ * one address the ports in TIME_WAIT run out, and every server looks equally fast.
  *
  * usage: load [-l | -q FILE] [-c CLIENTS] [-a ADDRESSES] [-n CONNECTIONS] [-t SECONDS] [-g SECONDS]
  *             PORT | PATH
- * -l: the clients only listen: they send nothing, and want five bytes and the end of the stream.
- * -q: each client sends what is in FILE, and wants an answer with "hello" in it, and the end of the
- *     stream.
- * -t is for how long connections are begun (3, with -n 60), -g for how much longer those in hand
- * may last (10). PATH is the absolute one of a Unix socket. A client whose connection failed pauses
- * for 10 ms.
- * Prints one JSON object. Exit 0 when no connection failed, 1 when one did, 2 for the usage.
+ * -l: the clients only listen: they send nothing, and expect five bytes and the end of the stream.
+ * -q: each client sends the contents of FILE, and expects an answer with "hello" in it, and the end
+ *     of the stream.
+ * -t: for how long connections are started (3, with -n 60); -g: for how much longer those in hand
+ *     may last (10). PATH is the absolute path of a Unix socket. A client whose connection failed
+ *     pauses for 10 ms.
+ * Prints one JSON object. Exits with 0 if no connection failed, 1 if one did, 2 after the usage.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -147,7 +147,7 @@ static void client_resume_paused(void)
     }
 }
 
-/* A client whose connection went well begins its next one. */
+/* A client whose connection was good starts its next one. */
 static void client_close(struct client *client, bool well)
 {
     close(client->fd);
@@ -163,7 +163,7 @@ static void client_close(struct client *client, bool well)
     }
 }
 
-/* As client_step, for the answer to a request. */
+/* Like client_step(), for the answer to a request. */
 static int client_step_request(struct client *client, uint32_t events)
 {
     char rest[ANSWER_MAX];
@@ -211,7 +211,7 @@ static int client_step(struct client *client, uint32_t events)
     return n < 0 && errno == EAGAIN ? 0 : -1;
 }
 
-/* Those in hand at the end may finish; a server that hangs is not waited for forever. */
+/* Connections in hand may finish, but a hanging server is not awaited forever. */
 static void load_run(void)
 {
     struct epoll_event events[64];
@@ -231,7 +231,7 @@ static void load_run(void)
     errors += (uint64_t)open_count;
 }
 
-/* In microseconds: within how many were `share` of the connections answered? */
+/* The number of microseconds within which `share` of the connections were answered. */
 static unsigned load_quantile(double share)
 {
     uint64_t seen = 0;

@@ -1,7 +1,9 @@
-"""The servers that `peers` measures: how each is started, reloaded and replaced, a row a server.
+"""The servers that `peers` measures: how each is started, reloaded and replaced, one row per
+server.
 
-Texts are templates: $dir the server's own directory, $at where it listens (a port of 127.0.0.1, or
-a path), $workers how many. A kind of work is a list of servers that do the same for the same load.
+Texts are templates: $dir is the server's own directory, $at its address (a port of 127.0.0.1, or a
+path), $workers their number. A kind of work is a list of servers that do the same for the same
+load.
 """
 
 from dataclasses import dataclass, field
@@ -11,25 +13,25 @@ from dataclasses import dataclass, field
 class Peer:
     name: str
     command: str  # its words
-    files: dict = field(default_factory=dict)  # name in $dir: text
+    files: dict = field(default_factory=dict)  # {name in $dir: text}
     package: str = ""  # Debian's
-    reload: str = ""  # the signal by which it takes a new configuration; "": it has none
-    upgrade: str = ""  # the one by which another binary takes over; "": stop and start
+    reload: str = ""  # the signal that loads a new configuration; "": none
+    upgrade: str = ""  # the signal that replaces the binary; "": stop and start
     hand_over: str = ""  # the signal that ends the old master after `upgrade`, if it stays
     stop: str = "TERM"
-    workers: bool = True  # its children serve: one of them can be killed
-    reaps: bool = True  # its programs, so that their CPU is known
+    workers: bool = True  # its children serve, and can be killed
+    reaps: bool = True  # its programs, so their CPU time is known
     behind: str = ""  # a second command: a server in front of it, or behind it on port $other
-    behind_counts: bool = True  # whether the second one's CPU and memory are part of its own
-    detaches: bool = False  # it has to, and tells its pid in $dir/pid
-    modules: tuple = ()  # files that it needs beside its program
+    behind_counts: bool = True  # whether the second command's CPU and memory count too
+    detaches: bool = False  # it always detaches, and writes its pid to $dir/pid
+    modules: tuple = ()  # files that it needs besides its program
 
 
 @dataclass(frozen=True)
 class Kind:
     name: str
     what: str
-    load: str  # "listen": five bytes come by themselves; "echo"; or the name of a request
+    load: str  # "listen": the server sends five bytes; "echo"; or the name of a request
     peers: tuple
     unix: bool = False
     workers: int = 8

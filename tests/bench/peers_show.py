@@ -1,4 +1,4 @@
-"""The figures of `peers` as README's table, and as a picture beside it."""
+"""The figures of `peers` as README's table and picture."""
 
 import html
 import os
@@ -49,7 +49,7 @@ def respawn(figures):
 
 
 def times(figures, ours):
-    """How many times as many preforkd served, in the rounds of both."""
+    """The ratio of preforkd's rate to the peer's, in the rounds of both."""
     if figures is ours or not ours:
         return ""
     pairs = zip(ours["rate"], figures["rate"])
@@ -105,7 +105,7 @@ LEFT, WIDE, BAR, STEP = 220, 420, 14, 20
 
 
 def bars(kind, every, top):
-    """The picture's part of a kind; how far down it goes."""
+    """Draws one kind; returns the y coordinate below it."""
     found = {peer.name: middle(every[kind.name, peer.name], "rate") for peer in kind.peers
              if (kind.name, peer.name) in every}
     yield f'<text class="what" x="0" y="{top + 12}">{html.escape(kind.what)}</text>'

@@ -1,10 +1,11 @@
 /*
- * pong - long connections: bare servers that echo, and clients that ask them again and again.
+ * pong - long connections: bare echo servers, and clients that keep asking them.
  *
- * usage: pong epoll|thread LISTENER     serves: one loop over epoll, or a thread a connection
- * pong ping [-c CLIENTS] [-t SECONDS] PORT A server says "ready" on its output. The clients each
- * send five bytes, wait for them to come back, and send the next; one JSON object tells how many a
- * second, and how long they took.
+ * usage: pong epoll|thread LISTENER     serves: one epoll loop, or a thread per connection
+ *        pong ping [-c CLIENTS] [-t SECONDS] PORT
+ *
+ * A server prints "ready". The clients each send five bytes, wait for them to come back, and send
+ * the next; one JSON object says how many per second, and how long they took.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,7 +46,7 @@ static void watch(int set, int fd, unsigned events)
         fail("epoll_ctl");
 }
 
-/* False if the connection has ended. What five bytes leave no room for is not looked at. */
+/* False if the connection has ended. Bytes beyond five are ignored. */
 static bool echo(int fd, int flags)
 {
     char data[BUFFER];

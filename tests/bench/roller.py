@@ -1,5 +1,5 @@
-"""An echo server that accepts by itself from descriptor 3, and finishes what it has in hand when it
-is told to stop: what run-app rolls."""
+"""An echo server that accepts by itself from descriptor 3, and finishes the connection in hand when
+it is stopped: run-app rolls it."""
 
 import os
 import selectors
@@ -32,7 +32,7 @@ def main():
             return
         try:
             connection, _ = listener.accept()
-        except BlockingIOError:  # another one was faster
+        except BlockingIOError:  # another process was faster
             continue
         with connection:
             connection.setblocking(True)

@@ -1,4 +1,4 @@
-/* The least of a program: says one word of five bytes to its client, and ends. */
+/* The smallest program: sends one word of five bytes to its client, and exits. */
 #include <unistd.h>
 
 int main(void)

@@ -1,5 +1,5 @@
-"""One word by WSGI, for any server of it; by itself, a worker of preforkd's `app` that serves it:
-the standard library's HTTP on the listener at descriptor 3."""
+"""One word by WSGI, for any server of it. Run by itself, it is a worker of preforkd's `app` that
+serves this by the standard library's HTTP on descriptor 3."""
 
 import os
 import signal
