@@ -226,7 +226,7 @@ class Broken(daemon.Case):
                 self.assertRegex(result.stderr, rf'preforkd\.conf:2: .*{option.split()[0]}')
 
     def run_as_nobody(self, it, *arguments):
-        """With a copy of the program: nobody may not be allowed into the build directory."""
+        """With a copy of the program: the user nobody may have no access to the build."""
         if not daemon.ROOT:
             return self.run_preforkd(*arguments)
         copy = shutil.copy(daemon.BINARY, it.path('preforkd'))

@@ -1,4 +1,4 @@
-"""The ledger: how workers died, kept besides the log."""
+"""The ledger: how workers died, kept in addition to the log."""
 
 import datetime
 import os

@@ -342,9 +342,11 @@ class Slow(Case):
         self.assertEqual(slow['state'], 'sleeping')
 
     def test_off(self):
-        it = self.start('slow_threshold = 1\n' + ECHO % (1, 'slow_threshold = 0'))
+        it = self.start('slow_threshold = 1\n' + ECHO % (1, 'slow_threshold = 0')
+                        + ECHO.replace('echo"', 'on"') % (1, ''))
         it.occupy('echo', 1)
-        wait_until(lambda: board.pool(it, 'echo')['workers'][0]['seconds'] > 1.5, 'some time')
+        it.occupy('on', 1)
+        self.wait_for_slow(it, 'on')  # though its request began later
         self.assertIsNone(self.slow(it, 'echo'))
         it.reload('slow_threshold = 1\n' + ECHO % (1, ''))
         self.wait_for_slow(it, 'echo')

@@ -58,7 +58,7 @@ class Gate(daemon.Case):
         return None
 
     def end(self, connection):
-        """Closes a connection, and waits until its worker is idle."""
+        """Closes a connection, and waits until its worker has closed it too."""
         connection.shutdown(socket.SHUT_WR)
         self.assertEqual(client.read_all(connection), b'')
         connection.close()

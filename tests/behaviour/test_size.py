@@ -221,13 +221,14 @@ class Shrinking(daemon.Case):
         def switches():
             shown = processes.status(it.pid)
             return int(shown['voluntary_ctxt_switches'])
-        before = None
+        before, since = switches(), time.monotonic()
+
         def still():
-            nonlocal before
-            then, before = before, switches()
-            return then == before
-        for _ in range(3):
-            wait_until(still, 'a master that stays asleep')
+            nonlocal before, since
+            if switches() != before:
+                before, since = switches(), time.monotonic()
+            return time.monotonic() > since + 2.5  # it looked each second while it could shrink
+        wait_until(still, 'a master that stays asleep')
 
 
 class Nobody(daemon.Case):
