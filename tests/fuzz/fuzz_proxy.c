@@ -15,8 +15,7 @@ static void must(bool holds)
         abort();
 }
 
-/* As if the bytes arrived in pieces: each part belongs to the header, and says no more than the
- * whole. */
+/* As if the bytes came in pieces: each part is ours in whole, and says no more than the whole. */
 static void measure_parts(const uint8_t *bytes, const struct proxy_extent *all)
 {
     struct proxy_extent part;
