@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import daemon
+from processes import wait_until
 
 PROGRAM = os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/board')
 
@@ -32,6 +33,14 @@ def status(it):
 
 def pool(it, name):
     return next(pool for pool in status(it)['pools'] if pool['name'] == name)
+
+
+def wait_for_pool(it, name='echo', **wanted):
+    """Waits until a pool has these values; returns its entry."""
+    def settled():
+        found = pool(it, name)
+        return found if wanted.items() <= found.items() else None
+    return wait_until(settled, lambda: f'{wanted}; it is {pool(it, name)}')
 
 
 def deaths(it):

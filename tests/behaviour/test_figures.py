@@ -20,21 +20,12 @@ from processes import wait_until
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
 
 
-class Case(daemon.Case):
-    def wait_for_pool(self, it, name='echo', **wanted):
-        """Waits until a pool has these values; returns its entry."""
-        def settled():
-            pool = board.pool(it, name)
-            return pool if wanted.items() <= pool.items() else None
-        return wait_until(settled, lambda: f'{wanted}; it is {board.pool(it, name)}')
-
-
-class Counts(Case):
+class Counts(daemon.Case):
     def test_bytes_and_service_time(self):
         it = self.start(ECHO % (2, ''))
         for size in (1, 10, 100):
             client.ask(it.address('echo'), b'x' * size)
-        pool = self.wait_for_pool(it, served=3)
+        pool = board.wait_for_pool(it, served=3)
         self.assertEqual((pool['bytes_in'], pool['bytes_out']), (111, 111))
         times = pool['service_time']
         self.assertEqual(times['count'], 3)
@@ -50,7 +41,7 @@ class Counts(Case):
         held, = it.occupy('echo', 1)
         wait_until(lambda: board.pool(it, 'echo')['workers'][0]['seconds'] >= 0.11, 'some time')
         held.close()
-        times = self.wait_for_pool(it, served=1)['service_time']
+        times = board.wait_for_pool(it, served=1)['service_time']
         self.assertEqual([count for bound, count in times['buckets'] if bound == 0.1], [0])
         self.assertGreaterEqual(times['sum'], 0.11)
 
@@ -58,7 +49,7 @@ class Counts(Case):
         """Only the programs have the connections, so the figure is unknown, not partial."""
         it = self.start(daemon.shell('read -r x; echo "$x$x"'))
         self.assertEqual(client.ask(it.address('x'), b'12345\n'), b'1234512345\n')
-        pool = self.wait_for_pool(it, 'x', served=1)
+        pool = board.wait_for_pool(it, 'x', served=1)
         self.assertEqual((pool['bytes_in'], pool['bytes_out']), (0, 0))
 
     def test_who_is_refused_took_no_time(self):
@@ -81,7 +72,7 @@ class Counts(Case):
         for connection in waiting:
             self.assertEqual(client.read_exactly(connection, 1), b'x')
             connection.close()
-        pool = self.wait_for_pool(it, served=6, busy=0)
+        pool = board.wait_for_pool(it, served=6, busy=0)
         self.assertGreaterEqual(pool['queue_wait']['count'], 1)
         self.assertGreaterEqual(pool['queue_wait']['sum'], 0.2)
 
@@ -89,7 +80,7 @@ class Counts(Case):
         it = self.start(ECHO % (1, ''))
         for _ in range(64):
             client.ask(it.address('echo'), b'x')
-        waits = self.wait_for_pool(it, served=64)['queue_wait']
+        waits = board.wait_for_pool(it, served=64)['queue_wait']
         self.assertTrue(32 <= waits['count'] <= 64, waits)
 
     def test_unix_sockets_know_no_wait(self):
@@ -97,7 +88,7 @@ class Counts(Case):
         it.launch().ready()
         for _ in range(40):
             client.ask(it.path('s'), b'x')
-        pool = self.wait_for_pool(it, served=40)
+        pool = board.wait_for_pool(it, served=40)
         self.assertEqual(pool['queue_wait']['count'], 0)
         self.assertEqual(pool['bytes_in'], 40)
 
@@ -113,7 +104,7 @@ class Requests(gateway.Case):
         self.assertEqual((pool['served'], pool['service_time']['count']), (1, 3))
 
 
-class Cost(Case):
+class Cost(daemon.Case):
     def test_system_calls_of_a_connection(self):
         """Only those of a minimal server, and one getsockopt() per 32 connections."""
         it = self.start(ECHO % (1, ''))
@@ -125,7 +116,7 @@ class Cost(Case):
                 self.skipTest('strace cannot trace here')
             for _ in range(66):
                 client.ask(it.address('echo'), b'x')
-            self.wait_for_pool(it, served=66)
+            board.wait_for_pool(it, served=66)
         finally:
             trace.terminate()
             trace.wait()
@@ -141,7 +132,7 @@ class Cost(Case):
         self.assertLess(asked, len(each) // 2)
 
 
-class Sums(Case):
+class Sums(daemon.Case):
     """No counter ever goes back, seen by a reader that polls all the time."""
 
     KEYS = ('accepted', 'served', 'errors', 'retirements', 'deaths', 'bytes_in', 'bytes_out')
@@ -189,7 +180,7 @@ class Sums(Case):
         it.announce('killed by signal 9', wording.BACKOFF)
         with self.watched(it):
             self.ask(it, 40)
-            self.wait_for_pool(it, served=40)
+            board.wait_for_pool(it, served=40)
             victims = it.workers()
             for pid in victims:
                 it.kill(signal.SIGKILL, pid)
@@ -202,7 +193,7 @@ class Sums(Case):
             self.ask(it, 40)
             it.upgrade()
             self.ask(it, 40)
-        pool = self.wait_for_pool(it, served=200)
+        pool = board.wait_for_pool(it, served=200)
         self.assertEqual((pool['bytes_in'], pool['bytes_out']), (1000, 1000))
         self.assertEqual(pool['service_time']['count'], 200)
         self.assertEqual(pool['deaths'], 3)
@@ -213,7 +204,7 @@ class Sums(Case):
         it.own_program()
         it.launch().ready()
         self.ask(it, 40)
-        self.wait_for_pool(it, served=40)
+        board.wait_for_pool(it, served=40)
         old = it.workers()
         with board.early(it) as looks:
             it.upgrade()
@@ -243,7 +234,7 @@ class Sums(Case):
         self.assertGreaterEqual(pool['memory']['age'], 0)
 
 
-class Queues(Case):
+class Queues(daemon.Case):
     CONFIG = ('pool "tcp" { listen = { "systemd:tcp" } workers = 2 echo {} }\n'
               'pool "unix" { listen = { "unix:@DIR@/s" } backlog = 77 workers = 2 echo {} }')
 
@@ -279,7 +270,7 @@ class Queues(Case):
         return each if all(depth == 5 for depth, _ in each.values()) else None
 
 
-class Slow(Case):
+class Slow(daemon.Case):
     def slow(self, it, name='x'):
         for worker in board.pool(it, name)['workers']:
             if worker['slow']:
@@ -360,7 +351,7 @@ class Slow(Case):
         it.upgrade()
         self.wait_for_slow(it, 'echo')
         held.close()
-        self.wait_for_pool(it, served=1)
+        board.wait_for_pool(it, served=1)
         self.assertEqual(len(it.log.find('a request is slow')), 1)
 
 

@@ -19,15 +19,8 @@ import client
 import daemon
 import processes
 import wording
+from daemon import shell
 from processes import wait_until
-
-
-def shell(script, options='', workers=1):
-    """A pool `x` that runs a shell script."""
-    quoted = script.replace('\\', '\\\\').replace('"', '\\"')
-    return (f'pool "x" {{ listen = {{ "systemd:x" }} workers = {workers}\n{options}\n'
-            f'exec {{ command = {{ "/bin/sh", "-c", "{quoted}" }} }} }}\n')
-
 
 MODULE = os.path.join(os.path.dirname(daemon.BINARY), '..', 'tests', 'behaviour', 'evil.so')
 

@@ -42,20 +42,13 @@ class Case(daemon.Case):
                 yield model, it.launch().ready()
                 it.stop()
 
-    def wait_for_pool(self, it, **wanted):
-        """Waits until the pool has these values; returns its entry."""
-        def settled():
-            found = board.pool(it, 'x')
-            return found if wanted.items() <= found.items() else None
-        return wait_until(settled, lambda: f'{wanted}; it is {board.pool(it, "x")}')
-
 
 class Reports(Case):
     def test_the_same_words_in_each_model(self):
         """Three of eight seats are taken, in workers of one seat or of four."""
         for model, it in self.each('workers = 2', models=MODELS):
             held = it.occupy('x', 3)
-            found = self.wait_for_pool(it, accepted=3)
+            found = board.wait_for_pool(it, 'x', accepted=3)
             each = 1 if model == 'process' else 4
             self.assertEqual((found['model'], found['seats'], found['busy_seats'],
                               found['max_seats'], found['state']), (model, 8, 3, 8, 'serving'))
@@ -70,9 +63,10 @@ class Reports(Case):
                             control.run(it, 'status').stdout)
             self.assertEqual(row.groups(), ('3', '5', f'{8 // each}/{8 // each}'))
             more = it.occupy('x', 5)
-            self.wait_for_pool(it, state='full', busy_seats=8)
+            board.wait_for_pool(it, 'x', state='full', busy_seats=8)
             close(held + more)
-            self.wait_for_pool(it, state='serving', busy_seats=0, busy=0, accepted=8, served=8)
+            board.wait_for_pool(it, 'x', state='serving', busy_seats=0, busy=0, accepted=8,
+                                served=8)
 
     def test_metrics_and_agent(self):
         status = 'pool "s" { listen = { "systemd:s" } workers = 1 status {} }\n' \
@@ -102,7 +96,7 @@ class Deaths(Case):
             it.wait_for_workers(1, without=[victim])
             held = it.occupy('x', 3)  # dead connections no longer count
             close(held[1:])
-            self.wait_for_pool(it, accepted=6, served=2, busy_seats=1)
+            board.wait_for_pool(it, 'x', accepted=6, served=2, busy_seats=1)
             victim, = it.workers()
             it.kill(signal.SIGSEGV, victim)
             port = held[0].getsockname()[1]
@@ -113,7 +107,7 @@ class Deaths(Case):
             self.assertEqual((first['connections'], first['peer']), (3, None))
             self.assertEqual((second['connections'], second['served']), (1, 2))
             self.assertIn('serving 3 connections', control.run(it, 'deaths').stdout)
-            self.wait_for_pool(it, accepted=6, served=2, busy_seats=0, deaths=2)
+            board.wait_for_pool(it, 'x', accepted=6, served=2, busy_seats=0, deaths=2)
 
     def test_late_request_that_its_worker_can_not_end(self):
         """A stopped worker can't close its connection: the master kills it 5 s later."""
@@ -141,7 +135,7 @@ class Sizes(Case):
             it.wait_for_workers(3)
             held += it.occupy('x', 2)
             it.announce('full for')
-            self.wait_for_pool(it, state='full', seats=6, busy_seats=6)
+            board.wait_for_pool(it, 'x', state='full', seats=6, busy_seats=6)
             line = it.wait_for_log('full for').string
             self.assertIn('all 6 seats of 3 workers are taken', line)
             close(held[1:])
@@ -149,7 +143,7 @@ class Sizes(Case):
             self.assertEqual(client.echo(held[0], b'still'), b'still')
             close(held[:1])
             it.wait_for_workers(1)
-            self.wait_for_pool(it, accepted=6, served=6)
+            board.wait_for_pool(it, 'x', accepted=6, served=6)
 
     def test_from_none(self):
         for _, it in self.each('max_workers = 2 min_workers = 0', 'spare_timeout = 1', seats=2):
@@ -169,11 +163,11 @@ class Sizes(Case):
         self.assertEqual(control.ask(it, 'scale', 'x', '3').status, 0)
         it.kill(signal.SIGTTIN)  # there is no room for it either
         self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
-        self.wait_for_pool(it, seats=30000, target=3, max_seats=30000)
+        board.wait_for_pool(it, 'x', seats=30000, target=3, max_seats=30000)
         held = it.occupy('x', 1)
         it.reload(pool('event', 'workers = 3', seats=9999))
         self.assertEqual(client.echo(held[0], b'y'), b'y')
-        self.wait_for_pool(it, seats=29997)
+        board.wait_for_pool(it, 'x', seats=29997)
 
     def test_stopped_worker_keeps_nobody_waiting(self):
         """The other worker has free seats too; a worker without any is not asked."""
@@ -211,14 +205,14 @@ class Sizes(Case):
             it.wait_for_workers(3)
             self.wait_until_closed(it, model, told, 1)
             self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
-            found = self.wait_for_pool(it, retiring=2, ready=1)
+            found = board.wait_for_pool(it, 'x', retiring=2, ready=1)
             self.assertEqual((found['seats'], found['busy_seats']), (4, 0))
             for connection in held:
                 self.assertEqual(client.echo(connection, b'y'), b'y')
             close(held)
             it.wait_for_workers(1, without=[full, told])
             it.wait_for_log(wording.obituary(full, exit=0, served=3))
-            self.wait_for_pool(it, accepted=6, served=6, deaths=0)
+            board.wait_for_pool(it, 'x', accepted=6, served=6, deaths=0)
 
 
 class Upgrade(Case):
@@ -227,12 +221,12 @@ class Upgrade(Case):
         for _, it in self.each('workers = 2', 'max_per_source = 7', own=True):
             held = it.occupy('x', 5)
             close([held.pop()])
-            self.wait_for_pool(it, accepted=5, served=1)
+            board.wait_for_pool(it, 'x', accepted=5, served=1)
             for turn in range(2):
                 it.upgrade()
                 for connection in held:
                     self.assertEqual(client.echo(connection, b'over'), b'over')
-                found = self.wait_for_pool(it, accepted=5 + turn, served=1 + turn)
+                found = board.wait_for_pool(it, 'x', accepted=5 + turn, served=1 + turn)
                 self.assertEqual((found['seats'], found['ready']), (8, 2))
                 old = [worker for worker in found['workers'] if worker['retiring']]
                 self.assertEqual(sum(worker['busy'] for worker in old), 4)
@@ -242,7 +236,7 @@ class Upgrade(Case):
                 self.assertEqual(eighth.recv(1), b'')
             close(held)
             it.wait_for_workers(2)
-            self.wait_for_pool(it, accepted=11, served=10, retiring=0)
+            board.wait_for_pool(it, 'x', accepted=11, served=10, retiring=0)
 
 
 if __name__ == '__main__':

@@ -15,13 +15,6 @@ TIME = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d'
 
 
 class Status(daemon.Case):
-    def wait_for_pool(self, it, name='echo', **wanted):
-        """Waits until a pool has these values; returns its entry."""
-        def settled():
-            pool = board.pool(it, name)
-            return pool if wanted.items() <= pool.items() else None
-        return wait_until(settled, lambda: f'{wanted}; it is {board.pool(it, name)}')
-
     def test_head(self):
         it = self.start(ECHO % (2, ''))
         status = board.status(it)
@@ -42,7 +35,7 @@ class Status(daemon.Case):
         for _ in range(4):
             client.ask(it.address('echo'), b'x')
         held = it.occupy('echo', 2)
-        pool = self.wait_for_pool(it, busy=2, served=4)
+        pool = board.wait_for_pool(it, busy=2, served=4)
         self.assertEqual((pool['state'], pool['ready'], pool['target'], pool['idle']),
                          ('serving', 3, 3, 1))
         self.assertEqual((pool['min_workers'], pool['max_workers']), (3, 3))
@@ -53,15 +46,15 @@ class Status(daemon.Case):
         self.assertEqual(sum(worker['accepted'] for worker in workers), 6)
         for connection in held:
             connection.close()
-        self.wait_for_pool(it, busy=0, idle=3, served=6)
+        board.wait_for_pool(it, busy=0, idle=3, served=6)
 
     def test_full(self):
         it = self.start(ECHO % (2, ''))
         held = it.occupy('echo', 2)
-        self.wait_for_pool(it, state='full')
+        board.wait_for_pool(it, state='full')
         self.assertRegex(board.text(it, 'status'), r'(?m)^pool echo: full for ')
         held[0].close()
-        self.wait_for_pool(it, state='serving')
+        board.wait_for_pool(it, state='serving')
 
     def test_listeners(self):
         it = self.make('pool "a" { listen = { "systemd:a", "unix:@DIR@/a" } workers = 1 echo {} }\n'
@@ -78,13 +71,13 @@ class Status(daemon.Case):
         text = board.text(it, 'status')
         self.assertRegex(text, rf'(?m)^{host}:{port} +a +\[-+\] +0/4096$')
         it.reload('pool "a" { listen = { "systemd:a" } workers = 1 echo {} }')
-        self.wait_for_pool(it, 'a', listeners=[passed])
+        board.wait_for_pool(it, 'a', listeners=[passed])
         wait_until(lambda: len(board.status(it)['pools']) == 1, 'the end of pool b')
 
     def test_reloads(self):
         it = self.start(ECHO % (1, ''))
         it.reload(ECHO % (1, 'nice = 1'))
-        pool = self.wait_for_pool(it, ready=1, generation=2)
+        pool = board.wait_for_pool(it, ready=1, generation=2)
         self.assertEqual([worker['generation'] for worker in pool['workers']], [2])
         wait_until(lambda: board.status(it)['reloads']['done'] == 1, 'a counted reload')
         reloads = board.status(it)['reloads']
@@ -108,21 +101,21 @@ class Status(daemon.Case):
         worker, = it.workers()
         held, = it.occupy('echo', 1)
         it.reload(ECHO % (1, 'nice = 1'))
-        pool = self.wait_for_pool(it, ready=1, idle=1, retiring=1)
+        pool = board.wait_for_pool(it, ready=1, idle=1, retiring=1)
         old = next(each for each in pool['workers'] if each['pid'] == worker)
         self.assertEqual((old['state'], old['generation']), ('busy', 1))
         held.close()
-        self.wait_for_pool(it, retiring=0, retirements=1)
+        board.wait_for_pool(it, retiring=0, retirements=1)
 
     def test_drained_and_removed(self):
         it = self.start(ECHO % (2, '') + ECHO.replace('echo', 'other', 2) % (1, ''))
         it.kill(signal.SIGWINCH)
-        self.wait_for_pool(it, state='drained', ready=0, target=0, workers=[])
+        board.wait_for_pool(it, state='drained', ready=0, target=0, workers=[])
         it.reload()
-        self.wait_for_pool(it, state='serving', ready=2)
+        board.wait_for_pool(it, state='serving', ready=2)
         held, = it.occupy('other', 1)
         it.reload(ECHO % (2, ''))
-        self.wait_for_pool(it, 'other', state='removed', retiring=1, listeners=[])
+        board.wait_for_pool(it, 'other', state='removed', retiring=1, listeners=[])
         held.close()
         wait_until(lambda: len(board.status(it)['pools']) == 1, 'the end of the pool')
 
@@ -132,7 +125,7 @@ class Status(daemon.Case):
         it.occupy('echo', 1)
         it.kill(signal.SIGTTIN)
         it.notices.wait(r'(?m)^STATUS=echo 3/3 workers ready, 0 retiring$')
-        pool = self.wait_for_pool(it, ready=3, busy=1)
+        pool = board.wait_for_pool(it, ready=3, busy=1)
         mark = it.mark()
         it.kill(signal.SIGUSR1)
         line = it.wait_for_log('notice: pool echo: serving, 3 of 3 workers ready, 1 busy',

@@ -8,19 +8,15 @@ import client
 import daemon
 import processes
 import wording
+from daemon import shell
 from processes import wait_until
 
 LATE = r'warning: .*by us, its request took more than request_timeout'
 
 
-def shell(script, options):
-    return (f'pool "x" {{ listen = {{ "systemd:x" }} {options}\n'
-            f'exec {{ command = {{ "/bin/sh", "-c", "{script}" }} }} }}\n')
-
-
 class Programs(daemon.Case):
-    def begin(self, script, options='workers = 1 request_timeout = 1'):
-        it = self.start(shell(script, options))
+    def begin(self, script, workers=1):
+        it = self.start(shell(script, 'request_timeout = 1', workers))
         it.announce(LATE, 'the program for .* was killed by signal (9|15)')
         it.same_descriptors = True
         return it, it.workers()
@@ -37,8 +33,7 @@ class Programs(daemon.Case):
     def test_program_that_ignores_term_and_its_child(self):
         """Both are killed, and the replacement serves long before."""
         it, (worker,) = self.begin(
-            "trap '' TERM; sleep 1000 & echo $$ $!; while :; do wait; done",
-            'workers = 1 request_timeout = 1')
+            "trap '' TERM; sleep 1000 & echo $$ $!; while :; do wait; done")
         with it.connect('x') as connection:
             family = [int(word) for word in connection.recv(100).split()]
             other = wait_until(lambda: [pid for pid in it.workers() if pid != worker],
@@ -68,7 +63,7 @@ class Programs(daemon.Case):
             wait_until(lambda: not processes.alive(program), 'the end of the program')
 
     def test_master_and_neighbours_stay(self):
-        it, _ = self.begin('echo hello; exec sleep 1000', 'workers = 3 request_timeout = 1')
+        it, _ = self.begin('echo hello; exec sleep 1000', workers=3)
         for _ in range(4):
             old = it.workers()
             held = [it.connect('x') for _ in range(3)]
@@ -78,7 +73,7 @@ class Programs(daemon.Case):
             it.wait_for_workers(3, without=old)
 
     def test_in_time_is_untouched(self):
-        it = self.start(shell('echo hello; cat', 'workers = 1 request_timeout = 3600'))
+        it = self.start(shell('echo hello; cat', 'request_timeout = 3600'))
         worker = it.workers()
         for _ in range(3):
             self.assertEqual(client.ask(it.address('x'), b'data'), b'hello\ndata')
