@@ -385,6 +385,22 @@ class Daemon:
         finally:
             self.kill(signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def traced(self, pid, *options):
+        """Runs strace on a process meanwhile; the file `trace` has its output."""
+        tracer = subprocess.Popen(['strace', '-q', *options, '-p', str(pid), '-o',
+                                   self.path('trace')])
+        processes.OURS.add(tracer.pid)
+        try:
+            wait_until(lambda: processes.status(pid)['TracerPid'] != '0' or tracer.poll(), 'strace')
+            if tracer.poll():
+                self.case.skipTest('strace cannot trace here')
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait()
+            processes.OURS.discard(tracer.pid)
+
     def workers(self, pool=None):
         """Pids of the master's living children; with `pool`, only those whose title names it."""
         found = processes.children(self.pid)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 
@@ -14,7 +13,6 @@ import daemon
 import fastcgi
 import gateway
 import wording
-from processes import status as process_status
 from processes import wait_until
 
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d\n%s\necho {} }\n'
@@ -109,17 +107,10 @@ class Cost(daemon.Case):
         """Only those of a minimal server, and one getsockopt() per 32 connections."""
         it = self.start(ECHO % (1, ''))
         worker, = it.workers()
-        trace = subprocess.Popen(['strace', '-q', '-p', str(worker), '-o', it.path('trace')])
-        try:
-            wait_until(lambda: int(process_status(worker)['TracerPid']) or trace.poll(), 'strace')
-            if trace.poll():
-                self.skipTest('strace cannot trace here')
+        with it.traced(worker):
             for _ in range(66):
                 client.ask(it.address('echo'), b'x')
             board.wait_for_pool(it, served=66)
-        finally:
-            trace.terminate()
-            trace.wait()
         with open(it.path('trace'), encoding='utf-8') as file:
             calls = ' '.join(re.findall(r'(?m)^(\w+)\(', file.read()))
         calls = calls[calls.index('close') + len('close '):]

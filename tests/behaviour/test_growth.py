@@ -3,11 +3,8 @@ pools."""
 
 import re
 import signal
-import subprocess
 
 import daemon
-import processes
-from processes import wait_until
 
 FEW, MANY = 4, 120
 EVENTS = 3
@@ -23,15 +20,9 @@ class Growth(daemon.Case):
         """Counts the master's system calls until all events are handled."""
         it.announce('killed by signal 9')
         before = it.workers()
-        trace = subprocess.Popen(['strace', '-q', '-p', str(it.pid), '-o', it.path('trace')])
-        try:
-            processes.OURS.add(trace.pid)
-            wait_until(lambda: processes.status(it.pid)['TracerPid'] != '0', 'strace')
+        with it.traced(it.pid):
             for number in range(EVENTS):
                 act(it, number, before)
-        finally:
-            trace.send_signal(signal.SIGINT)
-            trace.wait()
         with open(it.path('trace'), encoding='utf-8', errors='replace') as file:
             # How often it waits depends on how events coincide.
             return sum(bool(re.match(r'(?!epoll_wait|read\()\w+\(', line)) for line in file)

@@ -572,18 +572,10 @@ class Cost(Case):
         """The system calls of a worker for one connection."""
         worker, = it.workers()
         self.assertEqual(client.ask(it.address(name), b'warm'), b'warm')
-        trace = subprocess.Popen(['strace', '-q', '-p', str(worker), '-o', it.path('trace')])
-        try:
-            wait_until(lambda: int(processes.status(worker)['TracerPid']) or trace.poll(),
-                       'strace')
-            if trace.poll():
-                self.skipTest('strace cannot trace here')
+        with it.traced(worker):
             for _ in range(3):
                 self.assertEqual(client.ask(it.address(name), b'x'), b'x')
             wait_until(lambda: self._ends(it) >= 3, 'three connections in the trace')
-        finally:
-            trace.terminate()
-            trace.wait()
         with open(it.path('trace'), encoding='utf-8') as file:
             # Only a few connections are asked for their time in the queue, among them those that
             # likely waited.

@@ -1,7 +1,6 @@
 """A killed master leaves no process behind. Orphans become children of the test, which sees them
 all."""
 
-import os
 import signal
 import subprocess
 

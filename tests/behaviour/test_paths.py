@@ -181,17 +181,9 @@ class Trust(daemon.Case):
         config = CONTROL + pool('"unix:@DIR@/s"', OPEN)
         it = self.start(config)
         names = 'chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,unlink,unlinkat,bind'
-        trace = subprocess.Popen(['strace', '-q', '-e', 'trace=' + names, '-p', str(it.pid),
-                                  '-o', it.path('trace')])
-        processes.OURS.add(trace.pid)
-        self.addCleanup(trace.kill)
-        wait_until(lambda: processes.status(it.pid)['TracerPid'] != '0' or trace.poll(), 'strace')
-        if trace.poll():
-            self.skipTest('strace cannot trace here')
-        it.reload(config)
-        it.reload(config.replace('0666', '0600'))
-        trace.terminate()
-        trace.wait(daemon.PATIENCE)
+        with it.traced(it.pid, '-e', 'trace=' + names):
+            it.reload(config)
+            it.reload(config.replace('0666', '0600'))
         with open(it.path('trace'), encoding='utf-8') as file:
             calls = re.findall(r'(?m)^\w+(?=\()', file.read())
         self.assertEqual(calls, ['chmod'])  # that of the second socket
