@@ -541,12 +541,12 @@ class Refused(Case):
                    for words in ('resume echo', 'scale echo 3')]
         for caller in [*callers, upgrade]:
             self.assertEqual(caller.answer().status, 0)
-        drain.answer()  # whatever it is: the reload may end the drain before its last worker is gone
+        drain.answer()  # done or refused: the reload may end the drain first
         it.wait_for_workers(3)
 
     def test_no_client_of_the_control_socket_loses_its_answer(self):
-        """Neither one in the middle of its request when the binary has passed its trial, nor one
-        that comes then."""
+        """Not a client in the middle of its request when the binary passes its trial, and not one
+        that connects afterwards."""
         it = self.begin(CONTROL + ECHO % (2, ''))
         self.script(it, f'[ "$1" = -t ] && echo $$ >{it.path("trial")}\nexec $REAL "$@"')
         early = control.Caller(it.path('control'))
