@@ -240,7 +240,7 @@ START_TEST(the_longest)
     ck_assert_ptr_null(proxy_read(bytes, extent.certain, &header));
     ck_assert(header.proxied);
     bytes[30]++; /* one byte too many */
-    ck_assert_ptr_nonnull(proxy_read(bytes, extent.certain, \& header));
+    ck_assert_ptr_nonnull(proxy_read(bytes, extent.certain, &header));
 }
 END_TEST
 
