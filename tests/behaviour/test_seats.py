@@ -205,8 +205,7 @@ class Sizes(Case):
             it.wait_for_workers(3)
             self.wait_until_closed(it, model, told, 1)
             self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
-            found = board.wait_for_pool(it, 'x', retiring=2, ready=1)
-            self.assertEqual((found['seats'], found['busy_seats']), (4, 0))
+            board.wait_for_pool(it, 'x', retiring=2, ready=1, seats=4, busy_seats=0)
             for connection in held:
                 self.assertEqual(client.echo(connection, b'y'), b'y')
             close(held)
