@@ -1,6 +1,6 @@
 /*
  * commands - the table of commands: word, signal and function; the functions, and when the answer
- * of each is complete. The words' help is in wire/usage.
+ * of each is complete. The help texts are in wire/message.
  *
  * Called by: main_loop, main (the signals to take).
  * Runs in:   the master.

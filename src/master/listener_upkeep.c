@@ -22,42 +22,42 @@ enum {
 
 static void note_input(void *owner)
 {
-    ((struct listener_watch *)owner)->has_input = true;
+    ((struct listener_upkeep *)owner)->has_input = true;
 }
 
-int listener_watch_open(struct listener_watch *listener_watch, struct loop *loop)
+int listener_upkeep_open(struct listener_upkeep *upkeep, struct loop *loop)
 {
-    *listener_watch = (struct listener_watch){
-        .watch = {.ready = note_input, .owner = listener_watch}, .again = USEC_NEVER};
-    listener_watch->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (listener_watch->watch.fd < 0)
+    *upkeep = (struct listener_upkeep){.watch = {.ready = note_input, .owner = upkeep},
+                                       .again = USEC_NEVER};
+    upkeep->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (upkeep->watch.fd < 0)
         return -errno;
-    int error = loop_add(loop, &listener_watch->watch);
+    int error = loop_add(loop, &upkeep->watch);
     if (error)
-        close(listener_watch->watch.fd);
+        close(upkeep->watch.fd);
     else
-        listener_watch->loop = loop;
+        upkeep->loop = loop;
     return error;
 }
 
-void listener_watch_close(struct listener_watch *listener_watch)
+void listener_upkeep_close(struct listener_upkeep *upkeep)
 {
-    if (!listener_watch->loop)
+    if (!upkeep->loop)
         return;
-    if (listener_watch->again == USEC_NEVER)
-        loop_remove(listener_watch->loop, &listener_watch->watch);
-    close(listener_watch->watch.fd);
-    listener_watch->loop = NULL;
+    if (upkeep->again == USEC_NEVER)
+        loop_remove(upkeep->loop, &upkeep->watch);
+    close(upkeep->watch.fd);
+    upkeep->loop = NULL;
 }
 
 /* A path that leads elsewhere is not watched: it may be another listener's. The second
  * listener_look sees what was done to the path before the watch was added. */
-void listener_watch_watch(struct listener_watch *listener_watch, struct listener *listeners)
+void listener_upkeep_watch(struct listener_upkeep *upkeep, struct listener *listeners)
 {
-    for (struct listener *l = listener_watch->loop ? listeners : NULL; l; l = l->next) {
+    for (struct listener *l = upkeep->loop ? listeners : NULL; l; l = l->next) {
         if (l->watch || !l->made.number || listener_look(l) == LISTENER_REMOVED)
             continue;
-        int watch = inotify_add_watch(listener_watch->watch.fd, l->asked.un.sun_path, EVENTS);
+        int watch = inotify_add_watch(upkeep->watch.fd, l->asked.un.sun_path, EVENTS);
         if (watch < 0 && errno != ENOENT)
             log_notice("listener %s: can't watch its path: %s; a reload will see if it is removed "
                        "listener=%s",
@@ -65,14 +65,14 @@ void listener_watch_watch(struct listener_watch *listener_watch, struct listener
         if (watch > 0)
             l->watch = watch;
         if (listener_look(l) == LISTENER_REMOVED)
-            listener_watch_forget(listener_watch, l);
+            listener_upkeep_forget(upkeep, l);
     }
 }
 
-void listener_watch_forget(struct listener_watch *listener_watch, struct listener *listener)
+void listener_upkeep_forget(struct listener_upkeep *upkeep, struct listener *listener)
 {
-    if (listener_watch->loop && listener && listener->watch)
-        inotify_rm_watch(listener_watch->watch.fd, listener->watch);
+    if (upkeep->loop && listener && listener->watch)
+        inotify_rm_watch(upkeep->watch.fd, listener->watch);
     if (listener)
         listener->watch = 0;
 }
@@ -88,13 +88,13 @@ static void suspect(struct listener *listeners, const struct inotify_event *even
     }
 }
 
-static void read_events(struct listener_watch *listener_watch, struct listener *listeners,
+static void read_events(struct listener_upkeep *upkeep, struct listener *listeners,
                         struct listener *control)
 {
     _Alignas(struct inotify_event) char bytes[4096];
     ssize_t size = 1;
     for (int reads = 0; size > 0 && reads < READS_A_LOOK; reads++) {
-        size = read(listener_watch->watch.fd, bytes, sizeof bytes);
+        size = read(upkeep->watch.fd, bytes, sizeof bytes);
         for (ssize_t at = 0; at < size;) {
             const struct inotify_event *event = (const void *)(bytes + at);
             suspect(listeners, event);
@@ -130,33 +130,32 @@ static bool look_at_suspects(struct listener *listeners, bool are_control)
     return changed;
 }
 
-bool listener_watch_step(struct listener_watch *listener_watch, struct listener *listeners,
-                         struct listener *control, usec now, usec *next)
+bool listener_upkeep_step(struct listener_upkeep *upkeep, struct listener *listeners,
+                          struct listener *control, usec now, usec *next)
 {
     enum { OF_POOLS = false, OF_CONTROL = true };
-    if (!listener_watch->loop)
+    if (!upkeep->loop)
         return false;
-    if (now >= listener_watch->again)
-        listener_watch->again = loop_add(listener_watch->loop, &listener_watch->watch) == 0
-                                    ? USEC_NEVER
-                                    : now + LOOKS_APART;
+    if (now >= upkeep->again)
+        upkeep->again =
+            loop_add(upkeep->loop, &upkeep->watch) == 0 ? USEC_NEVER : now + LOOKS_APART;
     bool changed = false;
-    if (listener_watch->has_input) {
-        listener_watch->has_input = false;
-        read_events(listener_watch, listeners, control);
+    if (upkeep->has_input) {
+        upkeep->has_input = false;
+        read_events(upkeep, listeners, control);
         changed = look_at_suspects(listeners, OF_POOLS);
         look_at_suspects(control, OF_CONTROL);
-        loop_remove(listener_watch->loop, &listener_watch->watch);
-        listener_watch->again = now + LOOKS_APART;
+        loop_remove(upkeep->loop, &upkeep->watch);
+        upkeep->again = now + LOOKS_APART;
     }
-    *next = clock_earlier(*next, listener_watch->again);
+    *next = clock_earlier(*next, upkeep->again);
     return changed;
 }
 
 /* Listeners that were shut down. */
 
-int listener_watch_heal(struct listener *const *listeners, int count, const char *pool, int backlog,
-                        pid_t pid)
+int listener_upkeep_heal(struct listener *const *listeners, int count, const char *pool,
+                         int backlog, pid_t pid)
 {
     int lost = 0;
     for (int i = 0; i < count; i++) {
@@ -225,7 +224,7 @@ static struct listener *take_back(const struct sysd_socket *stored,
     return listener;
 }
 
-struct listener *store_take(const struct config *config)
+struct listener *listener_upkeep_take(const struct config *config)
 {
     struct listener *list = NULL;
     bool discarded = false;
@@ -247,7 +246,7 @@ struct listener *store_take(const struct config *config)
     return list;
 }
 
-void store_keep(struct listener *listeners)
+void listener_upkeep_store(struct listener *listeners)
 {
     static char names[BATCH][LISTENER_NAME];
     struct sysd_socket batch[BATCH];
@@ -269,7 +268,7 @@ void store_keep(struct listener *listeners)
     sysd_store(batch, count);
 }
 
-void store_release(struct listener *listener)
+void listener_upkeep_unstore(struct listener *listener)
 {
     char name[LISTENER_NAME];
     if (!listener->stored)

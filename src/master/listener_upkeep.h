@@ -14,7 +14,7 @@
 #include "../base/loop.h"
 #include "../listeners/listener.h"
 
-struct listener_watch {
+struct listener_upkeep {
     struct loop *loop; /* NULL: nothing is watched */
     struct loop_watch watch;
     bool has_input;
@@ -22,39 +22,39 @@ struct listener_watch {
 };
 
 /* If this fails, the next reload finds lost paths. 0 or -errno. */
-int listener_watch_open(struct listener_watch *listener_watch, struct loop *loop);
-void listener_watch_close(struct listener_watch *listener_watch);
+int listener_upkeep_open(struct listener_upkeep *upkeep, struct loop *loop);
+void listener_upkeep_close(struct listener_upkeep *upkeep);
 
 /* Watches the paths that we made, of a list of listeners. */
-void listener_watch_watch(struct listener_watch *listener_watch, struct listener *listeners);
+void listener_upkeep_watch(struct listener_upkeep *upkeep, struct listener *listeners);
 
 /* Ends the watch on a listener that is about to be closed; NULL is allowed. */
-void listener_watch_forget(struct listener_watch *listener_watch, struct listener *listener);
+void listener_upkeep_forget(struct listener_upkeep *upkeep, struct listener *listener);
 
 /* Checks the listeners whose paths were touched, and warns of lost ones; a reload binds those anew.
  * Whether one of `listeners` was lost or can be reached again. *next is lowered to when to call it
  * again. */
-bool listener_watch_step(struct listener_watch *listener_watch, struct listener *listeners,
-                         struct listener *control, usec now, usec *next);
+bool listener_upkeep_step(struct listener_upkeep *upkeep, struct listener *listeners,
+                          struct listener *control, usec now, usec *next);
 
 /* Checks a pool's listeners after its worker `pid` died, by a system call each. A program that
  * calls shutdown(2) on a listener, as some servers do to wake themselves, shuts it down for all
  * processes that share it: accept(2) fails there from then on. TCP listeners are made to listen
  * again, for all of them. Returns how many others must be bound anew, for new workers. */
-int listener_watch_heal(struct listener *const *listeners, int count, const char *pool, int backlog,
-                        pid_t pid);
+int listener_upkeep_heal(struct listener *const *listeners, int count, const char *pool,
+                         int backlog, pid_t pid);
 
 /* systemd keeps our listeners while we run. If the master is killed, the next one takes them back,
  * and no client that connects in between is refused. Without systemd these do nothing. */
 
 /* At the start, takes back the listeners of the master before that the configuration still has, and
  * closes the others. */
-struct listener *store_take(const struct config *config);
+struct listener *listener_upkeep_take(const struct config *config);
 
 /* Gives systemd those of the listeners in force that we bound. */
-void store_keep(struct listener *listeners);
+void listener_upkeep_store(struct listener *listeners);
 
 /* Takes a listener that is about to be closed from systemd, which would hold it open. */
-void store_release(struct listener *listener);
+void listener_upkeep_unstore(struct listener *listener);
 
 #endif

@@ -195,8 +195,8 @@ static usec step(struct master *master, usec now)
         next = clock_earlier(next, reload_step(&master->reload, runtime, now));
         next = clock_earlier(next, upgrade_step(&master->upgrade, runtime, &master->reload, now));
     }
-    bool listeners_changed = listener_watch_step(&runtime->listener_watch, runtime->listeners,
-                                                 runtime->control, now, &next);
+    bool listeners_changed =
+        listener_upkeep_step(&runtime->upkeep, runtime->listeners, runtime->control, now, &next);
     bool empty = true;
     for (struct pool *p = runtime->pools; p; p = p->next) {
         if (listeners_changed)

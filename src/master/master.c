@@ -30,7 +30,7 @@ int master_open(struct master *master, const sigset_t *signals, const struct upg
         return error;
     master->runtime.spawner.master = getpid();
     upgrade_init(&master->upgrade, self, &master->control);
-    error = listener_watch_open(&master->runtime.listener_watch, &master->loop);
+    error = listener_upkeep_open(&master->runtime.upkeep, &master->loop);
     if (error)
         log_notice("can't watch the paths of listeners: %s; a reload will see if one is removed",
                    strerror(-error));
@@ -83,8 +83,8 @@ int master_resume(struct master *master, const struct state *state)
     master->phase = PHASE_SERVING;
     master->start_deadline = USEC_NEVER;
     upgrade_arrive(&master->upgrade, state);
-    listener_watch_watch(&master->runtime.listener_watch, master->runtime.listeners);
-    listener_watch_watch(&master->runtime.listener_watch, master->runtime.control);
+    listener_upkeep_watch(&master->runtime.upkeep, master->runtime.listeners);
+    listener_upkeep_watch(&master->runtime.upkeep, master->runtime.control);
     return 0;
 }
 
@@ -92,7 +92,7 @@ void master_close(struct master *master)
 {
     runtime_close_listeners(&master->runtime);
     listener_close(master->runtime.control);
-    listener_watch_close(&master->runtime.listener_watch);
+    listener_upkeep_close(&master->runtime.upkeep);
     control_close(&master->control);
     reload_close(&master->reload);
     config_unref(master->runtime.config);

@@ -399,8 +399,8 @@ void pool_stop_now(struct pool *pool, usec now)
 void pool_heal_listeners(struct pool *pool, pid_t pid)
 {
     int lost = pool->removed ? 0 /* its listeners are closed */
-                             : listener_watch_heal(pool->listeners, pool->listener_count,
-                                                   pool->name, pool->conf->backlog, pid);
+                             : listener_upkeep_heal(pool->listeners, pool->listener_count,
+                                                    pool->name, pool->conf->backlog, pid);
     if (lost && !pool->restart_at)
         pool->restart_at = pool->restarted ? pool->restarted + RESTARTS_APART : 1;
 }
@@ -486,7 +486,7 @@ void runtime_close_listeners(struct runtime *runtime)
         forget_listeners(pool);
     while (runtime->listeners) {
         struct listener *next = runtime->listeners->next;
-        listener_watch_forget(&runtime->listener_watch, runtime->listeners);
+        listener_upkeep_forget(&runtime->upkeep, runtime->listeners);
         listener_close(runtime->listeners);
         runtime->listeners = next;
     }

@@ -191,7 +191,7 @@ struct runtime {
     struct pool *pools;
     struct listener *listeners;
     struct listener *control; /* NULL: none */
-    struct listener_watch listener_watch;
+    struct listener_upkeep upkeep;
 };
 
 /* The configured pool of this name; NULL: none. */

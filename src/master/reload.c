@@ -167,27 +167,27 @@ static void apply_listener_list(struct runtime *runtime, struct plans *plans, bo
             continue;
         }
         *at = listener->next;
-        store_release(listener);
-        listener_watch_forget(&runtime->listener_watch, listener);
+        listener_upkeep_unstore(listener);
+        listener_upkeep_forget(&runtime->upkeep, listener);
         listener_close(listener);
     }
     *at = plans->opened;
     plans->opened = NULL;
-    store_keep(runtime->listeners);
-    listener_watch_watch(&runtime->listener_watch, runtime->listeners);
+    listener_upkeep_store(runtime->listeners);
+    listener_upkeep_watch(&runtime->upkeep, runtime->listeners);
 }
 
 static void apply_control(struct runtime *runtime, struct plans *plans)
 {
     struct listener_options options = plan_control_options(plans->config);
     if (runtime->control != plans->control) {
-        listener_watch_forget(&runtime->listener_watch, runtime->control);
+        listener_upkeep_forget(&runtime->upkeep, runtime->control);
         listener_close(runtime->control);
     }
     runtime->control = plans->control;
     if (runtime->control)
         listener_apply(runtime->control, &options);
-    listener_watch_watch(&runtime->listener_watch, runtime->control);
+    listener_upkeep_watch(&runtime->upkeep, runtime->control);
 }
 
 /* Warns if the listener was lost and could not be opened again. */
@@ -239,7 +239,7 @@ int reload_first(struct reload *reload, struct runtime *runtime, struct config *
     struct listener **end = &runtime->listeners;
     while (*end)
         end = &(*end)->next;
-    *end = store_take(config);
+    *end = listener_upkeep_take(config);
     if (plans_make(&reload->plans, runtime) != 0 || add_pools(runtime, &reload->plans, 1) != 0) {
         plans_abandon(&reload->plans, runtime);
         return -1;
