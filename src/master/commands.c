@@ -25,10 +25,13 @@ static bool is_refused_by_stop(const struct master *master, struct request *requ
     return is_stopping(master);
 }
 
-/* After an upgrade, no worker can be forked until its reload succeeds. */
+/* After an upgrade, no worker can be forked until a reload succeeds: the upgrade's own, or one that
+ * was asked for since. */
 static bool awaits_reload(const struct master *master)
 {
-    return runtime_is_carried(&master->runtime) && !upgrade_has_arrived(&master->upgrade);
+    const struct reload *reload = &master->reload;
+    bool busy = reload->state != RELOAD_NONE || reload->queued;
+    return runtime_is_carried(&master->runtime) && (busy || !upgrade_has_arrived(&master->upgrade));
 }
 
 static bool run_after_upgrade(struct master *master, struct request *request)

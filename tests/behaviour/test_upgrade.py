@@ -522,8 +522,10 @@ class Refused(Case):
         self.assertEqual(client.ask(it.address('echo'), b'still'), b'still')
         mark = it.mark()
         self.assertEqual(control.ask(it, 'drain', 'echo').status, 0)
-        it.write(CONTROL + ECHO % (2, ''))
+        it.write(CONTROL + ECHO % (2, 'min_ready_time = 2'))
         it.kill(signal.SIGHUP)
+        it.wait_for_log('reloading', mark)
+        self.assertEqual(control.ask(it, 'resume', 'echo').status, 0)  # waits for the reload
         it.wait_for_log(wording.UPGRADED, mark)
         it.wait_for_workers(2)
         self.assertEqual(client.ask(it.address('echo'), b'again'), b'again')
