@@ -131,7 +131,7 @@ static int make_memory(struct board *board)
     return fd < 0 ? -errno : watch_wakeup(board, fd);
 }
 
-/* Reporters. */
+/* --- reporters -------------------------------------------------------------------------------- */
 
 /* False if no question waits. A question can't pass us a descriptor: recv(2) has no room for one,
  * and the kernel closes it. If the socket has no room for the answer, drops the answer: the
@@ -206,7 +206,7 @@ void reporter_close(struct reporter *reporter)
     free(reporter);
 }
 
-/* Resources: what the workers of one pool share. */
+/* --- resources: what the workers of one pool share -------------------------------------------- */
 
 void resources_init(struct resources *resources, int place)
 {

@@ -104,7 +104,7 @@ static bool takes_option(struct request *request, const char *option)
     return right;
 }
 
-/* Reload, dry run, restart. */
+/* --- reload, dry run, restart ----------------------------------------------------------------- */
 
 static bool is_reloaded(struct master *master, struct request *request)
 {
@@ -147,7 +147,7 @@ static void restart(struct master *master, struct request *request)
         queue_job(master, request, JOB_RESTART, name);
 }
 
-/* Drain and resume. */
+/* --- drain and resume ------------------------------------------------------------------------- */
 
 /* A drain of all pools spares pools that report: without a report that tells it to stop, a load
  * balancer would go on sending. Draining such a pool by name silences it. */
@@ -247,7 +247,7 @@ static void resume(struct master *master, struct request *request)
     request_wait(request, is_resumed);
 }
 
-/* Pool sizes. */
+/* --- pool sizes ------------------------------------------------------------------------------- */
 
 static bool is_resized(struct master *master, struct request *request)
 {
@@ -362,7 +362,7 @@ static void one_fewer(struct master *master, struct request *request)
     change_all(master, request, -1);
 }
 
-/* Upgrade and stop. */
+/* --- upgrade and stop ------------------------------------------------------------------------- */
 
 static bool answer_upgrade(struct master *master, struct request *request, bool over)
 {
@@ -423,7 +423,7 @@ static void stop_now(struct master *master, struct request *request)
     request_wait(request, is_stopped);
 }
 
-/* Reports. */
+/* --- reports ---------------------------------------------------------------------------------- */
 
 /* `json` is NULL if memory ran out, and always in a build without jansson. */
 static void answer_json(struct request *request, char *json)
@@ -484,7 +484,7 @@ static void log_state(struct master *master, struct request *request)
 
 static void help(struct master *master, struct request *request);
 
-/* The table. */
+/* --- the table -------------------------------------------------------------------------------- */
 
 /* The help of a word is in usage_table. */
 const struct command commands_table[] = {

@@ -45,7 +45,7 @@ enum {
     SENTENCE_MAX = 1024,
 };
 
-/* Requests. */
+/* --- requests --------------------------------------------------------------------------------- */
 
 void request_init(struct request *request, const struct message_request *words, pid_t pid,
                   uid_t uid)
@@ -169,7 +169,7 @@ void request_reply(struct request *request, struct buffer *reply)
     buffer_add(reply, request->errors.at, request->errors.used);
 }
 
-/* The socket. */
+/* --- the socket ------------------------------------------------------------------------------- */
 
 static void accept_clients(void *owner);
 
@@ -216,7 +216,7 @@ void control_listen(struct control *control, int socket, gid_t group)
     update_watch(control);
 }
 
-/* The clients. */
+/* --- the clients ------------------------------------------------------------------------------ */
 
 static void close_client(struct client *client)
 {

@@ -15,7 +15,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* Out of memory. */
+/* --- out of memory ---------------------------------------------------------------------------- */
 
 /* Processes that the kernel kills together are reaped within this time. */
 #define CLAIM_TIMEOUT (USEC_SECOND / 10)
@@ -70,7 +70,7 @@ bool oom_claim(struct oom *oom, usec now)
     return true;
 }
 
-/* The report. */
+/* --- the report ------------------------------------------------------------------------------- */
 
 bool exit_report_signal_dumps(int number)
 {
@@ -333,7 +333,7 @@ void exit_report_record(const struct exit_report *report, usec when, struct deat
     snprintf(death->last, sizeof death->last, "%s", report->last);
 }
 
-/* The back-off. */
+/* --- the back-off ----------------------------------------------------------------------------- */
 
 usec backoff_death(struct backoff *backoff, bool accepted, usec ready_for, bool *grew)
 {
@@ -378,7 +378,7 @@ usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for)
     return delay;
 }
 
-/* An exit. */
+/* --- an exit ---------------------------------------------------------------------------------- */
 
 /* Why there is no core (core(5)). */
 static const char *core_reason(const struct worker *worker)

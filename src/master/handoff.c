@@ -13,7 +13,7 @@
 
 _Static_assert(2 * sizeof(struct slot_peer) < STATE_NAME, "a peer has room");
 
-/* Conversions. */
+/* --- conversions ------------------------------------------------------------------------------ */
 
 /* A list of numbers: "3,0,17". */
 static void print_numbers(char text[static STATE_NUMBERS], const uint64_t *numbers, int count)
@@ -167,7 +167,7 @@ static void adopt_history(struct overview *overview, const struct state *state)
     }
 }
 
-/* In the old binary. */
+/* --- in the old binary ------------------------------------------------------------------------ */
 
 static void save_listener(const struct listener *listener, struct state *state,
                           enum state_kind kind)
@@ -275,7 +275,7 @@ void handoff_inherit(const struct state *state, bool wanted)
         fd_set_inherited(fd, wanted);
 }
 
-/* In the new binary. */
+/* --- in the new binary ------------------------------------------------------------------------ */
 
 static struct listener *adopt_listener(const struct state_listener *saved)
 {

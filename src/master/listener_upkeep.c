@@ -152,7 +152,7 @@ bool listener_upkeep_step(struct listener_upkeep *upkeep, struct listener *liste
     return changed;
 }
 
-/* Listeners that were shut down. */
+/* --- listeners that were shut down ------------------------------------------------------------ */
 
 int listener_upkeep_heal(struct listener *const *listeners, int count, const char *pool,
                          int backlog, pid_t pid)

@@ -38,7 +38,7 @@
 /* The most workers that may finish by their own decision, for each worker of the pool's target. */
 enum { FINISHING_MOST = 4 };
 
-/* Starts. */
+/* --- starts ----------------------------------------------------------------------------------- */
 
 static void fork_worker(struct pool *pool, struct spawner *spawner, struct worker *worker, usec now)
 {
@@ -69,7 +69,7 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
     return missing;
 }
 
-/* Exits. */
+/* --- exits ------------------------------------------------------------------------------------ */
 
 /* The most workers of the generation in force that there may be. A group that can't be killed keeps
  * its worker's seat; and a halted roll allows only the new workers that it got to. */
@@ -176,7 +176,7 @@ static void step_dead(struct pool *pool, struct spawner *spawner, usec now, int 
     }
 }
 
-/* Surplus workers. */
+/* --- surplus workers -------------------------------------------------------------------------- */
 
 /* Retires workers of the generation in force. Out of memory, it does so in a later round. */
 static void shrink(struct pool *pool, int active, int surplus)
@@ -217,7 +217,7 @@ static void retire_stale(struct pool *pool, int count, bool all)
     }
 }
 
-/* Living workers. */
+/* --- living workers --------------------------------------------------------------------------- */
 
 static bool is_serving(const struct worker *worker)
 {
@@ -311,7 +311,7 @@ static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
     return next;
 }
 
-/* A size that follows the load: scale decides. */
+/* --- a size that follows the load: scale decides ---------------------------------------------- */
 
 static bool follows_load(const struct pool *pool)
 {

@@ -137,7 +137,7 @@ void master_stop_now(struct master *master)
         pool_stop_now(p, now);
 }
 
-/* What the master shows of itself. */
+/* --- what the master shows of itself ---------------------------------------------------------- */
 
 static enum pool_state state_of(const struct pool *pool, const struct counts *counts)
 {

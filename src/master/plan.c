@@ -478,7 +478,7 @@ void plans_abandon(struct plans *plans, const struct runtime *runtime)
     plans_done(plans);
 }
 
-/* Printing. */
+/* --- printing --------------------------------------------------------------------------------- */
 
 /* A line ends with the reason, if any: "listener unix:/x: opened: its path was removed". */
 static void print_socket(const char *kind, const struct listener *listener, const char *word,

@@ -424,7 +424,7 @@ bool pool_restart_is_due(struct pool *pool, usec now, usec *next)
     return true;
 }
 
-/* The runtime. */
+/* --- the runtime ------------------------------------------------------------------------------ */
 
 struct pool *runtime_find(const struct runtime *runtime, const char *name)
 {

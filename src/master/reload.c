@@ -26,7 +26,7 @@ static const char *const job_words[] = {
     [JOB_RESTART] = "restart",
 };
 
-/* Trying a plan: everything that can fail. */
+/* --- trying a plan: everything that can fail -------------------------------------------------- */
 
 static void fault_of_plan(const struct plans *plans, const struct plan *plan, const char *what)
 {
@@ -121,7 +121,7 @@ static void undo_plans(struct runtime *runtime, struct plans *plans)
     plans_abandon(plans, runtime);
 }
 
-/* Applying a plan: nothing here can fail. */
+/* --- applying a plan: nothing here can fail --------------------------------------------------- */
 
 /* Logs what is allowed but may surprise. */
 static void log_surprises(const struct pool *pool)
@@ -249,7 +249,7 @@ int reload_first(struct reload *reload, struct runtime *runtime, struct config *
     return 0;
 }
 
-/* Jobs and their results. */
+/* --- jobs and their results ------------------------------------------------------------------- */
 
 uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool)
 {
@@ -302,7 +302,7 @@ static void add_warnings(struct reload *reload)
     }
 }
 
-/* The ends of a job. */
+/* --- the ends of a job ------------------------------------------------------------------------ */
 
 static void finish_job(struct reload *reload)
 {
@@ -391,7 +391,7 @@ static bool has_failed(struct reload *reload, const struct runtime *runtime)
     return result->refused;
 }
 
-/* The steps of a job. */
+/* --- the steps of a job ----------------------------------------------------------------------- */
 
 /* Refuses a job before it has begun. */
 static void refuse_start(struct reload *reload, const char *what, const char *why)

@@ -146,7 +146,7 @@ struct scale_orders scale_step_blind(struct scale *scale, const struct scale_lim
     };
 }
 
-/* Rolls. */
+/* --- rolls ------------------------------------------------------------------------------------ */
 
 /* New workers that had their try no longer count for at_once; old workers that end are not
  * respawned. */

@@ -91,7 +91,7 @@ void spawn_warn_broken(const struct worker *worker, const char *what)
         name, what, name);
 }
 
-/* Numbers and seats. */
+/* --- numbers and seats ------------------------------------------------------------------------ */
 
 static struct worker *free_worker(struct spawner *spawner)
 {
@@ -189,7 +189,7 @@ void spawn_release(struct spawner *spawner, struct worker *worker)
         spawner->lowest_free = number;
 }
 
-/* Over an upgrade. */
+/* --- over an upgrade -------------------------------------------------------------------------- */
 
 void spawn_save(const struct worker *worker, struct state_worker *saved)
 {
@@ -286,7 +286,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     return worker;
 }
 
-/* The fork. */
+/* --- the fork --------------------------------------------------------------------------------- */
 
 /* WATCHDOG_USEC in the program's configured environment, else ready_timeout. */
 static usec watchdog_of(const struct pool_config *conf)
@@ -435,7 +435,7 @@ int spawn_fork(struct spawner *spawner, struct worker *worker, struct listener *
     return error;
 }
 
-/* The exit. */
+/* --- the exit --------------------------------------------------------------------------------- */
 
 void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
                   const struct rusage *usage, usec now)

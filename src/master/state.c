@@ -116,7 +116,7 @@ void state_free(struct state *state)
     *state = (struct state){0};
 }
 
-/* Writing. */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* Writes bytes that would end a value or a line as %XX. */
 static void write_text(FILE *out, const char *text)
@@ -153,7 +153,7 @@ void state_write(const struct state *state, FILE *out)
     fprintf(out, "%s\n", ENDING);
 }
 
-/* Reading. */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 struct reading {
     struct state *state;

@@ -41,7 +41,7 @@ struct stderr_log_set *stderr_log_set_new(struct loop *loop)
     return set;
 }
 
-/* The rate. */
+/* --- the rate --------------------------------------------------------------------------------- */
 
 static unsigned most_of(const struct stderr_log_rate *rate)
 {
@@ -78,7 +78,7 @@ static bool may_log(struct stderr_log_rate *rate, const char *pool)
     return false;
 }
 
-/* Lines. */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static bool is_unfinished(const struct stderr_log *lines)
 {
@@ -170,7 +170,7 @@ static ssize_t read_up_to(struct stderr_log *lines, ssize_t most)
     return n;
 }
 
-/* Lines without an end. */
+/* --- lines without an end --------------------------------------------------------------------- */
 
 static void leave_unfinished(struct stderr_log *lines)
 {
@@ -216,7 +216,7 @@ usec stderr_log_step(struct stderr_log_set *set, usec now)
     return set->soonest ? set->soonest->due : USEC_NEVER;
 }
 
-/* The pipes. */
+/* --- the pipes -------------------------------------------------------------------------------- */
 
 static void close_pipe(struct stderr_log *lines)
 {
@@ -255,7 +255,7 @@ int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const
     return error;
 }
 
-/* Pipes whose worker has ended. */
+/* --- pipes whose worker has ended ------------------------------------------------------------- */
 
 static void free_detached(struct stderr_log_set *set, struct detached *detached)
 {

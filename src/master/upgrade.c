@@ -37,7 +37,7 @@ void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, stru
         (struct upgrade){.self = *self, .control = control, .out.watch.fd = -1, .err.watch.fd = -1};
 }
 
-/* The state on its way from binary to binary. */
+/* --- the state on its way from binary to binary ----------------------------------------------- */
 
 int upgrade_state_fd(void)
 {
@@ -130,7 +130,7 @@ static int make_state(const struct upgrade *upgrade, const struct runtime *runti
     return error ? error : write_state(state);
 }
 
-/* The trial. */
+/* --- the trial -------------------------------------------------------------------------------- */
 
 static ssize_t read_stream(struct upgrade_stream *stream)
 {
@@ -303,7 +303,7 @@ bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
     return true;
 }
 
-/* The hand-over. */
+/* --- the hand-over ---------------------------------------------------------------------------- */
 
 /* The state has no room for an exit that is not handled and logged: it would be forgotten. */
 static bool exits_are_handled(const struct runtime *runtime)
@@ -347,7 +347,7 @@ static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
     refuse(upgrade, why);
 }
 
-/* In the new binary: the reload. */
+/* --- in the new binary: the reload ------------------------------------------------------------ */
 
 void upgrade_arrive(struct upgrade *upgrade, const struct state *state)
 {
@@ -410,7 +410,7 @@ static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struc
     return upgrade->deadline;
 }
 
-/* The steps of an upgrade. */
+/* --- the steps of an upgrade ------------------------------------------------------------------ */
 
 bool upgrade_is_over(const struct upgrade *upgrade)
 {
@@ -459,7 +459,7 @@ void upgrade_abandon(struct upgrade *upgrade)
         kill(-upgrade->trial, SIGKILL);
 }
 
-/* In the new binary, without a usable state. */
+/* --- in the new binary, without a usable state ------------------------------------------------ */
 
 static bool is_open_on(int fd, const char *path)
 {
