@@ -437,9 +437,9 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
     bool free = reload->state == RELOAD_NONE && !reload->queued;
     if (upgrade->phase == UPGRADE_NONE && upgrade->requested && free)
         begin_trial(upgrade, runtime, now);
-    control_hold(upgrade->control, upgrade->phase == UPGRADE_PASSED);
-    if (upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime) &&
-        control_is_quiet(upgrade->control))
+    bool due = upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime);
+    control_hold(upgrade->control, due);
+    if (due && control_is_quiet(upgrade->control))
         hand_over(upgrade, runtime);
     if (upgrade->phase != UPGRADE_TRYING)
         return USEC_NEVER;

@@ -333,6 +333,19 @@ class Upgrade(Case):
 class Refused(Case):
     """Whatever is wrong with the new program or the file, the running daemon goes on."""
 
+    def script_that_tells(self, it, before=''):
+        """A binary whose trial first does `before`. Returns a file with the pid of the trial."""
+        trial = pathlib.Path(it.path('trial'))
+        self.script(it, f'[ "$1" = -t ] && echo $$ >{trial}.new && mv {trial}.new {trial}\n'
+                        f'[ "$1" = -t ] && {{ {before or ":"}; }}\nexec $REAL "$@"')
+        return trial
+
+    @staticmethod
+    def wait_for_trial(trial):
+        wait_until(trial.exists, 'the trial has begun')
+        wait_until(lambda: not os.path.exists(f'/proc/{int(trial.read_text())}'),
+                   'the trial is reaped')
+
     def refuse(self, it, *patterns):
         it.announce('err: upgrade')
         workers = it.workers()
@@ -550,20 +563,35 @@ class Refused(Case):
         """Not a client in the middle of its request when the binary passes its trial, and not one
         that connects afterwards."""
         it = self.begin(CONTROL + ECHO % (2, ''))
-        self.script(it, f'[ "$1" = -t ] && echo $$ >{it.path("trial")}\nexec $REAL "$@"')
+        trial = self.script_that_tells(it)
         early = control.Caller(it.path('control'))
         early.connection.sendall(b'pi')
         self.assertEqual(control.ask(it, 'ping').status, 0)  # so the one before is accepted
         upgrade = control.Caller(it.path('control'), 'upgrade')
-        trial = pathlib.Path(it.path('trial'))
-        wait_until(lambda: trial.exists() and trial.read_text(), 'the trial has begun')
-        wait_until(lambda: not os.path.exists(f'/proc/{int(trial.read_text())}'),
-                   'the trial is reaped')
+        self.wait_for_trial(trial)
         late = control.Caller(it.path('control'), 'ping')
         early.connection.sendall(b'ng\n')
         for caller in (early, late, upgrade):
             self.assertEqual(caller.answer().status, 0)
         it.wait_for_workers(2)
+
+    def test_clients_are_answered_while_it_waits_for_a_reload(self):
+        """The binary has passed its trial, but a reload that came then takes 20 s or more."""
+        it = self.begin(CONTROL + ECHO % (2, ''))
+        it.same_descriptors = False  # it is stopped in the middle of the reload
+        trial = self.script_that_tells(it, f'until [ -e {it.path("go")} ]; do sleep 0.1; done')
+        upgrade = control.Caller(it.path('control'), 'upgrade')
+        wait_until(trial.exists, 'the trial has begun')
+        mark = it.mark()
+        it.write(CONTROL + ECHO % (2, 'min_ready_time = 20 umask = 077'))
+        it.kill(signal.SIGHUP)
+        it.wait_for_log('reloading', mark)
+        it.put('go', '')
+        self.wait_for_trial(trial)
+        self.assertEqual(control.ask(it, 'ping').status, 0)
+        self.assertFalse(it.log.find('takes over from', mark))
+        it.stop()
+        self.assertEqual(upgrade.answer().status, 1)
 
     def test_variable_that_is_nonsense(self):
         it = self.make(UNIX % 1)
