@@ -135,7 +135,7 @@ static void rule_seat_descriptors(struct config *config, const struct pool_confi
                      own == most ? "its limit nofile" : "the hard limit", most);
 }
 
-/* A worker with one connection: its listeners, and what it can't do without. */
+/* The least that a worker of the process model needs: its listeners, and a few descriptors. */
 static void rule_few_descriptors(struct config *config, const struct pool_config *pool)
 {
     enum { FEW = 12 }; /* the log, epoll, wake-ups, the connection */

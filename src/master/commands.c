@@ -262,12 +262,12 @@ static void set_size(struct pool *pool, int wanted)
                pool->name, wanted, pool->name, wanted);
 }
 
-/* What pools have in all. */
+/* The sums over pools. */
 struct sizes {
     long long workers, seats, descriptors;
 };
 
-/* Without the one that is to have another size. */
+/* Leaves out `pool`, which is to be resized. */
 static struct sizes sizes_beside(const struct master *master, const struct pool *pool)
 {
     struct sizes sizes = {0};
@@ -282,8 +282,8 @@ static struct sizes sizes_beside(const struct master *master, const struct pool 
     return sizes;
 }
 
-/* Whether a size is out of range, which the request says, or the log: beyond what a file may say.
- * The master must keep descriptors, or nobody can reach it to take the size back. */
+/* Whether a file could not set this size; the request is then refused. Without descriptors left the
+ * master could not accept the request that takes the size back. */
 static bool is_size_refused(const struct master *master, const struct pool *pool, long wanted,
                             struct request *request)
 {

@@ -220,7 +220,7 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
                   "systemd.socket(5)");
 }
 
-/* Whether another pool has the listener, and goes on to ask for one like it. */
+/* Whether another pool has this listener, and its new configuration still matches it. */
 static bool is_claimed(const struct plans *plans, const struct plan *by_other_than,
                        const struct listener *listener)
 {
@@ -235,9 +235,9 @@ static bool is_claimed(const struct plans *plans, const struct plan *by_other_th
     return false;
 }
 
-/* The listener in force that a word stands for: the pool's own, or one that another pool gives up.
- * Only with port 0 there are several, whose ports tell them apart: a pool that is kept must keep
- * its own, as its workers do. NULL: there is none. */
+/* Finds the listener in force for an address of the file: the pool's own, or one that another pool
+ * gives up. Port 0 can match several listeners. A pool that is kept must then keep its own, because
+ * its workers accept there. NULL: none matches. */
 static struct listener *find_old(const struct plans *plans, const struct plan *plan,
                                  const struct listen_spec *spec)
 {

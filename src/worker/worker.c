@@ -108,7 +108,7 @@ static _Noreturn void give_up(const char *why)
     _exit(WORKER_CANT_START);
 }
 
-/* Of files that a process of the pool may have open. */
+/* How many files a process of the pool may have open. */
 static rlim_t most_files(const struct pool_config *pool)
 {
     long long own = pool->limits.value[LIMIT_NOFILE];
