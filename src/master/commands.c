@@ -29,9 +29,8 @@ static bool is_refused_by_stop(const struct master *master, struct request *requ
  * was asked for since. */
 static bool awaits_reload(const struct master *master)
 {
-    const struct reload *reload = &master->reload;
-    bool busy = reload->state != RELOAD_NONE || reload->queued;
-    return runtime_is_carried(&master->runtime) && (busy || !upgrade_has_arrived(&master->upgrade));
+    return runtime_is_carried(&master->runtime) &&
+           !(reload_is_idle(&master->reload) && upgrade_has_arrived(&master->upgrade));
 }
 
 static bool run_after_upgrade(struct master *master, struct request *request)

@@ -576,7 +576,7 @@ usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
 {
     usec next = USEC_NEVER;
     /* A listener that was shut down and can't listen again in place needs a restart of its pool. */
-    bool idle = reload->state == RELOAD_NONE && !reload->queued;
+    bool idle = reload_is_idle(reload);
     for (struct pool *pool = runtime->pools; idle && pool; pool = pool->next)
         if (pool_restart_is_due(pool, now, &next))
             reload_ask(reload, JOB_RESTART, pool->name);

@@ -71,6 +71,12 @@ struct reload {
     struct reload_result results[RELOAD_RESULTS];
 };
 
+/* Whether no job is under way or waits. */
+static inline bool reload_is_idle(const struct reload *reload)
+{
+    return reload->state == RELOAD_NONE && !reload->queued;
+}
+
 /* At the start: puts a checked configuration, which it takes over, in force. 0; or -1 with the
  * faults in the configuration. */
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config);

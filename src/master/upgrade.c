@@ -385,7 +385,7 @@ static void finish_arrival(struct upgrade *upgrade, const struct runtime *runtim
 static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
                          usec now)
 {
-    if (reload->state != RELOAD_NONE || reload->queued)
+    if (!reload_is_idle(reload))
         return USEC_NEVER;
     if (!runtime_is_carried(runtime)) {
         finish_arrival(upgrade, runtime, reload, now);
@@ -434,7 +434,7 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
 {
     if (upgrade->phase == UPGRADE_ARRIVING)
         return await_reload(upgrade, runtime, reload, now);
-    bool free = reload->state == RELOAD_NONE && !reload->queued;
+    bool free = reload_is_idle(reload);
     if (upgrade->phase == UPGRADE_NONE && upgrade->requested && free)
         begin_trial(upgrade, runtime, now);
     bool due = upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime);
