@@ -304,33 +304,12 @@ static void rule_size(struct config *config, struct pool_config *pool, bool whol
     }
 }
 
-/* Bounds the connections of each pool, and of all pools. */
-static void rule_sum_of_seats(struct config *config)
+static long long descriptors_of(const struct pool_config *pool)
 {
-    long long all = 0;
-    for (int i = 0; i < config->pool_count; i++) {
-        const struct pool_config *pool = config->pools[i];
-        const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
-        long long seats = pool_config_most_seats(pool), before = all;
-        all += seats;
-        if (pool->seats > 1 && seats > POOL_SEATS_MAX)
-            config_fault(
-                config, pool, option,
-                "%d workers of %d connections make %lld; at most %d are possible in a pool",
-                pool_config_most(pool), pool->seats, seats, POOL_SEATS_MAX);
-        else if (all > SEATS_MAX && before <= SEATS_MAX)
-            config_fault(config, pool, option,
-                         "with its %lld there are %lld connections in all; at most %d are possible",
-                         seats, all, SEATS_MAX);
-    }
+    return 1 + (pool->handler ? pool->handler->descriptors : 0);
 }
 
-long long rules_descriptors(const struct pool_config *pool, int workers)
-{
-    return (long long)workers * (1 + (pool->handler ? pool->handler->descriptors : 0));
-}
-
-long long rules_descriptors_most(void)
+static long long descriptors_most(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY)
@@ -338,27 +317,65 @@ long long rules_descriptors_most(void)
     return (long long)limit.rlim_max - SPARE_DESCRIPTORS;
 }
 
-/* Bounds the workers of all pools, and the descriptors that the master needs for them. A fault
- * stands at the pool with which the sum becomes too large. */
-static void rule_sum_of_sizes(struct config *config)
+void rules_add_size(struct rules_sizes *sizes, const struct pool_config *pool, int workers)
 {
-    long long most = rules_descriptors_most(), workers = 0, files = 0;
+    sizes->workers += workers;
+    sizes->seats += (long long)workers * pool->seats;
+    sizes->descriptors += workers * descriptors_of(pool);
+}
+
+long long rules_workers_most(const struct pool_config *pool, const struct rules_sizes *others,
+                             const char **why)
+{
+    const struct {
+        long long most;
+        const char *why;
+    } bounds[] = {
+        {POOL_SEATS_MAX / pool->seats,
+         pool->seats > 1 ? ", since each worker has so many connections" : ""},
+        {POOL_WORKERS_MAX - others->workers, ", with the workers of the other pools"},
+        {(SEATS_MAX - others->seats) / pool->seats, ", with the connections of the other pools"},
+        {(descriptors_most() - others->descriptors) / descriptors_of(pool),
+         ", by the hard limit of open files (ulimit -Hn)"},
+    };
+    int least = 0;
+    for (unsigned i = 1; i < sizeof bounds / sizeof *bounds; i++)
+        if (bounds[i].most < bounds[least].most)
+            least = (int)i;
+    *why = bounds[least].why;
+    return bounds[least].most;
+}
+
+/* Bounds the connections of each pool, and what all pools need together. A fault stands at the pool
+ * with which a sum becomes too large. */
+static void rule_sizes(struct config *config)
+{
+    struct rules_sizes all = {0};
+    long long most = descriptors_most();
     for (int i = 0; i < config->pool_count; i++) {
         const struct pool_config *pool = config->pools[i];
         const char *option = pool_config_is_dynamic(pool) ? "max_workers" : "workers";
-        long long in_pool = pool_config_most(pool);
-        long long workers_before = workers, files_before = files;
-        workers += in_pool;
-        files += rules_descriptors(pool, (int)in_pool);
-        if (workers > POOL_WORKERS_MAX && workers_before <= POOL_WORKERS_MAX)
+        const struct rules_sizes before = all;
+        int workers = pool_config_most(pool), seats = pool_config_most_seats(pool);
+        rules_add_size(&all, pool, workers);
+        if (pool->seats > 1 && seats > POOL_SEATS_MAX)
             config_fault(config, pool, option,
-                         "with its %lld there are %lld workers in all; at most %d are possible",
-                         in_pool, workers, POOL_WORKERS_MAX);
-        else if (files > most && (files_before <= most || i == 0))
+                         "%d workers of %d connections make %d; at most %d are possible in a pool",
+                         workers, pool->seats, seats, POOL_SEATS_MAX);
+        else if (all.seats > SEATS_MAX && before.seats <= SEATS_MAX)
+            config_fault(config, pool, option,
+                         "with its %d there are %lld connections in all; at most %d are possible",
+                         seats, all.seats, SEATS_MAX);
+        if (all.workers > POOL_WORKERS_MAX && before.workers <= POOL_WORKERS_MAX)
+            config_fault(config, pool, option,
+                         "with its %d there are %lld workers in all; at most %d are possible",
+                         workers, all.workers, POOL_WORKERS_MAX);
+        else if (all.descriptors > most && (before.descriptors <= most || i == 0))
             config_fault(config, pool, option,
                          "%lld workers need %lld open files, but the hard limit is %lld: raise "
                          "LimitNOFILE= of the unit (ulimit -Hn)",
-                         workers, files + SPARE_DESCRIPTORS, most + SPARE_DESCRIPTORS);
+                         all.workers, all.descriptors + SPARE_DESCRIPTORS,
+                         most + SPARE_DESCRIPTORS);
     }
 }
 
@@ -474,6 +491,5 @@ void rules_apply(struct config *config, bool whole)
         rule_seat_descriptors(config, config->pools[i]);
         rule_few_descriptors(config, config->pools[i]);
     }
-    rule_sum_of_seats(config);
-    rule_sum_of_sizes(config);
+    rule_sizes(config);
 }

@@ -14,10 +14,19 @@
  * refuse it. A dump leaves out an option that is refused. */
 bool rules_pool_takes(const struct pool_config *pool, const struct option_row *row);
 
-/* How many descriptors the master holds for so many workers of a pool, and how many it may hold for
- * all pools together. */
-long long rules_descriptors(const struct pool_config *pool, int workers);
-long long rules_descriptors_most(void);
+/* What pools need together. */
+struct rules_sizes {
+    long long workers, seats;
+    long long descriptors; /* that the master holds for them */
+};
+
+/* Adds so many workers of a pool. */
+void rules_add_size(struct rules_sizes *sizes, const struct pool_config *pool, int workers);
+
+/* The most workers that a pool can have beside the others, which may be below 1. *why: what bounds
+ * them, as the end of a sentence. */
+long long rules_workers_most(const struct pool_config *pool, const struct rules_sizes *others,
+                             const char **why);
 
 /* Notes every fault and fills in what follows from the options. `whole`: all files were read to
  * their end, so what is missing is a fault. */

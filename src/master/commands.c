@@ -261,48 +261,17 @@ static void set_size(struct pool *pool, int wanted)
                pool->name, wanted, pool->name, wanted);
 }
 
-/* The sums over pools. */
-struct sizes {
-    long long workers, seats, descriptors;
-};
-
-/* Leaves out `pool`, which is to be resized. */
-static struct sizes sizes_beside(const struct master *master, const struct pool *pool)
-{
-    struct sizes sizes = {0};
-    for (const struct pool *p = master->runtime.pools; p; p = p->next) {
-        if (p == pool || p->removed)
-            continue;
-        int workers = pool_config_most(p->conf) + p->extra;
-        sizes.workers += workers;
-        sizes.seats += (long long)workers * p->conf->seats;
-        sizes.descriptors += rules_descriptors(p->conf, workers);
-    }
-    return sizes;
-}
-
 /* Whether a file could not set this size; the request is then refused. Without descriptors left the
  * master could not accept the request that takes the size back. */
 static bool is_size_refused(const struct master *master, const struct pool *pool, long wanted,
                             struct request *request)
 {
-    const struct sizes others = sizes_beside(master, pool);
-    int seats = pool->conf->seats;
-    long long most = POOL_SEATS_MAX / seats;
-    const char *why = seats > 1 ? ", since each worker has so many connections" : "";
-    if (POOL_WORKERS_MAX - others.workers < most) {
-        most = POOL_WORKERS_MAX - others.workers;
-        why = ", with the workers of the other pools";
-    }
-    if ((SEATS_MAX - others.seats) / seats < most) {
-        most = (SEATS_MAX - others.seats) / seats;
-        why = ", with the connections of the other pools";
-    }
-    long long files = rules_descriptors_most() - others.descriptors;
-    if (files / rules_descriptors(pool->conf, 1) < most) {
-        most = files / rules_descriptors(pool->conf, 1);
-        why = ", by the hard limit of open files (ulimit -Hn)";
-    }
+    struct rules_sizes others = {0};
+    const char *why;
+    for (const struct pool *p = master->runtime.pools; p; p = p->next)
+        if (p != pool && !p->removed)
+            rules_add_size(&others, p->conf, pool_config_most(p->conf) + p->extra);
+    long long most = rules_workers_most(pool->conf, &others, &why);
     if (most < pool->conf->workers + pool->extra)
         most = pool->conf->workers + pool->extra;
     if (wanted >= 1 && wanted <= most)
