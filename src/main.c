@@ -165,11 +165,11 @@ static void reset_signals(void)
  * daemon while it starts, and others would stop it. TERM, INT and QUIT end the start at once. */
 static void hold_signals(void)
 {
-    static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
+    static const int others[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD};
     sigset_t held;
-    sigemptyset(&held);
-    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        sigaddset(&held, numbers[i]);
+    commands_signals(&held);
+    for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
+        sigdelset(&held, others[i]);
     sigprocmask(SIG_BLOCK, &held, NULL);
 }
 

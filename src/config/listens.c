@@ -83,11 +83,11 @@ bool listens_can_bind(const char *path, struct inode *directory, char *why, size
     char name[ADDR_PATH_MAX + 2];
     struct inode found;
     int length = (int)(entry_name(path) - path);
-    int error = entry_directory(path, &found);
     if (!has_name(path)) {
         snprintf(why, size, "the name of the socket is missing");
         return false;
     }
+    int error = entry_directory(path, &found);
     if (error == -ENOENT && listens_in_default_place(path))
         return true;
     if (error)

@@ -22,6 +22,14 @@
  * socket, and its own few. */
 enum { SPARE_DESCRIPTORS = 128 };
 
+/* How many files a process may have open, if it raises its limit. */
+static long long hard_limit(void)
+{
+    struct rlimit limit;
+    bool limited = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
+    return limited ? (long long)limit.rlim_max : LLONG_MAX;
+}
+
 static bool is_root(void)
 {
     return geteuid() == 0;
@@ -120,14 +128,10 @@ static void rule_model(struct config *config, struct pool_config *pool)
  * set and an eventfd too. */
 static void rule_seat_descriptors(struct config *config, const struct pool_config *pool)
 {
-    struct rlimit limit;
-    long long own = pool->limits.value[LIMIT_NOFILE], most = LLONG_MAX;
+    long long own = pool->limits.value[LIMIT_NOFILE];
     long long per_seat = pool->model == MODEL_THREAD ? 3 : 1;
     long long files = per_seat * pool->seats + pool->listen_count + WORKER_DESCRIPTORS;
-    if (own != OPTION_UNSET && own != OPTION_UNLIMITED)
-        most = own;
-    else if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
-        most = (long long)limit.rlim_max;
+    long long most = own != OPTION_UNSET && own != OPTION_UNLIMITED ? own : hard_limit();
     if (pool->model != MODEL_PROCESS && files > most)
         config_fault(config, pool, seat_options[pool->model],
                      "a worker with %s = %d needs %lld open files, but %s is %lld",
@@ -311,10 +315,8 @@ static long long descriptors_of(const struct pool_config *pool)
 
 static long long descriptors_most(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY)
-        return LLONG_MAX;
-    return (long long)limit.rlim_max - SPARE_DESCRIPTORS;
+    long long most = hard_limit();
+    return most == LLONG_MAX ? most : most - SPARE_DESCRIPTORS;
 }
 
 void rules_add_size(struct rules_sizes *sizes, const struct pool_config *pool, int workers)

@@ -78,7 +78,8 @@ int cgi_session_read(struct cgi_session *session)
     return 0;
 }
 
-int cgi_session_wait(struct cgi_session *session, short events, usec deadline)
+/* Waits until the connection is ready for one of the poll(2) events. 0, -ETIMEDOUT, or -EINTR. */
+static int wait_until_ready(struct cgi_session *session, short events, usec deadline)
 {
     struct pollfd ready = {.fd = session->conn->fd, .events = events};
     usec left = deadline - clock_now();
@@ -252,7 +253,7 @@ int cgi_session_flush(struct cgi_session *session)
 {
     int error;
     while ((error = cgi_session_write(session)) == -EAGAIN) {
-        error = cgi_session_wait(session, POLLOUT, clock_now() + idle_timeout(session));
+        error = wait_until_ready(session, POLLOUT, clock_now() + idle_timeout(session));
         if (error && error != -EINTR)
             return error;
     }
@@ -270,7 +271,7 @@ static int await_next(struct cgi_session *session)
             return -ECANCELED;
         service->renew(service);
         usec slice = clock_earlier(end, clock_now() + REST_INTERVAL);
-        int error = cgi_session_wait(session, POLLIN, slice);
+        int error = wait_until_ready(session, POLLIN, slice);
         if (error == 0 || (error == -ETIMEDOUT && slice == end))
             return error;
     }
@@ -283,7 +284,7 @@ static int await_input(struct cgi_session *session, bool resting)
     usec deadline = clock_now() + idle_timeout(session);
     if (session->request.id)
         deadline = clock_earlier(deadline, cgi_session_deadline(session));
-    int error = cgi_session_wait(session, POLLIN, deadline);
+    int error = wait_until_ready(session, POLLIN, deadline);
     return error == -EINTR ? 0 : error;
 }
 
@@ -337,7 +338,7 @@ void cgi_session_finish(struct cgi_session *session)
         if (error == 0 && !discard_body(session))
             return;
         if (error == -EAGAIN)
-            error = cgi_session_wait(session, POLLIN,
+            error = wait_until_ready(session, POLLIN,
                                      clock_earlier(check_at, clock_earlier(end, silent_until)));
         else if (error == 0)
             silent_until = clock_now() + DRAIN_TIMEOUT;

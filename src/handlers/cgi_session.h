@@ -98,9 +98,6 @@ void cgi_session_put_end(struct cgi_session *session, uint32_t app_status);
 /* Puts something that no web server can take for an end, or for anything else. */
 void cgi_session_put_broken(struct cgi_session *session);
 
-/* Waits until the connection is ready for one of the poll(2) events. 0, -ETIMEDOUT, or -EINTR. */
-int cgi_session_wait(struct cgi_session *session, short events, usec deadline);
-
 /* When the request in hand must be done; USEC_NEVER: no limit. */
 usec cgi_session_deadline(const struct cgi_session *session);
 

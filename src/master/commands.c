@@ -141,7 +141,7 @@ static void restart(struct master *master, struct request *request)
     if (!name)
         return;
     if (name[0] && runtime_find(&master->runtime, name)->drained)
-        request_fail(request, "pool %s is drained: resume it instead", name);
+        request_fail(request, POOL_IS_DRAINED, name);
     else
         queue_job(master, request, JOB_RESTART, name);
 }

@@ -2,7 +2,7 @@
  * commands - the table of commands: word, signal and function; the functions, and when the answer
  * of each is complete. The help texts are in wire/message.
  *
- * Called by: main_loop, main (the signals to take).
+ * Called by: main_loop, main (the signals to take, and to hold until then).
  * Runs in:   the master.
  */
 #ifndef PREFORKD_MASTER_COMMANDS_H

@@ -109,7 +109,9 @@ static bool exited_as(const struct exit_report *report, int code)
     return !report->program && WIFEXITED(report->status) && WEXITSTATUS(report->status) == code;
 }
 
-bool exit_report_is_orderly(const struct exit_report *report)
+/* Whether a program ended by itself and in order, as many do after so many requests: with status 0,
+ * and without leaving a process. One that went into the background leaves a process. */
+static bool is_orderly(const struct exit_report *report)
 {
     return report->program && report->cause == DEATH_OWN && exited_well(report) &&
            !report->left_group;
@@ -145,7 +147,7 @@ static int level_of_end(const struct exit_report *report)
 int exit_report_level(const struct exit_report *report)
 {
     int level = level_of_end(report);
-    if (exit_report_is_orderly(report))
+    if (is_orderly(report))
         return LOG_INFO;
     if (report->delay && !report->delay_grew)
         return LOG_DEBUG;
@@ -258,7 +260,7 @@ int exit_report_print(const struct exit_report *report, char *text, size_t size)
         text_add(&line, ", and with it %u connections", report->in_hand);
     if (went_away(report))
         text_add(&line, ", and left processes behind: it must stay in the foreground");
-    else if (exit_report_is_orderly(report) && !report->ready)
+    else if (is_orderly(report) && !report->ready)
         text_add(&line, ", before it was ready");
     if (report->replacement)
         text_add(&line, "; respawned as %d", (int)report->replacement);
@@ -298,7 +300,7 @@ void exit_report_print_trouble(const struct exit_report *report, char *text, siz
         text_add(&line, "%s%s", report->last[0] ? "; it last wrote: " : "", report->last);
     else if (!report->program)
         text_add(&line, "worker %d died before it was ready", (int)report->pid);
-    else if (exit_report_is_orderly(report))
+    else if (is_orderly(report))
         text_add(&line, "its program ended, with status 0, before it was ready");
     else
         text_add(&line, "its program %s before it was ready%s%s",
@@ -438,7 +440,7 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .stop_signal = worker->app_policy.stop_signal,
         .no_core = core_expected ? core_reason(worker) : NULL,
     };
-    worker->expected = exit_report_is_orderly(report);
+    worker->expected = is_orderly(report);
     bool told = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
                 worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
     report->ended_early = worker->role != ROLE_RETIRING && !told && !worker->stayed &&
@@ -459,7 +461,7 @@ void exits_set_respawn(struct worker *worker, struct exit_report *report, usec n
 {
     usec ready_for = worker->was_ready ? worker->died - worker->ready_at : -1;
     report->replaced = true;
-    if (exit_report_is_orderly(report)) {
+    if (is_orderly(report)) {
         usec timeout = worker->conf->ready_timeout * USEC_SECOND;
         report->delay = backoff_orderly(&worker->backoff, worker->died - worker->born, ready_for);
         /* The successor of a ready program counts as ready, unless it has to say so itself. */

@@ -78,10 +78,6 @@ bool exit_report_signal_dumps(int number);
 /* Writes the line. Returns its length, as snprintf(3) does. */
 int exit_report_print(const struct exit_report *report, char *text, size_t size);
 
-/* Whether a program ended by itself and in order, as many do after so many requests: with status 0,
- * and without leaving a process. One that went into the background leaves a process. */
-bool exit_report_is_orderly(const struct exit_report *report);
-
 /* Whether the exit is no news: the worker retired, ended in order, or was killed by a stop. */
 bool exit_report_is_expected(const struct exit_report *report);
 

@@ -78,7 +78,6 @@ static void take_opened(struct plans *plans, struct plan *plan, const struct lis
     while (*end)
         end = &(*end)->next;
     *end = listener;
-    snprintf(listener->pool, sizeof listener->pool, "%s", plan->conf->name);
     take(plans, plan, spec, listener);
 }
 

@@ -204,6 +204,9 @@ bool runtime_is_carried(const struct runtime *runtime);
 /* The message about the file then. */
 #define RUNTIME_CARRIED " is not in force since the upgrade: reload it"
 
+/* What the restart of a drained pool is told; it takes the pool's name. */
+#define POOL_IS_DRAINED "pool %s is drained: resume it instead"
+
 void runtime_append(struct runtime *runtime, struct pool *pool);
 
 /* Frees removed pools whose last worker is gone. */

@@ -455,8 +455,7 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
     if (name[0] && !pool)
         faults_add(&reload->faults, reload->config->file, 0, "there is no pool %s any more", name);
     else if (pool && pool->drained) /* while the restart waited for its turn */
-        faults_add(&reload->faults, reload->config->file, 0,
-                   "pool %s is drained: resume it instead", name);
+        faults_add(&reload->faults, reload->config->file, 0, POOL_IS_DRAINED, name);
     if (reload->faults.count || prepare(reload, runtime) != 0)
         refuse(reload, runtime);
 }
