@@ -2,6 +2,7 @@
 
 #include "entry.h"
 #include "kernel.h"
+#include "units.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,10 +22,8 @@ void fd_cleanup(int *fd)
 /* The descriptor that a name in /proc/self/fd stands for; -1: none. */
 static int fd_of_name(const char *name)
 {
-    int fd = 0;
-    for (; *name >= '0' && *name <= '9'; name++)
-        fd = fd * 10 + (*name - '0');
-    return *name || !fd ? -1 : fd;
+    uint64_t fd;
+    return digits_read(name, INT_MAX, &fd) ? (int)fd : -1;
 }
 
 /* Handles the descriptors one by one, as /proc lists them. Does without readdir(3), which

@@ -1,8 +1,10 @@
 #include "procfs.h"
 
-#include <dirent.h>
+#include "units.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +169,16 @@ int procfs_children(pid_t pid, pid_t *list, int most)
     return count;
 }
 
+pid_t procfs_next(DIR *all)
+{
+    const struct dirent *entry;
+    uint64_t pid;
+    while ((entry = readdir(all)))
+        if (digits_read(entry->d_name, INT_MAX, &pid))
+            return (pid_t)pid;
+    return 0;
+}
+
 /* A zombie has ended, unless only its first thread has. */
 static bool is_in(pid_t pid, pid_t group, struct procfs_stat *stat)
 {
@@ -176,16 +188,13 @@ static bool is_in(pid_t pid, pid_t group, struct procfs_stat *stat)
 
 pid_t procfs_find_in_group(pid_t group, struct procfs_stat *stat)
 {
-    struct dirent *entry;
-    pid_t found = 0;
+    pid_t found = 0, pid;
     if (is_in(group, group, stat)) /* most often the leader lives */
         return group;
     DIR *folder = opendir("/proc");
-    while (folder && !found && (entry = readdir(folder))) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && is_in(pid, group, stat))
+    while (folder && !found && (pid = procfs_next(folder)))
+        if (is_in(pid, group, stat))
             found = pid;
-    }
     if (folder)
         closedir(folder);
     return found;

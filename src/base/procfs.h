@@ -11,6 +11,7 @@
 
 #include "clock.h"
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -52,6 +53,9 @@ const char *procfs_call_name(int number);
 /* Lists at most `most` of its children. Their number, or -errno: -ENOENT if the kernel has no such
  * list. */
 int procfs_children(pid_t pid, pid_t *list, int most);
+
+/* The next process of an open /proc; 0: there is no more. */
+pid_t procfs_next(DIR *all);
 
 /* Finds a living member of a process group and its stat; 0: there is none, or it is hidden from us.
  * Looks at every process if the group's leader is gone. */

@@ -48,3 +48,18 @@ const char *units_size(int64_t bytes, char text[static UNITS_TEXT])
     snprintf(text, UNITS_TEXT, word ? "%.1f %s" : "%.0f %s", size, words[word]);
     return text;
 }
+
+bool digits_read(const char *text, uint64_t most, uint64_t *number)
+{
+    uint64_t value = 0;
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        unsigned digit = (unsigned)(*text - '0');
+        if (digit > 9 || digit > most || value > (most - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *number = value;
+    return true;
+}

@@ -6,6 +6,7 @@
 
 #include "clock.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { UNITS_TEXT = 48 };
@@ -21,6 +22,10 @@ const char *units_time(usec real, char text[static UNITS_TEXT]);
 const char *units_size(int64_t bytes, char text[static UNITS_TEXT]);
 
 enum { DIGITS_MAX = 20 }; /* digits of the largest number, in decimal */
+
+/* Reads a number that is decimal digits alone: no sign, no blank. False: it is not one, or it is
+ * greater than `most`. */
+bool digits_read(const char *text, uint64_t most, uint64_t *number);
 
 /* Writes a number in base 10 or 16, without a closing NUL; returns its end. For a connection's
  * path, where stdio costs too much. */

@@ -1,5 +1,7 @@
 #include "access_list.h"
 
+#include "../base/units.h"
+
 #include <arpa/inet.h>
 #include <endian.h>
 #include <stdio.h>
@@ -10,13 +12,12 @@
 
 enum { MAPPED_BITS = 96 }; /* before the IPv4 address in an IPv4-mapped IPv6 address */
 
-/* Reads one to three digits and nothing else. -1 if they aren't a number up to `most`. */
-static int read_length(const char *text, int most)
+/* Reads a number without leading zeroes. -1 if it isn't one, or is greater than `most`. */
+static int read_length(const char *text, unsigned most)
 {
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 3 || text[digits] || (text[0] == '0' && digits > 1))
-        return -1;
-    return atoi(text) <= most ? atoi(text) : -1;
+    uint64_t length;
+    bool padded = text[0] == '0' && text[1];
+    return !padded && digits_read(text, most, &length) ? (int)length : -1;
 }
 
 enum cidr_fault cidr_read(struct block *block, const char *word)
@@ -32,8 +33,8 @@ enum cidr_fault cidr_read(struct block *block, const char *word)
     if (!addr_from_ip(&addr, ip, 0) || !addr_number(&addr, &number))
         return CIDR_NO_ADDRESS;
     bool mapped = number.family != addr.sa.sa_family;
-    int most = addr.sa.sa_family == AF_INET ? 32 : 128;
-    int bits = word[length] ? read_length(word + length + 1, most) : most;
+    unsigned most = addr.sa.sa_family == AF_INET ? 32 : 128;
+    int bits = word[length] ? read_length(word + length + 1, most) : (int)most;
     *block = (struct block){.first = number, .bits = bits};
     if (bits < 0 || (mapped && bits < MAPPED_BITS))
         return CIDR_BAD_LENGTH;

@@ -1,7 +1,7 @@
 #include "identity.h"
 
-#include <ctype.h>
-#include <errno.h>
+#include "../base/units.h"
+
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -15,12 +15,8 @@ static const char user_default[] = "preforkd";
 /* Reads a user or group ID. The largest number is none: to system calls it means "unchanged". */
 static bool read_number(const char *word, unsigned *number)
 {
-    char *end;
-    if (!isdigit((unsigned char)*word))
-        return false;
-    errno = 0;
-    unsigned long value = strtoul(word, &end, 10);
-    if (*end || errno || value >= (uid_t)-1)
+    uint64_t value;
+    if (!digits_read(word, (uid_t)-1 - 1, &value))
         return false;
     *number = (unsigned)value;
     return true;

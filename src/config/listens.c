@@ -1,6 +1,7 @@
 #include "listens.h"
 
 #include "../base/daemon.h"
+#include "../base/units.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -133,16 +134,16 @@ static void read_passed(struct reading *reading, const char *name)
 /* Reads a number, or the name of a TCP service. False: a fault is noted. */
 static bool read_port(struct reading *reading, const char *text, unsigned *port)
 {
-    char *end;
+    uint64_t value = 0;
     bool number = isdigit((unsigned char)*text);
-    unsigned long value = number ? strtoul(text, &end, 10) : 0;
+    bool fits = digits_read(text, PORT_MAX, &value);
     const struct servent *service = *text && !number ? getservbyname(text, "tcp") : NULL;
     *port = service ? ntohs((in_port_t)service->s_port) : (unsigned)value;
     if (!*text)
         fault(reading, "the port is missing");
     else if (!number && !service)
         fault(reading, "the system knows no service of this name");
-    else if (number && (*end || value > PORT_MAX || end - text > 10))
+    else if (number && !fits)
         fault(reading, "the port is a number from 0 to 65535, or a service's name");
     else
         return true;

@@ -204,9 +204,8 @@ pid_t process_groups_background(pid_t master, pid_t after, int listener_fd,
     struct stat socket;
     DIR *all = fstat(listener_fd, &socket) == 0 ? opendir("/proc") : NULL;
     pid_t found = 0;
-    struct dirent *entry;
-    while (all && !found && (entry = readdir(all))) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+    pid_t pid;
+    while (all && !found && (pid = procfs_next(all))) {
         if (pid > after && (is_socket(pid, 3, &socket) || is_socket(pid, 0, &socket)) &&
             !descends_from(pid, master) && !is_followed(pid, followed))
             found = pid;

@@ -6,6 +6,7 @@
 #include "../base/log.h"
 #include "../base/procfs.h"
 #include "../base/sysd.h"
+#include "../base/units.h"
 #include "check.h"
 
 #include "build-config.h"
@@ -13,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -42,9 +44,8 @@ void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self, stru
 int upgrade_state_fd(void)
 {
     const char *value = getenv(VARIABLE);
-    char *end;
-    long fd = value ? strtol(value, &end, 10) : -1;
-    if (!value || end == value || *end || fd <= STDERR_FILENO || fd > 1 << 30)
+    uint64_t fd;
+    if (!value || !digits_read(value, INT_MAX, &fd) || fd <= STDERR_FILENO)
         return -1;
     unsetenv(VARIABLE);
     fd_set_inherited((int)fd, false);
@@ -536,13 +537,11 @@ void inherited_find_control(struct inherited *inherited, const char *path)
 void inherited_retire_children(void)
 {
     DIR *directory = opendir("/proc");
-    struct dirent *entry;
     struct procfs_stat stat;
-    pid_t self = getpid();
+    pid_t self = getpid(), pid;
     int count = 0;
-    while (directory && (entry = readdir(directory))) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid <= 0 || procfs_stat(pid, &stat) != 0 || stat.parent != self)
+    while (directory && (pid = procfs_next(directory))) {
+        if (procfs_stat(pid, &stat) != 0 || stat.parent != self)
             continue;
         kill(pid, SIGTERM);
         count++;

@@ -1,7 +1,8 @@
 #include "proxy.h"
 
+#include "../base/units.h"
+
 #include <arpa/inet.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The section numbers are those of the specification, HAProxy's doc/proxy-protocol.txt. */
@@ -78,12 +79,12 @@ static const char *next_word(char **rest)
 /* Reads a number up to 65535 without leading zeroes. */
 static bool read_port(const char *text, unsigned *port)
 {
-    size_t length = strlen(text);
-    if (length == 0 || length > 5 || strspn(text, "0123456789") != length ||
-        (text[0] == '0' && length > 1))
+    uint64_t number;
+    bool padded = text[0] == '0' && text[1];
+    if (padded || !digits_read(text, 65535, &number))
         return false;
-    *port = (unsigned)atoi(text);
-    return *port <= 65535;
+    *port = (unsigned)number;
+    return true;
 }
 
 /* inet_pton(3) accepts what 2.1 requires: no leading zeroes, no blanks. It also accepts IPv6

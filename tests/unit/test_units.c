@@ -80,6 +80,38 @@ START_TEST(sizes_are_readable)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    uint64_t most;
+    bool fits;
+    uint64_t number;
+} digits[] = {
+    {"0", 0, true, 0},
+    {"1", 0, false, 0},
+    {"007", 7, true, 7},
+    {"8", 7, false, 0},
+    {"65535", 65535, true, 65535},
+    {"65536", 65535, false, 0},
+    {"18446744073709551615", UINT64_MAX, true, UINT64_MAX},
+    {"18446744073709551616", UINT64_MAX, false, 0},
+    {"99999999999999999999999", UINT64_MAX, false, 0},
+    {"", 9, false, 0},
+    {"-1", 9, false, 0},
+    {"+1", 9, false, 0},
+    {" 1", 9, false, 0},
+    {"1 ", 9, false, 0},
+    {"1:", 9, false, 0},
+    {"1/", 9, false, 0},
+};
+
+START_TEST(numbers_are_digits_alone)
+{
+    uint64_t number = 0;
+    ck_assert_int_eq(digits_read(digits[_i].text, digits[_i].most, &number), digits[_i].fits);
+    ck_assert_uint_eq(number, digits[_i].number);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("units");
@@ -87,5 +119,6 @@ int main(void)
     tcase_add_loop_test(tcase, times_have_their_offset, 0, sizeof times / sizeof *times);
     tcase_add_test(tcase, no_time_breaks_it);
     tcase_add_test(tcase, sizes_are_readable);
+    tcase_add_loop_test(tcase, numbers_are_digits_alone, 0, sizeof digits / sizeof *digits);
     return unit_run("units", tcase);
 }
