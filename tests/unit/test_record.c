@@ -94,7 +94,7 @@ END_TEST
 /* The longest line is not cut, and nothing is written beyond the buffer. */
 START_TEST(longest)
 {
-    char form[RECORD_MAX], text[LOG_LINE_MAX];
+    char form[RECORD_MAX], text[LOG_LINE_MAX] = "";
     const struct record record = record_of(text, LOG_NAME_READY);
     for (const char *at = "\xffq\""; *at; at++) {
         memset(text, *at, sizeof text - 1);
