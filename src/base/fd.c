@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,6 +99,52 @@ int fd_keep_only(const int *fds, int count)
         from = kept + 1;
     }
     return shut((unsigned)from, UINT_MAX, false);
+}
+
+/* Memory for the descriptors in a message. */
+union rights {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int) * FD_MESSAGE_MAX)];
+};
+
+int fd_send(int socket, const void *data, size_t size, const int *fds, int count)
+{
+    size_t room = sizeof *fds * (size_t)count;
+    union rights rights = {
+        .header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(room)}};
+    struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > 0) {
+        memcpy(CMSG_DATA(&rights.header), fds, room);
+        message.msg_control = &rights;
+        message.msg_controllen = CMSG_SPACE(room);
+    }
+    for (;;) {
+        if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+            return 0;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+ssize_t fd_receive(int socket, void *data, size_t size, int *fds, int count)
+{
+    union rights rights;
+    struct iovec part = {.iov_base = data, .iov_len = size};
+    /* CMSG_SPACE, which is rounded up, may have room for one more. */
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &rights,
+                             .msg_controllen = CMSG_LEN(sizeof *fds * (size_t)count)};
+    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return -errno;
+    for (int i = 0; i < count; i++)
+        fds[i] = -1;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+        memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+    return n;
 }
 
 int fd_write(int fd, const void *data, size_t size)

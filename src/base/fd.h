@@ -1,6 +1,7 @@
 /*
- * fd - descriptors: which ones a child keeps, whole writes, flags; and memory that processes share
- * by a descriptor (shm_), made so that no process can harm another through it.
+ * fd - descriptors: which ones a child keeps, messages that carry them, whole writes, flags; and
+ * memory that processes share by a descriptor (shm_), made so that no process can harm another
+ * through it.
  *
  * Shared memory has its size sealed (fcntl(2), F_SEAL_SHRINK), because a process that shortened it
  * would end its readers by SIGBUS. Only root and its owner can reopen the descriptor, for more
@@ -26,6 +27,16 @@ int fd_keep_only(const int *fds, int count);
  * once, except `needed` (-1: none). Allocates no memory. 0, or -errno: then the caller must not
  * execute anything. */
 int fd_shut_at_exec(int first, int needed);
+
+enum { FD_MESSAGE_MAX = 64 }; /* descriptors in one message; unix(7) allows 253 */
+
+/* Sends a message with `count` descriptors, which stay open here too, through a Unix socket
+ * (unix(7), SCM_RIGHTS). Neither blocks nor raises SIGPIPE. 0 or -errno. */
+int fd_send(int socket, const void *data, size_t size, const int *fds, int count);
+
+/* Receives a message, and at most `count` descriptors, close-on-exec; -1 fills the rest of `fds`.
+ * The kernel closes those for which there is no room. Does not block. Its size or -errno. */
+ssize_t fd_receive(int socket, void *data, size_t size, int *fds, int count);
 
 /* Writes all of it. 0 or -errno. */
 int fd_write(int fd, const void *data, size_t size);

@@ -171,15 +171,6 @@ static int send_request(const struct template_process *process,
         template_write_request(text, sizeof text, request->arguments, request->environment);
     if (size == 0)
         return -E2BIG;
-    struct iovec piece = {.iov_base = text, .iov_len = size};
-    union {
-        struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int[TEMPLATE_DESCRIPTORS]))];
-    } control = {0};
-    struct msghdr message = {.msg_iov = &piece,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control.room};
     const int descriptors[TEMPLATE_DESCRIPTORS] = {
         [TEMPLATE_INPUT] = request->input,
         [TEMPLATE_OUTPUT] = request->output,
@@ -187,19 +178,10 @@ static int send_request(const struct template_process *process,
         [TEMPLATE_DIRECTORY] = request->directory,
         [TEMPLATE_SCRIPT] = request->script,
     };
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof descriptors);
-    memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
-    for (;;) {
-        if (sendmsg(process->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-            return 0;
-        if (errno == EMSGSIZE || errno == ENOBUFS)
-            return -E2BIG;
-        if (errno != EINTR)
-            return errno == EAGAIN ? -ETIMEDOUT : -errno;
-    }
+    int error = fd_send(process->socket, text, size, descriptors, TEMPLATE_DESCRIPTORS);
+    if (error == -EMSGSIZE || error == -ENOBUFS)
+        return -E2BIG;
+    return error == -EAGAIN ? -ETIMEDOUT : error;
 }
 
 /* --- forks ------------------------------------------------------------------------------------ */

@@ -148,21 +148,8 @@ static bool answer_one(struct reporter *reporter)
     if (board && board->reader_fd < 0 && board->fd >= 0)
         board->reader_fd = shm_reader(board->fd);
     struct board_answer answer = {.number = question.number, .serial = board ? board->serial : 0};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.bytes = {0}};
-    struct iovec part = {.iov_base = &answer, .iov_len = sizeof answer};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (board && board->reader_fd >= 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof control;
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-        *rights = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-        memcpy(CMSG_DATA(rights), &board->reader_fd, sizeof(int));
-    }
-    sendmsg(reporter->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    bool found = board && board->reader_fd >= 0;
+    fd_send(reporter->watch.fd, &answer, sizeof answer, found ? &board->reader_fd : NULL, found);
     return true;
 }
 

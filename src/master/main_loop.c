@@ -179,6 +179,7 @@ static usec step_pools(struct master *master, usec now)
         }
         next = clock_earlier(next, p->due);
     }
+    stderr_log_end_round(master->runtime.spawner.lines, starts == 0, now);
     return next;
 }
 

@@ -1,6 +1,7 @@
 #include "stderr_log.h"
 
 #include "../base/arena.h"
+#include "../base/fd.h"
 #include "../config/config.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -28,16 +30,23 @@ struct detached {
 
 struct stderr_log_set {
     struct loop *loop;
-    struct stderr_log *soonest, *latest; /* the list of those with unfinished lines */
-    struct detached *detached;           /* the oldest first */
-    struct stderr_log_rate rate;         /* of detached pipes whose pool is gone */
+    struct stderr_log *soonest, *latest;      /* the list of those with unfinished lines */
+    struct detached *detached;                /* the oldest first */
+    struct stderr_log_rate rate;              /* of detached pipes whose pool is gone */
+    struct stderr_log *fresh[FD_MESSAGE_MAX]; /* opened in this round */
+    int fresh_count;
+    int flight[2]; /* the socket that holds pipes in flight; -1: none yet */
+    struct stderr_log *in_flight, *last_in_flight;
+    usec flight_end; /* when they are taken back at the latest */
 };
 
 struct stderr_log_set *stderr_log_set_new(struct loop *loop)
 {
     struct stderr_log_set *set = arena_unforked(sizeof *set);
-    if (set)
-        set->loop = loop;
+    if (!set)
+        return NULL;
+    set->loop = loop;
+    set->flight[0] = set->flight[1] = -1;
     return set;
 }
 
@@ -255,6 +264,92 @@ int stderr_log_adopt(struct stderr_log *lines, struct stderr_log_set *set, const
     return error;
 }
 
+/* --- pipes in flight -------------------------------------------------------------------------- */
+
+/* fork() copies each descriptor of the master, and the child closes it again, at some 0.4 us: so a
+ * start of many workers would cost the square of their number. So while the master forks more than
+ * one round can, it sends the reading ends of the new pipes to a socket of its own (unix(7),
+ * SCM_RIGHTS). There they stay open, and fork() does not copy them.
+ *
+ * A pipe in flight is not read, so its worker waits once it has written 64 KiB. The master takes it
+ * back at the first round after which nothing is left to fork, after STDERR_LOG_FLIGHT, when any of
+ * these workers has ended, and before an upgrade. No other process can send to the socket or
+ * receive from it: each child closes both ends before it runs foreign code. If the master dies,
+ * the kernel closes what is in flight with the socket. */
+
+/* If the ends can't be sent, they stay where they are, and forks cost more. */
+static void send_fresh(struct stderr_log_set *set, usec now)
+{
+    int fds[FD_MESSAGE_MAX];
+    if (set->flight[0] < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, set->flight) != 0)
+        return;
+    for (int i = 0; i < set->fresh_count; i++)
+        fds[i] = set->fresh[i]->watch.fd;
+    unsigned char count = (unsigned char)set->fresh_count;
+    if (fd_send(set->flight[0], &count, 1, fds, count) != 0)
+        return;
+    if (!set->in_flight)
+        set->flight_end = now + STDERR_LOG_FLIGHT;
+    for (int i = 0; i < set->fresh_count; i++) {
+        struct stderr_log *lines = set->fresh[i];
+        close_pipe(lines);
+        lines->in_flight = true;
+        lines->next_in_flight = NULL;
+        *(set->in_flight ? &set->last_in_flight->next_in_flight : &set->in_flight) = lines;
+        set->last_in_flight = lines;
+    }
+}
+
+/* False: there is no descriptor for it. */
+static bool take_one_back(struct stderr_log *lines, int fd)
+{
+    lines->in_flight = false;
+    lines->watch.fd = fd;
+    if (fd >= 0 && loop_add(lines->set->loop, &lines->watch) == 0)
+        return true;
+    fd_cleanup(&lines->watch.fd);
+    return false;
+}
+
+void stderr_log_take_back(struct stderr_log_set *set)
+{
+    int fds[FD_MESSAGE_MAX], at = 0, lost = 0;
+    unsigned char count = 0; /* how many the message has */
+    for (struct stderr_log *lines; (lines = set->in_flight); at++) {
+        if (at == count) {
+            at = 0;
+            if (fd_receive(set->flight[1], &count, 1, fds, FD_MESSAGE_MAX) != 1)
+                count = 0;
+        }
+        set->in_flight = lines->next_in_flight;
+        lost += !take_one_back(lines, at < count ? fds[at] : -1);
+    }
+    /* The configuration's check leaves room for a descriptor for each worker. */
+    if (lost)
+        log_warning("the standard error of %d workers is lost: %s lost=%d", lost, strerror(EMFILE),
+                    lost);
+}
+
+void stderr_log_end_round(struct stderr_log_set *set, bool forks_more, usec now)
+{
+    if (!forks_more || (set->in_flight && now >= set->flight_end))
+        stderr_log_take_back(set);
+    else if (set->fresh_count)
+        send_fresh(set, now);
+    set->fresh_count = 0;
+}
+
+/* The pipe is read from now on, because its worker has ended. */
+static void leave_flight(struct stderr_log *lines)
+{
+    struct stderr_log_set *set = lines->set;
+    if (lines->in_flight)
+        stderr_log_take_back(set);
+    for (int i = 0; set && i < set->fresh_count; i++)
+        if (set->fresh[i] == lines)
+            set->fresh[i] = set->fresh[--set->fresh_count];
+}
+
 /* --- pipes whose worker has ended ------------------------------------------------------------- */
 
 static void free_detached(struct stderr_log_set *set, struct detached *detached)
@@ -278,10 +373,13 @@ static void detached_ready(void *owner)
 
 void stderr_log_set_free(struct stderr_log_set *set)
 {
-    while (set && set->detached)
+    if (!set)
+        return;
+    while (set->detached)
         free_detached(set, set->detached);
-    if (set)
-        munmap(set, sizeof *set);
+    fd_cleanup(&set->flight[0]);
+    fd_cleanup(&set->flight[1]);
+    munmap(set, sizeof *set);
 }
 
 static void warn_closed(const struct detached *detached, const char *why)
@@ -345,6 +443,7 @@ static int detach(struct stderr_log *lines)
 
 void stderr_log_close(struct stderr_log *lines)
 {
+    leave_flight(lines);
     bool held = lines->watch.fd >= 0 && read_up_to(lines, READ_AT_DEATH) >= 0;
     if (lines->line)
         finish(lines);
@@ -399,5 +498,7 @@ int stderr_log_open(struct stderr_log *lines, struct stderr_log_set *set, const 
     }
     /* Programs expect a blocking standard error. The flag belongs to one end of the pipe. */
     fcntl(ends[1], F_SETFL, 0);
+    if (set->fresh_count < FD_MESSAGE_MAX)
+        set->fresh[set->fresh_count++] = lines;
     return ends[1];
 }

@@ -36,6 +36,9 @@ enum {
     STDERR_LOG_DETACHED = 64,
 };
 
+/* The longest time that a pipe is in flight. */
+#define STDERR_LOG_FLIGHT (10 * USEC_SECOND)
+
 /* All pipes. */
 struct stderr_log_set;
 
@@ -50,7 +53,7 @@ struct stderr_log_rate {
 };
 
 struct stderr_log {
-    struct loop_watch watch; /* its fd is the reading end; -1: closed */
+    struct loop_watch watch; /* its fd is the reading end; -1: closed, or in flight */
     struct stderr_log_set *set;
     const char *pool;
     struct stderr_log_rate *rate;
@@ -67,6 +70,8 @@ struct stderr_log {
     uint64_t turn;                     /* *accepted + *took before the unfinished line was read */
     usec due;                          /* when the unfinished line is logged; 0: there is none */
     struct stderr_log *sooner, *later; /* neighbours in the list of unfinished lines */
+    bool in_flight;
+    struct stderr_log *next_in_flight; /* in the order in which they were sent */
 };
 
 /* `loop` need not be open yet. NULL with errno set. */
@@ -99,6 +104,13 @@ void stderr_log_leave(struct stderr_log_set *set, const struct stderr_log_rate *
 
 /* Ends all unfinished lines, before an upgrade: the next binary does not know how they began. */
 void stderr_log_flush(struct stderr_log_set *set);
+
+/* Call it at the end of each round. If the next one follows at once and forks more workers, the
+ * reading ends of this round's pipes are put in flight; else all are taken back. */
+void stderr_log_end_round(struct stderr_log_set *set, bool forks_more, usec now);
+
+/* Takes back all reading ends that are in flight: from now on `watch.fd` is a descriptor again. */
+void stderr_log_take_back(struct stderr_log_set *set);
 
 /* Ends unfinished lines to which nothing was added for a second. Returns when to call it again. */
 usec stderr_log_step(struct stderr_log_set *set, usec now);

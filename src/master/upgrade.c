@@ -124,6 +124,7 @@ static int write_state(const struct state *state)
 static int make_state(const struct upgrade *upgrade, const struct runtime *runtime,
                       struct state *state)
 {
+    stderr_log_take_back(runtime->spawner.lines);
     save_daemon(upgrade, runtime, state);
     int error = handoff_save(runtime, state);
     if (!control_save(upgrade->control, state) || state->cut)

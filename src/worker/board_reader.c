@@ -1,6 +1,7 @@
 #include "board_reader.h"
 
 #include "../base/clock.h"
+#include "../base/fd.h"
 #include "../board/overview.h"
 
 #include <poll.h>
@@ -46,24 +47,11 @@ static bool make_room(uint32_t number)
 /* Receives one datagram from the master, and its descriptor, or -1. False if none came in time. */
 static bool receive(struct board_answer *answer, int *fd, usec deadline)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } beside;
-    struct iovec part = {.iov_base = answer, .iov_len = sizeof *answer};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
     struct pollfd input = {.fd = reader.fd, .events = POLLIN};
     usec left = deadline - clock_now();
     if (left <= 0 || poll(&input, 1, (int)(left / 1000) + 1) <= 0)
         return false;
-    if (recvmsg(reader.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof *answer)
-        return false;
-    const struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    *fd = -1;
-    if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
-        memcpy(fd, CMSG_DATA(rights), sizeof *fd);
-    return true;
+    return fd_receive(reader.fd, answer, sizeof *answer, fd, 1) == sizeof *answer;
 }
 
 /* Asks the master for a scoreboard. A late answer to an earlier question is taken as well. */

@@ -48,6 +48,17 @@ class Growth(daemon.Case):
         self.compare(few, POOLS, lambda it, number, before: self.die(
             it, it.workers(f'p{number}')[0], len(before)))
 
+    def test_start_copies_no_pipes(self):
+        """A fork copies the master's descriptors. Those of the others' standard error are not among
+        them, or a start of many workers would cost the square of their number."""
+        it = self.start(ECHO % 300)
+        sizes = []
+        for pid in it.workers():
+            with open(f'/proc/{pid}/status', encoding='utf-8') as file:
+                sizes.append(int(re.search(r'^FDSize:\s*(\d+)', file.read(), re.M)[1]))
+        self.assertEqual(len(sizes), 300)
+        self.assertLessEqual(max(sizes), 256)
+
     def test_state_to_the_log(self):
         def ask(it, *_):
             since = it.mark()

@@ -143,6 +143,14 @@ class StandardError(daemon.Case):
         for number in range(40):
             it.wait_for_log(rf'say {number}\b')
 
+    def test_programs_that_start_together(self):
+        """While many are forked, their pipes wait in a socket: none may be mistaken for another."""
+        it = self.start('pool "x" { listen = { "unix:@DIR@/x" } workers = 200 app { '
+                        'command = { "/bin/sh", "-c", "echo it is $$ >&2; exec sleep 1000" } } }\n')
+        it.announce('it is')
+        for pid in it.wait_for_workers(200):
+            it.wait_for_log(rf'pool x: worker {pid}: it is {pid} ')
+
     def test_what_a_background_program_writes_later(self):
         """A background process still holds the pipe; it must not block a stop."""
         it = self.start(shell('(sleep 1; echo later >&2) >/dev/null <&- & echo now >&2'))

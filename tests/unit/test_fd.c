@@ -8,7 +8,9 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -171,11 +173,56 @@ START_TEST(changes_how_one_blocks)
 }
 END_TEST
 
+static int count_open(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1000; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+START_TEST(messages_carry_descriptors)
+{
+    int ends[2], sent[3], got[4];
+    char text[8] = "";
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    for (int i = 0; i < 3; i++)
+        sent[i] = memfd_create("sent", 0);
+    ck_assert_int_eq(lseek(sent[1], 7, SEEK_SET), 7); /* to know it again */
+    int before = count_open();
+    ck_assert_int_eq(fd_send(ends[0], "three", 5, sent, 3), 0);
+    ck_assert_int_eq(fd_receive(ends[1], text, sizeof text, got, 4), 5);
+    ck_assert_str_eq(text, "three");
+    ck_assert_int_eq(got[3], -1);
+    ck_assert_int_eq(lseek(got[1], 0, SEEK_CUR), 7);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(fcntl(got[i], F_GETFD), FD_CLOEXEC);
+        fd_cleanup(&got[i]);
+    }
+    /* Fewer are wanted than were sent. */
+    ck_assert_int_eq(fd_send(ends[0], "x", 1, sent, 3), 0);
+    ck_assert_int_eq(fd_receive(ends[1], text, 1, got, 1), 1);
+    ck_assert_int_eq(count_open(), before + 1);
+    fd_cleanup(&got[0]);
+    /* None was sent. */
+    ck_assert_int_eq(fd_send(ends[0], "y", 1, NULL, 0), 0);
+    ck_assert_int_eq(fd_receive(ends[1], text, 1, got, 2), 1);
+    ck_assert_int_eq(got[0] + got[1], -2);
+    ck_assert_int_eq(fd_receive(ends[1], text, 1, got, 2), -EAGAIN);
+    close(ends[1]);
+    ck_assert_int_eq(fd_send(ends[0], "z", 1, sent, 1), -EPIPE); /* and no signal */
+    close(ends[0]);
+    for (int i = 0; i < 3; i++)
+        close(sent[i]);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("fd");
     tcase_add_loop_test(tests, keeps_what_is_on_the_list, 0, KERNELS);
     tcase_add_loop_test(tests, shuts_the_others_at_exec, 0, KERNELS);
     tcase_add_test(tests, changes_how_one_blocks);
+    tcase_add_test(tests, messages_carry_descriptors);
     return unit_run("fd", tests);
 }

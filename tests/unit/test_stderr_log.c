@@ -1,3 +1,4 @@
+#include "../../src/base/fd.h"
 #include "../../src/master/stderr_log.h"
 #include "unit.h"
 
@@ -5,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static struct loop loop;
@@ -264,6 +266,130 @@ START_TEST(what_is_left_out_is_told_once)
 }
 END_TEST
 
+/* --- pipes in flight -------------------------------------------------------------------------- */
+
+enum { MANY = 3 * FD_MESSAGE_MAX + 5 };
+
+static struct stderr_log many[MANY];
+static int writers[MANY];
+
+/* Opens pipes as the master does: so many in a round, and more in the next one. */
+static void open_many(usec now)
+{
+    for (int i = 0; i < MANY; i++) {
+        writers[i] = open_one(&many[i], i + 1);
+        if (i % FD_MESSAGE_MAX == FD_MESSAGE_MAX - 1)
+            stderr_log_end_round(set, true, now);
+    }
+}
+
+static int count_flying(void)
+{
+    int count = 0;
+    for (int i = 0; i < MANY; i++)
+        count += many[i].watch.fd < 0;
+    return count;
+}
+
+static void close_many(void)
+{
+    for (int i = 0; i < MANY; i++) {
+        close(writers[i]);
+        stderr_log_close(&many[i]);
+    }
+    ck_assert_int_eq(count_detached(), 0);
+}
+
+/* Each worker's words must come from its own pipe. */
+static void check_words(int from, int to)
+{
+    char text[16], expected[32];
+    for (int i = from; i < to; i++) {
+        snprintf(text, sizeof text, "%d\n", i);
+        snprintf(expected, sizeof expected, "worker %d: %d ", i + 1, i);
+        put(writers[i], text);
+        char all[1024] = "";
+        ck_assert_int_gt(read(heard, all, sizeof all - 1), 0);
+        ck_assert_ptr_nonnull(strstr(all, expected));
+    }
+}
+
+START_TEST(new_pipes_fly_while_more_are_forked)
+{
+    rate.is_output = true; /* which may have more lines */
+    open_many(clock_now());
+    ck_assert_int_eq(count_flying(), 3 * FD_MESSAGE_MAX);
+    put(writers[0], "early\n");
+    ck_assert_str_eq(said(), "");
+    stderr_log_end_round(set, false, clock_now());
+    ck_assert_int_eq(count_flying(), 0);
+    loop_wait(&loop, clock_now());
+    ck_assert_str_eq(said(), "early|");
+    check_words(0, MANY);
+    close_many();
+}
+END_TEST
+
+START_TEST(no_pipe_flies_for_long)
+{
+    usec now = clock_now();
+    open_many(now);
+    stderr_log_end_round(set, true, now + STDERR_LOG_FLIGHT - 1);
+    ck_assert_int_eq(count_flying(), MANY);
+    stderr_log_end_round(set, true, now + STDERR_LOG_FLIGHT);
+    ck_assert_int_eq(count_flying(), 0);
+    stderr_log_end_round(set, true, now + STDERR_LOG_FLIGHT + 1);
+    ck_assert_int_eq(count_flying(), 0); /* only a new pipe is put in flight */
+    close_many();
+}
+END_TEST
+
+START_TEST(a_dead_worker_ends_the_flight)
+{
+    open_many(clock_now());
+    put(writers[3], "last words");
+    close(writers[3]);
+    stderr_log_close(&many[3]);
+    ck_assert_str_eq(said(), "last words|");
+    ck_assert_int_eq(count_flying(), 1);
+    close(writers[MANY - 1]); /* opened in this round, and not sent yet */
+    stderr_log_close(&many[MANY - 1]);
+    stderr_log_end_round(set, true, clock_now());
+    ck_assert_int_eq(count_flying(), 2 + 4);
+    stderr_log_take_back(set);
+    ck_assert_int_eq(count_flying(), 2);
+    writers[3] = open_one(&many[3], 4);
+    check_words(0, 10);
+    close_many();
+}
+END_TEST
+
+static void limit_files(rlim_t most)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* What can't be taken back is lost, and nothing else. */
+START_TEST(without_descriptors)
+{
+    char all[1024] = "";
+    open_many(clock_now());
+    int next = dup(0);
+    close(next);
+    limit_files((rlim_t)next); /* the first unused one, and those below are used */
+    stderr_log_take_back(set);
+    ck_assert_int_eq(count_flying(), 3 * FD_MESSAGE_MAX);
+    ck_assert_int_gt(read(heard, all, sizeof all - 1), 0);
+    ck_assert_ptr_nonnull(strstr(all, "the standard error of 192 workers is lost"));
+    limit_files(1024);
+    check_words(3 * FD_MESSAGE_MAX, MANY);
+    close_many();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("lines");
@@ -278,5 +404,9 @@ int main(void)
     tcase_add_test(tcase, what_is_handed_on);
     tcase_add_test(tcase, cut_lines_say_so);
     tcase_add_test(tcase, what_is_left_out_is_told_once);
+    tcase_add_test(tcase, new_pipes_fly_while_more_are_forked);
+    tcase_add_test(tcase, no_pipe_flies_for_long);
+    tcase_add_test(tcase, a_dead_worker_ends_the_flight);
+    tcase_add_test(tcase, without_descriptors);
     return unit_run("lines", tcase);
 }
