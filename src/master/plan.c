@@ -479,8 +479,9 @@ void plans_abandon(struct plans *plans, const struct runtime *runtime)
 
 /* --- printing --------------------------------------------------------------------------------- */
 
-/* A line ends with the reason, if any: "listener unix:/x: opened: its path was removed". */
-static void print_socket(const char *kind, const struct listener *listener, const char *word,
+/* A line ends with the reason, if any: "listener unix:/x: opened: its path was removed". Returns
+ * whether it tells of a change. */
+static bool print_socket(const char *kind, const struct listener *listener, const char *word,
                          plan_line *print, void *owner)
 {
     char line[2 * ADDR_TEXT + LISTENER_TROUBLE];
@@ -489,11 +490,13 @@ static void print_socket(const char *kind, const struct listener *listener, cons
     if (listener->mended)
         word = "opened";
     snprintf(line, sizeof line, "%s %s: %s%s%s", kind, listener->text, word, between, why);
-    print(owner, between[0] || strcmp(word, "kept") != 0, line);
+    bool changes = between[0] || strcmp(word, "kept") != 0;
+    print(owner, changes, line);
+    return changes;
 }
 
-void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
-                 void *owner)
+struct plans_kept plans_print(const struct plans *plans, const struct runtime *runtime,
+                              plan_line *print, void *owner)
 {
     static const char *const words[] = {
         [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
@@ -501,12 +504,14 @@ void plans_print(const struct plans *plans, const struct runtime *runtime, plan_
     };
     char line[POOL_NAME_MAX + sizeof plans->at->what + 40];
     const struct listener *old = runtime->control, *new = plans->control;
+    struct plans_kept kept = {0};
     for (int i = 0; i < plans->count; i++) {
         const struct plan *plan = &plans->at[i];
         const char *between = plan->kind == PLAN_RESIZED ? " " : ": ";
         snprintf(line, sizeof line, "pool %s: %s%s%s", plan->conf->name, words[plan->kind],
                  plan->what[0] ? between : "", plan->what);
         print(owner, plan->kind != PLAN_KEPT, line);
+        kept.pools += plan->kind == PLAN_KEPT;
     }
     for (const struct pool *p = runtime->pools; p; p = p->next)
         if (!p->removed && !plans_have(plans, p)) {
@@ -515,7 +520,8 @@ void plans_print(const struct plans *plans, const struct runtime *runtime, plan_
         }
     for (const struct listener *l = runtime->listeners; l; l = l->next)
         if (!l->successor)
-            print_socket("listener", l, l->wanted ? "kept" : "closed", print, owner);
+            kept.listeners +=
+                !print_socket("listener", l, l->wanted ? "kept" : "closed", print, owner);
     for (const struct listener *l = plans->opened; l; l = l->next)
         print_socket("listener", l, "opened", print, owner);
     if (old && old == new && old->trouble[0])
@@ -524,4 +530,5 @@ void plans_print(const struct plans *plans, const struct runtime *runtime, plan_
         print_socket("control", old, "closed", print, owner);
     if (new &&old != new)
         print_socket("control", new, "opened", print, owner);
+    return kept;
 }

@@ -60,10 +60,15 @@ bool plan_needs_workers(const struct plan *plan);
 /* Whether the pool is in the plans. */
 bool plans_have(const struct plans *plans, const struct pool *pool);
 
+/* How many pools and listeners a plan leaves as they are. */
+struct plans_kept {
+    int pools, listeners;
+};
+
 /* Prints a line per pool and listener: "pool web: resized 4 to 8", "listener [::]:80: kept". */
 typedef void plan_line(void *owner, bool changes, const char *line);
-void plans_print(const struct plans *plans, const struct runtime *runtime, plan_line *print,
-                 void *owner);
+struct plans_kept plans_print(const struct plans *plans, const struct runtime *runtime,
+                              plan_line *print, void *owner);
 
 /* The options that a configuration sets on a pool's sockets, if the workers poll or don't, and on
  * the control socket. */

@@ -279,15 +279,24 @@ const struct reload_result *reload_result(const struct reload *reload, uint64_t 
     return result->number == number && !under_way ? result : NULL;
 }
 
-/* Logs a line of the plan and adds it to the result. Lines without a change are for dry runs. */
+/* Logs a line of the plan and adds it to the result. Lines without a change are for dry runs: the
+ * log has their number (log_kept). */
 static void add_plan_line(void *owner, bool changes, const char *line)
 {
     struct reload *reload = owner;
     bool dry_run = reload->job.kind == JOB_DRY_RUN;
-    if (!dry_run)
-        log_event(changes ? LOG_NOTICE : LOG_INFO, "%s: %s", job_words[reload->job.kind], line);
+    if (changes && !dry_run)
+        log_notice("%s: %s", job_words[reload->job.kind], line);
     if (changes || dry_run)
         buffer_print(&current_result(reload)->lines, "%s\n", line);
+}
+
+static void log_kept(const struct reload *reload, struct plans_kept kept)
+{
+    if (kept.pools + kept.listeners > 0)
+        log_info("%s: kept %d pool%s and %d listener%s pools=%d listeners=%d",
+                 job_words[reload->job.kind], kept.pools, kept.pools == 1 ? "" : "s",
+                 kept.listeners, kept.listeners == 1 ? "" : "s", kept.pools, kept.listeners);
 }
 
 /* Adds the warnings of a configuration that has passed its check. A dry run does not log them. */
@@ -539,7 +548,7 @@ static bool await_canaries(struct reload *reload, struct runtime *runtime)
         log_configure(config->log.ident, config->log.facility, config->log.level,
                       config->log.format_choice == LOG_FORMAT_JSON);
     }
-    plans_print(&reload->plans, runtime, add_plan_line, reload);
+    log_kept(reload, plans_print(&reload->plans, runtime, add_plan_line, reload));
     apply_plans(runtime, &reload->plans, reload->job.number, restart);
     if (restart)
         config_unref(config);

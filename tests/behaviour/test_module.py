@@ -473,7 +473,7 @@ class Reload(Case):
         it = self.start_with(workers=2)
         workers = it.workers()
         lines = it.reload()
-        self.assertTrue(any('pool m: kept' in line for line in lines), lines)
+        self.assertTrue(any('reload: kept 1 pool' in line for line in lines), lines)
         self.assertEqual(it.workers(), workers)
 
     def test_new_file(self):
