@@ -403,8 +403,13 @@ static bool has_failed(struct reload *reload, const struct runtime *runtime)
 /* --- the steps of a job ----------------------------------------------------------------------- */
 
 /* Refuses a job before it has begun. */
-static void refuse_start(struct reload *reload, const char *what, const char *why)
+static void refuse_start(struct reload *reload, struct runtime *runtime, const char *what,
+                         const char *why)
 {
+    char noted[SCOREBOARD_REASON];
+    snprintf(noted, sizeof noted, "%s%s", what, why);
+    if (reload->job.kind == JOB_RELOAD)
+        overview_note_reload(runtime->spawner.boards.overview, noted);
     log_named(refusal_name(reload), LOG_ERR, "%s refused: %s%s", job_words[reload->job.kind], what,
               why);
     buffer_print(&current_result(reload)->faults, "%s%s\n", what, why);
@@ -416,7 +421,7 @@ static void begin_check(struct reload *reload, struct runtime *runtime)
     struct config *config = config_new();
     pid_t checker = config ? check_start(config, runtime->config->file) : -ENOMEM;
     if (checker < 0) {
-        refuse_start(reload, "can't start the check: ", strerror((int)-checker));
+        refuse_start(reload, runtime, "can't start the check: ", strerror((int)-checker));
         config_unref(config);
         return;
     }
@@ -446,12 +451,12 @@ static void begin_restart(struct reload *reload, struct runtime *runtime)
 {
     const char *name = reload->job.pool;
     if (runtime_is_carried(runtime)) {
-        refuse_start(reload, runtime->config->file, RUNTIME_CARRIED);
+        refuse_start(reload, runtime, runtime->config->file, RUNTIME_CARRIED);
         return;
     }
     reload->fault_arena = arena_open(FAULT_ARENA_SIZE);
     if (!reload->fault_arena) {
-        refuse_start(reload, "", "out of memory");
+        refuse_start(reload, runtime, "", "out of memory");
         return;
     }
     faults_init(&reload->faults, reload->fault_arena);

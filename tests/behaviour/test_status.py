@@ -96,6 +96,19 @@ class Status(daemon.Case):
         wait_until(lambda: board.status(it)['reloads']['refusal'] is None, 'no refusal')
         wait_until(lambda: board.status(it)['generation'] == 3, 'the third generation')
 
+    def test_a_reload_that_can_not_be_checked_is_refused(self):
+        it = self.make(ECHO % (1, daemon.UNLISTED)).with_failing_calls().launch().ready()
+        it.announce('reload refused: ')
+        it.put('FORK', '')
+        it.kill(signal.SIGHUP)
+        it.wait_for_log("reload refused: can't start the check: Resource temporarily unavailable")
+        wait_until(lambda: board.status(it)['reloads']['refused'] == 1, 'a counted refusal')
+        self.assertEqual(board.status(it)['reloads']['refusal'],
+                         "can't start the check: Resource temporarily unavailable")
+        os.unlink(it.path('FORK'))
+        it.reload()
+        wait_until(lambda: board.status(it)['reloads']['done'] == 1, 'a counted reload')
+
     def test_old_worker_is_retiring(self):
         it = self.start(ECHO % (1, ''))
         worker, = it.workers()
