@@ -138,6 +138,17 @@ static int logs(const char *pool)
                        pool ? "; the lines of this pool end with pool=" : "", pool ? pool : "");
 }
 
+/* How many arguments a command has, and the first of them, or NULL. */
+static int count_arguments(const struct message_request *request, const char **first)
+{
+    int count = 0;
+    *first = NULL;
+    for (int i = 1; i < request->count; i++)
+        if (strcmp(request->words[i], "--json") != 0 && count++ == 0)
+            *first = request->words[i];
+    return count;
+}
+
 /* Runs a command of preforkctl's own, and returns its exit status; -1 for any other command. */
 static int run_own_command(const struct message_request *request)
 {
@@ -145,11 +156,8 @@ static int run_own_command(const struct message_request *request)
         const char *word;
         int (*run)(const char *argument);
     } rows[] = {{"help", help}, {"version", version}, {"logs", logs}};
-    const char *argument = NULL;
-    int count = 0;
-    for (int i = 1; i < request->count; i++)
-        if (strcmp(request->words[i], "--json") != 0 && count++ == 0)
-            argument = request->words[i];
+    const char *argument;
+    int count = count_arguments(request, &argument);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strcmp(rows[i].word, request->words[0]) != 0)
             continue;
@@ -257,8 +265,8 @@ static bool wants_colours(void)
 static int run_top(const char *path, bool coloured)
 {
     const char *where;
-    struct message_request status = {.count = 1, .words = {"status"}};
-    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+    struct message_request status = {.count = 1 + as_json, .words = {"status", "--json"}};
+    if (as_json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return ask(path, &status, coloured);
     int error = top_run(path, &status, coloured, &where);
     return error ? report_failure(where, -error) : MESSAGE_DONE;
@@ -286,27 +294,26 @@ static int parse(struct message_request *request, const char **path, int argc, c
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    bool json = false;
     int letter;
     while ((letter = getopt_long(argc, argv, "+js:Vh", options, NULL)) != -1) {
         switch (letter) {
         case 's': *path = optarg; break;
-        case 'j': json = true; break;
+        case 'j': as_json = true; break;
         case 'V': printf("preforkctl %s\n", PREFORKD_VERSION); return MESSAGE_DONE;
         case 'h': print_usage(stdout); return MESSAGE_DONE;
         default: print_usage(stderr); return MESSAGE_USAGE;
         }
     }
-    if (optind == argc || argc - optind + json > MESSAGE_WORDS) {
-        fputs(optind == argc ? "preforkctl: a command is missing\n"
-                             : "preforkctl: too many arguments\n",
-              stderr);
-        print_usage(stderr);
-        return MESSAGE_USAGE;
+    if (optind == argc || argc - optind + as_json > MESSAGE_WORDS) {
+        int status = print_error(MESSAGE_USAGE,
+                                 optind == argc ? "a command is missing" : "too many arguments");
+        if (!as_json)
+            print_usage(stderr);
+        return status;
     }
     while (optind < argc)
         request->words[request->count++] = argv[optind++];
-    if (json)
+    if (as_json)
         request->words[request->count++] = "--json";
     return -1;
 }
@@ -314,7 +321,7 @@ static int parse(struct message_request *request, const char **path, int argc, c
 int main(int argc, char **argv)
 {
     struct message_request request = {0};
-    const char *path = NULL;
+    const char *path = NULL, *argument;
     int status = parse(&request, &path, argc, argv);
     if (status >= 0)
         return status;
@@ -324,8 +331,7 @@ int main(int argc, char **argv)
         return status;
     if (strcmp(request.words[0], "top") != 0)
         return ask(path, &request, wants_colours());
-    if (request.count == 1)
+    if (count_arguments(&request, &argument) == 0)
         return run_top(path, wants_colours());
-    fputs("preforkctl: top takes no arguments\n", stderr);
-    return MESSAGE_USAGE;
+    return print_error(MESSAGE_USAGE, "top takes no arguments");
 }

@@ -29,11 +29,19 @@ class Ctl(daemon.Case):
 
     def test_usage(self):
         for arguments in ([], ['-x'], ['--nonsense'], ['-s'], ['-s', '/x'], ['top', 'now'],
-                          ['--json', 'top'], ['-s', '/' + 'x' * 200, 'ping'],
+                          ['-s', '/' + 'x' * 200, 'ping'],
                           ['x' * 5000], ['x'] * 20, [''], ['drain', 'a b'], ['ping\n']):
             done = run(*arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ''), arguments)
             self.assertTrue(done.stderr)
+
+    def test_usage_in_json(self):
+        for words, error in {('--json',): 'a command is missing',
+                             ('--json', *'abcdefghijklmnopqrs'): 'too many arguments',
+                             ('--json', 'top', 'x'): 'top takes no arguments'}.items():
+            done = run(*words)
+            self.assertEqual((done.returncode, done.stderr), (2, ''))
+            self.assertEqual(json.loads(done.stdout)['error'], error)
 
     def test_version_and_help(self):
         for flag in ('-V', '--version'):

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import subprocess
 import termios
 import threading
 import unittest
@@ -125,6 +124,16 @@ class Top(daemon.Case):
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertIn('echo', done.stdout)
         self.assertNotIn('\033', done.stdout)
+
+    @unittest.skipUnless(b'+jansson' in subprocess.check_output([daemon.BINARY, '-V']),
+                         'built without jansson')
+    def test_with_json_it_is_one_status_in_json(self):
+        it = self.serve()
+        for words in (['--json', 'top'], ['top', '--json']):
+            done = control.run(it, *words)
+            self.assertEqual((done.returncode, done.stderr), (0, ''))
+            self.assertEqual(json.loads(done.stdout)['pid'], it.pid)
+            self.assertIn('ledger', json.loads(done.stdout))
 
 
 @unittest.skipUnless(b'+jansson' in subprocess.check_output([daemon.BINARY, '-V']),
