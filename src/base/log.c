@@ -3,6 +3,7 @@
 #include "entry.h"
 #include "kernel.h"
 #include "record.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,6 +267,24 @@ int log_escape(char *to, int size, const char *from, int length)
     }
     to[at] = '\0';
     return at;
+}
+
+char *log_value(char *to, size_t size, const char *from)
+{
+    static const char first[] = " pool=";
+    struct text_line out = {.at = to, .room = size};
+    to[0] = '\0';
+    for (; *from && out.length < size; from++) {
+        bool begins = strncmp(from, first, sizeof first - 1) == 0;
+        if (begins)
+            text_add(&out, "%.*s\\x3d", (int)sizeof first - 2, first);
+        else if (*from == '"')
+            text_add(&out, "\\x22");
+        else
+            text_add(&out, "%c", *from);
+        from += begins ? sizeof first - 2 : 0;
+    }
+    return to;
 }
 
 /* How long a line may wait. After a timeout, the next lines don't wait. */

@@ -69,4 +69,9 @@ bool log_rate_ok(struct log_rate *rate, usec interval, unsigned *missed);
 /* Copies text, with control characters as \xNN. Returns the length written; always adds a NUL. */
 int log_escape(char *to, int size, const char *from, int length);
 
+/* Copies a text of a program or a client, to be logged in quotes as the value of a pair. What would
+ * end the value, or look like the first pair of a line, becomes \xNN. Returns `to`, which is cut if
+ * `size` is too small. */
+char *log_value(char *to, size_t size, const char *from);
+
 #endif

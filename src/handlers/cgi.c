@@ -193,25 +193,36 @@ static bool may_log(int level, const struct service *service, unsigned *missed)
     return true;
 }
 
-static const char *client_address(void)
+/* Whom the request is about, for the log. The web server and its clients chose these texts. */
+struct subject {
+    char path[LOG_LINE_MAX], client[ADDR_TEXT];
+};
+
+static struct subject subject_of_request(void)
 {
+    struct subject subject;
     const char *address = cgi_env_get(&env, "REMOTE_ADDR");
-    return address ? address : "";
+    address = address ? address : "";
+    log_value(subject.path, sizeof subject.path, script.path);
+    /* no address has a space or a quote */
+    snprintf(subject.client, sizeof subject.client, "%.*s", (int)strcspn(address, " \""), address);
+    return subject;
 }
 
 /* Logs a request for which no program was started. `fault` is a sentence about the program. */
 static void log_refusal(const struct cgi_session *session, const char *fault, int status, int error)
 {
     unsigned missed;
-    const char *pool = session->service->pool, *path = script.path;
+    const char *pool = session->service->pool;
     int level = status == 503 ? LOG_WARNING : status >= 500 ? LOG_NOTICE : LOG_INFO;
     if (!may_log(level, session->service, &missed))
         return;
+    const struct subject of = subject_of_request();
     log_event(level,
               "pool %s: the program %s %s%s%s; answered with %d pool=%s script=\"%s\" client=%s "
               "status=%d missed=%u",
-              pool, path, fault, error ? ": " : "", error ? strerror(error) : "", status, pool,
-              path, client_address(), status, missed);
+              pool, of.path, fault, error ? ": " : "", error ? strerror(error) : "", status, pool,
+              of.path, of.client, status, missed);
 }
 
 /* The outcome as a sentence about the program, and the level at which to log it. */
@@ -232,24 +243,34 @@ static const char *outcome_of(const struct cgi_relay *relay, int *level)
     }
 }
 
-/* Logs a program's run. That a program sends its own HTTP header is logged once. */
+/* Logs once that a program sends its own HTTP header. */
+static void log_nph(const struct cgi_relay *relay)
+{
+    static bool logged;
+    const char *pool = relay->session->service->pool;
+    if (!relay->nph || logged)
+        return;
+    logged = true;
+    const struct subject of = subject_of_request();
+    log_info("pool %s: the program %s sends its own HTTP header (NPH); it is translated "
+             "pool=%s script=\"%s\"",
+             pool, of.path, pool, of.path);
+}
+
+/* Logs a program's run. */
 static void log_end(const struct cgi_relay *relay)
 {
-    static bool nph_logged;
     unsigned missed;
     char how[64];
     const struct cgi_session *session = relay->session;
-    const char *pool = session->service->pool, *path = script.path;
+    const char *pool = session->service->pool;
     const struct timeval *user = &relay->usage.ru_utime, *system = &relay->usage.ru_stime;
     int level;
     const char *outcome = outcome_of(relay, &level);
-    if (relay->nph && !nph_logged)
-        log_info("pool %s: the program %s sends its own HTTP header (NPH); it is translated "
-                 "pool=%s script=\"%s\"",
-                 pool, path, pool, path);
-    nph_logged = nph_logged || relay->nph;
+    log_nph(relay);
     if (!may_log(level, session->service, &missed))
         return;
+    const struct subject of = subject_of_request();
     double seconds = clock_seconds(clock_now() - session->request.since);
     if (WIFSIGNALED(relay->status))
         snprintf(how, sizeof how, "signal=%s", daemon_signal_word(WTERMSIG(relay->status)));
@@ -258,7 +279,7 @@ static void log_end(const struct cgi_relay *relay)
     log_event(level,
               "pool %s: the program %s %s, after %.3f s pool=%s script=\"%s\" client=%s "
               "duration=%.3f cpu=%.3f in=%llu out=%llu %s missed=%u",
-              pool, path, outcome, seconds, pool, path, client_address(), seconds,
+              pool, of.path, outcome, seconds, pool, of.path, of.client, seconds,
               (double)(user->tv_sec + system->tv_sec) +
                   (double)(user->tv_usec + system->tv_usec) / USEC_SECOND,
               (unsigned long long)(session->conn->in - session->in_before),

@@ -224,7 +224,7 @@ static void add_how(struct text_line *line, const struct exit_report *report, bo
 
 static void add_keys(struct text_line *line, const struct exit_report *report)
 {
-    char peer[ADDR_TEXT];
+    char peer[ADDR_TEXT], last[TEXT_CLEAN(SCOREBOARD_REASON)];
     text_add(line, " pool=%s pid=%d", report->pool, (int)report->pid);
     if (WIFSIGNALED(report->status))
         text_add(line, " signal=%s core=%s", daemon_signal_word(WTERMSIG(report->status)),
@@ -243,7 +243,7 @@ static void add_keys(struct text_line *line, const struct exit_report *report)
     if (snapshot_peer(&report->peer, peer)[0])
         text_add(line, " peer=%s", peer);
     if (report->last[0])
-        text_add(line, " last=\"%s\"", report->last);
+        text_add(line, " last=\"%s\"", log_value(last, sizeof last, report->last));
 }
 
 int exit_report_print(const struct exit_report *report, char *text, size_t size)

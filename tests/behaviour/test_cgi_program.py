@@ -70,6 +70,12 @@ class Which(gateway.Case):
         it.log.wait(f'info: pool x: the program {path} is not there: No such file or directory; '
                     f'answered with 404 pool=x script="{path}"')
 
+    def test_log_of_forged_pairs(self):
+        it = self.gateway()
+        self.assert_status(self.ask(it, 'x" pool=x status=1', {'REMOTE_ADDR': '::1 status=2'}), 404)
+        path = it.path(r'cgi/x\x22 pool\x3dx status=1')
+        it.log.wait(rf'answered with 404 pool=x script="{re.escape(path)}" client=::1 status=404 ')
+
     def path_variables(self, it, params):
         env = self.environment(it, {'SCRIPT_FILENAME': ''} | params)
         return [env.get(name) for name in ('SCRIPT_NAME', 'PATH_INFO', 'PATH_TRANSLATED',

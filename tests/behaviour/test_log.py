@@ -693,6 +693,23 @@ class Forms(daemon.Case):
         for line in lines:
             json.loads(line)
 
+    def test_forged_pairs(self):
+        """What a client makes a program write becomes no pair of the line about a death."""
+        pool = ('pool "x" { listen = { "unix:@DIR@/x" } workers = 1 exec { command = { "/bin/sh", '
+                '"-c", "read a; printf \'%s\\\\n\' \\"$a\\" >&2; kill -9 $PPID" } } }\n')
+        it, process, lines = self.launch('log { format = "json" }\n' + pool, switches=['-e'])
+        wait_until(lambda: os.path.exists(it.path('x')), 'the socket of x')
+        worker, = wait_until(lambda: processes.children(process.pid), 'a worker')
+        client.ask(it.path('x'), b'it" pid=1 pool=x pid=2 pool=y signal="no" new=3\n')
+        death = next(line for line in map(json.loads, lines) if line.get('event') == 'death')
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual((death['pool'], death['fields']['pool'], death['fields']['pid'],
+                          death['fields']['signal']), ('x', 'x', str(worker), 'KILL'), death)
+        self.assertEqual(death['fields']['last'], r'it\x22 pid=1 pool\x3dx pid=2 pool\x3dy '
+                                                  r'signal=\x22no\x22 new=3')
+        self.assertNotEqual(death['fields'].get('new'), '3')
+        self.assertEqual(process.wait(client.PATIENCE), 0)
+
     @daemon.needs_root
     def test_journal(self):
         """A journal's socket in a mount namespace: standard error is connected to the journal, so

@@ -82,6 +82,10 @@ static const struct {
      LOG_NOTICE,
      "pool web: worker 10 exited with status 3 after 0 requests pool=web pid=10 exit=3 served=0 "
      "age=2.5 last=\"oh no\""},
+    {{.pid = 10, .status = EXITED(3), .last = "a \"b\" pid=1 pool=web pid=1"},
+     LOG_NOTICE,
+     "pool web: worker 10 exited with status 3 after 0 requests pool=web pid=10 exit=3 served=0 "
+     "age=2.5 last=\"a \\x22b\\x22 pid=1 pool\\x3dweb pid=1\""},
     {{.pid = 10, .status = KILLED(SIGKILL), .out_of_memory = true, .last = "oh no"},
      LOG_NOTICE,
      "pool web: worker 10 killed by signal 9 (Killed, out of memory) after 0 requests pool=web "

@@ -33,6 +33,30 @@ START_TEST(escapes)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    size_t size;
+    const char *value;
+} values[] = {
+    {"plain a=b", 64, "plain a=b"},
+    {"\"", 64, "\\x22"},
+    {"x\" pid=1", 64, "x\\x22 pid=1"},
+    {"x pool=a pool=b pools=1 spool=c", 64, "x pool\\x3da pool\\x3db pools=1 spool=c"},
+    {" pool=", 64, " pool\\x3d"},
+    {" pool", 64, " pool"},
+    {"", 64, ""},
+    {"cut here", 4, "cut"},
+    {"\"", 1, ""},
+};
+
+START_TEST(values_hold_no_pairs)
+{
+    char text[64];
+    ck_assert_ptr_eq(log_value(text, values[_i].size, values[_i].text), text);
+    ck_assert_str_eq(text, values[_i].value);
+}
+END_TEST
+
 START_TEST(a_rate_counts_what_it_holds_back)
 {
     struct log_rate rate = {0};
@@ -54,6 +78,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("log");
     tcase_add_loop_test(tcase, escapes, 0, sizeof cases / sizeof *cases);
+    tcase_add_loop_test(tcase, values_hold_no_pairs, 0, sizeof values / sizeof *values);
     tcase_add_test(tcase, a_rate_counts_what_it_holds_back);
     return unit_run("log", tcase);
 }
