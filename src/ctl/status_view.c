@@ -171,6 +171,16 @@ static void add_workers(struct table *table, const json_t *pool)
     add_number(table, field_number(pool, "retiring"), COLOUR_NONE);
 }
 
+/* Adds what the workers count of their connections; "-" for app, whose programs accept by
+ * themselves. */
+static void add_count(struct table *table, const json_t *pool, long long number, enum colour colour)
+{
+    if (is_word(pool, "handler", "app"))
+        table_add(table, "-");
+    else
+        add_number(table, number, colour);
+}
+
 static void add_counts(struct table *table, const json_t *pool)
 {
     unsigned long long refused = 0;
@@ -179,10 +189,10 @@ static void add_counts(struct table *table, const json_t *pool)
     json_object_foreach(json_object_get(pool, "refused"), reason, count) refused +=
         (unsigned long long)json_integer_value(count);
     add_text(table, pool, "name");
-    add_number(table, field_number(pool, "accepted"), COLOUR_NONE);
-    add_number(table, field_number(pool, "served"), COLOUR_NONE);
-    add_number(table, field_number(pool, "errors"), COLOUR_NONE);
-    add_number(table, (long long)refused, COLOUR_ODD);
+    add_count(table, pool, field_number(pool, "accepted"), COLOUR_NONE);
+    add_count(table, pool, field_number(pool, "served"), COLOUR_NONE);
+    add_count(table, pool, field_number(pool, "errors"), COLOUR_NONE);
+    add_count(table, pool, (long long)refused, COLOUR_ODD);
     add_number(table, field_number(pool, "retirements"), COLOUR_NONE);
     add_number(table, field_number(pool, "deaths"), COLOUR_BAD);
 }
@@ -193,17 +203,24 @@ static void add_span(struct table *table, usec span)
     table_add(table, "%s", span >= 0 ? units_span(span, text) : "-");
 }
 
+/* Adds a number of bytes; "-" if a program has the connections. */
+static void add_bytes(struct table *table, const json_t *pool, const char *key)
+{
+    char text[UNITS_TEXT];
+    bool unknown = is_word(pool, "handler", "app") || is_word(pool, "handler", "exec");
+    table_add(table, "%s", unknown ? "-" : units_size(field_number(pool, key), text));
+}
+
 static void add_times(struct table *table, const json_t *pool)
 {
     const json_t *service = json_object_get(pool, "service_time");
     const json_t *exited = json_object_get(pool, "cpu_ended");
-    char text[UNITS_TEXT];
     add_text(table, pool, "name");
     add_span(table, field_span(service, "p50"));
     add_span(table, field_span(service, "p99"));
     add_span(table, field_span(json_object_get(pool, "queue_wait"), "p99"));
-    table_add(table, "%s", units_size(field_number(pool, "bytes_in"), text));
-    table_add(table, "%s", units_size(field_number(pool, "bytes_out"), text));
+    add_bytes(table, pool, "bytes_in");
+    add_bytes(table, pool, "bytes_out");
     add_span(table, field_span(exited, "user") + field_span(exited, "system"));
 }
 

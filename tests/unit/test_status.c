@@ -674,6 +674,23 @@ START_TEST(text_of_a_status)
 }
 END_TEST
 
+/* Nobody counts the connections of app, and the bytes of a program. */
+START_TEST(text_of_what_is_not_counted)
+{
+    static const char counts[] = "\nweb          -       -       -        -        0     0\n"
+                                 "mail         0       0       0        0        0     0\n";
+    static const char times[] = "\nweb     -    -         -   -    -        0 ms\n"
+                                "mail    -    -         -   -    -        0 ms\n";
+    add_pool("web", POOL_SERVING, 1);
+    add_pool("mail", POOL_SERVING, 1);
+    snprintf(overview->pools[0].handler, sizeof overview->pools[0].handler, "app");
+    snprintf(overview->pools[1].handler, sizeof overview->pools[1].handler, "exec");
+    char *text = shown(PLAIN);
+    ck_assert_msg(strstr(text, counts) && strstr(text, times), "%s", text);
+    free(text);
+}
+END_TEST
+
 /* Pools with templates get a table more. */
 START_TEST(text_of_templates)
 {
@@ -824,6 +841,7 @@ int main(void)
     tcase_add_test(tcase, json_of_deaths);
     tcase_add_loop_test(tcase, hostile_json_is_json, 0, BYTES);
     tcase_add_test(tcase, text_of_a_status);
+    tcase_add_test(tcase, text_of_what_is_not_counted);
     tcase_add_test(tcase, text_of_templates);
     tcase_add_test(tcase, text_of_a_status_of_nothing);
     tcase_add_test(tcase, a_full_pool_is_shown);
