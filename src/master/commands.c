@@ -510,19 +510,20 @@ const struct command *commands_by_request(struct request *request)
     struct suggest near;
     word = word ? word : "";
     suggest_init(&near, word);
+    const struct usage *usage = usage_find(word);
+    for (const struct usage *known = usage_table; known->word; known++)
+        suggest_offer(&near, known->word);
     for (const struct command *command = commands_table; is_row(command); command++) {
-        if (!command->word)
+        if (!command->word || strcmp(command->word, word) != 0)
             continue;
-        suggest_offer(&near, command->word);
-        if (strcmp(command->word, word) != 0)
-            continue;
-        const struct usage *usage = usage_find(word);
         if (usage_fits(usage, request->words.count - 1))
             return command;
         fail_usage(request, usage);
         return NULL;
     }
-    if (near.nearest)
+    if (usage)
+        request_misuse(request, "%s is a command of preforkctl, not of the daemon", word);
+    else if (near.nearest)
         request_misuse(request, "unknown command \"%.80s\"; did you mean \"%s\"?", word,
                        near.nearest);
     else

@@ -79,6 +79,7 @@ class Words(Case):
     def test_wrong_words(self):
         it = self.serve()
         for words, error in {('statu',): 'did you mean "status"', ('xyzzy',): 'unknown',
+                             ('topp',): 'did you mean "top"', ('top',): 'of preforkctl, not of',
                              ('scale', 'echo'): 'usage: .*scale POOL N', ('stop', 'now'): 'usage',
                              ('reload', '--dry'): 'usage', ('',): 'unknown',
                              ('scale', 'echo', '2x'): 'not a number',
