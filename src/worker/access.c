@@ -18,14 +18,14 @@ enum { LEAVE_MSEC = 1000 };
 /* Why a connection is refused: the kind, by which it is counted, and a sentence. */
 struct refused {
     enum refusal kind;
-    const char *why;
+    const char *about, *why; /* the sentence's two parts; `about` may be empty */
 };
 
 static const struct refused admitted = {.kind = ADMITTED};
 
 static struct refused because(enum refusal kind, const char *why)
 {
-    return (struct refused){.kind = kind, .why = why};
+    return (struct refused){.kind = kind, .about = "", .why = why};
 }
 
 struct access *access_open(struct access *access, const struct pool_config *pool,
@@ -68,7 +68,7 @@ static struct refused take_header(const struct pool_config *pool, struct conn *c
     if (!is_proxy)
         return because(REFUSED_PROXY, "it is not in proxy_from");
     const char *why = read_header(pool, conn, deadline);
-    return why ? because(REFUSED_PROXY, why) : admitted;
+    return why ? (struct refused){REFUSED_PROXY, "its PROXY header: ", why} : admitted;
 }
 
 static struct refused check_access_list(const struct pool_config *pool, const struct addr *peer)
@@ -166,8 +166,9 @@ static void log_refusal(const struct access *access, const struct conn *conn,
         return;
     addr_print_peer(&conn->peer, peer);
     log_named(refused->kind == REFUSED_QUEUE ? LOG_NAME_OVERLOAD : LOG_NAME_NONE, LOG_INFO,
-              "pool %s: refused the connection from %s: %s pool=%s peer=%s reason=%s missed=%u",
-              pool, peer, refused->why, pool, peer, refusal_words[refused->kind], missed);
+              "pool %s: refused the connection from %s: %s%s pool=%s peer=%s reason=%s missed=%u",
+              pool, peer, refused->about, refused->why, pool, peer, refusal_words[refused->kind],
+              missed);
 }
 
 /* A late connection is refused at once, before its PROXY header. If the handler answers it,

@@ -185,7 +185,7 @@ class Refusals(Proxy):
                 self.renew(it, ECHO % f'umask = {number:o}')
             mark = it.mark()
             self.assertEqual(self.ask(it, bytes_sent), b'', bytes_sent[:40])
-            told = it.wait_for_log(REFUSED % why, mark)
+            told = it.wait_for_log(REFUSED % f'its PROXY header: {why}', mark)
             self.assertEqual(wording.field(told.string, 'reason'), 'proxy_protocol')
         self.assertEqual(self.ask(it, ipv4() + b'x'), b'x')
 
@@ -218,7 +218,7 @@ class Refusals(Proxy):
                     self.assertEqual(b'' if ended else connection.recv(1), b'')
                 except ConnectionError:
                     pass
-            it.wait_for_log(REFUSED % 'it was not complete in time', mark)
+            it.wait_for_log(REFUSED % 'its PROXY header: it was not complete in time', mark)
             self.renew(it, ECHO % f'proxy_timeout = 1 umask = {len(header) % 63:o}')
 
     def test_a_worker_is_free_again(self):
