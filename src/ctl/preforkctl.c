@@ -311,8 +311,9 @@ static int parse(struct message_request *request, const char **path, int argc, c
             print_usage(stderr);
         return status;
     }
-    while (optind < argc)
-        request->words[request->count++] = argv[optind++];
+    for (; optind < argc; optind++)
+        request->words[request->count++] =
+            strcmp(argv[optind], "-j") == 0 ? "--json" : argv[optind];
     if (as_json)
         request->words[request->count++] = "--json";
     return -1;

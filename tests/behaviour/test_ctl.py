@@ -94,6 +94,8 @@ class Ctl(daemon.Case):
         self.assertEqual(control.run(it, 'nonsense').returncode, 2)
         self.assertRegex(control.run(it, '--json', 'ping').stdout, '^{"ok":true')
         self.assertRegex(control.run(it, 'ping', '--json').stdout, '^{"ok":true')
+        self.assertRegex(control.run(it, 'ping', '-j').stdout, '^{"ok":true')
+        self.assertRegex(control.run(it, 'status', '-j', '--brief').stdout, '^{"version":')
 
     def test_reload(self):
         it = self.serve()
