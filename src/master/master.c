@@ -229,23 +229,57 @@ void master_publish_listeners(struct master *master)
     overview->generation = master->published.generation = runtime->generation;
 }
 
+static const char *trouble_of(const struct runtime *runtime, const struct pool *pool)
+{
+    switch (runtime->spawner.boards.overview->pools[pool->resources.place].state) {
+    case POOL_DEGRADED: return " degraded";
+    case POOL_UNREACHABLE: return " unreachable";
+    default: return "";
+    }
+}
+
+/* The sum over all pools, and as many pools in trouble as fit. */
+static void print_summary(const struct runtime *runtime, char *text, size_t size)
+{
+    enum { MORE = 32 }; /* room for ", and N more" */
+    struct text_line line = {.at = text, .room = size};
+    char one[POOL_NAME_MAX + 64];
+    int pools = 0, ready = 0, target = 0, retiring = 0, more = 0;
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        retiring += pool->retiring;
+        pools += !pool->removed;
+        ready += pool->removed ? 0 : pool->ready;
+        target += pool->removed ? 0 : pool_target(pool);
+    }
+    text_add(&line, "%d pools, %d/%d workers ready, %d retiring", pools, ready, target, retiring);
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        const char *trouble = trouble_of(runtime, pool);
+        if (pool->removed || !trouble[0])
+            continue;
+        int length = snprintf(one, sizeof one, ", %s %d/%d%s", pool->name, pool->ready,
+                              pool_target(pool), trouble);
+        if (more || line.length + (size_t)length + MORE > size)
+            more++;
+        else
+            text_add(&line, "%s", one);
+    }
+    if (more)
+        text_add(&line, ", and %d more", more);
+}
+
 static void print_status(const struct runtime *runtime, char *text, size_t size)
 {
-    const struct overview *overview = runtime->spawner.boards.overview;
     struct text_line line = {.at = text, .room = size};
     int retiring = 0;
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         retiring += pool->retiring;
-        if (pool->removed)
-            continue;
-        uint32_t state = overview->pools[pool->resources.place].state;
-        const char *word = state == POOL_DEGRADED      ? " degraded"
-                           : state == POOL_UNREACHABLE ? " unreachable"
-                                                       : "";
-        text_add(&line, "%s%s %d/%d%s", line.length ? ", " : "", pool->name, pool->ready,
-                 pool_target(pool), word);
+        if (!pool->removed)
+            text_add(&line, "%s%s %d/%d%s", line.length ? ", " : "", pool->name, pool->ready,
+                     pool_target(pool), trouble_of(runtime, pool));
     }
     text_add(&line, " workers ready, %d retiring", retiring);
+    if (line.length >= size)
+        print_summary(runtime, text, size);
 }
 
 void master_publish_ready(struct master *master, usec now)

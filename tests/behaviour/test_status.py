@@ -146,6 +146,20 @@ class Status(daemon.Case):
         for key in ('state', 'ready', 'busy', 'retiring', 'generation', 'accepted', 'served'):
             self.assertEqual(wording.field(line, key), str(pool[key]), line)
 
+    def test_systemd_gets_a_sum_of_many_pools(self):
+        """All of them don't fit; those in trouble are named."""
+        one = 'pool "a-pool-%02d" { listen = { "unix:@DIR@/%d" } workers = 1 echo {} }\n'
+        it = self.start(''.join(one % (i, i) for i in range(40)))
+        it.announce(wording.UNREACHABLE)
+        it.notices.wait('(?m)^STATUS=40 pools, 40/40 workers ready, 0 retiring$')
+        os.unlink(it.path('39'))
+        it.notices.wait('(?m)^STATUS=40 pools, 40/40 workers ready, 0 retiring, '
+                        'a-pool-39 1/1 unreachable$')
+        for i in range(39):
+            os.unlink(it.path(str(i)))
+        it.notices.wait('(?m)^STATUS=40 pools, 40/40 workers ready, 0 retiring, '
+                        '(a-pool-[0-9]{2} 1/1 unreachable, ){10,}and [0-9]+ more$')
+
     def test_text_is_narrow(self):
         it = self.start(ECHO % (2, ''))
         for word in ('status', 'deaths'):
