@@ -149,8 +149,8 @@ struct overview {
     char host[65];      /* the machine's name, as gethostname(2) returns it */
     uint32_t generation;
     uint32_t reloads, reloads_refused, upgrades;
-    int64_t reloaded; /* usec since 1970: the last reload, done or refused; 0: none */
-    char refusal[SCOREBOARD_REASON]; /* why the last reload was refused; empty: it was done */
+    int64_t reloaded;                /* usec since 1970: the last reload, done or failed; 0: none */
+    char refusal[SCOREBOARD_REASON]; /* why the last reload failed; empty: it is done */
     _Atomic uint64_t deaths_written;
     uint64_t serials; /* the last serial given to a pool or a scoreboard */
 

@@ -135,7 +135,7 @@ static int logs(const char *pool)
     return print_error(MESSAGE_REFUSED,
                        "there is no journal here: the log is where syslog puts the facility "
                        "daemon, often /var/log/syslog or /var/log/messages%s%s",
-                       pool ? "; the lines of this pool end with pool=" : "", pool ? pool : "");
+                       pool ? "; the lines of this pool have pool=" : "", pool ? pool : "");
 }
 
 /* How many arguments a command has, and the first of them, or NULL. */

@@ -81,7 +81,7 @@ static void print_daemon(struct page *page, const json_t *status)
     if (!field_has(reloads, "last") || !begin_sentence(page, &line))
         return;
     fprintf(line.out, "last reload: %s, %s%s", field_text(reloads, "last", &time),
-            text.text[0] ? "refused: " : "done", text.text);
+            text.text[0] ? "failed: " : "done", text.text);
     end_sentence(page, &line, text.text[0] ? COLOUR_ODD : COLOUR_NONE);
 }
 

@@ -186,7 +186,7 @@ static void drain(struct master *master, struct request *request)
     if (!name)
         return;
     if (!name[0])
-        log_notice("draining: the sockets stay, nothing is accepted until a reload");
+        log_notice("draining: the sockets stay, nothing is accepted until a resume or a reload");
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (!is_drainable(p, name) || p->drained)
             continue;

@@ -3,6 +3,7 @@
 #include "../base/log.h"
 #include "../base/procfs.h"
 #include "../base/sysd.h"
+#include "../base/text.h"
 #include "check.h"
 
 #include <errno.h>
@@ -377,6 +378,14 @@ static void succeed(struct reload *reload, const struct runtime *runtime)
     finish_job(reload);
 }
 
+static void note_failure(const struct runtime *runtime, const char *line)
+{
+    char noted[SCOREBOARD_REASON];
+    struct text_line why = {.at = noted, .room = sizeof noted};
+    text_add(&why, "it is in force, but %s", line);
+    overview_note_reload(runtime->spawner.boards.overview, noted);
+}
+
 /* Whether a pool of the job failed in the roll. The configuration stays in force, but the job has
  * failed if its workers don't serve. */
 static bool has_failed(struct reload *reload, const struct runtime *runtime)
@@ -394,7 +403,7 @@ static bool has_failed(struct reload *reload, const struct runtime *runtime)
                   pool->name, runtime->generation);
         buffer_print(&result->faults, "%s failed: %s\n", word, line);
         if (reload->job.kind == JOB_RELOAD && !result->refused)
-            overview_note_reload(runtime->spawner.boards.overview, line);
+            note_failure(runtime, line);
         result->refused = true;
     }
     return result->refused;

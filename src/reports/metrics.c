@@ -399,7 +399,7 @@ static void put_reloads(const struct report *report)
             "preforkd_reloads_total{result=\"refused\"} %u\n",
             overview->reloads, overview->reloads_refused);
     put_plain(report, "last_reload_successful", GAUGE,
-              "0 where the last reload was refused, 1 else.", !overview->refusal[0]);
+              "0 where the last reload was refused or failed, 1 else.", !overview->refusal[0]);
     open_family(report, "last_reload_timestamp_seconds", GAUGE,
                 "When the last reload ended, done or refused; 0: there was none.");
     fputs("preforkd_last_reload_timestamp_seconds ", report->out);

@@ -293,6 +293,8 @@ class Stops(Case):
         self.assertEqual(len(set(it.workers()) & set(old)), 2)
         self.assertEqual(self.pool(it)['state'], 'degraded')
         self.assertIn('exited with status 9', self.pool(it)['trouble'])
+        self.assertRegex(self.tell(it, 'status'), 'last reload: .*, failed: it is in force, but '
+                                                  'pool x: its program exited with status 9')
         left = set(it.workers()) & set(old)
         it.announce('killed by signal 9', wording.BACKOFF)
         # an old worker that dies is replaced by a new one, if that works

@@ -91,7 +91,7 @@ class Status(daemon.Case):
         self.assertEqual(reloads['done'], 1)
         self.assertTrue(reloads['refusal'].startswith(f'{it.file}:3: '), reloads)
         self.assertRegex(board.text(it, 'status'),
-                         rf'(?m)^last reload: {TIME}, refused: {it.file}:3: ')
+                         rf'(?m)^last reload: {TIME}, failed: {it.file}:3: ')
         it.reload(ECHO % (1, ''))
         wait_until(lambda: board.status(it)['reloads']['refusal'] is None, 'no refusal')
         wait_until(lambda: board.status(it)['generation'] == 3, 'the third generation')

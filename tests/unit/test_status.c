@@ -643,7 +643,7 @@ START_TEST(text_of_a_status)
 {
     static const char expected[] =
         "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
-        "last reload: 1970-01-01T00:00:01+00:00, refused: a.conf:3: no\n"
+        "last reload: 1970-01-01T00:00:01+00:00, failed: a.conf:3: no\n"
         "\n"
         "POOL  HANDLER  STATE     SEATS         BUSY  IDLE  READY  SIZE  START  RETIRE\n"
         "web   echo     serving   [##--------]     1     1    2/4     4      1       2\n"
