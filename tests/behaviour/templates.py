@@ -13,16 +13,17 @@ MODULES = {'.py': 'template-python json random ssl', '.pl': 'template-perl JSON:
 
 
 class Case(daemon.Case):
-    def make_pools(self, options='', cgi='', workers=1, words=None, more=''):
-        """Two pools for the same scripts: "cold", and "warm" with the templates."""
+    def make_pools(self, options='', cgi='', workers=1, words=None, more='', both='', both_cgi=''):
+        """Two pools for the same scripts: "cold", and "warm" with the templates. What is in `both`
+        and `both_cgi` is for either."""
         words = words or MODULES
         named = ', '.join(f'"{suffix}=@DIR@/{words[suffix]}"' for suffix in words)
         it = self.make(
-            'pool "cold" { listen = { "systemd:cold" } workers = 1\n'
-            'cgi { root = "@DIR@/cgi" stderr = "server" } }\n'
-            f'pool "warm" {{ listen = {{ "systemd:warm" }} workers = {workers}\n{options}\n'
+            f'pool "cold" {{ listen = {{ "systemd:cold" }} workers = 1\n{both}\n'
+            f'cgi {{ root = "@DIR@/cgi" stderr = "server" {both_cgi} }} }}\n'
+            f'pool "warm" {{ listen = {{ "systemd:warm" }} workers = {workers}\n{both} {options}\n'
             f'cgi {{ root = "@DIR@/cgi" stderr = "server" template = {{ {named} }}\n'
-            f'{cgi} }} }}\n{more}')
+            f'{both_cgi} {cgi} }} }}\n{more}')
         for name in os.listdir(LIBEXEC):
             if name.startswith('template-'):
                 with open(os.path.join(LIBEXEC, name), encoding='utf-8') as file:

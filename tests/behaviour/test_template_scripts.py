@@ -1,13 +1,21 @@
 """Scripts as forks of a template: whatever they do, the web server sees the same as from a script
 started cold."""
 
+import io
 import os
 import re
+import zipfile
 
 import daemon
 import fastcgi
 import templates
 
+# These can't be compiled. They are started without the template.
+NOT_COMPILED = {
+    'syntax': b'print("x")\ndef f(:\n',
+    'bytes': b'print("x")\nprint("\xe9")\n',
+    'nul': b'print("x")\n\0\n',
+}
 # Each runs cold and warm: output, errors and exit status must be the same.
 PYTHON = {
     'what_it_is': '''
@@ -38,8 +46,20 @@ print(re.findall('(?m)^Sig(?:Blk|Ign|Cgt|Pnd).*$', open('/proc/self/status').rea
                  '    raise RuntimeError("x") from e\n',
     'exception_in_handler': 'try:\n    x\nexcept NameError:\n    y\n',
     'interrupted': 'raise KeyboardInterrupt\n',
-    'syntax': 'print("x")\ndef f(:\n',
+    'exit_large': 'import sys\nsys.exit(2 ** 70)\n',
+    'exit_to_nowhere': 'import sys\nsys.stderr = None\nsys.exit("a reason")\n',
+    'exit_without_text': 'import sys\nclass A:\n    def __str__(self):\n        return 1 / 0\n'
+                         'sys.exit(A())\n',
+    'exit_without_code': 'class A(SystemExit):\n    code = property(lambda self: 1 / 0)\n'
+                         'raise A("a reason")\n',
+    'exit_with_own_print': 'import builtins, sys\nbuiltins.print = None\nsys.exit("a reason")\n',
     'hook': 'import sys\nsys.excepthook = lambda *what: print("hook", what[0])\nx\n',
+    'hook_fails': 'import sys\nsys.excepthook = lambda *what: 1 / 0\nx\n',
+    'hook_is_none': 'import sys\nsys.excepthook = None\nx\n',
+    'hook_is_missing': 'import sys\ndel sys.excepthook\nx\n',
+    'hook_exits': 'import sys\nsys.excepthook = lambda *what: sys.exit(5)\n1 / 0\n',
+    'last_exception': 'import atexit, sys\natexit.register(lambda: print(sys.last_type, '
+                      'sys.last_value, sys.last_traceback.tb_lineno))\nx\n',
     'recursion': 'def f(n):\n    return f(n + 1)\ntry:\n    f(0)\nexcept RecursionError:\n'
                  '    print("deep")\n',
     'thread': 'import threading, time\n'
@@ -49,6 +69,24 @@ print(re.findall('(?m)^Sig(?:Blk|Ign|Cgt|Pnd).*$', open('/proc/self/status').rea
               'atexit.register(lambda: x)\nprint("c")\n',
     'unflushed': 'import os\nf = os.fdopen(os.dup(1), "w")\nf.write("in a buffer")\n',
     'destructor': 'class A:\n    def __del__(self):\n        print("gone")\na = A()\na.a = a\n',
+    'destructor_uses_names': 'import os\nclass A:\n    def __del__(self):\n'
+                             '        print("gone", helper(), os.sep)\n'
+                             'def helper():\n    return 5\na = A()\n',
+    'destructor_in_module': 'import destroyed\nprint(destroyed.a.name())\n',
+    'destructor_prints': 'import io, sys\nclass A:\n    def __del__(self):\n'
+                         '        print("gone")\na = A()\nsys.stdout = io.StringIO()\n',
+    'destructor_after_exception': 'class A:\n    def __del__(self):\n        print("gone", b)\n'
+                                  'b = 5\ndef f(a):\n    1 / 0\nf(A())\n',
+    'generator': 'def f():\n    try:\n        yield\n    finally:\n        print("gone", b)\n'
+                 'b = 5\na = f()\nnext(a)\n',
+    'kept_by_another_module': 'import json, sys\nclass A:\n    def __del__(self):\n'
+                              '        print("gone")\na = A()\n'
+                              'json.kept = sys.modules["__main__"]\n',
+    'odd_modules': 'import sys\nclass A:\n    __slots__ = ()\nsys.modules["a"] = A()\n'
+                   'sys.modules["b"] = None\n',
+    'no_main': 'import sys\ndel sys.modules["__main__"]\n',
+    'no_modules': 'import sys\nsys.modules.clear()\n',
+    'no_streams': 'import sys\ndel sys.stdout, sys.stderr\n',
     'closed': 'import os\nprint("x")\nos.close(1)\n',
     'fork': 'import os\npid = os.fork()\nif pid == 0:\n    print("child", flush=True)\n'
             '    os._exit(3)\nprint(os.waitpid(pid, 0)[1])\n',
@@ -65,6 +103,12 @@ print(re.findall('(?m)^Sig(?:Blk|Ign|Cgt|Pnd).*$', open('/proc/self/status').rea
     'no_output': 'import sys\nsys.stdout = None\n',
     'killed': 'import os, signal\nprint("x", flush=True)\nos.kill(os.getpid(), signal.SIGSEGV)\n',
 }
+STREAMS = '''
+import sys
+for stream in sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__:
+    print(stream, stream.errors, stream.line_buffering, stream.write_through, stream.newlines,
+          stream.buffer, stream.name, stream.isatty(), stream.seekable())
+'''
 PERL = {
     'what_it_is': '''
 print join("|", $0, __FILE__, __LINE__, __PACKAGE__, "@ARGV", $^W, ${^TAINT}), "\\n";
@@ -110,23 +154,65 @@ def said(it, answer):
 
 
 class SameAsCold(templates.Case):
-    def compare(self, suffix, scripts):
-        it = self.make_pools()
+    def compare_answers(self, it, name):
+        cold, warm = [self.ask(it, name, pool=pool) for pool in ('cold', 'warm')]
+        self.assertEqual(warm.stdout.decode(errors='replace'), cold.stdout.decode(errors='replace'))
+        self.assertEqual(said(it, warm), said(it, cold))
+        self.assertEqual(warm.app_status, cold.app_status)
+
+    def compare(self, suffix, scripts, **pools):
+        it = self.make_pools(**pools)
         it.put('cgi/more.pl', 'sub more { "more" } 1;\n')
+        it.put('cgi/destroyed.py', 'import os\nclass A:\n    def name(self):\n        return "a"\n'
+               '    def __del__(self):\n        print("gone", self.name(), os.sep)\na = A()\n')
         for name, text in scripts.items():
             self.script(it, name + suffix, text)
         it.launch().ready()
         for name in scripts:
             with self.subTest(name):
-                cold, warm = [self.ask(it, name + suffix, pool=pool) for pool in ('cold', 'warm')]
-                self.assertEqual(warm.stdout.decode(errors='replace'),
-                                 cold.stdout.decode(errors='replace'))
-                self.assertEqual(said(it, warm), said(it, cold))
-                self.assertEqual(warm.app_status, cold.app_status)
+                self.compare_answers(it, name + suffix)
         self.assertEqual(it.log.find('is not run by the template|the template .* failed'), [])
+
+    def compare_started(self, suffix, scripts, reason, **pools):
+        """Scripts that the template leaves to the interpreter."""
+        for name, text in scripts.items():
+            with self.subTest(name):
+                it = self.make_pools(**pools)
+                with open(it.put(f'cgi/s{suffix}', '', 0o755), 'wb') as file:
+                    file.write(text)
+                it.launch().ready()
+                self.compare_answers(it, 's' + suffix)
+                it.wait_for_log(f'is not run by the template .*: {reason}')
+                it.stop()
 
     def test_python(self):
         self.compare('.py', PYTHON)
+
+    def test_python_without_buffers(self):
+        self.compare('.py', {'streams': STREAMS, 'late': 'import os\nprint("x")\nos._exit(3)\n'},
+                     both='environment = { "PYTHONUNBUFFERED=1" }')
+
+    def test_python_with_a_safe_path(self):
+        self.compare('.py', {'path': 'import sys\nprint(sys.path, sys.flags)\n'},
+                     both='environment = { "PYTHONSAFEPATH=1" }')
+
+    def test_python_that_is_not_compiled(self):
+        head = templates.HEAD['.py'].encode()
+        archive = io.BytesIO(b'#!/usr/bin/python3\n')
+        archive.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(archive, 'a') as file:
+            file.writestr('__main__.py', templates.HEAD['.py'] + 'print(__file__)\n')
+        scripts = {name: head + text for name, text in NOT_COMPILED.items()}
+        self.compare_started('.py', scripts | {'archive': archive.getvalue()},
+                             "it can't be compiled: ")
+
+    def test_perl_that_must_be_started(self):
+        text = b'print "Content-Type: a/b\\n\\n", $^W;\n'
+        self.compare_started('.pl', {'arguments': b'#!/usr/bin/perl -ws\n' + text},
+                             'it wants to be started with -ws')
+        self.compare_started('.pl', {'utf8': b'\xef\xbb\xbf' + text},
+                             'it begins with a byte order mark',
+                             both_cgi='interpreter = { ".pl=/usr/bin/perl" }')
 
     def test_perl(self):
         self.compare('.pl', PERL)
