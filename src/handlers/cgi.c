@@ -305,10 +305,15 @@ static int await_request(struct cgi_session *session, bool first)
         case CGI_EVENT_PARAMS: return 0;
         case CGI_EVENT_NONE: error = cgi_session_read_more(session, resting); break;
         case CGI_EVENT_FULL: error = cgi_session_flush(session); break;
-        case CGI_EVENT_REFUSED: error = cgi_session_flush(session); return error ? error : -ENODATA;
         case CGI_EVENT_ABORT:
             cgi_session_put_end(session, 0);
             session->request.id = 0;
+            /* fall through */
+        case CGI_EVENT_REFUSED:
+            resting = session->request.keep;
+            error = cgi_session_flush(session);
+            if (error == 0 && !resting)
+                error = -ENODATA;
             break;
         default: return -EPROTO;
         }

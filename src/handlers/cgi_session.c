@@ -134,7 +134,8 @@ static enum cgi_event take_begin(struct cgi_session *session, const struct fcgi_
     }
     if (begin.role != FCGI_RESPONDER) {
         refuse_request(session, piece->id, FCGI_UNKNOWN_ROLE);
-        return begin.keep ? CGI_EVENT_NONE : CGI_EVENT_REFUSED;
+        request->keep = begin.keep;
+        return CGI_EVENT_REFUSED;
     }
     *request = (struct cgi_request){.id = piece->id, .keep = begin.keep, .since = clock_now()};
     return CGI_EVENT_NONE;

@@ -55,7 +55,7 @@ enum cgi_event {
     CGI_EVENT_END,     /* the body is complete */
     CGI_EVENT_ABORT,   /* the web server gave the request up */
     CGI_EVENT_BROKEN,  /* the input is not FastCGI */
-    CGI_EVENT_REFUSED, /* a request was refused, and the connection with it */
+    CGI_EVENT_REFUSED, /* a request was refused; request.keep: the connection was not */
 };
 
 void cgi_session_begin(struct cgi_session *session, struct service *service, struct conn *conn);

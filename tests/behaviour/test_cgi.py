@@ -1,5 +1,6 @@
 """cgi as a FastCGI server: records, connections, bodies, and the environment of a program."""
 
+import itertools
 import os
 import re
 import select
@@ -324,6 +325,20 @@ class Connections(gateway.Case):
             self.assertEqual(fastcgi.read_answer(connection).requests, {2})
             connection.sendall(fastcgi.whole(self.params(it, 'cat')))
             self.assertEqual(fastcgi.read_answer(connection).status, 200)
+
+    def test_ended_before_the_request_is_whole(self):
+        """The connection ends with a request that is aborted or refused, unless it is kept; then it
+        makes room for one that waits."""
+        it = self.gateway('idle_timeout = 600')
+        for keep, role in itertools.product((False, True), (fastcgi.RESPONDER, fastcgi.AUTHORIZER)):
+            with self.subTest(keep=keep, role=role), it.connect('x') as connection:
+                connection.sendall(fastcgi.begin(keep=keep, role=role))
+                if role == fastcgi.RESPONDER:
+                    connection.sendall(record(fastcgi.ABORT_REQUEST, 1))
+                self.assertEqual(fastcgi.read_answer(connection).kinds, [fastcgi.END_REQUEST])
+                if keep:
+                    self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+                self.assertEqual(connection.recv(1), b'')
 
     def test_complete_answer_lets_the_program_finish(self):
         """The web server closes once it has Content-Length bytes: no reason to kill the program."""
