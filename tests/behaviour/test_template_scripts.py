@@ -196,6 +196,20 @@ class SameAsCold(templates.Case):
         self.compare('.py', {'path': 'import sys\nprint(sys.path, sys.flags)\n'},
                      both='environment = { "PYTHONSAFEPATH=1" }')
 
+    def test_python_with_a_locale_that_it_replaces(self):
+        self.compare('.py', {'charset': 'import locale, os\nprint(os.environ["LC_CTYPE"], '
+                             'locale.setlocale(locale.LC_ALL))\n'},
+                     both='environment = { "LC_CTYPE=C" }')
+
+    def test_perl_with_layers(self):
+        scripts = {'layers': 'print join " ", map { PerlIO::get_layers($_) } *STDIN, *STDOUT, '
+                             '*STDERR;\nopen F, "<", $0; print " ", PerlIO::get_layers(F);\n',
+                   'text': 'print chr 233, "\n", chr 300; print STDERR chr 233;\n'}
+        for variable in ('PERL_UNICODE=SD', 'PERL_UNICODE=', 'PERLIO=:unix:perlio:utf8',
+                         'PERL5OPT=-CSDA'):
+            with self.subTest(variable):
+                self.compare('.pl', scripts, both=f'environment = {{ "{variable}" }}')
+
     def test_python_that_is_not_compiled(self):
         head = templates.HEAD['.py'].encode()
         archive = io.BytesIO(b'#!/usr/bin/python3\n')
