@@ -224,6 +224,8 @@ class SameAsCold(templates.Case):
         text = b'print "Content-Type: a/b\\n\\n", $^W;\n'
         self.compare_started('.pl', {'arguments': b'#!/usr/bin/perl -ws\n' + text},
                              'it wants to be started with -ws')
+        with open('/usr/bin/true', 'rb') as file:
+            self.compare_started('.pl', {'program': file.read()}, 'it is no script')
         self.compare_started('.pl', {'utf8': b'\xef\xbb\xbf' + text},
                              'it begins with a byte order mark',
                              both_cgi='interpreter = { ".pl=/usr/bin/perl" }')
@@ -272,6 +274,40 @@ class SameAsCold(templates.Case):
         for name in ('r.py', 'r.pl'):
             answers = {bytes(self.ask(it, name).body) for _ in range(5)}
             self.assertEqual(len(answers), 5, name)
+
+    def test_modules_that_print(self):
+        """What a module prints when it is loaded is not in any answer."""
+        it = self.make_pools('environment = { "PYTHONPATH=@DIR@", "PERL5LIB=@DIR@" }',
+                             words={'.py': 'template-python prints', '.pl': 'template-perl Prints'})
+        it.put('prints.py', 'print("loaded")\n')
+        it.put('Prints.pm', 'print "Loaded";\n1;\n')
+        self.script(it, 's.py', 'print("x")\n')
+        self.script(it, 's.pl', 'print "x\n";\n')
+        it.launch().ready()
+        for name in ('s.py', 's.pl'):
+            self.assertEqual(self.ask(it, name).stdout, b'Content-Type: text/plain\n\nx\n')
+        it.wait_for_log('loaded')
+        it.wait_for_log('Loaded')
+
+    def test_modules_that_replace_streams(self):
+        texts = {'wrapped': 'import io, sys\n'
+                            'sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "utf-8")\n',
+                 'detached': 'import io, sys\n'
+                             'sys.stdout = io.TextIOWrapper(sys.stdout.detach(), "latin-1")\n',
+                 'encoded': 'import codecs, sys\n'
+                            'sys.stdout = codecs.getwriter("latin-1")(sys.stdout.buffer)\n',
+                 'configured': 'import sys\nsys.stdout.reconfigure(encoding="latin-1")\n'}
+        for name, text in texts.items():
+            with self.subTest(name):
+                it = self.make_pools(both='environment = { "PYTHONPATH=@DIR@" }',
+                                     words={'.py': f'template-python {name}'})
+                it.put(name + '.py', text)
+                self.script(it, 's.py', f'import os, sys, {name}\nprint("\\u00e9 a", flush=True)\n'
+                            'os.system("echo b")\nprint("c", file=sys.stderr)\nprint("d")\n')
+                it.launch().ready()
+                for _ in range(2):
+                    self.compare_answers(it, 's.py')
+                it.stop()
 
     def test_changed_script(self):
         """A changed script, and a link that leads to another file now."""
