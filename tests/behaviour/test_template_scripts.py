@@ -309,6 +309,45 @@ class SameAsCold(templates.Case):
                     self.compare_answers(it, 's.py')
                 it.stop()
 
+    def test_modules_that_reap(self):
+        """A module's handler of SIGCHLD is for the scripts: it takes no script's exit status."""
+        modules = {
+            'ignores.py': 'import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n',
+            'reaps.py': 'import os, signal\ndef reap(*_):\n    try:\n'
+                        '        while os.waitpid(-1, 1)[0]:\n            pass\n'
+                        '    except OSError:\n        pass\n'
+                        'signal.signal(signal.SIGCHLD, reap)\n',
+            'Ignores.pm': '$SIG{CHLD} = "IGNORE";\n1;\n',
+            'Reaps.pm': '$SIG{CHLD} = sub { while (waitpid(-1, 1) > 0) {} };\n1;\n'}
+        scripts = {'.py': 'import signal, {0}\nprint(signal.getsignal(signal.SIGCHLD) in ('
+                          'signal.SIG_IGN, getattr({0}, "reap", 0)))\n{0}.x\n',
+                   '.pl': 'use {0}; print $SIG{{CHLD}} =~ /IGNORE|CODE/ ? 1 : 0; exit 3;\n'}
+        for module, text in modules.items():
+            name, suffix = module.split('.')
+            suffix = '.' + suffix.replace('m', 'l')
+            with self.subTest(module):
+                program = templates.MODULES[suffix].split()[0]
+                it = self.make_pools(both='environment = { "PYTHONPATH=@DIR@", "PERL5LIB=@DIR@" }',
+                                     words={suffix: f'{program} {name}'})
+                it.put(module, text)
+                self.script(it, 's' + suffix, scripts[suffix].format(name))
+                it.launch().ready()
+                for _ in range(3):
+                    self.compare_answers(it, 's' + suffix)
+                it.stop()
+
+    def test_modules_with_a_hook_for_errors(self):
+        """Perl's hook for errors is not called for the template's own."""
+        it = self.make_pools('environment = { "PERL5LIB=@DIR@" }',
+                             words={'.pl': 'template-perl Hooks'})
+        it.put('Hooks.pm', '$SIG{__DIE__} = sub { print STDERR "hook @_"; exit 3 };\n1;\n')
+        it.put('cgi/t.pl', '#!/usr/bin/perl -T\nprint "Content-Type: a/b\\n\\n";', 0o755)
+        self.script(it, 's.pl', 'die "x\\n"')
+        it.launch().ready()
+        self.assertEqual(self.ask(it, 't.pl').status, 200)
+        self.assertEqual(self.ask(it, 's.pl').stderr, b'hook x\n')
+        self.assertEqual(it.log.find('the template .* failed'), [])
+
     def test_changed_script(self):
         """A changed script, and a link that leads to another file now."""
         it = self.make_pools()
