@@ -419,6 +419,8 @@ static int prepare_body(struct cgi_relay *relay)
 static int refuse_start(struct cgi_session *session, int error)
 {
     bool missing = error == ENOENT || error == ENOTDIR;
+    if (error == E2BIG)
+        return refuse(session, "has too large an environment", 431, 0);
     if (missing && access(script.path, F_OK) != 0)
         return refuse(session, "is not there", 404, error);
     if (missing)
@@ -458,12 +460,13 @@ static int run(struct cgi_relay *relay, struct service *service)
     return cgi_relay_run(relay, &launch, forks ? &fork : NULL);
 }
 
-/* A script that can't be started is the script's own fault. The pool is degraded only if one
- * program serves all requests, or if no process can be had. */
+/* A script that can't be started is the script's own fault, and too many parameters are the web
+ * server's. The pool is degraded only if one program serves all requests, or if no process can be
+ * had. */
 static void note_failed_start(struct service *service, int error)
 {
     const struct cgi_config *config = service->config;
-    if (!config->program && error != EAGAIN && error != ENOMEM)
+    if (error == E2BIG || (!config->program && error != EAGAIN && error != ENOMEM))
         return;
     *service->start_error = (uint32_t)error;
     *service->failed_starts = *service->failed_starts + 1;
@@ -484,7 +487,7 @@ static int serve_request(struct cgi_session *session)
         return error ? error : -ENODATA;
     }
     int status = cgi_script_open(&script, config, &env);
-    if (status && config->program)
+    if (status && status != 431 && config->program)
         note_failed_start(session->service, script.error ? script.error : ENOENT);
     if (status)
         return refuse(session, script.fault, status, script.error);
@@ -497,7 +500,7 @@ static int serve_request(struct cgi_session *session)
     int error = prepare_body(&relay);
     int started = error ? error : run(&relay, session->service);
     cgi_script_close(&script);
-    if (error)
+    if (error && error != -E2BIG)
         return error;
     if (started < 0) {
         note_failed_start(session->service, -started);

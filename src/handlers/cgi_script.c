@@ -307,7 +307,7 @@ static int open_named(struct cgi_script *script, int root, const struct cgi_conf
     bool asks = script->interpreter && !cgi_env_get(env, "REDIRECT_STATUS");
     bool fits = (!asks || cgi_env_set(env, "REDIRECT_STATUS", "200")) &&
                 cgi_env_set(env, "SCRIPT_FILENAME", script->path) && set_path_info(env, walk.rest);
-    return fits ? 0 : refuse(script, 500, "has too large an environment", 0);
+    return fits ? 0 : refuse(script, 431, "has too large an environment", 0);
 }
 
 static int open_beneath_root(struct cgi_script *script, const struct cgi_config *config,
@@ -345,7 +345,7 @@ static int open_configured(struct cgi_script *script, const struct cgi_config *c
         script->source = open(config->program, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (!cgi_env_get(env, "SCRIPT_FILENAME") &&
         !cgi_env_set(env, "SCRIPT_FILENAME", config->program))
-        return refuse(script, 500, "has too large an environment", 0);
+        return refuse(script, 431, "has too large an environment", 0);
     return 0;
 }
 

@@ -137,6 +137,20 @@ class Records(gateway.Case):
                                + record(fastcgi.STDIN, 1))
             self.assert_status(fastcgi.read_answer(connection), 431)
 
+    def test_nearly_too_many_parameters(self):
+        """The gateway adds some variables, and the kernel takes none longer than 128 KiB."""
+        it = self.gateway()
+        found = set()
+        for params in [{'A': 'x' * 200000}] + [{f'A{n}': '' for n in range(most)}
+                                               for most in range(970, 1001)]:
+            for path in ('cat', 'cat/info'):
+                with it.connect('x') as connection:  # without a length of the body
+                    connection.sendall(fastcgi.whole(self.params(it, path, params), b'x'))
+                    answer = fastcgi.read_answer(connection)
+                self.assertTrue(answer.ended, (path, len(params)))
+                found.add(answer.status)
+        self.assertEqual(found, {200, 431})
+
 
 class Connections(gateway.Case):
     LISTEN = ('"systemd:x"', '"unix:@DIR@/s"')

@@ -280,6 +280,12 @@ class NotStarting(gateway.Case):
             self.assertIn(b'over', client.read_all(connection))
         wait_until(lambda: board.pool(it, 'x')['state'] == 'serving', 'serving')
 
+    def test_too_long_a_parameter_is_the_servers_affair(self):
+        it = self.gateway(cgi='program = "@DIR@/cgi/cat"')
+        for _ in range(3):
+            self.assert_status(self.ask(it, 'x', {'A': 'x' * 200000}), 431)
+        self.assertEqual(board.pool(it, 'x')['state'], 'serving')
+
     def test_a_missing_script_is_its_own_affair(self):
         it = self.gateway()
         for _ in range(5):
