@@ -117,6 +117,15 @@ static bool is_orderly(const struct exit_report *report)
            !report->left_group;
 }
 
+/* Whether a worker ended after max_requests, in order too. That it served so many is its own word,
+ * as it is that it was ready. A worker may serve a tenth less: see with_jitter in worker.c. */
+static bool is_used_up(const struct exit_report *report)
+{
+    uint64_t least = (uint64_t)(report->max_requests - report->max_requests / 10);
+    return report->max_requests && report->ready && report->cause == DEATH_OWN &&
+           exited_as(report, WORKER_RETIRED) && report->served >= least;
+}
+
 /* A program went into the background. */
 static bool went_away(const struct exit_report *report)
 {
@@ -375,7 +384,7 @@ usec backoff_orderly(struct backoff *backoff, usec life, usec ready_for)
     backoff->alive = alive < 0 ? 0 : clock_earlier(alive, BACKOFF_EARLY);
     if (ready_for < 0)
         return delay;
-    backoff->ready = clock_earlier(backoff->ready + ready_for, BACKOFF_HEALED);
+    backoff->ready += ready_for;
     backoff_alive(backoff, /* accepted: */ false, backoff->ready);
     return delay;
 }
@@ -437,10 +446,11 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .left_group = worker->left_group,
         .ready_for = worker->was_ready ? worker->died - worker->ready_at : 0,
         .min_ready_time = worker->conf->min_ready_time,
+        .max_requests = worker->conf->max_requests,
         .stop_signal = worker->app_policy.stop_signal,
         .no_core = core_expected ? core_reason(worker) : NULL,
     };
-    worker->expected = is_orderly(report);
+    worker->expected = is_orderly(report) || is_used_up(report);
     bool told = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
                 worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;
     report->ended_early = worker->role != ROLE_RETIRING && !told && !worker->stayed &&
@@ -457,6 +467,19 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
     worker->exit_handled = true;
 }
 
+/* The successor of a worker that is used up starts at once, and goes on with the time for which its
+ * predecessors were ready: it runs the same code under the same configuration. */
+static void set_respawn_used_up(struct worker *worker, usec ready_for)
+{
+    usec ready = worker->backoff.ready + ready_for;
+    bool grew;
+    backoff_death(&worker->backoff, /* accepted: */ true, ready_for, &grew);
+    worker->backoff.ready = ready;
+    worker->stayed = worker->stayed || ready >= worker->conf->min_ready_time * USEC_SECOND;
+    worker->continues = worker->late = false;
+    worker->trying_since = 0;
+}
+
 void exits_set_respawn(struct worker *worker, struct exit_report *report, usec now)
 {
     usec ready_for = worker->was_ready ? worker->died - worker->ready_at : -1;
@@ -468,6 +491,8 @@ void exits_set_respawn(struct worker *worker, struct exit_report *report, usec n
         worker->continues =
             (worker->was_ready || worker->continues) && !worker->app_policy.notifies;
         worker->late = worker->trying_since && now - worker->trying_since >= timeout;
+    } else if (is_used_up(report)) {
+        set_respawn_used_up(worker, ready_for);
     } else {
         worker->continues = worker->late = worker->stayed = false;
         report->delay = backoff_death(&worker->backoff, spawn_has_accepted(worker), ready_for,

@@ -52,6 +52,7 @@ struct exit_report {
     bool ended_early;          /* before it had been ready for min_ready_time */
     usec ready_for;            /* how long it was ready */
     int min_ready_time;        /* seconds */
+    int max_requests;          /* 0: no limit */
     int stop_signal;           /* tells the program to finish */
     uint64_t served;           /* connections, by this process */
     usec age;                  /* from its start */

@@ -191,7 +191,7 @@ struct counts pool_counts(const struct pool *pool)
             counts.active++;
             counts.ready += spawn_is_ready(w) || w->continues;
             counts.stayed += has_stayed(w);
-            /* A program that ended in order gets more tries, until it is late. */
+            /* What ended in order gets more tries, until it is late. */
             counts.failed += !w->pid && w->respawn_at > 0 && (!w->expected || w->late);
             counts.degraded = counts.degraded || w->backoff.degraded;
         }

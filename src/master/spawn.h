@@ -50,8 +50,8 @@ struct backoff {
     usec delay;     /* of the last respawn; 0: at once */
     bool degraded;  /* until a worker accepts or has been ready for BACKOFF_HEALED */
 
-    /* Sums over the programs in this seat that ended in order, one after another. */
-    usec alive; /* how long they lived, less a part of the gaps between them */
+    /* Sums over the processes in this seat that ended in order, one after another. */
+    usec alive; /* how long programs lived, less a part of the gaps between them */
     usec ready; /* how long they were ready */
 };
 

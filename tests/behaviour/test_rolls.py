@@ -145,6 +145,14 @@ class EndsInOrder(Case):
                             for line in lines), lines)
         self.assertEqual(it.workers(), old)
 
+    def test_reload_with_a_long_min_ready_time(self):
+        """It is longer than any of the programs lives, and than a back-off lasts."""
+        it = self.start(run(['/bin/sleep', '1000'], 'workers = 1'))
+        old = it.workers()
+        it.reload('control = "@DIR@/control"\n'
+                  + run(['/bin/sleep', '1.5'], 'workers = 1 min_ready_time = 14'))
+        self.assertNotEqual(it.workers(), old)
+
     def test_into_the_background(self):
         """A program that leaves processes has not ended."""
         it = self.start(run(['/bin/sh', '-c', 'sleep 1000 & test -e @DIR@/go || exec sleep 1000'],
@@ -180,6 +188,69 @@ class EndsInOrder(Case):
         self.assertLess(len(it.log.find(r'worker \d+ ended after')), 5)
         it.wait_for_log('err: .*pool x: its program ended, with status 0, and left processes '
                         'behind: it must stay in the foreground: no worker becomes ready')
+
+
+class UsedUp(Case):
+    """A worker that ends after max_requests is replaced, and says nothing about its generation."""
+
+    ECHO = ('pool "x" { listen = { "systemd:x" } workers = %d umask = 0%d max_requests = %d '
+            'min_ready_time = %d echo {} }\n')
+
+    def reload(self, it, umask, *options):
+        config = self.ECHO % (options[0], umask, *options[1:])
+        it.write('control = "@DIR@/control"\n' + config)
+        self.assertIn('reload done', self.tell(it, 'reload'))
+
+    def test_first_worker(self):
+        """All connections go to the first new worker, because the old one is busy."""
+        it = self.start(self.ECHO % (1, 22, 1, 1))
+        with it.connect('x') as held:
+            client.echo(held, b'x')
+            with client.Load(it.address('x'), 2) as load:
+                for umask in (27, 77):
+                    self.reload(it, umask, 1, 1, 1)
+            self.assertEqual(load.failures, [])
+            self.assertGreater(load.served, 4)
+            self.assertEqual(client.echo(held, b'still'), b'still')
+        self.assertFalse(it.log.find('degraded|warning: |err: '), it.log.lines[-20:])
+
+    def test_later_workers(self):
+        """The roll goes on."""
+        it = self.start(self.ECHO % (6, 22, 1, 1))
+        old = it.workers()
+        with client.Load(it.address('x'), 8) as load:
+            self.reload(it, 27, 6, 1, 1)
+        self.assertEqual(load.failures, [])
+        it.wait_for_workers(6, without=old)
+
+    def test_before_it_was_seen_ready(self):
+        it = self.start(self.ECHO % (2, 22, 1, 0))
+        with client.Load(it.address('x'), 4) as load:
+            for umask in [27, 77] * 10:
+                self.reload(it, umask, 2, 1, 0)
+        self.assertEqual(load.failures, [])
+
+    def test_upgrade(self):
+        it = self.make(self.ECHO % (1, 22, 3, 1)).own_program()
+        it.launch().ready()
+        with client.Load(it.address('x'), 4) as load:
+            self.assertIn('upgraded', self.tell(it, 'upgrade'))
+            served = load.served
+            wait_until(lambda: load.served > served + 20, 'more load after it')
+        self.assertEqual(load.failures, [])
+
+    def test_a_lie(self):
+        """One that ends as if it were used up, long before it is, has not stayed ready."""
+        it = self.start(self.ECHO % (1, 22, 1000, 30))
+        it.announce('err: ')
+        old = it.workers()
+        it.write('control = "@DIR@/control"\n' + self.ECHO % (1, 27, 1000, 30))
+        asking = control.Caller(it.path('control'), 'reload')
+        self.addCleanup(asking.connection.close)
+        ready = wait_until(lambda: set(it.workers('x, idle')) - set(old), 'a new worker')
+        os.kill(ready.pop(), signal.SIGTERM)
+        it.wait_for_log(wording.REFUSED)
+        self.assertEqual(it.workers(), old)
 
 
 class Group(Case):

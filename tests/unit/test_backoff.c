@@ -146,6 +146,17 @@ START_TEST(orderly_ends_heal_as_a_long_life_does)
 }
 END_TEST
 
+/* min_ready_time may be longer than a back-off lasts. */
+START_TEST(orderly_ends_add_up_without_end)
+{
+    struct backoff backoff = {0};
+    for (int i = 1; i <= 100; i++) {
+        backoff_orderly(&backoff, USEC_SECOND, USEC_SECOND);
+        ck_assert_int_eq(backoff.ready, i * USEC_SECOND);
+    }
+}
+END_TEST
+
 START_TEST(another_death_loses_what_they_lived)
 {
     struct backoff backoff = {0};
@@ -169,6 +180,7 @@ int main(void)
     tcase_add_test(tcase, an_orderly_end_waits_for_what_is_left_of_a_tenth);
     tcase_add_test(tcase, orderly_ends_never_grow_into_a_back_off);
     tcase_add_test(tcase, orderly_ends_heal_as_a_long_life_does);
+    tcase_add_test(tcase, orderly_ends_add_up_without_end);
     tcase_add_test(tcase, another_death_loses_what_they_lived);
     return unit_run("backoff", tcase);
 }
