@@ -257,7 +257,7 @@ uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool)
     for (int i = 0; i < reload->queued; i++)
         if (reload->queue[i].kind == kind && strcmp(reload->queue[i].pool, pool) == 0)
             return reload->queue[i].number;
-    if (reload->queued == RELOAD_QUEUE)
+    if (kind == JOB_RESTART && reload->queued >= RELOAD_RESTARTS)
         return 0;
     struct job *job = &reload->queue[reload->queued++];
     *job = (struct job){.kind = kind, .number = ++reload->last};

@@ -47,7 +47,9 @@ enum reload_state {
 };
 
 enum {
-    RELOAD_QUEUE = 16,  /* jobs that may wait */
+    RELOAD_QUEUE = 16, /* jobs that may wait */
+    /* Restarts that may wait. One reload and one dry run always find room beside them. */
+    RELOAD_RESTARTS = RELOAD_QUEUE - 2,
     RELOAD_RESULTS = 4, /* kept; no round of the master ends so many jobs */
 };
 
@@ -81,8 +83,8 @@ static inline bool reload_is_idle(const struct reload *reload)
  * faults in the configuration. */
 int reload_first(struct reload *reload, struct runtime *runtime, struct config *config);
 
-/* Queues a job, or joins the same job if that waits already. Returns the job's number, or 0 if the
- * queue is full. */
+/* Queues a job, or joins the same job if that waits already. Returns the job's number, or 0 if too
+ * many restarts wait. A reload is never turned away: SIGHUP has nobody who could ask again. */
 uint64_t reload_ask(struct reload *reload, enum job_kind kind, const char *pool);
 
 /* How a job ended; NULL: it has not ended. Ask in every round: only the last results are kept. */

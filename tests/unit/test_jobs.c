@@ -42,14 +42,31 @@ END_TEST
 START_TEST(too_many_are_refused)
 {
     char pool[16];
-    for (int i = 0; i < RELOAD_QUEUE; i++) {
+    for (int i = 0; i < RELOAD_RESTARTS; i++) {
         snprintf(pool, sizeof pool, "p%d", i);
         ck_assert_uint_eq(reload_ask(&reload, JOB_RESTART, pool), (uint64_t)i + 1);
     }
     ck_assert_uint_eq(reload_ask(&reload, JOB_RESTART, "more"), 0);
-    ck_assert_int_eq(reload.queued, RELOAD_QUEUE);
-    ck_assert_uint_eq(reload.last, RELOAD_QUEUE);
+    ck_assert_int_eq(reload.queued, RELOAD_RESTARTS);
+    ck_assert_uint_eq(reload.last, RELOAD_RESTARTS);
     ck_assert_uint_eq(reload_ask(&reload, JOB_RESTART, "p3"), 4); /* one that waits */
+}
+END_TEST
+
+/* A signal has no client that could be told to try again. */
+START_TEST(a_reload_always_finds_room)
+{
+    char pool[16];
+    for (int i = 0; i < 2 * RELOAD_QUEUE; i++) {
+        snprintf(pool, sizeof pool, "p%d", i);
+        reload_ask(&reload, JOB_RESTART, pool);
+    }
+    uint64_t first = reload_ask(&reload, JOB_RELOAD, "");
+    ck_assert_uint_ne(first, 0);
+    ck_assert_uint_ne(reload_ask(&reload, JOB_DRY_RUN, ""), 0);
+    ck_assert_uint_eq(reload_ask(&reload, JOB_RELOAD, ""), first);
+    ck_assert_uint_eq(reload_ask(&reload, JOB_RESTART, "more"), 0);
+    ck_assert_int_le(reload.queued, RELOAD_QUEUE);
 }
 END_TEST
 
@@ -77,6 +94,7 @@ int main(void)
     tcase_add_test(tests, jobs_alike_that_wait_are_one);
     tcase_add_test(tests, one_under_way_is_another);
     tcase_add_test(tests, too_many_are_refused);
+    tcase_add_test(tests, a_reload_always_finds_room);
     tcase_add_test(tests, a_result_is_there_when_its_job_is_over);
     return unit_run("jobs", tests);
 }
