@@ -20,7 +20,9 @@
 #include "../base/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +65,7 @@ struct list {
 struct queue {
     bool pending; /* a connection may be waiting */
     bool blocks;  /* the socket blocks: it is lent to programs, and they decide that */
+    int spare;    /* another descriptor of the socket: see release() */
 };
 
 static struct model_start setup;
@@ -80,6 +83,8 @@ static struct {
     int failures;         /* of accept() in a row, for want of resources */
     usec failing_since, retry_at;
     int status;
+    volatile sig_atomic_t accepting; /* in accept4() now: the listener's index, plus 1 */
+    volatile sig_atomic_t released;  /* from accept4(): the null device took the listener's place */
 } lane = {.wake_fd = -1};
 
 static void list_clear(struct list *list)
@@ -310,8 +315,36 @@ static bool may_serve(void)
     return lane.status == 0;
 }
 
-/* Accepts a connection for the first free seat. A listener that blocks is polled first; if another
- * process then takes the connection, accept4() blocks the lane, for idle_timeout at most. */
+/* Called by signal handlers. Programs that share a listener decide whether it blocks, and a reload
+ * to such programs makes it block while we accept there. Then accept4() waits for the next client
+ * with all connections in hand, and goes on after a signal (SA_RESTART). The null device in the
+ * listener's place makes it fail instead. */
+static void release(void)
+{
+    if (!lane.accepting)
+        return;
+    dup3(STDIN_FILENO, setup.listeners[lane.accepting - 1], O_CLOEXEC);
+    lane.released = true;
+}
+
+/* accept4(), which waits for two ticks of the watchdog at most. A connection or -errno. */
+static int accept_at(int listener, struct addr *peer)
+{
+    lane.accepting = listener + 1;
+    int fd = accept4(setup.listeners[listener], &peer->sa, &peer->len, SOCK_CLOEXEC);
+    int result = fd < 0 ? -errno : fd;
+    lane.accepting = 0;
+    if (!lane.released)
+        return result;
+    lane.released = false;
+    dup3(lane.queues[listener].spare, setup.listeners[listener], O_CLOEXEC);
+    lane.queues[listener].blocks = !fd_is_nonblocking(setup.listeners[listener]);
+    watchdog_turn((uint32_t)setup.worker->count); /* or the next wait would not be noticed */
+    return fd < 0 ? -EAGAIN : fd;
+}
+
+/* Accepts a connection for the first free seat. A listener that blocks is polled first, because it
+ * may take two seconds to leave accept4() if another process then takes the connection. */
 static bool accept_one(int listener)
 {
     struct seat *seat = lane.free.first;
@@ -322,9 +355,9 @@ static bool accept_one(int listener)
         return accept_failed(listener, -error);
     if (lane.queues[listener].blocks && poll(&input, 1, 0) != 1)
         return accept_failed(listener, EAGAIN);
-    int fd = accept4(setup.listeners[listener], &peer.sa, &peer.len, SOCK_CLOEXEC);
+    int fd = accept_at(listener, &peer);
     if (fd < 0)
-        return accept_failed(listener, errno);
+        return accept_failed(listener, -fd);
     lane.failures = 0;
     take_seat(fd, &peer);
     return may_serve();
@@ -470,16 +503,25 @@ static void await_events(int most)
         expire(&lane.seats[timers_take(&lane.timers)], now);
 }
 
+static void leave_listeners(void)
+{
+    if (lane.queued)
+        leave_queues();
+    lane_leave_listeners(setup.listeners, setup.count);
+    for (int i = 0; i < setup.count; i++)
+        close(lane.queues[i].spare);
+}
+
 static int run(void)
 {
+    watchdog_turn((uint32_t)setup.worker->count);
+    watchdog_work();
     while (lane.status == 0 && serve_may_accept(setup.worker->seats)) {
         take_connections();
         run_all();
         await_events(timeout());
     }
-    if (lane.queued)
-        leave_queues();
-    lane_leave_listeners(setup.listeners, setup.count);
+    leave_listeners();
     lane.finishing = true;
     lane.failures = 0;
     serve_tell_finishing(setup.worker);
@@ -501,8 +543,10 @@ static int run(void)
 static void report_blocker(uint32_t number, int seconds)
 {
     char peer[ADDR_TEXT], line[ADDR_TEXT + 256];
-    if (number >= (uint32_t)setup.worker->count)
+    if (number >= (uint32_t)setup.worker->count) {
+        release();
         return;
+    }
     addr_print_peer(&lane.seats[number].conn.peer, peer);
     int length = snprintf(line, sizeof line,
                           "the handler %s has worked or waited for more than %d s without leaving "
@@ -533,6 +577,18 @@ static void open_seats(void)
 }
 
 /* 0 or -errno. */
+static int open_queues(void)
+{
+    for (int i = 0; i < setup.count; i++) {
+        lane.queues[i].blocks = !fd_is_nonblocking(setup.listeners[i]);
+        lane.queues[i].spare = fcntl(setup.listeners[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (lane.queues[i].spare < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* 0 or -errno. */
 static int open_set(void)
 {
     struct epoll_event wake = {.events = EPOLLIN, .data.u64 = WAKE};
@@ -554,6 +610,8 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
                     ? timers_open(&lane.timers, (uint32_t)start->worker->count)
                     : -ENOMEM;
     if (error == 0)
+        error = open_queues();
+    if (error == 0)
         error = open_set();
     if (error == 0)
         error = watchdog_open(report_blocker);
@@ -564,8 +622,6 @@ static int open_lane(const struct model_start *start, char *why, size_t size)
     if (serve_open_lane(start->worker->seats, why, size) != 0)
         return -1;
     open_seats();
-    for (int i = 0; i < setup.count; i++)
-        lane.queues[i].blocks = !fd_is_nonblocking(setup.listeners[i]);
     return 0;
 }
 
@@ -574,12 +630,12 @@ static void wake(void)
     wakeup_eventfd(lane.wake_fd);
 }
 
-/* Doesn't put the null device over the listeners yet. The lane has to remove them from its epoll
- * set first, where the kernel knows a listener by descriptor and file. The lane never blocks in
- * accept(), so it sees `stopping`. */
+/* Doesn't put the null device over the listeners for good yet. The lane has to remove them from its
+ * epoll set first, where the kernel knows a listener by descriptor and file. */
 static void stop(const struct model_start *start)
 {
     (void)start;
+    release();
     wake();
 }
 

@@ -1,6 +1,7 @@
 /*
  * watchdog - notices a handler that blocks the event lane, because it computes, or waits in a call
- * that the lane doesn't know of. The watchdog only reports it; request_timeout acts.
+ * that the lane doesn't know of. The watchdog only reports it; request_timeout acts. The lane
+ * itself may block in accept4(), and then uses the report to get out.
  *
  * A timer sends VTALRM once a second while the lane works, and stops while the lane waits, so the
  * lane need not read the clock. It is not a thread, because with a second thread each of the lane's

@@ -12,6 +12,7 @@ import threading
 import time
 
 import client
+import control
 import daemon
 import processes
 import wording
@@ -366,6 +367,29 @@ class Supervision(Case):
             self.still_serves(it)
             self.assertTrue(set(it.workers()) - set(old))
         held.close()
+
+    def test_reload_to_a_program(self):
+        """A program gets a listener that blocks, while the old workers still accept there. None of
+        them waits in accept() for the next client, as long as it has others."""
+        program = pool('workers = 1', 'nice = 1 min_ready_time = 60',
+                       'app { command = { "/bin/sleep", "1000" } }')
+        for model in SHARED:
+            it = self.make('control = "@DIR@/control"\n' + pool(one(model)), environment=PLAIN)
+            it.launch().ready()
+            with it.connect('x') as held:
+                client.echo(held, b'x')
+                it.announce('err: ')
+                it.write('control = "@DIR@/control"\n' + program)
+                asking = control.Caller(it.path('control'), 'reload')
+                self.addCleanup(asking.connection.close)
+                wait_until(lambda it=it: any('sleep' in processes.title(pid)
+                                             for pid in it.workers()), 'the program')
+                for _ in range(10):
+                    self.still_serves(it)
+                self.assertEqual(client.echo(held, b'still'), b'still')
+                it.kill(signal.SIGTERM)
+                self.assertEqual(client.echo(held, b'still'), b'still')
+            self.assertEqual(it.exited(), 0)
 
     def test_master_that_dies_takes_them_along(self):
         for model in SHARED:

@@ -280,7 +280,7 @@ static const struct rule rules[] = {
      "5: pool c: with its 1 there are 60001 connections in all; at most 60000 are possible"},
     {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2K }"), ""},
     {NOBODY SIZED("workers = 1 model = event\nconnections = 2000 limits { nofile = 2000 }"),
-     "2: pool a: a worker with connections = 2000 needs 2033 open files, but its limit nofile is "
+     "2: pool a: a worker with connections = 2000 needs 2034 open files, but its limit nofile is "
      "2000"},
     {NOBODY SIZED("workers = 1 model = thread\nthreads = 400 limits { nofile = 1K }"),
      "2: pool a: a worker with threads = 400 needs 1233 open files, but its limit nofile is 1024"},
