@@ -39,7 +39,7 @@ static ssize_t transmit(struct conn *conn, const void *data, size_t size, int fl
     return n;
 }
 
-int conn_wait(const struct conn *conn, short events, usec deadline)
+int conn_wait(struct conn *conn, short events, usec deadline)
 {
     struct pollfd ready = {.fd = conn->fd, .events = events};
     for (;;) {
@@ -52,7 +52,9 @@ int conn_wait(const struct conn *conn, short events, usec deadline)
             return -errno;
         if (left <= 0)
             return -ETIMEDOUT;
-        /* The waiter reports new events only, but poll has found that there is no old one. */
+        /* The waiter reports new events only, but poll has found that there is no old one. And it
+         * reports each once, so the next read must not ask it for the same one. */
+        conn->drained = false;
         if (conn->waiter)
             error = conn->waiter->wait(conn->waiter, conn->fd, events, deadline);
         if (error)
@@ -75,8 +77,9 @@ static void share(const struct conn *conn)
         conn->waiter->yield(conn->waiter);
 }
 
-/* A read that returns less than asked for has emptied the socket's buffer, and epoll reports new
- * data to the waiter. So the next read asks the waiter first, and saves a call that would fail. */
+/* A read that returns less than asked for has emptied the socket's buffer, unless it may have
+ * stopped early; and epoll reports new data to the waiter. So the next read asks the waiter first,
+ * and saves a call that would fail. */
 ssize_t conn_read(struct conn *conn, void *data, size_t size)
 {
     ssize_t n = conn->drained && size ? -EAGAIN : receive(conn, data, size, conn->nowait);
@@ -86,7 +89,7 @@ ssize_t conn_read(struct conn *conn, void *data, size_t size)
             return error;
         n = receive(conn, data, size, conn->nowait);
     }
-    conn->drained = conn->waiter && n > 0 && (size_t)n < size;
+    conn->drained = conn->waiter && !conn->waiter->stops && n > 0 && (size_t)n < size;
     share(conn);
     return n;
 }
@@ -166,7 +169,7 @@ void conn_ask_counts(struct conn *conn)
 enum { FIRST_PEEK = 256 };
 
 /* Waits for the next byte. NULL, or why none can be expected. */
-static const char *await_bytes(const struct conn *conn, usec deadline)
+static const char *await_bytes(struct conn *conn, usec deadline)
 {
     int error = conn_wait(conn, POLLIN, deadline);
     if (error == -ETIMEDOUT)
@@ -175,8 +178,7 @@ static const char *await_bytes(const struct conn *conn, usec deadline)
 }
 
 /* Peeks at the received bytes, at least one. Returns how many; or -1, with the reason in *why. */
-static ssize_t peek(const struct conn *conn, uint8_t *bytes, size_t room, usec deadline,
-                    const char **why)
+static ssize_t peek(struct conn *conn, uint8_t *bytes, size_t room, usec deadline, const char **why)
 {
     for (;;) {
         ssize_t n = recv(conn->fd, bytes, room, MSG_PEEK | MSG_DONTWAIT);
@@ -195,7 +197,7 @@ static ssize_t peek(const struct conn *conn, uint8_t *bytes, size_t room, usec d
 
 /* Reads only bytes that are known to belong to the header; bytes that were peeked but not read stay
  * in the socket for the handler. */
-static const char *read_header(const struct conn *conn, uint8_t *bytes, usec deadline, size_t *size)
+static const char *read_header(struct conn *conn, uint8_t *bytes, usec deadline, size_t *size)
 {
     struct proxy_extent extent = {0};
     const char *why = NULL;

@@ -30,6 +30,7 @@ struct waiter {
 
     usec idle;     /* idle_timeout */
     unsigned left; /* reads and writes, before the connection has to yield */
+    bool stops;    /* a read may stop at urgent data (tcp(7)) or descriptors (unix(7)) */
 };
 
 struct conn {
@@ -61,7 +62,7 @@ ssize_t conn_read_now(struct conn *conn, void *data, size_t size);
 ssize_t conn_write_now(struct conn *conn, const void *data, size_t size);
 
 /* Waits for an event of poll(2) until the deadline. 0, -ETIMEDOUT, or another -errno. */
-int conn_wait(const struct conn *conn, short events, usec deadline);
+int conn_wait(struct conn *conn, short events, usec deadline);
 
 /* Shuts down writing, and discards what the peer still sends, for 2 s and 64 KiB at most. To close
  * a socket with unread bytes would reset the connection, and could destroy what was just written

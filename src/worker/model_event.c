@@ -134,7 +134,7 @@ static struct seat *seat_of(struct waiter *waiter)
 static int watch(struct seat *seat, int fd, uint32_t events)
 {
     struct epoll_event event = {
-        .events = seat->watched | events | EPOLLRDHUP | EPOLLET,
+        .events = seat->watched | events | EPOLLRDHUP | EPOLLPRI | EPOLLET,
         .data.u64 = (uint64_t)seat->serial << 32 | number_of(seat),
     };
     int how = seat->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
@@ -226,6 +226,7 @@ static void take_seat(int fd, const struct addr *peer)
     seat->timed_out = false;
     seat->watched = seat->ready = seat->wanted = 0;
     seat->waiter.left = WAITER_TURN;
+    seat->waiter.stops = peer->sa.sa_family == AF_UNIX;
     seat->conn = (struct conn){
         .fd = fd,
         .peer = *peer,
@@ -420,6 +421,8 @@ static void take_event(const struct epoll_event *event)
     if (!seat->taken || seat->serial != event->data.u64 >> 32)
         return;
     seat->ready |= event->events;
+    /* Urgent data that arrives after this report is in the next one, which ends a wait. */
+    seat->waiter.stops |= (event->events & EPOLLPRI) != 0;
     if (seat->ready & seat->wanted) {
         seat->wanted = 0;
         list_append(&lane.runnable, seat);
