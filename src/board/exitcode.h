@@ -18,7 +18,7 @@ enum exit_code {
 enum worker_exit {
     WORKER_RETIRED = 0,     /* as told, or after max_requests */
     WORKER_CANT_START = 71, /* the slot's `reason` says why; nothing was accepted */
-    WORKER_LISTENER = 72,   /* a listener is no listener any more, as accept() says */
+    WORKER_LISTENER = 72,   /* a listener, or the epoll set, is none any more */
     WORKER_ENDED = 73,      /* by QUIT, with the program that it ran */
     WORKER_SHORT = 74,      /* accept() failed for long: the process is short of a resource */
 };

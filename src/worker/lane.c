@@ -73,9 +73,9 @@ int accept_error_shortage(const struct serve *serve, int error, usec since)
     return WORKER_SHORT;
 }
 
-int accept_error_broken(const struct serve *serve, int error)
+int accept_error_broken(const struct serve *serve, const char *call, int error)
 {
-    snprintf(serve->worker->head->reason, SCOREBOARD_REASON, "accept: %s", strerror(error));
+    snprintf(serve->worker->head->reason, SCOREBOARD_REASON, "%s: %s", call, strerror(error));
     return WORKER_LISTENER;
 }
 
@@ -155,7 +155,7 @@ static int accept_failed(struct lane *lane, int listener, int error)
         return 0;
     }
     if (kind == ACCEPT_BROKEN)
-        return accept_error_broken(lane->serve, error);
+        return accept_error_broken(lane->serve, "accept", error);
     lane->serve->slot->errors++;
     if (kind == ACCEPT_SHORTAGE)
         return wait_for_resources(lane, error);
@@ -225,6 +225,8 @@ static int run_polling(struct lane *lane)
             status = serve_one(lane, event.data.fd);
         else if (n == 1)
             status = look_at_listeners(lane);
+        else if (n < 0 && errno != EINTR) /* foreign code closed the set */
+            status = accept_error_broken(lane->serve, "epoll_wait", errno);
     }
     if (lane->serve->handler->stop) /* which may take long */
         wakeup_unserved(&lane->serve->wakeup);

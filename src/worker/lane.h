@@ -59,7 +59,8 @@ int accept_error_pause(int in_a_row);
  * connection is in hand: the connections may hold all the descriptors. */
 int accept_error_shortage(const struct serve *serve, int error, usec since);
 
-/* Returns the exit status for ACCEPT_BROKEN, and puts the reason into the worker's slot. */
-int accept_error_broken(const struct serve *serve, int error);
+/* Returns the exit status for ACCEPT_BROKEN, and for an epoll set that is none any more. Puts the
+ * reason, with the call that failed, into the worker's slot. */
+int accept_error_broken(const struct serve *serve, const char *call, int error);
 
 #endif

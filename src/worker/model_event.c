@@ -78,6 +78,7 @@ static struct {
     int epoll_fd, wake_fd;
     bool queued;          /* the lane is in the listeners' queues */
     bool finishing;       /* it has left them for good, because the worker was told to finish */
+    bool broken;          /* foreign code closed the set: no connection can be waited for */
     struct queue *queues; /* by listener */
     int burst;            /* how many connections to accept in one turn */
     int failures;         /* of accept() in a row, for want of resources */
@@ -293,7 +294,9 @@ static bool accept_failed(int listener, int error)
     lane.queues[listener].pending = false;
     switch (accept_error_of(error)) {
     case ACCEPT_NONE: lane.failures = 0; break;
-    case ACCEPT_BROKEN: lane.status = accept_error_broken(setup.worker->seats, error); break;
+    case ACCEPT_BROKEN:
+        lane.status = accept_error_broken(setup.worker->seats, "accept", error);
+        break;
     case ACCEPT_SHORTAGE:
         setup.worker->seats->slot->errors++;
         lane.queues[listener].pending = true;
@@ -495,6 +498,10 @@ static void await_events(int most)
     if (most)
         watchdog_rest();
     int count = epoll_wait(lane.epoll_fd, events, EVENTS, most);
+    if (count < 0 && errno != EINTR) {
+        lane.broken = true;
+        lane.status = accept_error_broken(setup.worker->seats, "epoll_wait", errno);
+    }
     if (most)
         watchdog_work();
     for (int i = 0; i < count; i++)
@@ -528,7 +535,7 @@ static int run(void)
     lane.finishing = true;
     lane.failures = 0;
     serve_tell_finishing(setup.worker);
-    while (lane.in_hand) {
+    while (lane.in_hand && !lane.broken) {
         run_all();
         if (lane.in_hand)
             await_events(timeout());

@@ -125,6 +125,17 @@ static void close_connection(void)
     close(lent->descriptor(now));
 }
 
+/* Closes each epoll set of the process, as a descriptor closed twice may. */
+static void close_sets(void)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        char link[64], target[64] = "";
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, target, sizeof target - 1) > 0 && strstr(target, "[eventpoll]"))
+            close(fd);
+    }
+}
+
 static void leak_descriptor(void)
 {
     if (open("/dev/null", O_RDONLY) < 0)
@@ -251,6 +262,7 @@ static const struct deed {
     {"scribble", scribble},
     {"scribble-on", scribble_on},
     {"close", close_connection},
+    {"close-sets", close_sets},
     {"leak", leak_descriptor},
     {"leak-memory", leak_memory},
     {"rearrange", rearrange},

@@ -314,6 +314,24 @@ class Supervision(Case):
             it.wait_for_log('killed by signal 11')
             it.wait_for_workers(2)
 
+    def test_lost_epoll_set_costs_the_worker(self):
+        handler = 'module { path = "@DIR@/m.so" args = { "serve=close-sets" } }'
+        two = '"systemd:x", "unix:@DIR@/other"'  # so that all models wait in epoll
+        for model in MODELS:
+            with self.subTest(model):
+                it = self.make(pool(model, handler=handler, listen=two), environment=PLAIN)
+                shutil.copy(os.path.join(MODULES, 'evil.so'), it.path('m.so'))
+                it.launch().ready()
+                workers = it.workers()
+                with it.connect('x') as connection:
+                    connection.sendall(b'x')
+                    with contextlib.suppress(ConnectionResetError):
+                        client.read_exactly(connection, 1)
+                it.wait_for_log(r'lost its listener: epoll_wait: (Bad file descriptor|Invalid arg)')
+                wait_until(lambda it=it, old=workers: len(it.workers()) == len(old) and
+                           it.workers() != old, 'another worker')
+                it.stop()
+
     def test_term_lets_every_connection_end(self):
         for model in SHARED:
             with self.subTest(model):
