@@ -97,16 +97,23 @@ static bool obeyed(const struct exit_report *report)
     return WEXITSTATUS(report->status) == 128 + report->stop_signal;
 }
 
+/* A worker of ours exits only without a connection. Foreign code in it may call exit(3) in the
+ * middle of one. */
 static bool exited_well(const struct exit_report *report)
 {
-    return (WIFEXITED(report->status) && WEXITSTATUS(report->status) == WORKER_RETIRED) ||
+    bool dropped = !report->program && report->in_hand;
+    return (WIFEXITED(report->status) && WEXITSTATUS(report->status) == WORKER_RETIRED &&
+            !dropped) ||
            obeyed(report);
 }
 
-/* Whether a worker exited with one of our statuses. A program's status may be any number. */
+/* Whether a worker exited with one of our statuses, for which it gives a reason. The status of a
+ * program, or of foreign code in a worker, may be any number. */
 static bool exited_as(const struct exit_report *report, int code)
 {
-    return !report->program && WIFEXITED(report->status) && WEXITSTATUS(report->status) == code;
+    bool by_us = code == WORKER_ENDED || (report->reason && report->reason[0]);
+    return !report->program && by_us && WIFEXITED(report->status) &&
+           WEXITSTATUS(report->status) == code;
 }
 
 /* Whether a program ended by itself and in order, as many do after so many requests: with status 0,
@@ -172,7 +179,7 @@ bool exit_report_is_expected(const struct exit_report *report)
 static void add_exit(struct text_line *line, const struct exit_report *report)
 {
     int code = WEXITSTATUS(report->status);
-    if (code == WORKER_RETIRED)
+    if (exited_well(report) && code == WORKER_RETIRED)
         text_add(line, "ended");
     else if (exited_as(report, WORKER_CANT_START))
         text_add(line, "can't start: %s", report->reason);

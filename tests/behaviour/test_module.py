@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 
+import board
 import client
 import daemon
 import processes
@@ -331,7 +332,9 @@ class Evil(Case):
         self.assertEqual(it.log.find(wording.BACKOFF), [])
 
     def test_exit_in_serve(self):
-        self.misdeed(serve='exit')
+        it = self.misdeed(serve='exit')
+        it.wait_for_log(r'notice: pool m: worker \d+ exited with status 0 ')
+        self.assertIn('exited with status 0', board.text(it, 'deaths'))
         it = self.misdeed(serve='exit7')
         it.wait_for_log('exit.* 7')
 

@@ -119,6 +119,14 @@ static const struct {
     {{.pid = 10, .status = EXITED(WORKER_CANT_START), .program = true, .ready = true},
      LOG_NOTICE,
      "pool web: worker 10 exited with status 71 after 2.5 s pool=web pid=10 exit=71 age=2.5"},
+    {{.pid = 10, .status = EXITED(0), .in_hand = 1},
+     LOG_NOTICE,
+     "pool web: worker 10 exited with status 0 after 0 requests pool=web pid=10 exit=0 served=0 "
+     "age=2.5"},
+    {{.pid = 10, .status = EXITED(WORKER_CANT_START), .reason = "", .ready = true},
+     LOG_NOTICE,
+     "pool web: worker 10 exited with status 71 after 0 requests pool=web pid=10 exit=71 served=0 "
+     "age=2.5"},
     {{.pid = 10, .status = EXITED(0), .program = true},
      LOG_INFO,
      "pool web: worker 10 ended after 2.5 s, before it was ready pool=web pid=10 exit=0 age=2.5"},
