@@ -1,7 +1,7 @@
 """A headless Chromium, driven over chromedriver by the WebDriver protocol.
 
-Run as a program it is the keeper of one: the parent of all that the browser starts, so that the
-tests can tell it from what a daemon leaves behind. It ends them all when its standard input ends.
+Run as a program, this is the parent of all processes of a browser, so that the tests can
+distinguish them from what a daemon leaves behind. It ends them when its standard input ends.
 """
 
 import base64
@@ -27,7 +27,7 @@ ELEMENT = 'element-6066-11e4-a52e-4f735466cecf'  # the protocol's name for a ref
 KEYS = {'Tab': '\ue004', 'Enter': '\ue007', 'Escape': '\ue00c', 'End': '\ue010', 'Home': '\ue011',
         'Left': '\ue012', 'Up': '\ue013', 'Right': '\ue014', 'Down': '\ue015', 'Shift': '\ue008'}
 
-# As root, and without a word to anybody but the page's server.
+# It runs as root, and connects to no server but the page's.
 SWITCHES = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
             '--disable-background-networking', '--disable-component-update', '--disable-sync',
             '--disable-dev-shm-usage', '--disable-default-apps', '--disable-extensions',
@@ -35,7 +35,7 @@ SWITCHES = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic',
 
 
 def missing():
-    """What is not installed here, or None."""
+    """Returns a program that is not installed here, or None."""
     return next((name for name in ('chromium', 'chromedriver') if not shutil.which(name)), None)
 
 
@@ -60,16 +60,16 @@ class Browser:
             raise
 
     def _port(self):
-        """What lies in a buffer of ours select() doesn't see: so the pipe is read itself."""
-        deadline, said = time.monotonic() + PATIENCE, b''
+        """Reads the pipe without a buffer, because select() doesn't see what lies in a buffer."""
+        deadline, output = time.monotonic() + PATIENCE, b''
         while select.select([self.keeper.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
             piece = os.read(self.keeper.stdout.fileno(), 4096)
-            said += piece
-            if found := re.search(rb'started successfully on port (\d+)\D', said):
+            output += piece
+            if found := re.search(rb'started successfully on port (\d+)\D', output):
                 return int(found[1])
             if not piece:
                 break
-        raise AssertionError(f'chromedriver does not start: {said}')
+        raise AssertionError(f'chromedriver does not start: {output}')
 
     def _ask(self, method, path, body=None):
         connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=PATIENCE)
@@ -95,13 +95,13 @@ class Browser:
         processes.OURS.discard(self.keeper.pid)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    # -- what a test does with it
+    # -- for the tests
 
     def open(self, address):
         self.command('POST', '/url', {'url': address})
 
     def run(self, script, *arguments):
-        """Runs a function's body in the page; its result."""
+        """Runs the body of a function in the page; returns its result."""
         return self.command('POST', '/execute/sync', {'script': script, 'args': list(arguments)})
 
     def devtools(self, command, **parameters):
@@ -117,7 +117,7 @@ class Browser:
             {'name': name.replace('_', '-'), 'value': value} for name, value in features.items()])
 
     def press(self, *keys):
-        """Keys one after the other, by name or as a character."""
+        """Presses keys one after the other, by name or as a character."""
         actions = []
         for key in keys:
             actions += [{'type': kind, 'value': KEYS.get(key, key)}
@@ -145,11 +145,11 @@ class Browser:
         self.command('POST', f'/element/{self.find(selector)}/value', {'text': text})
 
     def complaints(self):
-        """What the console was told since the last time."""
+        """Returns what was written to the console since the last call."""
         return [entry['message'] for entry in self.command('POST', '/se/log', {'type': 'browser'})]
 
     def tree(self):
-        """The accessibility tree, without what is left out of it: [(role, name, node), ...]"""
+        """Returns the accessibility tree without ignored nodes: [(role, name, node), ...]"""
         nodes = self.devtools('Accessibility.getFullAXTree')['nodes']
         return [(node['role']['value'], node.get('name', {}).get('value', ''), node)
                 for node in nodes if not node.get('ignored') and 'role' in node]
@@ -160,7 +160,7 @@ class Browser:
             file.write(base64.b64decode(shot['data']))
 
 
-def keep():
+def run_driver():
     processes.become_subreaper()
     with subprocess.Popen(['chromedriver', '--port=0'], stdin=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as driver:
@@ -172,4 +172,4 @@ def keep():
 
 
 if __name__ == '__main__':
-    keep()
+    run_driver()

@@ -1,4 +1,4 @@
-"""Made-up answers: daemons that live, with counters that grow as time passes."""
+"""Made-up answers of daemons whose counters grow as time passes."""
 
 import math
 import random
@@ -17,7 +17,7 @@ class Histogram:
         self.counts[at] += times
         self.sum += seconds * times
 
-    def told(self):
+    def as_json(self):
         buckets, seen = [], 0
         for bound, count in zip(BOUNDS + [None], self.counts):
             seen += count
@@ -36,18 +36,18 @@ class Pool:
         self.refused = [0, 0, 0, 0, 0]
         self.phase = self.random.random() * 6
 
-    def live(self, passed, now):
+    def advance(self, seconds, now):
         swing = 1 + .5 * math.sin(now / 40 + self.phase) + .25 * self.random.random()
-        came = int(self.rate * swing * passed)
-        self.accepted += came
-        for _ in range(min(came, 60)):
+        arrived = int(self.rate * swing * seconds)
+        self.accepted += arrived
+        for _ in range(min(arrived, 60)):
             took = self.random.lognormvariate(math.log(self.median), .9)
-            self.service.add(took, max(1, came // 60))
+            self.service.add(took, max(1, arrived // 60))
             self.wait.add(self.random.lognormvariate(math.log(3e-4), .7))
         self.refused[0] += self.random.random() < .2
         self.refused[1] += self.random.random() < .1
 
-    def one(self, slot, now):
+    def worker(self, slot, now):
         more = self.more
         chance = random.Random((slot + 1) * 7919 + int(now / (2 + slot % 7)))
         state = 'busy' if chance.random() < self.busy else 'idle'
@@ -73,9 +73,9 @@ class Pool:
             worker |= {'retiring': True, 'generation': 2}
         return worker
 
-    def told(self, now):
+    def as_json(self, now):
         more = self.more
-        workers = [self.one(slot, now) for slot in range(self.workers)]
+        workers = [self.worker(slot, now) for slot in range(self.workers)]
         count = {state: sum(one['state'] == state and not one['retiring'] for one in workers)
                  for state in ('busy', 'idle', 'starting', 'waiting')}
         queue = more.get('queue', 0)
@@ -94,7 +94,7 @@ class Pool:
                                  'queue'), self.refused)),
             'retirements': 12, 'deaths': more.get('deaths', 1),
             'bytes_in': self.accepted * 310, 'bytes_out': self.accepted * 8400,
-            'service_time': self.service.told(), 'queue_wait': self.wait.told(),
+            'service_time': self.service.as_json(), 'queue_wait': self.wait.as_json(),
             'cpu': {'user': now * .31, 'system': now * .08, 'age': 1.5},
             'memory': {'bytes': self.workers * 2300000, 'age': 1.5},
             'listeners': [
@@ -117,7 +117,7 @@ def death(number, now, **more):
 
 
 class Made:
-    """An answer of pools; called, it says how they are now. Time goes `speed` times as fast."""
+    """A call returns the present answer. Time passes `speed` times as fast."""
 
     def __init__(self, pools, deaths=(), speed=1, **more):
         self.pools, self.deaths, self.speed, self.more = pools, list(deaths), speed, more
@@ -127,7 +127,7 @@ class Made:
         now = time.monotonic()
         up = (now - self.began) * self.speed
         for pool in self.pools:
-            pool.live((now - self.last) * self.speed, up)
+            pool.advance((now - self.last) * self.speed, up)
         self.last = now
         return {'version': 1, 'preforkd': '0.3.0', 'pid': 4711,
                 'time': time.strftime('%Y-%m-%dT%H:%M:%S+00:00', time.gmtime()),
@@ -135,7 +135,7 @@ class Made:
                 'reloads': {'done': 2, 'refused': 0, 'last': '2026-11-25T09:14:02+00:00',
                             'refusal': None},
                 'upgrades': 1, 'deaths': len(self.deaths), 'ledger': self.deaths,
-                'pools': [pool.told(up) for pool in self.pools], **self.more}
+                'pools': [pool.as_json(up) for pool in self.pools], **self.more}
 
 
 def few():
@@ -160,7 +160,7 @@ def many():
 NO_PROGRAM = "its program can't be started: No such file or directory"
 NOBODY = 'nobody can connect to unix:/run/preforkd/git.sock: a reload binds it anew'
 
-# What a person should look at: the pools of each state of the whole.
+# The pools of each state of the page, for a person to look at.
 STATES = {
     'idle': lambda: [Pool('web', 16, rate=0, busy=0), Pool('git', 4, 'exec', rate=0, busy=0)],
     'busy': lambda: [Pool('web', 24, rate=400, busy=.7, templates=True),

@@ -1,9 +1,11 @@
-"""pictures.py DIRECTORY [STATE ...]: pictures of the page, for a person to look at;
-pictures.py --readme: the two beside this file that README.md shows.
+"""Takes pictures of the page, for a person to look at.
 
-Each state of `made_up`, in light and dark, on a desktop and on a telephone: what the window shows
-at first, and with `-whole` in its name all of the page. `stale` is what is left when the daemon
-stops.
+usage: pictures.py DIRECTORY [STATE ...]
+       pictures.py --readme: the two beside this file, which README.md shows
+
+There is a picture of each state of `made_up`, light and dark, on a desktop and a telephone: one of
+what the window shows at first, and one of the whole page, with `-whole` in its name. `stale` is the
+page after the daemon has stopped.
 """
 
 import os
@@ -23,7 +25,7 @@ README_SIZE = (1280, 823)
 WARM_UP = 4  # seconds: a line in the plots needs some answers
 
 
-def told(browser):
+def link_text(browser):
     return browser.run('return document.querySelector("#link").textContent.trim()')
 
 
@@ -42,7 +44,7 @@ def take_for_readme():
     served = stub.Stub(Made(STATES['every'](), speed=5, host='web1'))
     browser.resize(*README_SIZE)
     browser.open(served.address)
-    wait_until(lambda: told(browser).startswith('live'), 'an answer')
+    wait_until(lambda: link_text(browser).startswith('live'), 'an answer')
     time.sleep(10 * WARM_UP)
     for scheme, name in README.items():
         browser.media(prefers_color_scheme=scheme)
@@ -66,11 +68,11 @@ def main():
             served = stub.Stub(Made(pools, deaths, speed=5, host='web1'))
             browser.resize(*measures)
             browser.open(served.address)
-            wait_until(lambda: told(browser).startswith('live'), 'an answer')
+            wait_until(lambda: link_text(browser).startswith('live'), 'an answer')
             time.sleep(WARM_UP)
             if state == 'stale':
                 served.status = 503
-                wait_until(lambda: told(browser).startswith('No answer'), 'that it is stale')
+                wait_until(lambda: link_text(browser).startswith('No answer'), 'a stale page')
             take(browser, directory, state, size)
             served.close()
     browser.close()

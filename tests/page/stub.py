@@ -1,5 +1,5 @@
-"""A server of the page beside a status.json that is made up: for states into which nobody can bring
-a daemon at will. The page is that of the tree, and its policy the daemon's."""
+"""Serves the page with a made-up status.json, for states that a daemon can't be forced into. The
+page is that of this tree, with the policy under which the daemon serves it."""
 
 import http.server
 import json
@@ -14,10 +14,10 @@ PAGE = os.path.join(HANDLERS, 'status_page.html')
 
 
 def policy():
-    """What the daemon serves the page under, of those who put both into it."""
-    made = subprocess.run([sys.executable, '-B', os.path.join(HANDLERS, 'status_page.py'), PAGE],
-                          check=True, capture_output=True, text=True).stdout
-    return re.search(r'status_page_policy\[\] = "(.*)";', made)[1]
+    """The policy, from the script that builds it and the page into the daemon."""
+    header = subprocess.run([sys.executable, '-B', os.path.join(HANDLERS, 'status_page.py'), PAGE],
+                            check=True, capture_output=True, text=True).stdout
+    return re.search(r'status_page_policy\[\] = "(.*)";', header)[1]
 
 
 class Stub:
@@ -26,7 +26,7 @@ class Stub:
     def __init__(self, document):
         self.document = document
         self.status = 200
-        self.asked = 0
+        self.requests = 0
         stub = self
         with open(PAGE, encoding='utf-8') as file:
             page = file.read()
@@ -38,16 +38,16 @@ class Stub:
 
             def do_GET(self):
                 if self.path == '/':
-                    return self.answer('text/html; charset=utf-8', page, 200,
-                                       {'Content-Security-Policy': allowed})
+                    return self.reply('text/html; charset=utf-8', page, 200,
+                                      {'Content-Security-Policy': allowed})
                 if self.path != '/status.json':
                     return self.send_error(404)
-                stub.asked += 1
-                made = stub.document() if callable(stub.document) else stub.document
-                text = made if isinstance(made, str) else json.dumps(made)
-                return self.answer('application/json', text, stub.status, {})
+                stub.requests += 1
+                answer = stub.document() if callable(stub.document) else stub.document
+                text = answer if isinstance(answer, str) else json.dumps(answer)
+                return self.reply('application/json', text, stub.status, {})
 
-            def answer(self, kind, text, status, headers):
+            def reply(self, kind, text, status, headers):
                 body = text.encode()
                 self.send_response(status)
                 for name, value in {'Content-Type': kind, 'Content-Length': str(len(body)),

@@ -1,7 +1,7 @@
-"""What axe-core finds on the page: in each state, light and dark, on a desktop and a telephone.
+"""axe-core audits the page in each state, light and dark, on a desktop and a telephone.
 
 axe-core comes from the npm registry, and is no part of the source: `npm install --global axe-core`,
-or AXE_CORE=.../axe.min.js. Where it is missing, this is skipped."""
+or AXE_CORE=.../axe.min.js. If it is missing, the tests are skipped."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from test_page import Case
 
 SIZES = {'desktop': (1280, 900), 'telephone': (360, 740)}
 
-# All that is on by default, and what is new in WCAG 2.2.
+# The rules that are on by default, and those new in WCAG 2.2.
 AUDIT = '''return axe.run(document, {resultTypes: ['violations'],
     rules: {'target-size': {enabled: true}}}).then(({violations}) => violations.flatMap(
         ({id, nodes}) => nodes.slice(0, 5).map(({html, failureSummary}) =>
@@ -26,7 +26,7 @@ AUDIT = '''return axe.run(document, {resultTypes: ['violations'],
 
 
 def axe_core():
-    """Where it is, or None."""
+    """Returns its path, or None."""
     path = os.environ.get('AXE_CORE')
     if not path and shutil.which('npm'):
         root = subprocess.run(['npm', 'root', '--global'], capture_output=True, text=True,

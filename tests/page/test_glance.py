@@ -1,5 +1,5 @@
-"""What a person sees at a glance on the status page: whose it is, what is wrong, and that first;
-and that keys show what the pointer does."""
+"""What the status page shows at a glance: its host, and first of all what is wrong. And keys show
+what the pointer shows."""
 
 import os
 import re
@@ -35,7 +35,7 @@ class Title(Case):
         self.assertEqual(self.title(), 'web1 · preforkd')
         self.assertEqual(self.texts('#look + button'), [])
 
-    def test_tells_that_it_is_stale(self):
+    def test_says_that_it_is_stale(self):
         self.announced.append('Failed to load resource')
         served = self.stub(Made(few(), host='web1'))
         served.status = 503
@@ -45,7 +45,7 @@ class Title(Case):
         served.status = 200
         self.wait(lambda: self.title() == '(4) web1 · preforkd', self.title)
 
-    def test_tells_that_it_rests(self):
+    def test_says_that_it_is_paused(self):
         self.stub(Made(few(), host='web1'))
         here = self.browser.command('GET', '/window')
         other = self.browser.command('POST', '/window/new', {'type': 'tab'})['handle']
@@ -69,7 +69,7 @@ class Trouble(Case):
         self.stub(Made(pools))
         first = ['full', 'bad', 'app', 'mail', 'web', 'git', 'old']
         self.assertEqual(self.names(), first)
-        # What goes wrong goes up; what is right again stays there for a while.
+        # A pool in trouble moves up; one that has recovered keeps its place for a while.
         git = pools[1].more
         git |= {'state': 'degraded', 'trouble': 'gone'}
         moved = ['git', 'full', 'bad', 'app', 'mail', 'web', 'old']
@@ -77,19 +77,19 @@ class Trouble(Case):
         git |= {'state': 'serving', 'trouble': None}
         self.wait(lambda: 'serving' in self.text(self.card('git', '.state')), 'that it serves')
         self.assertEqual(self.names(), moved)
-        # Nothing moves under a hand; the focus goes along.
+        # Nothing moves while the list is in use; the focus stays with its pool.
         self.run_in('const one = document.querySelector(arguments[0]); one.focus();'
                     'const press = () => one.dispatchEvent(new Event("keydown", {bubbles: true}));'
-                    'press(); window.hand = setInterval(press, 50)', self.card('web', '.fold'))
+                    'press(); window.presses = setInterval(press, 50)', self.card('web', '.fold'))
         web = pools[0].more
         web |= {'state': 'degraded'}
         self.wait(lambda: 'degraded' in self.text(self.card('web', '.state')), 'its state')
         self.assertEqual(self.names(), moved)
-        self.run_in('clearInterval(window.hand)')
+        self.run_in('clearInterval(window.presses)')
         self.wait(lambda: self.names()[0] == 'web', self.names)
         self.assertEqual(self.run_in('return document.activeElement.textContent.trim()'), 'web')
 
-    def test_is_open_by_itself(self):
+    def test_opens_by_itself(self):
         pools = [Pool(f'site{n:02}', 2) for n in range(20)]
         for pool in pools[9:16]:
             pool.more['state'] = 'unreachable'
@@ -97,8 +97,8 @@ class Trouble(Case):
         self.assertEqual(self.texts(OPEN), [f'site{n:02}' for n in range(9, 14)])
         self.assertEqual(self.names()[:7], [f'site{n:02}' for n in range(9, 16)])
 
-    def test_much_of_it(self):
-        """Each pool in trouble is named at the top, once somebody asks for more."""
+    def test_many_pools(self):
+        """A button at the top shows all pools in trouble."""
         self.browser.resize(360, 740)
         served = self.stub(Made([Pool(f'site{n:02}', 2, state='degraded') for n in range(40)]))
         self.assertEqual(self.texts('#look + button'), ['36 more of what needs a look'])
@@ -150,7 +150,7 @@ class Trouble(Case):
         self.assertEqual(self.texts('.held .more'), [])
 
     def test_growth_is_no_trouble(self):
-        """For how long it has served goes on, whatever the daemon's `seconds` say."""
+        """The time of serving continues, whatever the daemon's `seconds` say."""
         answer = Made([Pool('web', 4, least=2, most=8)])()
         pool = answer['pools'][0]
 
@@ -166,7 +166,7 @@ class Trouble(Case):
         self.assertRegex(becomes('serving', .5), r'^serving\s*3 h 20 min$')
         self.assertRegex(becomes('full', 1), r'^full\s*1 s$')
         self.assertRegex(becomes('serving', 1), r'^serving\s*3 h 20 min$')
-        # Trouble is a break, and so is a pool that has fewer workers than it must have for long.
+        # Trouble ends this time, and so does a pool that lacks workers for long.
         becomes('degraded', 1)
         self.assertRegex(becomes('serving', 1), r'^serving\s*1 s$')
         pool['ready'] = 1
@@ -175,7 +175,7 @@ class Trouble(Case):
 
 
 class Keys(Case):
-    """Last spoken has the say: the pointer, or the keys."""
+    """Whichever was used last decides: the pointer or the keys."""
 
     def box(self, selector):
         return self.run_in('const box = document.querySelector(arguments[0])'
@@ -205,7 +205,7 @@ class Keys(Case):
         made = Made([Pool('web', 8)])
         served = self.stub(made)
         self.answers(served, 4)
-        served.document = made()  # the line stands still from here on
+        served.document = made()  # the line doesn't change from here on
         self.answers(served, 2)
         read, plot = (self.card('web', f'[data-plot=rate] {one}') for one in ('.read', 'input'))
         x, y, width, height = self.box(self.card('web', '[data-plot=rate] svg'))
@@ -226,7 +226,7 @@ class Keys(Case):
         self.assertEqual(value(), keyed)
         self.browser.point(x + width - 1, y + height / 2)
         self.assertNotEqual(value(), keyed)
-        self.browser.point(1, 1)  # off the plot: the keys again
+        self.browser.point(1, 1)  # outside of the plot: the keys decide again
         self.assertEqual(value(), keyed)
         self.run_in('document.activeElement.blur()')
         self.assertEqual(self.text(read), latest)
@@ -248,7 +248,7 @@ class Telephone(Case):
         self.run_in(closed)
         self.assertLess(self.run_in('return document.querySelector("#list").offsetHeight'), 740)
         self.assertLessEqual(self.run_in('return document.documentElement.scrollWidth'), 360)
-        # A group opens to ten pools, and then to all.
+        # A group first shows ten pools, and then all.
         self.browser.click('.group .fold')
         self.assertEqual(len(self.names()), 2 + 10)
         self.assertEqual(self.texts('.group > .more'), ['24 more of the pools of cgi'])
@@ -256,7 +256,7 @@ class Telephone(Case):
         self.answers(served, 2)
         self.assertEqual(len(self.names()), 2 + 34)
         self.assertEqual(self.texts('.pool ' + OPEN), [])
-        # Who searches need not know in which one it is.
+        # A search finds a pool in any group.
         self.browser.type('#filter', '9043')
         self.wait(lambda: self.names() == ['site43'], self.names)
         self.assertEqual(self.text('#shown'), '1 of 100 pools')
@@ -271,7 +271,7 @@ class Telephone(Case):
         self.assertEqual(self.names()[:2], ['site17', 'site30'])
         self.assertIn('33 pools', self.text('.group header'))
 
-    def test_few_are_not_gathered(self):
+    def test_few_are_not_grouped(self):
         self.stub(Made(few()))
         self.assertEqual(len(self.names()), len(few()))
         self.assertEqual(self.texts('.group'), [])

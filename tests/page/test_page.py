@@ -1,6 +1,6 @@
-"""The status page in a real browser: beside the daemon, and beside answers that are made up.
+"""The status page in a real browser: with the daemon, and with made-up answers.
 
-The page asks every 2 s. Here its clockwork is hurried, so that a test needs not wait for it."""
+The page makes a request every 2 s. Here it waits for less, so that the tests don't take so long."""
 
 import copy
 import os
@@ -19,10 +19,10 @@ from browser import Browser
 from made_up import Made, Pool, death, few
 from processes import wait_until
 
-HURRY = '''window.asked = [];
+HURRY = '''window.delays = [];
 const later = window.setTimeout;
 window.setTimeout = (what, after, ...rest) => {
-    window.asked.push(after);
+    window.delays.push(after);
     return later(what, after === 2000 ? 100 : after, ...rest);
 };'''
 
@@ -30,7 +30,7 @@ STATUS = 'pool "status" { listen = { "127.0.0.1:%d" } workers = 2 status {} }\n'
 ECHO = 'pool "echo" { listen = { "systemd:echo" } workers = %d echo {} }\n'
 HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=2</script>\\u202e&amp;'
 
-# Every text node's contrast with what lies behind it: those that have too little.
+# The text nodes that have too little contrast with their background.
 CONTRAST = '''
 const numbers = text => text.match(/[\\d.]+/g).map(Number);
 const light = colour => colour.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92
@@ -70,16 +70,16 @@ class Case(daemon.Case):
         self.browser.resize(1280, 900)
         self.browser.media(prefers_color_scheme='light')
         self.announced = []
-        self.addCleanup(self.judge_console)
+        self.addCleanup(self.check_console)
 
-    def judge_console(self):
-        """Nothing was refused by the policy, and nothing thrown."""
+    def check_console(self):
+        """The policy refused nothing, and no script failed."""
         found = [line for line in self.browser.complaints()
                  if not any(re.search(one, line) for one in self.announced)]
         self.assertEqual(found, [])
 
     def stub(self, document):
-        """The page beside an answer that is made up, once it has shown it."""
+        """Opens the page with a made-up answer, and waits until the page shows it."""
         served = stub.Stub(document)
         self.addCleanup(served.close)
         self.addCleanup(self.browser.open, 'about:blank')
@@ -88,7 +88,7 @@ class Case(daemon.Case):
         return served
 
     def page(self, *pools):
-        """The page of a daemon that has these pools beside that of the status."""
+        """Opens the page of a daemon that has these pools, and one of the status handler."""
         self.port = daemon.reserve_port(self)
         it = self.start(STATUS % self.port + ''.join(pools))
         self.addCleanup(self.browser.open, 'about:blank')
@@ -114,15 +114,15 @@ class Case(daemon.Case):
         return self.texts('.pool [data-name]')
 
     def card(self, name, selector):
-        """A selector of something in a pool's card."""
+        """Returns a selector for an element in a pool's card."""
         number = self.run_in('return [...document.querySelectorAll(".pool")].find(one => one'
                              '.querySelector("[data-name]").textContent === arguments[0]).id', name)
         return f'#{number} {selector}'
 
     def answers(self, served, count=1):
-        """Waits until the page has shown so many more answers."""
-        then = served.asked
-        self.wait(lambda: served.asked > then + count, 'further questions')
+        """Waits until the page has shown `count` more answers."""
+        before = served.requests
+        self.wait(lambda: served.requests > before + count, 'further requests')
 
     def focused(self):
         return self.run_in('const one = document.activeElement; return one.id || one.className '
@@ -130,7 +130,7 @@ class Case(daemon.Case):
 
 
 class Daemon(Case):
-    """Beside the daemon itself."""
+    """With the daemon itself."""
 
     def test_loads(self):
         it = self.page(ECHO % 3)
@@ -140,12 +140,12 @@ class Daemon(Case):
         self.assertIn(self.text('#release'), self.run_preforkd('-V').stdout)
         self.assertIn('Last reloadnone', facts)
         self.assertEqual(self.text('#look'), '2 pools, none in trouble')
-        legend = self.card('status', '.legend')  # one is busy with the question itself
+        legend = self.card('status', '.legend')  # one worker is busy with the request itself
         self.wait(lambda: '1 busy' in self.text(legend), lambda: self.text(legend))
         self.assertIn(it.address('echo')[0], self.text(self.card('echo', '[data-listeners]')))
-        asked = self.run_in('return performance.getEntriesByType("resource").map(one => one.name)')
-        self.assertEqual(set(asked), {f'http://127.0.0.1:{self.port}/status.json'})
-        self.assertIn(2000, self.run_in('return window.asked'))
+        loaded = self.run_in('return performance.getEntriesByType("resource").map(one => one.name)')
+        self.assertEqual(set(loaded), {f'http://127.0.0.1:{self.port}/status.json'})
+        self.assertIn(2000, self.run_in('return window.delays'))
 
     def test_busy_and_idle_again(self):
         it = self.page(ECHO % 2)
@@ -182,7 +182,7 @@ class Daemon(Case):
         self.assertIn('killed by signal 9 (Killed)', cells[3])
         self.assertEqual(self.text('#deaths-count'), '1 since the start')
 
-    def test_last_words_are_text(self):
+    def test_last_line_of_standard_error_is_text(self):
         script = "echo '<img src=x onerror=window.hit=1><b id=bold>' >&2; read line"
         it = self.page(daemon.shell(script))
         it.announce('killed by signal 9')
@@ -191,7 +191,7 @@ class Daemon(Case):
         it.wait_for_log('<b id=bold>')
         worker = it.workers('x')[0]
         it.kill(9, worker)
-        self.wait(lambda: '<b id=bold>' in self.text('#ledger .last'), 'its last words')
+        self.wait(lambda: '<b id=bold>' in self.text('#ledger .last'), 'its last line')
         self.assertFalse(self.run_in('return window.hit || document.querySelector("img, #bold")'))
 
     def test_slow(self):
@@ -205,11 +205,11 @@ class Daemon(Case):
                          r'slow: sh \d+, sleeping, .*children: sleep \d+ sleeping')
         self.assertIn('x: full, all 1 busy, 1 slow', self.text('#look'))
         held.close()
-        self.browser.open('about:blank')  # which asks no daemon that has ended
+        self.browser.open('about:blank')  # so that no request goes to a daemon that has ended
         it.kill(3)
         it.exited()
 
-    def test_reload_is_told(self):
+    def test_a_refused_reload_is_shown(self):
         it = self.page(ECHO % 1)
         it.announce(wording.REFUSED, wording.FAULT)
         it.reload('nonsense = 1\n' + STATUS % self.port, refused=True)
@@ -234,7 +234,7 @@ class Daemon(Case):
 
 
 class Made_up(Case):
-    """Beside answers that no daemon can be made to give at will."""
+    """With answers that a daemon can't be forced to give."""
 
     def test_every_text_is_text(self):
         def spoil(value):
@@ -254,7 +254,7 @@ class Made_up(Case):
         self.assertEqual(self.run_in('return document.scripts.length'), 1)
 
     def test_what_is_missing_or_odd(self):
-        """Each pool lacks something else, or has something else in its place."""
+        """Each pool lacks a different key, or has a value of the wrong kind."""
         sound = Made([Pool('web', 3, slow=1, dead=1, templates=True)], [death(1, time.time())])()
         keys = list(sound['pools'][0])
         odd = []
@@ -276,7 +276,7 @@ class Made_up(Case):
                 self.answers(served)
                 self.assertRegex(self.text('#link'), '^live')
 
-    def test_answers_that_are_none(self):
+    def test_invalid_answers(self):
         served = self.stub(Made(few()))
         self.announced.append('Failed to load resource')
         for document, status, what in (('<html>', 200, 'no JSON'), ('{}', 503, '503')):
@@ -288,16 +288,16 @@ class Made_up(Case):
 
     def test_figures_are_right(self):
         """50 connections in 2 s: 25/s; all between 1 and 2.5 ms, so the quantiles lie there."""
-        def told():
+        def next_answer():
             answer['uptime'] += 2
             answer['pools'][0]['accepted'] += 50
             answer['pools'][0]['refused']['denied'] += 1
             pool.service.add(.002, 50)
-            answer['pools'][0]['service_time'] = pool.service.told()
+            answer['pools'][0]['service_time'] = pool.service.as_json()
             return answer
         pool = Pool('web', 2, rate=0)
         answer = Made([pool])()
-        served = self.stub(told)
+        served = self.stub(next_answer)
         self.answers(served, 3)
         fields = {key: self.text(self.card('web', f'[data-{key}]'))
                   for key in ('rate', 'p50', 'p99')}
@@ -307,7 +307,7 @@ class Made_up(Case):
         self.assertRegex(alternatives[0], r'^Connections per second, plot of the last minute: '
                                           r'now 25/s, lowest 25/s, highest 25/s$')
         self.assertRegex(alternatives[1], r'p50 now 1\.8 ms, .*p99 now 2\.5 ms, ')
-        # It starts again: nothing is negative, the line breaks, and goes on.
+        # The daemon starts again: no rate is negative, and the line has a gap.
         answer['uptime'], answer['pools'][0]['accepted'] = 0., 7
         pool.service = type(pool.service)()
         self.answers(served, 4)
@@ -316,15 +316,15 @@ class Made_up(Case):
         self.assertEqual(line.count('M'), 2, line)
 
     def test_templates(self):
-        """Where a pool has them; without their memory, if the daemon does not tell it."""
+        """Shown if a pool has them; without their memory if the daemon doesn't report it."""
         answer = Made([Pool('web', 2, templates=True), Pool('git', 2)])()
         served = self.stub(answer)
-        told = r'Templates\s*1,234 forks, 5 cold starts, 1 restart'
-        self.assertRegex(self.text(self.card('web', '.figures')), told + '; 17.2 MiB')
+        counts = r'Templates\s*1,234 forks, 5 cold starts, 1 restart'
+        self.assertRegex(self.text(self.card('web', '.figures')), counts + '; 17.2 MiB')
         self.assertNotIn('Templates', self.text(self.card('git', '.figures')))
         del answer['pools'][0]['templates']['memory']
         self.answers(served)
-        self.assertRegex(self.text(self.card('web', '.figures')), told + '$')
+        self.assertRegex(self.text(self.card('web', '.figures')), counts + '$')
 
     def test_many_pools_fold_and_filter(self):
         pools = [Pool(f'site{n:02}', 3, rate=1, address=f'192.0.2.1:{9000 + n}')
@@ -368,7 +368,7 @@ class Made_up(Case):
                          + seen.count('SUMMARY') - 1, seen)
 
     def check_grid(self, served):
-        """In the grid that has the focus: arrows go from cell to cell; an answer moves nothing."""
+        """In the focused grid, arrows move from cell to cell, and an answer moves nothing."""
         cell = ('const grid = document.activeElement, at = document.getElementById('
                 'grid.getAttribute("aria-activedescendant"));'
                 'return [at.textContent, +at.parentElement.getAttribute("aria-rowindex"), '
@@ -444,7 +444,7 @@ class Made_up(Case):
             self.assertEqual(self.run_in(CONTRAST), [], scheme)
 
     def test_nothing_moves(self):
-        """What changes, changes where it is."""
+        """A change moves no other element."""
         served = self.stub(Made(few()))
         self.answers(served)
         self.run_in('window.moved = []; new PerformanceObserver(seen => '
@@ -453,23 +453,23 @@ class Made_up(Case):
         self.answers(served, 6)
         self.assertLess(sum(self.run_in('return window.moved')), .01)
 
-    def test_hidden_it_rests(self):
+    def test_hidden_it_makes_no_request(self):
         served = self.stub(Made(few()[:2]))
         here = self.browser.command('GET', '/window')
         other = self.browser.command('POST', '/window/new', {'type': 'tab'})['handle']
         self.browser.command('POST', '/window', {'handle': other})
         try:
-            time.sleep(.3)  # what was on its way may arrive
-            then = served.asked
-            time.sleep(.6)  # in which it would have asked five times
-            self.assertEqual(served.asked, then)
+            time.sleep(.3)  # a request may still be on its way
+            before = served.requests
+            time.sleep(.6)  # long enough for five requests
+            self.assertEqual(served.requests, before)
         finally:
             self.browser.command('DELETE', '/window')
             self.browser.command('POST', '/window', {'handle': here})
-        self.wait(lambda: served.asked > then, 'a question')
+        self.wait(lambda: served.requests > before, 'a request')
 
     def test_bench_of_1000_workers(self):
-        """No judge of durations, but of the order: the bound is twenty times what is aimed at."""
+        """Judges only the order of magnitude: the limit is twenty times the target."""
         served = self.stub(Made([Pool('web', 1000, rate=900, busy=.5, slow=2, retiring=20)]))
         times = []
         self.run_in('window.frames_ = []; new PerformanceObserver(seen => window.frames_.push('

@@ -55,12 +55,12 @@ FILES = {
 
 
 class Unable(Exception):
-    """Such a machine can't be had here; says why."""
+    """No such machine can be made here; the text gives the reason."""
 
 
 def enclose():
-    """Returns inside of namespaces and control groups of our own. The process that is left outside
-    waits, cleans up, and exits as we do."""
+    """Moves this program into namespaces and control groups of its own. The process outside waits,
+    cleans up, and exits with the same status."""
     if 'RIG_GROUPS' in os.environ:
         for group in os.environ['RIG_GROUPS'].split(':'):
             pathlib.Path(group, 'cgroup.procs').write_text('0')
@@ -93,12 +93,12 @@ def _missing():
     spaces = subprocess.run(['unshare', '--mount', '--pid', '--fork', 'true'],
                             capture_output=True, text=True, check=False)
     if spaces.returncode != 0:
-        return f'no name spaces can be made: {spaces.stderr.strip()}'
+        return f'no namespaces can be made: {spaces.stderr.strip()}'
     return None
 
 
 def _own_groups():
-    """The folders of our control groups in those hierarchies that systemd tracks services by."""
+    """The directories of this process's control groups, in the hierarchies that systemd uses."""
     paths = {}
     for line in pathlib.Path('/proc/self/cgroup').read_text().splitlines():
         _, name, path = line.split(':', 2)
@@ -138,7 +138,7 @@ def _run_inside(groups, place):
 
 
 def _reap_all():
-    """Waits for the namespace's first process too: then all of the others are gone."""
+    """Waits for the first process of the namespace, too: with it, all the others end."""
     try:
         while True:
             os.wait()
@@ -147,10 +147,10 @@ def _reap_all():
 
 
 class Machine:
-    """The booted machine: commands run on it, files of it, connections to it, its journal."""
+    """The booted machine: its commands, files, connections and journal."""
 
     def __init__(self, build=None):
-        """Installs preforkd from a build's directory; without one, it has none."""
+        """Installs preforkd from the build directory, if one is given."""
         self.place = pathlib.Path(os.environ['RIG_PLACE'])
         self._lay_root()
         if build:
@@ -169,41 +169,41 @@ class Machine:
             self.nspawn.kill()
 
     def run(self, *command):
-        """Runs a command there, which must succeed. What it wrote, on both streams."""
+        """Runs a command there, which must succeed; returns its output from both streams."""
         status, text = self.attempt(*command)
         if status != 0:
             raise AssertionError(f'{" ".join(command)}: exit {status}\n{text}')
         return text
 
     def attempt(self, *command):
-        """Runs a command there. Its exit status, and what it wrote."""
+        """Runs a command there; returns its exit status and its output."""
         result = subprocess.run(self._enter(command), env=ENVIRONMENT, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                 errors='replace', timeout=BOOT_PATIENCE)
         return result.returncode, result.stdout
 
     def start(self, *command, **options):
-        """Starts a command there, and doesn't wait for it."""
+        """Starts a command there, without waiting for it."""
         return subprocess.Popen(self._enter(command), env=ENVIRONMENT, stdin=subprocess.DEVNULL,
                                 **options)
 
     def write(self, path, text, mode=0o644):
-        """Writes a file there, and the folders above it."""
+        """Writes a file there, and makes its directories."""
         file = self.root / path.lstrip('/')
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
 
     def read(self, path):
-        """What stands in a file there."""
+        """Returns the text of a file there."""
         return (self.root / path.lstrip('/')).read_text()
 
     def remove(self, path):
-        """Removes a file or folder there, if there is one."""
+        """Removes a file or directory there, if it exists."""
         _remove(self.root / path.lstrip('/'))
 
     def connect(self, address):
-        """A connection to a port of its loopback, or to a socket's path."""
+        """Connects to a port of its loopback interface, or to the path of a Unix socket."""
         if isinstance(address, int):
             return socket.create_connection(('127.0.0.1', address), timeout=PATIENCE)
         peer = socket.socket(socket.AF_UNIX)
@@ -217,7 +217,7 @@ class Machine:
     def _lay_root(self):
         overlay = self.place / 'root'
         _mount('-t', 'tmpfs', '-o', 'mode=755', 'preforkd-rig', self.place)
-        # On /run too: nspawn leaves things there.
+        # On /run too, because nspawn leaves files there.
         _mount('-t', 'tmpfs', '-o', 'mode=755', 'preforkd-rig', '/run')
         for name in ('upper', 'work', 'root'):
             (self.place / name).mkdir()
@@ -239,8 +239,8 @@ class Machine:
                         self.place / 'root'], check=True, timeout=BOOT_PATIENCE)
 
     def _boot(self):
-        words = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        words.bind(str(self.place / 'notify'))
+        notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notices.bind(str(self.place / 'notify'))
         console = open(self.place / 'console', 'w+b')
         self.nspawn = subprocess.Popen(
             ['systemd-nspawn', '-D', self.place / 'root', '--machine=preforkd-rig', '--register=no',
@@ -248,40 +248,40 @@ class Machine:
              '--console=pipe', '--notify-ready=yes', '--boot', '--', '--unit=rig.target'],
             env=ENVIRONMENT | {'NOTIFY_SOCKET': str(self.place / 'notify')},
             stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
-        self.leader = self._listen(words, re.compile(r'X_NSPAWN_LEADER_PID=(\d+)'), console)
-        self._listen(words, re.compile(r'(?m)^(READY=1)$'), console)
+        self.leader = self._listen(notices, re.compile(r'X_NSPAWN_LEADER_PID=(\d+)'), console)
+        self._listen(notices, re.compile(r'(?m)^(READY=1)$'), console)
 
-    def _listen(self, words, pattern, console):
-        """Waits for a word of nspawn's, and never longer than nspawn lives."""
+    def _listen(self, notices, pattern, console):
+        """Waits for a notification from nspawn, or until nspawn ends."""
         ended = os.pidfd_open(self.nspawn.pid)
         deadline = time.monotonic() + BOOT_PATIENCE
         try:
             while True:
                 rest = max(0, deadline - time.monotonic())
-                ready = select.select([words, ended], [], [], rest)[0]
-                if words not in ready:
+                ready = select.select([notices, ended], [], [], rest)[0]
+                if notices not in ready:
                     console.seek(0)
-                    said = console.read().decode(errors='replace').strip()
-                    raise Unable(f'the container does not boot: {said}')
-                found = pattern.search(words.recv(4096).decode())
+                    output = console.read().decode(errors='replace').strip()
+                    raise Unable(f'the container does not boot: {output}')
+                found = pattern.search(notices.recv(4096).decode())
                 if found:
                     return found[1]
         finally:
             os.close(ended)
 
     def _enter_network(self):
-        """From here on our sockets are made there; our files and processes stay here."""
+        """From here on this process makes its sockets there; its files and children stay here."""
         with open(f'/proc/{self.leader}/ns/net', 'rb') as namespace:
             if ctypes.CDLL(None).setns(namespace.fileno(), CLONE_NEWNET) != 0:
-                raise Unable('its network can not be entered')
+                raise Unable('its network can\'t be entered')
 
 
 class Journal:
-    """The machine's journal, read as it is written. A test sees what came after its `begin`."""
+    """The machine's journal, read as it is written. A test sees the lines after its `begin`."""
 
     def __init__(self, machine):
         self.machine = machine
-        # A process of ours: one of that machine's would outlive the nsenter that we can kill.
+        # It runs outside: on the machine it would outlive the nsenter that `close` can kill.
         self.reader = subprocess.Popen(
             ['journalctl', '--directory', machine.root / 'run/log/journal', '--follow', '--no-tail',
              '--output=json', '--output-fields=MESSAGE,SYSLOG_IDENTIFIER'],
@@ -296,14 +296,14 @@ class Journal:
         self.reader.stdout.close()
 
     def begin(self):
-        """Forgets what was written until now."""
+        """Forgets all lines so far."""
         self.begun += 1
         self.machine.run('logger', '-t', 'rig', f'begin {self.begun}')
         self.wait(rf'^rig: begin {self.begun}$')
         self.lines.clear()
 
     def wait(self, pattern):
-        """Waits for a line `IDENT: MESSAGE` that the pattern is found in; the match."""
+        """Waits for a line `IDENT: MESSAGE` that contains the pattern; returns the match."""
         found = None
 
         def look():
@@ -314,8 +314,8 @@ class Journal:
         return found
 
     def wait_until(self, condition, what):
-        """Waits until it holds. Whatever changes on the machine is told by a line, soon or late; a
-        look five times a second is for those that come too early."""
+        """Waits until the condition holds. It is checked after each line of the journal, and five
+        times a second, because a line may come before the change that it reports."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
@@ -335,19 +335,19 @@ class Journal:
 
 
 class Clients:
-    """Threads that do something with the machine all the time; `count` is how often it was done."""
+    """Threads that repeat actions on the machine; `count` is how many actions are done."""
 
-    def __init__(self, machine, *doings):
+    def __init__(self, machine, *actions):
         self.machine = machine
         self.ended = threading.Event()
         self.count = 0
-        self.threads = [threading.Thread(target=self._run, args=(do,), daemon=True)
-                        for do in doings]
+        self.threads = [threading.Thread(target=self._run, args=(action,), daemon=True)
+                        for action in actions]
 
     def __enter__(self):
         for thread in self.threads:
             thread.start()
-        self.go_on()
+        self.await_more()
         return self
 
     def __exit__(self, *_):
@@ -355,14 +355,14 @@ class Clients:
         for thread in self.threads:
             thread.join()
 
-    def go_on(self):
-        """Waits until there are some more."""
+    def await_more(self):
+        """Waits until a hundred more actions are done."""
         least = self.count + 100
         self.machine.journal.wait_until(lambda: self.count > least, 'more connections')
 
-    def _run(self, do):
+    def _run(self, action):
         while not self.ended.is_set():
-            do()
+            action()
             self.count += 1
 
 

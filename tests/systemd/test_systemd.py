@@ -1,7 +1,7 @@
 """preforkd as systemd runs it: installed on a machine of its own, started, reloaded, hurt, stopped.
 
 Usage: test_systemd.py BUILD-DIRECTORY [unittest's arguments]
-Exit 77, skipped, where such a machine can't be had; 1 then too if RIG_REQUIRED is set.
+Exit status 77, skipped, if no such machine can be made; with RIG_REQUIRED set, 1.
 """
 
 import functools
@@ -31,7 +31,7 @@ OTHER_PORT = 7008
 ECHO = f'pool "echo" {{ listen = {{ "127.0.0.1:{PORT}" }} workers = 2 echo {{}} }}\n'
 OTHER = f'pool "other" {{ listen = {{ "127.0.0.1:{OTHER_PORT}" }} workers = 1 echo {{}} }}\n'
 
-# What ordinary programs do; run as the pool's user, it says what it was refused.
+# Tries what ordinary programs do, as the pool's user, and prints what it was refused.
 PROBE = '''#!/usr/bin/python3
 import json, mmap, os, resource, socket, subprocess
 refused = {}
@@ -69,7 +69,7 @@ print(json.dumps({"uid": os.getuid(), "refused": refused}))
 
 
 class Story(unittest.TestCase):
-    """Each starts with the unit stopped, as installed, and the installed configuration."""
+    """Each test starts with the unit stopped, as installed, and the installed configuration."""
 
     machine = None
     installed = None
@@ -107,22 +107,22 @@ class Story(unittest.TestCase):
         self.systemctl('start', 'preforkd')
         self.assert_serves(PORT)
 
-    def test_status_tells_the_workers(self):
-        self.drop_in('WatchdogSec=0')  # which would make it look again every now and then
+    def test_status_counts_the_workers(self):
+        self.drop_in('WatchdogSec=0')  # the watchdog would update the status, too
         self.systemctl('start', 'preforkd')
         self.await_status('echo 4/4')
         self.machine.run('kill', '-KILL', str(self.workers()[0]))
         self.await_status('echo 4/4')
         self.assertIn('Status: "echo 4/4', self.systemctl('status', 'preforkd'))
 
-    def test_reload_takes_up_a_new_pool(self):
+    def test_reload_adds_a_pool(self):
         self.drop_in('WatchdogSec=0')
         self.systemctl('start', 'preforkd')
         master = self.master()
         self.machine.write('/etc/preforkd/pools.d/other.conf', OTHER)
         self.addCleanup(self.machine.remove, '/etc/preforkd/pools.d/other.conf')
         self.systemctl('reload', 'preforkd')
-        self.assert_serves(OTHER_PORT)  # at once: it has waited
+        self.assert_serves(OTHER_PORT)  # at once, because the reload has waited
         self.assert_serves(PORT)
         self.assertEqual(self.master(), master)
         self.machine.journal.wait_until(lambda: self.show('SubState') == 'running', 'reloaded')
@@ -156,18 +156,18 @@ class Story(unittest.TestCase):
         self.assertEqual(status, 1, said)
 
     @unittest.skipUnless(shutil.which('curl'), 'no curl here')
-    def test_status_tells_all_there_is_under_the_unit(self):
-        """Its shared object is found where it was installed, and queues are shown to it."""
+    def test_the_status_handler_works_under_the_unit(self):
+        """Its shared object is found where it was installed, and it sees the queues."""
         self.machine.write(CONF, ECHO + f'pool "status" {{ listen = {{ "127.0.0.1:{OTHER_PORT}", '
                            '"unix:/run/preforkd/status" } workers = 2 chroot = "/var/empty"\n'
                            'status {} }\n')
         self.machine.run('mkdir', '-p', '/var/empty')
         self.systemctl('start', 'preforkd')
         web = ('curl', '-sSf', '--noproxy', '*')
-        ask = ('--unix-socket', '/run/preforkd/status')
-        self.assertEqual(self.machine.run(*web, *ask, 'http://x/healthz'), 'ok\n')
+        by_path = ('--unix-socket', '/run/preforkd/status')
+        self.assertEqual(self.machine.run(*web, *by_path, 'http://x/healthz'), 'ok\n')
         self.assertIn('<!DOCTYPE html>', self.machine.run(*web, f'http://127.0.0.1:{OTHER_PORT}/'))
-        metrics = self.machine.run(*web, *ask, 'http://x/metrics')
+        metrics = self.machine.run(*web, *by_path, 'http://x/metrics')
         for pool, listener in (('status', 'unix:/run/preforkd/status'),
                                ('echo', f'127.0.0.1:{PORT}')):
             self.assertIn(f'preforkd_queue_depth{{pool="{pool}",listener="{listener}"}} 0\n',
@@ -213,21 +213,21 @@ class Story(unittest.TestCase):
         self.assertEqual(self.show('Result'), 'success')
         self.assertEqual(self.show('ExecMainStatus'), '0')
 
-    def test_stop_gives_all_of_a_long_graceful_timeout(self):
+    def test_stop_waits_for_all_of_a_long_graceful_timeout(self):
         self.drop_in('TimeoutStopSec=2')
         self.machine.write(CONF, 'graceful_timeout = 6\n' + ECHO)
         self.systemctl('start', 'preforkd')
         with self.machine.connect(PORT) as connection:
             self.assert_echoes(connection)
-            begun = time.monotonic()
+            started = time.monotonic()
             stop = self.machine.start('systemctl', 'stop', 'preforkd')
             self.assertEqual(self.read_all(connection), b'')
-            self.assertGreater(time.monotonic() - begun, 5.5)
+            self.assertGreater(time.monotonic() - started, 5.5)
         self.assertEqual(stop.wait(15), 0)
-        self.assertLess(time.monotonic() - begun, 15)
+        self.assertLess(time.monotonic() - started, 15)
         self.assertEqual(self.show('Result'), 'success')
 
-    def test_a_killed_worker_has_its_obituary(self):
+    def test_a_killed_worker_is_reported(self):
         self.systemctl('start', 'preforkd')
         worker = self.workers()[0]
         self.machine.run('kill', '-KILL', str(worker))
@@ -285,7 +285,7 @@ class Story(unittest.TestCase):
         for worker in workers:
             self.assertFalse(os.path.exists(f'{self.machine.root}/proc/{worker}'))
 
-    def test_nobody_is_refused_while_the_master_is_replaced(self):
+    def test_no_client_is_refused_while_the_master_is_replaced(self):
         self.machine.write(CONF, ECHO + 'pool "path" { listen = { '
                            '"unix:/run/preforkd/rig.sock" } workers = 1 echo {} }\n')
         self.systemctl('start', 'preforkd')
@@ -294,17 +294,17 @@ class Story(unittest.TestCase):
             with Connects(self.machine, PORT, '/run/preforkd/rig.sock') as connects:
                 self.machine.run('kill', '-KILL', str(master))
                 self.await_new_master(master, count)
-                connects.go_on()
+                connects.await_more()
             self.assertEqual(connects.refused, [])
             self.assertEqual(self.listeners(), sockets)
             self.assert_serves('/run/preforkd/rig.sock')
 
-    def test_a_restart_refuses_nobody(self):
+    def test_a_restart_refuses_no_client(self):
         self.systemctl('start', 'preforkd')
         sockets = self.listeners()
         with Connects(self.machine, PORT) as connects:
             self.systemctl('restart', 'preforkd')
-            connects.go_on()
+            connects.await_more()
         self.assertEqual(connects.refused, [])
         self.assertEqual(self.listeners(), sockets)
 
@@ -315,7 +315,8 @@ class Story(unittest.TestCase):
         self.machine.write(CONF, ECHO)
         self.systemctl('reload', 'preforkd')
         self.machine.journal.wait(r'^preforkd: .*reload done')
-        self.machine.journal.wait_until(lambda: self.show('NFileDescriptorStore') == '1', 'taken')
+        self.machine.journal.wait_until(lambda: self.show('NFileDescriptorStore') == '1',
+                                        'the listener to leave the store')
         with self.assertRaises(ConnectionRefusedError):
             self.machine.connect(OTHER_PORT)
         master = self.master()
@@ -324,8 +325,8 @@ class Story(unittest.TestCase):
         with self.assertRaises(ConnectionRefusedError):
             self.machine.connect(OTHER_PORT)
 
-    def test_an_address_that_changed_while_it_was_dead(self):
-        """What systemd holds of the old one is given up before the new one is bound."""
+    def test_an_address_that_changed_while_the_master_was_dead(self):
+        """The old listener leaves systemd's store before the new one is bound."""
         self.drop_in('RestartSec=1')
         self.machine.write(CONF, ECHO.replace('127.0.0.1', '*'))
         self.systemctl('start', 'preforkd')
@@ -369,7 +370,7 @@ class Story(unittest.TestCase):
         self.await_new_master(master)
         self.assertEqual(self.listeners(), sockets)
 
-    def test_a_program_that_is_not_one_is_refused(self):
+    def test_a_binary_that_is_not_preforkd_is_refused(self):
         program = '/usr/sbin/preforkd'
         self.systemctl('start', 'preforkd')
         master = self.master()
@@ -421,7 +422,7 @@ class Story(unittest.TestCase):
 
     @unittest.skipUnless(os.path.exists('/lib/systemd/system/fcgiwrap.socket'), 'no fcgiwrap here')
     def test_fcgiwrap_is_replaced_in_the_manuals_steps(self):
-        """The web server's side stays: the same socket, of the same owner."""
+        """The web server finds the same socket, with the same owner."""
         with open(HANDLERS, encoding='utf-8') as page:
             steps = page.read().partition('.Sh FROM FCGIWRAP')[2]
         pool = re.search(r'(?s)\.Bd -literal\n(.*?)\.Ed', steps)[1]
@@ -454,7 +455,7 @@ class Story(unittest.TestCase):
         return self.machine.run('systemctl', *arguments)
 
     def show(self, name):
-        """A property of the service."""
+        """Returns a property of the service."""
         return self.systemctl('show', '-P', name, 'preforkd.service').strip()
 
     def drop_in(self, *lines):
@@ -463,32 +464,21 @@ class Story(unittest.TestCase):
         self.systemctl('daemon-reload')
 
     def master(self):
-        """The main process as systemd knows it, by its number there."""
+        """Returns the pid of the main process on the machine."""
         return int(self.show('MainPID'))
 
     def workers(self):
-        """The master's children."""
+        """Returns the pids of the master's children."""
         master = self.master()
         return [int(pid) for pid in
                 self.machine.read(f'/proc/{master}/task/{master}/children').split()]
 
-    def await_service(self, address):
-        """Waits until something listens, which then must serve."""
-        def listens():
-            try:
-                self.machine.connect(address).close()
-                return True
-            except ConnectionRefusedError:
-                return False
-        self.machine.journal.wait_until(listens, f'a listener on {address}')
-        self.assert_serves(address)
-
     def await_status(self, part):
-        """Waits until a part stands in what the service tells of itself."""
+        """Waits until the status line of the service contains this."""
         self.machine.journal.wait_until(lambda: part in self.show('StatusText'), f'status {part}')
 
     def listeners(self):
-        """The numbers of the sockets that the master's pools listen on."""
+        """Returns the inodes of the sockets on which the master's pools listen."""
         master = self.master()
         held = self.machine.run('ls', '-l', f'/proc/{master}/fd')
         listening = '\n'.join(line for line in self.machine.run('ss', '-Hlxnte').splitlines()
@@ -499,7 +489,7 @@ class Story(unittest.TestCase):
         return found
 
     def await_new_master(self, old, restarts=1):
-        """Waits until systemd has replaced the main process; then it must serve."""
+        """Waits until systemd has replaced the main process, which must serve."""
         self.machine.journal.wait_until(
             lambda: self.show('ActiveState') == 'active' and self.master() not in (0, old),
             'a new master')
@@ -514,14 +504,14 @@ class Story(unittest.TestCase):
             self.assertEqual(self.read_all(connection), b'')
 
     def assert_echoes(self, connection):
-        """A connection gives back what it is sent."""
+        """The connection sends back what it receives."""
         sent = os.urandom(64)
         connection.sendall(sent)
         self.assertEqual(connection.recv(64, socket.MSG_WAITALL), sent)
 
     @staticmethod
     def read_all(connection):
-        """What comes until the end, or the peer's death."""
+        """Reads to the end of the stream, or to a reset."""
         received = b''
         try:
             while part := connection.recv(65536):
@@ -532,8 +522,8 @@ class Story(unittest.TestCase):
 
 
 class Connects(Clients):
-    """They connect. What those were refused is noted; that a connection breaks is not, for its
-    worker may die with the master."""
+    """They connect. A refused connection is recorded; a broken one is not, because its worker may
+    die with the master."""
 
     def __init__(self, machine, *addresses):
         super().__init__(machine, *(functools.partial(self._connect, address)
@@ -564,13 +554,13 @@ class Result(unittest.TextTestResult):
 
 
 def load_tests(loader, _tests, _pattern):
-    """The tests in the order in which they are told."""
+    """The tests in the order of their definition."""
     wanted = loader.getTestCaseNames(Story)
     return unittest.TestSuite(Story(name) for name in vars(Story) if name in wanted)
 
 
 def main():
-    """Boots the machine, then tells the story."""
+    """Boots the machine, and runs the tests."""
     try:
         enclose()
         Story.machine = Machine(sys.argv.pop(1))
