@@ -42,7 +42,7 @@ class Packages:
             [os.path.join(TOP, 'conf', 'packaging', 'build-deb'), self.here],
             env=os.environ | {'TMPDIR': str(temporary), 'DEB_BUILD_OPTIONS': 'nocheck'},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.said = built.stdout
+        self.output = built.stdout
         self.status = built.returncode
         self.version = ''
 
@@ -81,7 +81,7 @@ class Story(unittest.TestCase):
 
     def test_the_packages_are_built_and_lintian_has_no_fault(self):
         Story.packages = Packages(self.machine)
-        self.assertEqual(self.packages.status, 0, self.packages.said)
+        self.assertEqual(self.packages.status, 0, self.packages.output)
         Story.files = self.packages.files()
         self.assertEqual(sorted(self.files), sorted(PACKAGES))
         sources = {file.suffix for file in self.packages.here.iterdir()}
@@ -150,9 +150,9 @@ class Story(unittest.TestCase):
         broken = '/etc/preforkd/pools.d/broken.conf'
         self.machine.write(broken, 'wrokers = 1\n')
         with Load(self) as load:
-            said = self.upgrade('1.2')
-            self.assertIn(f'{broken}:1: ', said)
-            self.assertIn('the old program goes on', said)
+            output = self.upgrade('1.2')
+            self.assertIn(f'{broken}:1: ', output)
+            self.assertIn('the old daemon continues', output)
             load.await_more()
             self.assertEqual(self.master(), master)
             self.machine.remove(broken)
@@ -193,17 +193,17 @@ class Story(unittest.TestCase):
     def test_purged_it_leaves_nothing(self):
         self.machine.run('dpkg', '--purge', 'preforkd', 'preforkd-dev')
         self.assertEqual(self.names() - self.names_before, set())
-        said = self.machine.attempt('dpkg-query', '-W', *PACKAGES)[1]
-        self.assertEqual(said.count('no packages'), len(PACKAGES), said)
+        output = self.machine.attempt('dpkg-query', '-W', *PACKAGES)[1]
+        self.assertEqual(output.count('no packages'), len(PACKAGES), output)
 
     # -- helpers
 
     def upgrade(self, version):
         """Installs the daemon's package as a later version; returns dpkg's output."""
-        said = self.machine.run('dpkg', '--install', self.packages.later(version))
+        output = self.machine.run('dpkg', '--install', self.packages.later(version))
         self.assertEqual(self.machine.run('dpkg-query', '-W', '-f', '${Version}', 'preforkd'),
                          version)
-        return said
+        return output
 
     def names(self):
         """All files named after the daemon."""

@@ -41,17 +41,17 @@ class Recipes(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which('rpmlint'), 'no rpmlint here')
     def test_rpmlint_finds_no_fault(self):
-        status, said = run('rpmlint', '-r', 'preforkd.rpmlintrc', 'preforkd.spec')
-        self.assertEqual(status, 0, said)
-        self.assertIn(' 0 errors, 0 warnings', said)
+        status, output = run('rpmlint', '-r', 'preforkd.rpmlintrc', 'preforkd.spec')
+        self.assertEqual(status, 0, output)
+        self.assertIn(' 0 errors, 0 warnings', output)
 
     @unittest.skipUnless(shutil.which('apparmor_parser', path=SBIN), 'no apparmor_parser here')
     def test_the_profile_for_apparmor_is_sound(self):
         """Only its syntax; the kernel is not asked."""
         profile = os.path.join(PLACE, '../examples/apparmor/usr.sbin.preforkd')
         parser = [shutil.which('apparmor_parser', path=SBIN), '--skip-kernel-load', '--skip-cache']
-        status, said = run(*parser, os.path.abspath(profile))
-        self.assertEqual(status, 0, said)
+        status, output = run(*parser, os.path.abspath(profile))
+        self.assertEqual(status, 0, output)
         with open(profile, encoding='utf-8') as file:
             text = file.read()
         self.assertIn('/usr/sbin/preforkd flags=(complain) {', text)

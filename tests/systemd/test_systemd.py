@@ -95,13 +95,14 @@ class Story(unittest.TestCase):
 
     def test_the_unit_has_no_fault(self):
         man = 'yes' if shutil.which('man') else 'no'
-        said = self.machine.run('systemd-analyze', 'verify', '--recursive-errors=no',
-                                f'--man={man}', 'preforkd.service')
-        self.assertEqual(said, '')
+        output = self.machine.run('systemd-analyze', 'verify', '--recursive-errors=no',
+                                  f'--man={man}', 'preforkd.service')
+        self.assertEqual(output, '')
 
     def test_the_unit_is_hardened(self):
-        said = self.machine.run('systemd-analyze', 'security', '--threshold=40', 'preforkd.service')
-        self.assertRegex(said, r'(?m)Overall exposure level .*: [0-4]\.\d OK')
+        output = self.machine.run('systemd-analyze', 'security', '--threshold=40',
+                                  'preforkd.service')
+        self.assertRegex(output, r'(?m)Overall exposure level .*: [0-4]\.\d OK')
 
     def test_start_returns_when_the_pool_serves(self):
         self.systemctl('start', 'preforkd')
@@ -152,8 +153,8 @@ class Story(unittest.TestCase):
         self.assertEqual(self.workers(), [])
         self.systemctl('reload', 'preforkd')
         self.assertEqual(len(self.workers()), 4)
-        status, said = self.machine.attempt('runuser', '-u', 'nobody', 'preforkctl', 'ping')
-        self.assertEqual(status, 1, said)
+        status, output = self.machine.attempt('runuser', '-u', 'nobody', 'preforkctl', 'ping')
+        self.assertEqual(status, 1, output)
 
     @unittest.skipUnless(shutil.which('curl'), 'no curl here')
     def test_the_status_handler_works_under_the_unit(self):
@@ -245,7 +246,7 @@ class Story(unittest.TestCase):
         self.assertIn('A worker of pool echo ended unexpectedly', explained)
         with self.machine.start('timeout', '60', 'preforkctl', 'logs', 'echo',
                                 stdout=subprocess.PIPE, text=True) as follows:
-            self.assertTrue(any(line in said for said in iter(follows.stdout.readline, '')))
+            self.assertTrue(any(line in text for text in iter(follows.stdout.readline, '')))
             follows.terminate()
         self.assert_serves(PORT)
 
