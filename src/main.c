@@ -262,7 +262,7 @@ static int open_pidfile(struct session *session)
     if (session->pidfile_fd == -EWOULDBLOCK)
         log_err("can't start: another daemon holds the pid file %s", path);
     else if (session->pidfile_fd == -EEXIST)
-        log_err("can't start: %s is there already, and is no pid file of ours: it is left as it is",
+        log_err("can't start: %s exists, and is not a pid file of preforkd: it is left unchanged",
                 path);
     else
         return start_failed(path, -session->pidfile_fd);

@@ -197,8 +197,8 @@ static void warn_of_network(const struct block_list *list, const char *option, c
     const struct origin *origin = &list->pool->origin;
     faults_add(&list->config->warnings, option_file(pool_rows, origin, option),
                option_line(pool_rows, origin, option),
-               "pool %.40s: %s \"%s\" is one address, and no network: did you mean \"%s/%d\"? "
-               "\"%s/32\" says that you did not",
+               "pool %.40s: %s \"%s\" is one address, not a network: did you mean \"%s/%d\"? "
+               "If not, write \"%s/32\"",
                list->pool->name, option, word, word, bits, word);
 }
 
@@ -291,9 +291,10 @@ void access_list_apply(struct config *config, struct pool_config *pool)
     make_admitted(config, pool);
     /* The family of a passed socket is not known yet: plan.c checks those. */
     if (pool->queue_timeout && unix_listener(pool))
-        config_fault(config, pool, "queue_timeout",
-                     "queue_timeout can't be kept at listen \"%.100s\": " ACCESS_LIST_NO_QUEUE_TIME,
-                     unix_listener(pool));
+        config_fault(
+            config, pool, "queue_timeout",
+            "queue_timeout doesn't work with listen \"%.100s\": " ACCESS_LIST_NO_QUEUE_TIME,
+            unix_listener(pool));
     if (!on && pool->proxy_from.count)
         config_fault(config, pool, "proxy_from", "proxy_from needs proxy_protocol = \"on\"");
     if (on && !pool_config_sets(pool, "proxy_from"))

@@ -61,8 +61,7 @@ struct cidr_list *cidr_make(struct arena *arena, struct block *blocks, int count
 enum cidr_verdict cidr_find(const struct cidr_list *blocks, const struct addr_number *number);
 
 /* Why queue_timeout needs TCP; plan says it of passed sockets. */
-#define ACCESS_LIST_NO_QUEUE_TIME                                                                  \
-    "how long a connection waited, the kernel doesn't tell of Unix sockets, of TCP alone"
+#define ACCESS_LIST_NO_QUEUE_TIME "the kernel reports only for TCP how long a connection waited"
 
 /* Reads the lists of a pool into pool->admitted and pool->proxies. Notes every fault. */
 void access_list_apply(struct config *config, struct pool_config *pool);

@@ -111,13 +111,13 @@ static void rule_model(struct config *config, struct pool_config *pool)
     const char *word = serve_model_words[pool->model];
     if (handler && !model_is_possible((enum serve_model)pool->model, handler))
         config_fault(config, pool, "model",
-                     "the handler %s can't live in model = \"%s\", only in \"process\": %s",
+                     "the handler %s doesn't support model = \"%s\", only \"process\": %s",
                      handler->name, word, handler->process_only);
     for (int model = 0; model < SERVE_MODELS; model++)
         if (seat_options[model] && model != pool->model &&
             pool_config_sets(pool, seat_options[model]))
             config_fault(config, pool, seat_options[model],
-                         "%s is of model = \"%s\"; this pool has \"%s\"", seat_options[model],
+                         "%s belongs to model = \"%s\"; this pool has \"%s\"", seat_options[model],
                          serve_model_words[model], word);
     pool->seats = pool->model == MODEL_THREAD  ? pool->threads
                   : pool->model == MODEL_EVENT ? pool->connections
@@ -289,7 +289,7 @@ static void rule_size(struct config *config, struct pool_config *pool, bool whol
         for (const struct option_row *row = pool_rows; row->name; row++)
             if (row->flags & OPTION_DYNAMIC && pool_config_sets(pool, row->name))
                 config_fault(config, pool, row->name,
-                             "%s is of a size that follows the load; with workers it is fixed",
+                             "%s belongs to a size that follows the load; workers sets a fixed one",
                              row->name);
         pool->min_workers = pool->max_workers = pool->min_spare = pool->max_spare = 0;
         pool->spare_timeout = 0;

@@ -97,7 +97,8 @@ static int start_listening(struct listener *listener, const struct listener_opti
 static int complain_of_bind(char *why, size_t size, int error)
 {
     if (error == -EEXIST)
-        snprintf(why, size, "can't bind: what is there is no socket; it is left as it is");
+        snprintf(why, size,
+                 "can't bind: a file that is not a socket is there; it is left unchanged");
     else if (error == -ESTALE)
         snprintf(why, size, "can't bind: the new socket was replaced by another process");
     else

@@ -209,7 +209,7 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
         if (listener && conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
             faults_add(plans->faults, conf->origin.file,
                        option_line(pool_rows, &conf->origin, "queue_timeout"),
-                       "pool %s: queue_timeout can't be kept at the passed socket "
+                       "pool %s: queue_timeout doesn't work with the passed socket "
                        "%s: " ACCESS_LIST_NO_QUEUE_TIME,
                        conf->name, listener->text);
     }

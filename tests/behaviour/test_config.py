@@ -22,10 +22,10 @@ BROKEN = {
     'unknown section': (GOOD + 'swamp { depth = 3 }\n', [(2, 'swamp')]),
     'unknown handler': (POOL % '\nfrobnicate {}', [(2, 'frobnicate')]),
     'section of later days': (POOL % 'echo {}\ntls {}', [(2, 'tls')]),
-    'model that a handler cannot live in': (
+    'model that a handler doesn\'t support': (
         POOL % 'exec { command = { "/bin/true" } }\nmodel = "thread"',
-        [(2, 'exec can.t live in model = "thread", only in "process": its program has')]),
-    'option of another model': (POOL % 'echo {}\nthreads = 3', [(2, 'threads is of model')]),
+        [(2, 'exec doesn.t support model = "thread", only "process": its program has')]),
+    'option of another model': (POOL % 'echo {}\nthreads = 3', [(2, 'threads belongs to model')]),
     'doubled option': (POOL % 'echo {}\numask = 022\numask = 027', [(3, 'umask')]),
     'doubled global option': ('graceful_timeout = 1\ngraceful_timeout = 1\n' + GOOD,
                               [(2, 'graceful_timeout')]),

@@ -271,15 +271,15 @@ class Overload(Case):
 
 class Configuration(Case):
     def test_where_it_can_not_be_kept(self):
-        told = ("how long a connection waited, the kernel doesn't tell of Unix sockets, of TCP "
-                'alone')
+        reason = 'the kernel reports only for TCP how long a connection waited'
         for text, why in {
                 'pool "x" { listen = { "127.0.0.1:0", "unix:/run/x" } workers = 1 echo {}\n'
                 'queue_timeout = 1 }':
-                    rf":2: .*pool x: queue_timeout can't be kept at listen \"unix:/run/x\": {told}",
+                    rf":2: .*pool x: queue_timeout doesn't work with listen \"unix:/run/x\": "
+                    rf'{reason}',
                 'pool "x" { listen = { "unix:@x" } workers = 1\n'
                 'queue_timeout = 5 cgi { root = "/" } }':
-                    rf":2: .*pool x: queue_timeout can't be kept at listen \"unix:@x\": {told}",
+                    rf":2: .*pool x: queue_timeout doesn't work with listen \"unix:@x\": {reason}",
                 'pool "x" { listen = { "127.0.0.1:0" } workers = 1\nqueue_timeout = 1\n'
                 'app { command = { "/bin/cat" } } }': r':2: .*app.* takes? no queue_timeout',
                 ECHO % 'queue_timeout = -1': r':2: .*queue_timeout takes',
@@ -294,10 +294,10 @@ class Configuration(Case):
         it = self.make(ECHO % LATE)
         it.sockets['x'] = daemon.listen_unix(it.path('s'))
         self.addCleanup(it.sockets['x'].close)
-        it.announce("queue_timeout can't be kept")
+        it.announce("queue_timeout doesn't work")
         it.launch()
         self.assertEqual(it.exited(), 3)
-        it.log.wait(r":2: pool x: queue_timeout can't be kept at the passed socket unix:.*/s: how")
+        it.log.wait(r":2: pool x: queue_timeout doesn't work with the passed socket unix:.*/s: the")
 
     def test_unix_socket_without_it(self):
         it = self.make('pool "x" { listen = { "unix:@DIR@/s" } workers = 1 queue_timeout = 0\n'

@@ -145,7 +145,7 @@ class Trust(daemon.Case):
             thread.join(daemon.PATIENCE)
 
     def pid_file_refused(self, it):
-        it.announce("can't start: .*no pid file of ours|can't start: .*Too many levels")
+        it.announce("can't start: .*not a pid file of preforkd|can't start: .*Too many levels")
         it.launch()
         self.assertEqual(it.exited(), 3)
         self.assertEqual(self.secret(it), self.before)
@@ -266,7 +266,7 @@ class Lost(daemon.Case):
         it = self.start_and_lose(config)
         it.announce(wording.STILL_LOST)
         it.put('s', 'a file\n')
-        self.assertRegex('\n'.join(it.reload(config)), 'what is there is no socket')
+        self.assertRegex('\n'.join(it.reload(config)), 'a file that is not a socket is there')
         with open(it.path('s'), encoding='ascii') as file:
             self.assertEqual(file.read(), 'a file\n')
 

@@ -99,7 +99,7 @@ START_TEST(every_model_with_every_handler)
         config_load(config, "t.conf", handler_sections);
         char *faults = conf_faults(config);
         snprintf(fault, sizeof fault,
-                 "2: pool a: the handler %s can't live in model = \"%s\", only in \"process\": %s",
+                 "2: pool a: the handler %s doesn't support model = \"%s\", only \"process\": %s",
                  handler->name, serve_model_words[model],
                  handler->process_only ? handler->process_only : "");
         ck_assert_msg((strstr(faults, fault) != NULL) == (model != MODEL_PROCESS && !possible),

@@ -243,9 +243,10 @@ static const struct rule rules[] = {
      ""},
     {NOBODY SIZED(""), "1: pool a: its size is missing: workers, or max_workers"},
     {NOBODY SIZED("min_workers = 2 min_spare = 1"), "1: pool a: its size is missing"},
-    {NOBODY SIZED("workers = 2\nmax_workers = 2"), "2: pool a: max_workers is of a size that"},
+    {NOBODY SIZED("workers = 2\nmax_workers = 2"), "2: pool a: max_workers belongs to a size that"},
     {NOBODY SIZED("workers = 2\nmin_workers = 2\nmin_spare = 1\nmax_spare = 9\nspare_timeout = 1"),
-     "2: pool a: min_workers is of\n3: min_spare is of\n4: max_spare is of\n5: spare_timeout is"},
+     "2: pool a: min_workers belongs\n3: min_spare belongs\n4: max_spare belongs\n5: spare_timeout "
+     "belongs"},
     {NOBODY SIZED("max_workers = 2\nmin_workers = 3"),
      "2: min_workers (3) is above max_workers (2)"},
     {NOBODY SIZED("max_workers = 2\nmax_spare = 3"), "2: max_spare (3) is above max_workers (2)"},
@@ -261,11 +262,11 @@ static const struct rule rules[] = {
     /* models */
     {NOBODY SIZED("workers = 2\nmodel = fiber"), "2: model takes process, thread or event"},
     {NOBODY SIZED("workers = 2\nthreads = 4"),
-     "2: pool a: threads is of model = \"thread\"; this pool has \"process\""},
+     "2: pool a: threads belongs to model = \"thread\"; this pool has \"process\""},
     {NOBODY SIZED("workers = 2 model = event\nthreads = 4"),
-     "2: pool a: threads is of model = \"thread\"; this pool has \"event\""},
+     "2: pool a: threads belongs to model = \"thread\"; this pool has \"event\""},
     {NOBODY SIZED("workers = 2 model = thread\nconnections = 4"),
-     "2: pool a: connections is of model = \"event\"; this pool has \"thread\""},
+     "2: pool a: connections belongs to model = \"event\"; this pool has \"thread\""},
     {NOBODY SIZED("workers = 2 model = thread threads = 1024"), ""},
     {NOBODY SIZED("workers = 2 model = thread\nthreads = 1025"), "2: threads takes"},
     {NOBODY SIZED("workers = 3 model = event connections = 10000"), ""},
@@ -287,7 +288,7 @@ static const struct rule rules[] = {
     {NOBODY SIZED("max_workers = 2 model = thread threads = 4\nmax_spare = 9"),
      "2: max_spare (9) is above the connections of max_workers (8)"},
     {NOBODY "pool a { listen = systemd:a workers = 1\nmodel = thread exec { command = x } }",
-     "2: pool a: the handler exec can't live in model = \"thread\", only in \"process\": its "
+     "2: pool a: the handler exec doesn't support model = \"thread\", only \"process\": its "
      "program has it"},
 };
 /* clang-format on */
