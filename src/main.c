@@ -49,7 +49,7 @@ static void print_usage(FILE *out)
           "  -d, --daemon        detach; return when the pools serve, or with the error\n"
           "  -e, --stderr        log to standard error too\n"
           "  -p, --pidfile FILE  write and lock a pid file\n"
-          "  -t, --test          check the configuration and what it needs, report all errors\n"
+          "  -t, --test          check the configuration, report all errors\n"
           "  -T, --dump          the same, and print the effective configuration\n"
           "  -V, --version       print the version and what is built in\n"
           "  -h, --help          print this\n",
