@@ -129,8 +129,9 @@ static bool is_orderly(const struct exit_report *report)
 static bool is_used_up(const struct exit_report *report)
 {
     uint64_t least = (uint64_t)(report->max_requests - report->max_requests / 10);
-    return report->max_requests && report->ready && report->cause == DEATH_OWN &&
-           exited_as(report, WORKER_RETIRED) && report->served >= least;
+    return report->max_requests && report->ready && !report->program &&
+           report->cause == DEATH_OWN && WIFEXITED(report->status) && exited_well(report) &&
+           report->served >= least;
 }
 
 /* A program went into the background. */
