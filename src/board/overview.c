@@ -52,6 +52,11 @@ const struct overview *overview_map(int reader)
     return shm_map(reader, sizeof(struct overview), false);
 }
 
+void overview_unmap(const struct overview *overview)
+{
+    munmap((void *)overview, sizeof *overview);
+}
+
 void overview_begin_move(struct overview *overview)
 {
     atomic_store_explicit(&overview->moves, overview->moves | 1, memory_order_relaxed);
@@ -137,6 +142,12 @@ int deaths_list(const struct overview *overview, struct death list[static SCOREB
         count += copy_entry(&overview->deaths[i], (uint64_t)i, &list[count]);
     qsort(list, (size_t)count, sizeof *list, by_number);
     return count;
+}
+
+uint64_t overview_layout(void)
+{
+    enum { VERSION = 1 };
+    return (uint64_t)scoreboard_layout() ^ (uint64_t)VERSION << 56 ^ sizeof(struct overview) << 8;
 }
 
 /* --- a reader's view -------------------------------------------------------------------------- */

@@ -153,6 +153,8 @@ struct overview {
     char refusal[SCOREBOARD_REASON]; /* why the last reload failed; empty: it is done */
     _Atomic uint64_t deaths_written;
     uint64_t serials; /* the last serial given to a pool or a scoreboard */
+    /* Another binary has taken over, and writes to an overview of its own. */
+    _Atomic uint32_t handed_on;
 
     /* The used parts of the tables. Readers stop there, because reading a page allocates it. */
     uint32_t pools_end, listeners_end;
@@ -172,6 +174,7 @@ void overview_close(struct overview *overview, int reader);
 
 /* Maps an overview read-only. NULL with errno set. */
 const struct overview *overview_map(int reader);
+void overview_unmap(const struct overview *overview);
 
 /* Counts are moved between these two calls. A reader that reads meanwhile reads again; otherwise a
  * sum might shrink for a moment. */
@@ -209,12 +212,18 @@ const struct slot *view_slot(const struct view *view, const struct overview_work
 
 /* A reporter asks the master for a scoreboard, and gets this answer with its descriptor. */
 struct board_question {
-    uint32_t number;
+    uint32_t number; /* or BOARD_OVERVIEW, for the overview itself */
 };
+
+#define BOARD_OVERVIEW UINT32_MAX
 
 struct board_answer {
     uint32_t number;
-    uint64_t serial; /* of the scoreboard that has the number now; 0: none, and no descriptor */
+    uint64_t serial; /* of the scoreboard that has the number now; 0: none, and no descriptor. With
+                        BOARD_OVERVIEW: overview_layout(), and no descriptor until it is filled */
 };
+
+/* Differs between binaries that can't read each other's overview and scoreboards. */
+uint64_t overview_layout(void);
 
 #endif

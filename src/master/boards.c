@@ -133,6 +133,23 @@ static int make_memory(struct board *board)
 
 /* --- reporters -------------------------------------------------------------------------------- */
 
+/* Returns the descriptor that goes with the answer, or -1. */
+static int find_answer(struct boards *boards, uint32_t number, struct board_answer *answer)
+{
+    *answer = (struct board_answer){.number = number};
+    if (number == BOARD_OVERVIEW) {
+        answer->serial = overview_layout();
+        return boards->overview->release[0] ? boards->overview_reader : -1;
+    }
+    struct board *board = board_at(boards, number);
+    if (!board)
+        return -1;
+    if (board->reader_fd < 0 && board->fd >= 0)
+        board->reader_fd = shm_reader(board->fd);
+    answer->serial = board->serial;
+    return board->reader_fd;
+}
+
 /* False if no question waits. A question can't pass us a descriptor: recv(2) has no room for one,
  * and the kernel closes it. If the socket has no room for the answer, drops the answer: the
  * reporter asks again. */
@@ -144,12 +161,9 @@ static bool answer_one(struct reporter *reporter)
         return false;
     if (n != sizeof question)
         return true;
-    struct board *board = board_at(reporter->boards, question.number);
-    if (board && board->reader_fd < 0 && board->fd >= 0)
-        board->reader_fd = shm_reader(board->fd);
-    struct board_answer answer = {.number = question.number, .serial = board ? board->serial : 0};
-    bool found = board && board->reader_fd >= 0;
-    fd_send(reporter->watch.fd, &answer, sizeof answer, found ? &board->reader_fd : NULL, found);
+    struct board_answer answer;
+    int fd = find_answer(reporter->boards, question.number, &answer);
+    fd_send(reporter->watch.fd, &answer, sizeof answer, &fd, fd >= 0);
     return true;
 }
 
@@ -163,24 +177,34 @@ static void on_question(void *owner)
         loop_remove(reporter->boards->loop, &reporter->watch);
 }
 
+struct reporter *reporter_adopt(struct boards *boards, int fd)
+{
+    struct reporter *reporter = calloc(1, sizeof *reporter);
+    if (!reporter)
+        return NULL;
+    *reporter = (struct reporter){.boards = boards,
+                                  .watch = {.fd = fd, .ready = on_question, .owner = reporter}};
+    int error = loop_add(boards->loop, &reporter->watch);
+    if (error == 0)
+        return reporter;
+    free(reporter);
+    errno = -error;
+    return NULL;
+}
+
 struct reporter *reporter_open(struct boards *boards, int *fd)
 {
     int ends[2];
-    struct reporter *reporter = calloc(1, sizeof *reporter);
-    if (!reporter || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-        free(reporter);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         return NULL;
-    }
-    *reporter = (struct reporter){
-        .boards = boards, .watch = {.fd = ends[0], .ready = on_question, .owner = reporter}};
-    int error = loop_add(boards->loop, &reporter->watch);
+    struct reporter *reporter = reporter_adopt(boards, ends[0]);
     *fd = ends[1];
-    if (error == 0)
+    if (reporter)
         return reporter;
+    int error = errno;
     close(ends[0]);
     close(ends[1]);
-    free(reporter);
-    errno = -error;
+    errno = error;
     return NULL;
 }
 

@@ -56,6 +56,10 @@ struct reporter {
 
 /* Makes a reporter's socket. *fd is the worker's end, close-on-exec. NULL with errno set. */
 struct reporter *reporter_open(struct boards *boards, int *fd);
+
+/* Takes over the master's end of a socket that another binary has made. NULL with errno set, and
+ * `fd` stays open. */
+struct reporter *reporter_adopt(struct boards *boards, int fd);
 void reporter_close(struct reporter *reporter); /* accepts NULL */
 
 /* The search for connections that wait although a worker is idle: see maintain. */

@@ -211,6 +211,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
         .error_fd = worker->lines.watch.fd,
         .stop_signal = worker->app_policy.stop_signal,
         .notify_fd = worker->notify ? worker->notify->watch.fd : -1,
+        .reporter_fd = worker->reporter ? worker->reporter->watch.fd : -1,
         .watchdog = worker->notify ? worker->notify->watchdog : 0,
         .alive_at = worker->notify ? worker->notify->alive_at : 0,
         .uid = worker->conf->identity.uid,
@@ -238,6 +239,17 @@ static void adopt_notify(const struct spawner *spawner, struct worker *worker,
     worker->notify->pid = worker->pid;
     worker->notify->watchdog = saved->watchdog;
     worker->notify->alive_at = saved->alive_at;
+}
+
+/* If this fails, the worker reports what was before the upgrade. */
+static void adopt_reporter(struct spawner *spawner, struct worker *worker,
+                           const struct state_worker *saved)
+{
+    if (saved->reporter_fd < STDERR_FILENO + 1)
+        return;
+    worker->reporter = reporter_adopt(&spawner->boards, (int)saved->reporter_fd);
+    if (!worker->reporter)
+        close((int)saved->reporter_fd);
 }
 
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
@@ -276,6 +288,7 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     show_worker(spawner, worker);
     note_pid(spawner, worker, worker->pid, true);
     adopt_notify(spawner, worker, saved);
+    adopt_reporter(spawner, worker, saved);
     stderr_log_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate,
                      (int)saved->error_fd);
     worker->lines.accepted = &slot->accepted;

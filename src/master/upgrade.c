@@ -343,7 +343,10 @@ static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
     control_interrupt(upgrade->control);
     int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
     log_notice("upgrade: preforkd %s hands over to %s", PREFORKD_VERSION, upgrade->self.program);
+    struct overview *overview = runtime->spawner.boards.overview;
+    overview->handed_on = 1;
     int error = state_fd < 0 ? state_fd : execute(upgrade, &state, state_fd);
+    overview->handed_on = 0;
     state_free(&state);
     snprintf(why, sizeof why, "can't execute %.100s: %s", upgrade->self.program, strerror(-error));
     refuse(upgrade, why);

@@ -54,7 +54,45 @@ static bool receive(struct board_answer *answer, int *fd, usec deadline)
     return fd_receive(reader.fd, answer, sizeof *answer, fd, 1) == sizeof *answer;
 }
 
-/* Asks the master for a scoreboard. A late answer to an earlier question is taken as well. */
+static void forget_boards(void)
+{
+    for (uint32_t i = 0; i < reader.room; i++) {
+        scoreboard_unmap((struct scoreboard *)reader.list[i].board);
+        reader.list[i] = (struct mapped){0};
+    }
+}
+
+/* Replaces the overview. Its scoreboards have numbers of their own. */
+static void take_overview(const struct board_answer *answer, int fd)
+{
+    bool same = answer->serial == overview_layout();
+    const struct overview *overview = same && fd >= 0 ? overview_map(fd) : NULL;
+    if (same && fd < 0)
+        return; /* it is not filled yet */
+    if (!overview) {
+        reader.silent_until = clock_now() + SILENCE;
+        return;
+    }
+    forget_boards();
+    overview_unmap(reader.view.overview);
+    reader.view.overview = overview;
+}
+
+/* Another binary gives out numbers and serials of its own, and its scoreboards may have another
+ * layout: its answer is not taken for one to an earlier question. */
+static void take_board(const struct board_answer *answer, int fd)
+{
+    if (answer->number >= reader.room || reader.view.overview->handed_on)
+        return;
+    struct mapped *mapped = &reader.list[answer->number];
+    scoreboard_unmap((struct scoreboard *)mapped->board);
+    *mapped = (struct mapped){.serial = answer->serial,
+                              .board = fd < 0 ? NULL : scoreboard_map(fd, false)};
+}
+
+/* Asks the master for a scoreboard, or for the overview. A late answer to an earlier question is
+ * taken as well, but not an overview: a report that asks for a scoreboard is reading the old one.
+ */
 static void fetch(uint32_t number)
 {
     const struct board_question question = {.number = number};
@@ -70,12 +108,10 @@ static void fetch(uint32_t number)
             reader.silent_until = clock_now() + SILENCE;
             return;
         }
-        if (answer.number < reader.room) {
-            struct mapped *mapped = &reader.list[answer.number];
-            scoreboard_unmap((struct scoreboard *)mapped->board);
-            *mapped = (struct mapped){.serial = answer.serial,
-                                      .board = fd < 0 ? NULL : scoreboard_map(fd, false)};
-        }
+        if (answer.number != BOARD_OVERVIEW)
+            take_board(&answer, fd);
+        else if (number == BOARD_OVERVIEW)
+            take_overview(&answer, fd);
         if (fd >= 0)
             close(fd);
     } while (answer.number != number);
@@ -86,9 +122,16 @@ static const struct scoreboard *find(void *owner, uint32_t number, uint64_t seri
     (void)owner;
     if (number >= NUMBERS_MOST || !make_room(number))
         return NULL;
-    if (reader.list[number].serial != serial && clock_now() >= reader.silent_until)
+    if (reader.list[number].serial != serial && clock_now() >= reader.silent_until &&
+        !reader.view.overview->handed_on)
         fetch(number);
     return reader.list[number].serial == serial ? reader.list[number].board : NULL;
+}
+
+void board_reader_renew(void)
+{
+    if (reader.view.overview->handed_on && clock_now() >= reader.silent_until)
+        fetch(BOARD_OVERVIEW);
 }
 
 const struct view *board_reader_open(int overview_fd, int boards_fd)

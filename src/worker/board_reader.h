@@ -13,4 +13,8 @@
 /* Opens the view of this process. NULL with errno set. overview_fd may be closed afterwards. */
 const struct view *board_reader_open(int overview_fd, int boards_fd);
 
+/* Call before each report: if another binary has taken over, asks it for its overview, which may
+ * have another layout; then the old one stays, with the state from before. */
+void board_reader_renew(void);
+
 #endif

@@ -3,6 +3,7 @@
 #include "../base/clock.h"
 #include "../base/daemon.h"
 #include "../base/log.h"
+#include "board_reader.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -319,6 +320,8 @@ void serve_connection(struct serve *serve, struct conn *conn)
     count_down(serve->worker);
     if (conn->proxied)
         show_peer(&serve->slot->peer, &conn->peer);
+    if (serve->service.view)
+        board_reader_renew();
     int error = serve->handler->serve(&serve->service, conn);
     bool failed = conn->has_status && conn->status != 0;
     if (!conn->counted)

@@ -187,6 +187,36 @@ class Queue(Case):
             self.assertGreaterEqual(int(each), 128)
 
 
+class Upgrade(Case):
+    # Its workers of the new binary don't become ready while the file `bad` is there.
+    APP = ('pool "app" { listen = { "systemd:app" } workers = 1\napp { command = { "/bin/sh",\n'
+           '"-c", "test -e @DIR@/bad && exit 3; exec sleep 1000" } } }\n')
+
+    def test_not_in_force(self):
+        """Then the workers of before report what is, not what was."""
+        it = self.make(CONTROL + STATUS % 2 + AGENT + ECHO % (2, '') + self.APP).own_program()
+        it.launch().ready()
+        it.put('bad', '')
+        it.announce('err: ', 'killed by signal 9')
+        client.ask(it.address('echo'), b'x')
+        old = it.workers('status')
+        it.kill(signal.SIGUSR2)
+        it.wait_for_log('but the configuration is not in force')
+        os.kill(it.workers('echo')[0], signal.SIGKILL)
+
+        def metrics():
+            return web.get(it.address('status'), '/metrics').text
+        wait_until(lambda: 'preforkd_worker_deaths_total{pool="echo"} 1\n' in metrics(), metrics)
+        self.assertIn('preforkd_connections_served_total{pool="echo"} 1\n', metrics())
+        self.assertIn('preforkd_reloads_total{result="refused"} 1\n', metrics())
+        self.assertEqual(control.ask(it, 'drain', 'echo').status, 0)
+        self.assertEqual(control.ask(it, 'drain', 'app').status, 0)
+        wait_until(lambda: web.get(it.address('status'), '/healthz').status == 503, 'no health')
+        wait_until(lambda: client.ask(it.address('agent')) == b'drain\n',
+                   lambda: client.ask(it.address('agent')))
+        self.assertEqual(sorted(it.workers('status')), sorted(old))
+
+
 class Agent(Case):
     def ask(self, it):
         """Asks like HAProxy: sends nothing, and reads to the end."""

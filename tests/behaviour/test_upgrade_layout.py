@@ -37,6 +37,7 @@ class Case(daemon.Case):
     def begin(self, **arguments):
         it = self.make(ECHO % daemon.reserve_port(self), **arguments).own_program()
         it.launch().ready()
+        it.wait_for_log(wording.READY)  # or a later mark may stand before this line
         it.addresses['path'] = it.path('echo')
         return it
 
