@@ -39,6 +39,13 @@ static ssize_t transmit(struct conn *conn, const void *data, size_t size, int fl
     return n;
 }
 
+/* A client that never makes its connection wait must not keep the thread to itself. */
+static void share(const struct conn *conn)
+{
+    if (conn->waiter && --conn->waiter->left == 0)
+        conn->waiter->yield(conn->waiter);
+}
+
 int conn_wait(struct conn *conn, short events, usec deadline)
 {
     struct pollfd ready = {.fd = conn->fd, .events = events};
@@ -46,8 +53,10 @@ int conn_wait(struct conn *conn, short events, usec deadline)
         usec left = deadline - clock_now();
         int most = conn->waiter || left <= 0 ? 0 : (int)((left + 999) / 1000);
         int n = poll(&ready, 1, most), error = 0;
-        if (n > 0)
+        if (n > 0) {
+            share(conn);
             return 0;
+        }
         if (n < 0 && errno != EINTR)
             return -errno;
         if (left <= 0)
@@ -68,13 +77,6 @@ static int await_turn(const struct conn *conn, short events)
 {
     struct waiter *waiter = conn->waiter;
     return waiter ? waiter->wait(waiter, conn->fd, events, clock_now() + waiter->idle) : -ETIMEDOUT;
-}
-
-/* A client that never makes its connection wait must not keep the thread to itself. */
-static void share(const struct conn *conn)
-{
-    if (conn->waiter && --conn->waiter->left == 0)
-        conn->waiter->yield(conn->waiter);
 }
 
 /* A read that returns less than asked for has emptied the socket's buffer, unless it may have

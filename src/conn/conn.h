@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { WAITER_TURN = 16 }; /* reads and writes, before the other connections get their turn */
+enum { WAITER_TURN = 16 }; /* reads, writes and waits, before other connections get their turn */
 
 /* How a connection waits that shares its thread with others: in a worker of the event model, whose
  * model owns one waiter for each connection. Only conn calls it. */
@@ -29,7 +29,7 @@ struct waiter {
     void (*yield)(struct waiter *waiter);
 
     usec idle;     /* idle_timeout */
-    unsigned left; /* reads and writes, before the connection has to yield */
+    unsigned left; /* reads, writes and waits, before the connection has to yield */
     bool stops;    /* a read may stop at urgent data (tcp(7)) or descriptors (unix(7)) */
 };
 

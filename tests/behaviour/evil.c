@@ -125,6 +125,15 @@ static void close_connection(void)
     close(lent->descriptor(now));
 }
 
+/* The first connection waits for room, which is there, until a second one is served. */
+static void wait_for_another(void)
+{
+    static volatile int served;
+    served++;
+    while (served == 1 && lent->wait(now, POLLOUT, 1000) == 0)
+        ;
+}
+
 /* Closes each epoll set of the process, as a descriptor closed twice may. */
 static void close_sets(void)
 {
@@ -263,6 +272,7 @@ static const struct deed {
     {"scribble-on", scribble_on},
     {"close", close_connection},
     {"close-sets", close_sets},
+    {"another", wait_for_another},
     {"leak", leak_descriptor},
     {"leak-memory", leak_memory},
     {"rearrange", rearrange},

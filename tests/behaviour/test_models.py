@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 
+import board
 import client
 import control
 import daemon
@@ -482,6 +483,17 @@ class Module(Case):
                 self.assertEqual(answers.readline(), b'more\n')
                 self.assertEqual(answers.readline(), b'104\n')
                 self.assertLess(time.monotonic() - since, 20)
+
+    def test_wait_lets_others_run(self):
+        """Even if the socket is ready each time."""
+        it = self.begin(one('event'), handler='module { path = "@DIR@/m.so" args = { '
+                        '"serve=another" } }', module='evil')
+        with it.connect('x') as first:
+            wait_until(lambda: board.pool(it, 'x')['busy'] == 1, 'the first')
+            with it.connect('x') as second:
+                for connection in (first, second):
+                    connection.settimeout(20)
+                    self.assertEqual(client.echo(connection, b'here'), b'here')
 
     def test_three_kinds_of_state(self):
         for model, seats in (('process', 1), ('thread', 3), ('event', 3)):
