@@ -1,7 +1,6 @@
 #include "commands.h"
 
 #include "../base/log.h"
-#include "../base/units.h"
 #include "../config/rules.h"
 #include "../config/suggest.h"
 #include "../handlers/handler.h"
@@ -10,7 +9,6 @@
 
 #include "build-config.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,12 +286,12 @@ static void scale(struct master *master, struct request *request)
     if (!name || is_held_by_upgrade(master, request))
         return;
     const char *word = request_argument(request, 2);
-    uint64_t number;
-    if (!digits_read(word, LONG_MAX, &number)) {
+    char *end;
+    long wanted = strtol(word, &end, 10);
+    if (end == word || *end) {
         request_misuse(request, "\"%.80s\" is not a number of workers", word);
         return;
     }
-    long wanted = (long)number;
     struct pool *pool = runtime_find(&master->runtime, name);
     int old_size = pool->conf->workers + pool->extra;
     if (pool_config_is_dynamic(pool->conf)) {

@@ -324,6 +324,8 @@ void stderr_log_take_back(struct stderr_log_set *set)
         set->in_flight = lines->next_in_flight;
         lost += !take_one_back(lines, at < count ? fds[at] : -1);
     }
+    fd_cleanup(&set->flight[0]);
+    fd_cleanup(&set->flight[1]);
     /* The configuration's check leaves room for a descriptor for each worker. */
     if (lost)
         log_warning("the standard error of %d workers is lost: %s lost=%d", lost, strerror(EMFILE),

@@ -282,7 +282,7 @@ class Nobody(daemon.Case):
     def test_drained_pool_watches_nothing(self):
         it = self.start(self.CONFIG)
         it.kill(signal.SIGWINCH)
-        it.wait_for_log('draining')
+        wait_until(lambda: not it.workers(), 'no worker')
         waiting = it.connect('echo')
         waiting.sendall(b'later')
         busy = processes.cpu_seconds(it.pid)

@@ -59,7 +59,11 @@ class Case(daemon.Case):
             return int(text) if text.endswith('\n') else None
         return waiting, wait_until(woken, 'a woken worker')
 
-    def release(self, it):
+    def release(self, it, told=()):
+        """Lets the worker go on; `told`: once these workers have been told to finish, which the
+        log says before the master does it."""
+        for pid in told:
+            wait_until(lambda pid=pid: processes.accepts_no_more(pid), f'{pid} without listeners')
         os.unlink(it.path('WAKEUP'))
 
     def assertServed(self, waiting):
@@ -95,7 +99,7 @@ class InHand(Case):
                 waiting, pid = self.wake(it, name)
                 it.kill(signal.SIGTTOU)
                 it.wait_for_log('1 worker|workers=1')
-                self.release(it)
+                self.release(it, [pid])
                 self.assertServed(waiting)
                 self.assertNotIn(pid, it.wait_for_workers(1))
 
@@ -103,7 +107,7 @@ class InHand(Case):
         it = self.begin()
         waiting, pid = self.wake(it)
         self.assertEqual(control.ask(it, 'scale', 'echo', '1').status, 0)
-        self.release(it)
+        self.release(it, [pid])
         self.assertServed(waiting)
         self.assertNotIn(pid, it.wait_for_workers(1))
 
@@ -113,7 +117,7 @@ class InHand(Case):
         it.put('FORK', '')
         it.announce("can't fork")
         it.kill(signal.SIGTERM, pid)
-        self.release(it)
+        self.release(it, [pid])
         self.assertServed(waiting)
         os.unlink(it.path('FORK'))
 
@@ -170,10 +174,10 @@ class InHand(Case):
         """The pool is drained: the connection waits, and the first worker after the resume serves
         it."""
         it = self.begin()
-        waiting, _ = self.wake(it)
+        waiting, pid = self.wake(it)
         it.kill(signal.SIGWINCH)
-        it.wait_for_log('draining')
-        self.release(it)
+        it.wait_for_workers(1)  # the idle one has ended
+        self.release(it, [pid])
         wait_until(lambda: not it.workers(), 'no worker')
         it.reload()
         self.assertServed(waiting)
