@@ -214,7 +214,7 @@ class Daemon(Case):
         it.announce(wording.REFUSED, wording.FAULT)
         it.reload('nonsense = 1\n' + STATUS % self.port, refused=True)
         self.wait(lambda: self.texts('#daemon .bad'), 'why it was refused')
-        self.assertRegex(self.texts('#daemon .bad')[0], r'^refused, .*preforkd.conf:1: ')
+        self.assertRegex(self.texts('#daemon .bad')[0], r'^failed, .*preforkd.conf:1: ')
 
     def test_gone_and_back(self):
         it = self.page(ECHO % 2)
