@@ -757,8 +757,8 @@ class Forms(daemon.Case):
         its, process, _ = self.launch(self.ECHO, 'unshare', '--mount', 'sh', '-c', inside, 'sh',
                                       JOURNAL_STREAM='@STREAM@')
         wait_until(lambda: os.path.exists(its.path('echo')), 'the socket of echo')
-        self.assertEqual(client.ask(its.path('echo'), b'still'), b'still')
         worker, = wait_until(lambda: processes.children(process.pid), 'a worker')
+        self.assertEqual(client.ask(its.path('echo'), b'still'), b'still')
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: processes.children(process.pid) not in ([], [worker]), 'the next worker')
         self.assertEqual(client.ask(its.path('echo'), b'still'), b'still')
