@@ -98,30 +98,6 @@ class Clients(Case):
             self.still_serves(it)
             self.assertEqual(it.workers(), workers)
 
-    def test_reads_that_stop_early(self):
-        """A read stops before urgent data, and behind descriptors, although more has arrived."""
-        def send_urgent(connection):
-            connection.send(b'abc!', socket.MSG_OOB)
-
-        def send_descriptor(connection):
-            socket.send_fds(connection, [b'abc'], [connection.fileno()])
-        for name, send in (('systemd:x', send_urgent), ('unix:@DIR@/x', send_descriptor)):
-            for model in MODELS:
-                with self.subTest(f'{model} {name}'):
-                    it = self.make(pool(model, listen=f'"{name}"')).launch().ready()
-                    address = it.path('x') if name.startswith('unix') else it.address('x')
-                    with client.connect(address) as connection:
-                        self.assertEqual(client.echo(connection, b'here'), b'here')
-                        for pid in it.workers():
-                            it.kill(signal.SIGSTOP, pid)
-                        send(connection)
-                        connection.sendall(b'def')
-                        for pid in it.workers():
-                            it.kill(signal.SIGCONT, pid)
-                        connection.settimeout(20)
-                        self.assertEqual(client.read_exactly(connection, 6), b'abcdef')
-                    it.stop()
-
     def test_beyond_the_seats_they_wait_their_turn(self):
         for _, it in self.each():
             held = it.occupy('x', SEATS)
@@ -191,6 +167,32 @@ class Clients(Case):
                     self.still_serves(it, 'y')
                     self.assertEqual(client.ask(it.path('socket'), b'by path'), b'by path')
                 it.stop()
+
+
+class ShortReads(Case):
+    def test_reads_that_stop_early(self):
+        """A read stops before urgent data, and behind descriptors, although more has arrived."""
+        def send_urgent(connection):
+            connection.send(b'abc!', socket.MSG_OOB)
+
+        def send_descriptor(connection):
+            socket.send_fds(connection, [b'abc'], [connection.fileno()])
+        for name, send in (('systemd:x', send_urgent), ('unix:@DIR@/x', send_descriptor)):
+            for model in MODELS:
+                with self.subTest(f'{model} {name}'):
+                    it = self.make(pool(model, listen=f'"{name}"')).launch().ready()
+                    address = it.path('x') if name.startswith('unix') else it.address('x')
+                    with client.connect(address) as connection:
+                        self.assertEqual(client.echo(connection, b'here'), b'here')
+                        for pid in it.workers():
+                            it.kill(signal.SIGSTOP, pid)
+                        send(connection)
+                        connection.sendall(b'def')
+                        for pid in it.workers():
+                            it.kill(signal.SIGCONT, pid)
+                        connection.settimeout(20)
+                        self.assertEqual(client.read_exactly(connection, 6), b'abcdef')
+                    it.stop()
 
 
 class Limits(Case):
