@@ -479,11 +479,10 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
  * predecessors were ready: it runs the same code under the same configuration. */
 static void set_respawn_used_up(struct worker *worker, usec ready_for)
 {
-    usec ready = worker->backoff.ready + ready_for;
-    bool grew;
-    backoff_death(&worker->backoff, /* accepted: */ true, ready_for, &grew);
-    worker->backoff.ready = ready;
-    worker->stayed = worker->stayed || ready >= worker->conf->min_ready_time * USEC_SECOND;
+    struct backoff *backoff = &worker->backoff;
+    backoff->ready += ready_for;
+    backoff_alive(backoff, /* accepted: */ true, ready_for);
+    worker->stayed = worker->stayed || backoff->ready >= worker->conf->min_ready_time * USEC_SECOND;
     worker->continues = worker->late = false;
     worker->trying_since = 0;
 }

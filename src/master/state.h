@@ -129,9 +129,9 @@ enum {
     NUMBER(OF, stop_signal, 0, 64, MAY) /* of a worker that becomes a program, as the next four */ \
     NUMBER(OF, program, 0, 1, MAY)      /* it has become one */                                    \
     FD(OF, notify_fd, -1, MAY)                                                                     \
-    FD(OF, reporter_fd, -1, MAY) /* of a worker that reports */                                    \
     NUMBER(OF, watchdog, 0, LLONG_MAX, MAY)                                                        \
     NUMBER(OF, alive_at, 0, LLONG_MAX, MAY)                                                        \
+    FD(OF, reporter_fd, -1, MAY) /* of a worker that reports */                                    \
     NUMBER(OF, uid, 0, UINT_MAX, MUST)                                                             \
     NUMBER(OF, core, LLONG_MIN, LLONG_MAX, MUST)                                                   \
     TEXT(OF, last, STATE_TEXT) /* last line of its standard error */

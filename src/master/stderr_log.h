@@ -105,8 +105,8 @@ void stderr_log_leave(struct stderr_log_set *set, const struct stderr_log_rate *
 /* Ends all unfinished lines, before an upgrade: the next binary does not know how they began. */
 void stderr_log_flush(struct stderr_log_set *set);
 
-/* Call it at the end of each round. If the next one follows at once and forks more workers, the
- * reading ends of this round's pipes are put in flight; else all are taken back. */
+/* Call it in each round, once its workers are forked. If the next round follows at once and forks
+ * more, the reading ends of this round's pipes are put in flight; else all are taken back. */
 void stderr_log_end_round(struct stderr_log_set *set, bool forks_more, usec now);
 
 /* Takes back all reading ends that are in flight: from now on `watch.fd` is a descriptor again. */
