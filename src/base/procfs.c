@@ -63,20 +63,24 @@ static const char *take_command(const char *text, char command[static PROCESS_CO
     return end + 1;
 }
 
+enum { PF_EXITING = 4 }; /* a flag of `stat`; include/linux/sched.h, which isn't for programs */
+
 int procfs_stat(pid_t pid, struct procfs_stat *stat)
 {
     char text[1024];
     struct procfs_stat found = {0};
     int parent, group, session, threads, length = read_file(pid, "stat", text, sizeof text);
+    unsigned flags;
     unsigned long long user, system, children_user, children_system;
     if (length < 0)
         return length == -ENOENT ? -ESRCH : length;
     const char *rest = take_command(text, found.command);
     if (!rest ||
-        sscanf(rest, " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu %*d %*d %d",
-               &found.state, &parent, &group, &session, &user, &system, &children_user,
-               &children_system, &threads) != 9)
+        sscanf(rest, " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %llu %llu %llu %llu %*d %*d %d",
+               &found.state, &parent, &group, &session, &flags, &user, &system, &children_user,
+               &children_system, &threads) != 10)
         return -EBADMSG;
+    found.exiting = flags & PF_EXITING;
     found.parent = parent;
     found.group = group;
     found.session = session;

@@ -12,6 +12,7 @@
 #include "clock.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,7 +21,8 @@ enum { PROCESS_COMMAND = 16 };
 
 struct procfs_stat {
     char command[PROCESS_COMMAND];
-    char state; /* a letter, as in proc(5) */
+    char state;   /* a letter, as in proc(5) */
+    bool exiting; /* its first thread exits; the kernel closes its descriptors after this begins */
     pid_t parent, group, session;
     int threads;
     usec user, system;                   /* its processor time, in ticks of 10 ms */

@@ -3,6 +3,7 @@
 #include "../base/fd.h"
 #include "../base/kernel.h"
 #include "../base/log.h"
+#include "../base/procfs.h"
 #include "../config/access_list.h"
 #include "../conn/conn.h"
 #include "../wire/proxy.h"
@@ -96,12 +97,17 @@ static struct source source_of(const struct conn *conn)
     return source_limits_of_user(user.uid);
 }
 
-static bool has_ended(pid_t program)
+/* A program that exits has its connection closed by the kernel, and may then be kept from ending by
+ * other programs on a busy machine, or by the memory that it frees. Where /proc can't be read, as
+ * in most chroots, only a program that has ended counts. */
+static bool is_ending(pid_t program)
 {
+    struct procfs_stat stat;
     struct pollfd end = {.fd = program > 0 ? kernel_pidfd_open(program) : -1, .events = POLLIN};
-    bool ended = end.fd < 0 || poll(&end, 1, 0) > 0;
+    bool ending =
+        end.fd < 0 || poll(&end, 1, 0) > 0 || (procfs_stat(program, &stat) == 0 && stat.exiting);
     fd_cleanup(&end.fd);
-    return ended;
+    return ending;
 }
 
 /* Whether a worker of this generation is about to finish a connection of this source: it runs no
@@ -112,7 +118,7 @@ static bool is_one_finishing(const struct access *access)
     for (uint32_t seat = 0; seat < end; seat++) {
         const struct slot *slot = &access->board->slots[seat];
         if (slot->state == SLOT_BUSY && source_limits_shared(access->limits, access->seat, seat) &&
-            has_ended(slot->program))
+            is_ending(slot->program))
             return true;
     }
     return false;
@@ -120,10 +126,10 @@ static bool is_one_finishing(const struct access *access)
 
 /* If a program alone has the connection, the client sees its end a moment before the worker reaps
  * the program and gives the count back. A client that connects again at once must not be refused
- * for that. So a refusal waits for a millisecond, in which an exiting program becomes a dead one,
- * and then for as long as a worker is about to finish, which only that worker can delay. A client
- * that keeps all its connections open costs us that millisecond, no more than starting a program
- * for it would. */
+ * for that. So a refusal waits for a millisecond, in which a program that has closed the connection
+ * begins to exit, and then for as long as that program exits or its worker is about to finish, but
+ * for leave_timeout at most. A client that keeps all its connections open costs us that
+ * millisecond, no more than starting a program for it would. */
 static bool claim(const struct access *access, const struct source *source)
 {
     uint32_t most = (uint32_t)access->pool->max_per_source;

@@ -330,6 +330,21 @@ class Seats(Gate):
         self.wait_until_idle(it)
         self.assertEqual(client.ask(it.address('x')), b'hello\n')
 
+    def test_whose_program_still_frees_its_memory(self):
+        """The kernel closes an exiting program's connection first, then frees 512 MB of a file
+        that nothing else has open, and only then counts the program as ended."""
+        program = ("import os; memory = os.memfd_create('memory'); "
+                   "os.posix_fallocate(memory, 0, 512 << 20); "
+                   "os.write(1, b'hello'); os.read(0, 4); "
+                   "os.dup2(memory, 0); os.close(memory); os._exit(0)")
+        it = self.start('pool "x" { listen = { "systemd:x" } workers = 2 max_per_source = 1\n'
+                        f'exec {{ command = {{ "/usr/bin/python3", "-c", "{program}" }} }} }}\n')
+        for _ in range(3):
+            with it.connect('x') as first:
+                self.assertEqual(first.recv(5), b'hello')
+                first.sendall(b'end\n')
+                self.assertEqual(client.read_all(first), b'')
+
     def test_workers_that_retire_still_count(self):
         it = self.start(ECHO % (4, 'max_per_source = 1'))
         held = self.hold(it, '127.0.0.1')

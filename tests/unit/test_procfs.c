@@ -46,6 +46,7 @@ START_TEST(who_it_is)
     while (stat.state == 'R'); /* on its way into pause() */
     ck_assert_str_eq(stat.command, "a) R (b 1 2 3");
     ck_assert_int_eq(stat.state, 'S');
+    ck_assert(!stat.exiting);
     ck_assert_int_eq(stat.parent, getpid());
     ck_assert(stat.user >= 0 && stat.user < USEC_SECOND);
 }
@@ -160,6 +161,7 @@ START_TEST(zombies_are_in_no_group)
         _exit(setpgid(0, 0));
     ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
     ck_assert_int_eq(procfs_stat(pid, &stat), 0);
+    ck_assert(stat.exiting);
     ck_assert_int_eq(stat.group, pid);
     ck_assert_int_eq(procfs_find_in_group(pid, &stat), 0);
     ck_assert_int_eq(setpgid(child, child), 0);
