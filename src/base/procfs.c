@@ -93,6 +93,12 @@ int procfs_stat(pid_t pid, struct procfs_stat *stat)
     return 0;
 }
 
+bool procfs_exits(pid_t pid)
+{
+    struct procfs_stat stat;
+    return procfs_stat(pid, &stat) == 0 && stat.exiting;
+}
+
 /* statm and schedstat both begin with three numbers. */
 static int read_three(pid_t pid, const char *file, unsigned long long numbers[static 3])
 {

@@ -1,6 +1,7 @@
 #include "cgi_relay.h"
 
 #include "../base/fd.h"
+#include "../base/procfs.h"
 #include "cgi_answer.h"
 #include "cgi_process.h"
 
@@ -15,7 +16,9 @@
 #define GRACE         ((usec)5 * USEC_SECOND)
 
 /* A program that closes its output usually ends at once. Wait TAIL_DELAY for that, so that the end
- * of the stream and that of the request go out together; then TAIL_MOST for its exit status. */
+ * of the stream and that of the request go out together; then TAIL_MOST for its exit status, and
+ * for as long as it exits: a signal that kills it closes its output, too, and leaves the answer
+ * cut. The end of the exit wakes us. */
 #define TAIL_DELAY ((usec)10 * 1000)
 #define TAIL_MOST  ((usec)250 * 1000)
 
@@ -329,7 +332,7 @@ static void check_timers(struct run *run)
     if (now >= run->idle_at)
         lose_connection(run);
     if (now >= run->tail_at) {
-        run->request_due = run->stream_due;
+        run->request_due = run->stream_due && !procfs_exits(run->process.pid);
         run->tail_at = run->request_due ? USEC_NEVER : now + TAIL_MOST;
         run->stream_due = true;
     }

@@ -102,10 +102,8 @@ static struct source source_of(const struct conn *conn)
  * in most chroots, only a program that has ended counts. */
 static bool is_ending(pid_t program)
 {
-    struct procfs_stat stat;
     struct pollfd end = {.fd = program > 0 ? kernel_pidfd_open(program) : -1, .events = POLLIN};
-    bool ending =
-        end.fd < 0 || poll(&end, 1, 0) > 0 || (procfs_stat(program, &stat) == 0 && stat.exiting);
+    bool ending = end.fd < 0 || poll(&end, 1, 0) > 0 || procfs_exits(program);
     fd_cleanup(&end.fd);
     return ending;
 }
