@@ -150,7 +150,9 @@ class OurEnd(gateway.Case):
             it.announce('took longer')
             self.program(it, 'killed', 'echo Content-Type: a/b; echo; echo half; kill -KILL $$')
             self.program(it, 'late', 'echo Content-Type: a/b; echo; echo half; exec sleep 1000')
-            for name in ('killed', 'late'):
+            self.program(it, 'closed', 'echo Content-Type: a/b; echo; echo half; exec >&-;'
+                                       'kill -KILL $$')
+            for name in ('killed', 'late', 'closed'):
                 with self.subTest(listen=listen, name=name):
                     self.assert_cut_off(it, name)
 
