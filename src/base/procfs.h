@@ -36,8 +36,9 @@ const char *procfs_setting(const char *name, char *text, size_t size);
 /* 0, or -errno with *stat untouched. -ESRCH: there is no such process, or it is hidden from us. */
 int procfs_stat(pid_t pid, struct procfs_stat *stat);
 
-/* Whether the process exits: the kernel may have closed its descriptors, although it has not ended
- * yet. False also if that can't be read, as in a chroot without /proc. */
+/* Whether the process exits, or has exited and is not reaped yet: the kernel closes its descriptors
+ * some time before it counts as ended. False also if that can't be read, as in a chroot without
+ * /proc. */
 bool procfs_exits(pid_t pid);
 
 /* The process's resident memory in bytes, without file pages and shared mappings. Pages inherited
