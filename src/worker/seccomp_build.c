@@ -20,14 +20,15 @@
 #include <unistd.h>
 
 /* The calls that serving takes: wait; accept, read, write and close connections; log, even to a
- * restarted syslog daemon, and by stdio, which examines its file; handle the signal to stop;
- * allocate; read the clock, if the kernel needs a call for that; print a failed assertion. Besides,
- * the names of these calls on 32-bit machines. */
+ * restarted syslog daemon, by stdio, which examines its file, and by kernel_write_now; handle the
+ * signal to stop; allocate; read the clock, if the kernel needs a call for that; print a failed
+ * assertion. Besides, the names of these calls on 32-bit machines. */
 static const char serve[] =
     "accept4 recv recvfrom send sendto shutdown close "
     "read epoll_wait epoll_pwait epoll_ctl poll ppoll ppoll_time64 getsockopt setsockopt fcntl "
     "fcntl64 dup3 "
-    "connect write writev fstat fstat64 newfstatat fstatat64 statx lseek _llseek getpid gettid "
+    "connect write writev pwritev2 "
+    "fstat fstat64 newfstatat fstatat64 statx lseek _llseek getpid gettid "
     "rt_sigreturn sigreturn rt_sigprocmask rt_sigtimedwait rt_sigtimedwait_time64 restart_syscall "
     "exit exit_group sysinfo "
     "brk munmap mremap madvise futex futex_time64 timer_settime timer_settime64 clock_gettime "

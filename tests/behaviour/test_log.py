@@ -282,6 +282,26 @@ class Terminal(daemon.Case):
             self.assertRegex(rest, rf'\[{process.pid}\]: notice: pool m: worker {worker}: '
                              'pool m: a line of')
         self.assertIn('stopped', rest)
+
+    def test_a_socket_and_a_handler_under_a_list_of_calls(self):
+        """A worker of echo reaches no syslog either, and logs by pwritev2()."""
+        reader, writer = socket.socketpair()
+        self.addCleanup(reader.close)
+        with writer:
+            it, process = self.launch(
+                'pool "echo" { listen = { "unix:@DIR@/echo" } workers = 1 log_connections = true\n'
+                'echo {} }\n', writer)
+        said = reader.makefile('r', encoding='utf-8')
+        for line in said:
+            if re.search(wording.READY, line):
+                break
+        worker, = processes.children(process.pid)
+        self.assertEqual(client.ask(it.path('echo'), b'x'), b'x')
+        self.end(process)
+        rest = said.read()
+        self.assertNotRegex(rest, r'killed by signal')
+        if not os.path.exists('/dev/log'):
+            self.assertRegex(rest, rf'pool echo: worker {worker}: .*connection from')
 class Background(daemon.Case):
     """A background process keeps its standard error, whatever becomes of its worker."""
 
