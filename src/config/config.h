@@ -14,6 +14,7 @@
 #include "../base/entry.h"
 #include "option.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -135,6 +136,7 @@ struct config {
     unsigned *refs;         /* in the master alone, so that no change costs a copy of a page */
     struct faults faults;   /* if there is one, nothing else in here may be used */
     struct faults warnings; /* valid, but perhaps a mistake */
+    atomic_uint steps;      /* that the child which fills this has done (config_step) */
 
     const char *file;
     struct origin origin;
@@ -191,6 +193,13 @@ void config_unref(struct config *config); /* NULL does nothing */
  * is the option's; if the option is not set, or "", it is the line of the section. */
 void config_fault(struct config *config, const struct pool_config *pool, const char *option,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Counts a step of the check, such as a lookup. The parent ends a check that makes none for long,
+ * so each wait has its own step. */
+static inline void config_step(struct config *config)
+{
+    atomic_fetch_add_explicit(&config->steps, 1, memory_order_relaxed);
+}
 
 /* Reads a file and its includes, fills in defaults, looks up users, groups and hosts, and notes
  * every fault. May block on the disk and on lookups. `handlers` ends with NULL. */

@@ -235,7 +235,10 @@ void identity_apply(struct config *config, bool whole)
 {
     const struct identity self = own_identity(config->arena);
     struct lookup lookup = {.config = config, .self = &self, .root = geteuid() == 0};
-    for (int i = 0; i < config->pool_count; i++)
+    for (int i = 0; i < config->pool_count; i++) {
+        config_step(config);
         fill_pool(lookup, config_pool(config, i), whole);
+    }
+    config_step(config);
     fill_globals(&lookup);
 }

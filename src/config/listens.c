@@ -259,11 +259,13 @@ static void read_host(struct reading *reading)
         read_name(reading, host, port);
 }
 
-int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
-                 struct faults *faults)
+int listens_read(struct config *config, const struct pool_config *pool, struct listen_spec *specs,
+                 int room)
 {
-    struct reading reading = {.pool = pool, .faults = faults, .specs = specs, .room = room};
+    struct reading reading = {
+        .pool = pool, .faults = &config->faults, .specs = specs, .room = room};
     for (int i = 0; i < pool->listen.count; i++) {
+        config_step(config);
         reading.word = pool->listen.at[i];
         if (strncmp(reading.word, "unix:", 5) == 0)
             read_path(&reading, reading.word + 5);

@@ -13,8 +13,8 @@ enum { LISTENS_MAX = 4096 }; /* addresses of one configuration */
 
 /* Reads the addresses of a pool into `specs`, at most `room`, and returns their number. Each wrong
  * word is a fault. */
-int listens_read(const struct pool_config *pool, struct listen_spec *specs, int room,
-                 struct faults *faults);
+int listens_read(struct config *config, const struct pool_config *pool, struct listen_spec *specs,
+                 int room);
 
 /* Whether the daemon can make a Unix socket at this path. If not, `why` gets the reason. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size);

@@ -31,6 +31,7 @@ void config_load(struct config *config, const char *file,
     const struct source *sources = source_read(config->file, scratch, &config->faults, &whole);
     if (!sources)
         return;
+    config_step(config);
     parser_fill(config, sources, handlers, scratch);
     rules_apply(config, whole);
 }

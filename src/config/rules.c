@@ -385,6 +385,7 @@ static void rule_sizes(struct config *config)
 
 static void rule_pool(struct config *config, struct pool_config *pool, bool whole)
 {
+    config_step(config);
     rule_name(config, pool);
     for (const struct option_row *row = pool_rows; row->name && is_passed(pool); row++)
         if (row->flags & OPTION_SOCKET && pool_config_sets(pool, row->name))
@@ -468,7 +469,7 @@ static void rule_listens(struct config *config)
     struct listen_spec *specs = calloc(LISTENS_MAX, sizeof *specs);
     for (int i = 0; specs && i < config->pool_count; i++) {
         struct pool_config *pool = config_pool(config, i);
-        int count = listens_read(pool, specs, LISTENS_MAX - used, &config->faults);
+        int count = listens_read(config, pool, specs, LISTENS_MAX - used);
         size_t size = (size_t)count * sizeof *specs;
         pool->listens = memcpy(arena_take(config->arena, size), specs, size);
         pool->listen_count = count;

@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 enum {
-    START_SECONDS = 60, /* for the check at a start, when no worker serves */
     KILLED_SECONDS = 2, /* until a child that was killed must have ended */
     PROBE_SECONDS = 5,  /* for one pool */
     PROBE_ARENA = 4 * 1024 * 1024,
@@ -292,8 +291,10 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     else
         config_load(config, file, handler_sections);
     if (config->faults.count == 0)
-        for (int i = 0; i < config->pool_count; i++)
+        for (int i = 0; i < config->pool_count; i++) {
+            config_step(config);
             probe(config, config->pools[i], &config->faults);
+        }
     _exit(config->faults.count == 0 ? STATUS_GOOD : STATUS_FAULTS);
 }
 
@@ -339,13 +340,22 @@ static void set_only_fault(struct config *config, const char *file, const char *
     faults_add(&config->faults, file, 0, "%s", what);
 }
 
-bool check_passed(struct config *config, const char *file, int status, int killed_after)
+bool check_goes_on(const struct config *config, unsigned *seen)
+{
+    unsigned steps = atomic_load_explicit(&config->steps, memory_order_relaxed);
+    bool more = steps != *seen;
+    *seen = steps;
+    return more;
+}
+
+bool check_passed(struct config *config, const char *file, int status, bool late)
 {
     char text[128];
     if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_GOOD && config->faults.count == 0)
         return take_arena(config, file);
-    if (killed_after && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
-        faults_add(&config->faults, file, 0, "the check took more than %d s", killed_after);
+    if (late && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        faults_add(&config->faults, file, 0, "the check made no progress for %d s",
+                   CHECK_STEP_SECONDS);
     } else if (WIFSIGNALED(status)) {
         snprintf(text, sizeof text, "the check was killed by signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
@@ -360,18 +370,22 @@ bool check_passed(struct config *config, const char *file, int status, int kille
 bool check_config(struct config *config, const char *file)
 {
     int status;
+    unsigned steps = 0;
+    bool ended;
     pid_t pid = check_start(config, file);
     if (pid < 0) {
         faults_add(&config->faults, file, 0, "can't fork the check: %s", strerror((int)-pid));
         return false;
     }
-    bool late = !await_end(pid, START_SECONDS, -1);
-    if (late)
+    do
+        ended = await_end(pid, CHECK_STEP_SECONDS, -1);
+    while (!ended && check_goes_on(config, &steps));
+    if (!ended)
         kill(pid, SIGKILL);
-    if (late && !await_end(pid, KILLED_SECONDS, -1)) {
+    if (!ended && !await_end(pid, KILLED_SECONDS, -1)) {
         set_only_fault(config, file, CHECK_STUCK);
         return false;
     }
     reap(pid, &status);
-    return check_passed(config, file, status, late ? START_SECONDS : 0);
+    return check_passed(config, file, status, !ended);
 }

@@ -15,11 +15,9 @@
 
 #define KILLED_TIMEOUT (2 * USEC_SECOND)
 #define IDLE_TIMEOUT   (2 * USEC_SECOND)
+#define STEP_TIMEOUT   (CHECK_STEP_SECONDS * USEC_SECOND)
 
-enum {
-    CHECK_SECONDS = 10,
-    FAULT_ARENA_SIZE = 1024 * 1024, /* a restart has one fault per pool at most */
-};
+enum { FAULT_ARENA_SIZE = 1024 * 1024 }; /* a restart has one fault per pool at most */
 
 static const char *const job_words[] = {
     [JOB_RELOAD] = "reload",
@@ -437,8 +435,9 @@ static void begin_check(struct reload *reload, struct runtime *runtime)
     reload->state = RELOAD_CHECKING;
     reload->config = config;
     reload->checker = checker;
-    reload->killed_after = 0;
-    reload->deadline = reload->began + CHECK_SECONDS * USEC_SECOND;
+    reload->check_killed = false;
+    reload->check_steps = 0;
+    reload->deadline = reload->began + STEP_TIMEOUT;
     reload->plans = (struct plans){
         .config = config, .faults = &config->faults, .dry_run = reload->job.kind == JOB_DRY_RUN};
     if (reload->job.kind == JOB_RELOAD) {
@@ -504,7 +503,7 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
     if (reload->state != RELOAD_CHECKING || pid != reload->checker)
         return false;
     reload->checker = 0;
-    bool passed = check_passed(reload->config, runtime->config->file, status, reload->killed_after);
+    bool passed = check_passed(reload->config, runtime->config->file, status, reload->check_killed);
     if (passed)
         add_warnings(reload);
     if (!passed || prepare(reload, runtime) != 0) {
@@ -520,7 +519,7 @@ bool reload_reaped(struct reload *reload, struct runtime *runtime, pid_t pid, in
     return true;
 }
 
-/* Kills a check that takes too long. Its faults are read, and ours added, only after it was reaped,
+/* Kills a check that makes no step. Its faults are read, and ours added, only after it was reaped,
  * because until then it writes to the same memory. If it does not even end then, a hanging disk
  * holds it in the kernel: the shared memory stays the child's, and our fault goes into an arena of
  * its own. When the child is reaped one day, reload_reaped ignores it. */
@@ -528,9 +527,13 @@ static usec await_check(struct reload *reload, struct runtime *runtime, usec now
 {
     if (now < reload->deadline)
         return reload->deadline;
+    if (!reload->check_killed && check_goes_on(reload->config, &reload->check_steps)) {
+        reload->deadline = now + STEP_TIMEOUT;
+        return reload->deadline;
+    }
     reload->deadline = now + KILLED_TIMEOUT;
-    if (!reload->killed_after) {
-        reload->killed_after = CHECK_SECONDS;
+    if (!reload->check_killed) {
+        reload->check_killed = true;
         kill(reload->checker, SIGKILL);
         return reload->deadline;
     }

@@ -65,9 +65,10 @@ struct reload {
      * check that hangs, because the child shares it. NULL if they go into the configuration. */
     struct arena *fault_arena;
     struct faults faults;
-    pid_t checker;    /* 0: none */
-    int killed_after; /* seconds: the check took too long; 0: it did not */
-    usec deadline;    /* of the check; once the new workers serve, of idle old ones */
+    pid_t checker;        /* 0: none */
+    bool check_killed;    /* because it made no step */
+    unsigned check_steps; /* see check_goes_on */
+    usec deadline;        /* of the check; once the new workers serve, of idle old ones */
     usec began;
     struct plans plans;
     struct reload_result results[RELOAD_RESULTS];

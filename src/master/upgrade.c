@@ -25,11 +25,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VARIABLE      "PREFORKD_STATE"
-#define TRIAL_TIMEOUT (30 * USEC_SECOND)
-#define RETRY         (60 * USEC_SECOND)
+#define VARIABLE "PREFORKD_STATE"
+#define RETRY    (60 * USEC_SECOND)
 
-enum { STATUS_NO_PROGRAM = 127 };
+enum {
+    TRIAL_SECONDS = 30,
+    TRIAL_POOL_SECONDS = 5, /* more for each pool: its handler's check may take so long */
+    STATUS_NO_PROGRAM = 127,
+};
 
 extern char **environ;
 
@@ -242,7 +245,10 @@ static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, 
     upgrade->requested = false;
     upgrade->refusal[0] = '\0';
     upgrade->began = now;
-    upgrade->deadline = now + TRIAL_TIMEOUT;
+    upgrade->seconds = TRIAL_SECONDS;
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
+        upgrade->seconds += TRIAL_POOL_SECONDS;
+    upgrade->deadline = now + upgrade->seconds * USEC_SECOND;
     log_notice("upgrade: trying %s", upgrade->self.program);
     int state_fd __attribute__((cleanup(fd_cleanup))) = make_state(upgrade, runtime, &state);
     pid_t pid =
@@ -266,8 +272,7 @@ static bool has_passed(const struct upgrade *upgrade, int status, char *why, siz
     const char *out = upgrade->out.text, *at = strstr(out, UPGRADE_UNDERSTOOD "\n");
     bool understood = at && (at == out || at[-1] == '\n');
     if (WIFSIGNALED(status) && upgrade->deadline == USEC_NEVER)
-        snprintf(why, size, "%.100s -t took more than %d s", program,
-                 (int)(TRIAL_TIMEOUT / USEC_SECOND));
+        snprintf(why, size, "%.100s -t took more than %d s", program, upgrade->seconds);
     else if (WIFSIGNALED(status))
         snprintf(why, size, "%.100s -t was killed by signal %d (%s)", program, WTERMSIG(status),
                  strsignal(WTERMSIG(status)));

@@ -47,6 +47,7 @@ struct upgrade {
     enum upgrade_phase phase;
     bool requested; /* and the trial has not begun */
     pid_t trial;    /* 0: none runs */
+    int seconds;    /* that it may take */
     usec deadline;  /* of the trial; when arriving, of the next reload */
     usec began;
     uint64_t ticket;         /* of the reload, when arriving */

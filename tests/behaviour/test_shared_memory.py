@@ -71,7 +71,7 @@ class Workers(daemon.Case):
     def test_while_a_file_is_checked(self):
         """A child fills memory with the configuration; no other child gets that memory."""
         it = self.begin()
-        it.announce('refused|took more than')
+        it.announce('refused|its check took more than')
         it.write(ECHO % 'umask = 027' + SLOW)
         mark = it.mark()
         it.kill(signal.SIGHUP)
