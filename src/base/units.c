@@ -52,7 +52,7 @@ const char *units_size(int64_t bytes, char text[static UNITS_TEXT])
 bool digits_read(const char *text, uint64_t most, uint64_t *number)
 {
     uint64_t value = 0;
-    if (!*text)
+    if (!*text || digits_padded(text))
         return false;
     for (; *text; text++) {
         unsigned digit = (unsigned)(*text - '0');

@@ -23,8 +23,16 @@ const char *units_size(int64_t bytes, char text[static UNITS_TEXT]);
 
 enum { DIGITS_MAX = 20 }; /* digits of the largest number, in decimal */
 
-/* Reads a number that is decimal digits alone: no sign, no blank. False: it is not one, or it is
- * greater than `most`. */
+/* Whether a decimal number, perhaps with a minus sign, has leading zeroes. Some readers would take
+ * it for octal, so nobody shall have to guess. */
+static inline bool digits_padded(const char *text)
+{
+    text += *text == '-';
+    return text[0] == '0' && text[1] >= '0' && text[1] <= '9';
+}
+
+/* Reads a number that is decimal digits alone: no sign, no blank, no leading zeroes. False: it is
+ * not one, or it is greater than `most`. */
 bool digits_read(const char *text, uint64_t most, uint64_t *number);
 
 /* Writes a number in base 10 or 16, without a closing NUL; returns its end. For a connection's

@@ -12,12 +12,11 @@
 
 enum { MAPPED_BITS = 96 }; /* before the IPv4 address in an IPv4-mapped IPv6 address */
 
-/* Reads a number without leading zeroes. -1 if it isn't one, or is greater than `most`. */
+/* -1 if it isn't a number, or is greater than `most`. */
 static int read_length(const char *text, unsigned most)
 {
     uint64_t length;
-    bool padded = text[0] == '0' && text[1];
-    return !padded && digits_read(text, most, &length) ? (int)length : -1;
+    return digits_read(text, most, &length) ? (int)length : -1;
 }
 
 enum cidr_fault cidr_read(struct block *block, const char *word)

@@ -3,6 +3,7 @@
 #include "../base/daemon.h"
 #include "../base/units.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -144,7 +145,8 @@ static bool read_port(struct reading *reading, const char *text, unsigned *port)
     else if (!number && !service)
         fault(reading, "the system knows no service of this name");
     else if (number && !fits)
-        fault(reading, "the port is a number from 0 to 65535, or a service's name");
+        fault(reading, "the port is a number from 0 to 65535 without leading zeroes, or a "
+                       "service's name");
     else
         return true;
     return false;
@@ -223,6 +225,7 @@ static bool is_native_form(struct reading *reading)
 static void read_host(struct reading *reading)
 {
     char host[HOST_MAX + 1];
+    struct in_addr odd; /* 010.0.0.1 or 1, which a lookup would take for 8.0.0.1 or 0.0.0.1 */
     unsigned port;
     struct addr addr;
     bool bracketed = reading->word[0] == '[';
@@ -255,6 +258,8 @@ static void read_host(struct reading *reading)
         fault(reading, "an IPv6 address stands in brackets: [IPv6]:PORT");
     else if (numeric)
         read_numeric(reading, &addr);
+    else if (inet_aton(host, &odd))
+        fault(reading, "an IPv4 address has four decimal numbers without leading zeroes");
     else
         read_name(reading, host, port);
 }

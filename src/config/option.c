@@ -1,6 +1,7 @@
 #include "option.h"
 
 #include "../base/text.h"
+#include "../base/units.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -123,8 +124,8 @@ static void put_choices(struct text_line *line, const char *const *choices)
     }
 }
 
-/* What a row allows, to go behind "takes". */
-static void put_allowed(struct text_line *line, const struct option_row *row)
+/* What a row allows, to go behind "takes". `padded`: the value has leading zeroes. */
+static void put_allowed(struct text_line *line, const struct option_row *row, bool padded)
 {
     static const char *const kinds[] = {
         [OPTION_NUMBER] = "a number",
@@ -147,14 +148,16 @@ static void put_allowed(struct text_line *line, const struct option_row *row)
     else if (row->min || row->max)
         text_add(line, " from %lld to %lld", row->min, row->max);
     if (row->type == OPTION_LIMIT)
-        text_add(line, " or \"unlimited\"");
+        text_add(line, " or \"unlimited\"%s", padded ? "," : "");
+    if (padded)
+        text_add(line, " without leading zeroes");
 }
 
 /* Reads a number, perhaps with a minus sign. `rest` is set to the text behind it. */
 static bool read_digits(const char *text, int base, long long *value, const char **rest)
 {
     char *end;
-    if (!isdigit((unsigned char)text[text[0] == '-']))
+    if (!isdigit((unsigned char)text[text[0] == '-']) || (base == 10 && digits_padded(text)))
         return false;
     errno = 0;
     *value = strtoll(text, &end, base);
@@ -256,6 +259,8 @@ void option_read(const struct option_row *row, void *section, const char *const 
     struct text_line takes = {.at = allowed, .room = sizeof allowed};
     struct text_line shown = {.at = got, .room = sizeof got};
     bool list = row->type == OPTION_WORDS;
+    bool decimal =
+        row->type == OPTION_NUMBER || row->type == OPTION_SECONDS || row->type == OPTION_LIMIT;
     if (list && in_range(row, count)) {
         read_words(values, count, field_of(row, section), faults->arena);
         return;
@@ -263,7 +268,7 @@ void option_read(const struct option_row *row, void *section, const char *const 
     if (!list && count == 1 && read_value(row, field_of(row, section), values[0], faults->arena))
         return;
     if (list || count == 1)
-        put_allowed(&takes, row);
+        put_allowed(&takes, row, decimal && digits_padded(values[0]));
     if (list || count != 1)
         text_add(&shown, "%d", count);
     else

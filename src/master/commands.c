@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "../base/log.h"
+#include "../base/units.h"
 #include "../config/rules.h"
 #include "../config/suggest.h"
 #include "../handlers/handler.h"
@@ -288,8 +289,9 @@ static void scale(struct master *master, struct request *request)
     const char *word = request_argument(request, 2);
     char *end;
     long wanted = strtol(word, &end, 10);
-    if (end == word || *end) {
-        request_misuse(request, "\"%.80s\" is not a number of workers", word);
+    if (end == word || *end || word[0] == '+' || digits_padded(word)) {
+        request_misuse(request, "\"%.80s\" is not a number of workers%s", word,
+                       digits_padded(word) ? " without leading zeroes" : "");
         return;
     }
     struct pool *pool = runtime_find(&master->runtime, name);

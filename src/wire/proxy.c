@@ -76,12 +76,10 @@ static const char *next_word(char **rest)
     return word;
 }
 
-/* Reads a number up to 65535 without leading zeroes. */
 static bool read_port(const char *text, unsigned *port)
 {
     uint64_t number;
-    bool padded = text[0] == '0' && text[1];
-    if (padded || !digits_read(text, 65535, &number))
+    if (!digits_read(text, 65535, &number))
         return false;
     *port = (unsigned)number;
     return true;

@@ -83,6 +83,8 @@ class Words(Case):
                              ('scale', 'echo'): 'usage: .*scale POOL N', ('stop', 'now'): 'usage',
                              ('reload', '--dry'): 'usage', ('',): 'unknown',
                              ('scale', 'echo', '2x'): 'not a number',
+                             ('scale', 'echo', '010'): 'not a number.*without leading zeroes',
+                             ('scale', 'echo', '+2'): 'not a number',
                              ('--json',): None}.items():
             answer = self.asked(it, *words, status=2)
             self.assertRegex(answer.err or json.loads(answer.out)['error'], error or '.')

@@ -121,7 +121,9 @@ static const struct {
     {"number", "2147483647", "2147483647"},
     {"number", "2147483648", NULL},
     {"number", "99999999999999999999", NULL},
-    {"number", "010", "10"},
+    {"number", "010", NULL},
+    {"number", "00", NULL},
+    {"bounded", "-010", NULL},
     {"number", "", NULL},
     {"number", " 1", NULL},
     {"number", "+1", NULL},
@@ -169,6 +171,8 @@ static const struct {
     {"limit", "2m", "2097152"},
     {"limit", "1G", "1073741824"},
     {"limit", "2G", NULL},
+    {"limit", "016", NULL},
+    {"wide", "01K", NULL},
     {"limit", "1T", NULL},
     {"limit", "1KB", NULL},
     {"limit", "K", NULL},
@@ -207,6 +211,10 @@ static const struct {
     const char *name, *value, *fault;
 } sentences[] = {
     {"number", "x", "number takes a number, not \"x\""},
+    {"number", "010", "number takes a number without leading zeroes, not \"010\""},
+    {"wide", "08K",
+     "wide takes a number, with K, M or G behind it or not, from 0 or \"unlimited\", without "
+     "leading zeroes, not \"08K\""},
     {"bounded", "99", "bounded takes a number from -20 to 19, not \"99\""},
     {"seconds", "5s", "seconds takes a number of seconds from 1 to 100, not \"5s\""},
     {"mode", "8", "mode takes an octal number from 0 to 0777, not \"8\""},

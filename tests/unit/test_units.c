@@ -88,7 +88,8 @@ static const struct {
 } digits[] = {
     {"0", 0, true, 0},
     {"1", 0, false, 0},
-    {"007", 7, true, 7},
+    {"007", 7, false, 0},
+    {"00", 7, false, 0},
     {"8", 7, false, 0},
     {"65535", 65535, true, 65535},
     {"65536", 65535, false, 0},
