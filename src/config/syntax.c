@@ -349,26 +349,50 @@ static bool check_word(struct scan *scan, const struct statement *statement)
     return true;
 }
 
+/* Always false. */
+static bool no_value(struct scan *scan, const struct statement *statement)
+{
+    return FAULT(scan, statement->line, "%.40s = has no value; write %.40s = VALUE",
+                 statement->name, statement->name);
+}
+
+/* Reads a value that is no list. A word in a line below, with a sign or a string behind it, is no
+ * value: it begins the next statement. */
+static bool read_single(struct scan *scan, struct statement *statement)
+{
+    const struct token value = scan->token;
+    const char *name = statement->name;
+    if (value.type == TOKEN_END || value.type == '}')
+        return no_value(scan, statement);
+    if (!is_text(&value))
+        return unexpected(scan, "a value");
+    if (value.type == TOKEN_WORD && !check_word(scan, statement))
+        return false;
+    read_text(scan, &statement->values);
+    int next = scan->token.type;
+    if (value.type == TOKEN_WORD && value.line > statement->line &&
+        (next == '{' || next == '=' || next == '(' || next == TOKEN_STRING))
+        return no_value(scan, statement);
+    if (next == '=' && value.type == TOKEN_WORD && scan->token.line == value.line)
+        return FAULT(scan, value.line, "a value with = in it stands in quotes: %.40s = \"...\"",
+                     name);
+    if (next == ',')
+        return FAULT(scan, value.line,
+                     "a comma stands only between the values of a list: %.40s = { %.*s, ... }",
+                     name, shown(value.text, value.size), value.text);
+    if (next == '{')
+        return FAULT(scan, statement->line, "%.40s is a section: %s { ... }, without =", name,
+                     strcmp(name, "pool") == 0 ? "pool \"NAME\"" : name);
+    return true;
+}
+
 /* "+=" sets as "=" does: an option may stand only once, so it has nothing to append to. */
 static bool read_value(struct scan *scan, struct statement *statement)
 {
     struct value **place = &statement->values;
     advance(scan);
-    if (scan->token.type != '{') {
-        if (!is_text(&scan->token))
-            return unexpected(scan, "a value");
-        if (scan->token.type == TOKEN_WORD && !check_word(scan, statement))
-            return false;
-        bool below = scan->token.line > statement->line;
-        read_text(scan, place);
-        if (below && (scan->token.type == '{' || scan->token.type == '='))
-            return FAULT(scan, statement->line, "%.40s = has no value", statement->name);
-        if (scan->token.type == '{')
-            return FAULT(scan, statement->line,
-                         "%.40s is a section: %s { ... }, without =", statement->name,
-                         strcmp(statement->name, "pool") == 0 ? "pool \"NAME\"" : statement->name);
-        return true;
-    }
+    if (scan->token.type != '{')
+        return read_single(scan, statement);
     int opened = scan->token.line;
     statement->kind = STATEMENT_LIST;
     advance(scan);
@@ -440,6 +464,15 @@ static bool read_include(struct scan *scan, struct statement *statement, int dep
     return true;
 }
 
+/* Whether the statement ends behind its name. Only a pool's name may stand in a line below. */
+static bool begins_next(const struct scan *scan, const struct statement *statement)
+{
+    const struct token *token = &scan->token;
+    bool below = token->line > statement->line && token->type != '{';
+    return token->type == TOKEN_END || token->type == '}' ||
+           (below && (strcmp(statement->name, "pool") != 0 || !is_text(token)));
+}
+
 static bool read_body(struct scan *scan, struct statement *statement, int depth)
 {
     bool include = strcmp(statement->name, "include") == 0;
@@ -447,18 +480,20 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
         return read_value(scan, statement);
     if (include && scan->token.type == '(')
         return read_include(scan, statement, depth);
-    if (include && is_text(&scan->token))
+    if (include && is_text(&scan->token) && scan->token.line == statement->line)
         return unexpected(scan, "a pattern in brackets: include(\"PATTERN\")");
+    if (include && (scan->token.type == TOKEN_END || scan->token.line > statement->line))
+        return FAULT(scan, statement->line, "include is written include(\"PATTERN\")");
+    if (begins_next(scan, statement))
+        return FAULT(scan, statement->line,
+                     "%.40s is not complete; write %.40s = VALUE, or a section in braces",
+                     statement->name, statement->name);
     if (is_text(&scan->token)) {
         statement->title = take_text(scan);
         advance(scan);
     }
     if (scan->token.type == '{')
         return read_section(scan, statement, depth);
-    if (!statement->title && (scan->token.type == '}' || scan->token.line > statement->line))
-        return FAULT(scan, statement->line,
-                     "%.40s is not complete; expected = and a value, or a section in braces",
-                     statement->name);
     if (!statement->title)
         return unexpected(scan, "= and a value, or a section in braces");
     return FAULT(scan, statement->line, "unexpected %.*s behind %.40s; expected %s%s",

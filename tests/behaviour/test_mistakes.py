@@ -73,6 +73,24 @@ MISTAKES = {
     echo('environment = [ "A=1", "B=2" ]'): [4, r'braces: environment = \{'],
     echo('directory = \u201c/\u201d'): [4, r'in " or \''],
     echo('request_timeout = "1m"'): [4, 'number of seconds'],
+    # values that are missing, or that are too many
+    POOL.format('echo {}\nnice'): [5, 'nice is not complete; write nice = VALUE'],
+    POOL.format('echo {}\nnice =\n'): [5, 'nice = has no value; write nice = VALUE'],
+    POOL.format('nice\necho {}'): [4, 'nice is not complete'],
+    POOL.format('nice =\necho {}'): [4, 'nice = has no value'],
+    POOL.format('nice\numask = 022\necho {}'): [4, 'nice is not complete'],
+    POOL.format('nice =\numask = 022\necho {}'): [4, 'nice = has no value'],
+    POOL.format('exec {\ncommand\nstderr = "log" }'): [5, 'command is not complete'],
+    'user\n' + echo(''): [1, 'user is not complete'],
+    'user =\n' + echo(''): [1, 'user = has no value'],
+    'user =\ninclude("x")\n' + echo(''): [1, 'user = has no value'],
+    'user =\nlog {}\n' + echo(''): [1, 'user = has no value'],
+    'log {\nlevel\n}\n' + echo(''): [2, 'level is not complete'],
+    'log {\nlevel =\n}\n' + echo(''): [2, 'level = has no value'],
+    'include\n' + echo(''): [1, r'include is written include\("PATTERN"\)'],
+    echo('nice = 4,'): [4, r'comma .* list: nice = \{ 4, \.\.\. \}'],
+    echo('allow = "192.0.2.1", "192.0.2.2"'): [4, r'allow = \{ "192.0.2.1", \.\.\. \}'],
+    echo('environment = A=b'): [4, 'value with = in it stands in quotes'],
     # preforkd itself
     POOL.format('handler = "echo"'): [4, r'section, such as echo \{\}'],
     POOL.format('echo'): [4, r'echo is not complete'],
@@ -95,6 +113,16 @@ class Mistakes(daemon.Case):
                 said = done.stderr.splitlines()
                 self.assertEqual((done.returncode, len(said)), (1, 1), done.stderr)
                 self.assertRegex(said[0], rf'^{re.escape(it.file)}:{line}: .*({pattern})')
+
+    def test_no_value_at_the_end_of_the_file(self):
+        for text in ('user', 'user\n', 'user =', 'user =\n\n', 'pool "p" { workers',
+                     'pool "p" { workers =\n'):
+            with self.subTest(text):
+                it = self.make('', prelude=False)
+                it.put('preforkd.conf', text)
+                said = self.run_preforkd('-t', '-c', it.file).stderr
+                self.assertRegex(said, r'conf:1: (user|workers) (is not complete|= has no value);')
+                self.assertEqual(said.count('\n'), 1, said)
 
     def test_a_word_with_a_semicolon_is_no_user(self):
         """`user = nobody;` names no such user: it is a typing mistake."""
