@@ -64,14 +64,24 @@ static bool is_known(const struct reader *reader, enum place_kind kind,
 static const char *right_place(const struct reader *reader, const struct place *place,
                                const char *name)
 {
-    if (place->kind != PLACE_POOL && is_known(reader, PLACE_POOL, pool_rows, name))
-        return place->kind == PLACE_GLOBAL ? "it belongs in a pool"
-                                           : "it belongs in the pool itself";
+    bool of_pool = place->kind != PLACE_POOL && is_known(reader, PLACE_POOL, pool_rows, name);
+    if (of_pool && place->pool)
+        return "in the pool itself";
     if (place->kind != PLACE_GLOBAL && is_known(reader, PLACE_GLOBAL, global_rows, name))
-        return "it belongs outside of all pools";
-    if (place->kind == PLACE_POOL && option_find(limit_rows, name) >= 0)
-        return "it belongs in limits { }";
-    return NULL;
+        return "outside of all pools";
+    return of_pool ? "in a pool" : NULL;
+}
+
+/* The sections that have an option of this name, as "exec { } or cgi { }". NULL: there is none. */
+static const char *sections_with(const struct reader *reader, const char *name)
+{
+    const char *found = NULL;
+    for (int kind = 0; kind < PLACE_KINDS; kind++)
+        for (const struct handler_section *const *s = reader->sections[kind]; *s; s++)
+            if (*s != &pool_section && option_find((*s)->rows, name) >= 0)
+                found = found ? arena_format(reader->scratch, "%s or %s { }", found, (*s)->name)
+                              : arena_format(reader->scratch, "%s { }", (*s)->name);
+    return found;
 }
 
 static const char *nearest(const struct reader *reader, const struct place *place, const char *name)
@@ -110,11 +120,17 @@ static void fault_unknown(struct reader *reader, const struct place *place,
     else if (++reader->unknown > FAULTS_MAX) /* a suggestion costs time */
         FAULT(reader, place, statement->line, "unknown %s", kind);
     else if ((other = right_place(reader, place, name)))
-        FAULT(reader, place, statement->line, "unknown %s \"%.60s\" here; %s", kind, name, other);
+        FAULT(reader, place, statement->line, "unknown %s \"%.60s\" here; it belongs %s", kind,
+              name, other);
     else if (foreign) {
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\": %s", kind, name,
               foreign->advice);
         need = foreign->need;
+    } else if ((other = sections_with(reader, name))) {
+        FAULT(reader, place, statement->line, "unknown %s \"%.60s\" here; it belongs in %s", kind,
+              name, other);
+        bool of_handler = option_find(limit_rows, name) < 0 && option_find(log_rows, name) < 0;
+        need = of_handler ? NEED_HANDLER : NEED_NOTHING;
     } else if ((other = nearest(reader, place, name))) {
         FAULT(reader, place, statement->line, "unknown %s \"%.60s\"; did you mean \"%s\"?", kind,
               name, other);
