@@ -1,7 +1,8 @@
 #include "parser.h"
 
+#include "../base/suggest.h"
 #include "../base/text.h"
-#include "suggest.h"
+#include "foreign.h"
 
 #include <confuse.h>
 #include <stdlib.h>
@@ -112,7 +113,7 @@ static void fault_unknown(struct reader *reader, const struct place *place,
                           const struct statement *statement)
 {
     const char *name = statement->name, *other;
-    const struct foreign_word *foreign = suggest_foreign(name);
+    const struct foreign_word *foreign = foreign_find(name);
     enum need need = NEED_NOTHING;
     const char *kind = statement->kind == STATEMENT_SECTION ? "section" : "option";
     if (strcmp(name, "include") == 0)

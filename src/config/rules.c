@@ -3,9 +3,9 @@
 #include "../base/daemon.h"
 #include "../base/procfs.h"
 #include "access_list.h"
+#include "foreign.h"
 #include "identity.h"
 #include "listens.h"
-#include "suggest.h"
 
 #include <ctype.h>
 #include <errno.h>

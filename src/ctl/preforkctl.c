@@ -89,12 +89,13 @@ static void explain(FILE *out, const struct usage *usage)
 
 static int help(const char *word)
 {
-    char line[USAGE_LINE];
+    char line[USAGE_LINE], why[USAGE_WHY];
     struct text text;
     const struct usage *one = word ? usage_find(word) : NULL;
-    if (word && !one)
-        return print_error(MESSAGE_USAGE,
-                           "unknown command \"%.80s\"; \"preforkctl help\" lists them", word);
+    if (word && !one) {
+        usage_unknown(word, why);
+        return print_error(MESSAGE_USAGE, "%s", why);
+    }
     if (!text_open(&text))
         return print_error(MESSAGE_REFUSED, "%s", strerror(errno));
     if (one)
@@ -138,34 +139,17 @@ static int logs(const char *pool)
                        pool ? "; the lines of this pool have pool=" : "", pool ? pool : "");
 }
 
-/* How many arguments a command has, and the first of them, or NULL. */
-static int count_arguments(const struct message_request *request, const char **first)
-{
-    int count = 0;
-    *first = NULL;
-    for (int i = 1; i < request->count; i++)
-        if (strcmp(request->words[i], "--json") != 0 && count++ == 0)
-            *first = request->words[i];
-    return count;
-}
-
 /* Runs a command of preforkctl's own, and returns its exit status; -1 for any other command. */
-static int run_own_command(const struct message_request *request)
+static int run_own_command(const struct message_request *command)
 {
     static const struct {
         const char *word;
         int (*run)(const char *argument);
     } rows[] = {{"help", help}, {"version", version}, {"logs", logs}};
-    const char *argument;
-    int count = count_arguments(request, &argument);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (strcmp(rows[i].word, request->words[0]) != 0)
-            continue;
-        const struct usage *usage = usage_find(rows[i].word);
-        if (usage_fits(usage, count))
+    const char *argument = command->count > 1 ? command->words[1] : NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].word, command->words[0]) == 0)
             return rows[i].run(argument);
-        return print_error(MESSAGE_USAGE, "usage: preforkctl %s %s", usage->word, usage->arguments);
-    }
     return -1;
 }
 
@@ -321,18 +305,22 @@ static int parse(struct message_request *request, const char **path, int argc, c
 
 int main(int argc, char **argv)
 {
-    struct message_request request = {0};
-    const char *path = NULL, *argument;
+    struct message_request request = {0}, command = {0}; /* the command has no --json */
+    const char *path = NULL;
+    char why[USAGE_WHY];
     int status = parse(&request, &path, argc, argv);
     if (status >= 0)
         return status;
     for (int i = 0; i < request.count; i++)
-        as_json = as_json || strcmp(request.words[i], "--json") == 0;
-    if ((status = run_own_command(&request)) >= 0)
+        if (strcmp(request.words[i], "--json") == 0)
+            as_json = true;
+        else
+            command.words[command.count++] = request.words[i];
+    if (!usage_accepts(&command, why))
+        return print_error(MESSAGE_USAGE, "%s", why);
+    if ((status = run_own_command(&command)) >= 0)
         return status;
-    if (strcmp(request.words[0], "top") != 0)
-        return ask(path, &request, wants_colours());
-    if (count_arguments(&request, &argument) == 0)
+    if (strcmp(command.words[0], "top") == 0)
         return run_top(path, wants_colours());
-    return print_error(MESSAGE_USAGE, "top takes no arguments");
+    return ask(path, &request, wants_colours());
 }

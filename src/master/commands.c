@@ -1,9 +1,8 @@
 #include "commands.h"
 
 #include "../base/log.h"
-#include "../base/units.h"
+#include "../base/suggest.h"
 #include "../config/rules.h"
-#include "../config/suggest.h"
 #include "../handlers/handler.h"
 #include "../reports/status.h"
 #include "../wire/message.h"
@@ -87,23 +86,6 @@ static const char *pool_argument(const struct master *master, struct request *re
     return NULL;
 }
 
-/* Refuses the arguments of a command. */
-static void fail_usage(struct request *request, const struct usage *usage)
-{
-    request_misuse(request, "usage: preforkctl %s%s%s", usage->word, usage->arguments[0] ? " " : "",
-                   usage->arguments);
-}
-
-/* Whether the first argument, if there is one, is this option; if not, the command is refused. */
-static bool takes_option(struct request *request, const char *option)
-{
-    const char *argument = request_argument(request, 1);
-    bool right = !argument || strcmp(argument, option) == 0;
-    if (!right)
-        fail_usage(request, usage_find(request_argument(request, 0)));
-    return right;
-}
-
 /* --- reload, dry run, restart ----------------------------------------------------------------- */
 
 static bool is_reloaded(struct master *master, struct request *request)
@@ -132,7 +114,7 @@ static void queue_job(struct master *master, struct request *request, enum job_k
 
 static void reload(struct master *master, struct request *request)
 {
-    if (takes_option(request, "--dry-run") && !is_refused_by_stop(master, request))
+    if (!is_refused_by_stop(master, request))
         queue_job(master, request, request_argument(request, 1) ? JOB_DRY_RUN : JOB_RELOAD, "");
 }
 
@@ -286,14 +268,7 @@ static void scale(struct master *master, struct request *request)
     const char *name = pool_argument(master, request);
     if (!name || is_held_by_upgrade(master, request))
         return;
-    const char *word = request_argument(request, 2);
-    char *end;
-    long wanted = strtol(word, &end, 10);
-    if (end == word || *end || word[0] == '+' || digits_padded(word)) {
-        request_misuse(request, "\"%.80s\" is not a number of workers%s", word,
-                       digits_padded(word) ? " without leading zeroes" : "");
-        return;
-    }
+    long wanted = strtol(request_argument(request, 2), NULL, 10);
     struct pool *pool = runtime_find(&master->runtime, name);
     int old_size = pool->conf->workers + pool->extra;
     if (pool_config_is_dynamic(pool->conf)) {
@@ -406,8 +381,6 @@ static void answer_json(struct request *request, char *json)
 
 static void status(struct master *master, struct request *request)
 {
-    if (!takes_option(request, "--brief"))
-        return;
     usec now = clock_now();
     /* The pools are stepped later in this round, but must show what its commands have changed. */
     for (struct pool *p = master->runtime.pools; p; p = p->next)
@@ -506,41 +479,31 @@ const struct command *commands_by_signal(int number)
 
 const struct command *commands_by_request(struct request *request)
 {
-    const char *word = request_argument(request, 0);
-    struct suggest near;
-    word = word ? word : "";
-    suggest_init(&near, word);
-    const struct usage *usage = usage_find(word);
-    for (const struct usage *known = usage_table; known->word; known++)
-        suggest_offer(&near, known->word);
-    for (const struct command *command = commands_table; is_row(command); command++) {
-        if (!command->word || strcmp(command->word, word) != 0)
-            continue;
-        if (usage_fits(usage, request->words.count - 1))
-            return command;
-        fail_usage(request, usage);
+    char why[USAGE_WHY];
+    if (!usage_accepts(&request->words, why)) {
+        request_misuse(request, "%s", why);
         return NULL;
     }
-    if (usage)
-        request_misuse(request, "%s is a command of preforkctl, not of the daemon", word);
-    else if (near.nearest)
-        request_misuse(request, "unknown command \"%.80s\"; did you mean \"%s\"?", word,
-                       near.nearest);
-    else
-        request_misuse(request, "unknown command \"%.80s\"; \"help\" lists them", word);
+    const char *word = request_argument(request, 0);
+    for (const struct command *command = commands_table; is_row(command); command++)
+        if (command->word && strcmp(command->word, word) == 0)
+            return command;
+    request_misuse(request, "%s is a command of preforkctl, not of the daemon", word);
     return NULL;
 }
 
 static void help(struct master *master, struct request *request)
 {
-    char line[USAGE_LINE];
+    char line[USAGE_LINE], why[USAGE_WHY];
     const char *word = request_argument(request, 1);
     (void)master;
     for (const struct command *command = commands_table; is_row(command); command++)
         if (command->word && (!word || strcmp(command->word, word) == 0))
             request_say(request, "%s", usage_line(usage_find(command->word), line));
-    if (!request->output.used)
-        request_misuse(request, "unknown command \"%.80s\"; \"help\" lists them", word);
+    if (!request->output.used) {
+        usage_unknown(word, why);
+        request_misuse(request, "%s", why);
+    }
 }
 
 bool commands_settled(struct master *master, struct request *request)

@@ -1,5 +1,8 @@
 #include "message.h"
 
+#include "../base/suggest.h"
+#include "../base/units.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -144,13 +147,65 @@ const char *usage_line(const struct usage *usage, char line[static USAGE_LINE])
     return line;
 }
 
-bool usage_fits(const struct usage *usage, int count)
+void usage_unknown(const char *word, char why[static USAGE_WHY])
 {
-    int least = 0, most = 0;
-    for (const char *at = usage->arguments; *at; at += strspn(at, " ")) {
-        most++;
-        least += *at != '[';
-        at += strcspn(at, " ");
+    struct suggest near;
+    suggest_init(&near, word);
+    for (const struct usage *usage = usage_table; usage->word; usage++)
+        suggest_offer(&near, usage->word);
+    if (near.nearest)
+        snprintf(why, USAGE_WHY, "unknown command \"%.80s\"; did you mean \"%s\"?", word,
+                 near.nearest);
+    else
+        snprintf(why, USAGE_WHY, "unknown command \"%.80s\"; \"help\" lists them", word);
+}
+
+/* Whether an argument may stand for this word of the table: a literal such as "[--brief]" for
+ * itself, any other for what the daemon knows. */
+static bool is_literal_of(const char *slot, size_t length, const char *argument)
+{
+    bool literal = strncmp(slot, "[--", 3) == 0;
+    return !literal ||
+           (strlen(argument) == length - 2 && strncmp(slot + 1, argument, length - 2) == 0);
+}
+
+/* A number below zero is one: the daemon says which sizes are possible. */
+static bool is_number(const char *word)
+{
+    const char *digits = word + (*word == '-');
+    return *digits && digits[strspn(digits, "0123456789")] == '\0' && !digits_padded(word);
+}
+
+bool usage_accepts(const struct message_request *request, char why[static USAGE_WHY])
+{
+    const char *word = request->count ? request->words[0] : "";
+    const struct usage *usage = usage_find(word);
+    if (!usage) {
+        usage_unknown(word, why);
+        return false;
     }
-    return count >= least && count <= most;
+    int used = 1;
+    bool fits = true;
+    const char *number = NULL;
+    for (const char *at = usage->arguments; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        if (used == request->count)
+            fits &= *at == '[';
+        else if (!is_literal_of(at, length, request->words[used]))
+            fits = false;
+        else if (strncmp(at, "N", length) == 0)
+            number = request->words[used++];
+        else
+            used++;
+        at += length;
+    }
+    if (!fits || used < request->count)
+        snprintf(why, USAGE_WHY, "usage: preforkctl %s%s%s", word, usage->arguments[0] ? " " : "",
+                 usage->arguments);
+    else if (number && !is_number(number))
+        snprintf(why, USAGE_WHY, "\"%.80s\" is not a number of workers%s", number,
+                 digits_padded(number) ? " without leading zeroes" : "");
+    else
+        return true;
+    return false;
 }

@@ -77,8 +77,13 @@ extern const struct usage usage_table[];
 
 const struct usage *usage_find(const char *word); /* NULL: unknown */
 
-/* Whether the command takes this number of arguments. */
-bool usage_fits(const struct usage *usage, int count);
+/* Checks the words of a request without --json. If there is no such command, or it does not take
+ * these arguments, writes the reason and returns false. */
+enum { USAGE_WHY = 200 };
+bool usage_accepts(const struct message_request *request, char why[static USAGE_WHY]);
+
+/* Writes that there is no such command. */
+void usage_unknown(const char *word, char why[static USAGE_WHY]);
 
 /* Writes the word, its arguments and its help as one line of a list, without a newline. */
 enum { USAGE_LINE = 120 };

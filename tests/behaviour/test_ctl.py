@@ -38,7 +38,7 @@ class Ctl(daemon.Case):
     def test_usage_in_json(self):
         for words, error in {('--json',): 'a command is missing',
                              ('--json', *'abcdefghijklmnopqrs'): 'too many arguments',
-                             ('--json', 'top', 'x'): 'top takes no arguments'}.items():
+                             ('--json', 'top', 'x'): 'usage: preforkctl top'}.items():
             done = run(*words)
             self.assertEqual((done.returncode, done.stderr), (2, ''))
             self.assertEqual(json.loads(done.stdout)['error'], error)
@@ -65,6 +65,24 @@ class Ctl(daemon.Case):
         self.assertIn('unknown command "nonsense"', done.stderr)
         for words in (['version', 'x'], ['help', 'a', 'b'], ['logs', 'a', 'b']):
             self.assertEqual(run(*nowhere, *words).returncode, 2)
+
+    def test_wrong_words_need_no_daemon(self):
+        for words, error in {('statsu',): 'unknown command "statsu"; did you mean "status"?',
+                             ('xyzzy',): 'unknown command "xyzzy"; "help" lists them',
+                             ('help', 'relod'): 'unknown command "relod"; did you mean "reload"?',
+                             ('scale', 'web'): 'usage: preforkctl scale POOL N',
+                             ('scale', 'web', '2x'): '"2x" is not a number of workers',
+                             ('scale', 'web', '010'):
+                                 '"010" is not a number of workers without leading zeroes',
+                             ('scale', 'web', '3', '4'): 'usage: preforkctl scale POOL N',
+                             ('reload', '--dry'): 'usage: preforkctl reload [--dry-run]',
+                             ('status', 'web'): 'usage: preforkctl status [--brief]',
+                             ('drain', 'a', 'b'): 'usage: preforkctl drain [POOL]',
+                             ('top', 'web'): 'usage: preforkctl top',
+                             ('stop', 'now'): 'usage: preforkctl stop'}.items():
+            done = run('-s', '/nonexistent', *words)
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (2, '', f'preforkctl: {error}\n'))
 
     def test_no_daemon(self):
         it = self.make(ECHO % (1, ''))
@@ -161,7 +179,7 @@ class Pretended(daemon.Case):
                     connection.sendall(piece)
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        done = control.run(it, *(arguments or ['anything']))
+        done = control.run(it, *(arguments or ['ping']))
         thread.join(PATIENCE)
         return done
 
@@ -209,8 +227,7 @@ class Report(Pretended):
     def test_request(self):
         for arguments, line in ((['status'], b'status --json --brief\n'),
                                 (['top'], b'status --json --brief\n'),
-                                (['deaths'], b'deaths --json\n'),
-                                (['deaths', 'x'], b'deaths x --json\n')):
+                                (['deaths'], b'deaths --json\n')):
             self.against([b'ok 0 0\n'], *arguments)
             self.assertEqual(self.asked, line)
 
