@@ -1,19 +1,22 @@
 #include "foreign.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#define STREAMS "every listener is a stream, TCP or Unix"
-#define PROGRAM "write exec { command = { \"/PROGRAM\", \"ARGUMENT\" } }"
-#define ADDRESS "write listen = { \"HOST:PORT\" }"
-#define SYSLOG  "the log goes to syslog; see log { } and log_connections"
+#define MANUAL(section) "; see preforkd-handlers(7), " section
+#define STREAMS         "every listener is a stream, TCP or Unix"
+#define PROGRAM         "write exec { command = { \"/PROGRAM\", \"ARGUMENT\" } }"
+#define ADDRESS         "write listen = { \"HOST:PORT\" }"
+#define SYSLOG          "the log goes to syslog; see log { } and log_connections"
 #define FOLLOWS                                                                                    \
     "write workers for a fixed size, min_workers and max_workers for one that follows the load"
 
 /* The words of xinetd, nginx, PHP-FPM and others. A word that differs from preforkd's by a dash, by
  * capitals or by a few letters needs no row. */
 static const struct foreign_word foreign_words[] = {
-    {"service", "a service is a pool \"NAME\" { ... } here"},
+    {"service", "a service is a pool \"NAME\" { ... } here" MANUAL("FROM XINETD")},
     {"defaults", "each pool says what it needs"},
     {"disable", "leave the pool out of the file, or make it a comment"},
     {"enabled", "leave a pool that is not wanted out of the file"},
@@ -61,10 +64,12 @@ static const struct foreign_word foreign_words[] = {
     {"pid_file", "the command line names it: preforkd -p FILE"},
     {"daemon", "the command line says so: preforkd -d"},
     {"daemonize", "the command line says so: preforkd -d"},
-    {"pm", FOLLOWS, NEED_SIZE},
+    {"events", "each pool has its own workers"},
+    {"pm", FOLLOWS MANUAL("From php-fpm"), NEED_SIZE},
     {"pm.max_children", "write max_workers", NEED_SIZE},
     {"max_children", "write max_workers", NEED_SIZE},
     {"max_clients", "write max_workers", NEED_SIZE},
+    {"max_request_workers", "write max_workers", NEED_SIZE},
     {"pm.start_servers", "write min_workers"},
     {"start_servers", "write min_workers"},
     {"pm.min_spare_servers", "write min_spare"},
@@ -96,21 +101,59 @@ static const struct foreign_word foreign_words[] = {
     {"ssl", "HAProxy or stunnel before it does that, with proxy_protocol = \"on\""},
 };
 
+/* Whether the words are the same without capitals, dashes and underscores, as in Apache's
+ * StartServers. */
+static bool is_same(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        a += strspn(a, "_-");
+        b += strspn(b, "_-");
+        if (!*a || tolower((unsigned char)*a) != tolower((unsigned char)*b))
+            return *a == *b;
+    }
+}
+
 const struct foreign_word *foreign_find(const char *word)
 {
     for (size_t i = 0; i < sizeof foreign_words / sizeof *foreign_words; i++)
-        if (strcmp(foreign_words[i].word, word) == 0)
+        if (is_same(foreign_words[i].word, word))
             return &foreign_words[i];
     return NULL;
 }
 
-const char *foreign_explain(const char *name)
+/* What the file is that has a section such as [global]. */
+static const char *explain_ini(const char *name)
+{
+    static const struct {
+        const char *section, *text;
+    } rows[] = {
+#define POOL "a pool is written pool \"NAME\" { ... }"
+        {"[Unit]", ": this is a unit of systemd; " POOL MANUAL("FROM ACCEPT=YES")},
+        {"[Socket]", ": this is a unit of systemd; " POOL MANUAL("FROM ACCEPT=YES")},
+        {"[Service]", ": this is a unit of systemd; " POOL MANUAL("FROM ACCEPT=YES")},
+        {"[fcgi-program:",
+         ": this is an ini file of supervisord; " POOL MANUAL("From supervisord's fcgi-program")},
+        {"[program:",
+         ": this is an ini file of supervisord; " POOL MANUAL("From supervisord's fcgi-program")},
+        {"[", ": this is an ini file, as of php-fpm; " POOL MANUAL("From php-fpm")},
+    };
+    size_t i = 0;
+    while (strncmp(name, rows[i].section, strlen(rows[i].section)) != 0)
+        i++;
+    return rows[i].text;
+}
+
+const char *foreign_explain(const char *name, const char *behind)
 {
     static char text[200];
     const struct foreign_word *foreign = foreign_find(name);
     size_t length = strlen(name);
     if (name[0] == '[')
-        return ": a pool is written pool \"NAME\" { ... }";
+        return explain_ini(name);
+    if (name[0] == '<')
+        return ": this is a section of Apache, or XML; a section is written NAME { ... }";
+    if (behind && (strcmp(behind, "stream") == 0 || strcmp(behind, "dgram") == 0))
+        return ": this is a line of inetd.conf" MANUAL("FROM INETD");
     if (name[0] == ';')
         return ": a comment begins with # or //, and no semicolon is needed";
     if (length && name[length - 1] == ':')

@@ -19,7 +19,8 @@ struct foreign_word {
 
 const struct foreign_word *foreign_find(const char *word); /* NULL: unknown */
 
-/* Why this can't be the name of an option or a section: ": " and the reason, or "". */
-const char *foreign_explain(const char *name);
+/* Why this can't be an option or a section: ": " and the reason, or "". `behind` is the word behind
+ * the name; NULL: the name is impossible by itself. */
+const char *foreign_explain(const char *name, const char *behind);
 
 #endif

@@ -499,7 +499,7 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
     return FAULT(scan, statement->line, "unexpected %.*s behind %.40s; expected %s%s",
                  shown(statement->title, strlen(statement->title)), statement->title,
                  statement->name, "= and a value, or a section in braces",
-                 foreign_explain(statement->name));
+                 foreign_explain(statement->name, statement->title));
 }
 
 /* Reads a statement. The caller drops one that breaks, unless it is a section. */
@@ -513,7 +513,7 @@ static bool read_statement(struct scan *scan, struct statement *statement, int d
     if ((!isalpha((unsigned char)*name) && *name != '_') ||
         name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")])
         return unexpected(scan, arena_format(scan->arena, "the name of an option or a section%s",
-                                             foreign_explain(name)));
+                                             foreign_explain(name, NULL)));
     advance(scan);
     bool sound = read_body(scan, statement, depth);
     statement->spoiled = scan->spoiled && statement->kind != STATEMENT_SECTION;

@@ -66,6 +66,16 @@ MISTAKES = {
     echo('chdir = "/"'): [4, 'directory'],
     echo('env = { "A=b" }'): [4, r'environment = \{ "NAME=VALUE" \}'],
     echo('rlimit_files = 1024'): [4, r'limits \{ nofile = N \}'],
+    # whole files of others: what it is, and where its translation stands
+    'service x { user = "nobody" }\n' + echo(''): [1, r'preforkd-handlers\(7\), FROM XINETD$'],
+    'finger stream tcp nowait nobody /x x\n': [1, r'of inetd\.conf.*\(7\), FROM INETD$'],
+    '[global]\npid = /x\n': [1, r'ini file.*pool "NAME".*\(7\), From php-fpm$'],
+    '[program:x]\n': [1, r'supervisord.*\(7\), From supervisord.s fcgi-program$'],
+    '[Unit]\n': [1, r'unit of systemd.*\(7\), FROM ACCEPT=YES$'],
+    '<VirtualHost *:80>\n': [1, r'Apache, or XML.*NAME \{ \.\.\. \}$'],
+    'StartServers 5\n': [1, 'unexpected 5 behind StartServers.*write min_workers$'],
+    'events { }\n' + echo(''): [1, 'each pool has its own workers'],
+    NO_SIZE.format('pm = dynamic'): [4, r'max_workers.*preforkd-handlers\(7\), From php-fpm$'],
     # shells, YAML, JSON, word processors
     POOL.format('exec { command = { "/bin/cat -u" } }'): [4, r'\{ "/bin/cat", "ARGUMENT" \}'],
     POOL.format('exec { command = { "~/bin/x" } }'): [4, 'absolute path; ~ and'],
