@@ -185,9 +185,9 @@ static void print_faults(const struct faults *faults, const char *kind)
 
 static void log_faults(const struct faults *faults, int level)
 {
-    char place[FAULT_PLACE];
+    char place[FAULT_PLACE], pair[LOG_POOL_PAIR];
     for (const struct fault *f = faults->first; f; f = f->next)
-        log_event(level, "%s: %s", fault_place(f, place), f->text);
+        log_event(level, "%s: %s%s", fault_place(f, place), f->text, log_pool_pair(pair, f->text));
     if (faults->count > FAULTS_MAX)
         log_event(level, "and %u more", faults->count - FAULTS_MAX);
 }

@@ -287,6 +287,18 @@ char *log_value(char *to, size_t size, const char *from)
     return to;
 }
 
+const char *log_pool_pair(char to[static LOG_POOL_PAIR], const char *sentence)
+{
+    static const char pair[] = " pool=";
+    const char *name = "";
+    int length = record_pool(sentence, &name);
+    /* A name that a fault is about may be no name at all: a quote in it would begin a value. */
+    bool is_name = length > 0 && length <= LOG_POOL_PAIR - (int)sizeof pair &&
+                   !memchr(name, '"', (size_t)length);
+    snprintf(to, LOG_POOL_PAIR, "%s%.*s", is_name ? pair : "", is_name ? length : 0, name);
+    return to;
+}
+
 /* How long a line may wait. After a timeout, the next lines don't wait. */
 static usec line_deadline(void)
 {

@@ -74,4 +74,10 @@ int log_escape(char *to, int size, const char *from, int length);
  * `size` is too small. */
 char *log_value(char *to, size_t size, const char *from);
 
+enum { LOG_POOL_PAIR = 48 }; /* bytes for the pair of a pool */
+
+/* Writes " pool=NAME" if the sentence begins with "pool NAME: ", else nothing: for a line that says
+ * something before that sentence. Returns `to`. */
+const char *log_pool_pair(char to[static LOG_POOL_PAIR], const char *sentence);
+
 #endif

@@ -67,9 +67,7 @@ static bool next_field(const char **at, struct field *field)
     return true;
 }
 
-/* The name of a line that begins with "pool NAME: ". Returns its length; 0: the line begins
- * otherwise. */
-static int head_pool(const char *text, const char **name)
+int record_pool(const char *text, const char **name)
 {
     static const char head[] = "pool ";
     if (strncmp(text, head, sizeof head - 1) != 0)
@@ -96,7 +94,7 @@ static const char *last_pool(const char *text, const char *name, int length)
 static const char *tail_of(const char *text)
 {
     const char *name, *tail = text + strlen(text);
-    int length = head_pool(text, &name);
+    int length = record_pool(text, &name);
     if (length) {
         const char *found = last_pool(text, name, length);
         return found ? found : tail;
@@ -131,7 +129,7 @@ static bool find_field(const char *tail, const char *key, struct field *found)
 
 static bool find_pool(const char *text, const char *tail, struct field *found)
 {
-    found->value_length = head_pool(text, &found->value);
+    found->value_length = record_pool(text, &found->value);
     return found->value_length || find_field(tail, "pool", found);
 }
 

@@ -46,6 +46,10 @@ struct record {
     const char *text; /* without control characters, at most LOG_LINE_MAX bytes */
 };
 
+/* The name of a line that begins with "pool NAME: ". Returns its length; 0: the line begins
+ * otherwise. */
+int record_pool(const char *text, const char **name);
+
 /* Each writes one form, and returns the length. */
 int record_syslog(char to[static RECORD_MAX], const struct record *record);
 int record_journal(char to[static RECORD_MAX], const struct record *record);

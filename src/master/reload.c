@@ -129,10 +129,11 @@ static void log_surprises(const struct pool *pool)
     char text[32];
     int most = atoi(procfs_setting("net/core/somaxconn", text, sizeof text));
     if (most && conf->backlog > most)
-        log_notice("pool %s: the kernel caps its backlog of %d at net.core.somaxconn = %d",
-                   conf->name, conf->backlog, most);
+        log_notice("pool %s: the kernel caps its backlog of %d at net.core.somaxconn = %d "
+                   "pool=%s",
+                   conf->name, conf->backlog, most, conf->name);
     if (geteuid() == 0 && conf->identity.uid == 0)
-        log_notice("pool %s: its workers run as root", conf->name);
+        log_notice("pool %s: its workers run as root pool=%s", conf->name, conf->name);
 }
 
 /* A pool whose workers change gets the number of the job. */
@@ -284,8 +285,9 @@ static void add_plan_line(void *owner, bool changes, const char *line)
 {
     struct reload *reload = owner;
     bool dry_run = reload->job.kind == JOB_DRY_RUN;
+    char pair[LOG_POOL_PAIR];
     if (changes && !dry_run)
-        log_notice("%s: %s", job_words[reload->job.kind], line);
+        log_notice("%s: %s%s", job_words[reload->job.kind], line, log_pool_pair(pair, line));
     if (changes || dry_run)
         buffer_print(&current_result(reload)->lines, "%s\n", line);
 }
@@ -301,11 +303,12 @@ static void log_kept(const struct reload *reload, struct plans_kept kept)
 /* Adds the warnings of a configuration that has passed its check. A dry run does not log them. */
 static void add_warnings(struct reload *reload)
 {
-    char place[FAULT_PLACE];
+    char place[FAULT_PLACE], pair[LOG_POOL_PAIR];
     for (const struct fault *f = reload->config->warnings.first; f; f = f->next) {
         fault_place(f, place);
         if (reload->job.kind != JOB_DRY_RUN)
-            log_warning("%s: %s: %s", job_words[reload->job.kind], place, f->text);
+            log_warning("%s: %s: %s%s", job_words[reload->job.kind], place, f->text,
+                        log_pool_pair(pair, f->text));
         buffer_print(&current_result(reload)->lines, "%s: warning: %s\n", place, f->text);
     }
 }
@@ -333,7 +336,7 @@ static void refuse(struct reload *reload, struct runtime *runtime)
     struct reload_result *result = current_result(reload);
     const char *word = job_words[reload->job.kind];
     bool dry_run = reload->job.kind == JOB_DRY_RUN;
-    char place[FAULT_PLACE], why[SCOREBOARD_REASON] = "no reason is known";
+    char place[FAULT_PLACE], pair[LOG_POOL_PAIR], why[SCOREBOARD_REASON] = "no reason is known";
     const struct fault *first = faults->first;
     if (first)
         snprintf(why, sizeof why, "%s: %s", fault_place(first, place), first->text);
@@ -345,7 +348,7 @@ static void refuse(struct reload *reload, struct runtime *runtime)
     for (const struct fault *f = first; f; f = f->next) {
         fault_place(f, place);
         if (!dry_run)
-            log_err("%s: %s: %s", word, place, f->text);
+            log_err("%s: %s: %s%s", word, place, f->text, log_pool_pair(pair, f->text));
         buffer_print(&result->faults, "%s: %s\n", place, f->text);
     }
     if (!dry_run)

@@ -208,8 +208,8 @@ class Refused(daemon.Case):
     def test_broken_file_is_told_with_its_lines(self):
         it = self.start(ECHO % (2, ''))
         self.refuse(it, ECHO % (2, 'umask = 999\nnonsense = 1'),
-                    rf'err: .*{re.escape(it.file)}:2: .*umask',
-                    rf'err: .*{re.escape(it.file)}:3: .*nonsense')
+                    rf'err: .*{re.escape(it.file)}:2: .*umask.* pool=echo(\n|$)',
+                    rf'err: .*{re.escape(it.file)}:3: .*nonsense.* pool=echo(\n|$)')
         it.reload(ECHO % (2, ''))
 
     def test_broken_syntax(self):

@@ -57,6 +57,28 @@ START_TEST(values_hold_no_pairs)
 }
 END_TEST
 
+static const struct {
+    const char *sentence, *pair;
+} sentences[] = {
+    {"pool web: unknown option \"x\"", " pool=web"},
+    {"pool a-b_c.d: exec: no", " pool=a-b_c.d"},
+    {"pool web is drained", ""},
+    {"pool: unknown option", ""},
+    {"pool \"x: y", ""},
+    {"pool 0123456789012345678901234567890123456789: too long",
+     " pool="
+     "0123456789012345678901234567890123456789"},
+    {"pool 01234567890123456789012345678901234567890123456789: longer", ""},
+    {"listener [::]:80: kept", ""},
+};
+
+START_TEST(a_sentence_about_a_pool_gets_its_pair)
+{
+    char pair[LOG_POOL_PAIR];
+    ck_assert_str_eq(log_pool_pair(pair, sentences[_i].sentence), sentences[_i].pair);
+}
+END_TEST
+
 START_TEST(a_rate_counts_what_it_holds_back)
 {
     struct log_rate rate = {0};
@@ -79,6 +101,8 @@ int main(void)
     TCase *tcase = tcase_create("log");
     tcase_add_loop_test(tcase, escapes, 0, sizeof cases / sizeof *cases);
     tcase_add_loop_test(tcase, values_hold_no_pairs, 0, sizeof values / sizeof *values);
+    tcase_add_loop_test(tcase, a_sentence_about_a_pool_gets_its_pair, 0,
+                        sizeof sentences / sizeof *sentences);
     tcase_add_test(tcase, a_rate_counts_what_it_holds_back);
     return unit_run("log", tcase);
 }
