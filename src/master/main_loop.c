@@ -223,12 +223,22 @@ static usec announce(struct master *master, usec now)
     if (master->log_state)
         master_log_state(master);
     master->log_state = false;
-    usec next = master_publish_status(master, now);
+    usec next = master_publish_status(master, now, false);
     if (period && now >= master->watchdog_at) {
         sysd_try_notify("WATCHDOG=1");
         master->watchdog_at = now + period;
     }
     return clock_earlier(next, period ? master->watchdog_at : USEC_NEVER);
+}
+
+/* Whether a request can be answered. What `systemctl status` shows is right before the client has
+ * the answer; sending it waits for nobody. */
+static bool is_settled(struct master *master, struct request *request)
+{
+    bool settled = commands_settled(master, request);
+    if (settled)
+        master_publish_status(master, clock_now(), true);
+    return settled;
 }
 
 int main_loop_run(struct master *master)
@@ -245,8 +255,8 @@ int main_loop_run(struct master *master)
         obey_requests(master);
         now = clock_now();
         next = step(master, now);
-        next = clock_earlier(next, control_step(&master->control, commands_settled, master, now));
-        next = clock_earlier(next, announce(master, now));
+        next = clock_earlier(next, announce(master, now)); /* what an answer lets a client expect */
+        next = clock_earlier(next, control_step(&master->control, is_settled, master, now));
         first = false;
     }
     return master->exit_status;

@@ -289,12 +289,12 @@ void master_publish_ready(struct master *master, usec now)
     sysd_notify("READY=1\nSTATUS=%s", master->published.status);
 }
 
-usec master_publish_status(struct master *master, usec now)
+usec master_publish_status(struct master *master, usec now, bool at_once)
 {
     char text[sizeof master->published.status];
     if (!master->published.changed)
         return USEC_NEVER;
-    if (now < master->published.status_at + USEC_SECOND)
+    if (!at_once && now < master->published.status_at + USEC_SECOND)
         return master->published.status_at + USEC_SECOND;
     print_status(&master->runtime, text, sizeof text);
     master->published.status_at = now;

@@ -74,10 +74,10 @@ void master_publish_pool(struct master *master, struct pool *pool, usec now);
 /* Publishes the listeners, the generation and the host. */
 void master_publish_listeners(struct master *master);
 
-/* Sends READY=1 and a line of status to systemd; later, a changed line, once a second at most.
- * Returns the time of the next call. */
+/* Sends READY=1 and a line of status to systemd; later, a changed line: once a second at most, or
+ * at once if someone may look at it now. Returns the time of the next call. */
 void master_publish_ready(struct master *master, usec now);
-usec master_publish_status(struct master *master, usec now);
+usec master_publish_status(struct master *master, usec now, bool at_once);
 
 /* Logs the state of each pool. */
 void master_log_state(struct master *master);

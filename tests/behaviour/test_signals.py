@@ -7,6 +7,7 @@ import signal
 import time
 
 import client
+import control
 import daemon
 import processes
 import templates
@@ -215,6 +216,17 @@ class Systemd(daemon.Case):
         self.assertRegex(reloading, r'(?m)^MONOTONIC_USEC=\d+$')
         at = it.notices.lines.index(reloading)
         it.notices.wait(r'(?m)^READY=1$', since=at)
+
+    def test_status_is_right_when_the_command_returns(self):
+        """Not up to a second later, when the next change may hide this one."""
+        config = 'control = "@DIR@/control"\n' + ECHO
+        it = self.start(config % (1, ''))
+        for size in (3, 4, 5):
+            it.write(config % (size, ''))
+            self.assertEqual(control.ask(it, 'reload').status, 0)
+        it.notices.wait('STATUS=echo 5/5 ')
+        for size in (3, 4):
+            self.assertTrue(it.notices.find(f'STATUS=echo {size}/{size} '), it.notices.lines)
 
     def test_refused_reload_is_ready_again(self):
         it = self.start(ECHO % (1, ''))
