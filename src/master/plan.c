@@ -502,7 +502,7 @@ struct plans_kept plans_print(const struct plans *plans, const struct runtime *r
         [PLAN_KEPT] = "kept",         [PLAN_ADJUSTED] = "adjusted", [PLAN_RESIZED] = "resized",
         [PLAN_REPLACED] = "replaced", [PLAN_ADDED] = "added",
     };
-    char line[POOL_NAME_MAX + sizeof plans->at->what + 40];
+    char line[POOL_NAME_MAX + sizeof plans->at->what + 40], closed[POOL_NAME_MAX + 40];
     const struct listener *old = runtime->control, *new = plans->control;
     struct plans_kept kept = {0};
     for (int i = 0; i < plans->count; i++) {
@@ -512,16 +512,23 @@ struct plans_kept plans_print(const struct plans *plans, const struct runtime *r
                  plan->what[0] ? between : "", plan->what);
         print(owner, plan->kind != PLAN_KEPT, line);
         kept.pools += plan->kind == PLAN_KEPT;
+        if (plan->pool && plan->pool->drained && !plans->only) {
+            snprintf(line, sizeof line, "pool %s: its drain ends", plan->conf->name);
+            print(owner, true, line);
+        }
     }
     for (const struct pool *p = runtime->pools; p; p = p->next)
         if (!p->removed && !plans_have(plans, p)) {
             snprintf(line, sizeof line, "pool %s: removed", p->name);
             print(owner, true, line);
         }
-    for (const struct listener *l = runtime->listeners; l; l = l->next)
+    for (const struct listener *l = runtime->listeners; l; l = l->next) {
+        snprintf(closed, sizeof closed, "closed%s%s", l->pool[0] ? ": it was of pool " : "",
+                 l->pool);
         if (!l->successor)
             kept.listeners +=
-                !print_socket("listener", l, l->wanted ? "kept" : "closed", print, owner);
+                !print_socket("listener", l, l->wanted ? "kept" : closed, print, owner);
+    }
     for (const struct listener *l = plans->opened; l; l = l->next)
         print_socket("listener", l, "opened", print, owner);
     if (old && old == new && old->trouble[0])

@@ -315,7 +315,7 @@ class DryRun(Case):
         expected = ['pool kept: kept', 'pool resized: resized 4 to 8',
                     'pool replaced: replaced: umask 022 to 027', 'pool added: added',
                     'pool removed: removed', f'listener unix:{it.path("replaced")}: kept',
-                    f'listener unix:{it.path("removed")}: closed',
+                    f'listener unix:{it.path("removed")}: closed: it was of pool removed',
                     f'listener unix:{it.path("added")}: opened']
         self.assertLessEqual(set(expected), set(lines))
         self.assertEqual(len(lines), len(expected) + 2, lines)
@@ -325,6 +325,15 @@ class DryRun(Case):
         self.assertRegex(self.asked(it, 'ping').out, 'generation 1 ')
         self.assertEqual(self.asked(it, 'reload').out.splitlines()[:-1],
                          [line for line in lines if not line.endswith(': kept')])
+
+    def test_it_tells_which_drains_end(self):
+        it = self.serve(self.OLD)
+        self.asked(it, 'drain', 'kept')
+        lines = self.asked(it, 'reload', '--dry-run').out.splitlines()
+        self.assertIn('pool kept: its drain ends', lines)
+        self.assertNotIn('pool resized: its drain ends', lines)
+        self.assertEqual(self.asked(it, 'reload').out.splitlines()[:-1],
+                         ['pool kept: its drain ends'])
 
     def test_a_broken_file(self):
         it = self.serve()

@@ -117,7 +117,8 @@ START_TEST(lines)
 {
     char text[2000] = "";
     struct pool gone = {.name = "gone"}, last = {.name = "last", .removed = true};
-    struct listener kept = {.text = "unix:/kept", .wanted = true}, closed = {.text = "[::]:80"};
+    struct listener kept = {.text = "unix:/kept", .wanted = true},
+                    closed = {.text = "[::]:80", .pool = "gone"};
     struct listener opened = {.text = "[::]:81"}, control = {.text = "unix:/control"};
     struct listener lost = {.text = "unix:/lost", .successor = &opened};
     struct listener stuck = {.text = "unix:/stuck", .wanted = true, .trouble = "can't bind"};
@@ -141,18 +142,24 @@ START_TEST(lines)
     plans.count = 1;
     plans.opened = &opened;
     plans_print(&plans, &(struct runtime){.control = &control}, note_line, text);
-    plan = (struct plan){.conf = &conf, .kind = PLAN_KEPT};
+    there.drained = true;
+    plan = (struct plan){.conf = &conf, .kind = PLAN_KEPT, .pool = &there};
+    plans_print(&plans, &(struct runtime){.control = &control}, note_line, text);
+    plans.only = "";
     plans_print(&plans, &(struct runtime){.control = &control}, note_line, text);
     ck_assert_str_eq(text, "* pool web: resized 4 to 8\n"
                            "* pool gone: removed\n"
                            "  listener unix:/kept: kept\n"
-                           "* listener [::]:80: closed\n"
+                           "* listener [::]:80: closed: it was of pool gone\n"
                            "* listener unix:/stuck: kept, unreachable: can't bind\n"
                            "* listener [::]:82: opened: it was shut down\n"
                            "* listener unix:/lost: opened: its path was removed\n"
                            "* listener [::]:81: opened\n"
                            "* control unix:/control: opened\n"
                            "* pool web: replaced: user www-data to git\n"
+                           "* listener [::]:81: opened\n"
+                           "  pool web: kept\n"
+                           "* pool web: its drain ends\n"
                            "* listener [::]:81: opened\n"
                            "  pool web: kept\n"
                            "* listener [::]:81: opened\n");
