@@ -167,8 +167,6 @@ static void add_workers(struct table *table, const json_t *pool)
         table_add(table, "%lld-%lld", least, most);
     else
         table_add(table, "%lld", most);
-    add_number(table, field_number(pool, "starting"), COLOUR_NONE);
-    add_number(table, field_number(pool, "retiring"), COLOUR_NONE);
 }
 
 /* Adds what the workers count of their connections; "-" for app, whose programs accept by
@@ -189,6 +187,8 @@ static void add_counts(struct table *table, const json_t *pool)
     json_object_foreach(json_object_get(pool, "refused"), reason, count) refused +=
         (unsigned long long)json_integer_value(count);
     add_text(table, pool, "name");
+    add_number(table, field_number(pool, "starting"), COLOUR_NONE);
+    add_number(table, field_number(pool, "retiring"), COLOUR_NONE);
     add_count(table, pool, field_number(pool, "accepted"), COLOUR_NONE);
     add_count(table, pool, field_number(pool, "served"), COLOUR_NONE);
     add_count(table, pool, field_number(pool, "errors"), COLOUR_NONE);
@@ -376,13 +376,14 @@ static void print_problems(struct page *page)
     print_workers(page, "slow", print_slow);
 }
 
+/* Each table fits into 80 columns if the names of pools are not long. */
 bool status_view(FILE *out, const json_t *status, const struct view_options *options)
 {
-    static const struct table workers = {.heads = {"POOL", "HANDLER", "STATE", "SEATS", ">BUSY",
-                                                   ">IDLE", ">READY", ">SIZE", ">START",
-                                                   ">RETIRE"}};
-    static const struct table counts = {
-        .heads = {"POOL", ">ACCEPTED", ">SERVED", ">ERRORS", ">REFUSED", ">RETIRED", ">DIED"}};
+    static const struct table workers = {
+        .heads = {"POOL", "HANDLER", "STATE", "SEATS", ">BUSY", ">IDLE", ">READY", ">SIZE"}};
+    static const struct table counts = {.heads = {"POOL", ">START", ">RETIRE", ">ACCEPTED",
+                                                  ">SERVED", ">ERRORS", ">REFUSED", ">RETIRED",
+                                                  ">DIED"}};
     static const struct table times = {
         .heads = {"POOL", ">P50", ">P99", ">WAIT P99", ">IN", ">OUT", ">EXITED CPU"}};
     static const struct table templates = {

@@ -79,6 +79,17 @@ class Top(daemon.Case):
         terminal.type(b'q')
         self.assertEqual(terminal.process.wait(PATIENCE), 0)
 
+    def test_no_table_is_cut(self):
+        """A usual terminal shows every column, although the names are not short."""
+        it = self.start(CONTROL + 'pool "a-longer-name" { listen = { "unix:@DIR@/x" } workers = 1\n'
+                        'status {} }\n')
+        terminal = Terminal(self, it, rows=40, columns=80)
+        frame = terminal.frame()
+        for last in ('SIZE', 'DIED', 'EXITED CPU', 'WAITING'):
+            self.assertTrue([line for line in frame if line.endswith(last)], frame)
+        terminal.type(b'q')
+        self.assertEqual(terminal.process.wait(PATIENCE), 0)
+
     def test_colours(self):
         """Colours appear only in a terminal, unless NO_COLOR is set or the terminal is dumb."""
         it = self.serve()

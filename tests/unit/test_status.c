@@ -645,13 +645,13 @@ START_TEST(text_of_a_status)
         "preforkd 1.2.3, pid 4711, up 1m 30s, generation 3\n"
         "last reload: 1970-01-01T00:00:01+00:00, failed: a.conf:3: no\n"
         "\n"
-        "POOL  HANDLER  STATE     SEATS         BUSY  IDLE  READY  SIZE  START  RETIRE\n"
-        "web   echo     serving   [##--------]     1     1    2/4     4      1       2\n"
-        "mail  echo     degraded  [----------]     0     0    0/2  2-20      0       0\n"
+        "POOL  HANDLER  STATE     SEATS         BUSY  IDLE  READY  SIZE\n"
+        "web   echo     serving   [##--------]     1     1    2/4     4\n"
+        "mail  echo     degraded  [----------]     0     0    0/2  2-20\n"
         "\n"
-        "POOL  ACCEPTED  SERVED  ERRORS  REFUSED  RETIRED  DIED\n"
-        "web         15       8       0        6        6     0\n"
-        "mail         0       0       0        0        0     7\n"
+        "POOL  START  RETIRE  ACCEPTED  SERVED  ERRORS  REFUSED  RETIRED  DIED\n"
+        "web       1       2        15       8       0        6        6     0\n"
+        "mail      0       0         0       0       0        0        0     7\n"
         "\n"
         "POOL    P50    P99  WAIT P99   IN   OUT  EXITED CPU\n"
         "web   75 us  1m 0s         -  5 B  70 B       1.5 s\n"
@@ -677,8 +677,9 @@ END_TEST
 /* Nobody counts the connections of app, and the bytes of a program. */
 START_TEST(text_of_what_is_not_counted)
 {
-    static const char counts[] = "\nweb          -       -       -        -        0     0\n"
-                                 "mail         0       0       0        0        0     0\n";
+    static const char counts[] =
+        "\nweb       0       0         -       -       -        -        0     0\n"
+        "mail      0       0         0       0       0        0        0     0\n";
     static const char times[] = "\nweb     -    -         -   -    -        0 ms\n"
                                 "mail    -    -         -   -    -        0 ms\n";
     add_pool("web", POOL_SERVING, 1);
