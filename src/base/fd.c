@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 void fd_cleanup(int *fd)
@@ -145,6 +147,61 @@ ssize_t fd_receive(int socket, void *data, size_t size, int *fds, int count)
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
         memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     return n;
+}
+
+static void ignore_alarm(int number)
+{
+    (void)number;
+}
+
+/* From now on a wait that signals interrupt ends after a millisecond. The signal repeats, because
+ * the first may come before the wait. A socket whose close is interrupted still sends its data. */
+static void begin_bounded(struct sigaction *before)
+{
+    static const struct sigaction alarm = {.sa_handler = ignore_alarm};
+    static const struct itimerval often = {{.tv_usec = 1000}, {.tv_usec = 1000}};
+    sigaction(SIGALRM, &alarm, before);
+    setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static void end_bounded(const struct sigaction *before)
+{
+    static const struct itimerval never;
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, before, NULL);
+}
+
+ssize_t fd_receive_foreign(int socket, void *data, size_t size, struct ucred *sender)
+{
+    /* No room for a descriptor: the kernel drops all of them before the call returns. */
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+    } credentials;
+    struct iovec part = {.iov_base = data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct sigaction before;
+    if (sender) {
+        message.msg_control = &credentials;
+        message.msg_controllen = sizeof credentials;
+        *sender = (struct ucred){0};
+    }
+    begin_bounded(&before);
+    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    int error = n < 0 ? -errno : 0;
+    end_bounded(&before);
+    const struct cmsghdr *header = sender && !error ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS)
+        memcpy(sender, CMSG_DATA(header), sizeof *sender);
+    return error ? error : n;
+}
+
+void fd_close_foreign(int socket)
+{
+    struct sigaction before;
+    begin_bounded(&before);
+    close(socket);
+    end_bounded(&before);
 }
 
 int fd_write(int fd, const void *data, size_t size)

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* For locals: `__attribute__((cleanup(fd_cleanup))) int fd = ...` closes it at the end of the
@@ -37,6 +38,21 @@ int fd_send(int socket, const void *data, size_t size, const int *fds, int count
 /* Receives a message, and at most `count` descriptors, close-on-exec; -1 fills the rest of `fds`.
  * The kernel closes those for which there is no room. Does not block. Its size or -errno. */
 ssize_t fd_receive(int socket, void *data, size_t size, int *fds, int count);
+
+/* Any process that may write to a Unix socket can send descriptors through it. Whoever receives the
+ * message drops them if it has no room for them, and so does whoever closes a socket with unread
+ * messages. To drop the last copy of a socket may take as long as its owner likes: for its unsent
+ * data (socket(7), SO_LINGER), or for another socket in its queue. These functions do not wait for
+ * that. Their process has one thread. */
+
+/* Receives a message without its descriptors, which never become ours: to close one of a file asks
+ * its file system (FUSE, NFS), and no signal ends that wait. `sender`, unless it is NULL: who sent
+ * it (SO_PASSCRED); zero if that is unknown. Does not block. The message's size, larger than `size`
+ * if it was cut; or -errno. */
+ssize_t fd_receive_foreign(int socket, void *data, size_t size, struct ucred *sender);
+
+/* Closes a socket to which a foreign process may have sent descriptors. */
+void fd_close_foreign(int socket);
 
 /* Writes all of it. 0 or -errno. */
 int fd_write(int fd, const void *data, size_t size);

@@ -420,7 +420,7 @@ void listener_close(struct listener *listener)
     if (listener->origin == LISTENER_BOUND && listener->made.number)
         socket_path_unlink(&listener->asked, &listener->made);
     if (listener->origin != LISTENER_ACTIVATED && listener->fd >= 0)
-        close(listener->fd);
+        fd_close_foreign(listener->fd);
     free(listener->passed_name);
     free(listener);
 }

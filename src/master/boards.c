@@ -150,13 +150,12 @@ static int find_answer(struct boards *boards, uint32_t number, struct board_answ
     return board->reader_fd;
 }
 
-/* False if no question waits. A question can't pass us a descriptor: recv(2) has no room for one,
- * and the kernel closes it. If the socket has no room for the answer, drops the answer: the
- * reporter asks again. */
+/* False if no question waits. A question can't pass us a descriptor. If the socket has no room for
+ * the answer, drops the answer: the reporter asks again. */
 static bool answer_one(struct reporter *reporter)
 {
     struct board_question question;
-    ssize_t n = recv(reporter->watch.fd, &question, sizeof question, MSG_DONTWAIT);
+    ssize_t n = fd_receive_foreign(reporter->watch.fd, &question, sizeof question, NULL);
     if (n <= 0)
         return false;
     if (n != sizeof question)
@@ -213,7 +212,7 @@ void reporter_close(struct reporter *reporter)
     if (!reporter)
         return;
     loop_remove(reporter->boards->loop, &reporter->watch);
-    close(reporter->watch.fd);
+    fd_close_foreign(reporter->watch.fd);
     free(reporter);
 }
 

@@ -1,6 +1,7 @@
 #include "control.h"
 
 #include "../base/arena.h"
+#include "../base/fd.h"
 #include "../config/identity.h"
 
 #include <errno.h>
@@ -221,7 +222,7 @@ void control_listen(struct control *control, int socket, gid_t group)
 static void close_client(struct client *client)
 {
     loop_remove(client->loop, &client->watch);
-    close(client->watch.fd);
+    fd_close_foreign(client->watch.fd);
     request_done(&client->request);
     buffer_done(&client->reply);
     client->state = CLIENT_FREE;
@@ -280,9 +281,9 @@ static void take_request(struct client *client, bool ended)
 /* The end of input ends a request that has no newline. */
 static void read_request(struct client *client)
 {
-    ssize_t n = recv(client->watch.fd, client->bytes + client->got,
-                     MESSAGE_REQUEST_MAX - client->got, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    ssize_t n = fd_receive_foreign(client->watch.fd, client->bytes + client->got,
+                                   MESSAGE_REQUEST_MAX - client->got, NULL);
+    if (n == -EAGAIN || n == -EINTR)
         return;
     if (n < 0 || (n == 0 && client->got == 0)) {
         close_client(client);

@@ -1,5 +1,6 @@
 #include "listener_upkeep.h"
 
+#include "../base/fd.h"
 #include "../base/log.h"
 #include "../base/sysd.h"
 
@@ -213,7 +214,7 @@ static struct listener *take_back(const struct sysd_socket *stored,
         log_notice("the stored listener %s is closed: %s", stored->name, reason);
         sysd_unstore(stored->name);
         if (!listener)
-            close(stored->fd);
+            fd_close_foreign(stored->fd);
         else if (listener_is_reachable(listener))
             listener->origin = LISTENER_BOUND; /* so that its path is removed too */
         listener_close(listener);

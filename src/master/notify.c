@@ -2,6 +2,7 @@
 
 #include "../base/daemon.h"
 #include "../base/entry.h"
+#include "../base/fd.h"
 #include "../wire/notice.h"
 
 #include <dirent.h>
@@ -18,16 +19,9 @@
 enum {
     DATAGRAM_MOST = 4096,
     DATAGRAMS_AT_ONCE = 16,
-    DESCRIPTORS_MOST = 253, /* in one datagram (unix(7)) */
     LEFTOVERS_MOST = 10000,
     NUMBERS_MOST = 20000, /* paths that may be in use, from before an upgrade */
     TRIES_MOST = 10,
-};
-
-/* Room for the ancillary data, aligned as it must be. */
-union ancillary {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(DESCRIPTORS_MOST * sizeof(int))];
 };
 
 /* The group of a sender that has ended is unknown. Then its user must be the worker's, who may do
@@ -42,43 +36,17 @@ static bool is_heard(const struct notify *notify, const struct ucred *sender)
     return group == notify->pid || (group < 0 && errno == ESRCH && sender->uid == notify->uid);
 }
 
-/* Finds the sender, and closes the descriptors in the datagram: the master stores none for a
- * program, and sd_notify_barrier(3) waits until its descriptor is closed. */
-static struct ucred take_sender(struct msghdr *message)
-{
-    struct ucred sender = {0};
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level != SOL_SOCKET)
-            continue;
-        if (part->cmsg_type == SCM_CREDENTIALS)
-            memcpy(&sender, CMSG_DATA(part), sizeof sender);
-        if (part->cmsg_type != SCM_RIGHTS)
-            continue;
-        int fd;
-        for (size_t at = CMSG_LEN(0); at + sizeof fd <= part->cmsg_len; at += sizeof fd) {
-            memcpy(&fd, (const char *)part + at, sizeof fd);
-            close(fd);
-        }
-    }
-    return sender;
-}
-
-/* Reads one datagram. False: none is waiting. */
+/* Reads one datagram. The descriptors in it are closed: the master stores none for a program, and
+ * sd_notify_barrier(3) waits until its descriptor is closed. False: none is waiting. */
 static bool read_one(struct notify *notify)
 {
     char text[DATAGRAM_MOST];
-    union ancillary ancillary;
     struct notice notice;
-    struct iovec part = {.iov_base = text, .iov_len = sizeof text};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &ancillary,
-                             .msg_controllen = sizeof ancillary};
-    ssize_t n = recvmsg(notify->watch.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct ucred sender;
+    ssize_t n = fd_receive_foreign(notify->watch.fd, text, sizeof text, &sender);
     if (n < 0)
-        return errno == EINTR;
-    struct ucred sender = take_sender(&message);
-    if (!is_heard(notify, &sender) || (message.msg_flags & MSG_TRUNC))
+        return n == -EINTR;
+    if (!is_heard(notify, &sender) || n > (ssize_t)sizeof text)
         return true;
     notice_read(text, (size_t)n, &notice);
     if (notify->changed)
@@ -275,7 +243,7 @@ struct notify *notify_open(struct loop *loop, uid_t uid, bool elsewhere, char *s
     int error = errno;
     if (address_of(fd, address) == 0)
         remove_path(address);
-    close(fd);
+    fd_close_foreign(fd);
     errno = error;
     return NULL;
 }
@@ -285,7 +253,7 @@ void notify_close(struct notify *notify)
     if (!notify)
         return;
     loop_remove(notify->loop, &notify->watch);
-    close(notify->watch.fd);
+    fd_close_foreign(notify->watch.fd);
     remove_path(notify->address);
     free(notify);
 }

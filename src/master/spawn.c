@@ -232,7 +232,7 @@ static void adopt_notify(const struct spawner *spawner, struct worker *worker,
     worker->notify = notify_adopt(spawner->loop, (int)saved->notify_fd, (uid_t)saved->uid,
                                   worker->slot->reason, sizeof worker->slot->reason);
     if (!worker->notify) {
-        close((int)saved->notify_fd);
+        fd_close_foreign((int)saved->notify_fd);
         return;
     }
     worker->notify->changed = &worker->resources->changed;
@@ -249,7 +249,7 @@ static void adopt_reporter(struct spawner *spawner, struct worker *worker,
         return;
     worker->reporter = reporter_adopt(&spawner->boards, (int)saved->reporter_fd);
     if (!worker->reporter)
-        close((int)saved->reporter_fd);
+        fd_close_foreign((int)saved->reporter_fd);
 }
 
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,

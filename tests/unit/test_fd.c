@@ -1,4 +1,4 @@
-/* Which descriptors stay open, with and without close_range(2). */
+/* Which descriptors stay open, with and without close_range(2), and which a message brings. */
 #include "../../src/base/fd.h"
 #include "unit.h"
 
@@ -217,6 +217,32 @@ START_TEST(messages_carry_descriptors)
 }
 END_TEST
 
+START_TEST(foreign_messages_bring_no_descriptor)
+{
+    static const int on = 1;
+    int ends[2], sent = memfd_create("sent", 0);
+    char text[4];
+    struct ucred sender;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    int before = count_open();
+    ck_assert_int_eq(fd_send(ends[0], "one", 3, &sent, 1), 0);
+    ck_assert_int_eq(fd_receive_foreign(ends[1], text, sizeof text, NULL), 3);
+    ck_assert_mem_eq(text, "one", 3);
+    ck_assert_int_eq(setsockopt(ends[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+    ck_assert_int_eq(fd_send(ends[0], "three", 5, &sent, 1), 0);
+    ck_assert_int_eq(fd_receive_foreign(ends[1], text, sizeof text, &sender), 5);
+    ck_assert_mem_eq(text, "thre", 4);
+    ck_assert_int_eq(sender.pid, getpid());
+    ck_assert_int_eq(count_open(), before);
+    ck_assert_int_eq(fd_receive_foreign(ends[1], text, sizeof text, &sender), -EAGAIN);
+    ck_assert_int_eq(sender.pid, 0);
+    fd_close_foreign(ends[1]);
+    ck_assert_int_eq(count_open(), before - 1);
+    close(ends[0]);
+    close(sent);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("fd");
@@ -224,5 +250,6 @@ int main(void)
     tcase_add_loop_test(tests, shuts_the_others_at_exec, 0, KERNELS);
     tcase_add_test(tests, changes_how_one_blocks);
     tcase_add_test(tests, messages_carry_descriptors);
+    tcase_add_test(tests, foreign_messages_bring_no_descriptor);
     return unit_run("fd", tests);
 }

@@ -1,0 +1,111 @@
+"""The master waits for nothing that another user can hold up."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+
+import client
+import control
+import daemon
+import test_app
+
+CONTROL = 'control = "@DIR@/control"\n'
+UNTIL = struct.pack('ii', 1, 100000)  # SO_LINGER: a close waits so many seconds for its data
+
+
+@contextlib.contextmanager
+def slow_to_close():
+    """A connection whose last close waits until its data is read, which nobody does."""
+    with daemon.listen_tcp() as listener:
+        connection = socket.create_connection(listener.getsockname())
+        with listener.accept()[0]:
+            connection.setblocking(False)
+            with connection:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        connection.send(bytes(65536))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, UNTIL)
+                yield connection
+                if connection.fileno() >= 0:  # nobody took it
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+
+
+class Descriptors(test_app.Case):
+    """Descriptors that another user sends to the master, and whose close waits."""
+
+    def send(self, through, data=b'x'):
+        """Sends the last copy of such a descriptor. The master is paused: had it dropped its copy
+        first, ours would be the last, and we would wait."""
+        connection = self.enterContext(slow_to_close())
+        socket.send_fds(through, [data], [connection.fileno()])
+        connection.close()
+
+    def enterContext(self, manager):  # unittest has it from Python 3.11 on
+        result = manager.__enter__()
+        self.addCleanup(manager.__exit__, None, None, None)
+        return result
+
+    def start_notified(self):
+        it = self.start(CONTROL + test_app.app('workers = 1', 'ready = "notify"', ['READY=1']))
+        it.same_descriptors = True
+        stranger = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        stranger.connect(self.facts(it)['environment']['NOTIFY_SOCKET'])
+        return it, stranger
+
+    def answers(self, it):
+        self.assertEqual(control.ask(it, 'ping').status, 0)
+
+    def test_in_a_notice(self):
+        it, stranger = self.start_notified()
+        for _ in range(3):
+            with it.paused():
+                self.send(stranger, b'FDSTORE=1')
+        self.answers(it)
+        it.stop()
+
+    def test_in_a_notice_that_is_not_read(self):
+        """It is in the queue when the socket is closed."""
+        it, stranger = self.start_notified()
+        worker, = it.workers()
+        with it.paused():
+            for _ in range(5):
+                self.send(stranger)
+            it.kill(signal.SIGKILL, worker)
+        it.announce('killed by signal 9')
+        it.wait_for_workers(1, without=[worker])
+        self.answers(it)
+        it.stop()
+
+    def test_in_a_request(self):
+        it = self.start(CONTROL + test_app.app())
+        for data in (b'ping\n', b'ping', b'\0\n'):
+            with client.connect(it.path('control')) as caller, it.paused():
+                self.send(caller, data)
+        self.answers(it)
+        it.stop()
+
+    def test_in_a_request_that_is_not_read(self):
+        """It follows the request, and is in the queue when the connection is closed."""
+        it = self.start(CONTROL + test_app.app())
+        with client.connect(it.path('control')) as caller:
+            with it.paused():
+                caller.sendall(b'ping\n')
+                self.send(caller)
+        self.answers(it)
+        it.stop()
+
+    def test_in_the_queue_of_a_listener(self):
+        kept = CONTROL + 'pool "y" { listen = { "unix:@DIR@/y" } workers = 1 echo {} }\n'
+        it = self.start(kept + 'pool "x" { listen = { "unix:@DIR@/x" } workers = 1 echo {} }\n')
+        self.assertEqual(control.ask(it, 'drain', 'x').status, 0)
+        with client.connect(it.path('x')) as connection:
+            self.send(connection)
+        it.reload(kept)
+        self.answers(it)
+        it.stop()
+
+
+if __name__ == '__main__':
+    daemon.main()
