@@ -1,6 +1,5 @@
 #include "stop.h"
 
-#include "../base/entry.h"
 #include "../base/log.h"
 #include "../base/procfs.h"
 
@@ -9,6 +8,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* From one check of a group to the next: short at first, once a second later. */
 #define CHECK_FIRST (USEC_SECOND / 100)
@@ -161,17 +163,16 @@ void process_groups_free(struct groups *groups)
     groups->stuck = 0;
 }
 
-/* Whether a descriptor of a process is this socket. stat(2) on the link in /proc gives the
- * descriptor's inode. Only root sees another user's. */
+/* Whether a descriptor of a process is this socket. The link in /proc shows a socket's inode. It is
+ * read, never followed: it may lead to a file whose file system (FUSE) does not answer stat(2).
+ * Only root sees another user's. */
 static bool is_socket(pid_t pid, int fd, const struct stat *socket)
 {
-    char path[64];
-    struct stat file;
+    char path[64], wanted[64], found[sizeof wanted];
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-    if (stat(path, &file) != 0)
-        return false;
-    struct inode a = inode_of(&file), b = inode_of(socket);
-    return inode_equal(&a, &b);
+    int length = snprintf(wanted, sizeof wanted, "socket:[%lu]", (unsigned long)socket->st_ino);
+    return readlink(path, found, sizeof found) == length &&
+           memcmp(found, wanted, (size_t)length) == 0;
 }
 
 /* A process may get another parent while we climb, but always one further up: so this ends. The

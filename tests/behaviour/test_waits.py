@@ -1,6 +1,7 @@
 """The master waits for nothing that another user can hold up."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -104,6 +105,58 @@ class Descriptors(test_app.Case):
             self.send(connection)
         it.reload(kept)
         self.answers(it)
+        it.stop()
+
+
+# The first of these leaves a process that has a file instead of the listener; the others serve.
+LEAVES = """
+import os, time
+try:
+    os.mkdir('@DIR@/open/left')
+except FileExistsError:
+    os.execv('@PYTHON@', ['@PYTHON@', '-I', '@DIR@/server.py'])
+reader, writer = os.pipe()
+child = os.fork()
+if child == 0:
+    os.setsid()
+    held = os.open('@DIR@/files', os.O_PATH)
+    os.dup2(held, 0)
+    os.dup2(held, 3)
+    os.write(writer, b'x')
+    time.sleep(1000)
+with open('@DIR@/open/pid', 'w') as file:
+    file.write(str(child))
+os.read(reader, 1)
+"""
+
+
+@daemon.needs_root
+class Files(test_app.Case):
+    """Files of a file system whose server never answers (FUSE)."""
+
+    def mount(self, place):
+        libc = ctypes.CDLL(None, use_errno=True)
+        server = os.open('/dev/fuse', os.O_RDWR)
+        self.addCleanup(os.close, server)  # whoever waits for it goes on
+        options = f'fd={server},rootmode=40000,user_id=0,group_id=0,allow_other'
+        if libc.mount(b'silent', place.encode(), b'fuse', 0, options.encode()) != 0:
+            raise OSError(ctypes.get_errno(), 'mount')
+        self.addCleanup(libc.umount2, place.encode(), 2)  # MNT_DETACH
+
+    def test_held_by_a_process_in_the_background(self):
+        it = self.make(CONTROL + test_app.run([test_app.PYTHON, '-I', '@DIR@/leaves.py']))
+        it.put('leaves.py', it.expand(LEAVES.replace('@PYTHON@', test_app.PYTHON)))
+        for name in ('files', 'open'):
+            os.mkdir(it.path(name))
+        os.chmod(it.path('open'), 0o777)
+        self.mount(it.path('files'))
+        it.launch().ready()
+        with open(it.path('open/pid'), encoding='ascii') as file:
+            left = int(file.read())
+        self.addCleanup(os.kill, left, signal.SIGKILL)
+        self.assertEqual(os.readlink(f'/proc/{left}/fd/3'), it.path('files'))
+        self.assertEqual(self.ask(it, 'pid'), str(it.workers()[0]))
+        self.assertEqual(control.ask(it, 'ping').status, 0)
         it.stop()
 
 
