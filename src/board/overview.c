@@ -146,7 +146,7 @@ int deaths_list(const struct overview *overview, struct death list[static SCOREB
 
 uint64_t overview_layout(void)
 {
-    enum { VERSION = 1 };
+    enum { VERSION = 2 };
     return (uint64_t)scoreboard_layout() ^ (uint64_t)VERSION << 56 ^ sizeof(struct overview) << 8;
 }
 

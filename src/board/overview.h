@@ -62,14 +62,15 @@ struct overview_worker {
     _Atomic uint32_t state; /* SLOT_FREE; SLOT_WAITING: it died; SLOT_STARTING: it lives, and its
                                slot has the state */
     _Atomic uint32_t retiring;
-    uint32_t pool;       /* the pool's index */
-    uint32_t seat;       /* the index of the worker's first slot in the scoreboard */
-    uint32_t seats;      /* the number of its slots */
-    uint32_t board;      /* the scoreboard's number, which a later scoreboard may get */
-    uint64_t serial;     /* the scoreboard's serial, which no other scoreboard ever gets */
-    uint32_t generation; /* of the configuration under which it was forked */
-    uint32_t slow;       /* the index of its entry in `slow`, plus 1; 0: none */
-    int64_t born;        /* usec */
+    _Atomic uint32_t stuck; /* killed, and does not end */
+    uint32_t pool;          /* the pool's index */
+    uint32_t seat;          /* the index of the worker's first slot in the scoreboard */
+    uint32_t seats;         /* the number of its slots */
+    uint32_t board;         /* the scoreboard's number, which a later scoreboard may get */
+    uint64_t serial;        /* the scoreboard's serial, which no other scoreboard ever gets */
+    uint32_t generation;    /* of the configuration under which it was forked */
+    uint32_t slow;          /* the index of its entry in `slow`, plus 1; 0: none */
+    int64_t born;           /* usec */
 };
 
 /* A listening socket. */

@@ -140,12 +140,13 @@ static bool is_drainable(const struct pool *pool, const char *name)
 
 static bool is_drained(struct master *master, struct request *request)
 {
-    bool left = false, found = !request->pool[0];
+    bool left = false, stuck = false, found = !request->pool[0];
     for (const struct pool *p = master->runtime.pools; p; p = p->next) {
         if (!is_drainable(p, request->pool))
             continue;
         found = true;
-        left = left || !pool_is_empty(p);
+        left = left || !pool_has_ended(p);
+        stuck = stuck || !pool_is_empty(p);
         if (!p->drained) {
             request_fail(request, "pool %s is no longer drained: it was resumed or reloaded",
                          p->name);
@@ -155,7 +156,8 @@ static bool is_drained(struct master *master, struct request *request)
     if (found && left)
         return false;
     if (found)
-        request_say(request, "drained: no worker is left, the sockets stay");
+        request_say(request, "drained: no worker is left%s, the sockets stay",
+                    stuck ? " but what was killed and does not end" : "");
     else
         request_fail(request, "pool %s was removed by a reload", request->pool);
     return true;

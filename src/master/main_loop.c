@@ -204,7 +204,7 @@ static usec step(struct master *master, usec now)
             pool_touch(p);
         if (p->resources.changed) /* since it was stepped in this round */
             next = now;
-        empty = empty && pool_is_empty(p);
+        empty = empty && pool_has_ended(p);
     }
     control_listen(&master->control, runtime->control ? runtime->control->fd : -1,
                    runtime->config->control_gid);

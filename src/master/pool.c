@@ -219,12 +219,20 @@ int pool_room(const struct pool *pool)
     return room;
 }
 
-bool pool_is_empty(const struct pool *pool)
+bool pool_has_ended(const struct pool *pool)
 {
     const struct group *group = pool->resources.groups.first;
+    const struct worker *worker = pool->workers;
     while (group && group->stuck)
         group = group->next;
-    return !pool->workers && !group;
+    while (worker && worker->stuck)
+        worker = worker->next;
+    return !worker && !group;
+}
+
+bool pool_is_empty(const struct pool *pool)
+{
+    return !pool->workers && pool_has_ended(pool);
 }
 
 int pool_target(const struct pool *pool)

@@ -147,7 +147,9 @@ struct roll pool_roll(const struct pool *pool, const struct counts *counts);
 bool pool_has_tried(const struct pool *pool, const struct counts *counts);
 bool pool_has_failed(const struct pool *pool, const struct counts *counts, char *why, size_t size);
 
-/* Whether neither a worker is left nor a process group that can be killed. */
+/* Whether neither a worker nor a process group is left that can be ended; and whether moreover no
+ * worker is left. */
+bool pool_has_ended(const struct pool *pool);
 bool pool_is_empty(const struct pool *pool);
 
 /* Adds a worker, which is not forked yet. NULL with errno set. */

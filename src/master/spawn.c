@@ -74,6 +74,7 @@ static void show_worker(struct spawner *spawner, const struct worker *worker)
     shown->slow = 0;
     shown->pid = worker->pid;
     shown->retiring = worker->role == ROLE_RETIRING;
+    shown->stuck = worker->stuck;
     shown->state = worker->pid ? SLOT_STARTING : SLOT_WAITING;
     if (overview->workers_end <= number)
         overview->workers_end = number + 1;
@@ -466,6 +467,9 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->exit_handled = false;
     worker->next_signal = 0;
     worker->deadline = USEC_NEVER;
+    worker->killed_at = 0;
+    worker->stuck = false;
+    worker->shown->stuck = 0;
     /* Which clients it served is the worker's word: it is shown, and nothing depends on it. */
     struct seats_load load = spawn_load(worker, now);
     worker->in_hand = load.busy;

@@ -81,6 +81,8 @@ struct worker {
     bool hung;              /* it had asked for that, by WATCHDOG=trigger */
     int next_signal;        /* sent at `deadline`, harder than the one before; 0: none */
     usec deadline;
+    usec killed_at; /* when KILL was first sent; 0: it was not */
+    bool stuck;     /* killed, and not reaped after KILLED_TIMEOUT: that was logged */
 
     usec requests_checked_at; /* when its seats were last searched for late requests */
 

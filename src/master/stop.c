@@ -236,6 +236,31 @@ static void send_signal(struct worker *worker, int number, int next_signal, usec
     worker->deadline = deadline;
 }
 
+/* A killed process stays as long as the kernel holds it, or until its tracer, any process of its
+ * user, has waited for it (ptrace(2)). No wait of ours may depend on that. */
+static void note_stuck(struct worker *worker)
+{
+    struct procfs_stat stat;
+    const char *pool = worker->conf->name;
+    bool traced = procfs_stat(worker->pid, &stat) == 0 && stat.state == 'Z' && stat.threads <= 1;
+    worker->stuck = true;
+    worker->shown->stuck = 1;
+    worker->resources->changed = true;
+    log_warning("pool %s: worker %d was killed and does not end: %s pool=%s pid=%d", pool,
+                (int)worker->pid, traced ? "another process traces it" : "the kernel holds it",
+                pool, (int)worker->pid);
+}
+
+/* KILL is repeated, because the binary after an upgrade does not know that it was sent. */
+static void send_kill(struct worker *worker, usec now)
+{
+    if (!worker->killed_at)
+        worker->killed_at = now;
+    else if (!worker->stuck && now - worker->killed_at >= KILLED_TIMEOUT)
+        note_stuck(worker);
+    send_signal(worker, SIGKILL, SIGKILL, now + KILLED_TIMEOUT);
+}
+
 /* Takes the worker's seats out of the free ones. */
 static void set_retiring(struct worker *worker)
 {
@@ -271,7 +296,7 @@ void stop_now(struct worker *worker, usec now)
     set_retiring(worker);
     worker->cause = DEATH_STOPPED;
     if (spawn_is_app(worker)) /* QUIT may mean anything to a program */
-        send_signal(worker, SIGKILL, 0, USEC_NEVER);
+        send_kill(worker, now);
     else
         send_signal(worker, SIGQUIT, SIGKILL, now + QUIT_TIMEOUT);
 }
@@ -284,9 +309,10 @@ usec stop_step(struct worker *worker, usec now)
         worker->cause = DEATH_NOT_READY;
     else if (worker->cause == DEATH_RETIRED)
         worker->cause = DEATH_OVERDUE;
-    bool last = worker->next_signal == SIGKILL;
-    send_signal(worker, worker->next_signal, last ? 0 : SIGKILL,
-                last ? USEC_NEVER : now + QUIT_TIMEOUT);
+    if (worker->next_signal == SIGKILL)
+        send_kill(worker, now);
+    else
+        send_signal(worker, worker->next_signal, SIGKILL, now + QUIT_TIMEOUT);
     return worker->deadline;
 }
 

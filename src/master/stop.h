@@ -92,7 +92,7 @@ usec stop_late_request(struct worker *worker, const struct seats_load *load, use
 usec stop_watch_program(struct worker *worker, usec grace_until, usec now);
 
 /* Sends a worker that is past its deadline the next harder signal. Returns when the one after that
- * is due. */
+ * is due. A worker that does not end after KILL is marked as stuck. */
 usec stop_step(struct worker *worker, usec now);
 
 /* Ends what a reaped worker left running. Call it before spawn_reaped, which clears the pid. */

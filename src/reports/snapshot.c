@@ -106,6 +106,7 @@ bool snapshot_worker(const struct view *view, int number, struct snapshot_worker
         .generation = entry->generation,
         .state = state == SLOT_WAITING ? SLOT_WAITING : SLOT_STARTING,
         .retiring = entry->retiring,
+        .stuck = entry->stuck,
         .slow = entry->slow,
         .since = entry->born,
         .born = entry->born,

@@ -36,6 +36,7 @@ struct snapshot_worker {
     uint32_t generation;
     enum slot_state state; /* never SLOT_FREE; SLOT_BUSY if at least one seat is busy */
     bool retiring;
+    bool stuck;    /* killed, and does not end */
     uint32_t slow; /* the index of its slow entry, plus 1; 0: none */
     usec since;    /* of this state; if busy, of its oldest connection */
     usec born;

@@ -211,6 +211,7 @@ static json_t *worker_object(const struct overview *overview, const struct snaps
     json_number_or_null(object, "pid", worker->pid);
     json_text(object, "state", slot_state_words[worker->state]);
     json_flag(object, "retiring", worker->retiring);
+    json_flag(object, "stuck", worker->stuck);
     json_seconds(object, "seconds", snapshot_span(worker->since, now));
     json_seconds(object, "age", snapshot_span(worker->born, now));
     json_number(object, "generation", worker->generation);

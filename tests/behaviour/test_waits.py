@@ -2,14 +2,17 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
 import struct
+import subprocess
 
 import client
 import control
 import daemon
+import processes
 import test_app
 
 CONTROL = 'control = "@DIR@/control"\n'
@@ -157,6 +160,61 @@ class Files(test_app.Case):
         self.assertEqual(os.readlink(f'/proc/{left}/fd/3'), it.path('files'))
         self.assertEqual(self.ask(it, 'pid'), str(it.workers()[0]))
         self.assertEqual(control.ask(it, 'ping').status, 0)
+        it.stop()
+
+
+# Traces a process, and never asks what became of it.
+TRACES = """
+import ctypes, signal, sys
+if ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) != 0:  # PTRACE_SEIZE
+    sys.exit(1)
+print('traces', flush=True)
+signal.pause()
+"""
+
+
+class Traced(test_app.Case):
+    """A process that was killed stays until its tracer has waited for it (ptrace(2))."""
+
+    def start_traced(self):
+        it = self.start(CONTROL + test_app.app('workers = 1 graceful_timeout = 0'))
+        worker, = it.workers()
+        tracer = subprocess.Popen([test_app.PYTHON, '-I', '-c', TRACES, str(worker)],
+                                  stdout=subprocess.PIPE, text=True)
+
+        self.addCleanup(tracer.communicate)
+        self.addCleanup(tracer.kill)
+        if tracer.stdout.readline() != 'traces\n':
+            self.skipTest('nothing can be traced here')
+        it.announce('does not end', 'killed by signal 9')
+        return it, worker, tracer
+
+    def test_drain_and_stop(self):
+        it, worker, _ = self.start_traced()
+        self.assertRegex(control.ask(it, 'drain').out, 'left but what was killed')
+        it.wait_for_log(f' warning: pool x: worker {worker} was killed and does not end: '
+                        rf'another process traces it pool=x pid={worker}')
+        shown, = json.loads(control.ask(it, 'status', '--json').out)['pools'][0]['workers']
+        self.assertEqual((shown['pid'], shown['retiring'], shown['stuck']), (worker, True, True))
+        it.stop()
+
+    def test_an_upgrade(self):
+        """The next binary finds out by itself."""
+        it, worker, _ = self.start_traced()
+        self.assertEqual(control.ask(it, 'drain').status, 0)
+        it.upgrade()
+        mark = it.mark()
+        it.wait_for_log(f'worker {worker} was killed and does not end', mark)
+        it.stop()
+
+    def test_until_it_ends(self):
+        it, worker, tracer = self.start_traced()
+        self.assertEqual(control.ask(it, 'drain').status, 0)
+        tracer.kill()
+        it.wait_for_log(rf' pool x: worker {worker} .*pool=x pid={worker}')
+        processes.wait_until(lambda: not processes.alive(worker), 'the end of the worker')
+        self.assertEqual(control.ask(it, 'resume').status, 0)
+        it.wait_for_workers(1, without=[worker])
         it.stop()
 
 

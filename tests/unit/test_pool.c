@@ -204,8 +204,10 @@ START_TEST(is_empty_without_workers_and_groups)
     pool.resources.groups.first = &other;
     ck_assert(!pool_is_empty(&pool));
     pool.resources.groups.first = NULL;
-    add();
-    ck_assert(!pool_is_empty(&pool));
+    struct worker *worker = add();
+    ck_assert(!pool_is_empty(&pool) && !pool_has_ended(&pool));
+    worker->stuck = true;
+    ck_assert(!pool_is_empty(&pool) && pool_has_ended(&pool));
 }
 END_TEST
 

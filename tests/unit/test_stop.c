@@ -147,11 +147,11 @@ static const struct {
     int next, after; /* signals */
     usec then;       /* from now on */
 } harder[] = {
-    {DEATH_OWN, DEATH_NOT_READY, SIGKILL, 0, USEC_NEVER},
+    {DEATH_OWN, DEATH_NOT_READY, SIGKILL, SIGKILL, 5 * USEC_SECOND},
     {DEATH_RETIRED, DEATH_OVERDUE, SIGQUIT, SIGKILL, USEC_SECOND},
     {DEATH_TIMEOUT, DEATH_TIMEOUT, SIGQUIT, SIGKILL, USEC_SECOND},
-    {DEATH_STOPPED, DEATH_STOPPED, SIGKILL, 0, USEC_NEVER},
-    {DEATH_WATCHDOG, DEATH_WATCHDOG, SIGKILL, 0, USEC_NEVER},
+    {DEATH_STOPPED, DEATH_STOPPED, SIGKILL, SIGKILL, 5 * USEC_SECOND},
+    {DEATH_WATCHDOG, DEATH_WATCHDOG, SIGKILL, SIGKILL, 5 * USEC_SECOND},
 };
 
 START_TEST(grows_harder)
@@ -164,15 +164,15 @@ START_TEST(grows_harder)
     usec next = stop_step(&worker, NOW);
     ck_assert_int_eq(worker.cause, harder[_i].becomes);
     ck_assert_int_eq(worker.next_signal, harder[_i].after);
-    ck_assert_int_eq(next, harder[_i].then == USEC_NEVER ? USEC_NEVER : NOW + harder[_i].then);
+    ck_assert_int_eq(next, NOW + harder[_i].then);
     if (harder[_i].next == SIGKILL) {
         int status;
+        ck_assert(!worker.stuck);
+        ck_assert_int_eq(stop_step(&worker, next), next + 5 * USEC_SECOND);
+        ck_assert(worker.stuck && shown.stuck); /* it is not reaped yet */
         ck_assert_int_eq(waitpid(worker.pid, &status, 0), worker.pid);
         ck_assert_int_eq(WTERMSIG(status), SIGKILL);
         worker.pid = fork_deaf();
-        worker.deadline = NOW;
-        ck_assert_int_eq(stop_step(&worker, NOW), NOW); /* nothing is left to send */
-        ck_assert(!was_sent(SIGQUIT) && kill(worker.pid, 0) == 0);
     } else {
         ck_assert(was_sent(SIGQUIT));
     }
@@ -198,8 +198,8 @@ START_TEST(stops_a_program_at_once)
     stop_now(&worker, NOW);
     ck_assert_int_eq(waitpid(worker.pid, &status, 0), worker.pid);
     ck_assert_int_eq(WTERMSIG(status), SIGKILL);
-    ck_assert_int_eq(worker.next_signal, 0);
-    ck_assert_int_eq(worker.deadline, USEC_NEVER);
+    ck_assert_int_eq(worker.next_signal, SIGKILL);
+    ck_assert_int_eq(worker.deadline, NOW + 5 * USEC_SECOND);
     worker.pid = fork_deaf();
 }
 END_TEST
