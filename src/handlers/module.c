@@ -8,11 +8,13 @@
 #include "../module/preforkd/module.h"
 
 #include "../base/log.h"
+#include "../board/exitcode.h"
 #include "handler.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -330,10 +332,32 @@ static void warn_if_replaced(const struct service *service, const char *path)
                    service->pool, path, service->pool, path);
 }
 
+/* If foreign code ends the main thread by pthread_exit(3), the process goes on as long as the
+ * module has another thread, and nobody serves. So the process ends then, as by exit(3). */
+static void end_process(void *set)
+{
+    (void)set;
+    _exit(WORKER_RETIRED);
+}
+
+/* 0 or an errno. A key's destructor runs at the end of a thread that has set it, whichever stack
+ * the thread was on. */
+static int end_with_main_thread(void)
+{
+    static pthread_key_t key;
+    int error = pthread_key_create(&key, end_process);
+    return error ? error : pthread_setspecific(key, &key);
+}
+
 static int module_start(struct service *service, char *why, size_t size)
 {
     char reason[512] = "";
     const struct module_config *config = service->config;
+    int error = end_with_main_thread();
+    if (error) {
+        snprintf(why, size, "can't watch its thread: %s", strerror(error));
+        return -1;
+    }
     environ = (char **)service->environment;
     warn_if_replaced(service, config->path);
     loaded.service = service;

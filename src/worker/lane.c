@@ -166,24 +166,24 @@ static int accept_failed(struct lane *lane, int listener, int error)
 /* Accepts one connection, if one is waiting, and serves it. 0 to go on, or an exit status. */
 static int serve_one(struct lane *lane, int listener)
 {
-    struct conn conn;
-    conn.peer.len = sizeof conn.peer - offsetof(struct addr, sa);
-    conn.fd = accept4(listener, &conn.peer.sa, &conn.peer.len, SOCK_CLOEXEC);
-    if (conn.fd < 0)
+    struct conn *conn = &lane->conn;
+    conn->peer.len = sizeof conn->peer - offsetof(struct addr, sa);
+    conn->fd = accept4(listener, &conn->peer.sa, &conn->peer.len, SOCK_CLOEXEC);
+    if (conn->fd < 0)
         return accept_failed(lane, listener, errno);
     int status = lane->drop_calls ? lane->drop_calls() : 0;
     if (status)
         return status;
     lane->drop_calls = NULL;
     recover(lane);
-    conn.nowait = 0;
-    conn.waiter = NULL;
-    conn.drained = false;
-    conn.in = conn.out = 0;
-    conn.proxied = false;
-    conn.counted = true;
-    conn.has_status = false;
-    serve_connection(lane->serve, &conn);
+    conn->nowait = 0;
+    conn->waiter = NULL;
+    conn->drained = false;
+    conn->in = conn->out = 0;
+    conn->proxied = false;
+    conn->counted = true;
+    conn->has_status = false;
+    serve_connection(lane->serve, conn);
     return 0;
 }
 

@@ -29,6 +29,7 @@ struct lane {
     int epoll_fd;
     int failures; /* of accept() in a row, for want of resources; meanwhile it is in no queue */
     usec failing_since;
+    struct conn conn; /* the one in hand; not on the stack, so that it outlasts the thread */
 };
 
 /* Opens what the lane waits by, while all system calls are still allowed. 0 or -errno. */

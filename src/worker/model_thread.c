@@ -1,6 +1,6 @@
 /*
  * model_thread - many connections at a time: each thread runs a lane with a seat of its own, and
- * does what a worker of the process model does.
+ * does what a worker of the process model does. A thread that foreign code ends is replaced.
  *
  * The lanes share nothing but the listeners and a few words of struct worker_state. Each counts in
  * its own slot, without a lock. The main thread serves no connection. It takes the worker's
@@ -9,6 +9,9 @@
  */
 #include "lane.h"
 #include "model.h"
+
+#include "../base/log.h"
+#include "../board/exitcode.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +26,10 @@ enum { STACK = 1024 * 1024 }; /* of a thread; untouched pages cost nothing */
 struct thread {
     struct lane lane;
     pthread_t id;
+    enum { OPENING, RUNNING, CLOSING } phase;
+    int status;                  /* of the lane, once it has run */
     char why[SCOREBOARD_REASON]; /* why the lane can't start; empty: it can */
+    _Atomic bool lost;           /* foreign code ended the thread: the lane needs another one */
 };
 
 static struct model_start setup;
@@ -35,6 +41,7 @@ static _Atomic int status;  /* the worker's exit status: the first one that is n
 static sigset_t awaited;    /* signals that the main thread waits for */
 
 static _Thread_local struct lane *own_lane; /* NULL in the main thread */
+static pthread_key_t foreign_end; /* set while foreign code may end the thread: see lose_thread */
 
 /* --- a lane's thread -------------------------------------------------------------------------- */
 
@@ -68,27 +75,96 @@ static void end_lane(int exit_status)
     pthread_kill(main_thread, SIGURG);
 }
 
-/* The thread starts with all signals blocked, waits for `go`, and then unblocks SIGURG; one that
- * was sent before is pending until then. */
-static void *run_thread(void *argument)
+/* A lane that can't start in a worker that serves. Several may write their reason at once; any of
+ * them will do, and all fit. */
+static void fail_lane(const struct thread *thread)
 {
-    struct thread *thread = argument;
-    sigset_t urg;
-    own_lane = &thread->lane;
-    if (serve_open_lane(own_lane->serve, thread->why, sizeof thread->why) == 0)
+    snprintf(setup.worker->head->reason, SCOREBOARD_REASON, "%s", thread->why);
+    end_lane(WORKER_CANT_START);
+}
+
+static void open_lane(struct thread *thread)
+{
+    thread->phase = OPENING;
+    if (serve_open_lane(thread->lane.serve, thread->why, sizeof thread->why) == 0)
         thread->why[0] = '\0';
     else if (!thread->why[0])
         snprintf(thread->why, sizeof thread->why, "thread can't start");
     sem_post(&started);
     while (sem_wait(&go) != 0)
         ;
+}
+
+static void run_lane(struct thread *thread)
+{
+    sigset_t urg;
     sigemptyset(&urg);
     sigaddset(&urg, SIGURG);
+    thread->phase = RUNNING;
     pthread_sigmask(SIG_UNBLOCK, &urg, NULL);
-    int exit_status = lane_run(own_lane);
+    thread->status = lane_run(&thread->lane);
     pthread_sigmask(SIG_BLOCK, &urg, NULL);
-    serve_close_lane(own_lane->serve);
-    end_lane(exit_status);
+    thread->phase = CLOSING;
+    serve_close_lane(thread->lane.serve);
+}
+
+static void log_lost(const struct lane *lane)
+{
+    static struct log_rate lost;
+    unsigned missed;
+    char peer[ADDR_TEXT] = "none";
+    const char *pool = lane->serve->pool->name;
+    if (!log_rate_ok(&lost, USEC_SECOND, &missed))
+        return;
+    if (lane->serve->began)
+        addr_print_peer(&lane->conn.peer, peer);
+    log_warning("pool %s: the handler %s ended its thread, with the connection from %s, which was "
+                "closed; another thread takes its place pool=%s peer=%s missed=%u",
+                pool, lane->serve->pool->handler->name, peer, pool, peer, missed);
+}
+
+/* Foreign code has ended the thread, by pthread_exit(3): the destructor of `foreign_end`. The stack
+ * is unwound, so only what lies in struct thread is left of the connection. Once `lost` is set,
+ * another thread may have the lane. */
+static void lose_thread(void *argument)
+{
+    struct thread *thread = argument;
+    sigset_t urg;
+    sigemptyset(&urg);
+    sigaddset(&urg, SIGURG);
+    pthread_sigmask(SIG_BLOCK, &urg, NULL);
+    switch (thread->phase) {
+    case OPENING:
+        snprintf(thread->why, sizeof thread->why, "lane_start ended its thread");
+        sem_post(&started);
+        fail_lane(thread);
+        break;
+    case RUNNING:
+        log_lost(&thread->lane);
+        if (thread->lane.serve->began)
+            serve_abandon(thread->lane.serve, &thread->lane.conn);
+        thread->lost = true;
+        pthread_kill(main_thread, SIGURG);
+        break;
+    case CLOSING: end_lane(thread->status); break;
+    }
+}
+
+/* The thread starts with all signals blocked, waits for `go`, and then unblocks SIGURG; one that
+ * was sent before is pending until then. */
+static void *run_thread(void *argument)
+{
+    struct thread *thread = argument;
+    own_lane = &thread->lane;
+    pthread_setspecific(foreign_end, thread);
+    open_lane(thread);
+    if (!thread->why[0])
+        run_lane(thread);
+    pthread_setspecific(foreign_end, NULL);
+    if (thread->why[0])
+        fail_lane(thread);
+    else
+        end_lane(thread->status);
     return NULL;
 }
 
@@ -101,45 +177,53 @@ static int fail(char *why, size_t size, int number, int error)
     return -1;
 }
 
-static int open_thread(int number, const pthread_attr_t *attributes)
+/* 0 or an errno. The thread inherits a mask that blocks all signals. */
+static int start_thread(struct thread *thread)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK);
+    int error = pthread_create(&thread->id, &attributes, run_thread, thread);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static int open_thread(int number)
 {
     struct thread *thread = &threads[number];
     thread->lane.serve = &setup.worker->seats[number];
     thread->lane.listeners = setup.listeners;
     thread->lane.count = setup.count;
     int error = lane_open(&thread->lane, setup.polls);
-    return error ? -error : pthread_create(&thread->id, attributes, run_thread, thread);
+    return error ? -error : start_thread(thread);
 }
 
 static int open_threads(const struct model_start *start, char *why, size_t size)
 {
     static const struct sigaction urg = {.sa_handler = on_sigurg, .sa_flags = SA_RESTART};
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    int error = 0, count = start->worker->count;
+    int error = 0, opened = 0, count = start->worker->count;
     setup = *start;
     threads = calloc((size_t)count, sizeof *threads);
     if (!threads)
         return fail(why, size, 0, errno);
     main_thread = pthread_self();
+    if ((error = pthread_key_create(&foreign_end, lose_thread)) != 0)
+        return fail(why, size, 0, error);
     sem_init(&started, 0, 0);
     sem_init(&go, 0, 0);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* the threads inherit this mask */
-    for (int i = 0; i < count && error == 0; i++)
-        if ((error = open_thread(i, &attributes)) != 0)
-            fail(why, size, i, error);
-        else
-            serving++;
-    for (int i = 0; i < serving; i++)
+    sigaction(SIGURG, &urg, NULL);
+    serving = count;
+    for (; opened < count && error == 0; opened += error == 0)
+        if ((error = open_thread(opened)) != 0)
+            fail(why, size, opened, error);
+    for (int i = 0; i < opened; i++)
         while (sem_wait(&started) != 0)
             ;
-    sigaction(SIGURG, &urg, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    for (int i = 0; i < serving && error == 0; i++)
+    for (int i = 0; i < opened && error == 0; i++)
         if (threads[i].why[0]) {
             snprintf(why, size, "%s", threads[i].why);
             error = -1;
@@ -198,6 +282,32 @@ static usec end_late(usec now)
     return next;
 }
 
+/* Gives each lane that lost its thread another one, unless the worker finishes. The old thread is
+ * detached: what foreign code does at its very end must not keep this one waiting. */
+static void replace_lost_threads(void)
+{
+    for (int i = 0; i < setup.worker->count; i++) {
+        struct thread *thread = &threads[i];
+        pthread_t old = thread->id;
+        if (!atomic_exchange(&thread->lost, false))
+            continue;
+        if (!serve_may_accept(thread->lane.serve)) {
+            serving--;
+            continue;
+        }
+        int error = start_thread(thread);
+        if (error == 0) {
+            pthread_detach(old);
+            sem_post(&go);
+            continue;
+        }
+        thread->id = old;
+        serving--;
+        fail(setup.worker->head->reason, SCOREBOARD_REASON, i, error);
+        status = WORKER_SHORT;
+    }
+}
+
 /* The next signal; 0 or less if none arrived in time. */
 static int await_signal(void)
 {
@@ -232,7 +342,10 @@ static int run(void)
         switch (await_signal()) {
         case SIGQUIT: setup.quit(); break;
         case SIGTERM: setup.worker->stopping = 1; break;
-        case SIGURG: wake_idle_lane(); break;
+        case SIGURG:
+            replace_lost_threads();
+            wake_idle_lane();
+            break;
         }
     }
     for (int i = 0; i < setup.worker->count; i++)

@@ -6,6 +6,7 @@
 #include "board_reader.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -297,6 +298,23 @@ static void log_shut_down(const struct serve *serve, const struct conn *conn, us
                 serve->pool->name, peer, serve->pool->name, peer, seconds, missed);
 }
 
+static void end_connection(struct serve *serve, struct conn *conn, int error, usec began)
+{
+    bool failed = conn->has_status && conn->status != 0;
+    if (!conn->counted)
+        conn_ask_counts(conn);
+    if (serve->access)
+        access_leave(serve->access); /* before the client sees the end and connects again */
+    close_socket(serve, conn);
+    if (serve->shut_down)
+        log_shut_down(serve, conn, began);
+    /* One line only: a failure is a notice, unless the line at level info tells it. */
+    if (!(failed && serve->log_level != LOG_INFO && log_failure(serve, conn, began)) &&
+        serve->log_level >= 0)
+        log_connection(serve, conn, error, began);
+    finish(serve, conn, began);
+}
+
 void serve_connection(struct serve *serve, struct conn *conn)
 {
     enum refusal refused = ADMITTED;
@@ -322,20 +340,12 @@ void serve_connection(struct serve *serve, struct conn *conn)
         show_peer(&serve->slot->peer, &conn->peer);
     if (serve->service.view)
         board_reader_renew();
-    int error = serve->handler->serve(&serve->service, conn);
-    bool failed = conn->has_status && conn->status != 0;
-    if (!conn->counted)
-        conn_ask_counts(conn);
-    if (serve->access)
-        access_leave(serve->access); /* before the client sees the end and connects again */
-    close_socket(serve, conn);
-    if (serve->shut_down)
-        log_shut_down(serve, conn, began);
-    /* One line only: a failure is a notice, unless the line at level info tells it. */
-    if (!(failed && serve->log_level != LOG_INFO && log_failure(serve, conn, began)) &&
-        serve->log_level >= 0)
-        log_connection(serve, conn, error, began);
-    finish(serve, conn, began);
+    end_connection(serve, conn, serve->handler->serve(&serve->service, conn), began);
     if (serve->service.pause_msec)
         pause_accepting(serve);
+}
+
+void serve_abandon(struct serve *serve, struct conn *conn)
+{
+    end_connection(serve, conn, -ECANCELED, serve->began);
 }

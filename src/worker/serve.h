@@ -96,6 +96,10 @@ bool serve_all_free(const struct worker_state *worker);
 /* Serves an accepted connection to its end, or refuses it. */
 void serve_connection(struct serve *serve, struct conn *conn);
 
+/* Closes and counts the connection in hand, whose handler ended its thread. Call it in that thread,
+ * once the stack is unwound. */
+void serve_abandon(struct serve *serve, struct conn *conn);
+
 /* The functions of struct service: see handlers/handler.h. */
 void serve_renew(struct service *service);
 void serve_count_request(struct service *service, usec began);

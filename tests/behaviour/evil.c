@@ -1,6 +1,6 @@
 /*
- * evil - a module that misbehaves: check=, start=, serve= and stop= take one of the words below,
- * "well" by default.
+ * evil - a module that misbehaves: check=, start=, lane_start=, serve=, lane_stop= and stop= take
+ * one of the words below, "well" by default.
  *
  * Some faults must be chosen when it is built: EVIL_ABI, EVIL_SIZE, EVIL_SERVE,
  * EVIL_SYMBOL, EVIL_CONSTRUCTOR, EVIL_UNDEFINED.
@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,33 @@ static void leave(void)
 static void leave_badly(void)
 {
     exit(7);
+}
+
+static void leave_thread(void)
+{
+    pthread_exit(NULL);
+}
+
+static void *rest(void *unused)
+{
+    (void)unused;
+    hang();
+    return NULL;
+}
+
+/* The process goes on after the end of its first thread, as long as it has another one. */
+static void leave_thread_to_another(void)
+{
+    pthread_t other;
+    pthread_create(&other, NULL, rest, NULL);
+    leave_thread();
+}
+
+static void leave_thread_at_the_second(void)
+{
+    static int served;
+    if (++served == 2)
+        leave_thread();
 }
 
 static void deafen(void)
@@ -266,6 +294,9 @@ static const struct deed {
     {"loop", loop},
     {"exit", leave},
     {"exit7", leave_badly},
+    {"exit-thread", leave_thread},
+    {"exit-thread-second", leave_thread_at_the_second},
+    {"exit-thread-beside", leave_thread_to_another},
     {"deaf", deafen},
     {"deaf-hang", deafen_and_hang},
     {"scribble", scribble},
@@ -343,6 +374,20 @@ __attribute__((unused)) static int serve(const struct preforkd_host *host,
     }
 }
 
+static int lane_start(const struct preforkd_host *host, void *state, void **lane, char *why,
+                      size_t size)
+{
+    *lane = state;
+    return refuse(host, "lane_start", why, size);
+}
+
+static void lane_stop(const struct preforkd_host *host, void *state, void *lane)
+{
+    if (state != lane)
+        abort();
+    act(host, "lane_stop");
+}
+
 static void stop(const struct preforkd_host *host, void *state)
 {
     host->log(host, PREFORKD_NOTICE, "stops, %s", state == data ? "as it started" : "confused");
@@ -374,4 +419,6 @@ const struct preforkd_module EVIL_SYMBOL = {
     .serve = EVIL_SERVE,
     .stop = stop,
     .models = PREFORKD_THREAD | PREFORKD_EVENT,
+    .lane_start = lane_start,
+    .lane_stop = lane_stop,
 };

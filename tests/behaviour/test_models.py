@@ -317,6 +317,53 @@ class Supervision(Case):
             it.wait_for_log('killed by signal 11')
             it.wait_for_workers(2)
 
+    def test_end_of_the_handlers_thread(self):
+        """It costs its connection, and in a worker of threads nothing else; other workers end with
+        it."""
+        for deed in ('exit-thread', 'exit-thread-beside'):
+            for model, it in self.each(handler='module { path = "@DIR@/m.so" args = { '
+                                       f'"serve={deed}" }} }}', module='evil'):
+                it.announce('pool x: the handler module ended its thread')
+                workers = it.workers()
+                for _ in range(2 * SEATS):  # each seat more than once
+                    with it.connect('x') as connection, contextlib.suppress(ConnectionResetError):
+                        self.assertEqual(connection.recv(1), b'', model)
+                if model == 'thread':
+                    it.wait_for_log(
+                        r'warning: .* ended its thread, with the connection from 127\.0\.0\.1:\d')
+                    board.wait_for_pool(it, 'x', served=2 * SEATS, busy=0)
+                    self.assertEqual(it.workers(), workers)
+                else:
+                    it.wait_for_log(r'notice: .* exited with status 0')
+
+    def test_end_of_a_thread_beside_others(self):
+        """A connection of the same worker goes on."""
+        it = self.begin(one('thread', 2), handler='module { path = "@DIR@/m.so" args = { '
+                        '"serve=exit-thread-second" } }', module='evil')
+        it.announce('ended its thread')
+        held, = it.occupy('x', 1)
+        with it.connect('x') as connection:
+            self.assertEqual(connection.recv(1), b'')
+        self.assertEqual(client.echo(held, b'on'), b'on')
+        for _ in range(4):
+            self.still_serves(it)
+        held.close()
+
+    def test_end_of_a_thread_in_lane_start(self):
+        it = self.make(pool('thread', handler='module { path = "@DIR@/m.so" args = { '
+                            '"lane_start=exit-thread" } }'))
+        shutil.copy(os.path.join(MODULES, 'evil.so'), it.path('m.so'))
+        it.announce('.')
+        it.launch()
+        self.assertEqual(it.exited(), 3)
+        it.wait_for_log("can't start: .*lane_start ended its thread")
+
+    def test_end_of_a_thread_in_lane_stop(self):
+        it = self.begin('thread', handler='module { path = "@DIR@/m.so" args = { '
+                        '"lane_stop=exit-thread" } }', module='evil')
+        self.still_serves(it)
+        it.stop()
+
     def test_lost_epoll_set_costs_the_worker(self):
         handler = 'module { path = "@DIR@/m.so" args = { "serve=close-sets" } }'
         two = '"systemd:x", "unix:@DIR@/other"'  # so that all models wait in epoll

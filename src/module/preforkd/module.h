@@ -106,7 +106,8 @@ struct preforkd_module {
      * value, with a sentence in `why`, and this worker ends. */
     int (*start)(const struct preforkd_host *host, void **state, char *why, size_t size);
 
-    /* Serves one connection to its end, without closing it. 0, or -errno for the log. */
+    /* Serves one connection to its end, without closing it. 0, or -errno for the log. Return: to
+     * end the thread instead costs the connection, and in the models of one thread the worker. */
     int (*serve)(const struct preforkd_host *host, struct preforkd_conn *conn, void *state);
 
     /* Called at the orderly end of a worker. */
