@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -135,8 +136,16 @@ static void **host_own(struct preforkd_conn *conn)
     return &conn_of(conn)->own;
 }
 
+/* What poll(2) takes. Of the other bits, epoll gives some a meaning of its own. */
+enum {
+    EVENTS_OF_POLL = POLLIN | POLLPRI | POLLOUT | POLLRDHUP | POLLERR | POLLHUP | POLLRDNORM |
+                     POLLRDBAND | POLLWRNORM | POLLWRBAND
+};
+
 static int host_wait(struct preforkd_conn *conn, short events, int msec)
 {
+    if (events & ~EVENTS_OF_POLL)
+        return -EINVAL;
     return conn_wait(conn_of(conn), events, clock_now() + (usec)msec * 1000);
 }
 

@@ -130,10 +130,12 @@ static struct seat *seat_of(struct waiter *waiter)
     return (struct seat *)((char *)waiter - offsetof(struct seat, waiter));
 }
 
-/* Registers the socket. If it is ready already, epoll reports that, so nothing is missed between
- * the call that failed and this one. Closing a socket removes it from the set. */
+/* Registers the socket, even for no event: epoll reports its end in any case. If it is ready
+ * already, epoll reports that, so nothing is missed between the call that failed and this one.
+ * Closing a socket removes it from the set. */
 static int watch(struct seat *seat, int fd, uint32_t events)
 {
+    events |= EPOLLHUP | EPOLLERR;
     struct epoll_event event = {
         .events = seat->watched | events | EPOLLRDHUP | EPOLLPRI | EPOLLET,
         .data.u64 = (uint64_t)seat->serial << 32 | number_of(seat),

@@ -162,6 +162,22 @@ static void wait_for_another(void)
         ;
 }
 
+/* Waits as its client asks, with these events of poll(2) for so many milliseconds. */
+static void wait_as_told(void)
+{
+    struct preforkd_conn *conn = now;
+    char line[64] = "", answer[64];
+    int events, msec;
+    while (lent->read(conn, line, sizeof line - 1) > 0 &&
+           sscanf(line, "%d %d", &events, &msec) == 2) {
+        lent->write(conn, "waits\n", 6);
+        int error = lent->wait(conn, (short)events, msec);
+        snprintf(answer, sizeof answer, "%s\n", error ? strerror(-error) : "ready");
+        lent->write(conn, answer, strlen(answer));
+        memset(line, 0, sizeof line);
+    }
+}
+
 /* Closes each epoll set of the process, as a descriptor closed twice may. */
 static void close_sets(void)
 {
@@ -303,6 +319,7 @@ static const struct deed {
     {"scribble-on", scribble_on},
     {"close", close_connection},
     {"close-sets", close_sets},
+    {"wait", wait_as_told},
     {"another", wait_for_another},
     {"leak", leak_descriptor},
     {"leak-memory", leak_memory},

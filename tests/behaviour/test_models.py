@@ -533,6 +533,55 @@ class Module(Case):
                 self.assertEqual(answers.readline(), b'104\n')
                 self.assertLess(time.monotonic() - since, 20)
 
+    WAITS = 'module { path = "@DIR@/m.so" args = { "serve=wait" } }'
+
+    def wait(self, connection, events, msec):
+        """What the module's wait returns, and how many seconds it takes."""
+        since = time.monotonic()
+        with connection.makefile('rb') as answers:
+            connection.sendall(b'%d %d' % (events, msec))
+            self.assertEqual(answers.readline(), b'waits\n')
+            return answers.readline().decode().rstrip(), time.monotonic() - since
+
+    def test_waiting_for_no_event_is_a_sleep(self):
+        for _, it in self.each(handler=self.WAITS, module='evil'):
+            with it.connect('x') as connection:
+                for _ in range(2):
+                    answer, seconds = self.wait(connection, 0, 300)
+                    self.assertEqual(answer, 'Connection timed out')
+                    self.assertGreaterEqual(seconds, 0.3)
+                connection.sendall(b'0 300')
+                self.assertEqual(client.read_exactly(connection, 6), b'waits\n')
+                connection.sendall(b'0 0')  # ends no sleep
+                self.assertEqual(client.read_exactly(connection, 10), b'Connection')
+
+    def test_a_reset_ends_a_sleep(self):
+        for model in MODELS:
+            sizes = 'workers = 2' if model == 'process' else one(model, 2)
+            it = self.begin(sizes, handler=self.WAITS, module='evil')
+            with self.subTest(model), it.connect('x') as other:
+                asleep = it.connect('x')
+                asleep.sendall(b'0 600000')
+                self.assertEqual(client.read_exactly(asleep, 6), b'waits\n')
+                self.wait(other, 0, 0)  # after this the first one has suspended itself
+                client.reset(asleep)
+                board.wait_for_pool(it, 'x', served=1)
+            it.stop()
+
+    def test_waiting_for_no_time(self):
+        for _, it in self.each(handler=self.WAITS, module='evil'):
+            with it.connect('x') as connection:
+                for msec in (0, -1, -2 ** 31):
+                    self.assertEqual(self.wait(connection, 1, msec)[0], 'Connection timed out')
+                    self.assertEqual(self.wait(connection, 4, msec)[0], 'ready')
+
+    def test_waiting_for_what_is_no_event(self):
+        for _, it in self.each(handler=self.WAITS, module='evil'):
+            with it.connect('x') as connection:
+                for events in (-1, 0x20, 1 << 14):
+                    self.assertEqual(self.wait(connection, events, 600000)[0], 'Invalid argument')
+                self.assertEqual(self.wait(connection, 4, 600000)[0], 'ready')
+
     def test_wait_lets_others_run(self):
         """Even if the socket is ready each time."""
         it = self.begin(one('event'), handler='module { path = "@DIR@/m.so" args = { '

@@ -87,9 +87,10 @@ struct preforkd_host {
     /* A place for a pointer of this connection's own, NULL at first. */
     void **(*own)(struct preforkd_conn *conn);
 
-    /* Waits until the socket has one of these events of poll(2), or has ended. 0; -ETIMEDOUT after
-     * `msec` milliseconds; or another -errno. In every model, wait for the socket of `descriptor`
-     * by this function. */
+    /* Waits until the socket has one of these events of poll(2), or has ended; with `events` 0 it
+     * pauses. 0; -ETIMEDOUT after `msec` milliseconds, at once if negative; -EINVAL for what is no
+     * event of poll(2); or another -errno. In every model, wait for the socket of `descriptor` by
+     * this function. */
     int (*wait)(struct preforkd_conn *conn, short events, int msec);
 };
 
