@@ -63,6 +63,14 @@ static void fail(struct run *run, int status)
     finish(run, (uint32_t)status);
 }
 
+/* The output has ended without a header. */
+static void fail_without_header(struct run *run, int status)
+{
+    run->relay->outcome = CGI_NO_ANSWER;
+    run->relay->fault = run->answer.size ? "has no complete header in its answer" : "wrote nothing";
+    fail(run, status);
+}
+
 /* The answer must not look complete. To nginx, it is complete when the connection ends, whether the
  * request was ended or not, unless a record is broken. */
 static void cut_off(struct run *run)
@@ -129,7 +137,7 @@ static void time_out(struct run *run)
     run->relay->keep = false;
     if (run->answer.begun && !run->stream_ended)
         cut_off(run);
-    else if (!run->answer.begun)
+    else if (!run->answer.begun && !run->answered)
         fail(run, 504);
 }
 
@@ -184,18 +192,21 @@ static void forward_collected(struct run *run)
 
 /* The program runs on without its output: end the stream behind all collected output. If the
  * program can't want any more of the body, end the request, too, without its exit status, and the
- * connection: nginx waits for that, and could send another request before we are ready. */
+ * connection: nginx waits for that, and could send another request before we are ready. Without a
+ * header no answer can come any more, so say that then, too. */
 static void end_stream(struct run *run)
 {
     bool wants_body =
         run->process.input >= 0 && (run->body.size || !run->session->request.stdin_ended);
-    if (!run->stream_due || run->answered || run->lost || !run->answer.begun ||
-        cgi_answer_pending(&run->answer))
+    if (!run->stream_due || run->answered || run->lost || cgi_answer_pending(&run->answer))
         return;
     if (run->request_due && !wants_body) {
         run->relay->keep = false;
-        finish(run, 0);
-    } else if (!run->stream_ended) {
+        if (run->answer.begun)
+            finish(run, 0);
+        else
+            fail_without_header(run, 500);
+    } else if (run->answer.begun && !run->stream_ended) {
         cgi_session_put(run->session, FCGI_STDOUT, 0);
         run->stream_ended = true;
     }
@@ -370,9 +381,7 @@ static void conclude(struct run *run)
     if (relay->outcome == CGI_ABORTED || (run->stream_ended && !killed)) {
         finish(run, app_status);
     } else if (!run->answer.begun) {
-        relay->outcome = CGI_NO_ANSWER;
-        relay->fault = run->answer.size ? "has no complete header in its answer" : "wrote nothing";
-        fail(run, signaled ? 502 : 500);
+        fail_without_header(run, signaled ? 502 : 500);
     } else if (signaled && !has_promised_length(run)) {
         relay->outcome = CGI_CUT;
         cut_off(run);

@@ -134,6 +134,33 @@ class OurEnd(gateway.Case):
         answer = self.ask(it, 'closed')
         self.assertEqual((answer.body, answer.ended), (b'half\n', True))
 
+    def test_no_header_from_who_runs_on(self):
+        """The 500 does not wait for the program's end, and the program goes on."""
+        cases = {'closed': '', 'partial': 'echo Content-Type: a/b;', 'word': 'printf Status;'}
+        it = self.gateway(LONG, workers=len(cases))
+        os.chmod(it.path('cgi'), 0o777)
+        for name, text in cases.items():
+            with self.subTest(name), it.connect('x') as connection:
+                self.program(it, name, f'cat > /dev/null; {text} exec >&-; : > {name}.closed;'
+                                       f'while ! [ -e {name}.go ]; do sleep 0.05; done; exit 3')
+                connection.sendall(fastcgi.whole(self.params(it, name), b'body'))
+                answer = fastcgi.parse(client.read_all(connection))
+                self.assertEqual((answer.status, answer.ended), (500, True))
+                it.put(f'cgi/{name}.go', '')
+                it.log.wait(f'notice: .*/{name} (wrote nothing|has no complete header).* exit=3')
+
+    def test_no_header_until_the_time_is_up(self):
+        """One answer, not two."""
+        it = self.gateway('request_timeout = 2 idle_timeout = 600')
+        it.announce('took longer')
+        self.program(it, 'closed', 'exec >&-; exec sleep 1000')
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.whole(self.params(it, 'closed')))
+            answer = fastcgi.parse(client.read_all(connection))
+            self.assertEqual((answer.status, answer.ended), (500, True))
+        it.log.wait('/closed took longer')
+        self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+
     def assert_cut_off(self, it, name):
         """No web server may take a cut answer for a complete one: a record of version 0 ends it."""
         with it.connect('x') as connection:
