@@ -46,18 +46,27 @@ static void publish_pid(const struct template *template)
     template->slot->pids[template->number] = template->current.pid;
 }
 
+/* Buffers of this size hold how a process ended. */
+enum { HOW = 64 };
+
+static const char *print_end(int status, char *how)
+{
+    if (WIFSIGNALED(status))
+        snprintf(how, HOW, "signal %s", daemon_signal_word(WTERMSIG(status)));
+    else
+        snprintf(how, HOW, "exit status %d", WEXITSTATUS(status));
+    return how;
+}
+
 static void log_failure(struct template *template, const char *why, int status)
 {
     unsigned missed;
-    char how[64] = "";
+    char how[HOW];
     if (!log_rate_ok(&template->logged, 10 * USEC_SECOND, &missed))
         return;
-    if (WIFSIGNALED(status))
-        snprintf(how, sizeof how, " (signal %s)", daemon_signal_word(WTERMSIG(status)));
-    else
-        snprintf(how, sizeof how, " (exit status %d)", WEXITSTATUS(status));
-    log_warning("pool %s: the template %s failed: %s%s; %s pool=%s template=%s failed=%d missed=%u",
-                template->pool, template->arguments[0], why, how,
+    log_warning("pool %s: the template %s failed: %s (%s); %s pool=%s template=%s failed=%d "
+                "missed=%u",
+                template->pool, template->arguments[0], why, print_end(status, how),
                 template->current.pid ? "the one before goes on"
                                       : "programs are started without it until another is ready",
                 template->pool, template->arguments[0], template->failed, missed);
@@ -299,7 +308,7 @@ bool template_reap(struct template *template, struct template_child *child, int 
 void template_check(char *const *arguments, const char *pool, const char *handler, const char *file,
                     int line, struct faults *faults)
 {
-    char why[SCOREBOARD_REASON];
+    char why[SCOREBOARD_REASON], how[HOW];
     struct template_process process;
     unsigned before = faults->count;
     program_check(arguments[0], pool, handler, file, line, faults);
@@ -315,8 +324,11 @@ void template_check(char *const *arguments, const char *pool, const char *handle
     if (error == -EAGAIN)
         snprintf(why, sizeof why, "it was not ready after %d s",
                  (int)(CHECK_TIMEOUT / USEC_SECOND));
-    if (error)
+    int status = template_process_end(&process);
+    if (error == -EPIPE) /* by itself; standard error may say why */
+        faults_add(faults, file, line, "pool %s: %s: the template %s: %s (%s)", pool, handler,
+                   arguments[0], why, print_end(status, how));
+    else if (error)
         faults_add(faults, file, line, "pool %s: %s: the template %s: %s", pool, handler,
                    arguments[0], why);
-    template_process_end(&process);
 }

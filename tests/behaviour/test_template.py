@@ -332,8 +332,9 @@ class Exec(templates.Case):
         it = super().make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1 {pool}\n'
                           f'exec {{ command = {{ "@DIR@/script", "a b", "" }}\n'
                           f'template = {{ {words} }}\n{options} }} }}\n')
-        with open(os.path.join(templates.LIBEXEC, 'template-python'), encoding='utf-8') as file:
-            it.put('template-python', file.read(), 0o755)
+        for name in ('template-python', 'template-perl'):
+            with open(os.path.join(templates.LIBEXEC, name), encoding='utf-8') as file:
+                it.put(name, file.read(), 0o755)
         it.put('liar', LIAR, 0o755)
         return it
 
@@ -409,13 +410,14 @@ class Exec(templates.Case):
         for _ in range(3):
             self.assertEqual(client.ask(it.address('x')), b"['0', '1', '2', '3']\n")
 
-    def refused(self, words, pattern):
-        it = self.make(words=words)
+    def refused(self, words, pattern, pool=''):
+        it = self.make(words=words, pool=pool)
         it.put('script', '#!/usr/bin/python3\n', 0o755)
         it.announce('^preforkd.*err')
         it.launch()
         self.assertEqual(it.exited(), 1)
         it.log.wait(pattern)
+        return it
 
     def test_check(self):
         for words, pattern in {
@@ -428,9 +430,20 @@ class Exec(templates.Case):
                 '"@DIR@/liar", "long"': 'it said nonsense',
                 '"@DIR@/liar", "refusal"': r'liar: it does\? not want to',
                 '"@DIR@/liar", "silent"': 'it was not ready after 4 s',
-                '"/bin/true"': 'the template /bin/true: it has ended'}.items():
+                '"/bin/true"': r'the template /bin/true: it has ended \(exit status 0\)'}.items():
             with self.subTest(words):
                 self.refused(words, pattern)
+
+    def test_perl_switches_that_no_template_can_have(self):
+        for switch, patterns in {
+                '-T': ['template-perl: PERL5OPT asks for -T, which no template can have'],
+                '-t': ['template-perl: PERL5OPT asks for -t, which no template can have'],
+                '-c': ['Illegal switch in PERL5OPT: -c',
+                       r'template-perl: it has ended \(exit status 29\)']}.items():
+            with self.subTest(switch):
+                it = self.refused('"@DIR@/template-perl"', patterns[-1],
+                                  f'environment = {{ "PERL5OPT={switch}" }}')
+                it.log.wait(patterns[0])
 
     def test_options_need_each_other(self):
         it = self.make('template_max_forks = 5')
