@@ -107,6 +107,39 @@ class Programs(Behind):
         self.assertEqual(wrong, [])
 
 
+class NodeAlone(daemon.Case):
+    def test_an_end_leaves_the_listener_non_blocking(self):
+        """Node restores the flags of its standard descriptors when it exits; the listener is one of
+        them. The other programs would block in accept()."""
+        if not os.access('/usr/bin/node', os.X_OK):
+            self.skipTest('no node here')
+        it = self.make('control = "@DIR@/control"\n'
+                       'pool "node" { listen = { "systemd:x" } workers = 1 min_ready_time = 0\n'
+                       'app { command = { "/usr/bin/node", "@DIR@/server.js" } } }\n')
+        with open(os.path.join(EXAMPLES, 'server.js'), encoding='utf-8') as file:
+            it.put('server.js', file.read())
+        it.launch().ready()
+        for _ in range(2):
+            old, = it.workers()
+            self.answers(it)
+            wait_until(lambda old=old: self.is_nonblocking(old), 'the flag that Node sets')
+            self.assertEqual(control.run(it, 'restart').returncode, 0)
+            it.wait_for_workers(1, without=[old])
+            self.assertTrue(self.is_nonblocking(it.workers()[0]))
+
+    @staticmethod
+    def is_nonblocking(pid):
+        with open(f'/proc/{pid}/fdinfo/3', encoding='ascii') as file:
+            flags = re.search(r'(?m)^flags:\s+(\d+)', file.read())[1]
+        return int(flags, 8) & os.O_NONBLOCK != 0
+
+    def answers(self, it):
+        connection = http.client.HTTPConnection(*it.address('x')[:2], timeout=processes.PATIENCE)
+        connection.request('GET', '/')
+        self.assertEqual(connection.getresponse().read(), b'hello from Node\n')
+        connection.close()
+
+
 class PhpThatEnds(Behind):
     """php-cgi exits after a number of requests, 500 by default: no client may notice."""
 

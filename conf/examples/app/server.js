@@ -1,6 +1,12 @@
 // An HTTP server with Node's own library, on the listener in descriptor 3. On SIGTERM it finishes the
 // requests in hand.
+const fs = require('fs');
 const http = require('http');
+
+// Descriptor 0 is the listener, too. When Node exits, it gives its standard descriptors the flags
+// back that they had at its start: the listener would block under the servers that go on.
+fs.closeSync(0);
+fs.openSync('/dev/null');
 
 const server = http.createServer((request, response) => {
   response.writeHead(200, { 'Content-Type': 'text/plain', Connection: 'close' });
