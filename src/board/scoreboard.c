@@ -43,7 +43,7 @@ void scoreboard_unmap(struct scoreboard *board)
 /* Count the version up when the layout changes, but the sizes don't. */
 int64_t scoreboard_layout(void)
 {
-    enum { VERSION = 6 };
+    enum { VERSION = 7 };
     return (int64_t)VERSION << 48 | (int64_t)sizeof(struct slot) << 32 |
            (int64_t)offsetof(struct scoreboard, slots);
 }

@@ -128,7 +128,9 @@ struct scoreboard {
     _Atomic uint32_t unserved;  /* set by a worker that was woken for a connection and can't accept;
                                    cleared by the master, which wakes another worker */
     _Atomic uint32_t end;       /* no slot from here on was ever taken; by the master */
-    uint64_t serial;            /* as in the overview: for a debugger that finds only this memory */
+    _Atomic uint32_t own_timeouts; /* set by the master before a reload gives the listeners the
+                                      timeouts of another handler: workers set each connection's */
+    uint64_t serial; /* as in the overview: for a debugger that finds only this memory */
 
     alignas(4096) struct shown_time shown[SCOREBOARD_POOLS]; /* by index in the overview */
     alignas(4096) struct slot slots[SCOREBOARD_SLOTS];

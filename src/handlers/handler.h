@@ -173,4 +173,10 @@ static inline struct app_policy handler_app_policy(const struct handler_section 
     return app_policy;
 }
 
+/* The timeouts that connections need, in seconds; 0: none, because programs would inherit them. */
+static inline int handler_timeouts(const struct handler_section *section, int idle_timeout)
+{
+    return handler_of(section)->runs_programs ? 0 : idle_timeout;
+}
+
 #endif

@@ -168,6 +168,7 @@ struct listener *listener_revive(int fd, const struct listener_facts *facts, cha
         .passed_name = copy,
         .any_family = facts->any_family,
         .lent = facts->lent,
+        .timeouts = -1,
         .made = {.device = facts->device, .number = facts->inode},
     };
     learn_address(listener);
@@ -248,40 +249,57 @@ static void set_option(const struct listener *listener, int level, int name, con
                     listener->text);
 }
 
-static void set_timeouts(const struct listener *listener, int seconds)
+/* TCP connections inherit them at no cost (tcp(7)); Unix connections do not. */
+static void set_timeouts(struct listener *listener, int seconds)
 {
     struct timeval idle = {.tv_sec = seconds};
+    listener->timeouts = seconds;
+    if (listener->bound.sa.sa_family == AF_UNIX)
+        return;
     set_option(listener, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle, "the time-out");
     set_option(listener, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle, "the time-out");
 }
 
 void listener_prepare(struct listener *listener, const struct listener_options *options)
 {
-    if (options->nonblocking || (options->lent && !listener->lent))
+    if (listener->lent)
+        return;
+    if (options->nonblocking || options->lent)
         fd_set_nonblocking(listener->fd, options->nonblocking);
-    if (!options->idle_timeout && listener->bound.sa.sa_family != AF_UNIX)
+    if (options->lent)
         set_timeouts(listener, 0);
+}
+
+/* Sets what programs that share the listener would notice. */
+static void take_over(struct listener *listener, const struct listener_options *options)
+{
+    int error = fd_set_nonblocking(listener->fd, options->nonblocking);
+    if (error)
+        log_warning("%s: can't set how it blocks: %s", listener->text, strerror(-error));
+    set_timeouts(listener, options->idle_timeout);
+}
+
+void listener_reclaim(struct listener *listener, const struct listener_options *options)
+{
+    take_over(listener, options);
+    listener->lent = options->lent;
 }
 
 void listener_apply(struct listener *listener, const struct listener_options *options)
 {
-    /* TCP connections inherit these at no cost (tcp(7)); Unix connections inherit none. */
     int on = options->keepalive > 0;
     if (listener->bound.sa.sa_family != AF_UNIX) {
         set_option(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on, "keep-alive");
         if (on)
             set_option(listener, IPPROTO_TCP, TCP_KEEPIDLE, &options->keepalive,
                        sizeof options->keepalive, "the keep-alive time");
-        set_timeouts(listener, options->idle_timeout);
     }
-    int error = options->lent && listener->lent
-                    ? 0
-                    : fd_set_nonblocking(listener->fd, options->nonblocking);
-    if (error)
-        log_warning("%s: can't set how it blocks: %s", listener->text, strerror(-error));
-    listener->lent = options->lent;
+    if (!listener->lent)
+        take_over(listener, options);
+    listener->lent = listener->lent || options->lent;
     if (listener->origin == LISTENER_ACTIVATED)
         return;
+    int error;
     /* listen(2) alone would reopen a listener that was shut down with what the shutdown left. */
     if (!is_listening(listener->fd))
         error = listener_heal(listener, options->backlog);

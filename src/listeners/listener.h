@@ -55,7 +55,9 @@ struct listener {
     struct inode directory;       /* of the path, which may have other spellings */
     bool wanted;                  /* by the configuration that is being prepared */
     bool stored;                  /* systemd's descriptor store has it too */
-    bool lent;                    /* programs accept on it, and decide whether it blocks */
+    int timeouts;                 /* that connections inherit, in seconds; -1: unknown */
+    bool lent;                    /* programs accept on it, and decide whether it blocks, until the
+                                     last of them has ended: see listener_reclaim */
     char text[ADDR_TEXT];         /* `bound`, printed */
     char pool[POOL_NAME_MAX + 1]; /* of the pool in the configuration in force; empty:
                                      unknown */
@@ -119,12 +121,17 @@ bool listener_is_shut(const struct listener *listener);
  * descriptor. 0 or -errno: -EOPNOTSUPP for a Unix socket, which can only be bound anew. */
 int listener_heal(struct listener *listener, int backlog);
 
-/* Sets all of the options, while the socket listens. Logs what fails. */
+/* Sets all of the options, while the socket listens. Logs what fails. A listener that is lent and
+ * will not be any more keeps its timeouts, which are none, and blocks or not as before: earlier
+ * programs still accept on it. Our workers cope with both. */
 void listener_apply(struct listener *listener, const struct listener_options *options);
 
-/* Sets the options that workers of the next generation need before they accept, and that do no harm
- * to the present workers: no timeout; non-blocking; or, if the listener is about to be lent,
- * blocking, which our workers can cope with. */
+/* The last program that the listener was lent to has ended: sets what listener_apply left. */
+void listener_reclaim(struct listener *listener, const struct listener_options *options);
+
+/* Sets the options that workers of the next generation need before they accept, and that our
+ * present workers can cope with: non-blocking; or, if the listener is about to be lent, blocking
+ * and without timeouts. Nothing if it is lent already. */
 void listener_prepare(struct listener *listener, const struct listener_options *options);
 
 /* The listener in the list that has this descriptor; NULL: none. */

@@ -22,7 +22,7 @@ struct listener_options plan_listener_options(const struct pool_config *conf, bo
         .uid = conf->socket_uid,
         .gid = conf->socket_gid,
         .keepalive = conf->keepalive,
-        .idle_timeout = handler_of(conf->handler)->runs_programs ? 0 : conf->idle_timeout,
+        .idle_timeout = handler_timeouts(conf->handler, conf->idle_timeout),
         .nonblocking = polls,
         .lent = handler_of(conf->handler)->exec != NULL,
     };
@@ -45,12 +45,17 @@ bool plan_needs_workers(const struct plan *plan)
     return plan->kind == PLAN_REPLACED || plan->kind == PLAN_ADDED;
 }
 
-bool plans_have(const struct plans *plans, const struct pool *pool)
+static const struct plan *plan_of(const struct plans *plans, const struct pool *pool)
 {
     for (int i = 0; i < plans->count; i++)
         if (plans->at[i].pool == pool)
-            return true;
-    return false;
+            return &plans->at[i];
+    return NULL;
+}
+
+bool plans_have(const struct plans *plans, const struct pool *pool)
+{
+    return plan_of(plans, pool);
 }
 
 static void add_fault(const struct plans *plans, const struct plan *plan,
@@ -373,6 +378,29 @@ static void reset_listener(struct listener *listener)
     listener->trouble[0] = '\0';
 }
 
+/* Canaries accept before the new options are applied to sockets in force. The present workers of a
+ * pool that changes accept after that, too. */
+static void prepare_listeners(const struct plans *plans, const struct runtime *runtime)
+{
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        const struct plan *plan = plan_of(plans, pool);
+        for (struct board *b = pool->resources.boards; b && (!plan || plan_needs_workers(plan));
+             b = b->next)
+            atomic_store(&b->map->own_timeouts, 1);
+    }
+    for (int i = 0; i < plans->count; i++) {
+        const struct plan *plan = &plans->at[i];
+        struct listener_options options =
+            plan_listener_options(plan->conf, pool_polls(plan->conf, plan->listener_count));
+        for (int k = 0; plan_needs_workers(plan) && k < plan->listener_count; k++) {
+            /* The last program has ended, as in a drained pool: the next one finds no trace. */
+            if (plan->listeners[k]->lent && !runtime_has_program(runtime, plan->listeners[k]))
+                listener_reclaim(plan->listeners[k], &options);
+            listener_prepare(plan->listeners[k], &options);
+        }
+    }
+}
+
 int plans_make(struct plans *plans, const struct runtime *runtime)
 {
     const struct config *config = plans->config;
@@ -399,14 +427,8 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
         plan_listeners(plans, &plans->at[i]);
     if (plan_control(plans, runtime) != 0 || plans->faults->count != faults_before)
         return -1;
-    /* Canaries accept before the new options are applied to sockets in force. */
-    for (int i = 0; !plans->dry_run && i < plans->count; i++) {
-        const struct plan *plan = &plans->at[i];
-        struct listener_options options =
-            plan_listener_options(plan->conf, pool_polls(plan->conf, plan->listener_count));
-        for (int k = 0; plan_needs_workers(plan) && k < plan->listener_count; k++)
-            listener_prepare(plan->listeners[k], &options);
-    }
+    if (!plans->dry_run)
+        prepare_listeners(plans, runtime);
     for (int i = 0; plans->only && i < plans->count; i++) {
         struct plan *plan = &plans->at[i];
         if (!is_concerned(plans, plan))

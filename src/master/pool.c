@@ -488,6 +488,32 @@ int runtime_room(const struct runtime *runtime)
     return SCOREBOARD_SLOTS - taken;
 }
 
+/* A worker that an upgrade carried over has a stub without addresses: it may have any. */
+static bool may_have(const struct worker *worker, const struct listener *listener)
+{
+    const struct pool_config *conf = worker->conf;
+    for (int i = 0; i < conf->listen_count; i++)
+        if (listener_is(listener, &conf->listens[i]))
+            return true;
+    return conf->listen_count == 0;
+}
+
+/* What a program leaves of its process group may accept, too. Nobody knows which handler started a
+ * group; but each is killed at its deadline, so none delays this for long. A process that left its
+ * group is not waited for, because nothing ends it. */
+bool runtime_has_program(const struct runtime *runtime, const struct listener *listener)
+{
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        for (const struct group *g = pool->resources.groups.first; g; g = g->next)
+            if (!g->stuck)
+                return true;
+        for (const struct worker *w = pool->workers; w; w = w->next)
+            if (w->pid && spawn_is_app(w) && may_have(w, listener))
+                return true;
+    }
+    return false;
+}
+
 void runtime_close_listeners(struct runtime *runtime)
 {
     for (struct pool *pool = runtime->pools; pool; pool = pool->next)

@@ -217,6 +217,9 @@ void runtime_sweep(struct runtime *runtime);
 /* How many more workers there may be. */
 int runtime_room(const struct runtime *runtime);
 
+/* Whether a program that the listener was lent to may still accept there. */
+bool runtime_has_program(const struct runtime *runtime, const struct listener *listener);
+
 /* Closes all pools' listeners, because the daemon stops. The control socket stays to the end. */
 void runtime_close_listeners(struct runtime *runtime);
 

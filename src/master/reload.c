@@ -104,6 +104,17 @@ static void apply_listeners(const struct pool *pool)
         listener_apply(pool->listeners[i], &options);
 }
 
+/* Once the last program has ended, its listeners are set as their present handler wants them. */
+static void reclaim_listeners(const struct runtime *runtime)
+{
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        struct listener_options options = plan_listener_options(pool->conf, pool->polls);
+        for (int i = 0; i < pool->listener_count && !options.lent; i++)
+            if (pool->listeners[i]->lent && !runtime_has_program(runtime, pool->listeners[i]))
+                listener_reclaim(pool->listeners[i], &options);
+    }
+}
+
 /* Undoes try_plans. */
 static void undo_plans(struct runtime *runtime, struct plans *plans)
 {
@@ -114,9 +125,11 @@ static void undo_plans(struct runtime *runtime, struct plans *plans)
         pool_dismiss_canaries(plan->pool);
         if (plan->kind == PLAN_ADDED)
             pool_remove(plan->pool);
-        else
-            apply_listeners(plan->pool);
     }
+    /* Those, too, that the plan would have taken from a pool. */
+    for (struct pool *p = plans->dry_run ? NULL : runtime->pools; p; p = p->next)
+        if (!p->removed)
+            apply_listeners(p);
     plans_abandon(plans, runtime);
 }
 
@@ -618,6 +631,7 @@ usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
         next = now; /* for the pools to act on it */
     if (reload->state == RELOAD_ROLLING)
         next = clock_earlier(next, await_roll(reload, runtime, now));
+    reclaim_listeners(runtime);
     runtime_sweep(runtime);
     return reload->state == RELOAD_NONE && reload->queued ? now : next;
 }

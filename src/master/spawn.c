@@ -369,6 +369,14 @@ static void begin_record(struct worker *worker, usec now)
     slot->state = SLOT_STARTING;
 }
 
+/* Whether the listener has other timeouts than the worker's connections need. The worker then sets
+ * them itself. Programs may have set any on a listener that is lent to them. */
+static bool has_other_timeouts(const struct listener *listener, const struct pool_config *conf)
+{
+    return listener->lent ||
+           listener->timeouts != handler_timeouts(conf->handler, conf->idle_timeout);
+}
+
 static void fill_start(struct worker_start *start, const struct spawner *spawner,
                        const struct worker *worker, struct listener *const *listeners, int count)
 {
@@ -391,8 +399,11 @@ static void fill_start(struct worker_start *start, const struct spawner *spawner
     char *end = stpcpy(start->title, WORKER_TITLE_BEGIN);
     end = stpcpy(stpcpy(end, worker->conf->name), WORKER_TITLE_END);
     start->title_length = (size_t)(end - start->title);
-    for (int i = 0; i < count; i++)
+    start->own_timeouts = false;
+    for (int i = 0; i < count; i++) {
         start->listeners[i] = listeners[i]->fd;
+        start->own_timeouts = start->own_timeouts || has_other_timeouts(listeners[i], worker->conf);
+    }
 }
 
 /* Maps into the next child what its pool's workers share. Other pools' children never get it. */

@@ -315,16 +315,27 @@ static void end_connection(struct serve *serve, struct conn *conn, int error, us
     finish(serve, conn, began);
 }
 
+/* A TCP connection inherits the listener's timeouts, which are right unless another handler has had
+ * the listener or will have it; a Unix connection inherits none. */
+static void set_timeouts(const struct serve *serve, const struct conn *conn)
+{
+    struct timeval idle = {.tv_sec =
+                               handler_timeouts(serve->pool->handler, serve->pool->idle_timeout)};
+    bool inherits = conn->peer.sa.sa_family != AF_UNIX;
+    bool other = serve->own_timeouts ||
+                 atomic_load_explicit(&serve->wakeup.board->own_timeouts, memory_order_relaxed);
+    if (inherits ? !other : idle.tv_sec == 0)
+        return;
+    setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+    setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+}
+
 void serve_connection(struct serve *serve, struct conn *conn)
 {
     enum refusal refused = ADMITTED;
     usec began = begin(serve, conn);
-    /* A TCP connection inherits the listener's timeouts; a Unix socket does not. */
-    if (conn->peer.sa.sa_family == AF_UNIX && !serve->handler->runs_programs && !conn->waiter) {
-        struct timeval idle = {.tv_sec = serve->pool->idle_timeout};
-        setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
-        setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
-    }
+    if (!conn->waiter)
+        set_timeouts(serve, conn);
     if (serve->access)
         refused = access_admit(serve->access, conn);
     if (refused != ADMITTED) {

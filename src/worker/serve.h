@@ -70,6 +70,7 @@ struct serve {
     _Atomic int fd;         /* the connection's socket, while it is ours to close; -1: none */
     _Atomic usec late;      /* `began` of the connection that has exceeded request_timeout */
     bool shut_down;         /* the connection in hand was shut down for that */
+    bool own_timeouts;      /* it sets each connection's: see struct worker_start */
     struct wakeup wakeup;
     struct access *access;  /* decides which connections are admitted; NULL: all */
     char *title_word;       /* "idle" or "busy" in the title that ps shows; NULL: no room for it */

@@ -224,6 +224,7 @@ static void prepare_serve(const struct worker_start *start)
     int level = pool->log_connections ? LOG_INFO : LOG_DEBUG;
     show_title(start);
     first_seat.log_level = log_wanted(level) ? level : -1;
+    first_seat.own_timeouts = start->own_timeouts;
     worker.left = with_jitter(pool->max_requests, getpid());
     prepare_service(&first_seat.service, start);
 }

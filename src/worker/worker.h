@@ -28,8 +28,9 @@ struct worker_start {
     size_t title_length;
     int listeners[WORKER_LISTENERS_MAX + WORKER_OTHERS_MAX]; /* the worker appends what it keeps */
     int listener_count;
-    bool polls;    /* the worker waits for connections in epoll, as its whole generation does */
-    uint32_t seat; /* the first of its consecutive slots in the scoreboard, and of its notes in
+    bool polls;        /* the worker waits for connections in epoll, as its whole generation does */
+    bool own_timeouts; /* connections may inherit other timeouts than the worker's pool has */
+    uint32_t seat;     /* the first of its consecutive slots in the scoreboard, and of its notes in
                       the limits */
     struct scoreboard *board; /* of the worker's pool and generation: the only one it has */
     struct limits *limits;    /* per source, of the pool; NULL: none */

@@ -753,6 +753,145 @@ class Rolls(Case):
         self.assertTrue(flags() & os.O_NONBLOCK)
 
 
+class Lends(Case):
+    """What the programs do to their listener, and what the next handler of the address does to
+    theirs."""
+
+    ECHO = ('pool "x" { listen = { "systemd:x" } workers = 2 graceful_timeout = 600 MORE '
+            'echo {} }')
+
+    def program(self, set_up, options='workers = 1'):
+        """A program that stops accepting at SIGTERM, but goes on; at SIGUSR1 it logs the timeouts
+        that a connection of the listener would have."""
+        script = ('import os,select,signal,socket,struct\n'
+                  's = socket.socket(fileno=3)\n'
+                  'def say(*_):\n'
+                  '  print("timeouts", [struct.unpack("ll", s.getsockopt(socket.SOL_SOCKET, o, 16))'
+                  ' for o in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)], flush=True)\n'
+                  'def finish(*_):\n'
+                  '  while True: signal.pause()\n'
+                  'signal.signal(15, finish)\n'
+                  'signal.signal(10, say)\n'
+                  f'{set_up}\n'
+                  'while True:\n'
+                  '  select.select([s], [], [])\n'
+                  '  try: c = s.accept()[0]\n'
+                  '  except BlockingIOError: continue\n'
+                  '  c.sendall(b"program"); c.close()')
+        return run([PYTHON, '-I', '-c', script],
+                   options + ' graceful_timeout = 600 min_ready_time = 0')
+
+    def blocks(self, pid, link):
+        """Whether a process's listener blocks."""
+        number = next(n for n in os.listdir(f'/proc/{pid}/fd')
+                      if os.readlink(f'/proc/{pid}/fd/{n}') == link)
+        with open(f'/proc/{pid}/fdinfo/{number}', encoding='ascii') as file:
+            return not int(re.search(r'flags:\s+(\d+)', file.read())[1], 8) & os.O_NONBLOCK
+
+    def test_old_programs_keep_it(self):
+        """Until the last old program has ended, the listener blocks or not as the programs set it,
+        and connections that they accept have no timeouts."""
+        for set_up, blocks, more in (('s.setblocking(False)', False, ''),
+                                     ('s.setblocking(True)', True, 'model = "event"')):
+            it = self.start(self.program(set_up))
+            it.announce('killed by signal')
+            wait_until(lambda: client.ask(it.address('x')) == b'program', 'the program')
+            old, = it.workers()
+            link = os.readlink(f'/proc/{old}/fd/3')
+            self.assertEqual(self.blocks(old, link), blocks)
+            it.reload(self.ECHO.replace('MORE', more + ' idle_timeout = 7'))
+            new = it.workers('x')
+            self.assertEqual(self.blocks(old, link), blocks)
+            for _ in range(20):
+                self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
+            os.kill(old, signal.SIGUSR1)
+            it.wait_for_log(re.escape('timeouts [(0, 0), (0, 0)]'))
+            os.kill(old, signal.SIGKILL)
+            wait_until(lambda: self.blocks(new[0], link) != blocks, 'the flag of the new handler')
+            for _ in range(20):
+                self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
+            it.stop()
+
+    def test_an_idle_client_is_closed_meanwhile(self):
+        it = self.start(self.program('s.setblocking(False)'))
+        it.announce('killed by signal')
+        old, = it.workers()
+        it.reload(self.ECHO.replace('MORE', 'idle_timeout = 1'))
+        with it.connect('x') as connection:
+            self.assertEqual(client.read_all(connection), b'')
+        os.kill(old, signal.SIGKILL)
+
+    def test_a_program_may_come_back(self):
+        """To echo and back, while the first programs still run."""
+        it = self.start(self.program('s.setblocking(False)'))
+        it.announce('killed by signal')
+        old, = it.workers()
+        it.reload(self.ECHO.replace('MORE', ''))
+        it.reload(self.program('s.setblocking(False)', options='workers = 1 nice = 1'))
+        self.assertFalse(self.blocks(old, os.readlink(f'/proc/{old}/fd/3')))
+        self.assertEqual(client.ask(it.address('x')), b'program')
+        os.kill(old, signal.SIGKILL)
+        it.reload(self.program('s.setblocking(False)', options='workers = 1 nice = 2'))
+        self.assertEqual(client.ask(it.address('x')), b'program')
+        it.stop(signal.SIGQUIT)
+
+    def test_idle_clients_while_a_program_is_tried(self):
+        """The program gets no timeouts; the present workers' idle clients are closed nevertheless,
+        then and when the reload was refused, by which another pool would get the address."""
+        for model in ('process', 'thread', 'event'):
+            it = self.start(self.ECHO.replace('MORE', f'model = "{model}" idle_timeout = 1'))
+            it.announce('err: ', 'warning: ')
+            it.write(run(['/bin/sh', '-c', 'echo begun; exec sleep 1000'],
+                         'workers = 1 ready_timeout = 5', 'ready = "notify"')
+                     .replace('"x"', '"y"', 1))
+            it.kill(signal.SIGHUP)
+            it.wait_for_log('begun')
+            with it.connect('x') as connection:
+                self.assertEqual(client.read_all(connection), b'')
+            it.wait_for_log(wording.REFUSED)
+            link = os.readlink(f'/proc/{it.pid}/fd/3')
+            wait_until(lambda: self.blocks(it.pid, link) == (model != 'event'), 'the flag')
+            with it.connect('x') as connection:
+                self.assertEqual(client.read_all(connection), b'')
+            it.stop()
+
+    def test_first_exec_worker_on_a_listener_with_timeouts(self):
+        """It accepts before the listener is set for it."""
+        it = self.start(self.ECHO.replace('MORE', 'idle_timeout = 7'))
+        script = ('import socket,struct; s = socket.socket(fileno=0)\n'
+                  'while s.recv(99): pass\n'
+                  's.sendall(repr([struct.unpack("ll", s.getsockopt(socket.SOL_SOCKET, o, 16)) '
+                  'for o in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)]).encode())')
+        it.write(run([PYTHON, '-I', '-c', script], 'workers = 1 min_ready_time = 600')
+                 .replace('app {', 'exec {'))
+        it.kill(signal.SIGHUP)
+        answers = set()
+        wait_until(lambda: answers.add(client.ask(it.address('x'), b'echo'))
+                   or len(answers) > 1, 'an answer of the program')
+        self.assertEqual(answers, {b'echo', b'[(0, 0), (0, 0)]'})
+        it.stop(signal.SIGQUIT)
+
+    def test_to_echo_and_back_under_load(self):
+        """Programs that poll and accept don't hang in accept(2), and lose no connection."""
+        it = self.make('')
+        servers = app('workers = 4 graceful_timeout = 600 min_ready_time = 0')
+        daytime = 'pool "x" { listen = { "systemd:x" } workers = 4 MORE daytime {} }'
+        it.write(servers)
+        it.launch().ready()
+        with client.Asking(it.address('x'), 6, b'pid\n', rb'(?s).+\n') as asking:
+            for more in ('', 'model = "event"', 'max_workers = 200'):
+                old = it.workers()
+                wait_until(lambda: asking.served > 50, 'a running load')
+                more = daytime.replace('MORE', more)
+                it.reload(more.replace('workers = 4 max', 'max') if 'max' in more else more)
+                wait_until(lambda: not any(map(processes.alive, old)), 'the end of the programs')
+                served = asking.served
+                wait_until(lambda: asking.served > served + 50, 'the load after it')
+                it.reload(servers)
+                wait_until(lambda: asking.served > served + 100, 'the load on the programs')
+        self.assertEqual(asking.failures, [])
+
+
 class Follows(Case):
     """A pool that follows the load by its queue alone."""
 
