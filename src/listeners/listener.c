@@ -268,6 +268,7 @@ void listener_prepare(struct listener *listener, const struct listener_options *
         fd_set_nonblocking(listener->fd, options->nonblocking);
     if (options->lent)
         set_timeouts(listener, 0);
+    listener->lent = options->lent;
 }
 
 /* Sets what programs that share the listener would notice. */

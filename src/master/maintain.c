@@ -483,6 +483,20 @@ static bool wake_next(struct pool *pool)
     return any;
 }
 
+/* Whether a worker that polls may wait in accept() nevertheless: programs have the listener, which
+ * blocks, and were faster. If all do, nobody sees a connection at another listener. This ends
+ * with the last program, or the last such worker. */
+static bool may_block(const struct pool *pool)
+{
+    bool lent = false;
+    for (int i = 0; i < pool->listener_count; i++)
+        lent = lent || pool->listeners[i]->lent;
+    for (const struct worker *w = lent ? pool->workers : NULL; w; w = w->next)
+        if (w->pid && w->polls)
+            return true;
+    return false;
+}
+
 static usec step_wakeups(struct pool *pool, usec now)
 {
     struct wakeups *wakeups = &pool->resources.wakeups;
@@ -497,15 +511,18 @@ static usec step_wakeups(struct pool *pool, usec now)
         wakeups->due = now;
         wakeups->pause = LOOK_FIRST / 2;
     }
-    if (!wakeups->looking || now < wakeups->due)
-        return wakeups->looking ? wakeups->due : USEC_NEVER;
-    wakeups->looking =
-        !pool->removed && connection_waits(pool, /* or_shut: */ false) && wake_next(pool);
-    if (!wakeups->looking)
-        return USEC_NEVER;
-    wakeups->pause = 2 * wakeups->pause < LOOK_MOST ? 2 * wakeups->pause : LOOK_MOST;
-    wakeups->due = now + wakeups->pause;
-    return wakeups->due;
+    if (wakeups->looking && now >= wakeups->due) {
+        wakeups->looking =
+            !pool->removed && connection_waits(pool, /* or_shut: */ false) && wake_next(pool);
+        wakeups->pause = 2 * wakeups->pause < LOOK_MOST ? 2 * wakeups->pause : LOOK_MOST;
+        wakeups->due = now + wakeups->pause;
+    }
+    if (!wakeups->looking && may_block(pool)) {
+        wakeups->looking = true;
+        wakeups->pause = LOOK_MOST;
+        wakeups->due = now + LOOK_MOST;
+    }
+    return wakeups->looking ? wakeups->due : USEC_NEVER;
 }
 
 usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *starts)

@@ -163,14 +163,41 @@ static int accept_failed(struct lane *lane, int listener, int error)
     return 0;
 }
 
+void lane_release(struct lane *lane)
+{
+    int listener = lane->accepting;
+    if (!listener || lane->released)
+        return;
+    int spare = fcntl(listener, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (spare < 0)
+        return; /* out of descriptors: accept4() has one, and waits for the next client */
+    lane->released = spare;
+    dup3(STDIN_FILENO, listener, O_CLOEXEC);
+}
+
+/* accept4(). A connection or -errno. */
+static int accept_at(struct lane *lane, int listener, struct addr *peer)
+{
+    lane->accepting = listener;
+    int fd = accept4(listener, &peer->sa, &peer->len, SOCK_CLOEXEC);
+    int result = fd < 0 ? -errno : fd;
+    lane->accepting = 0;
+    if (!lane->released)
+        return result;
+    dup3(lane->released, listener, O_CLOEXEC);
+    close(lane->released);
+    lane->released = 0;
+    return fd < 0 ? -EAGAIN : fd;
+}
+
 /* Accepts one connection, if one is waiting, and serves it. 0 to go on, or an exit status. */
 static int serve_one(struct lane *lane, int listener)
 {
     struct conn *conn = &lane->conn;
     conn->peer.len = sizeof conn->peer - offsetof(struct addr, sa);
-    conn->fd = accept4(listener, &conn->peer.sa, &conn->peer.len, SOCK_CLOEXEC);
+    conn->fd = accept_at(lane, listener, &conn->peer);
     if (conn->fd < 0)
-        return accept_failed(lane, listener, errno);
+        return accept_failed(lane, listener, -conn->fd);
     int status = lane->drop_calls ? lane->drop_calls() : 0;
     if (status)
         return status;
@@ -290,6 +317,8 @@ static int run(void)
 
 static void wake(void)
 {
+    if (only.wake_fd >= 0)
+        lane_release(&only);
     wakeup_eventfd(only.wake_fd);
 }
 

@@ -17,6 +17,8 @@
 
 #include "serve.h"
 
+#include <signal.h>
+
 struct lane {
     struct serve *serve;
     const int *listeners;
@@ -27,6 +29,9 @@ struct lane {
                     listeners. -1: the lane blocks in accept(), and a signal has it look at the
                     queue before it waits again (SA_RESTART) */
     int epoll_fd;
+    volatile sig_atomic_t accepting; /* the listener, in accept4() now; 0: it is not there */
+    volatile sig_atomic_t released;  /* another descriptor of the listener, where the null device
+                                        stands: see lane_release; 0: none */
     int failures; /* of accept() in a row, for want of resources; meanwhile it is in no queue */
     usec failing_since;
     struct conn conn; /* the one in hand; not on the stack, so that it outlasts the thread */
@@ -37,6 +42,12 @@ int lane_open(struct lane *lane, bool polls);
 
 /* Serves until the worker has to end. Returns an exit status. */
 int lane_run(struct lane *lane);
+
+/* Gets a lane that polls, and runs in this thread, out of accept4(). Programs that share a listener
+ * decide whether it blocks; if it does, accept4() waits once another process was faster. The null
+ * device in the listener's place makes the call fail; serve_one puts the listener back. Only for a
+ * worker of one lane, because all lanes share the descriptor. Async-signal-safe. */
+void lane_release(struct lane *lane);
 
 /* Puts the null device over this process's descriptors of the listeners. accept() on it fails at
  * once, whether the signal arrives before or during the call, and the socket that other workers

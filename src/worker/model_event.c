@@ -359,8 +359,10 @@ static bool accept_one(int listener)
     int error = seat->fiber.stack ? 0 : fiber_open(&seat->fiber);
     if (error)
         return accept_failed(listener, -error);
-    if (lane.queues[listener].blocks && poll(&input, 1, 0) != 1)
+    if (lane.queues[listener].blocks && poll(&input, 1, 0) != 1) {
+        lane.queues[listener].blocks = !fd_is_nonblocking(setup.listeners[listener]);
         return accept_failed(listener, EAGAIN);
+    }
     int fd = accept_at(listener, &peer);
     if (fd < 0)
         return accept_failed(listener, -fd);

@@ -871,6 +871,27 @@ class Lends(Case):
         self.assertEqual(answers, {b'echo', b'[(0, 0), (0, 0)]'})
         it.stop(signal.SIGQUIT)
 
+    def test_workers_that_poll_get_out_of_accept(self):
+        """A program that is tried makes the listener block. A worker that it beats to a connection
+        waits in accept(2) there, but not when a client comes to another listener."""
+        it = self.start('pool "x" { listen = { "systemd:x", "systemd:y" } workers = 1 daytime {} }',
+                        listeners={name: daemon.listen_tcp() for name in 'xy'})
+        worker, = it.workers()
+        it.write(self.program('s.setblocking(True)', 'workers = 1 ready_timeout = 600')
+                 .replace('"systemd:x"', '"systemd:x", "systemd:y"')
+                 .replace('app {', 'app { ready = "notify"'))
+        it.kill(signal.SIGHUP)
+        wait_until(lambda: client.ask(it.address('x')) == b'program', 'the program')
+
+        def stuck():
+            with client.Asking(it.address('x'), 4, b'', rb'program|.+\s+') as asking:
+                wait_until(lambda: asking.served > 100, 'a load')
+            return 'csk_accept' in processes.describe(worker)
+        wait_until(stuck, 'a worker in accept(2)')
+        self.assertRegex(client.ask(it.address('y')), rb'\d:\d')
+        it.announce('killed by signal')
+        it.stop(signal.SIGQUIT)
+
     def test_to_echo_and_back_under_load(self):
         """Programs that poll and accept don't hang in accept(2), and lose no connection."""
         it = self.make('')
