@@ -103,10 +103,10 @@ struct death {
     char pool[SCOREBOARD_NAME];
     pid_t pid;
     uint32_t generation;
-    int32_t status; /* as waitpid(2) returns it */
-    int32_t cause;  /* enum death_cause */
-    int64_t age;    /* usec */
-    uint64_t served;
+    int32_t status;               /* as waitpid(2) returns it */
+    int32_t cause;                /* enum death_cause */
+    int64_t age;                  /* usec */
+    int64_t served;               /* -1: unknown, it was a program that accepted by itself */
     int64_t cpu_user, cpu_system; /* usec */
     int64_t memory;               /* peak, bytes */
     uint32_t was_ready;

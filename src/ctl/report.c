@@ -34,10 +34,11 @@ static void print_death(FILE *out, const json_t *death)
     fprintf(out, "%s pool %s: worker %lld ", field_text(death, "time", &time),
             field_text(death, "pool", &pool), field_number(death, "pid"));
     fprintf(out, "%s\n", field_text(death, "why", &text));
-    fprintf(out, "  age %s%s, %lld served, generation %lld\n",
-            units_span(field_span(death, "age"), age),
-            json_is_false(json_object_get(death, "ready")) ? " and never ready" : "",
-            field_number(death, "served"), field_number(death, "generation"));
+    fprintf(out, "  age %s%s", units_span(field_span(death, "age"), age),
+            json_is_false(json_object_get(death, "ready")) ? " and never ready" : "");
+    if (json_is_integer(json_object_get(death, "served"))) /* it was no program of app */
+        fprintf(out, ", %lld served", field_number(death, "served"));
+    fprintf(out, ", generation %lld\n", field_number(death, "generation"));
     fprintf(out, "  CPU %s user and %s system, memory %s at its peak\n",
             units_span(field_span(death, "cpu_user"), user),
             units_span(field_span(death, "cpu_system"), system),

@@ -333,7 +333,7 @@ void exit_report_record(const struct exit_report *report, usec when, struct deat
         .status = report->status,
         .cause = (int32_t)report->cause,
         .age = report->age,
-        .served = report->served,
+        .served = report->program ? -1 : (int64_t)report->served,
         .cpu_user = report->cpu_user,
         .cpu_system = report->cpu_system,
         .memory = report->memory,

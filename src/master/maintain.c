@@ -484,8 +484,8 @@ static bool wake_next(struct pool *pool)
 }
 
 /* Whether a worker that polls may wait in accept() nevertheless: programs have the listener, which
- * blocks, and were faster. If all do, nobody sees a connection at another listener. This ends
- * with the last program, or the last such worker. */
+ * blocks, and one of them was faster. If all such workers wait, nobody sees a connection at another
+ * listener. This ends with the last program, or with the last such worker. */
 static bool may_block(const struct pool *pool)
 {
     bool lent = false;

@@ -153,7 +153,7 @@ enum {
     NUMBER(OF, status, INT_MIN, INT_MAX, MAY)                                                      \
     NUMBER(OF, cause, 0, INT_MAX, MAY)                                                             \
     NUMBER(OF, age, 0, LLONG_MAX, MAY)                                                             \
-    NUMBER(OF, served, 0, LLONG_MAX, MAY)                                                          \
+    NUMBER(OF, served, -1, LLONG_MAX, MAY)                                                         \
     NUMBER(OF, cpu_user, 0, LLONG_MAX, MAY)                                                        \
     NUMBER(OF, cpu_system, 0, LLONG_MAX, MAY)                                                      \
     NUMBER(OF, memory, 0, LLONG_MAX, MAY)                                                          \

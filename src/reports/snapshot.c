@@ -36,7 +36,7 @@ const char *snapshot_status(const struct snapshot_worker *worker,
                             char text[static TEXT_CLEAN(SCOREBOARD_REASON)])
 {
     const struct slot *slot = worker->slot;
-    if (worker->pid <= 0 || worker->program != worker->pid || !slot->reason[0])
+    if (!snapshot_is_program(worker) || !slot->reason[0])
         return NULL;
     return text_clean(text, TEXT_CLEAN(SCOREBOARD_REASON), slot->reason, SCOREBOARD_REASON);
 }

@@ -44,6 +44,12 @@ struct snapshot_worker {
     struct slot_peer peer; /* of its oldest connection; family 0: none */
 };
 
+/* Whether it has become a program, which accepts by itself. */
+static inline bool snapshot_is_program(const struct snapshot_worker *worker)
+{
+    return worker->pid > 0 && worker->program == worker->pid;
+}
+
 struct snapshot_pool {
     bool used;
     uint64_t serial;

@@ -86,12 +86,18 @@ static void put_exit(json_t *object, const struct death *death)
     json_flag(object, "out_of_memory", death->out_of_memory);
 }
 
+/* Null where nobody counts: programs of app accept by themselves. */
+static void put_count(json_t *object, const char *key, bool counted, uint64_t count)
+{
+    json_object_set_new(object, key, counted ? json_integer((long long)count) : json_null());
+}
+
 static void put_life(json_t *object, const struct death *death)
 {
     char peer[ADDR_TEXT];
     json_flag(object, "ready", death->was_ready);
     json_seconds(object, "age", death->age);
-    json_number(object, "served", (long long)death->served);
+    put_count(object, "served", death->served >= 0, (uint64_t)death->served);
     json_number(object, "connections", death->in_hand);
     json_text(object, "peer", snapshot_peer(&death->peer, peer));
     json_exact(object, "cpu_user", death->cpu_user);
@@ -217,8 +223,8 @@ static json_t *worker_object(const struct overview *overview, const struct snaps
     json_number(object, "generation", worker->generation);
     json_number(object, "seats", worker->seats);
     json_number(object, "busy", worker->busy);
-    json_number(object, "accepted", (long long)worker->accepted);
-    json_number(object, "served", (long long)worker->served);
+    put_count(object, "accepted", !snapshot_is_program(worker), worker->accepted);
+    put_count(object, "served", !snapshot_is_program(worker), worker->served);
     json_text(object, "peer", snapshot_peer(&worker->peer, peer));
     json_number_or_null(object, "program", worker->program);
     json_text(object, "status", snapshot_status(worker, status));
@@ -291,8 +297,9 @@ static json_t *templates_object(const struct snapshot_pool *pool)
 static void put_counts(json_t *object, const struct snapshot_pool *pool)
 {
     json_t *refused = json_object();
-    json_number(object, "accepted", (long long)pool->counts.accepted);
-    json_number(object, "served", (long long)pool->counts.served);
+    bool counted = strcmp(pool->handler, "app") != 0;
+    put_count(object, "accepted", counted, pool->counts.accepted);
+    put_count(object, "served", counted, pool->counts.served);
     json_number(object, "errors", (long long)pool->counts.errors);
     for (int i = 0; i < REFUSALS; i++)
         json_number(refused, refusal_words[i], (long long)pool->counts.refused[i]);

@@ -753,6 +753,24 @@ class Rolls(Case):
         self.assertTrue(flags() & os.O_NONBLOCK)
 
 
+class Unseen(Case):
+    """Nobody counts the connections that programs accept."""
+
+    def test_count_of_connections_is_unknown(self):
+        it = self.start('control = "@DIR@/control"\n' + app())
+        it.announce('killed by signal')
+        self.ask(it, 'pid')
+        pool, = json.loads(control.run(it, '--json', 'status').stdout)['pools']
+        for counts in (pool, *pool['workers']):
+            self.assertIsNone(counts['accepted'])
+            self.assertIsNone(counts['served'])
+        os.kill(it.workers()[0], signal.SIGKILL)
+        it.wait_for_log('killed by signal')
+        death, = json.loads(control.run(it, '--json', 'deaths').stdout)['deaths']
+        self.assertIsNone(death['served'])
+        self.assertNotIn('served', control.run(it, 'deaths').stdout)
+
+
 class Lends(Case):
     """What the programs do to their listener, and what the next handler of the address does to
     theirs."""
