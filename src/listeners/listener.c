@@ -271,13 +271,17 @@ void listener_prepare(struct listener *listener, const struct listener_options *
     listener->lent = options->lent;
 }
 
-/* Sets what programs that share the listener would notice. */
+/* Sets what programs that share the listener would notice. Takes back SO_LINGER, by which a program
+ * could have the connections of the next handler reset when they are closed. */
 static void take_over(struct listener *listener, const struct listener_options *options)
 {
+    static const struct linger none = {0};
     int error = fd_set_nonblocking(listener->fd, options->nonblocking);
     if (error)
         log_warning("%s: can't set how it blocks: %s", listener->text, strerror(-error));
     set_timeouts(listener, options->idle_timeout);
+    if (listener->bound.sa.sa_family != AF_UNIX)
+        set_option(listener, SOL_SOCKET, SO_LINGER, &none, sizeof none, "how it closes");
 }
 
 void listener_reclaim(struct listener *listener, const struct listener_options *options)

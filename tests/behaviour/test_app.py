@@ -889,6 +889,36 @@ class Lends(Case):
         self.assertEqual(answers, {b'echo', b'[(0, 0), (0, 0)]'})
         it.stop(signal.SIGQUIT)
 
+    def test_blocking_program_after_a_drain(self):
+        """One with an event loop leaves the listener non-blocking to those that run beside it."""
+        script = ('import socket; s = socket.socket(fileno=0)\n'
+                  'while True: c = s.accept()[0]; c.sendall(b"blocking"); c.close()')
+        blocking = run([PYTHON, '-I', '-c', script], 'workers = 1 min_ready_time = 1')
+        it = self.make('control = "@DIR@/control"\n' + app('workers = 1'))
+        it.launch().ready()
+        self.ask(it, 'pid')
+        it.announce('BlockingIOError', 'exited with', 'err: ', 'respawn')
+        it.write('control = "@DIR@/control"\n' + blocking)
+        it.reload(refused=True)
+        self.assertEqual(control.run(it, 'drain', 'x').returncode, 0)
+        self.assertEqual(it.workers(), [])
+        it.reload()
+        self.assertEqual(client.ask(it.address('x')), b'blocking')
+
+    def test_close_that_resets_is_taken_back(self):
+        it = self.start(self.program('s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, '
+                                     'struct.pack("ii", 1, 0)); s.setblocking(False)'))
+        it.announce('killed by signal')
+        wait_until(lambda: processes.sleeps(it.workers()[0]), 'the program')
+        old, = it.workers()
+        link = os.readlink(f'/proc/{old}/fd/3')
+        wait_until(lambda: not self.blocks(old, link), 'the options')
+        it.reload(self.ECHO.replace('MORE', ''))
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: self.blocks(it.pid, link), 'the flag of the new handler')
+        for _ in range(20):
+            self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
+
     def test_workers_that_poll_get_out_of_accept(self):
         """A program that is tried makes the listener block. A worker that it beats to a connection
         waits in accept(2) there, but not when a client comes to another listener."""
