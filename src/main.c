@@ -312,6 +312,8 @@ static int run_master(struct session *session, struct config *config)
     }
     master->runtime.listeners = session->inherited.listeners;
     master->runtime.control = session->inherited.control;
+    master->runtime.programs_left = session->inherited.program_count > 0;
+    upgrade_await_programs(&master->upgrade, &session->inherited, config->graceful_timeout);
     int status = EXIT_START_FAILED;
     if (master_start(master, config) == 0) { /* the master owns the configuration from here on */
         status = main_loop_run(master);
@@ -388,7 +390,7 @@ static int start_over(struct session *session, const char *why)
         log_err("upgrade: can't tell which sockets systemd passed: %s", strerror(-error));
     inherited_take(&session->inherited, line->pidfile);
     session->pidfile_fd = session->inherited.pidfile_fd;
-    inherited_retire_children();
+    inherited_retire_children(&session->inherited);
     struct config *config;
     int status = load_config(line, &config);
     if (status != 0)

@@ -503,6 +503,8 @@ static bool may_have(const struct worker *worker, const struct listener *listene
  * group is not waited for, because nothing ends it. */
 bool runtime_has_program(const struct runtime *runtime, const struct listener *listener)
 {
+    if (runtime->programs_left)
+        return true;
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         for (const struct group *g = pool->resources.groups.first; g; g = g->next)
             if (!g->stuck)

@@ -194,6 +194,7 @@ struct runtime {
     struct listener *listeners;
     struct listener *control; /* NULL: none */
     struct listener_upkeep upkeep;
+    bool programs_left; /* by a binary whose state is unusable: no pool knows them */
 };
 
 /* The configured pool of this name; NULL: none. */

@@ -287,9 +287,21 @@ static bool has_passed(const struct upgrade *upgrade, int status, char *why, siz
     return false;
 }
 
+static bool is_left(struct upgrade *upgrade, pid_t pid)
+{
+    for (int i = 0; i < upgrade->left_count; i++)
+        if (upgrade->left[i] == pid) {
+            upgrade->left[i] = upgrade->left[--upgrade->left_count];
+            return true;
+        }
+    return false;
+}
+
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status)
 {
     char why[200], text[sizeof upgrade->err.text], *rest = text, *line;
+    if (is_left(upgrade, pid))
+        return true;
     if (!upgrade->trial || pid != upgrade->trial)
         return false;
     kill(-pid, SIGKILL); /* what the trial may have left running */
@@ -440,7 +452,26 @@ void upgrade_begin(struct upgrade *upgrade)
         upgrade->requested = true;
 }
 
-usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload, usec now)
+/* Each program leads its group, and is our child and not reaped, so the number is the group's. */
+static usec await_programs(struct upgrade *upgrade, struct runtime *runtime, usec now)
+{
+    bool left = upgrade->left_count > 0, changed = left != runtime->programs_left;
+    runtime->programs_left = left;
+    if (left && now >= upgrade->left_until) {
+        log_warning("upgrade: %d programs of the binary before did not end within "
+                    "graceful_timeout: killed programs=%d",
+                    upgrade->left_count, upgrade->left_count);
+        for (int i = 0; i < upgrade->left_count; i++)
+            kill(-upgrade->left[i], SIGKILL);
+        upgrade->left_until = USEC_NEVER;
+    }
+    if (changed)
+        return now;
+    return left ? upgrade->left_until : USEC_NEVER;
+}
+
+static usec step_phase(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload,
+                       usec now)
 {
     if (upgrade->phase == UPGRADE_ARRIVING)
         return await_reload(upgrade, runtime, reload, now);
@@ -458,6 +489,12 @@ usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reloa
         kill(-upgrade->trial, SIGKILL);
     }
     return upgrade->deadline;
+}
+
+usec upgrade_step(struct upgrade *upgrade, struct runtime *runtime, struct reload *reload, usec now)
+{
+    usec next = await_programs(upgrade, runtime, now);
+    return clock_earlier(next, step_phase(upgrade, runtime, reload, now));
 }
 
 void upgrade_abandon(struct upgrade *upgrade)
@@ -543,18 +580,49 @@ void inherited_find_control(struct inherited *inherited, const char *path)
     }
 }
 
-void inherited_retire_children(void)
+/* Whether a child has executed a program. Nothing but its name tells it from a worker of ours: a
+ * worker is never killed, because it may hold a connection as long as that lasts. A program that
+ * takes our name only escapes its own deadline. */
+static bool is_program(pid_t pid, const struct procfs_stat *stat, const struct procfs_stat *self)
+{
+    return stat->session == pid && stat->group == pid && strcmp(stat->command, self->command) != 0;
+}
+
+static void note_program(struct inherited *inherited, pid_t pid)
+{
+    size_t size = (size_t)(inherited->program_count + 1) * sizeof pid;
+    pid_t *list = realloc(inherited->programs, size);
+    if (!list)
+        return;
+    list[inherited->program_count++] = pid;
+    inherited->programs = list;
+}
+
+void upgrade_await_programs(struct upgrade *upgrade, const struct inherited *inherited,
+                            int graceful_timeout)
+{
+    upgrade->left = inherited->programs;
+    upgrade->left_count = inherited->program_count;
+    upgrade->left_until = clock_now() + graceful_timeout * USEC_SECOND;
+}
+
+void inherited_retire_children(struct inherited *inherited)
 {
     DIR *directory = opendir("/proc");
-    struct procfs_stat stat;
+    struct procfs_stat stat, own = {.command = ""};
     pid_t self = getpid(), pid;
     int count = 0;
+    procfs_stat(self, &own);
     while (directory && (pid = procfs_next(directory))) {
         if (procfs_stat(pid, &stat) != 0 || stat.parent != self)
             continue;
         kill(pid, SIGTERM);
         count++;
+        if (is_program(pid, &stat, &own))
+            note_program(inherited, pid);
     }
+    for (struct listener *l = inherited->listeners; l; l = l->next)
+        l->lent = inherited->program_count > 0;
     if (directory)
         closedir(directory);
     log_notice("upgrade: %d workers of the binary before were told to finish workers=%d", count,

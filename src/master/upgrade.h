@@ -56,6 +56,9 @@ struct upgrade {
     struct upgrade_stream out, err;
     char old_version[STATE_NAME]; /* of the binary that we have replaced, when arriving */
     bool reload_refused;          /* after the arrival, and that was logged */
+    pid_t *left;                  /* programs of app that no pool knows: see inherited */
+    int left_count;
+    usec left_until; /* when they are killed */
 };
 
 void upgrade_init(struct upgrade *upgrade, const struct upgrade_self *self,
@@ -70,7 +73,7 @@ bool upgrade_is_over(const struct upgrade *upgrade);
 /* The same of the upgrade that made this binary the master, whatever was requested since. */
 bool upgrade_has_arrived(const struct upgrade *upgrade);
 
-/* Call for a child that is no worker. True if it was the trial. */
+/* Call for a child that is no worker. True if it was the trial, or an inherited program. */
 bool upgrade_reaped(struct upgrade *upgrade, pid_t pid, int status);
 
 /* Advances as far as possible, maybe by executing the other binary. Returns the time of the next
@@ -98,6 +101,8 @@ struct inherited {
     struct listener *listeners;
     struct listener *control; /* NULL: not found */
     int pidfile_fd;           /* -1: none */
+    pid_t *programs;          /* children that have become programs of app */
+    int program_count;
 };
 
 /* Keeps listening sockets, the locked pid file of this path (NULL: none), the standard streams and
@@ -107,7 +112,12 @@ void inherited_take(struct inherited *inherited, const char *pidfile);
 /* Moves the control socket of this path out of the listeners. */
 void inherited_find_control(struct inherited *inherited, const char *path);
 
-/* Sends TERM to every child: the old workers, whose pids are known only to /proc. */
-void inherited_retire_children(void);
+/* Sends TERM to every child: the old workers, whose pids are known only to /proc. Notes those that
+ * are programs, and that the listeners may be lent to them. */
+void inherited_retire_children(struct inherited *inherited);
+
+/* The programs are killed if they have not ended after so many seconds. */
+void upgrade_await_programs(struct upgrade *upgrade, const struct inherited *inherited,
+                            int graceful_timeout);
 
 #endif

@@ -182,6 +182,20 @@ class Anew(Case):
             with self.assertRaises(ConnectionRefusedError):
                 client.connect(it.path(name))
 
+    def test_programs_are_killed_in_time(self):
+        """Those of app: nobody knows whether they serve a connection."""
+        it = self.make('graceful_timeout = 1\npool "x" { listen = { "systemd:x" } workers = 2\n'
+                       'min_ready_time = 0\napp { command = { "/bin/sh", "-c", "trap \'\' TERM; '
+                       'while :; do sleep 1000; done" } } }\n').own_program()
+        it.launch().ready()
+        it.announce(ANEW, 'did not end within graceful_timeout', 'killed by signal', 'told to end')
+        old = it.workers()
+        it.put('preforkd', SCRIPT % (daemon.BINARY, 'echo nonsense'), mode=0o755)
+        it.kill(signal.SIGUSR2)
+        wait_until(lambda: not any(map(processes.alive, old)), 'the end of the old programs')
+        it.wait_for_workers(2, without=old)
+        it.stop(signal.SIGQUIT)
+
     def test_no_state(self):
         self.start_over('echo nonsense', 'no state of a preforkd')
 
