@@ -830,6 +830,23 @@ class Lends(Case):
                 self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
             it.stop()
 
+    def test_old_programs_keep_it_over_an_upgrade(self):
+        it = self.make(self.program('s.setblocking(False)')).own_program()
+        it.announce('killed by signal')
+        it.launch().ready()
+        wait_until(lambda: client.ask(it.address('x')) == b'program', 'the program')
+        old, = it.workers()
+        link = os.readlink(f'/proc/{old}/fd/3')
+        it.write(self.ECHO.replace('MORE', 'idle_timeout = 7'))
+        it.install()
+        it.upgrade()
+        self.assertFalse(self.blocks(old, link))
+        for _ in range(20):
+            self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: self.blocks(it.pid, link), 'the flag of the new handler')
+        self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
+
     def test_an_idle_client_is_closed_meanwhile(self):
         it = self.start(self.program('s.setblocking(False)'))
         it.announce('killed by signal')
