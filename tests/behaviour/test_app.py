@@ -506,36 +506,40 @@ class Notifies(Case):
         it.stop()
         self.assertFalse(os.path.exists(address))
 
+    def start_without_root(self, runtime):
+        """In a runtime directory that no daemon of another test has."""
+        program = ['/usr/bin/setpriv', '--reuid=nobody', '--clear-groups'] if daemon.ROOT else []
+        it = self.make('control = "none"\n'
+                       + app(self.CONFIG, 'ready = "notify"', ['READY=1'],
+                             listen='"unix:@DIR@/own/x.sock"'), prelude=False)
+        it.environment['XDG_RUNTIME_DIR'] = it.expand(runtime)
+        for name in ('own', 'runtime'):
+            os.mkdir(it.path(name), 0o700)
+            if daemon.ROOT:
+                shutil.chown(it.path(name), 'nobody')
+        words = ' '.join([*program, daemon.BINARY])
+        it.program = it.put('preforkd', f'#!/bin/sh\nexec {words} "$@"\n', mode=0o755)
+        it.launch()
+        it.wait_for_log(wording.READY)
+        it.addresses['x'] = it.path('own/x.sock')
+        return it, self.facts(it)['environment']['NOTIFY_SOCKET']
+
     def test_what_a_killed_master_left_is_removed(self):
-        it = self.start_notified('READY=1')
-        address = self.facts(it)['environment']['NOTIFY_SOCKET']
+        it, address = self.start_without_root('@DIR@/runtime')
         it.kill(signal.SIGKILL)
         self.assertEqual(it.exited(), -signal.SIGKILL)
         wait_until(lambda: not processes.reap_strays(set()), 'no process left', timeout=20)
         self.assertTrue(os.path.exists(address))
-        other = self.start_notified('READY=1')
+        _, other = self.start_without_root(it.path('runtime'))
+        self.assertEqual(os.path.dirname(other), os.path.dirname(address))
         self.assertFalse(os.path.exists(address))
-        self.assertTrue(os.path.exists(self.facts(other)['environment']['NOTIFY_SOCKET']))
+        self.assertTrue(os.path.exists(other))
 
     def test_where_the_user_has_no_place(self):
         """Without root, or with a runtime directory that is not writable, the socket's directory
         has an unpredictable name."""
-        program = ['/usr/bin/setpriv', '--reuid=nobody', '--clear-groups'] if daemon.ROOT else []
         for runtime in ('', '@DIR@/runtime'):
-            it = self.make('control = "none"\n'
-                           + app(self.CONFIG, 'ready = "notify"', ['READY=1'],
-                                 listen='"unix:@DIR@/own/x.sock"'), prelude=False)
-            it.environment['XDG_RUNTIME_DIR'] = it.expand(runtime)
-            for name in ('own', 'runtime'):
-                os.mkdir(it.path(name), 0o700)
-                if daemon.ROOT:
-                    shutil.chown(it.path(name), 'nobody')
-            words = ' '.join([*program, daemon.BINARY])
-            it.program = it.put('preforkd', f'#!/bin/sh\nexec {words} "$@"\n', mode=0o755)
-            it.launch()
-            it.wait_for_log(wording.READY)
-            it.addresses['x'] = it.path('own/x.sock')
-            address = self.facts(it)['environment']['NOTIFY_SOCKET']
+            it, address = self.start_without_root(runtime)
             start = it.path('runtime/preforkd-notify/') if runtime else '/tmp/preforkd-notify-'
             self.assertTrue(address.startswith(start), address)
             self.assertEqual(os.stat(os.path.dirname(address)).st_mode & 0o777, 0o700)
