@@ -102,7 +102,7 @@ class OurEnd(gateway.Case):
 
     def test_late_and_unwilling_to_end(self):
         """The end comes with the 504, not when the program dies later."""
-        it = self.gateway('request_timeout = 1')
+        it = self.gateway('request_timeout = 5')
         it.announce('took longer')
         self.program(it, 'deaf', 'trap "" TERM; echo $$ > $SCRIPT_FILENAME.pid;'
                                  'while :; do sleep 0.1; done')
@@ -151,7 +151,7 @@ class OurEnd(gateway.Case):
 
     def test_no_header_until_the_time_is_up(self):
         """One answer, not two."""
-        it = self.gateway('request_timeout = 2 idle_timeout = 600')
+        it = self.gateway('request_timeout = 5 idle_timeout = 600')
         it.announce('took longer')
         self.program(it, 'closed', 'exec >&-; exec sleep 1000')
         with it.connect('x') as connection:
@@ -173,7 +173,7 @@ class OurEnd(gateway.Case):
 
     def test_cut_off(self):
         for listen in LISTEN:
-            it = self.gateway('request_timeout = 1', listen=listen)
+            it = self.gateway('request_timeout = 5', listen=listen)
             it.announce('took longer')
             self.program(it, 'killed', 'echo Content-Type: a/b; echo; echo half; kill -KILL $$')
             self.program(it, 'late', 'echo Content-Type: a/b; echo; echo half; exec sleep 1000')

@@ -129,7 +129,7 @@ class Nginx(Checks, webservers.Nginx):
         wait_until(lambda: not processes.alive(pid), 'the end of the program')
 
     def test_timeout(self):
-        self.serve('request_timeout = 1')
+        self.serve('request_timeout = 5')
         self.it.announce('took longer')
         self.assertEqual(self.get('/cgi-bin/silent').status, 504)
 

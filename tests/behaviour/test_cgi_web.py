@@ -65,7 +65,7 @@ class Wrong:
             self.assertEqual(len(self.get('/cgi-bin/half').text), 1000000)
 
     def test_late_in_its_answer(self):
-        self.serve('request_timeout = 1')
+        self.serve('request_timeout = 5')
         self.it.announce('took longer')
         if self.sees_killed:
             self.check_cut('/cgi-bin/forever')

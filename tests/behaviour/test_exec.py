@@ -616,7 +616,7 @@ class Ends(daemon.Case):
 
     def test_client_that_goes_away_unnoticed(self):
         """request_timeout ends a program that doesn't read its socket, and its group."""
-        it = self.start(shell(self.FAMILY, 'request_timeout = 1'))
+        it = self.start(shell(self.FAMILY, 'request_timeout = 5'))
         it.announce('request_timeout', 'killed by signal')
         connection = it.connect('x')
         pids = self.family(it, connection)

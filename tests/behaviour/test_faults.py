@@ -48,7 +48,7 @@ class Clock(daemon.Case):
         late.close()
 
     def test_idle_workers_stay(self):
-        it = self.begin(ECHO % f'workers = 3 request_timeout = 1 ready_timeout = 1 {UNLISTED}')
+        it = self.begin(ECHO % f'workers = 3 request_timeout = 5 ready_timeout = 5 {UNLISTED}')
         workers = it.workers()
         for seconds in (10, 3600, 1000000):
             it.leap(seconds)

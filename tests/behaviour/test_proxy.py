@@ -222,7 +222,7 @@ class Refusals(Proxy):
             self.renew(it, ECHO % f'proxy_timeout = 1 umask = {len(header) % 63:o}')
 
     def test_a_worker_is_free_again(self):
-        it = self.start(ECHO % 'proxy_timeout = 1')
+        it = self.start(ECHO % 'proxy_timeout = 5')
         for _ in range(2):
             self.addCleanup(it.connect('peer').close)
         self.assertEqual(self.ask(it, ipv4() + b'x'), b'x')
@@ -267,7 +267,7 @@ class Limits(Proxy):
 
     def test_over_a_unix_socket(self):
         config = ('pool "peer" { listen = "unix:@DIR@/sock" workers = 2 proxy_protocol = on '
-                  'proxy_from = %s deny = "192.0.2.1" log_connections = true idle_timeout = 1 '
+                  'proxy_from = %s deny = "192.0.2.1" log_connections = true idle_timeout = 5 '
                   'echo {} }\n')
         it = self.make(config % '"127.0.0.1"')
         result = self.run_preforkd('-t', '-c', it.file)

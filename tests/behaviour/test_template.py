@@ -229,7 +229,7 @@ class Life(templates.Case):
 
     def test_request_timeout(self):
         """The whole group is signalled, SIGTERM first; the template stays."""
-        it = self.make_pools('request_timeout = 1')
+        it = self.make_pools('request_timeout = 5')
         self.script(it, 'sleeps.py', 'import os, signal, time\n'
                     'signal.signal(signal.SIGTERM, lambda *_: (print("asked"), os._exit(0)))\n'
                     'os.fork()\ntime.sleep(1000)\n', head=False)
@@ -371,7 +371,7 @@ class Exec(templates.Case):
 
     def test_request_timeout(self):
         """The master kills its group, with the processes it started."""
-        it = self.make(pool='request_timeout = 1')
+        it = self.make(pool='request_timeout = 5')
         it.put('script', '#!/usr/bin/python3\nimport os, time\nif os.fork() == 0:\n'
                '    time.sleep(1000)\nprint(os.getpid(), flush=True)\ntime.sleep(1000)\n', 0o755)
         it.launch().ready()

@@ -16,7 +16,7 @@ LATE = r'warning: .*by us, its request took more than request_timeout'
 
 class Programs(daemon.Case):
     def begin(self, script, workers=1):
-        it = self.start(shell(script, 'request_timeout = 1', workers))
+        it = self.start(shell(script, 'request_timeout = 5', workers))
         it.announce(LATE, 'the program for .* was killed by signal (9|15)')
         it.same_descriptors = True
         return it, it.workers()
@@ -81,7 +81,7 @@ class Programs(daemon.Case):
 
 
 class Inside(daemon.Case):
-    def chargen(self, options='workers = 1 request_timeout = 1'):
+    def chargen(self, options='workers = 1 request_timeout = 5'):
         it = self.start(f'pool "c" {{ listen = {{ "systemd:c" }} {options} chargen {{}} }}\n')
         it.announce(LATE, 'killed by signal 9')
         return it, it.workers()[0]
@@ -114,10 +114,10 @@ class Inside(daemon.Case):
         it.wait_for_workers(1, without=[worker])
 
     def test_idle_worker_is_never_late(self):
-        it = self.start('pool "e" { listen = { "systemd:e" } workers = 2 request_timeout = 1\n'
+        it = self.start('pool "e" { listen = { "systemd:e" } workers = 2 request_timeout = 5\n'
                         'echo {} }\n')
         workers = it.workers()
-        until = time.monotonic() + 4
+        until = time.monotonic() + 7
         while time.monotonic() < until:
             self.assertEqual(client.ask(it.address('e'), b'x'), b'x')
         self.assertEqual(it.workers(), workers)
@@ -137,7 +137,7 @@ class Inside(daemon.Case):
         it, worker = self.chargen()
         with it.connect('c') as connection:
             connection.recv(1)
-            it.reload('pool "c" { listen = { "systemd:c" } workers = 1 request_timeout = 1\n'
+            it.reload('pool "c" { listen = { "systemd:c" } workers = 1 request_timeout = 5\n'
                       'chargen {} umask = 077 }\n')
             it.wait_for_log(LATE + rf'.*pid={worker}\b')
 
