@@ -228,14 +228,14 @@ class Connections(gateway.Case):
 
     def test_rest_does_not_count_as_a_request(self):
         """A kept connection that rests for longer than request_timeout is not late."""
-        it = self.gateway('request_timeout = 1 idle_timeout = 13', workers=2)
+        it = self.gateway('request_timeout = 5 idle_timeout = 13', workers=2)
         with it.connect('x') as connection:
             connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
             self.assertTrue(fastcgi.read_answer(connection).ended)
             self.assertEqual(connection.recv(1), b'')  # by idle_timeout
 
     def test_a_kept_one_ends_when_idle(self):
-        it = self.gateway('idle_timeout = 1', workers=2)
+        it = self.gateway('idle_timeout = 5', workers=2)
         with it.connect('x') as connection:
             connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
             self.assertTrue(fastcgi.read_answer(connection).ended)

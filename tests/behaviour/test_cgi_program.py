@@ -390,7 +390,7 @@ class Answers(gateway.Case):
                     r'client=192.0.2.7 duration=[\d.]+ cpu=[\d.]+ in=\d\d+ out=\d\d+ exit=0')
 
     def test_timeout_before_the_header(self):
-        answer, it = self.answered('echo $$ >&2; exec sleep 1000', 'request_timeout = 1')
+        answer, it = self.answered('echo $$ >&2; exec sleep 1000', 'request_timeout = 5')
         it.announce('took longer than request_timeout')
         self.assert_status(answer, 504)
         it.log.wait('warning: .*took longer than request_timeout.*signal=TERM')
@@ -398,20 +398,20 @@ class Answers(gateway.Case):
 
     def test_timeout_in_the_answer(self):
         answer, it = self.answered('echo Content-Type: a/b; echo; echo half; exec sleep 1000',
-                                   'request_timeout = 1')
+                                   'request_timeout = 5')
         it.announce('took longer than request_timeout')
         self.assertEqual((answer.body, answer.ended), (b'half\n', False))
 
     def test_timeout_and_ignoring_it(self):
         answer, it = self.answered('trap "" TERM; while :; do sleep 0.2; done',
-                                   'request_timeout = 1')
+                                   'request_timeout = 5')
         it.announce('took longer than request_timeout')
         self.assert_status(answer, 504)
         it.log.wait('warning: .*took longer than request_timeout.*signal=KILL')
         self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
 
     def test_worker_serves_on_after_a_timeout(self):
-        _, it = self.answered('exec sleep 1000', 'request_timeout = 1')
+        _, it = self.answered('exec sleep 1000', 'request_timeout = 5')
         it.announce('took longer than request_timeout')
         workers = it.workers()
         self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
