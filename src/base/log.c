@@ -253,20 +253,29 @@ bool log_wanted(int level)
 int log_escape(char *to, int size, const char *from, int length)
 {
     static const char hex[] = "0123456789abcdef";
-    int at = 0;
-    for (int i = 0; i < length && at + 5 <= size; i++) {
-        unsigned char c = (unsigned char)from[i];
-        if (c >= 0x20 && c != 0x7f) {
-            to[at++] = (char)c;
-            continue;
+    int at = 0, taken = 0, count;
+    for (; taken < length; taken += count) {
+        uint32_t character;
+        count = (int)text_decode(from + taken, (size_t)(length - taken), &character);
+        /* In an encoding of eight bits, these bytes are controls. */
+        bool control = count ? text_is_control(character) : (from[taken] & 0xe0) == 0x80;
+        count = count ? count : 1;
+        if (at + (control ? 4 * count : count) >= size)
+            break;
+        for (int i = 0; i < count; i++) {
+            unsigned char c = (unsigned char)from[taken + i];
+            if (control) {
+                to[at++] = '\\';
+                to[at++] = 'x';
+                to[at++] = hex[c >> 4];
+                to[at++] = hex[c & 15];
+            } else {
+                to[at++] = (char)c;
+            }
         }
-        to[at++] = '\\';
-        to[at++] = 'x';
-        to[at++] = hex[c >> 4];
-        to[at++] = hex[c & 15];
     }
     to[at] = '\0';
-    return at;
+    return taken;
 }
 
 char *log_value(char *to, size_t size, const char *from)

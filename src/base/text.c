@@ -30,11 +30,9 @@ size_t text_decode(const char *bytes, size_t size, uint32_t *character)
     return *character < lowest[length] || *character > 0x10ffff || surrogate ? 0 : length;
 }
 
-/* Control characters, including Unicode's line separators, direction marks and zero-width
- * characters. */
-static bool is_control(uint32_t c)
+bool text_is_control(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
+    return c < 0x20 || c == 0x61c || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
 }
 
@@ -60,7 +58,7 @@ char *text_clean(char *to, size_t size, const char *from, size_t most)
     while (left > 0) {
         uint32_t character = 0;
         size_t length = text_decode((const char *)at, left, &character);
-        bool bad = length == 0 || is_control(character);
+        bool bad = length == 0 || text_is_control(character);
         length = length ? length : 1;
         size_t room = size - 1 - used;
         size_t written = bad ? escape(to + used, room, at, length) : length <= room ? length : 0;
@@ -74,6 +72,24 @@ char *text_clean(char *to, size_t size, const char *from, size_t most)
     }
     to[used] = '\0';
     return to;
+}
+
+void text_write(FILE *out, const char *text, size_t size, bool json)
+{
+    for (size_t at = 0; at < size;) {
+        char shown[TEXT_CLEAN(4)];
+        uint32_t c;
+        size_t length = text_decode(text + at, size - at, &c), taken = length ? length : 1;
+        bool fits = length && (!text_is_control(c) || c == '\n' || c == '\t');
+        if (fits)
+            fwrite(text + at, 1, length, out);
+        else if (json)
+            fprintf(out, "\\u%04x", length ? (unsigned)c : 0xfffd);
+        else
+            fwrite(shown, 1, escape(shown, sizeof shown, (const unsigned char *)text + at, taken),
+                   out);
+        at += taken;
+    }
 }
 
 void text_add(struct text_line *line, const char *format, ...)

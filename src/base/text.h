@@ -17,9 +17,17 @@
  * Returns `to`; always adds a NUL. */
 char *text_clean(char *to, size_t size, const char *from, size_t most);
 
+/* Whether a character may change how a terminal shows the text around it: control characters,
+ * Unicode's line separators, marks of direction, characters of no width. */
+bool text_is_control(uint32_t character);
+
 /* Decodes the first character of `size` bytes, at least one. Returns its length; 0 if it is not
  * UTF-8. */
 size_t text_decode(const char *bytes, size_t size, uint32_t *character);
+
+/* Writes a text of lines for a terminal: as text_clean does, but keeps newlines and tabs. As JSON,
+ * what that changes becomes \uNNNN instead, which means the same within a string. */
+void text_write(FILE *out, const char *text, size_t size, bool json);
 
 /* A text that grows in its caller's room. Beyond the room only its length grows, as with
  * snprintf(3). If `room` is 0, `at` may be NULL. */

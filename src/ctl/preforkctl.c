@@ -155,19 +155,22 @@ static int run_own_command(const struct message_request *command)
 
 /* --- the daemon's commands -------------------------------------------------------------------- */
 
-/* Where a reply goes: to standard output, or into memory if it is a report to format. */
+/* What the daemon said: its answer, and why it refused. */
 struct reply {
-    FILE *out;
-    char *report;
-    size_t size;
+    struct text output, errors;
 };
+
+static bool reply_open(struct reply *reply)
+{
+    return text_open(&reply->output) && text_open(&reply->errors);
+}
 
 static void take_text(void *owner, bool is_error, const char *text, size_t size)
 {
     struct reply *reply = owner;
-    bool fits = reply->out == stdout || ftello(reply->out) < REPORT_MAX;
-    if (is_error || fits)
-        fwrite(text, 1, size, is_error ? stderr : reply->out);
+    FILE *out = is_error ? reply->errors.out : reply->output.out;
+    if (ftello(out) < REPORT_MAX)
+        fwrite(text, 1, size, out);
 }
 
 /* Prints why there is no reply. Returns the exit status. */
@@ -205,37 +208,49 @@ static int read_reply(struct link *link, struct reply *reply)
 }
 
 /* Prints the requested report, or why it was refused. */
-static int print_report(const struct reply *reply, int status, bool coloured)
+static int print_report(const struct text *report, int status, bool coloured)
 {
     const struct view_options options = {.coloured = coloured};
-    char *text = reply->size ? report_show(reply->report, reply->size, &options) : NULL;
+    char *text = report->size ? report_show(report->written, report->size, &options) : NULL;
     if (text)
         fputs(text, status == MESSAGE_DONE ? stdout : stderr);
-    else if (reply->size || status == MESSAGE_DONE)
+    else if (report->size || status == MESSAGE_DONE)
         fputs("preforkctl: the answer is no report\n", stderr);
     bool failed = !text && status == MESSAGE_DONE;
     free(text);
     return failed ? MESSAGE_REFUSED : status;
 }
 
+/* Another process may listen there, or a program may have chosen the text: so nothing in it reaches
+ * the terminal as a command. */
+static int print_reply(const struct reply *reply, int status, bool is_report, bool coloured)
+{
+    text_write(stderr, reply->errors.written, reply->errors.size, false);
+    if (is_report)
+        return print_report(&reply->output, status, coloured);
+    text_write(stdout, reply->output.written, reply->output.size, as_json);
+    return status;
+}
+
 static int ask(const char *path, struct message_request *request, bool coloured)
 {
     const char *where;
     struct link link;
-    struct reply reply = {.out = stdout};
+    struct reply reply = {0};
     bool is_report = report_ask(request);
     int error = link_open(&link, path, request, &where);
     if (error)
         return report_failure(where, -error);
-    if (is_report)
-        reply.out = open_memstream(&reply.report, &reply.size);
-    if (!reply.out)
+    if (!reply_open(&reply))
         return report_failure("the answer", errno);
     int status = read_reply(&link, &reply);
     link_close(&link);
-    if (is_report && fclose(reply.out) == 0)
-        status = print_report(&reply, status, coloured);
-    free(reply.report);
+    if (fclose(reply.output.out) == 0 && fclose(reply.errors.out) == 0)
+        status = print_reply(&reply, status, is_report, coloured);
+    else
+        status = report_failure("the answer", ENOMEM);
+    free(reply.output.written);
+    free(reply.errors.written);
     return flush_output() ? status : MESSAGE_REFUSED;
 }
 

@@ -104,12 +104,10 @@ static void end_line(struct stderr_log *lines)
         return;
     log_escape(lines->last, sizeof lines->last, lines->line, lines->length);
     if (may_log(lines->rate, lines->pool)) {
-        int wanted = lines->length;
-        for (int i = 0; i < lines->length; i++)
-            wanted += ((unsigned char)lines->line[i] < 0x20 || lines->line[i] == 0x7f) * 3;
         int kept = log_escape(text, sizeof text, lines->line, lines->length);
         log_notice("pool %s: worker %d: %s%s pool=%s pid=%d", lines->pool, (int)lines->pid, text,
-                   lines->cutting || kept < wanted ? " [cut]" : "", lines->pool, (int)lines->pid);
+                   lines->cutting || kept < lines->length ? " [cut]" : "", lines->pool,
+                   (int)lines->pid);
     }
     lines->length = 0;
     lines->cutting = false;

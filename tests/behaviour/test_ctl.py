@@ -199,6 +199,15 @@ class Peer(Pretended):
             self.assertEqual((done.returncode, done.stdout, done.stderr),
                              (2, 'one\n' + 'x' * 100000, 'two\n'))
 
+    def test_controls_are_escaped(self):
+        """Also those of Unicode, also where a piece ends within a character."""
+        text = 'a\x1b[2J\tb\x9b\u202e\u00e9\r\n'.encode() + b'\xff\n'
+        shown = 'a\\x1b[2J\tb\\xc2\\x9b\\xe2\\x80\\xae\u00e9\\x0d\n\\xff\n'
+        reply = b'ok %d %d\n' % (len(text), len(text)) + text + text
+        for pieces in [reply], [reply[n:n + 1] for n in range(len(reply))]:
+            done = self.against(pieces)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, shown, shown))
+
     def test_cut_off(self):
         for reply in (b'', b'o', b'ok 6 0', b'ok 6 0\nhello', b'refused 2 2\nout', b'ok 0 1\n'):
             done = self.against([reply])
@@ -234,6 +243,12 @@ class Report(Pretended):
     def test_as_it_came(self):
         done = self.show(b'{ "pools":[] }\n', '--json', 'status')
         self.assertEqual((done.returncode, done.stdout), (0, '{ "pools":[] }\n'))
+
+    def test_json_stays_the_same_without_controls(self):
+        text = 'a\x7f\x9b[2J\u202e\u00e9'
+        done = self.show(json.dumps({'x': text}, ensure_ascii=False).encode(), '--json', 'status')
+        self.assertEqual(json.loads(done.stdout), {'x': text})
+        self.assertTrue(done.stdout.isprintable(), ascii(done.stdout))
 
     def test_refused(self):
         done = self.show({'ok': False, 'text': '', 'error': 'no\x1b'}, word=b'refused')

@@ -100,6 +100,13 @@ class StandardError(daemon.Case):
         self.assertNotRegex(line, r'[\x00-\x1f\x7f]')
         self.assertRegex(line, r'(?i)a\\(x1b|033|e)\[2Jb')
 
+    def test_controls_of_unicode_are_escaped(self):
+        """Those of eight bits, and those that change the direction of a line."""
+        it = self.start(shell(r"printf 'a\302\2332Jb \342\200\256c \303\251\351 end\n' >&2"))
+        it.announce('end')
+        client.ask(it.address('x'))
+        it.wait_for_log(r': a\\xc2\\x9b2Jb \\xe2\\x80\\xaec \u00e9')
+
     def test_forged_lines(self):
         """A line that imitates ours is still marked as the program's."""
         it = self.start(shell("printf 'x\\npreforkd[1]: err: pool down\\n' >&2"))

@@ -21,15 +21,31 @@ static const struct {
      7, 64,
      "gr\xc3\xbc\xc3\x9f"
      "e"},
-    {"cut here", 8, 7, "cut"},
+    {"cut here", 8, 4, "cut"},
+    {"\xc2\x9b"
+     "31m",
+     5, 64,
+     "\\xc2\\x9b"
+     "31m"}, /* a control of eight bits */
+    {"\x9b"
+     "31m",
+     4, 64,
+     "\\x9b"
+     "31m"},                                      /* the same, not in UTF-8 */
+    {"\xe9", 1, 64, "\xe9"},                      /* a letter of another encoding */
+    {"a\xe2\x80\xae", 4, 64, "a\\xe2\\x80\\xae"}, /* the line turned around */
+    {"a\xe2\x81\xa6", 4, 64, "a\\xe2\\x81\\xa6"},
+    {"\xd8\x9c", 2, 64, "\\xd8\\x9c"},
+    {"\xe2\x82\xac\xe2\x82\xac", 6, 6, "\xe2\x82\xac"}, /* cut between characters */
+    {"\xe2\x82\xac\x1b", 4, 7, "\xe2\x82\xac"},
 };
 
 START_TEST(escapes)
 {
     char text[64];
-    int length = log_escape(text, cases[_i].size, cases[_i].text, cases[_i].length);
+    int taken = log_escape(text, cases[_i].size, cases[_i].text, cases[_i].length);
     ck_assert_str_eq(text, cases[_i].escaped);
-    ck_assert_int_eq(length, (int)strlen(text));
+    ck_assert_int_eq(taken, cases[_i].size == 64 ? cases[_i].length : 3);
 }
 END_TEST
 

@@ -32,6 +32,7 @@ static const struct {
      "a\\xe2\\x80\\xae"
      "b"},                                 /* the line turned around */
     {"a\xef\xbb\xbf", "a\\xef\\xbb\\xbf"}, /* no width */
+    {"\xd8\x9c", "\\xd8\\x9c"},            /* a mark of direction */
 };
 
 START_TEST(cleans)
