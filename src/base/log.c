@@ -308,6 +308,18 @@ const char *log_pool_pair(char to[static LOG_POOL_PAIR], const char *sentence)
     return to;
 }
 
+char *log_quoted(char *to, size_t size, const char *from)
+{
+    if (!strpbrk(from, " \"")) {
+        snprintf(to, size, "%s", from);
+        return to;
+    }
+    to[0] = '"';
+    log_value(to + 1, size - 2, from);
+    strcat(to, "\"");
+    return to;
+}
+
 /* How long a line may wait. After a timeout, the next lines don't wait. */
 static usec line_deadline(void)
 {

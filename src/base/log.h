@@ -82,4 +82,11 @@ enum { LOG_POOL_PAIR = 48 }; /* bytes for the pair of a pool */
  * something before that sentence. Returns `to`. */
 const char *log_pool_pair(char to[static LOG_POOL_PAIR], const char *sentence);
 
+/* Room for a text of this size as a value, in which nothing is cut. */
+#define LOG_QUOTED(size) (4 * (size) + 2)
+
+/* Copies a path, or another text from the configuration, to be logged as the value of a pair: in
+ * quotes if it has a blank or a quote, and then as log_value does. Returns `to`. */
+char *log_quoted(char *to, size_t size, const char *from);
+
 #endif

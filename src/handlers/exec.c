@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,13 +194,14 @@ static void start_failed(struct service *service, int error)
 {
     static struct log_rate failures;
     unsigned missed;
+    char value[LOG_QUOTED(PATH_MAX)];
     service->pause_msec = program_pause_msec(++ready.failed, &ready.chance);
     *service->start_error = (uint32_t)error;
     *service->failed_starts = (uint32_t)ready.failed;
     if (log_rate_ok(&failures, 10 * USEC_SECOND, &missed))
         log_err("pool %s: can't start %s: %s pool=%s program=%s failed=%d missed=%u", service->pool,
-                ready.launch.path, strerror(error), service->pool, ready.launch.path, ready.failed,
-                missed);
+                ready.launch.path, strerror(error), service->pool,
+                log_quoted(value, sizeof value, ready.launch.path), ready.failed, missed);
 }
 
 /* Runs the program in a fork of the template. 0, or -errno: the program has not begun. */

@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -332,13 +333,14 @@ static const char *module_file(const void *config)
 static void warn_if_replaced(const struct service *service, const char *path)
 {
     struct stat file;
+    char value[LOG_QUOTED(PATH_MAX)];
     if (stat(path, &file) != 0)
         return;
     struct file_id now = file_id_of(&file);
     if (!file_id_equal(&now, service->file_id))
         log_notice("pool %s: a worker loads another %s than the one that was checked: reload "
                    "pool=%s module=%s",
-                   service->pool, path, service->pool, path);
+                   service->pool, path, service->pool, log_quoted(value, sizeof value, path));
 }
 
 /* If foreign code ends the main thread by pthread_exit(3), the process goes on as long as the

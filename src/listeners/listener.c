@@ -244,9 +244,10 @@ bool listener_name_read(const char *name, struct listener_facts *facts)
 static void set_option(const struct listener *listener, int level, int name, const void *value,
                        socklen_t size, const char *what)
 {
+    char text[LOG_QUOTED(ADDR_TEXT)];
     if (setsockopt(listener->fd, level, name, value, size) != 0)
         log_warning("%s: can't set %s: %s listener=%s", listener->text, what, strerror(errno),
-                    listener->text);
+                    log_quoted(text, sizeof text, listener->text));
 }
 
 /* TCP connections inherit them at no cost (tcp(7)); Unix connections do not. */

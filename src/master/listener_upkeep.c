@@ -55,6 +55,7 @@ void listener_upkeep_close(struct listener_upkeep *upkeep)
  * listener_look sees what was done to the path before the watch was added. */
 void listener_upkeep_watch(struct listener_upkeep *upkeep, struct listener *listeners)
 {
+    char value[LOG_QUOTED(ADDR_TEXT)];
     for (struct listener *l = upkeep->loop ? listeners : NULL; l; l = l->next) {
         if (l->watch || !l->made.number || listener_look(l) == LISTENER_REMOVED)
             continue;
@@ -62,7 +63,7 @@ void listener_upkeep_watch(struct listener_upkeep *upkeep, struct listener *list
         if (watch < 0 && errno != ENOENT)
             log_notice("listener %s: can't watch its path: %s; a reload will see if it is removed "
                        "listener=%s",
-                       l->text, strerror(errno), l->text);
+                       l->text, strerror(errno), log_quoted(value, sizeof value, l->text));
         if (watch > 0)
             l->watch = watch;
         if (listener_look(l) == LISTENER_REMOVED)
@@ -108,6 +109,7 @@ static void read_events(struct listener_upkeep *upkeep, struct listener *listene
 /* Whether a listener was lost, or can be reached again. */
 static bool look_at_suspects(struct listener *listeners, bool are_control)
 {
+    char value[LOG_QUOTED(ADDR_TEXT)];
     const char *kind = are_control ? "control" : "listener";
     bool changed = false;
     for (struct listener *l = listeners; l; l = l->next) {
@@ -124,9 +126,11 @@ static bool look_at_suspects(struct listener *listeners, bool are_control)
             log_warning("%s %s: %s; nobody can connect to it until a reload (%s) binds it anew "
                         "listener=%s missed=%u",
                         kind, l->text, listener_loss_words[loss],
-                        are_control ? "SIGHUP" : "preforkctl reload", l->text, missed);
+                        are_control ? "SIGHUP" : "preforkctl reload",
+                        log_quoted(value, sizeof value, l->text), missed);
         else if (found)
-            log_notice("%s %s: it can be reached again listener=%s", kind, l->text, l->text);
+            log_notice("%s %s: it can be reached again listener=%s", kind, l->text,
+                       log_quoted(value, sizeof value, l->text));
     }
     return changed;
 }
@@ -161,6 +165,7 @@ int listener_upkeep_heal(struct listener *const *listeners, int count, const cha
     int lost = 0;
     for (int i = 0; i < count; i++) {
         struct listener *listener = listeners[i];
+        char value[LOG_QUOTED(ADDR_TEXT)];
         unsigned missed;
         if (!listener_is_shut(listener))
             continue;
@@ -179,7 +184,8 @@ int listener_upkeep_heal(struct listener *const *listeners, int count, const cha
             log_warning(
                 "pool %s: listener %s was shut down, by shutdown(2) in worker %d or another "
                 "one that has it; %s pool=%s listener=%s pid=%d missed=%u",
-                pool, listener->text, (int)pid, outcome, pool, listener->text, (int)pid, missed);
+                pool, listener->text, (int)pid, outcome, pool,
+                log_quoted(value, sizeof value, listener->text), (int)pid, missed);
     }
     return lost;
 }
@@ -200,7 +206,7 @@ static bool is_wanted(const struct listener *listener, const struct config *conf
 static struct listener *take_back(const struct sysd_socket *stored,
                                   const struct listener_facts *facts, const struct config *config)
 {
-    char why[100];
+    char why[100], value[LOG_QUOTED(ADDR_TEXT)];
     struct listener *listener = listener_revive(stored->fd, facts, why, sizeof why);
     const char *reason = NULL;
     if (!listener)
@@ -221,7 +227,8 @@ static struct listener *take_back(const struct sysd_socket *stored,
         return NULL;
     }
     listener->stored = true;
-    log_notice("taken back from systemd: listener %s listener=%s", listener->text, listener->text);
+    log_notice("taken back from systemd: listener %s listener=%s", listener->text,
+               log_quoted(value, sizeof value, listener->text));
     return listener;
 }
 

@@ -58,19 +58,21 @@ int master_start(struct master *master, struct config *config)
         if (config->pools[i]->ready_timeout * USEC_SECOND > timeout)
             timeout = config->pools[i]->ready_timeout * USEC_SECOND;
     timeout += USEC_SECOND;
+    char value[LOG_QUOTED(ADDR_TEXT)];
     master->phase = PHASE_STARTING;
     master->start_deadline = clock_now() + timeout;
     sysd_notify("EXTEND_TIMEOUT_USEC=%lld", (long long)(timeout + STOP_MARGIN));
     for (const struct pool *p = master->runtime.pools; p; p = p->next)
         for (int i = 0; i < p->listener_count; i++)
             log_notice("pool %s: listening on %s pool=%s listener=%s", p->name,
-                       p->listeners[i]->text, p->name, p->listeners[i]->text);
+                       p->listeners[i]->text, p->name,
+                       log_quoted(value, sizeof value, p->listeners[i]->text));
     for (int i = 0; i < sysd_socket_count(); i++) {
         const struct sysd_socket *passed = sysd_socket(i);
         /* systemd listens on the socket, but no worker will ever accept from it. */
         if (!listener_find(master->runtime.listeners, passed->fd))
             log_warning("the socket that was passed as systemd:%s is in no pool listener=%s",
-                        passed->name, passed->name);
+                        passed->name, log_quoted(value, sizeof value, passed->name));
     }
     return 0;
 }

@@ -206,9 +206,11 @@ static void apply_control(struct runtime *runtime, struct plans *plans)
 /* Warns if the listener was lost and could not be opened again. */
 static void warn_unreachable(const char *kind, const struct listener *listener)
 {
+    char value[LOG_QUOTED(ADDR_TEXT)];
     if (listener && listener->trouble[0])
         log_warning("%s %s: nobody can connect to it, and it can't be opened again: %s listener=%s",
-                    kind, listener->text, listener->trouble, listener->text);
+                    kind, listener->text, listener->trouble,
+                    log_quoted(value, sizeof value, listener->text));
 }
 
 /* A restart keeps the configuration, and so the sizes and drains that commands have set. Frees the

@@ -720,6 +720,24 @@ class Forms(daemon.Case):
         for line in lines:
             json.loads(line)
 
+    def test_values_with_blanks(self):
+        """The paths of a socket, a program and a module may have blanks, quotes and equal signs."""
+        name = 'a "b" pid=1 pool=y c'
+        it = self.make('')
+        it.put('program', '#!/no/such/interpreter\n', mode=0o755)
+        shutil.copy(it.path('program'), it.path(name))
+        word = name.replace('"', '\\"')
+        it.write(f'pool "x" {{ listen = {{ "unix:@DIR@/{word}.sock" }} workers = 1\n'
+                 f'exec {{ command = {{ "@DIR@/{word}" }} }} }}\n')
+        it.launch().ready()
+        it.announce('err: .*can.t start')
+        escaped = it.path(name).replace('"', r'\x22').replace(' pool=', r' pool\x3d')
+        lines = [it.wait_for_log('listening on .* listener=').string]
+        self.assertEqual(client.ask(it.path(name + '.sock'), b''), b'')
+        lines.append(it.wait_for_log('can.t start .* program=').string)
+        self.assertTrue(lines[0].endswith(f' pool=x listener="unix:{escaped}.sock"'), lines[0])
+        self.assertIn(f' pool=x program="{escaped}" failed=1 ', lines[1])
+
     def test_forged_pairs(self):
         """What a client makes a program write becomes no pair of the line about a death."""
         pool = ('pool "x" { listen = { "unix:@DIR@/x" } workers = 1 exec { command = { "/bin/sh", '

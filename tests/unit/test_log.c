@@ -95,6 +95,28 @@ START_TEST(a_sentence_about_a_pool_gets_its_pair)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    size_t size;
+    const char *value;
+} paths[] = {
+    {"unix:/run/x", 64, "unix:/run/x"},
+    {"a=b\\", 64, "a=b\\"},
+    {"/a b", 64, "\"/a b\""},
+    {"/a\"", 64, "\"/a\\x22\""},
+    {"x pool=y", 64, "\"x pool\\x3dy\""},
+    {"/cut", 4, "/cu"},
+    {"/a bc", 6, "\"/a \""},
+};
+
+START_TEST(quotes_paths_with_blanks)
+{
+    char text[64];
+    ck_assert_ptr_eq(log_quoted(text, paths[_i].size, paths[_i].text), text);
+    ck_assert_str_eq(text, paths[_i].value);
+}
+END_TEST
+
 START_TEST(a_rate_counts_what_it_holds_back)
 {
     struct log_rate rate = {0};
@@ -119,6 +141,7 @@ int main(void)
     tcase_add_loop_test(tcase, values_hold_no_pairs, 0, sizeof values / sizeof *values);
     tcase_add_loop_test(tcase, a_sentence_about_a_pool_gets_its_pair, 0,
                         sizeof sentences / sizeof *sentences);
+    tcase_add_loop_test(tcase, quotes_paths_with_blanks, 0, sizeof paths / sizeof *paths);
     tcase_add_test(tcase, a_rate_counts_what_it_holds_back);
     return unit_run("log", tcase);
 }
