@@ -212,6 +212,7 @@ static int test_config(struct session *session)
         perror("preforkd");
         return EXIT_START_FAILED;
     }
+    config->fresh = !trial;
     bool right = check_config(config, line->config);
     print_faults(&config->faults, "");
     print_faults(&config->warnings, "warning: ");
@@ -334,11 +335,12 @@ static void show_title(const struct command_line *line)
 }
 
 /* 0 and the checked configuration; or an exit status, with the faults logged. */
-static int load_config(const struct command_line *line, struct config **loaded)
+static int load_config(const struct command_line *line, bool fresh, struct config **loaded)
 {
     struct config *config = config_new();
     if (!config)
         return start_failed("the configuration", errno);
+    config->fresh = fresh;
     if (!check_config(config, line->config)) {
         log_faults(&config->faults, LOG_ERR);
         config_unref(config);
@@ -359,7 +361,7 @@ static int serve(struct session *session)
         return start_failed("LISTEN_FDS", -error);
     daemon_raise_nofile();
     struct config *config;
-    int status = load_config(line, &config);
+    int status = load_config(line, true, &config);
     if (status != 0)
         return status;
     detach_standard_input_and_output();
@@ -392,7 +394,7 @@ static int start_over(struct session *session, const char *why)
     session->pidfile_fd = session->inherited.pidfile_fd;
     inherited_retire_children(&session->inherited);
     struct config *config;
-    int status = load_config(line, &config);
+    int status = load_config(line, false, &config);
     if (status != 0)
         return status;
     inherited_find_control(&session->inherited, config->control);

@@ -136,6 +136,7 @@ struct config {
     unsigned *refs;         /* in the master alone, so that no change costs a copy of a page */
     struct faults faults;   /* if there is one, nothing else in here may be used */
     struct faults warnings; /* valid, but perhaps a mistake */
+    bool fresh;             /* at a start, and with -t: no daemon holds the listeners yet */
     atomic_uint steps;      /* that the child which fills this has done (config_step) */
 
     const char *file;

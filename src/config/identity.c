@@ -108,9 +108,13 @@ struct lookup {
 static bool check_found(const struct lookup *lookup, const char *option, const char *kind,
                         const char *word, const char *found, const char *own, bool allowed)
 {
+    bool of_workers = lookup->pool && strcmp(option, kind) == 0; /* not socket_user */
     if (!found)
         config_fault(lookup->config, lookup->pool, option, "%s: there is no %s \"%.60s\"%s", option,
-                     kind, word, strchr(word, ':') ? "; user and group are two options" : "");
+                     kind, word,
+                     strchr(word, ':') ? "; user and group are two options"
+                     : of_workers      ? "; the handler is checked once there is one"
+                                       : "");
     else if (!allowed)
         config_fault(lookup->config, lookup->pool, option,
                      "%s: without root it stays %s, and cannot be %s", option, own, found);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PORT_MAX = 65535, HOST_MAX = 255, NAME_MAX_BYTES = 255 };
@@ -23,6 +24,8 @@ struct reading {
     struct faults *faults;
     struct listen_spec *specs;
     int count, room;
+    bool fresh; /* see struct config: a reload must not fail by what a user puts at the path of a
+                   listener that serves */
 };
 
 static void fault(const struct reading *reading, const char *why)
@@ -101,6 +104,12 @@ bool listens_can_bind(const char *path, struct inode *directory, char *why, size
     return true;
 }
 
+bool listens_are_taken(const char *path)
+{
+    struct stat there;
+    return lstat(path, &there) == 0 && !S_ISSOCK(there.st_mode);
+}
+
 static void read_path(struct reading *reading, const char *path)
 {
     char why[400];
@@ -113,6 +122,8 @@ static void read_path(struct reading *reading, const char *path)
         fault(reading, "the path of a Unix socket has at most 107 bytes");
     else if (path[0] == '/' && !listens_can_bind(path, &spec.directory, why, sizeof why))
         fault(reading, why);
+    else if (path[0] == '/' && reading->fresh && listens_are_taken(path))
+        fault(reading, LISTENS_TAKEN);
     else
         add(reading, spec);
 }
@@ -267,8 +278,11 @@ static void read_host(struct reading *reading)
 int listens_read(struct config *config, const struct pool_config *pool, struct listen_spec *specs,
                  int room)
 {
-    struct reading reading = {
-        .pool = pool, .faults = &config->faults, .specs = specs, .room = room};
+    struct reading reading = {.pool = pool,
+                              .faults = &config->faults,
+                              .specs = specs,
+                              .room = room,
+                              .fresh = config->fresh};
     for (int i = 0; i < pool->listen.count; i++) {
         config_step(config);
         reading.word = pool->listen.at[i];

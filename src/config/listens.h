@@ -19,6 +19,10 @@ int listens_read(struct config *config, const struct pool_config *pool, struct l
 /* Whether the daemon can make a Unix socket at this path. If not, `why` gets the reason. */
 bool listens_can_bind(const char *path, struct inode *directory, char *why, size_t size);
 
+/* Whether something that is no socket has this path: the daemon would not replace it. */
+#define LISTENS_TAKEN "a file that is not a socket is there; it is left unchanged"
+bool listens_are_taken(const char *path);
+
 /* Whether the path is directly in the default directory, which root makes if it is missing. */
 bool listens_in_default_place(const char *path);
 

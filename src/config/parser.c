@@ -38,6 +38,9 @@ struct reader {
     struct place global;
     struct pool_config **pools; /* the pools of config, writable */
     unsigned unknown;           /* count of unknown options and sections so far */
+    unsigned beyond;            /* count of pools for which there is no room */
+    const char *beyond_file;    /* of the first of them */
+    int beyond_line;
 };
 
 #define FAULT(reader, place, line, format, ...)                                                    \
@@ -151,6 +154,16 @@ static void fault_doubled(struct reader *reader, const struct place *place, cons
           here ? "" : arena_format(reader->scratch, "%s:", file), line);
 }
 
+/* Notes a section that is written as an option. It counts as the pool's handler. */
+static void fault_section(struct reader *reader, const struct place *place,
+                          const struct statement *statement)
+{
+    const char *name = statement->name;
+    FAULT(reader, place, statement->line, "%s is a section: %s { ... }", name, name);
+    if (place->kind == PLACE_POOL)
+        place->pool->misnamed |= need_of(reader, name);
+}
+
 /* Checks an option. The index of its row if libconfuse may read the value, else -1. */
 static int check_option(struct reader *reader, struct place *place,
                         const struct statement *statement)
@@ -159,7 +172,7 @@ static int check_option(struct reader *reader, struct place *place,
     int line = statement->line, index = option_find(place->rows, name);
     bool list = statement->kind == STATEMENT_LIST;
     if (index < 0 && find_section(reader, place->kind, name))
-        FAULT(reader, place, line, "%s is a section: %s { ... }", name, name);
+        fault_section(reader, place, statement);
     else if (index < 0)
         fault_unknown(reader, place, statement);
     else if (place->lines[index])
@@ -257,6 +270,16 @@ static void begin_leaf(struct reader *reader, struct place *place,
 static void read_place(struct reader *reader, struct place *place, const struct statement *first,
                        bool open);
 
+/* Counts the pools for which there is no room; parser_fill says how many, at the first of them. */
+static void note_beyond(struct reader *reader, const struct place *place,
+                        const struct statement *statement)
+{
+    if (reader->beyond++ == 0) {
+        reader->beyond_file = place->file;
+        reader->beyond_line = statement->line;
+    }
+}
+
 static void read_section(struct reader *reader, struct place *place,
                          const struct statement *statement, bool open)
 {
@@ -269,7 +292,7 @@ static void read_section(struct reader *reader, struct place *place,
     else if (!section && !(open && strcmp(name, "pool") == 0))
         fault_unknown(reader, place, statement);
     else if (full)
-        FAULT(reader, place, statement->line, "one pool too many: more than %d", POOLS_MAX);
+        note_beyond(reader, place, statement);
     if (!section || full)
         return;
     const struct place *earlier = pool ? NULL : place->first;
@@ -467,4 +490,8 @@ void parser_fill(struct config *config, const struct source *sources,
         reader.global.file = arena_text(config->arena, sources->file);
         read_place(&reader, &reader.global, sources->syntax.first, false);
     }
+    if (reader.beyond)
+        faults_add(&config->faults, reader.beyond_file, reader.beyond_line,
+                   "%u pool%s too many: at most %d are possible", reader.beyond,
+                   reader.beyond == 1 ? "" : "s", POOLS_MAX);
 }

@@ -86,6 +86,8 @@ static void rule_control(struct config *config)
                      (int)ADDR_PATH_MAX);
     else if (!listens_can_bind(path, &directory, why, sizeof why))
         config_fault(config, NULL, "control", "control \"%s\": %s", path, why);
+    else if (config->fresh && listens_are_taken(path))
+        config_fault(config, NULL, "control", "control \"%s\": %s", path, LISTENS_TAKEN);
 }
 
 /* --- how a pool serves ---------------------------------------------------------------------- */

@@ -202,7 +202,7 @@ class Unix(daemon.Case):
         it = self.make(pool('"unix:@DIR@/s"'))
         it.put('s', 'precious')
         result = self.run_preforkd('-c', it.file)
-        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertEqual(result.returncode, 1, result.stderr)
         with open(it.path('s'), encoding='ascii') as file:
             self.assertEqual(file.read(), 'precious')
 

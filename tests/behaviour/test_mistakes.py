@@ -1,6 +1,7 @@
 """Mistakes of people who come from other daemons: each is reported once, at its line, with what to
 write instead."""
 
+import os
 import re
 
 import daemon
@@ -76,6 +77,12 @@ MISTAKES = {
     'StartServers 5\n': [1, 'unexpected 5 behind StartServers.*write min_workers$'],
     'events { }\n' + echo(''): [1, 'each pool has its own workers'],
     NO_SIZE.format('pm = dynamic'): [4, r'max_workers.*preforkd-handlers\(7\), From php-fpm$'],
+    POOL.replace('unix:/tmp/x', 'unix:/etc/passwd').format('echo {}'): [2, 'a file that is not a'],
+    'control = "/etc/passwd"\n' + echo(''): [1, 'control "/etc/passwd": a file that is not a'],
+    POOL.format('exec = "/bin/x"'): [4, r'exec is a section: exec \{ \.\.\. \}$'],
+    echo('user = "nosuch"'): [4, 'no user "nosuch"; the handler is checked once there is one$'],
+    ''.join(f'pool "{i}" {{ listen = "unix:/tmp/x{i}" workers = 1 echo {{}} }}\n'
+            for i in range(300)): [257, '44 pools too many: at most 256 are possible$'],
     # shells, YAML, JSON, word processors
     POOL.format('exec { command = { "/bin/cat -u" } }'): [4, r'\{ "/bin/cat", "ARGUMENT" \}'],
     POOL.format('exec { command = { "~/bin/x" } }'): [4, 'absolute path; ~ and'],
@@ -149,6 +156,15 @@ class Mistakes(daemon.Case):
                 said = self.run_preforkd('-t', '-c', it.file).stderr
                 self.assertRegex(said, r'conf:1: (user|workers) (is not complete|= has no value);')
                 self.assertEqual(said.count('\n'), 1, said)
+
+    def test_a_file_at_the_path_of_a_running_listener(self):
+        """Whoever may write to the directory can put one there, and must not stop a reload."""
+        it = self.start('pool "p" { listen = { "unix:@DIR@/p" } workers = 1 echo {} }\n')
+        it.announce('warning')
+        os.unlink(it.path('p'))
+        it.put('p', '')
+        it.reload()
+        self.assertEqual(self.run_preforkd('-t', '-c', it.file).returncode, 1)
 
     def test_a_word_with_a_semicolon_is_no_user(self):
         """`user = nobody;` names no such user: it is a typing mistake."""
