@@ -38,8 +38,8 @@ static void fault(const struct reading *reading, const char *why)
 
 static void add(struct reading *reading, struct listen_spec spec)
 {
-    if (reading->count == reading->room) {
-        fault(reading, "one address too many: all pools together may have 4096");
+    if (reading->count >= reading->room) {
+        reading->count++;
         return;
     }
     spec.word = reading->word;
@@ -201,9 +201,10 @@ static void read_name(struct reading *reading, const char *host, unsigned port)
         else
             continue;
         int known = first;
-        while (known < reading->count && !addr_equal(&reading->specs[known].addr, &addr))
+        while (known < reading->count && known < reading->room &&
+               !addr_equal(&reading->specs[known].addr, &addr))
             known++;
-        if (known == reading->count)
+        if (known == reading->count || known >= reading->room)
             read_numeric(reading, &addr);
     }
     if (error)

@@ -11,8 +11,8 @@
 
 enum { LISTENS_MAX = 4096 }; /* addresses of one configuration */
 
-/* Reads the addresses of a pool into `specs`, at most `room`, and returns their number. Each wrong
- * word is a fault. */
+/* Reads the addresses of a pool into `specs`, at most `room`, and returns how many there are, also
+ * without room. Each wrong word is a fault. */
 int listens_read(struct config *config, const struct pool_config *pool, struct listen_spec *specs,
                  int room);
 

@@ -467,11 +467,17 @@ static void rule_addresses(struct config *config)
  * memory: the arena gets no unused room. */
 static void rule_listens(struct config *config)
 {
-    int used = 0;
+    int used = 0, beyond = 0;
+    const struct pool_config *first = NULL; /* that has more than there is room for */
     struct listen_spec *specs = calloc(LISTENS_MAX, sizeof *specs);
     for (int i = 0; specs && i < config->pool_count; i++) {
         struct pool_config *pool = config_pool(config, i);
-        int count = listens_read(config, pool, specs, LISTENS_MAX - used);
+        int room = LISTENS_MAX - used, count = listens_read(config, pool, specs, room);
+        if (count > room) {
+            first = first ? first : pool;
+            beyond += count - room;
+            count = room;
+        }
         size_t size = (size_t)count * sizeof *specs;
         pool->listens = memcpy(arena_take(config->arena, size), specs, size);
         pool->listen_count = count;
@@ -479,6 +485,9 @@ static void rule_listens(struct config *config)
     }
     if (!specs)
         faults_add(&config->faults, config->file, 0, "out of memory");
+    if (beyond)
+        config_fault(config, first, "listen", "%d address%s too many: at most %d are possible",
+                     beyond, beyond == 1 ? "" : "es", LISTENS_MAX);
     free(specs);
     rule_addresses(config);
 }

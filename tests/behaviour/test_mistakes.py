@@ -83,6 +83,9 @@ MISTAKES = {
     echo('user = "nosuch"'): [4, 'no user "nosuch"; the handler is checked once there is one$'],
     ''.join(f'pool "{i}" {{ listen = "unix:/tmp/x{i}" workers = 1 echo {{}} }}\n'
             for i in range(300)): [257, '44 pools too many: at most 256 are possible$'],
+    ''.join(f'pool "{i}" {{ workers = 1 echo {{}} listen = {{ ' +
+            ', '.join(f'"unix:@{i}.{k}"' for k in range(128)) + ' } }\n'
+            for i in range(34)): [33, '256 addresses too many: at most 4096 are possible$'],
     # shells, YAML, JSON, word processors
     POOL.format('exec { command = { "/bin/cat -u" } }'): [4, r'\{ "/bin/cat", "ARGUMENT" \}'],
     POOL.format('exec { command = { "~/bin/x" } }'): [4, 'absolute path; ~ and'],
