@@ -188,15 +188,15 @@ class PhpThatEnds(Behind):
 
     def goes_unnoticed(self, variables):
         self.it = self.make('')
-        pools = re.search(r'(?s)pool "php".*?\n}\n', self.example('app.conf'))[0]
+        pools = re.search(r'(?s)pool "php-app".*?\n}\n', self.example('app.conf'))[0]
         pools = re.sub(r'(?m)^    (user|socket_group) .*\n|"PHP_FCGI_MAX_REQUESTS=1000"', '', pools)
         pools = pools.replace('environment  = { ', f'environment  = {{ {variables}')
         took = self.keep_busy(pools, float(SECONDS or 3))
-        ends = len(self.it.log.find(r' info: pool php: worker \d+ ended after .*exit=0'))
+        ends = len(self.it.log.find(r' info: pool php-app: worker \d+ ended after .*exit=0'))
         print(f'{variables or "the default"}: {len(took)} requests, {ends} ends, the slowest took '
               f'{max(took):.3f} s')
         self.assertGreater(ends, 4)
-        self.assertFalse(self.it.log.find('degraded|warning: |err: |notice: pool php: worker'))
+        self.assertFalse(self.it.log.find('degraded|warning: |err: |notice: pool php-app: worker'))
         if SECONDS:
             self.assertLess(max(took), 1)
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import unittest
 import urllib.parse
 import urllib.request
 
@@ -31,6 +32,24 @@ def expressions():
     return {where: expression.replace('$__rate_interval', '1m')
             .replace('$instance', '.*').replace('$pool', '.*')
             for where, expression in found.items()}
+
+
+class Together(unittest.TestCase):
+    """Pools of several files may be wanted at once."""
+
+    FILES = ('../preforkd.conf', 'cgi.conf', 'status.conf', 'app/app.conf', 'module/hello.conf',
+             'module/notes.conf')
+
+    def test_no_pool_is_in_the_way_of_another(self):
+        lines = [line.split('#')[0] for name in self.FILES for line in read(name).split('\n')]
+        text = '\n'.join(lines)
+        names = re.findall(r'(?m)^pool "(.*?)"', text)
+        self.assertEqual(len(names), len(set(names)), sorted(names))
+        # A pool may have a port at several addresses.
+        places = [set(re.findall(r'unix:[^"]+|:\d+(?=")', each))
+                  for each in re.findall(r'listen *= \{(.*?)\}', text)]
+        self.assertEqual(len(places), len(names))
+        self.assertEqual(sum(map(len, places)), len(set().union(*places)), places)
 
 
 class Examples(daemon.Case):
