@@ -129,7 +129,7 @@ class Made:
         for pool in self.pools:
             pool.advance((now - self.last) * self.speed, up)
         self.last = now
-        return {'version': 1, 'preforkd': '0.3.0', 'pid': 4711,
+        return {'version': 1, 'preforkd': '0.1.0', 'pid': 4711,
                 'time': time.strftime('%Y-%m-%dT%H:%M:%S+00:00', time.gmtime()),
                 'uptime': 93784.2 + up, 'generation': 3,
                 'reloads': {'done': 2, 'refused': 0, 'last': '2026-11-25T09:14:02+00:00',

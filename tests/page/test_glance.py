@@ -23,12 +23,12 @@ class Title(Case):
     def test_names_the_host(self):
         served = self.stub(Made(few(), host='web1.example'))
         self.assertEqual(self.title(), '(4) web1.example · preforkd')
-        self.assertEqual(self.text('h1'), 'web1.example preforkd 0.3.0')
+        self.assertEqual(self.text('h1'), 'web1.example preforkd 0.1.0')
         for host in (None, ['odd'], {}):
             served.document = Made(few(), host=host)
             self.answers(served)
             self.wait(lambda: self.title() == '(4) preforkd', self.title)
-        self.assertEqual(self.text('h1'), 'preforkd 0.3.0')
+        self.assertEqual(self.text('h1'), 'preforkd 0.1.0')
 
     def test_is_quiet_without_trouble(self):
         self.stub(Made([Pool('web', 2)], host='web1'))
