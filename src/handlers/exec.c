@@ -178,7 +178,7 @@ static char *const *environment_of(const struct service *service, const struct c
 }
 
 /* Waits before it reaps: as long as the program is a zombie, no other process group can get its
- * number, so whoever kills the group by its number hits no stranger. */
+ * number, so a signal to the group by its number hits no stranger. */
 static void await_program(struct service *service, struct conn *conn, pid_t pid)
 {
     siginfo_t info;

@@ -260,7 +260,7 @@ static void begin_trial(struct upgrade *upgrade, const struct runtime *runtime, 
         refuse(upgrade, why);
         return;
     }
-    setpgid(pid, pid); /* as the child does: whoever is first, we can kill the group from now on */
+    setpgid(pid, pid); /* as the child does: whichever is first, the group exists from now on */
     upgrade->trial = pid;
 }
 

@@ -273,7 +273,7 @@ static const struct family families[] = {
     {"queue_wait_seconds", HISTOGRAM, put_wait,
      "How long connections waited to be accepted, as a sample tells."},
     {"cpu_seconds", COUNTER, put_processor_time,
-     "Processor time of workers and of what they ran, the dead ones' too."},
+     "Processor time of workers and of what they ran, ended workers included."},
     {"memory_bytes", GAUGE, put_memory,
      "Memory of workers and of the programs that they run, as read in turns."},
     {"process_age_seconds", GAUGE, put_age,

@@ -412,13 +412,13 @@ class Rates(Gate):
         wait_until(lambda: not self.served(it, '127.0.0.1'), 'a refusal')
         it.wait_for_log(REFUSED % (r'127\.0\.0\.1:\d+', 'rate_per_source'))
         self.assertEqual(self.burst(it, '127.0.0.2', 5), 5, 'another source')
-        wait_until(lambda: self.served(it, '127.0.0.1'), 'being let in again')
+        wait_until(lambda: self.served(it, '127.0.0.1'), 'being admitted again')
 
     def test_one_a_second(self):
         it = self.start(ECHO % (2, 'rate_per_source = 1'))
         self.assertTrue(self.served(it, '127.0.0.1'))
         wait_until(lambda: not self.served(it, '127.0.0.1'), 'a refusal')
-        wait_until(lambda: self.served(it, '127.0.0.1'), 'being let in again')
+        wait_until(lambda: self.served(it, '127.0.0.1'), 'being admitted again')
 
 
 if __name__ == '__main__':

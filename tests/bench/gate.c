@@ -65,7 +65,7 @@ static double measure(struct access *volatile access, int calls)
     }
     double took = now() - began;
     if (admitted != calls) {
-        fprintf(stderr, "gate: %ld of %d let in\n", admitted, calls);
+        fprintf(stderr, "gate: %ld of %d admitted\n", admitted, calls);
         exit(EXIT_FAILURE);
     }
     return took / calls;

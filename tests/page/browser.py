@@ -43,10 +43,10 @@ class Browser:
     def __init__(self, size=(1280, 900)):
         self.home = tempfile.mkdtemp(prefix='preforkd-browser-')
         environment = os.environ | {'HOME': self.home}
-        self.keeper = subprocess.Popen([sys.executable, '-B', os.path.abspath(__file__)], text=True,
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       env=environment, start_new_session=True)
-        processes.OURS.add(self.keeper.pid)
+        self.child = subprocess.Popen([sys.executable, '-B', os.path.abspath(__file__)], text=True,
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      env=environment, start_new_session=True)
+        processes.OURS.add(self.child.pid)
         self.session = None
         try:
             self.port = self._port()
@@ -62,8 +62,8 @@ class Browser:
     def _port(self):
         """Reads the pipe without a buffer, because select() doesn't see what lies in a buffer."""
         deadline, output = time.monotonic() + PATIENCE, b''
-        while select.select([self.keeper.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
-            piece = os.read(self.keeper.stdout.fileno(), 4096)
+        while select.select([self.child.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+            piece = os.read(self.child.stdout.fileno(), 4096)
             output += piece
             if found := re.search(rb'started successfully on port (\d+)\D', output):
                 return int(found[1])
@@ -89,10 +89,10 @@ class Browser:
     def close(self):
         if self.session:
             self.command('DELETE', '')
-        self.keeper.stdin.close()
-        self.keeper.wait(PATIENCE)
-        self.keeper.stdout.close()
-        processes.OURS.discard(self.keeper.pid)
+        self.child.stdin.close()
+        self.child.wait(PATIENCE)
+        self.child.stdout.close()
+        processes.OURS.discard(self.child.pid)
         shutil.rmtree(self.home, ignore_errors=True)
 
     # -- for the tests

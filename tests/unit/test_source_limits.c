@@ -217,7 +217,7 @@ static void enter(int worker, enum phase phase)
     now.workers[worker].told_count = 0;
 }
 
-/* A worker's work in this phase, or the master's for it. True: it was let in. */
+/* A worker's work in this phase, or the master's for it. True: it was admitted. */
 static bool act_phase(int worker)
 {
     uint32_t seat = (uint32_t)worker;
@@ -388,7 +388,7 @@ START_TEST(recounts)
 }
 END_TEST
 
-/* A source finds a place after those of others; if all are taken, it is let in uncounted. */
+/* A source finds a place after those of others; if all are taken, it is admitted uncounted. */
 START_TEST(places_are_taken)
 {
     uint64_t hash = hash_of(&limits, &source);
