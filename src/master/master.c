@@ -92,6 +92,7 @@ int master_resume(struct master *master, const struct state *state)
 
 void master_close(struct master *master)
 {
+    runtime_close(&master->runtime);
     runtime_close_listeners(&master->runtime);
     listener_close(master->runtime.control);
     listener_upkeep_close(&master->runtime.upkeep);

@@ -479,6 +479,17 @@ void runtime_sweep(struct runtime *runtime)
     }
 }
 
+void runtime_close(struct runtime *runtime)
+{
+    for (struct pool *pool = runtime->pools; pool; pool = pool->next) {
+        for (struct worker *w = pool->workers; w; w = w->next)
+            spawn_release(&runtime->spawner, w);
+        pool->workers = NULL;
+        pool->removed = true;
+    }
+    runtime_sweep(runtime);
+}
+
 int runtime_room(const struct runtime *runtime)
 {
     int taken = 0;

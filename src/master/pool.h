@@ -215,6 +215,9 @@ void runtime_append(struct runtime *runtime, struct pool *pool);
 /* Frees removed pools whose last worker is gone. */
 void runtime_sweep(struct runtime *runtime);
 
+/* Frees the pools that a stop leaves over: those with workers that were killed and do not end. */
+void runtime_close(struct runtime *runtime);
+
 /* How many more workers there may be. */
 int runtime_room(const struct runtime *runtime);
 
