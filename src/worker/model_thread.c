@@ -75,12 +75,24 @@ static void end_lane(int exit_status)
     pthread_kill(main_thread, SIGURG);
 }
 
-/* A lane that can't start in a worker that serves. Several may write their reason at once; any of
- * them will do, and all fit. */
+/* Whether the worker's reason to end is written, which is done once: lanes may fail together. */
+static atomic_flag reason_is_given = ATOMIC_FLAG_INIT;
+
+/* A lane that can't start in a worker that serves. */
 static void fail_lane(const struct thread *thread)
 {
-    snprintf(setup.worker->head->reason, SCOREBOARD_REASON, "%s", thread->why);
+    if (!atomic_flag_test_and_set(&reason_is_given))
+        snprintf(setup.worker->head->reason, SCOREBOARD_REASON, "%s", thread->why);
     end_lane(WORKER_CANT_START);
+}
+
+/* The main thread lets the lane go on when all of the worker's lanes have started. If one has not,
+ * the main thread says why, and the process ends while the others wait here. */
+static void await_go(void)
+{
+    sem_post(&started);
+    while (sem_wait(&go) != 0)
+        ;
 }
 
 static void open_lane(struct thread *thread)
@@ -90,9 +102,7 @@ static void open_lane(struct thread *thread)
         thread->why[0] = '\0';
     else if (!thread->why[0])
         snprintf(thread->why, sizeof thread->why, "thread can't start");
-    sem_post(&started);
-    while (sem_wait(&go) != 0)
-        ;
+    await_go();
 }
 
 static void run_lane(struct thread *thread)
@@ -136,7 +146,7 @@ static void lose_thread(void *argument)
     switch (thread->phase) {
     case OPENING:
         snprintf(thread->why, sizeof thread->why, "lane_start ended its thread");
-        sem_post(&started);
+        await_go();
         fail_lane(thread);
         break;
     case RUNNING:
@@ -303,7 +313,8 @@ static void replace_lost_threads(void)
         }
         thread->id = old;
         serving--;
-        fail(setup.worker->head->reason, SCOREBOARD_REASON, i, error);
+        if (!atomic_flag_test_and_set(&reason_is_given))
+            fail(setup.worker->head->reason, SCOREBOARD_REASON, i, error);
         status = WORKER_SHORT;
     }
 }
