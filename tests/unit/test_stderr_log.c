@@ -303,7 +303,7 @@ static void close_many(void)
 /* Each worker's words must come from its own pipe. */
 static void check_words(int from, int to)
 {
-    char text[16], expected[32];
+    char text[16], expected[48];
     for (int i = from; i < to; i++) {
         snprintf(text, sizeof text, "%d\n", i);
         snprintf(expected, sizeof expected, "worker %d: %d ", i + 1, i);
