@@ -104,15 +104,19 @@ static void apply_listeners(const struct pool *pool)
         listener_apply(pool->listeners[i], &options);
 }
 
-/* Once the last program has ended, its listeners are set as their present handler wants them. */
+/* Once the last program has ended, its listeners are set as their present handler wants them. This
+ * is asked in each round, so all other listeners cost a look at a flag. */
 static void reclaim_listeners(const struct runtime *runtime)
 {
-    for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
-        struct listener_options options = plan_listener_options(pool->conf, pool->polls);
-        for (int i = 0; i < pool->listener_count && !options.lent; i++)
-            if (pool->listeners[i]->lent && !runtime_has_program(runtime, pool->listeners[i]))
-                listener_reclaim(pool->listeners[i], &options);
-    }
+    for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
+        for (int i = 0; i < pool->listener_count; i++) {
+            struct listener *listener = pool->listeners[i];
+            if (!listener->lent)
+                continue;
+            struct listener_options options = plan_listener_options(pool->conf, pool->polls);
+            if (!options.lent && !runtime_has_program(runtime, listener))
+                listener_reclaim(listener, &options);
+        }
 }
 
 /* Undoes try_plans. */
