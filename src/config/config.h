@@ -203,8 +203,9 @@ static inline void config_step(struct config *config)
 }
 
 /* Reads a file and its includes, fills in defaults, looks up users, groups and hosts, and notes
- * every fault. May block on the disk and on lookups. `handlers` ends with NULL. */
-void config_load(struct config *config, const char *file,
+ * every fault. May block on the disk and on lookups. `handlers` ends with NULL. False: a file was
+ * not read to its end, so pools may lack what the rest sets. */
+bool config_load(struct config *config, const char *file,
                  const struct handler_section *const *handlers);
 
 /* Writes the effective configuration, defaults filled in. config_load reads it back to the same. */

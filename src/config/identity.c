@@ -158,8 +158,9 @@ static bool default_user(const struct lookup *lookup, struct identity *found, bo
 {
     struct config *config = lookup->config;
     const char *word = config->user ? config->user : user_default;
+    bool wrong = !config->user && option_is_set(global_rows, &config->origin, "user");
     int first = 0;
-    if (find_user(found, word, config->arena))
+    if (!wrong && find_user(found, word, config->arena))
         return true;
     while (config->pools[first] != lookup->pool && sets_user(config, config->pools[first]))
         first++;

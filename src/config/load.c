@@ -18,7 +18,7 @@ static void close_arena(struct arena **arena)
     arena_close(*arena);
 }
 
-void config_load(struct config *config, const char *file,
+bool config_load(struct config *config, const char *file,
                  const struct handler_section *const *handlers)
 {
     bool whole;
@@ -26,14 +26,15 @@ void config_load(struct config *config, const char *file,
     config->file = arena_text(config->arena, file);
     if (!scratch) {
         faults_add(&config->faults, config->file, 0, "out of memory: %s", strerror(errno));
-        return;
+        return false;
     }
     const struct source *sources = source_read(config->file, scratch, &config->faults, &whole);
     if (!sources)
-        return;
+        return false;
     config_step(config);
     parser_fill(config, sources, handlers, scratch);
     rules_apply(config, whole);
+    return whole;
 }
 
 /* Writes the options that are set or have a default. With a pool, only those that a file may set

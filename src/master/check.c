@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -276,9 +277,29 @@ static void probe(const struct config *config, const struct pool_config *pool,
         munmap(report, sizeof *report);
 }
 
+/* Whether the pool has no fault, so that its handler can be checked. Its faults stand between its
+ * line and the next pool of its file; one that is not kept may be anyone's. A pool whose user is
+ * wrong has none, and must not be checked as root: the fault may be the global option's. */
+static bool is_sound(const struct config *config, const struct pool_config *pool)
+{
+    int next = INT_MAX; /* line of another pool */
+    for (int i = 0; i < config->pool_count; i++) {
+        const struct origin *other = &config->pools[i]->origin;
+        if (other->line > pool->origin.line && other->line < next &&
+            strcmp(other->file, pool->origin.file) == 0)
+            next = other->line;
+    }
+    for (const struct fault *f = config->faults.first; f; f = f->next)
+        if (f->line >= pool->origin.line && f->line < next &&
+            strcmp(f->file, pool->origin.file) == 0)
+            return false;
+    return pool->handler && pool->identity.user && config->faults.count <= FAULTS_MAX;
+}
+
 static _Noreturn void check_child(struct config *config, const char *file, pid_t parent)
 {
     int kept[2];
+    bool whole = false;
     check_become_child(parent);
     log_enter_child(/* cut_off: */ false);
     int error = fd_keep_only(kept, log_descriptors(kept));
@@ -289,12 +310,12 @@ static _Noreturn void check_child(struct config *config, const char *file, pid_t
     if (error)
         faults_add(&config->faults, file, 0, "can't be checked: %s", strerror(-error));
     else
-        config_load(config, file, handler_sections);
-    if (config->faults.count == 0)
-        for (int i = 0; i < config->pool_count; i++) {
-            config_step(config);
+        whole = config_load(config, file, handler_sections);
+    for (int i = 0; whole && i < config->pool_count; i++) {
+        config_step(config);
+        if (is_sound(config, config->pools[i]))
             probe(config, config->pools[i], &config->faults);
-        }
+    }
     _exit(config->faults.count == 0 ? STATUS_GOOD : STATUS_FAULTS);
 }
 

@@ -182,6 +182,23 @@ class Mistakes(daemon.Case):
             self.assertRegex(said, pattern)
         self.assertNotIn('"listen" is missing', said)
 
+    def test_each_sound_pool_has_its_handler_checked(self):
+        """A mistake elsewhere doesn't hide what the handler of a sound pool finds."""
+        pool = ('pool "{0}" {{ listen = "unix:@{0}" workers = 1 {1} '
+                'exec {{ command = "/none" }} }}\n')
+        lines = pool.format('a', '') + pool.format('b', 'nice = 99') + pool.format('c', '')
+        it = self.make('graceful_timeout = -1\n' + lines)
+        said = self.run_preforkd('-t', '-c', it.file).stderr
+        self.assertEqual(said.count('\n'), 4, said)
+        for pattern in ('pool a: exec: the program /none', 'pool c: exec: the program /none',
+                        'pool b: nice', 'graceful_timeout'):
+            self.assertIn(pattern, said)
+        wrong_for_all = [lines + 'pool "d" {'] + daemon.ROOT * ['user = "nosuch"\n' + lines]
+        for broken in wrong_for_all:
+            it.put('preforkd.conf', broken)
+            said = self.run_preforkd('-t', '-c', it.file).stderr
+            self.assertNotIn('/none', said)
+
 
 if __name__ == '__main__':
     daemon.main()
