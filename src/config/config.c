@@ -48,7 +48,10 @@ void config_fault(struct config *config, const struct pool_config *pool, const c
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     faults_add(&config->faults, option_file(rows, origin, option),
-               option_line(rows, origin, option), "%s%.40s%s%s", pool ? "pool " : "",
+               option_line(rows, origin, option), "%s%.40s%s%s",
+               !pool           ? ""
+               : pool->name[0] ? "pool "
+                               : "pool",
                pool ? pool->name : "", pool ? ": " : "", text);
 }
 

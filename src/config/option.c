@@ -133,13 +133,17 @@ static void put_allowed(struct text_line *line, const struct option_row *row, bo
         [OPTION_BOOL] = "true or false",
         [OPTION_MODE] = "an octal number",
         [OPTION_CHOICE] = "",
-        [OPTION_LIMIT] = "a number, with K, M or G behind it or not,",
-        [OPTION_TEXT] = "a text with a length",
-        [OPTION_WORDS] = "a list with a number of words",
+        [OPTION_LIMIT] = "a number",
+        [OPTION_TEXT] = "a text",
+        [OPTION_WORDS] = "a list",
     };
+    bool counted = row->type == OPTION_TEXT || row->type == OPTION_WORDS;
     text_add(line, "%s", kinds[row->type]);
     if (row->type == OPTION_CHOICE)
         put_choices(line, row->choices);
+    else if (counted)
+        text_add(line, " of %lld to %lld %s", row->min, row->max,
+                 row->type == OPTION_TEXT ? "bytes" : "values");
     else if (row->type == OPTION_LIMIT && row->max == LLONG_MAX)
         text_add(line, " from %lld", row->min);
     else if (row->type == OPTION_MODE && row->max)
@@ -148,7 +152,7 @@ static void put_allowed(struct text_line *line, const struct option_row *row, bo
     else if (row->min || row->max)
         text_add(line, " from %lld to %lld", row->min, row->max);
     if (row->type == OPTION_LIMIT)
-        text_add(line, " or \"unlimited\"%s", padded ? "," : "");
+        text_add(line, ", perhaps with K, M or G behind it, or \"unlimited\"%s", padded ? "," : "");
     if (padded)
         text_add(line, " without leading zeroes");
 }
@@ -269,6 +273,10 @@ void option_read(const struct option_row *row, void *section, const char *const 
         return;
     if (list || count == 1)
         put_allowed(&takes, row, decimal && digits_padded(values[0]));
+    if (list ? count == 0 : count == 1 && !*values[0]) {
+        faults_add(faults, file, line, "%s is empty; it takes %s", row->name, allowed);
+        return;
+    }
     if (list || count != 1)
         text_add(&shown, "%d", count);
     else

@@ -159,7 +159,8 @@ static void fault_section(struct reader *reader, const struct place *place,
                           const struct statement *statement)
 {
     const char *name = statement->name;
-    FAULT(reader, place, statement->line, "%s is a section: %s { ... }", name, name);
+    FAULT(reader, place, statement->line, "%s is a section: %s { ... }", name,
+          strcmp(name, "pool") == 0 ? "pool \"NAME\"" : name);
     if (place->kind == PLACE_POOL)
         place->pool->misnamed |= need_of(reader, name);
 }

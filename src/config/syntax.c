@@ -217,6 +217,13 @@ static bool is_text(const struct token *token)
     return token->type == TOKEN_WORD || token->type == TOKEN_STRING;
 }
 
+/* A value, surely: a string, or a word that begins like a number or a path. */
+static bool is_no_name(const struct token *token)
+{
+    return token->type == TOKEN_STRING ||
+           (token->type == TOKEN_WORD && is_among(*token->text, "0123456789-+*/.:"));
+}
+
 /* A copy of a word, or of a string without its quotes. */
 static char *take_text(struct scan *scan)
 {
@@ -309,10 +316,15 @@ static struct value **read_text(struct scan *scan, struct value **place)
 
 /* Notes a token that doesn't belong in a list. If it looks like the beginning of the next
  * statement, the list was left open. */
-static bool list_fault(struct scan *scan, int opened)
+static bool list_fault(struct scan *scan, const struct statement *statement, int opened)
 {
     int type = scan->token.type;
     bool open = !is_text(&scan->token) && type != ',';
+    if (type == '=' && statement->values && !statement->values->next)
+        return FAULT(scan, opened,
+                     "a value with = in it stands in quotes; if %.40s is a section, write %.40s { "
+                     "... }, without =",
+                     statement->name, statement->name);
     if (type == '=')
         return FAULT(scan, opened,
                      "the list opened here is not closed, or a value with = in it has no quotes");
@@ -373,6 +385,12 @@ static bool read_single(struct scan *scan, struct statement *statement)
     if (value.type == TOKEN_WORD && value.line > statement->line &&
         (next == '{' || next == '=' || next == '(' || next == TOKEN_STRING))
         return no_value(scan, statement);
+    if (scan->token.line == value.line && is_no_name(&scan->token))
+        return FAULT(scan, value.line,
+                     "%.40s = %.*s is followed by a second value, %.*s; only a list in braces has "
+                     "several",
+                     name, shown(value.text, value.size), value.text,
+                     shown(scan->token.text, scan->token.size), scan->token.text);
     if (next == '=' && value.type == TOKEN_WORD && scan->token.line == value.line)
         return FAULT(scan, value.line, "a value with = in it stands in quotes: %.40s = \"...\"",
                      name);
@@ -398,12 +416,12 @@ static bool read_value(struct scan *scan, struct statement *statement)
     advance(scan);
     while (scan->token.type != '}') {
         if (!is_text(&scan->token))
-            return list_fault(scan, opened);
+            return list_fault(scan, statement, opened);
         place = read_text(scan, place);
         if (scan->token.type == ',')
             advance(scan);
         else if (scan->token.type != '}')
-            return list_fault(scan, opened);
+            return list_fault(scan, statement, opened);
     }
     advance(scan);
     return true;
@@ -421,6 +439,12 @@ static bool read_section(struct scan *scan, struct statement *statement, int dep
     if (depth == DEPTH_MAX)
         return FAULT(scan, opened, "sections are nested too deeply");
     advance(scan);
+    if (is_no_name(&scan->token))
+        return FAULT(scan, statement->line,
+                     "a section holds options, not %.*s; write %.40s = VALUE, or %.40s = { ... } "
+                     "for a list",
+                     shown(scan->token.text, scan->token.size), scan->token.text, statement->name,
+                     statement->name);
     statement->open = !read_statements(scan, &statement->first, depth + 1, opened);
     if (!statement->open)
         advance(scan);
@@ -482,7 +506,8 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
         return read_include(scan, statement, depth);
     if (include && is_text(&scan->token) && scan->token.line == statement->line)
         return unexpected(scan, "a pattern in brackets: include(\"PATTERN\")");
-    if (include && (scan->token.type == TOKEN_END || scan->token.line > statement->line))
+    if (include && (scan->token.type == TOKEN_END || scan->token.type == '{' ||
+                    scan->token.line > statement->line))
         return FAULT(scan, statement->line, "include is written include(\"PATTERN\")");
     if (begins_next(scan, statement))
         return FAULT(scan, statement->line,
@@ -496,6 +521,8 @@ static bool read_body(struct scan *scan, struct statement *statement, int depth)
         return read_section(scan, statement, depth);
     if (!statement->title)
         return unexpected(scan, "= and a value, or a section in braces");
+    if (strcmp(statement->name, "pool") == 0)
+        return unexpected(scan, "{ behind the name of the pool: pool \"NAME\" { ... }");
     return FAULT(scan, statement->line, "unexpected %.*s behind %.40s; expected %s%s",
                  shown(statement->title, strlen(statement->title)), statement->title,
                  statement->name, "= and a value, or a section in braces",

@@ -136,7 +136,7 @@ class Lists(Gate):
             'allow = "10.0.0.0/33"': r'a number from 0 to 32',
             'deny = "2001:db8::/129"': r'a number from 0 to 128',
             'deny = "example.org"': r'deny takes addresses and blocks',
-            'allow = {}': r'allow takes a list',
+            'allow = {}': r'allow is empty; it takes a list',
             'max_per_source = -1': r'max_per_source takes',
             'rate_per_source = 100001': r'rate_per_source takes',
         }

@@ -111,14 +111,15 @@ static const struct {
      "6: pool a: nice takes a number from -20 to 19\n7: pool a: log_connections takes true or "
      "false\n"
      "8: pool a: max_requests takes\n9: pool a: ready_timeout takes\n10: pool a: graceful_timeout "
-     "takes\n11: pool a: limits: nofile takes\n12: pool a: limits: core takes"},
+     "is empty\n11: pool a: limits: nofile takes\n12: pool a: limits: core takes"},
     {ME "pool a { listen = unix:/x\nbacklog = 0 socket_mode = 1000 workers = 1 echo {} }",
      "2: pool a: backlog takes\n2: pool a: socket_mode takes"},
     {ME GOOD "graceful_timeout = -1\nlog { level = loud\nfacility = kern ident = \"\" }",
      "2: graceful_timeout takes\n3: log: level takes err, warning, notice, info or debug, not "
-     "\"loud\"\n4: log: facility takes\n4: log: ident takes"},
+     "\"loud\"\n4: log: facility takes\n4: log: ident is empty"},
     {ME "pool a { listen = systemd:x workers = 1\nexec { command = {}\nstderr = file } }",
-     "2: pool a: exec: command takes a list\n3: pool a: exec: stderr takes log, socket or null"},
+     "2: pool a: exec: command is empty; it takes a list\n3: pool a: exec: stderr takes log, "
+     "socket or null"},
 
     /* missing */
     {"", "1: there is no pool"},
@@ -129,7 +130,8 @@ static const struct {
      "missing: workers, or max_workers"},
     {ME "pool a { listen = systemd:x workers = 1\n\n exec { } }",
      "3: pool a: exec: the option \"command\" is missing"},
-    {ME "pool a { listen = {}\nworkers = 1 echo {} }", "1: pool a: listen takes a list"},
+    {ME "pool a { listen = {}\nworkers = 1 echo {} }",
+     "1: pool a: listen is empty; it takes a list"},
     {ME "pool { listen = systemd:x workers = 1 echo {} }", "1: a pool needs a name"},
     {ME "pool \"\" { listen = systemd:x workers = 1 echo {} }", "1: a pool needs a name"},
     {ME "pool \"a b\" { listen = systemd:x workers = 1 echo {} }", "1: the name of a pool has"},

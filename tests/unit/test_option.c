@@ -213,7 +213,7 @@ static const struct {
     {"number", "x", "number takes a number, not \"x\""},
     {"number", "010", "number takes a number without leading zeroes, not \"010\""},
     {"wide", "08K",
-     "wide takes a number, with K, M or G behind it or not, from 0 or \"unlimited\", without "
+     "wide takes a number from 0, perhaps with K, M or G behind it, or \"unlimited\", without "
      "leading zeroes, not \"08K\""},
     {"bounded", "99", "bounded takes a number from -20 to 19, not \"99\""},
     {"seconds", "5s", "seconds takes a number of seconds from 1 to 100, not \"5s\""},
@@ -221,11 +221,13 @@ static const struct {
     {"choice", "x", "choice takes red, green or blue, not \"x\""},
     {"flag", "x", "flag takes true or false, not \"x\""},
     {"limit", "x",
-     "limit takes a number, with K, M or G behind it or not, from 16 to 1073741824 or "
+     "limit takes a number from 16 to 1073741824, perhaps with K, M or G behind it, or "
      "\"unlimited\", not \"x\""},
     {"wide", "x",
-     "wide takes a number, with K, M or G behind it or not, from 0 or \"unlimited\", not \"x\""},
-    {"text", "", "text takes a text with a length from 1 to 8, not \"\""},
+     "wide takes a number from 0, perhaps with K, M or G behind it, or \"unlimited\", not \"x\""},
+    {"text", "", "text is empty; it takes a text of 1 to 8 bytes"},
+    {"text", "123456789", "text takes a text of 1 to 8 bytes, not \"123456789\""},
+    {"number", "", "number is empty; it takes a number"},
     {"flag", "a\nb", "flag takes true or false, not \"a\\nb\""},
 };
 
@@ -260,8 +262,7 @@ START_TEST(reads_lists)
     ck_assert_str_eq(printed("words"), "{ }");
     ck_assert_uint_eq(faults.count, 0);
     option_read(row("few"), &section, words, 3, &faults, "f", 1);
-    ck_assert_str_eq(faults.first->text,
-                     "few takes a list with a number of words from 1 to 2, not 3");
+    ck_assert_str_eq(faults.first->text, "few takes a list of 1 to 2 values, not 3");
     option_read(row("few"), &section, NULL, 0, &faults, "f", 2);
     ck_assert_uint_eq(faults.count, 2);
     option_read(row("flag"), &section, words, 2, &faults, "f", 3);

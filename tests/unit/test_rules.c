@@ -222,7 +222,7 @@ static const struct rule rules[] = {
     {NOBODY POOL("a", "listen = systemd:a\nproxy_protocol = on"),
      "2: pool a: proxy_protocol = \"on\" needs proxy_from"},
     {NOBODY POOL("a", "listen = systemd:a proxy_protocol = on\nproxy_from = {}"),
-     "2: proxy_from takes a list"},
+     "2: proxy_from is empty; it takes a list"},
     {NOBODY POOL("a", "listen = { systemd:a, 'unix:/x' } proxy_protocol = on\nproxy_from = '::1'"),
      "2: pool a: every connection to listen \"unix:/x\" would be refused"},
     {NOBODY POOL("a", "listen = 'unix:/x' proxy_protocol = on proxy_from = unix"), ""},
