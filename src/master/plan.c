@@ -378,21 +378,29 @@ static void reset_listener(struct listener *listener)
     listener->trouble[0] = '\0';
 }
 
-/* Canaries accept before the new options are applied to sockets in force. The present workers of a
- * pool that changes accept after that, too. */
-static void prepare_listeners(const struct plans *plans, const struct runtime *runtime)
+/* Spares the board of the next generation, which the canary of a refused reload may have made. */
+void plans_own_timeouts(const struct plans *plans, const struct runtime *runtime)
 {
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         const struct plan *plan = plan_of(plans, pool);
         for (struct board *b = pool->resources.boards; b && (!plan || plan_needs_workers(plan));
              b = b->next)
-            atomic_store(&b->map->own_timeouts, 1);
+            if (b->generation <= runtime->generation)
+                atomic_store(&b->map->own_timeouts, 1);
     }
+}
+
+/* Canaries accept before the new options are applied to sockets in force. Only a program needs some
+ * of them by then. If it is refused they are put back, but connections that wait have them. */
+static void prepare_listeners(const struct plans *plans, const struct runtime *runtime)
+{
     for (int i = 0; i < plans->count; i++) {
         const struct plan *plan = &plans->at[i];
         struct listener_options options =
             plan_listener_options(plan->conf, pool_polls(plan->conf, plan->listener_count));
         for (int k = 0; plan_needs_workers(plan) && k < plan->listener_count; k++) {
+            if (options.lent && !plan->listeners[k]->lent)
+                plans_own_timeouts(plans, runtime);
             /* The last program has ended, as in a drained pool: the next one finds no trace. */
             if (plan->listeners[k]->lent && !runtime_has_program(runtime, plan->listeners[k]))
                 listener_reclaim(plan->listeners[k], &options);

@@ -48,6 +48,10 @@ int plans_make(struct plans *plans, const struct runtime *runtime);
 /* Whether there is room for the new workers. 0; or -1 with a fault noted. */
 int plans_fit(const struct plans *plans, const struct runtime *runtime);
 
+/* Has the present workers of each pool that changes or goes set the timeouts of each connection
+ * themselves: call before their listeners get other timeouts. */
+void plans_own_timeouts(const struct plans *plans, const struct runtime *runtime);
+
 /* Closes what plans_make has opened, and frees the plans. */
 void plans_abandon(struct plans *plans, const struct runtime *runtime);
 

@@ -222,6 +222,8 @@ static void warn_unreachable(const char *kind, const struct listener *listener)
 static void apply_plans(struct runtime *runtime, struct plans *plans, uint64_t job, bool restart)
 {
     struct config *config = plans->config;
+    if (!restart)
+        plans_own_timeouts(plans, runtime);
     unsigned generation = ++runtime->generation;
     for (int i = 0; i < plans->count; i++) {
         struct plan *plan = &plans->at[i];

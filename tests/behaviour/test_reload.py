@@ -278,6 +278,22 @@ class Refused(daemon.Case):
         with it.connect('echo') as silent:
             self.assertEqual(client.read_all(silent), b'')
 
+    def test_timeouts_are_inherited_after_a_refused_one(self):
+        """Nothing has changed the listener's, so neither the old workers nor those of the next
+        reload set any."""
+        it = self.start(ECHO % (1, ''))
+        it.announce('not ready within ready_timeout')
+        changed = ECHO % (1, 'environment = { "N=1" }')
+        never = NEVER_READY.replace('"echo"', '"never"').replace('systemd:echo', 'unix:@DIR@/never')
+        self.refuse(it, changed + never, 'did not become ready')
+        for _ in range(2):
+            worker, = it.workers()
+            with it.traced(worker, '-e', 'trace=setsockopt'):
+                self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+            with open(it.path('trace'), encoding='utf-8') as trace:
+                self.assertEqual(trace.read(), '')
+            it.reload(changed)
+
     def settle(self, it, anonymous, space):
         """The last reload's memory is freed just after its log line."""
         def back():
