@@ -5,6 +5,7 @@
 #include "../base/fd.h"
 #include "../base/kernel.h"
 #include "../base/log.h"
+#include "../base/sysd.h"
 #include "../handlers/handler.h"
 #include "../handlers/program.h"
 #include "../worker/privileges.h"
@@ -398,9 +399,13 @@ bool check_config(struct config *config, const char *file)
         faults_add(&config->faults, file, 0, "can't fork the check: %s", strerror((int)-pid));
         return false;
     }
-    do
+    do {
+        /* The steps together may last longer than systemd waits for a start. After an upgrade this
+         * also delays the watchdog, which nobody feeds meanwhile. */
+        sysd_notify("EXTEND_TIMEOUT_USEC=%lld",
+                    (long long)((CHECK_STEP_SECONDS + 30) * USEC_SECOND));
         ended = await_end(pid, CHECK_STEP_SECONDS, -1);
-    while (!ended && check_goes_on(config, &steps));
+    } while (!ended && check_goes_on(config, &steps));
     if (!ended)
         kill(pid, SIGKILL);
     if (!ended && !await_end(pid, KILLED_SECONDS, -1)) {

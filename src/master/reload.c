@@ -16,6 +16,7 @@
 #define KILLED_TIMEOUT (2 * USEC_SECOND)
 #define IDLE_TIMEOUT   (2 * USEC_SECOND)
 #define STEP_TIMEOUT   (CHECK_STEP_SECONDS * USEC_SECOND)
+#define EXTEND_PERIOD  (30 * USEC_SECOND)
 
 enum { FAULT_ARENA_SIZE = 1024 * 1024 }; /* a restart has one fault per pool at most */
 
@@ -621,6 +622,17 @@ static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
     return now;
 }
 
+/* `systemctl reload` waits for the job, and for those before it, but no longer than TimeoutStartSec
+ * unless we ask for more time again and again. */
+static usec extend_timeout(struct reload *reload, usec now)
+{
+    if (now >= reload->extend_at) {
+        sysd_try_notify("EXTEND_TIMEOUT_USEC=%lld", (long long)(2 * EXTEND_PERIOD));
+        reload->extend_at = now + EXTEND_PERIOD;
+    }
+    return reload->extend_at;
+}
+
 usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
 {
     usec next = USEC_NEVER;
@@ -631,8 +643,11 @@ usec reload_step(struct reload *reload, struct runtime *runtime, usec now)
             reload_ask(reload, JOB_RESTART, pool->name);
     if (reload->state == RELOAD_NONE && reload->queued) {
         begin_job(reload, runtime);
+        reload->extend_at = now;
         next = now; /* canaries have their deadlines */
     }
+    if (reload->state != RELOAD_NONE)
+        next = clock_earlier(next, extend_timeout(reload, now));
     if (reload->state == RELOAD_CHECKING)
         next = clock_earlier(next, await_check(reload, runtime, now));
     if (reload->state == RELOAD_CANARIES && await_canaries(reload, runtime))

@@ -70,6 +70,7 @@ struct reload {
     unsigned check_steps; /* see check_goes_on */
     usec deadline;        /* of the check; once the new workers serve, of idle old ones */
     usec began;
+    usec extend_at; /* when systemd is asked for more time */
     struct plans plans;
     struct reload_result results[RELOAD_RESULTS];
 };

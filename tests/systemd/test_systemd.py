@@ -142,6 +142,14 @@ class Story(unittest.TestCase):
         self.assertEqual(self.master(), master)
         self.assert_serves(PORT)
 
+    def test_reload_that_takes_longer_than_the_unit_allows(self):
+        self.drop_in('TimeoutStartSec=2')
+        self.machine.write(CONF, ECHO)
+        self.systemctl('start', 'preforkd')
+        self.machine.write(CONF, ECHO.replace('echo {}', 'min_ready_time = 4 nice = 1 echo {}'))
+        self.systemctl('reload', 'preforkd')
+        self.assert_serves(PORT)
+
     def test_preforkctl_finds_it(self):
         self.systemctl('start', 'preforkd')
         self.assertIn(f'pid {self.master()}, serving', self.machine.run('preforkctl', 'ping'))
