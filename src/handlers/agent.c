@@ -34,7 +34,7 @@ static void add_pool(struct sum *sum, const struct snapshot_pool *pool)
     sum->drained += pool->state == POOL_DRAINED;
     if ((pool->state == POOL_DEGRADED || pool->state == POOL_UNREACHABLE) && !sum->down)
         sum->down = pool;
-    if (pool->state == POOL_DRAINED || strcmp(pool->handler, "app") == 0)
+    if (pool->state == POOL_DRAINED || snapshot_is_app(pool))
         return; /* a program that accepts by itself is busy unseen */
     sum->seats += snapshot_most_seats(pool);
     sum->free += snapshot_free_seats(pool) + (room > 0 ? room * pool->seats_each : 0);

@@ -316,19 +316,22 @@ void master_log_state(struct master *master)
         const struct snapshot_pool *pool = &snapshot->pools[i];
         const char *state = pool_state_words[pool->state];
         int ready = snapshot_ready(pool);
-        char held[48] = "";
+        char held[48] = "", counts[80] = "", pairs[80] = "";
         if (pool->model != MODEL_PROCESS)
             snprintf(held, sizeof held, " (%d of %d seats)", pool->seats_busy, pool->seats);
         unsigned long long accepted = pool->counts.accepted, served = pool->counts.served;
+        if (!snapshot_is_app(pool)) {
+            snprintf(counts, sizeof counts, "; connections: %llu accepted, %llu served", accepted,
+                     served);
+            snprintf(pairs, sizeof pairs, " accepted=%llu served=%llu", accepted, served);
+        }
         if (pool->used)
-            log_notice("pool %s: %s, %d of %d workers ready, %d busy%s, %d retiring; "
-                       "connections: %llu accepted, %llu served pool=%s state=%s workers=%d "
-                       "ready=%d busy=%d retiring=%d seats=%d busy_seats=%d generation=%u "
-                       "accepted=%llu served=%llu",
+            log_notice("pool %s: %s, %d of %d workers ready, %d busy%s, %d retiring%s pool=%s "
+                       "state=%s workers=%d ready=%d busy=%d retiring=%d seats=%d busy_seats=%d "
+                       "generation=%u%s",
                        pool->name, state, ready, pool->target, pool->busy, held, pool->retiring,
-                       accepted, served, pool->name, state, pool->target, ready, pool->busy,
-                       pool->retiring, pool->seats, pool->seats_busy, pool->generation, accepted,
-                       served);
+                       counts, pool->name, state, pool->target, ready, pool->busy, pool->retiring,
+                       pool->seats, pool->seats_busy, pool->generation, pairs);
     }
     free(snapshot);
 }

@@ -118,6 +118,13 @@ static void put_number(const struct report *report, const struct family *family,
     fprintf(report->out, "%" PRIu64 "\n", family->of(pool));
 }
 
+static void put_connections(const struct report *report, const struct family *family,
+                            const struct snapshot_pool *pool)
+{
+    if (!snapshot_is_app(pool))
+        put_number(report, family, pool);
+}
+
 static void put_info(const struct report *report, const struct family *family,
                      const struct snapshot_pool *pool)
 {
@@ -251,9 +258,9 @@ static const struct family families[] = {
      slow_of},
     {"pool_generation", GAUGE, put_number, "Generation of the pool's configuration.",
      generation_of},
-    {"connections_accepted", COUNTER, put_number, "Connections that workers accepted.",
+    {"connections_accepted", COUNTER, put_connections, "Connections that workers accepted.",
      accepted_of},
-    {"connections_served", COUNTER, put_number, "Connections that workers are done with.",
+    {"connections_served", COUNTER, put_connections, "Connections that workers are done with.",
      served_of},
     {"accept_errors", COUNTER, put_number, "Passing errors of accept().", errors_of},
     {"received_bytes", COUNTER, put_number, "Bytes that clients sent, where known.", bytes_in_of},

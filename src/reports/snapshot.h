@@ -24,6 +24,7 @@
 #include "procstat.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 struct snapshot_worker {
     int number;              /* among all workers */
@@ -146,6 +147,12 @@ static inline int snapshot_most_seats(const struct snapshot_pool *pool)
 static inline usec snapshot_span(usec since, usec now)
 {
     return since > 0 && since < now ? now - since : 0;
+}
+
+/* Whether its programs accept by themselves: their connections are not counted. */
+static inline bool snapshot_is_app(const struct snapshot_pool *pool)
+{
+    return strcmp(pool->handler, "app") == 0;
 }
 
 /* Whether the pool's size follows the load. */

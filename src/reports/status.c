@@ -297,7 +297,7 @@ static json_t *templates_object(const struct snapshot_pool *pool)
 static void put_counts(json_t *object, const struct snapshot_pool *pool)
 {
     json_t *refused = json_object();
-    bool counted = strcmp(pool->handler, "app") != 0;
+    bool counted = !snapshot_is_app(pool);
     put_count(object, "accepted", counted, pool->counts.accepted);
     put_count(object, "served", counted, pool->counts.served);
     json_number(object, "errors", (long long)pool->counts.errors);

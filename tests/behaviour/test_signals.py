@@ -124,12 +124,16 @@ class Stop(daemon.Case):
 class State(daemon.Case):
     def test_usr1(self):
         it = self.start('pool "one" { listen = { "systemd:one" } workers = 2 echo {} }\n'
-                        'pool "two" { listen = { "systemd:two" } workers = 3 echo {} }\n')
+                        'pool "two" { listen = { "systemd:two" } workers = 3 echo {} }\n'
+                        'pool "app" { listen = { "systemd:app" } workers = 1\n'
+                        'app { command = { "/bin/sleep", "1000" } } }\n')
         it.occupy('two', 1)
         mark = it.mark()
         it.kill(signal.SIGUSR1)
         it.wait_for_log(r' notice: .*\bpool=one\b', mark)
-        it.wait_for_log(r' notice: .*\bpool=two\b', mark)
+        two = it.wait_for_log(r' notice: .*\bpool=two\b', mark).string
+        self.assertRegex(two, r'; connections: 1 accepted, 0 served pool=.* accepted=1 served=0$')
+        self.assertNotIn('accepted', it.wait_for_log(r'notice: .*\bpool=app\b', mark).string)
         it.wait_for_log(rf'USR1.*\b{os.getpid()}\b', mark)
 
     def test_drain(self):

@@ -88,11 +88,14 @@ static int occurrences(const char *text, const char *word)
 START_TEST(names_of_families)
 {
     put_pool("web", "echo", 1);
+    put_pool("django", "app", 1); /* accepts unseen */
     char *text = metrics_text(&view, &figures, METRICS_TEXT);
     char *open = metrics_text(&view, &figures, METRICS_OPEN);
     expect_line(text, "# TYPE preforkd_connections_accepted_total counter");
     expect_line(open, "# TYPE preforkd_connections_accepted counter");
     expect_line(open, "preforkd_connections_accepted_total{pool=\"web\"} 0");
+    ck_assert_int_eq(occurrences(text, "_accepted_total{"), 1);
+    ck_assert_int_eq(occurrences(text, "_served_total{"), 1);
     ck_assert_int_eq(occurrences(text, "# EOF\n"), 1);
     ck_assert_str_eq(text + strlen(text) - 7, "\n# EOF\n");
     ck_assert_str_eq(open + strlen(open) - 7, "\n# EOF\n");
