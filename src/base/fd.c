@@ -129,24 +129,32 @@ int fd_send(int socket, const void *data, size_t size, const int *fds, int count
     }
 }
 
-ssize_t fd_receive(int socket, void *data, size_t size, int *fds, int count)
+/* Receives a message, and the content of its control message of this type: at most `size` bytes of
+ * it, so there is no room for another. */
+static ssize_t receive(int socket, struct iovec part, int flags, int type, void *content,
+                       size_t size)
 {
-    union rights rights;
-    struct iovec part = {.iov_base = data, .iov_len = size};
-    /* CMSG_SPACE, which is rounded up, may have room for one more. */
+    union rights control;
+    /* CMSG_SPACE, which is rounded up, may have room for one descriptor more. */
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
-                             .msg_control = &rights,
-                             .msg_controllen = CMSG_LEN(sizeof *fds * (size_t)count)};
-    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+                             .msg_control = content ? &control : NULL,
+                             .msg_controllen = content ? CMSG_LEN(size) : 0};
+    ssize_t n = recvmsg(socket, &message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
         return -errno;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == type)
+        memcpy(content, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+    return n;
+}
+
+ssize_t fd_receive(int socket, void *data, size_t size, int *fds, int count)
+{
+    struct iovec part = {.iov_base = data, .iov_len = size};
     for (int i = 0; i < count; i++)
         fds[i] = -1;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-        memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
-    return n;
+    return receive(socket, part, 0, SCM_RIGHTS, fds, sizeof *fds * (size_t)count);
 }
 
 static void ignore_alarm(int number)
@@ -171,29 +179,17 @@ static void end_bounded(const struct sigaction *before)
     sigaction(SIGALRM, before, NULL);
 }
 
+/* No room for a descriptor: the kernel drops all of them before the call returns. */
 ssize_t fd_receive_foreign(int socket, void *data, size_t size, struct ucred *sender)
 {
-    /* No room for a descriptor: the kernel drops all of them before the call returns. */
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(struct ucred))];
-    } credentials;
     struct iovec part = {.iov_base = data, .iov_len = size};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     struct sigaction before;
-    if (sender) {
-        message.msg_control = &credentials;
-        message.msg_controllen = sizeof credentials;
+    if (sender)
         *sender = (struct ucred){0};
-    }
     begin_bounded(&before);
-    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-    int error = n < 0 ? -errno : 0;
+    ssize_t n = receive(socket, part, MSG_TRUNC, SCM_CREDENTIALS, sender, sizeof *sender);
     end_bounded(&before);
-    const struct cmsghdr *header = sender && !error ? CMSG_FIRSTHDR(&message) : NULL;
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS)
-        memcpy(sender, CMSG_DATA(header), sizeof *sender);
-    return error ? error : n;
+    return n;
 }
 
 void fd_close_foreign(int socket)
