@@ -149,7 +149,8 @@ static int watch(struct seat *seat, int fd, uint32_t events)
     return 0;
 }
 
-/* Waits as struct waiter says. Only the awaited event is consumed: the end of the stream, which
+/* Waits as struct waiter says. The awaited event and an error are consumed, because they may pass:
+ * a module may have the kernel queue errors, such as time stamps. The end of the stream, which
  * comes once, stays ready for each later read. */
 static int wait_for_event(struct waiter *waiter, int fd, short events, usec deadline)
 {
@@ -169,7 +170,7 @@ static int wait_for_event(struct waiter *waiter, int fd, short events, usec dead
         seat->timed_out = false;
         return -ETIMEDOUT;
     }
-    seat->ready &= ~(uint32_t)events;
+    seat->ready &= ~((uint32_t)events | EPOLLERR);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/net_tstamp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -184,6 +185,18 @@ static void wait_as_told(void)
     }
 }
 
+/* Echoes, and never takes the time stamps of what it sends, which the kernel queues as errors. */
+static void stamp(void)
+{
+    struct preforkd_conn *conn = now;
+    char bytes[64];
+    ssize_t got;
+    int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+    setsockopt(lent->descriptor(conn), SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps);
+    while ((got = lent->read(conn, bytes, sizeof bytes)) > 0)
+        lent->write(conn, bytes, (size_t)got);
+}
+
 /* Closes each epoll set of the process, as a descriptor closed twice may. */
 static void close_sets(void)
 {
@@ -327,6 +340,7 @@ static const struct deed {
     {"close-sets", close_sets},
     {"wait", wait_as_told},
     {"another", wait_for_another},
+    {"stamp", stamp},
     {"leak", leak_descriptor},
     {"leak-memory", leak_memory},
     {"rearrange", rearrange},

@@ -594,6 +594,14 @@ class Module(Case):
                     connection.settimeout(20)
                     self.assertEqual(client.echo(connection, b'here'), b'here')
 
+    def test_error_that_is_no_end(self):
+        """A socket whose queue of errors isn't empty is read like any other."""
+        it = self.begin(one('event'), handler='module { path = "@DIR@/m.so" args = { '
+                        '"serve=stamp" } }', module='evil')
+        with it.connect('x') as first, it.connect('x') as second:
+            for connection in (first, second) * 2:
+                self.assertEqual(client.echo(connection, b'here'), b'here')
+
     def test_three_kinds_of_state(self):
         for model, seats in (('process', 1), ('thread', 3), ('event', 3)):
             with self.subTest(model):
