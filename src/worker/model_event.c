@@ -368,8 +368,12 @@ static bool accept_one(int listener)
     if (fd < 0)
         return accept_failed(listener, -fd);
     lane.failures = 0;
+    if (!may_serve()) {
+        close(fd);
+        return false;
+    }
     take_seat(fd, &peer);
-    return may_serve();
+    return true;
 }
 
 /* Accepts as many connections in a turn as arrived lately, because an accept4() that finds none

@@ -3,6 +3,7 @@
  *   $FAILING_FORK         fork() with EAGAIN; each call adds a byte to the file
  *   $FAILING_CLOSE_RANGE  close_range() with EPERM, or the error number in the file
  *   $FAILING_ACCEPT       accept4() with EMFILE
+ *   $FAILING_SECCOMP      seccomp() with ENOMEM
  *   $FAILING_IPV6         socket() for IPv6 with EAFNOSUPPORT
  *   $FAILING_SEND         every second non-blocking send() with EAGAIN
  *   $LEAPING_CLOCK        none; the clocks are ahead by the number of seconds in the file
@@ -68,6 +69,10 @@ long syscall(long number, ...)
         ssize_t n = read(fd, text, sizeof text - 1);
         close(fd);
         errno = n > 0 ? atoi(text) : EPERM;
+        return -1;
+    }
+    if (number == SYS_seccomp && fails("FAILING_SECCOMP")) {
+        errno = ENOMEM;
         return -1;
     }
     return real_syscall(number, argument[0], argument[1], argument[2], argument[3], argument[4],

@@ -239,6 +239,21 @@ class Privileges(daemon.Case):
             line = it.wait_for_log(r'pool x: worker \d+ killed by signal 31').string
         self.assertIn('signal=SYS', line)
 
+    def test_a_list_that_cant_be_loaded(self):
+        """No connection is served without the list."""
+        if not has('seccomp'):
+            self.skipTest('there are no lists')
+        for model in ('process', 'event'):
+            it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1\n'
+                           f'model = "{model}"\ndaytime {{}} }}\n')
+            it.with_failing_calls().launch().ready()
+            it.put('SECCOMP', '')
+            it.announce('list of system calls|back-off|respawned in')
+            with self.subTest(model):
+                self.assertEqual(client.ask(it.address('x')), b'')
+                it.wait_for_log("can't load the list of system calls: Cannot allocate memory")
+            it.stop()
+
 
     @daemon.needs_root
     def test_a_peer_with_a_zone(self):
