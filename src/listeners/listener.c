@@ -136,16 +136,20 @@ static bool is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
 }
 
+/* Access lists and timeouts know IP and Unix only: a peer of another family, such as AF_VSOCK, is
+ * in no list, and inherits no timeout. */
 static bool is_stream(int fd)
 {
-    int type = 0;
+    int type = 0, family = 0;
     socklen_t size = sizeof type;
-    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 &&
+           (family == AF_INET || family == AF_INET6 || family == AF_UNIX);
 }
 
 static struct listener *refuse(char *why, size_t size, int fd)
 {
-    snprintf(why, size, "descriptor %d is no listening stream socket", fd);
+    snprintf(why, size, "descriptor %d is no listening stream socket of IP or Unix", fd);
     return NULL;
 }
 

@@ -90,8 +90,8 @@ struct listener_options {
 int listener_open(struct listener **listener, const struct listen_spec *spec,
                   const struct listener_options *options, char *why, size_t size);
 
-/* Adopts a descriptor that systemd passed. NULL if it is no listening stream socket, with a
- * sentence in `why`. */
+/* Adopts a descriptor that systemd passed. NULL if it is no listening stream socket of IP or Unix,
+ * with a sentence in `why`. */
 struct listener *listener_adopt(int fd, const char *name, char *why, size_t size);
 
 /* The facts from which listener_revive makes the same listener again. */

@@ -273,14 +273,26 @@ class Passed(daemon.Case):
         it.log.wait('warning: the socket that was passed as systemd:unused is in no pool')
         self.assertEqual(client.ask(it.address('used'), b'x'), b'x')
 
-    def test_datagram_socket_is_refused(self):
-        it = self.make(pool('"systemd:d"'))
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(('127.0.0.1', 0))
-        it.sockets['d'] = datagrams
-        it.announce('.')
-        it.launch()
-        self.assertIn(it.exited(), (1, 3))
+    def test_other_sockets_are_refused(self):
+        """A datagram socket, and one of a family that no access list knows."""
+        others = [(socket.AF_INET, socket.SOCK_DGRAM, ('127.0.0.1', 0)),
+                  (socket.AF_VSOCK, socket.SOCK_STREAM,
+                   (socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))]
+        for family, kind, address in others:
+            try:
+                passed = socket.socket(family, kind)
+                passed.bind(address)
+            except OSError as error:
+                self.assertEqual(family, socket.AF_VSOCK, error)
+                continue  # the kernel has no such sockets
+            if kind == socket.SOCK_STREAM:
+                passed.listen()
+            it = self.make(pool('"systemd:d"'))
+            it.sockets['d'] = passed
+            it.announce('.')
+            it.launch()
+            self.assertIn(it.exited(), (1, 3))
+            it.wait_for_log('is no listening stream socket of IP or Unix')
 
     def test_kept_over_a_reload_without_it(self):
         """A passed socket stays open, so that the configuration may name it again."""
