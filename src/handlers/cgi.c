@@ -394,8 +394,10 @@ static bool prepare_environment(struct cgi_session *session)
     size_t size = session->request.params_size;
     script.path[0] = '\0';
     cgi_env_begin(&env, session->service->environment);
-    return size <= CGI_PARAMS_MAX && cgi_env_take(&env, cgi_session_params(), size) &&
-           cgi_env_complete(&env);
+    bool fits = size <= CGI_PARAMS_MAX && cgi_env_take(&env, cgi_session_params(), size) &&
+                cgi_env_complete(&env);
+    session->request.head_only = variable_begins("REQUEST_METHOD", "HEAD");
+    return fits;
 }
 
 /* Finds out what can be known of the body before the program starts. 0 or -errno. */
@@ -491,7 +493,6 @@ static int serve_request(struct cgi_session *session)
         note_failed_start(session->service, script.error ? script.error : ENOENT);
     if (status)
         return refuse(session, script.fault, status, script.error);
-    relay.head_only = variable_begins("REQUEST_METHOD", "HEAD");
     /* nginx and angie send no more of the body once the answer has begun; Caddy reads no answer
      * before it has sent the body. */
     relay.body_first = variable_begins("SERVER_SOFTWARE", "nginx") ||
@@ -598,6 +599,7 @@ static void cgi_refuse(struct service *service, struct conn *conn)
     int error = take_request(&session);
     if (error == -EPROTO || !session.request.id || cgi_session_write(&session) != 0)
         return;
+    prepare_environment(&session);
     put_answer(&session, 503);
     if (cgi_session_write(&session) == 0 && error)
         conn_finish(conn);

@@ -60,6 +60,8 @@ static bool has_name(const struct line *line, const char *name)
     return name_size(line) == size && strncasecmp(line->text, name, size) == 0;
 }
 
+enum { VERSION_SIZE = sizeof "HTTP/0.0 " - 1 };
+
 static bool is_status_line(const struct line *line)
 {
     static const char form[] = "HTTP/0.0 000";
@@ -136,37 +138,56 @@ static char *put(char *to, const void *data, size_t size)
     return to + size;
 }
 
-/* Leaves out the fields about the connection, which is the web server's. */
-static size_t copy_nph(char *to, const char *text, size_t size)
+/* The fields about the connection, which is the web server's. */
+static bool is_of_connection(const struct line *line)
 {
-    static const char version[] = "HTTP/0.0 ";
-    const char *at = text, *end = text + size;
-    char *out = to;
-    struct line line = next_line(&at, end);
-    out = put(out, "Status: ", 8);
-    out = put(out, line.text + sizeof version - 1, line.size - (sizeof version - 1));
-    out = put(out, "\n", 1); /* one byte, because the header may not grow if its lines end in LF */
-    for (line = next_line(&at, end); line.size; line = next_line(&at, end))
-        if (!has_name(&line, "Connection") && !has_name(&line, "Keep-Alive") &&
-            !has_name(&line, "Transfer-Encoding"))
-            out = put(put(out, line.text, line.size), "\n", 1);
-    return (size_t)(put(out, "\n", 1) - to);
+    return has_name(line, "Connection") || has_name(line, "Keep-Alive") ||
+           has_name(line, "Transfer-Encoding");
 }
 
-/* A Location without a Status means a redirection (RFC 3875, 6.2.3), but not every web server knows
+/* Apache takes a header for the body if the last two lines end in CR LF and LF, or the other way
+ * round. So all lines get the same end: LF, because the header may not grow.
+ *
+ * A Location without a Status means a redirection (RFC 3875, 6.2.3), but not every web server knows
  * that; its clients would see a blank page. With a local path (6.2.2), the web server could serve
  * what is there itself; the servers that do so also do it if there is a status. */
 size_t cgi_header_copy(char *to, const char *text, size_t size)
 {
-    static const char found[] = "Status: 302 Found\r\n";
-    if (cgi_header_is_nph(text, size))
-        return copy_nph(to, text, size);
-    bool redirects =
-        find_field(text, size, "Location").size && !find_field(text, size, "Status").size;
-    size_t status = redirects ? sizeof found - 1 : 0;
-    memcpy(to, found, status);
-    memcpy(to + status, text, size);
-    return status + size;
+    static const char found[] = "Status: 302 Found\n";
+    const char *at = text, *end = text + size;
+    char *out = to;
+    struct line line = next_line(&at, end);
+    bool nph = is_status_line(&line);
+    if (nph) {
+        out = put(out, "Status: ", 8);
+        out = put(out, line.text + VERSION_SIZE, line.size - VERSION_SIZE);
+        out = put(out, "\n", 1);
+        line = next_line(&at, end);
+    } else if (find_field(text, size, "Location").size && !find_field(text, size, "Status").size) {
+        out = put(out, found, sizeof found - 1);
+    }
+    for (; line.size; line = next_line(&at, end))
+        if (!nph || !is_of_connection(&line))
+            out = put(put(out, line.text, line.size), "\n", 1);
+    return (size_t)(put(out, "\n", 1) - to);
+}
+
+/* Whether the status means that there is no body (RFC 9110, 15.3.5, 15.3.6, 15.4.5). */
+static bool has_no_body(const char *text, size_t size)
+{
+    static const char *const statuses[] = {"204", "205", "304", NULL};
+    const char *at = text;
+    struct line line = next_line(&at, text + size);
+    size_t skip = VERSION_SIZE;
+    if (!is_status_line(&line)) {
+        line = find_field(text, size, "Status");
+        for (skip = sizeof "Status"; skip < line.size && isblank((unsigned char)line.text[skip]);)
+            skip++;
+    }
+    for (const char *const *status = statuses; *status; status++)
+        if (line.size >= skip + 3 && memcmp(line.text + skip, *status, 3) == 0)
+            return true;
+    return false;
 }
 
 /* The longest header fills a record, once translated. The rest is for an answer that is held back.
@@ -204,7 +225,7 @@ bool cgi_answer_full(const struct cgi_answer *answer)
  * write it all the same. */
 static void drop_body(struct cgi_answer *answer)
 {
-    if (answer->head_only && answer->header)
+    if (answer->bodyless)
         answer->size = answer->header;
 }
 
@@ -219,15 +240,18 @@ static const char *collect(struct cgi_answer *answer, size_t size)
     answer->header = cgi_header_size(held, answer->size, before);
     if (answer->header > HEADER_MAX || (!answer->header && answer->size > HEADER_MAX))
         return "has a header longer than 64 KiB";
+    const char *fault = answer->header ? cgi_header_fault(held, answer->header) : NULL;
+    answer->bodyless = answer->header && !fault &&
+                       (answer->session->request.head_only || has_no_body(held, answer->header));
     drop_body(answer);
-    return answer->header ? cgi_header_fault(held, answer->header) : NULL;
+    return fault;
 }
 
 const char *cgi_answer_add(struct cgi_answer *answer, size_t size)
 {
     if (!answer->begun)
         return collect(answer, size);
-    if (answer->head_only || size == 0)
+    if (answer->bodyless || size == 0)
         return NULL;
     cgi_session_put(answer->session, FCGI_STDOUT, size);
     answer->sent += (long long)size;
@@ -240,7 +264,7 @@ static size_t begin(struct cgi_answer *answer, char *to)
     answer->begun = true;
     answer->put = answer->header;
     answer->nph = cgi_header_is_nph(held, answer->header);
-    answer->promised = answer->head_only ? 0 : cgi_header_length(held, answer->header);
+    answer->promised = answer->bodyless ? 0 : cgi_header_length(held, answer->header);
     return cgi_header_copy(to, held, answer->header);
 }
 
@@ -274,8 +298,10 @@ void cgi_answer_put_status(struct cgi_session *session, int status)
 {
     enum { ROOM = 256 };
     const char *reason = reason_of(status);
-    int size = snprintf((char *)cgi_session_room(session), ROOM,
-                        "Status: %d %s\r\nContent-Type: text/plain\r\n%s\r\n%d %s\n", status,
-                        reason, status == 503 ? "Retry-After: 5\r\n" : "", status, reason);
+    char *to = (char *)cgi_session_room(session);
+    int size = snprintf(to, ROOM, "Status: %d %s\r\nContent-Type: text/plain\r\n%s\r\n", status,
+                        reason, status == 503 ? "Retry-After: 5\r\n" : "");
+    if (!session->request.head_only)
+        size += snprintf(to + size, (size_t)(ROOM - size), "%d %s\n", status, reason);
     cgi_session_put(session, FCGI_STDOUT, (size_t)size);
 }

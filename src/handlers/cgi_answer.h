@@ -25,19 +25,18 @@ long long cgi_header_length(const char *text, size_t size);
 /* Whether the header is that of an HTTP answer. */
 bool cgi_header_is_nph(const char *text, size_t size);
 
-/* Copies a header, translated for the web server; it may grow by up to CGI_HEADER_MORE bytes.
- * Returns its size. */
+/* Copies a header, translated for the web server, with lines that end in LF; it may grow by up to
+ * CGI_HEADER_MORE bytes. Returns its size. */
 enum { CGI_HEADER_MORE = 32 };
 size_t cgi_header_copy(char *to, const char *text, size_t size);
 
-/* At the beginning of a request all is zero but `session`, `head_only`, and `promised`, which is
- * -1. */
+/* At the beginning of a request all is zero but `session`, and `promised`, which is -1. */
 struct cgi_answer {
     struct cgi_session *session;
-    bool head_only;           /* the request is a HEAD: send no body */
     size_t size;              /* bytes collected before the answer began */
     size_t put;               /* those of them that are in records */
     size_t header;            /* its bytes; 0: not complete */
+    bool bodyless;            /* no body is sent, whatever the program writes */
     bool begun;               /* the header is in a record */
     bool nph;                 /* the header was that of an HTTP answer, and was translated */
     long long promised, sent; /* bytes of the body; promised -1: the header does not say */
@@ -64,7 +63,7 @@ void cgi_answer_put(struct cgi_answer *answer);
 /* The request is over: gives the memory of collected bytes back. */
 void cgi_answer_done(const struct cgi_answer *answer);
 
-/* Puts an answer into the output that says no more than a status. */
+/* Puts an answer into the output that says no more than a status; to a HEAD, without a body. */
 void cgi_answer_put_status(struct cgi_session *session, int status);
 
 #endif

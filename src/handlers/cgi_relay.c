@@ -464,7 +464,7 @@ int cgi_relay_run(struct cgi_relay *relay, struct launch *launch, const struct c
         .relay = relay,
         .session = relay->session,
         .body_left = relay->body_most,
-        .answer = {.session = relay->session, .head_only = relay->head_only, .promised = -1},
+        .answer = {.session = relay->session, .promised = -1},
         .kill_at = USEC_NEVER,
         .tail_at = USEC_NEVER,
         .idle_at = USEC_NEVER,

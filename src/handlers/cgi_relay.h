@@ -28,7 +28,6 @@ struct cgi_relay {
     bool has_body;         /* the program's input is a pipe; else the null device */
     long long body_most;   /* bytes to pass on; -1: all that come */
     struct cgi_body body;  /* what of it was already read */
-    bool head_only;        /* the request is a HEAD: send no body */
     bool body_first;       /* send no answer before the web server has sent the whole body */
     usec deadline;         /* USEC_NEVER: none */
 

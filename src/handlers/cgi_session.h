@@ -25,6 +25,7 @@ struct cgi_request {
     uint16_t id; /* 0: there is no request */
     bool keep;   /* keep the connection after it */
     bool params_ended, stdin_ended;
+    bool head_only; /* it is a HEAD: the answer has no body */
     size_t params_size;
     usec since;
 };

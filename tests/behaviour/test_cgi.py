@@ -355,15 +355,19 @@ class Connections(gateway.Case):
                 self.assertEqual(connection.recv(1), b'')
 
     def test_complete_answer_lets_the_program_finish(self):
-        """The web server closes once it has Content-Length bytes: no reason to kill the program."""
+        """The web server closes once it has Content-Length bytes, or the header of an answer
+        without a body: no reason to kill the program."""
         it = self.gateway()
-        self.program(it, 'worker', 'echo Content-Length: 3; echo Content-Type: a/b; echo; echo ok;'
-                                   'read x; echo late >&2')
-        params = self.params(it, 'worker', {'CONTENT_LENGTH': '9'})
-        with it.connect('x') as connection:
-            connection.sendall(fastcgi.head(params) + record(fastcgi.STDIN, 1, b'x'))
-            self.assertEqual(gateway.read_body(connection, 3), b'ok\n')
-        it.log.wait('late')
+        for header, body in (('Content-Length: 3', b'ok\n'), ('Status: 204 No Content', b''),
+                             ('HTTP/1.1 304 Not Modified', b''), ('Status:205', b'')):
+            mark = it.mark()
+            self.program(it, 'worker', f'echo {header}; echo Content-Type: a/b; echo; echo ok;'
+                                       'read x; echo late >&2')
+            params = self.params(it, 'worker', {'CONTENT_LENGTH': '9'})
+            with it.connect('x') as connection:
+                connection.sendall(fastcgi.head(params) + record(fastcgi.STDIN, 1, b'x'))
+                self.assertEqual(gateway.read_body(connection, len(body)), body)
+            it.log.wait('late', mark)
         self.assertEqual(it.log.find('went away'), [])
 
     def test_idle_in_a_request(self):

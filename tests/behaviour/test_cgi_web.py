@@ -25,6 +25,9 @@ class Wrong:
         'accel': 'echo X-Accel-Redirect: /index.html; echo',
         'cookie': 'echo Set-Cookie: a=b; echo; echo crumbs',
         'body': TEXT + 'echo; echo body',
+        'fails': 'exit 3',
+        'mixed': r'printf "Content-Type: text/plain\r\nX-A: b\r\n\nmixed\n"',
+        'nothing-204': 'echo Status: 204 No Content; ' + TEXT + 'echo; echo body',
         'env': TEXT + 'echo; env',
         'with space': TEXT + 'echo; echo "$PATH_INFO"; echo "$SCRIPT_NAME"',
         'later': TEXT + 'echo; echo all; exec >&- 2>&-; '
@@ -87,14 +90,18 @@ class Wrong:
         answer = self.get('/cgi-bin/cookie')
         self.assertEqual((answer.status, answer.headers['Set-Cookie'], answer.text),
                          (200, 'a=b', b'crumbs\n'))
+        answer = self.get('/cgi-bin/mixed')  # the ends of its lines
+        self.assertEqual((answer.headers['X-A'], answer.text), ('b', b'mixed\n'))
         self.assertEqual(self.get('/cgi-bin/sendfile').status, 200)
         answer = self.get('/cgi-bin/accel')
         self.assertEqual((answer.status, answer.text), (200, self.accel))
 
-    def test_head(self):
+    def test_no_body(self):
         self.serve()
-        answer = self.get('/cgi-bin/body', 'HEAD')
-        self.assertEqual((answer.status, answer.text), (200, b''))
+        for path, method, status in (('body', 'HEAD', 200), ('none', 'HEAD', 404),
+                                     ('fails', 'HEAD', 500), ('nothing-204', 'GET', 204)):
+            answer = self.get('/cgi-bin/' + path, method)
+            self.assertEqual((answer.status, answer.text), (status, b''), path)
 
     def test_paths(self):
         self.serve()

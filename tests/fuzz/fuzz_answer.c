@@ -19,7 +19,7 @@ struct sent {
     size_t size, header;
     long long promised;
     const char *fault;
-    bool begun;
+    bool begun, bodyless;
 };
 
 static void write_out(struct cgi_session *session, struct sent *sent, const unsigned char *content)
@@ -59,8 +59,8 @@ static void read_header(const char *text, size_t size)
 
 static struct sent answer_with(const uint8_t *bytes, size_t size, size_t piece, bool head_only)
 {
-    struct cgi_session session = {.request.id = 1};
-    struct cgi_answer answer = {.session = &session, .head_only = head_only, .promised = -1};
+    struct cgi_session session = {.request = {.id = 1, .head_only = head_only}};
+    struct cgi_answer answer = {.session = &session, .promised = -1};
     struct sent sent = {.data = malloc(size + CGI_HEADER_MORE)};
     must(sent.data != NULL);
     for (size_t at = 0, n; at < size && !sent.fault; at += n) {
@@ -79,6 +79,7 @@ static struct sent answer_with(const uint8_t *bytes, size_t size, size_t piece, 
     must(!sent.fault || sent.size == 0);
     must(answer.sent >= 0 && (size_t)answer.sent <= size);
     sent.begun = answer.begun;
+    sent.bodyless = answer.bodyless;
     sent.header = answer.header;
     sent.promised = answer.promised;
     cgi_answer_done(&answer);
@@ -99,7 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (whole.header)
         read_header((const char *)bytes, whole.header);
     if (whole.begun) {
-        size_t body = head_only ? 0 : size - whole.header;
+        must(whole.bodyless == parts.bodyless && (whole.bodyless || !head_only));
+        size_t body = whole.bodyless ? 0 : size - whole.header;
         must(whole.promised == parts.promised && whole.size >= body);
         must(memcmp(whole.data + whole.size - body, bytes + size - body, body) == 0);
     }
