@@ -20,6 +20,9 @@
 /* How long a successor may take to become ready. */
 #define START_TIMEOUT (60 * USEC_SECOND)
 
+/* How often a worker that waits for its first template checks whether it was told to finish. */
+#define STOP_INTERVAL ((usec)250 * 1000)
+
 /* Less than a check may take, so that it can report what is missing. */
 #define CHECK_TIMEOUT (4 * USEC_SECOND)
 
@@ -205,10 +208,15 @@ struct template *template_new(struct service *service, int number, char *const *
                     : -ENOMEM;
     if (template && error)
         snprintf(reason, sizeof reason, "%s", strerror(-error));
-    /* The first message wakes us, or the end of the process; if neither comes, the master ends
-     * us. */
-    if (error == 0)
-        error = template_process_await_ready(&template->current, USEC_NEVER, reason, sizeof reason);
+    /* The first message wakes us, or the end of the process; if neither comes, the master ends us.
+     * TERM interrupts no poll(2) that it comes just before. */
+    if (error == 0) {
+        snprintf(reason, sizeof reason, "it was not ready when the worker was told to finish");
+        do
+            error = template_process_await_ready(&template->current, clock_now() + STOP_INTERVAL,
+                                                 reason, sizeof reason);
+        while (error == -EAGAIN && !*service->stopping);
+    }
     if (error) {
         snprintf(why, size, "the template %s: %s", arguments[0], reason);
         template_free(template);

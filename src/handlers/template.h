@@ -24,9 +24,9 @@ struct template;
 /* Splits a command at its spaces into words from malloc(), ended by NULL. NULL: no memory. */
 char *const *template_split(const char *command);
 
-/* Starts the first process, and waits until it is ready. The worker is not ready before that, so
- * the master ends it after ready_timeout. `number` tells the worker's templates apart. NULL, with a
- * sentence in `why`. */
+/* Starts the first process, and waits until it is ready, or the worker is told to finish. The
+ * worker is not ready before that, so the master ends it after ready_timeout. `number` tells the
+ * worker's templates apart. NULL, with a sentence in `why`. */
 struct template *template_new(struct service *service, int number, char *const *arguments,
                               int max_forks, char *why, size_t size);
 void template_free(struct template *template);

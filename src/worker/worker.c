@@ -277,7 +277,10 @@ static void prepare_handler(const struct worker_start *start)
     }
     if (!handler->start)
         return;
-    if (handler->start(&first_seat.service, why, sizeof why) != 0)
+    int error = handler->start(&first_seat.service, why, sizeof why);
+    if (error && worker.stopping) /* it need not start any more */
+        _exit(WORKER_RETIRED);
+    if (error)
         give_up(why);
     take_signals(); /* the handler may have changed the dispositions */
 }

@@ -227,6 +227,29 @@ class Life(templates.Case):
                 self.wait_gone(pid)
         self.assertNotIn(self.parent(it), family)
 
+    def test_told_to_finish_while_it_loads(self):
+        """By a stop, and alone: the worker does not wait for its template."""
+        it = self.make_pools(words={'.py': 'template-python slow'},
+                             both='environment = { "PYTHONPATH=@DIR@" }')
+        it.put('slow.py', '')
+        it.launch().ready()
+        it.announce('killed by signal 9', 'ended after 0 requests; respawned in')
+        it.put('slow.py', 'import time\ntime.sleep(1000)\n')
+
+        def loads(*before):
+            found = wait_until(lambda: [pid for pid in it.workers('warm') if pid not in before and
+                                        processes.children(pid)], 'a worker that starts')
+            return found[0]
+        before, = it.workers('warm')
+        it.kill(signal.SIGKILL, before)
+        alone = loads(before)
+        mark = it.mark()
+        it.kill(signal.SIGTERM, alone)
+        it.wait_for_log(f'worker {alone} ended after', mark)
+        loads(before, alone)
+        it.stop()
+        self.assertEqual(it.log.find('killed by', mark), [])
+
     def test_request_timeout(self):
         """The whole group is signalled, SIGTERM first; the template stays."""
         it = self.make_pools('request_timeout = 5')
