@@ -138,16 +138,18 @@ static void reap(struct master *master)
 static void watch_start(struct master *master, usec now)
 {
     bool serving = true;
+    char why[sizeof master->runtime.pools->trouble];
     for (const struct pool *p = master->runtime.pools; p; p = p->next) {
         struct counts counts = pool_counts(p);
         bool tried = counts.ready + counts.failed >= pool_target(p);
         bool wanted = pool_target(p) > 0; /* 0: the first connection starts the first worker */
         if (wanted && counts.ready == 0 &&
             ((p->trouble[0] && tried) || now >= master->start_deadline)) {
+            pool_trouble(p, why, sizeof why);
             log_err("%s:%d: pool %s: %s%s pool=%s", p->conf->origin.file, p->conf->origin.line,
-                    p->name, p->trouble,
-                    p->trouble[0] ? ": no worker becomes ready"
-                                  : "no worker became ready within ready_timeout",
+                    p->name, why,
+                    why[0] ? ": no worker becomes ready"
+                           : "no worker became ready within ready_timeout",
                     p->name);
             master->exit_status = EXIT_START_FAILED;
             master_stop(master); /* gracefully, because other pools may serve already */

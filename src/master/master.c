@@ -181,9 +181,10 @@ void master_publish_pool(struct master *master, struct pool *pool, usec now)
     if (state == POOL_UNREACHABLE)
         snprintf(out->trouble, sizeof out->trouble,
                  "nobody can connect to %.100s: a reload binds it anew", unreachable->text);
-    else if (troubled || out->trouble[0])
-        snprintf(out->trouble, sizeof out->trouble, "%.*s", SCOREBOARD_REASON - 1,
-                 troubled ? pool->trouble : "");
+    else if (troubled)
+        pool_trouble(pool, out->trouble, sizeof out->trouble);
+    else
+        out->trouble[0] = '\0';
     if (!out->handler[0] || out->generation != pool->generation)
         snprintf(out->handler, sizeof out->handler, "%s", conf->handler->name);
     bool dynamic = pool_config_is_dynamic(conf);

@@ -265,13 +265,23 @@ bool pool_has_tried(const struct pool *pool, const struct counts *counts)
     return roll_is_over(&roll);
 }
 
+void pool_trouble(const struct pool *pool, char *text, size_t size)
+{
+    if (pool->fork_error)
+        snprintf(text, size, "can't fork a worker: %s", strerror(-pool->fork_error));
+    else
+        snprintf(text, size, "%.*s", (int)size - 1, pool->trouble);
+}
+
 bool pool_has_failed(const struct pool *pool, const struct counts *counts, char *why, size_t size)
 {
+    char trouble[sizeof pool->trouble];
     int target = pool_target(pool);
     bool halted = pool->halted && counts->stale > 0;
     if (target == 0 || (counts->stayed > 0 && !halted))
         return false;
-    snprintf(why, size, "%s: %s%s", pool->trouble[0] ? pool->trouble : "no reason is known",
+    pool_trouble(pool, trouble, sizeof trouble);
+    snprintf(why, size, "%s: %s%s", trouble[0] ? trouble : "no reason is known",
              halted ? "its new workers don't stay ready" : "no worker becomes ready",
              counts->stale > 0 ? ", the old ones go on" : "");
     return true;
@@ -338,6 +348,7 @@ int pool_fork(struct pool *pool, struct spawner *spawner, struct worker *worker,
     int error = canary ? spawn_fork(spawner, worker, pool->trial, pool->trial_count)
                        : spawn_fork(spawner, worker, pool->listeners, pool->listener_count);
     worker->respawn_at = error ? now + POOL_FORK_RETRY : 0;
+    pool->fork_error = error;
     return error;
 }
 

@@ -68,6 +68,7 @@ struct pool {
 
     usec background_looked; /* when processes in the background were last searched for */
     struct log_rate fork_failures, no_seat, full;
+    int fork_error;  /* -errno of its last fork; 0: that succeeded */
     usec restart_at; /* because a listener was shut down, see pool_heal_listeners; 0: no restart */
     usec restarted;  /* for that reason, the last time; 0: never */
     char trouble[SCOREBOARD_REASON + 32]; /* why its latest worker did not start; empty: none */
@@ -141,6 +142,9 @@ int pool_target(const struct pool *pool); /* how many workers it should have */
 
 /* How far the roll to the generation in force has got. */
 struct roll pool_roll(const struct pool *pool, const struct counts *counts);
+
+/* Why workers are missing: the last fork failed, or else how one ended. Empty: unknown. */
+void pool_trouble(const struct pool *pool, char *text, size_t size);
 
 /* Whether nothing more is to be expected of the pool soon: its new workers are ready or have
  * failed. And whether it has failed, and why, as a sentence. */

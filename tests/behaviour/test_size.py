@@ -7,7 +7,9 @@ import signal
 import threading
 import time
 
+import board
 import client
+import control
 import daemon
 import processes
 import wording
@@ -373,6 +375,21 @@ class Faults(daemon.Case):
         os.unlink(it.path('FORK'))
         answers(it, held)
         close(held)
+
+    def test_fork_fails_in_a_pool_that_is_resumed(self):
+        """The status and the command say why nobody serves."""
+        it = self.begin('control = "@DIR@/control"\n' + ECHO % f'workers = 1 {daemon.UNLISTED}')
+        it.announce("can't fork a worker")
+        self.assertEqual(control.run(it, 'drain').returncode, 0)
+        it.put('FORK', '')
+        why = "can't fork a worker: Resource temporarily unavailable"
+        resumed = control.run(it, 'resume')
+        self.assertEqual(resumed.returncode, 1)
+        self.assertIn(f'pool echo: {why}: no worker becomes ready', resumed.stderr)
+        board.wait_for_pool(it, ready=0, state='starting', trouble=why)
+        os.unlink(it.path('FORK'))
+        board.wait_for_pool(it, ready=1, state='serving', trouble=None)
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
 
     def test_fork_fails_while_nobody_is_there(self):
         it = self.begin(ECHO % f'min_workers = 0 max_workers = 32 {daemon.UNLISTED}')
