@@ -152,7 +152,8 @@ static enum pool_state state_of(const struct pool *pool, const struct counts *co
         return POOL_UNREACHABLE;
     if (counts->degraded || pool->halted)
         return POOL_DEGRADED;
-    return counts->ready < pool_target(pool) ? POOL_STARTING : POOL_SERVING;
+    bool missing = pool->on_trial || counts->ready < pool_target(pool);
+    return missing ? POOL_STARTING : POOL_SERVING;
 }
 
 void master_publish_pool(struct master *master, struct pool *pool, usec now)

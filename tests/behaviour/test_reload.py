@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 
+import board
 import client
 import control
 import daemon
@@ -514,6 +515,7 @@ class Meanwhile(daemon.Case):
                  'module { path = "@DIR@/m.so" args = { "start=hang" } } }\n')
         it.kill(signal.SIGHUP)
         canary, = wait_until(lambda: it.workers('new'), 'its canary')
+        board.wait_for_pool(it, 'new', state='starting', ready=0)
         for words in (('scale', 'new', '5'), ('drain', 'new'), ('resume', 'new'),
                       ('restart', 'new')):
             answer = control.ask(it, *words)
