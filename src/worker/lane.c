@@ -165,29 +165,40 @@ static int accept_failed(struct lane *lane, int listener, int error)
 
 void lane_release(struct lane *lane)
 {
-    int listener = lane->accepting;
-    if (!listener || lane->released)
+    int at = lane->accepting;
+    if (lane->wake_fd < 0 || !at || lane->released)
         return;
-    int spare = fcntl(listener, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int spare = lane->beside_others ? at : fcntl(at, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (spare < 0)
         return; /* out of descriptors: accept4() has one, and waits for the next client */
     lane->released = spare;
-    dup3(STDIN_FILENO, listener, O_CLOEXEC);
+    dup3(STDIN_FILENO, at, O_CLOEXEC);
 }
 
-/* accept4(). A connection or -errno. */
+/* accept4(). A connection or -errno. Where it may wait, a lane beside others calls it at a
+ * descriptor of its own, which lane_release may spoil. The end of the worker may have been told
+ * before that descriptor was shown: by `stopping`, and then by a signal. */
 static int accept_at(struct lane *lane, int listener, struct addr *peer)
 {
-    lane->accepting = listener;
-    int fd = accept4(listener, &peer->sa, &peer->len, SOCK_CLOEXEC);
+    int own = -1;
+    if (lane->beside_others && !fd_is_nonblocking(listener))
+        own = fcntl(listener, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int at = own < 0 ? listener : own;
+    lane->accepting = lane->beside_others && own < 0 ? 0 : at;
+    if (own >= 0 && lane->serve->worker->stopping)
+        lane_release(lane);
+    int fd = accept4(at, &peer->sa, &peer->len, SOCK_CLOEXEC);
     int result = fd < 0 ? -errno : fd;
     lane->accepting = 0;
-    if (!lane->released)
-        return result;
-    dup3(lane->released, listener, O_CLOEXEC);
-    close(lane->released);
+    if (fd < 0 && lane->released)
+        result = -EAGAIN;
+    if (own < 0 && lane->released) {
+        dup3(lane->released, listener, O_CLOEXEC);
+        close(lane->released);
+    }
     lane->released = 0;
-    return fd < 0 ? -EAGAIN : fd;
+    fd_cleanup(&own);
+    return result;
 }
 
 /* Accepts one connection, if one is waiting, and serves it. 0 to go on, or an exit status. */
@@ -317,8 +328,7 @@ static int run(void)
 
 static void wake(void)
 {
-    if (only.wake_fd >= 0)
-        lane_release(&only);
+    lane_release(&only);
     wakeup_eventfd(only.wake_fd);
 }
 

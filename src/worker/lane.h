@@ -29,7 +29,9 @@ struct lane {
                     listeners. -1: the lane blocks in accept(), and a signal has it look at the
                     queue before it waits again (SA_RESTART) */
     int epoll_fd;
-    volatile sig_atomic_t accepting; /* the listener, in accept4() now; 0: it is not there */
+    bool beside_others; /* in a worker whose lanes poll, and share the listeners' descriptors */
+    volatile sig_atomic_t accepting; /* the descriptor that lane_release takes from accept4(); 0:
+                                        none */
     volatile sig_atomic_t released;  /* another descriptor of the listener, where the null device
                                         stands: see lane_release; 0: none */
     int failures; /* of accept() in a row, for want of resources; meanwhile it is in no queue */
@@ -45,8 +47,8 @@ int lane_run(struct lane *lane);
 
 /* Gets a lane that polls, and runs in this thread, out of accept4(). Programs that share a listener
  * decide whether it blocks; if it does, accept4() waits once another process was faster. The null
- * device in the listener's place makes the call fail; serve_one puts the listener back. Only for a
- * worker of one lane, because all lanes share the descriptor. Async-signal-safe. */
+ * device in the listener's place makes the call fail; then accept_at puts the listener back.
+ * Async-signal-safe. */
 void lane_release(struct lane *lane);
 
 /* Puts the null device over this process's descriptors of the listeners. accept() on it fails at

@@ -58,6 +58,7 @@ static void on_sigurg(int number)
     int saved = errno;
     (void)number;
     if (own_lane) {
+        lane_release(own_lane);
         wakeup_eventfd(own_lane->wake_fd);
         serve_end_late(own_lane->serve);
     }
@@ -208,6 +209,7 @@ static int open_thread(int number)
     thread->lane.serve = &setup.worker->seats[number];
     thread->lane.listeners = setup.listeners;
     thread->lane.count = setup.count;
+    thread->lane.beside_others = setup.polls;
     int error = lane_open(&thread->lane, setup.polls);
     return error ? -error : start_thread(thread);
 }

@@ -941,28 +941,33 @@ class Lends(Case):
             self.assertEqual(client.ask(it.address('x'), b'abc'), b'abc')
 
     def test_workers_that_poll_get_out_of_accept(self):
-        """A program that is tried makes the listener block. A worker that it beats to a connection
+        """A program that is tried makes the listener block. A lane that it beats to a connection
         waits in accept(2) there, but not when a client comes to another listener."""
-        it = self.start('pool "x" { listen = { "systemd:x", "systemd:y" } workers = 1 daytime {} }',
-                        listeners={name: daemon.listen_tcp() for name in 'xy'})
-        worker, = it.workers()
-        it.write(self.program('s.setblocking(True)', 'workers = 1 ready_timeout = 600')
-                 .replace('"systemd:x"', '"systemd:x", "systemd:y"')
-                 .replace('app {', 'app { ready = "notify"'))
-        it.kill(signal.SIGHUP)
-        wait_until(lambda: any(PYTHON in processes.title(pid) and processes.sleeps(pid)
-                               for pid in it.workers()), 'the program')
+        for model in ('', 'model = "thread" threads = 1'):
+            it = self.start('pool "x" { listen = { "systemd:x", "systemd:y" } workers = 1\n'
+                            f'{model} daytime {{}} }}',
+                            listeners={name: daemon.listen_tcp() for name in 'xy'})
+            worker, = it.workers()
+            lane = max(map(int, os.listdir(f'/proc/{worker}/task')))
+            it.write(self.program('s.setblocking(True)', 'workers = 1 ready_timeout = 600')
+                     .replace('"systemd:x"', '"systemd:x", "systemd:y"')
+                     .replace('app {', 'app { ready = "notify"'))
+            it.kill(signal.SIGHUP)
+            wait_until(lambda it=it: any(PYTHON in processes.title(pid) and processes.sleeps(pid)
+                                         for pid in it.workers()), 'the program')
 
-        def stuck():
-            client.ask(it.address('x'))
-            wait_until(lambda: re.search('epoll|csk_accept', processes.describe(worker)), 'a wait')
-            return 'csk_accept' in processes.describe(worker)
-        # Between epoll_wait() and accept4(), the worker is held back: the program is faster.
-        with it.traced(worker, '-e', 'trace=accept4', '-e', 'inject=accept4:delay_enter=300000'):
-            wait_until(stuck, 'a worker in accept(2)')
-        self.assertRegex(client.ask(it.address('y')), rb'\d:\d')
-        it.announce('killed by signal')
-        it.stop(signal.SIGQUIT)
+            def stuck(it=it, lane=lane):
+                client.ask(it.address('x'))
+                wait_until(lambda: re.search('epoll|csk_accept', processes.describe(lane)),
+                           'a wait')
+                return 'csk_accept' in processes.describe(lane)
+            # Between epoll_wait() and accept4(), the lane is held back: the program is faster.
+            with it.traced(lane, '-e', 'trace=accept4', '-e', 'inject=accept4:delay_enter=300000'):
+                wait_until(stuck, 'a lane in accept(2)')
+            with self.subTest(model):
+                self.assertRegex(client.ask(it.address('y')), rb'\d:\d')
+            it.announce('killed by signal')
+            it.stop(signal.SIGQUIT)
 
     def test_to_echo_and_back_under_load(self):
         """Programs that poll and accept don't hang in accept(2), and lose no connection."""
