@@ -194,7 +194,12 @@ char *addr_put_path(char *at, const struct addr *addr)
     return at + strnlen(at, length);
 }
 
-static const char *print_unix(const struct addr *addr, char text[static ADDR_TEXT])
+/* Whose address is written. A peer chooses the name of its own socket, which must not look like
+ * several words in a line of the log. */
+enum whose { OURS, PEERS };
+
+static const char *print_unix(const struct addr *addr, char text[static ADDR_TEXT],
+                              enum whose whose)
 {
     size_t length = name_length(addr);
     size_t used = (size_t)snprintf(text, ADDR_TEXT, length ? "unix:" : "unix");
@@ -202,7 +207,7 @@ static const char *print_unix(const struct addr *addr, char text[static ADDR_TEX
         unsigned char c = (unsigned char)addr->un.sun_path[i];
         if (i == 0 && c == '\0')
             c = '@';
-        bool plain = c >= 0x20 && c != 0x7f;
+        bool plain = c >= 0x20 && c != 0x7f && !(whose == PEERS && strchr(" \"\\", c));
         if (used + (plain ? 1 : 4) >= ADDR_TEXT)
             break;
         used += (size_t)snprintf(text + used, ADDR_TEXT - used, plain ? "%c" : "\\x%02x", c);
@@ -271,20 +276,17 @@ char *addr_put_ip(char *at, const struct addr *addr)
     return IN6_IS_ADDR_V4MAPPED(ip) ? put_in(at, &ip->s6_addr[12]) : put_in6(at, ip);
 }
 
-/* How a zone is written: by its name, by its number. */
-enum zone { ZONE_NAME, ZONE_NUMBER };
-
-static const char *print(const struct addr *addr, char text[static ADDR_TEXT], enum zone zone)
+static const char *print(const struct addr *addr, char text[static ADDR_TEXT], enum whose whose)
 {
     char ip[ADDR_IP_MAX], name[IF_NAMESIZE] = "";
     text[0] = '\0';
     if (addr->len == 0)
         return text;
     if (addr->sa.sa_family == AF_UNIX)
-        return print_unix(addr, text);
+        return print_unix(addr, text, whose);
     *addr_put_ip(ip, addr) = '\0';
     unsigned scope = addr->sa.sa_family == AF_INET6 ? addr->in6.sin6_scope_id : 0;
-    if (scope && zone == ZONE_NUMBER)
+    if (scope && whose == PEERS)
         snprintf(name, sizeof name, "%u", scope);
     else if (scope)
         if_indextoname(scope, name);
@@ -296,10 +298,10 @@ static const char *print(const struct addr *addr, char text[static ADDR_TEXT], e
 
 const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    return print(addr, text, ZONE_NAME);
+    return print(addr, text, OURS);
 }
 
 const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT])
 {
-    return print(addr, text, ZONE_NUMBER);
+    return print(addr, text, PEERS);
 }

@@ -71,8 +71,9 @@ static inline int addr_compare(const struct addr_number *a, const struct addr_nu
  * no name. An IPv4 address mapped into IPv6 is written as IPv4, control characters as \xNN. */
 const char *addr_print(const struct addr *addr, char text[static ADDR_TEXT]);
 
-/* The same with a numeric zone, "[fe80::1%2]:80". Looking up the zone's name takes a socket, and
- * the worker's list of system calls may forbid opening one. */
+/* The same for a peer: without blanks, quotes and backslashes, also as \xNN; and with a numeric
+ * zone, "[fe80::1%2]:80". Looking up the zone's name takes a socket, and the worker's list of
+ * system calls may forbid opening one. */
 const char *addr_print_peer(const struct addr *addr, char text[static ADDR_TEXT]);
 
 /* Writes an IP address without zone, port and closing NUL: "127.0.0.1", "::1"; nothing for a Unix

@@ -738,6 +738,18 @@ class Forms(daemon.Case):
         self.assertTrue(lines[0].endswith(f' pool=x listener="unix:{escaped}.sock"'), lines[0])
         self.assertIn(f' pool=x program="{escaped}" failed=1 ', lines[1])
 
+    def test_forged_pairs_of_a_peer(self):
+        """A client chooses the name of its own Unix socket."""
+        it = self.start('pool "x" { listen = { "unix:@DIR@/s" } workers = 1\n'
+                        'log_connections = true echo {} }\n')
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.bind('\0a pool=y pid=1 "b\\')
+            connection.connect(it.path('s'))
+            client.echo(connection, b'x')
+        line = it.wait_for_log('connection from').string
+        self.assertIn(r' pool=x peer=unix:@a\x20pool=y\x20pid=1\x20\x22b\x5c duration=', line)
+        self.assertEqual(line.count(' pool='), 1)
+
     def test_forged_pairs(self):
         """What a client makes a program write becomes no pair of the line about a death."""
         pool = ('pool "x" { listen = { "unix:@DIR@/x" } workers = 1 exec { command = { "/bin/sh", '

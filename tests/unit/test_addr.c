@@ -62,6 +62,7 @@ static const struct {
     {"relative", "unix:relative", false},
     {"@name", "unix:@name", true},
     {"@a b\n", "unix:@a b\\x0a", true},
+    {"/a \"\\", "unix:/a \"\\", false},
     {"/a\x7f\x1b", "unix:/a\\x7f\\x1b", false},
     {"/\xc3\xbc", "unix:/\xc3\xbc", false},
     {"", NULL, false},
@@ -77,6 +78,7 @@ START_TEST(reads_and_writes_paths)
     if (!good)
         return;
     ck_assert_str_eq(addr_print(&addr, text), paths[_i].text);
+    ck_assert_ptr_null(strpbrk(addr_print_peer(&addr, text), " \""));
     ck_assert_ptr_eq(addr_put_ip(text, &addr), text);
     *addr_put_path(text, &addr) = '\0';
     ck_assert_str_eq(text, paths[_i].path);
