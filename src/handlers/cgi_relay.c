@@ -331,11 +331,13 @@ static int poll_timeout(const struct run *run, usec now)
     return left < 0 ? 0 : left < 1000000 ? (int)left : 1000000;
 }
 
+/* A program may have joined another group of its session. */
 static void check_timers(struct run *run)
 {
     usec now = clock_now();
     if (!run->exited && now >= run->kill_at) {
         kill(-run->process.pid, SIGKILL);
+        kill(run->process.pid, SIGKILL);
         run->kill_at = USEC_NEVER;
     }
     if (!run->exited && now >= run->relay->deadline)

@@ -86,6 +86,7 @@ int template_process_end(struct template_process *process)
         struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
         usec deadline = clock_now() + KILLED_TIMEOUT;
         kill(-process->pid, SIGKILL);
+        kill(process->pid, SIGKILL); /* it may have joined another group of its session */
         while (poll(&end, 1, (int)(KILLED_TIMEOUT / 1000)) < 0 && clock_now() < deadline)
             continue;
         while (waitpid(process->pid, &status, WNOHANG) < 0 && errno == EINTR)

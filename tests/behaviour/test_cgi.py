@@ -284,11 +284,17 @@ class Connections(gateway.Case):
         self.wait_gone(pid)
 
     def test_closed_with_a_program_that_ignores_it(self):
-        it = self.gateway()
-        pid = self.close_while_it_runs(it, 'trap "" TERM; echo Content-Type: a/b; echo; echo $$;'
-                                           'while :; do sleep 0.1; done', socket.socket.close)
-        self.wait_gone(pid)
-        it.log.wait(r' info: .*went away.*signal=KILL')
+        """And that joins the group of its worker, of which it leaves a child in its own."""
+        it = self.gateway(workers=2)
+        pids = [self.close_while_it_runs(it, text, socket.socket.close) for text in (
+            'trap "" TERM; echo Content-Type: a/b; echo; echo $$; while :; do sleep 0.1; done',
+            '#!/usr/bin/python3\nimport os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
+            'if os.fork():\n    os.setpgid(0, os.getpgid(os.getppid()))\n'
+            '    print("Content-Type: a/b", "", os.getpid(), sep="\\n", flush=True)\n'
+            'while True:\n    signal.pause()\n')]
+        for pid in pids:
+            self.wait_gone(pid)
+        wait_until(lambda: len(it.log.find(r' info: .*went away.*signal=KILL')) == 2, 'two lines')
 
     def test_closed_with_a_child_that_ignores_it(self):
         """The program ends on SIGTERM; its child ignores that, and must not be left behind."""

@@ -23,6 +23,8 @@ LIAR = '''#!/usr/bin/python3
 import os, select, socket, sys, time
 point = sys.argv[1]
 channel, go = socket.socket(fileno=os.dup(0)), os.dup(1)
+if point == 'hangs':
+    os.setpgid(0, os.getpgid(os.getppid()))
 if point == 'silent':
     time.sleep(1000)
 channel.send({'version': b'ready 2', 'babble': b'hello', 'long': b'ready ' + b'1' * 250,
@@ -521,6 +523,8 @@ class Hostile(templates.Case):
                     self.assertIn(answer.body, [b'by itself\n', b'by the liar\n']
                                   if point in self.RIGHT else [b'by itself\n'])
         self.assertEqual(it.workers(), workers)
+        for worker in workers:
+            wait_until(lambda: len(processes.children(worker)) < 2, 'the end of old templates')
 
 
 if __name__ == '__main__':
