@@ -342,6 +342,7 @@ static int spool_body(struct cgi_session *session, struct cgi_body *spooled)
             break;
         case CGI_EVENT_FULL: error = cgi_session_flush(session); break;
         case CGI_EVENT_END: break;
+        case CGI_EVENT_ABORT: return -ECANCELED;
         default: return -ECONNABORTED;
         }
         if (error)
@@ -400,7 +401,8 @@ static bool prepare_environment(struct cgi_session *session)
     return fits;
 }
 
-/* Finds out what can be known of the body before the program starts. 0 or -errno. */
+/* Finds out what can be known of the body before the program starts. 0 or -errno; -ECANCELED: the
+ * web server gave the request up. */
 static int prepare_body(struct cgi_relay *relay)
 {
     char length[32];
@@ -415,6 +417,20 @@ static int prepare_body(struct cgi_relay *relay)
     relay->body_most = (long long)relay->body.size;
     snprintf(length, sizeof length, "%zu", relay->body.size);
     return cgi_env_set(&env, "CONTENT_LENGTH", length) ? 0 : -E2BIG;
+}
+
+/* The body could not be read. Returns as serve_request does. */
+static int refuse_body(struct cgi_session *session, int error)
+{
+    if (error == -ECANCELED) {
+        cgi_session_put_end(session, 0);
+        return cgi_session_flush(session);
+    }
+    if (error != -ETIMEDOUT || clock_now() < cgi_session_deadline(session))
+        return error;
+    error =
+        refuse(session, "was not started, since its body took longer than request_timeout", 504, 0);
+    return error ? error : -ENODATA;
 }
 
 /* If the file exists, it was its interpreter that was not found. */
@@ -502,7 +518,7 @@ static int serve_request(struct cgi_session *session)
     int started = error ? error : run(&relay, session->service);
     cgi_script_close(&script);
     if (error && error != -E2BIG)
-        return error;
+        return refuse_body(session, error);
     if (started < 0) {
         note_failed_start(session->service, -started);
         return refuse_start(session, -started);

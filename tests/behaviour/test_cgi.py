@@ -346,6 +346,20 @@ class Connections(gateway.Case):
             connection.sendall(fastcgi.whole(self.params(it, 'cat')))
             self.assertEqual(fastcgi.read_answer(connection).status, 200)
 
+    def test_body_of_unknown_length(self):
+        """Given up, or late, before it is whole, and so before the program starts."""
+        it = self.gateway('request_timeout = 1')
+        with it.connect('x') as connection:
+            start = fastcgi.head(self.params(it, 'cat'), keep=True) + record(fastcgi.STDIN, 1, b'x')
+            connection.sendall(start + record(fastcgi.ABORT_REQUEST, 1))
+            answer = fastcgi.read_answer(connection)
+            self.assertEqual((answer.kinds, answer.app_status), ([fastcgi.END_REQUEST], 0))
+            connection.sendall(start)
+            self.assert_status(fastcgi.read_answer(connection), 504)
+            self.assertEqual(connection.recv(1), b'')
+        it.log.wait('notice: .*cat was not started, .*request_timeout; answered with 504')
+        self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+
     def test_ended_before_the_request_is_whole(self):
         """The connection ends with a request that is aborted or refused, unless it is kept; then it
         makes room for one that waits."""
