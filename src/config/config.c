@@ -89,15 +89,10 @@ const char *const serve_model_words[] = {
 /* Blocks of a list, and connections a second. The bounds catch nonsense. */
 enum { BLOCKS_MAX = 16384, RATE_MAX = 100000 };
 
-#define ROW(struct_name, field, option, kind, ...)                                                 \
-    {                                                                                              \
-        .name = option, .type = OPTION_##kind, .offset = offsetof(struct struct_name, field),      \
-        __VA_ARGS__                                                                                \
-    }
-#define GLOBAL(field, kind, ...) ROW(config, field, #field, kind, __VA_ARGS__)
+#define GLOBAL(field, kind, ...) OPTION_ROW(config, field, #field, kind, __VA_ARGS__)
 #define POOL(field, reach, kind, ...)                                                              \
-    ROW(pool_config, field, #field, kind, .scope = SCOPE_##reach, __VA_ARGS__)
-#define LIMIT(kind, option, ...) ROW(limits_config, value[kind], option, LIMIT, __VA_ARGS__)
+    OPTION_ROW(pool_config, field, #field, kind, .scope = SCOPE_##reach, __VA_ARGS__)
+#define LIMIT(kind, option, ...) OPTION_ROW(limits_config, value[kind], option, LIMIT, __VA_ARGS__)
 #define RANGE(least, most)       .min = least, .max = most
 #define REQUIRED                 .flags = OPTION_REQUIRED
 #define LIVE                     .flags = OPTION_LIVE
@@ -116,11 +111,12 @@ const struct option_row global_rows[] = {
 };
 
 const struct option_row log_rows[] = {
-    ROW(log_config, level_choice, "level", CHOICE, .choices = levels, .fallback = "info"),
-    ROW(log_config, facility_choice, "facility", CHOICE, .choices = facilities,
-        .fallback = "daemon"),
-    ROW(log_config, format_choice, "format", CHOICE, .choices = log_formats, .fallback = "plain"),
-    ROW(log_config, ident, "ident", TEXT, RANGE(1, 64), .fallback = "preforkd"),
+    OPTION_ROW(log_config, level_choice, "level", CHOICE, .choices = levels, .fallback = "info"),
+    OPTION_ROW(log_config, facility_choice, "facility", CHOICE, .choices = facilities,
+               .fallback = "daemon"),
+    OPTION_ROW(log_config, format_choice, "format", CHOICE, .choices = log_formats,
+               .fallback = "plain"),
+    OPTION_ROW(log_config, ident, "ident", TEXT, RANGE(1, 64), .fallback = "preforkd"),
     OPTION_END,
 };
 

@@ -71,6 +71,13 @@ struct option_row {
     enum option_scope scope;    /* for an option of a pool */
 };
 
+/* The row of a field, with its type's last word: OPTION_ROW(exec_config, errors, "stderr", CHOICE,
+ * .choices = words). */
+#define OPTION_ROW(of, field, option, kind, ...)                                                   \
+    {                                                                                              \
+        .name = option, .type = OPTION_##kind, .offset = offsetof(struct of, field), __VA_ARGS__   \
+    }
+
 /* A table of rows ends with a row without a name. */
 #define OPTION_END                                                                                 \
     {                                                                                              \

@@ -38,16 +38,8 @@ struct module_config {
 };
 
 static const struct option_row rows[] = {
-    {.name = "path",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct module_config, path),
-     .min = 1,
-     .max = 4095,
-     .flags = OPTION_REQUIRED},
-    {.name = "args",
-     .type = OPTION_WORDS,
-     .offset = offsetof(struct module_config, args),
-     .max = 1000},
+    OPTION_ROW(module_config, path, "path", TEXT, .min = 1, .max = 4095, .flags = OPTION_REQUIRED),
+    OPTION_ROW(module_config, args, "args", WORDS, .max = 1000),
     OPTION_END,
 };
 
