@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 /* Far more than the bounded files can fill. Untouched pages cost nothing. */
 enum { CONFIG_ROOM = 256 * 1024 * 1024 };
@@ -173,4 +174,9 @@ const struct option_row limit_rows[] = {
     LIMIT(LIMIT_NPROC, "nproc", RANGE(0, LLONG_MAX)),
     LIMIT(LIMIT_CPU, "cpu", RANGE(1, LLONG_MAX)),
     OPTION_END,
+};
+
+const int limit_resources[LIMIT_KINDS] = {
+    [LIMIT_NOFILE] = RLIMIT_NOFILE, [LIMIT_AS] = RLIMIT_AS,   [LIMIT_CORE] = RLIMIT_CORE,
+    [LIMIT_NPROC] = RLIMIT_NPROC,   [LIMIT_CPU] = RLIMIT_CPU,
 };

@@ -154,6 +154,9 @@ struct config {
 
 extern const struct option_row global_rows[], log_rows[], pool_rows[], limit_rows[];
 
+/* What getrlimit(2) calls the limits. */
+extern const int limit_resources[LIMIT_KINDS];
+
 /* A pool, writable while the configuration is being filled. */
 static inline struct pool_config *config_pool(const struct config *config, int index)
 {

@@ -240,13 +240,9 @@ static void rule_limit(struct config *config, const struct pool_config *pool, en
 
 static void rule_limits(struct config *config, const struct pool_config *pool)
 {
-    static const int resources[] = {
-        [LIMIT_NOFILE] = RLIMIT_NOFILE, [LIMIT_AS] = RLIMIT_AS,   [LIMIT_CORE] = RLIMIT_CORE,
-        [LIMIT_NPROC] = RLIMIT_NPROC,   [LIMIT_CPU] = RLIMIT_CPU,
-    };
     struct rlimit limit;
     for (int i = 0; i < LIMIT_KINDS && !is_root(); i++)
-        if (getrlimit(resources[i], &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
+        if (getrlimit(limit_resources[i], &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
             rule_limit(config, pool, (enum limit_kind)i, (long long)limit.rlim_max,
                        "the hard limit, which only root can raise");
     char text[32];

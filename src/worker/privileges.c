@@ -14,15 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const struct {
-    int resource;
-    const char *name;
-} limits[LIMIT_KINDS] = {
-    [LIMIT_NOFILE] = {RLIMIT_NOFILE, "nofile"}, [LIMIT_AS] = {RLIMIT_AS, "as"},
-    [LIMIT_CORE] = {RLIMIT_CORE, "core"},       [LIMIT_NPROC] = {RLIMIT_NPROC, "nproc"},
-    [LIMIT_CPU] = {RLIMIT_CPU, "cpu"},
-};
-
 static int failed(struct privileges_refusal *refusal, const char *option, const char *step,
                   const char *what)
 {
@@ -41,8 +32,9 @@ static int set_limits(const struct limits_config *config, struct privileges_refu
             continue;
         rlim_t most = value == OPTION_UNLIMITED ? RLIM_INFINITY : (rlim_t)value;
         struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
-        if (setrlimit(limits[kind].resource, &limit) != 0)
-            return failed(refusal, limits[kind].name, "can't set the limit", limits[kind].name);
+        const char *name = limit_rows[kind].name;
+        if (setrlimit(limit_resources[kind], &limit) != 0)
+            return failed(refusal, name, "can't set the limit", name);
     }
     return 0;
 }
