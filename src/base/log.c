@@ -250,34 +250,6 @@ bool log_wanted(int level)
     return level <= log_state.level;
 }
 
-int log_escape(char *to, int size, const char *from, int length)
-{
-    static const char hex[] = "0123456789abcdef";
-    int at = 0, taken = 0, count;
-    for (; taken < length; taken += count) {
-        uint32_t character;
-        count = (int)text_decode(from + taken, (size_t)(length - taken), &character);
-        /* In an encoding of eight bits, these bytes are controls. */
-        bool control = count ? text_is_control(character) : (from[taken] & 0xe0) == 0x80;
-        count = count ? count : 1;
-        if (at + (control ? 4 * count : count) >= size)
-            break;
-        for (int i = 0; i < count; i++) {
-            unsigned char c = (unsigned char)from[taken + i];
-            if (control) {
-                to[at++] = '\\';
-                to[at++] = 'x';
-                to[at++] = hex[c >> 4];
-                to[at++] = hex[c & 15];
-            } else {
-                to[at++] = (char)c;
-            }
-        }
-    }
-    to[at] = '\0';
-    return taken;
-}
-
 char *log_value(char *to, size_t size, const char *from)
 {
     static const char first[] = " pool=";
@@ -463,7 +435,7 @@ void log_named(enum log_name name, int level, const char *format, ...)
     va_end(args);
     if (length >= (int)sizeof raw)
         length = (int)sizeof raw - 1;
-    log_escape(text, sizeof text, raw, length);
+    text_escape(text, sizeof text, raw, (size_t)length);
     const struct record record = {level, log_state.facility, name, log_state.ident, getpid(), text};
     pthread_mutex_lock(&writing);
     stderr_event(&record, syslog_event(&record));

@@ -66,11 +66,6 @@ struct log_rate {
 /* Whether the warning may be logged now. If so, *missed is how often it was suppressed. */
 bool log_rate_ok(struct log_rate *rate, usec interval, unsigned *missed);
 
-/* Copies text, with the bytes of control characters (text_is_control) as \xNN. Other bytes that are
- * not UTF-8 are kept. Returns how many bytes of the text it took, all if `size` is large enough;
- * always adds a NUL. */
-int log_escape(char *to, int size, const char *from, int length);
-
 /* Copies a text of a program or a client, to be logged in quotes as the value of a pair. What would
  * end the value, or look like the first pair of a line, becomes \xNN. Returns `to`, which is cut if
  * `size` is too small. */

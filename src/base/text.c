@@ -36,7 +36,7 @@ bool text_is_control(uint32_t c)
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
 }
 
-static size_t escape(char *to, size_t room, const unsigned char *from, size_t length)
+static size_t escape(char *to, size_t room, const char *from, size_t length)
 {
     static const char hex[] = "0123456789abcdef";
     if (4 * length > room)
@@ -44,34 +44,44 @@ static size_t escape(char *to, size_t room, const unsigned char *from, size_t le
     for (size_t i = 0; i < length; i++, to += 4) {
         to[0] = '\\';
         to[1] = 'x';
-        to[2] = hex[from[i] >> 4];
+        to[2] = hex[(unsigned char)from[i] >> 4];
         to[3] = hex[from[i] & 15];
     }
     return 4 * length;
 }
 
-char *text_clean(char *to, size_t size, const char *from, size_t most)
+/* Returns how many bytes of the text it took. `foreign`: bytes of other encodings are kept. */
+static size_t copy(char *to, size_t size, const char *from, size_t length, bool foreign)
 {
-    const unsigned char *at = (const unsigned char *)from;
-    size_t left = strnlen(from, most);
-    size_t used = 0;
-    while (left > 0) {
-        uint32_t character = 0;
-        size_t length = text_decode((const char *)at, left, &character);
-        bool bad = length == 0 || text_is_control(character);
-        length = length ? length : 1;
+    size_t used = 0, taken = 0, count;
+    for (; taken < length; taken += count) {
+        const char *at = from + taken;
+        uint32_t character;
+        count = text_decode(at, length - taken, &character);
+        /* In an encoding of eight bits, the bytes from 0x80 to 0x9f are controls. */
+        bool bad = count ? text_is_control(character) : !foreign || (*at & 0xe0) == 0x80;
+        count = count ? count : 1;
         size_t room = size - 1 - used;
-        size_t written = bad ? escape(to + used, room, at, length) : length <= room ? length : 0;
+        size_t written = bad ? escape(to + used, room, at, count) : count <= room ? count : 0;
         if (written == 0)
             break;
         if (!bad)
-            memcpy(to + used, at, length);
+            memcpy(to + used, at, count);
         used += written;
-        at += length;
-        left -= length;
     }
     to[used] = '\0';
+    return taken;
+}
+
+char *text_clean(char *to, size_t size, const char *from, size_t most)
+{
+    copy(to, size, from, strnlen(from, most), /* foreign: */ false);
     return to;
+}
+
+size_t text_escape(char *to, size_t size, const char *from, size_t length)
+{
+    return copy(to, size, from, length, /* foreign: */ true);
 }
 
 void text_write(FILE *out, const char *text, size_t size, bool json)
@@ -86,8 +96,7 @@ void text_write(FILE *out, const char *text, size_t size, bool json)
         else if (json)
             fprintf(out, "\\u%04x", length ? (unsigned)c : 0xfffd);
         else
-            fwrite(shown, 1, escape(shown, sizeof shown, (const unsigned char *)text + at, taken),
-                   out);
+            fwrite(shown, 1, escape(shown, sizeof shown, text + at, taken), out);
         at += taken;
     }
 }

@@ -17,6 +17,10 @@
  * Returns `to`; always adds a NUL. */
 char *text_clean(char *to, size_t size, const char *from, size_t most);
 
+/* The same for a text of `length` bytes, with NULs, in which other bytes that are not UTF-8 than
+ * controls are kept. Returns how many bytes of the text it took, all if `size` is large enough. */
+size_t text_escape(char *to, size_t size, const char *from, size_t length);
+
 /* Whether a character may change how a terminal shows the text around it: control characters,
  * Unicode's line separators, marks of direction, characters of no width. */
 bool text_is_control(uint32_t character);

@@ -6,6 +6,7 @@
 #include "../base/kernel.h"
 #include "../base/log.h"
 #include "../base/sysd.h"
+#include "../base/text.h"
 #include "../handlers/handler.h"
 #include "../handlers/program.h"
 #include "../worker/privileges.h"
@@ -208,7 +209,7 @@ static void take_report(const struct pool_config *pool, struct faults *faults,
         char text[REPORT_TEXT], shown[REPORT_TEXT];
         int line = report->faults[i].line;
         memcpy(text, report->faults[i].text, sizeof text);
-        log_escape(shown, sizeof shown, text, (int)strnlen(text, sizeof text));
+        text_escape(shown, sizeof shown, text, strnlen(text, sizeof text));
         faults_add(faults, pool->origin.file, line > 0 ? line : pool->origin.line, "%s", shown);
     }
 }

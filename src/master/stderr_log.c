@@ -2,6 +2,7 @@
 
 #include "../base/arena.h"
 #include "../base/fd.h"
+#include "../base/text.h"
 #include "../config/config.h"
 
 #include <errno.h>
@@ -102,11 +103,11 @@ static void end_line(struct stderr_log *lines)
         lines->length--;
     if (!is_unfinished(lines))
         return;
-    log_escape(lines->last, sizeof lines->last, lines->line, lines->length);
+    text_escape(lines->last, sizeof lines->last, lines->line, (size_t)lines->length);
     if (may_log(lines->rate, lines->pool)) {
-        int kept = log_escape(text, sizeof text, lines->line, lines->length);
+        size_t kept = text_escape(text, sizeof text, lines->line, (size_t)lines->length);
         log_notice("pool %s: worker %d: %s%s pool=%s pid=%d", lines->pool, (int)lines->pid, text,
-                   lines->cutting || kept < lines->length ? " [cut]" : "", lines->pool,
+                   lines->cutting || kept < (size_t)lines->length ? " [cut]" : "", lines->pool,
                    (int)lines->pid);
     }
     lines->length = 0;

@@ -1,4 +1,5 @@
 #include "../../src/base/log.h"
+#include "../../src/base/text.h"
 #include "unit.h"
 
 #include <check.h>
@@ -43,9 +44,10 @@ static const struct {
 START_TEST(escapes)
 {
     char text[64];
-    int taken = log_escape(text, cases[_i].size, cases[_i].text, cases[_i].length);
+    size_t taken =
+        text_escape(text, (size_t)cases[_i].size, cases[_i].text, (size_t)cases[_i].length);
     ck_assert_str_eq(text, cases[_i].escaped);
-    ck_assert_int_eq(taken, cases[_i].size == 64 ? cases[_i].length : 3);
+    ck_assert_int_eq((int)taken, cases[_i].size == 64 ? cases[_i].length : 3);
 }
 END_TEST
 
