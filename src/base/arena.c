@@ -116,6 +116,24 @@ void *arena_unforked(size_t size)
     return NULL;
 }
 
+bool list_grow(void *list, uint32_t *room, uint32_t wanted, size_t size)
+{
+    char *at;
+    uint32_t next = *room ? *room : 16;
+    if (wanted <= *room)
+        return true;
+    while (next < wanted)
+        next *= 2;
+    memcpy(&at, list, sizeof at);
+    at = reallocarray(at, next, size);
+    if (!at)
+        return false;
+    memset(at + *room * size, 0, (next - *room) * size);
+    memcpy(list, &at, sizeof at);
+    *room = next;
+    return true;
+}
+
 void arena_close(struct arena *arena)
 {
     if (arena)

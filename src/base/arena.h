@@ -1,5 +1,5 @@
 /*
- * arena - memory that is allocated piece by piece and freed as a whole.
+ * arena - memory that is allocated piece by piece and freed as a whole; and lists that grow.
  *
  * An arena is one private anonymous mapping. It can be shared with a single child: the child fills
  * it, and the parent finds the content at the same addresses. So a configuration is parsed in a
@@ -9,7 +9,9 @@
 #ifndef PREFORKD_BASE_ARENA_H
 #define PREFORKD_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct arena {
     size_t room; /* bytes mapped, this struct included */
@@ -45,6 +47,10 @@ void arena_seal(struct arena *arena);
  * that it writes to after a fork, and each child would keep the old copy. NULL with errno set;
  * munmap(2) frees it. */
 void *arena_unforked(size_t size);
+
+/* Gives a list from malloc(), whose address is at `list`, room for so many elements of this size.
+ * New ones are zero. False: out of memory, and nothing has changed. */
+bool list_grow(void *list, uint32_t *room, uint32_t wanted, size_t size);
 
 /* Unmaps the arena, this struct included. NULL is ignored. */
 void arena_close(struct arena *arena);

@@ -1,21 +1,10 @@
 #include "table.h"
 
+#include "../base/arena.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool make_room(struct table *table)
-{
-    if (table->count < table->room)
-        return true;
-    int room = table->room ? 2 * table->room : 64;
-    char **cells = realloc(table->cells, (size_t)room * sizeof *cells);
-    if (!cells)
-        return false;
-    table->cells = cells;
-    table->room = room;
-    return true;
-}
 
 static void add(struct table *table, enum colour colour, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
@@ -23,7 +12,8 @@ static void add(struct table *table, enum colour colour, const char *format, va_
 static void add(struct table *table, enum colour colour, const char *format, va_list args)
 {
     char *plain, *cell;
-    if (!make_room(table) || vasprintf(&plain, format, args) < 0) {
+    if (!list_grow(&table->cells, &table->room, (uint32_t)table->count + 1, sizeof(char *)) ||
+        vasprintf(&plain, format, args) < 0) {
         table->failed = true;
         return;
     }
@@ -122,6 +112,7 @@ bool table_print(struct table *table, FILE *out)
     }
     free(table->cells);
     table->cells = NULL;
-    table->count = table->room = 0;
+    table->count = 0;
+    table->room = 0;
     return !table->failed;
 }

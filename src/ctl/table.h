@@ -10,6 +10,7 @@
 #include "terminal.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum { TABLE_COLUMNS = 10 };
@@ -18,7 +19,8 @@ struct table {
     /* A leading '>' aligns the column to the right; NULL ends the list. */
     const char *heads[TABLE_COLUMNS];
     char **cells; /* row by row */
-    int count, room;
+    int count;
+    uint32_t room;
     bool failed; /* memory was short */
     bool coloured;
 };

@@ -1,5 +1,6 @@
 #include "accept_queue.h"
 
+#include "../base/arena.h"
 #include "../base/fd.h"
 
 #include <errno.h>
@@ -24,14 +25,8 @@ enum {
 
 static bool add(struct accept_queues *queues, const struct accept_queue *queue)
 {
-    if (queues->count == queues->room) {
-        int more = queues->room ? 2 * queues->room : 64;
-        struct accept_queue *list = realloc(queues->list, (size_t)more * sizeof *list);
-        if (!list)
-            return false;
-        queues->list = list;
-        queues->room = more;
-    }
+    if (!list_grow(&queues->list, &queues->room, (uint32_t)queues->count + 1, sizeof *queue))
+        return false;
     queues->list[queues->count++] = *queue;
     return true;
 }

@@ -20,7 +20,8 @@ struct accept_queue {
 
 struct accept_queues {
     struct accept_queue *list; /* by inode */
-    int count, room;
+    int count;
+    uint32_t room;
 };
 
 /* Replaces the list with a new answer. 0, or -errno if a part of it couldn't be had. */

@@ -66,15 +66,8 @@ static struct board *board_new(struct resources *resources, struct boards *board
     uint32_t number = 0;
     while (board_at(boards, number))
         number++;
-    if (number >= boards->room) {
-        uint32_t room = boards->room ? 2 * boards->room : 16;
-        struct board **list = realloc(boards->list, room * sizeof(struct board *));
-        if (!list)
-            return NULL;
-        memset(list + boards->room, 0, (room - boards->room) * sizeof(struct board *));
-        boards->list = list;
-        boards->room = room;
-    }
+    if (!list_grow(&boards->list, &boards->room, number + 1, sizeof(struct board *)))
+        return NULL;
     struct board *board = arena_unforked(sizeof *board); /* each fork writes to it */
     if (!board)
         return NULL;

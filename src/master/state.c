@@ -1,5 +1,7 @@
 #include "state.h"
 
+#include "../base/arena.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,15 +68,10 @@ void *state_add(struct state *state, enum state_kind kind)
     } spare; /* given out if memory runs out */
     struct state_list *list = &state->lists[kind];
     size_t size = kinds[kind].size;
-    if (list->count == list->room) {
-        int room = list->room ? 2 * list->room : 16;
-        void *more = list->room < RECORDS_MAX ? realloc(list->at, (size_t)room * size) : NULL;
-        if (!more) {
-            state->cut = true;
-            return memset(&spare, 0, sizeof spare);
-        }
-        list->at = more;
-        list->room = room;
+    if (list->count == RECORDS_MAX ||
+        !list_grow(&list->at, &list->room, (uint32_t)list->count + 1, size)) {
+        state->cut = true;
+        return memset(&spare, 0, sizeof spare);
     }
     return memset((char *)list->at + (size_t)list->count++ * size, 0, size);
 }

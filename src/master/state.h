@@ -215,7 +215,8 @@ enum state_kind {
 
 struct state_list {
     void *at;
-    int count, room;
+    int count;
+    uint32_t room;
 };
 
 struct state {

@@ -1,25 +1,12 @@
 #include "procstat.h"
 
+#include "../base/arena.h"
 #include "../base/procfs.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* How long one look may read processes. */
 #define LOOK_TIMEOUT (5 * USEC_SECOND / 1000)
-
-static bool make_room(struct procstat *procstat, int workers)
-{
-    if (workers <= procstat->room)
-        return true;
-    struct procstat_process *list = realloc(procstat->list, (size_t)workers * sizeof *list);
-    if (!list)
-        return false;
-    memset(list + procstat->room, 0, (size_t)(workers - procstat->room) * sizeof *list);
-    procstat->list = list;
-    procstat->room = workers;
-    return true;
-}
 
 static int64_t memory_of(pid_t pid)
 {
@@ -84,7 +71,8 @@ static void look_at_processes(struct procstat *procstat, const struct view *view
         if (view->overview->workers[i].pid > 1)
             view_slot(view, &view->overview->workers[i]);
     usec end = clock_now() + LOOK_TIMEOUT;
-    if (!workers || !make_room(procstat, workers))
+    if (!workers ||
+        !list_grow(&procstat->list, &procstat->room, (uint32_t)workers, sizeof *procstat->list))
         return;
     for (int i = 0; i < workers && looked < PROCSTAT_A_LOOK; i++) {
         procstat->next = procstat->next < workers ? procstat->next : 0;
@@ -107,7 +95,7 @@ void procstat_look(struct procstat *procstat, const struct view *view, usec now)
 const struct procstat_process *procstat_process(const struct procstat *procstat,
                                                 const struct overview *overview, int worker)
 {
-    if (worker >= procstat->room)
+    if ((uint32_t)worker >= procstat->room)
         return NULL;
     const struct procstat_process *known = &procstat->list[worker];
     bool same = known->read_at && known->pid == overview->workers[worker].pid &&

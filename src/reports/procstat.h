@@ -40,7 +40,7 @@ struct procstat {
     usec looked_at;
     struct accept_queues queues;
     struct procstat_process *list; /* by worker */
-    int room;
+    uint32_t room;
     int next; /* the worker to read next */
 };
 

@@ -1,12 +1,11 @@
 #include "board_reader.h"
 
+#include "../base/arena.h"
 #include "../base/clock.h"
 #include "../base/fd.h"
 #include "../board/overview.h"
 
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,20 +28,6 @@ static struct reader {
     uint32_t room;
     usec silent_until;
 } reader;
-
-static bool make_room(uint32_t number)
-{
-    if (number < reader.room)
-        return true;
-    uint32_t room = number + 64;
-    struct mapped *list = realloc(reader.list, room * sizeof *list);
-    if (!list)
-        return false;
-    memset(list + reader.room, 0, (room - reader.room) * sizeof *list);
-    reader.list = list;
-    reader.room = room;
-    return true;
-}
 
 /* Receives one datagram from the master, and its descriptor, or -1. False if none came in time. */
 static bool receive(struct board_answer *answer, int *fd, usec deadline)
@@ -120,7 +105,8 @@ static void fetch(uint32_t number)
 static const struct scoreboard *find(void *owner, uint32_t number, uint64_t serial)
 {
     (void)owner;
-    if (number >= NUMBERS_MOST || !make_room(number))
+    if (number >= NUMBERS_MOST ||
+        !list_grow(&reader.list, &reader.room, number + 1, sizeof *reader.list))
         return NULL;
     if (reader.list[number].serial != serial && clock_now() >= reader.silent_until &&
         !reader.view.overview->handed_on)

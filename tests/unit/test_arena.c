@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -160,6 +161,23 @@ START_TEST(unforked_is_not_there_in_a_child)
 }
 END_TEST
 
+START_TEST(a_list_grows_by_zeroes)
+{
+    int *list = NULL;
+    uint32_t room = 0;
+    for (uint32_t i = 0; i < 1000; i++) {
+        ck_assert(list_grow(&list, &room, i + 1, sizeof *list));
+        ck_assert_uint_gt(room, i);
+        ck_assert_int_eq(list[i], 0);
+        ck_assert_int_eq(list[room - 1], 0);
+        list[i] = 7;
+    }
+    ck_assert(!list_grow(&list, &room, 1u << 31, SIZE_MAX / 2));
+    ck_assert_int_eq(list[999], 7);
+    free(list);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("arena");
@@ -172,5 +190,6 @@ int main(void)
     tcase_add_test(tests, spoilt_is_not_owned);
     tcase_add_test(tests, takes_no_more_than_there_is);
     tcase_add_test(tests, unforked_is_not_there_in_a_child);
+    tcase_add_test(tests, a_list_grows_by_zeroes);
     return unit_run("arena", tests);
 }
