@@ -241,22 +241,6 @@ bool seats_read(const struct slot *first, uint32_t count, usec age, struct slot_
     return possible;
 }
 
-uint64_t seats_accepted(const struct slot *first, uint32_t count)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sum += first[i].accepted;
-    return sum;
-}
-
-uint64_t seats_served(const struct slot *first, uint32_t count)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sum += first[i].served;
-    return sum;
-}
-
 void seats_retire(struct slot *first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)

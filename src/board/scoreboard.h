@@ -200,8 +200,6 @@ bool seats_have_other(const struct slot *first, uint32_t count, enum slot_state 
 
 /* Sums the counts of all seats. Leaves out slots with impossible counts, and then returns false. */
 bool seats_read(const struct slot *first, uint32_t count, usec age, struct slot_counts *sum);
-uint64_t seats_accepted(const struct slot *first, uint32_t count);
-uint64_t seats_served(const struct slot *first, uint32_t count);
 
 /* By the master: tells every seat to accept no further connection. */
 void seats_retire(struct slot *first, uint32_t count);

@@ -421,7 +421,7 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
 {
     const struct slot *slot = worker->slot;
     struct overview_pool *shown = &overview->pools[worker->resources->place];
-    uint64_t served = seats_served(slot, worker->seats) - worker->served_before;
+    uint64_t served = spawn_load(worker, worker->died).served - worker->served_before;
     usec age = worker->died - worker->born;
     int status = worker->exit_status;
     stderr_log_close(&worker->lines);

@@ -348,10 +348,12 @@ static int open_channels(struct spawner *spawner, struct worker *worker, int *er
 static void begin_record(struct worker *worker, usec now)
 {
     struct slot *slot = worker->slot;
+    struct seats_load load;
+    seats_look(slot, worker->seats, &load);
     worker->born = now;
     worker->ready_at = 0;
-    worker->accepted_before = seats_accepted(slot, worker->seats);
-    worker->served_before = seats_served(slot, worker->seats);
+    worker->accepted_before = load.accepted;
+    worker->served_before = load.served;
     worker->cause = DEATH_OWN;
     worker->hung = false;
     worker->out_of_memory = false;

@@ -185,7 +185,9 @@ static inline bool spawn_has_room(const struct worker *worker)
 /* Whether the present process has accepted a connection. */
 static inline bool spawn_has_accepted(const struct worker *worker)
 {
-    return seats_accepted(worker->slot, worker->seats) != worker->accepted_before;
+    struct seats_load load;
+    seats_look(worker->slot, worker->seats, &load);
+    return load.accepted != worker->accepted_before;
 }
 
 static inline int spawn_number(const struct spawner *spawner, const struct worker *worker)
