@@ -1,6 +1,7 @@
 #include "terminal.h"
 
 #include "../base/fd.h"
+#include "../base/text.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -102,17 +103,16 @@ void screen_show(const char *text, size_t size)
 {
     int rows, columns;
     screen_size(&rows, &columns);
-    char *frame = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&frame, &length);
-    if (!out)
+    struct text frame;
+    if (!text_open(&frame))
         return;
-    fputs("\033[H", out);
-    add_lines(out, text, size, rows, columns);
-    fputs("\033[J", out);
-    if (fclose(out) == 0)
-        fd_write(STDOUT_FILENO, frame, length);
-    free(frame);
+    fputs("\033[H", frame.out);
+    add_lines(frame.out, text, size, rows, columns);
+    fputs("\033[J", frame.out);
+    char *written = text_close(&frame, true);
+    if (written)
+        fd_write(STDOUT_FILENO, written, frame.size);
+    free(written);
 }
 
 enum { PIECE_MSEC = 50 }; /* how long to wait for the next piece of a key, and after Escape */

@@ -1,6 +1,7 @@
 #include "top.h"
 
 #include "../base/clock.h"
+#include "../base/text.h"
 #include "link.h"
 #include "report.h"
 #include "terminal.h"
@@ -107,10 +108,8 @@ struct top {
     char *answer;       /* the last valid reply; NULL: none yet */
     size_t answer_size;
     const char *trouble; /* why there is no newer reply */
-    FILE *next_out;      /* collects the next reply */
-    char *next;
-    size_t next_size;
-    usec next_at; /* when to send the next request */
+    struct text next;    /* collects the next reply */
+    usec next_at;        /* when to send the next request */
 
     struct view_options options;
     struct pager pager;
@@ -184,37 +183,36 @@ static void print_keys(const struct top *top, FILE *out)
                 pager->all);
 }
 
-/* A reply as text, from malloc(), or NULL. */
+/* A reply as text, from malloc(). NULL: there is none, it is no report, or memory is short. */
 static char *render(const struct top *top, const char *answer, size_t size)
 {
+    if (!answer)
+        return NULL;
     return top->is_report ? report_show(answer, size, &top->options) : strdup(answer);
 }
 
 /* Shows the last reply, with the time and the daemon's socket above it, and the keys below. */
 static void redraw(struct top *top)
 {
-    char *page = NULL;
-    size_t size = 0;
+    struct text page;
     char clock[16] = "";
     time_t now = time(NULL);
     struct tm local;
     screen_size(&top->options.rows, &top->options.columns);
-    char *text = top->answer ? render(top, top->answer, top->answer_size) : NULL;
-    FILE *out = open_memstream(&page, &size);
-    if (!out) {
-        free(text);
+    if (!text_open(&page))
         return;
-    }
+    char *text = render(top, top->answer, top->answer_size);
     if (localtime_r(&now, &local))
         strftime(clock, sizeof clock, "%H:%M:%S", &local);
-    fprintf(out, "preforkctl top  %s  %s%s%s\n", clock, *top->where, top->trouble ? ": " : "",
+    fprintf(page.out, "preforkctl top  %s  %s%s%s\n", clock, *top->where, top->trouble ? ": " : "",
             top->trouble ? top->trouble : "");
-    pager_print(&top->pager, out, text ? text : "",
+    pager_print(&top->pager, page.out, text ? text : "",
                 top->options.rows > 2 ? top->options.rows - 2 : 0);
-    print_keys(top, out);
-    if (fclose(out) == 0)
-        screen_show(page, size);
-    free(page);
+    print_keys(top, page.out);
+    free(text);
+    text = text_close(&page, true);
+    if (text)
+        screen_show(text, page.size);
     free(text);
 }
 
@@ -222,24 +220,21 @@ static void take_text(void *owner, bool is_error, const char *text, size_t size)
 {
     struct top *top = owner;
     (void)is_error;
-    if (ftello(top->next_out) < REPORT_MAX)
-        fwrite(text, 1, size, top->next_out);
+    if (ftello(top->next.out) < REPORT_MAX)
+        fwrite(text, 1, size, top->next.out);
 }
 
 static int send_request(struct top *top)
 {
     top->next_at = clock_now() + PERIOD;
-    top->next_out = open_memstream(&top->next, &top->next_size);
-    if (!top->next_out)
+    if (!text_open(&top->next))
         return -errno;
     sigset_t blocked;
     sigprocmask(SIG_SETMASK, &top->wait_mask, &blocked); /* a hanging daemon blocks link_open */
     int error = link_open(&top->link, top->path, top->request, top->where);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-    if (error) {
-        fclose(top->next_out);
-        free(top->next);
-    }
+    if (error)
+        text_close(&top->next, false);
     return error;
 }
 
@@ -247,12 +242,12 @@ static int send_request(struct top *top)
 static void take_answer(struct top *top, int error)
 {
     link_close(&top->link);
-    bool whole = fclose(top->next_out) == 0 && !error;
-    char *text = whole ? render(top, top->next, top->next_size) : NULL;
-    free(text ? top->answer : top->next);
+    char *answer = text_close(&top->next, !error);
+    char *text = render(top, answer, top->next.size);
+    free(text ? top->answer : answer);
     if (text) {
-        top->answer = top->next;
-        top->answer_size = top->next_size;
+        top->answer = answer;
+        top->answer_size = top->next.size;
     }
     top->trouble = error  ? "the daemon closed the connection"
                    : text ? NULL
@@ -281,7 +276,7 @@ static void edit_pattern(struct top *top, int key)
 
 static void next_table(struct top *top)
 {
-    char *text = top->answer ? render(top, top->answer, top->answer_size) : NULL;
+    char *text = render(top, top->answer, top->answer_size);
     if (text)
         pager_next_paragraph(&top->pager, text);
     free(text);
