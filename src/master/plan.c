@@ -296,12 +296,6 @@ static bool log_differs(const struct config *old, const struct config *new, char
 static void plan_pool(const struct plans *plans, struct plan *plan, const struct runtime *runtime)
 {
     const struct config *config = plans->config;
-    static const enum plan_kind kinds[] = {
-        [POOL_KEPT] = PLAN_KEPT,
-        [POOL_ADJUSTED] = PLAN_ADJUSTED,
-        [POOL_RESIZED] = PLAN_RESIZED,
-        [POOL_REPLACED] = PLAN_REPLACED,
-    };
     plan->kind = PLAN_ADDED;
     plan->pool = runtime_find(runtime, plan->conf->name);
     if (!plan->pool)
@@ -314,7 +308,7 @@ static void plan_pool(const struct plans *plans, struct plan *plan, const struct
     struct pool_config now = *plan->pool->conf;
     if (!plans->only) /* a reload ends the size that was set by hand */
         now.workers += plan->pool->extra;
-    plan->kind = kinds[config_compare(&now, plan->conf, plan->what, sizeof plan->what)];
+    plan->kind = (enum plan_kind)config_compare(&now, plan->conf, plan->what, sizeof plan->what);
     if (plan->kind != PLAN_REPLACED &&
         log_differs(runtime->config, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;
