@@ -429,15 +429,13 @@ void control_interrupt(struct control *control)
     }
 }
 
-bool control_save(const struct control *control, struct state *state)
+void control_save(const struct control *control, struct state *state)
 {
     for (int i = 0; i < CLIENTS; i++) {
         const struct client *client = &control->clients[i];
         if (client->state != CLIENT_WAITING || !client->request.survives_upgrade)
             continue;
         struct state_caller *saved = state_add(state, STATE_CALLER);
-        if (!saved)
-            return false;
         *saved = (struct state_caller){
             .fd = client->watch.fd,
             .pid = client->request.pid,
@@ -445,7 +443,6 @@ bool control_save(const struct control *control, struct state *state)
             .json = client->request.json,
         };
     }
-    return true;
 }
 
 void control_adopt(struct control *control, const struct state *state, request_wait_fn *wait)

@@ -107,7 +107,7 @@ void control_interrupt(struct control *control);
 
 /* Saves the clients that wait for the upgrade. In the next binary, takes them over; `wait` tells
  * when their answer is complete. */
-bool control_save(const struct control *control, struct state *state);
+void control_save(const struct control *control, struct state *state);
 void control_adopt(struct control *control, const struct state *state, request_wait_fn *wait);
 
 /* The next request to carry out; NULL: none. */

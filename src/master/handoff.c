@@ -53,15 +53,12 @@ static void read_histogram(const char *text, struct histogram *histogram)
 
 static void print_counts(struct state_counts *saved, const struct slot_counts *counts)
 {
-    uint64_t refused[REFUSALS];
-    for (int i = 0; i < REFUSALS; i++)
-        refused[i] = counts->refused[i];
     saved->accepted = (long long)counts->accepted;
     saved->served = (long long)counts->served;
     saved->errors = (long long)counts->errors;
     saved->bytes_in = (long long)counts->bytes_in;
     saved->bytes_out = (long long)counts->bytes_out;
-    print_numbers(saved->refused, refused, REFUSALS);
+    print_numbers(saved->refused, counts->refused, REFUSALS);
     saved->forks = (long long)counts->templates[TEMPLATE_FORKS];
     saved->cold_starts = (long long)counts->templates[TEMPLATE_COLD_STARTS];
     saved->restarts = (long long)counts->templates[TEMPLATE_RESTARTS];
@@ -71,7 +68,6 @@ static void print_counts(struct state_counts *saved, const struct slot_counts *c
 
 static void read_counts(const struct state_counts *saved, struct slot_counts *counts)
 {
-    uint64_t refused[REFUSALS] = {0};
     *counts = (struct slot_counts){
         .accepted = (uint64_t)saved->accepted,
         .served = (uint64_t)saved->served,
@@ -82,12 +78,17 @@ static void read_counts(const struct state_counts *saved, struct slot_counts *co
                       [TEMPLATE_COLD_STARTS] = (uint64_t)saved->cold_starts,
                       [TEMPLATE_RESTARTS] = (uint64_t)saved->restarts},
     };
-    read_numbers(saved->refused, refused, REFUSALS);
-    for (int i = 0; i < REFUSALS; i++)
-        counts->refused[i] = refused[i];
+    read_numbers(saved->refused, counts->refused, REFUSALS);
     read_histogram(saved->service, &counts->service);
     read_histogram(saved->wait, &counts->wait);
 }
+
+/* The numbers of an entry of the ledger, which have the same names in its record. */
+#define DEATH_NUMBERS(OF)                                                                          \
+    OF(when), OF(pid), OF(generation), OF(status), OF(cause), OF(age), OF(served), OF(cpu_user),   \
+        OF(cpu_system), OF(memory), OF(was_ready), OF(out_of_memory), OF(in_hand)
+#define SAVE(name)    saved->name = death->name
+#define RESTORE(name) death.name = (__typeof__(death.name))saved->name
 
 static void save_deaths(const struct overview *overview, struct state *state)
 {
@@ -97,22 +98,8 @@ static void save_deaths(const struct overview *overview, struct state *state)
     for (int i = 0; i < count; i++) {
         const struct death *death = &list[i];
         struct state_death *saved = state_add(state, STATE_DEATH);
-        *saved = (struct state_death){
-            .number = (long long)death->number,
-            .when = death->when,
-            .pid = death->pid,
-            .generation = death->generation,
-            .status = death->status,
-            .cause = death->cause,
-            .age = death->age,
-            .served = death->served,
-            .cpu_user = death->cpu_user,
-            .cpu_system = death->cpu_system,
-            .memory = death->memory,
-            .was_ready = death->was_ready,
-            .out_of_memory = death->out_of_memory,
-            .in_hand = death->in_hand,
-        };
+        saved->number = (long long)death->number;
+        DEATH_NUMBERS(SAVE);
         snprintf(saved->pool, sizeof saved->pool, "%s", death->pool);
         snprintf(saved->why, sizeof saved->why, "%s", death->why);
         snprintf(saved->core, sizeof saved->core, "%s", death->core);
@@ -138,21 +125,8 @@ static void adopt_history(struct overview *overview, const struct state *state)
     snprintf(overview->refusal, sizeof overview->refusal, "%.*s", SCOREBOARD_REASON - 1,
              daemon->refusal);
     for (int i = 0; (saved = state_at(state, STATE_DEATH, i)); i++) {
-        struct death death = {
-            .when = saved->when,
-            .pid = (pid_t)saved->pid,
-            .generation = (uint32_t)saved->generation,
-            .status = (int32_t)saved->status,
-            .cause = (int32_t)saved->cause,
-            .age = saved->age,
-            .served = saved->served,
-            .cpu_user = saved->cpu_user,
-            .cpu_system = saved->cpu_system,
-            .memory = saved->memory,
-            .was_ready = (uint32_t)saved->was_ready,
-            .out_of_memory = (uint32_t)saved->out_of_memory,
-            .in_hand = (uint32_t)saved->in_hand,
-        };
+        struct death death = {0};
+        DEATH_NUMBERS(RESTORE);
         snprintf(death.pool, sizeof death.pool, "%.*s", SCOREBOARD_NAME - 1, saved->pool);
         snprintf(death.why, sizeof death.why, "%.*s", SCOREBOARD_REASON - 1, saved->why);
         snprintf(death.core, sizeof death.core, "%.*s", SCOREBOARD_REASON - 1, saved->core);
@@ -241,7 +215,7 @@ static void save_pool(const struct pool *pool, const struct spawner *spawner, st
         spawn_save(w, state_add(state, STATE_WORKER));
 }
 
-int handoff_save(const struct runtime *runtime, struct state *state)
+void handoff_save(const struct runtime *runtime, struct state *state)
 {
     const struct stderr_log_set *set = runtime->spawner.lines;
     const struct stderr_log *lines = NULL;
@@ -264,7 +238,6 @@ int handoff_save(const struct runtime *runtime, struct state *state)
         saved->pid = lines->pid;
         snprintf(saved->pool, sizeof saved->pool, "%s", lines->pool);
     }
-    return state->cut ? -ENOMEM : 0;
 }
 
 void handoff_inherit(const struct state *state, bool wanted)

@@ -12,8 +12,8 @@
 #include "reload.h"
 #include "state.h"
 
-/* Adds the runtime to the state. 0 or -errno. */
-int handoff_save(const struct runtime *runtime, struct state *state);
+/* Adds the runtime to the state. */
+void handoff_save(const struct runtime *runtime, struct state *state);
 
 /* Sets whether a binary that we execute inherits the descriptors in the state. */
 void handoff_inherit(const struct state *state, bool wanted);

@@ -129,10 +129,9 @@ static int make_state(const struct upgrade *upgrade, const struct runtime *runti
 {
     stderr_log_take_back(runtime->spawner.lines);
     save_daemon(upgrade, runtime, state);
-    int error = handoff_save(runtime, state);
-    if (!control_save(upgrade->control, state) || state->cut)
-        error = -ENOMEM;
-    return error ? error : write_state(state);
+    handoff_save(runtime, state);
+    control_save(upgrade->control, state);
+    return state->cut ? -ENOMEM : write_state(state);
 }
 
 /* --- the trial -------------------------------------------------------------------------------- */
