@@ -51,13 +51,10 @@ static const struct option_row rows[] = {
 static const struct option_default defaults[] = {
     {"no_new_privs", "false"}, {"min_ready_time", "2"}, {NULL, NULL}};
 
-static void app_check(const char *pool, int model, const void *config, const struct origin *origin,
-                      struct faults *faults)
+static void app_check(const struct handler_check *check)
 {
-    (void)model;
-    const struct app_config *app = config;
-    program_check(app->command.at[0], pool, "app", origin->file,
-                  option_line(rows, origin, "command"), faults);
+    const struct app_config *app = check->config;
+    program_check(check, "command", app->command.at[0]);
 }
 
 static void fill_policy(const void *config, struct app_policy *app_policy)

@@ -50,90 +50,69 @@ static struct template *templates[TEMPLATES_MOST]; /* in the order of the config
 
 /* --- the check -------------------------------------------------------------------------------- */
 
-struct checking {
-    const char *pool;
-    const struct cgi_config *config;
-    const struct origin *origin;
-    struct faults *faults;
-};
-
-#define FAULT(checking, option, format, ...)                                                       \
-    faults_add((checking)->faults, (checking)->origin->file,                                       \
-               option_line(rows, (checking)->origin, option), "pool %s: cgi: " format,             \
-               (checking)->pool, ##__VA_ARGS__)
-
-static void check_root(const struct checking *checking)
+static void check_root(const struct handler_check *check, const char *root)
 {
-    const char *root = checking->config->root;
     struct stat found;
     if (root[0] != '/')
-        FAULT(checking, "root", "root is an absolute path, not \"%s\"", root);
+        HANDLER_FAULT(check, "root", "root is an absolute path, not \"%s\"", root);
     else if (stat(root, &found) != 0)
-        FAULT(checking, "root", "root %s: %s", root, strerror(errno));
+        HANDLER_FAULT(check, "root", "root %s: %s", root, strerror(errno));
     else if (!S_ISDIR(found.st_mode))
-        FAULT(checking, "root", "root %s is not a directory", root);
+        HANDLER_FAULT(check, "root", "root %s is not a directory", root);
     else if (faccessat(AT_FDCWD, root, X_OK, AT_EACCESS) != 0)
-        FAULT(checking, "root", "the pool's user can't enter root %s: %s", root, strerror(errno));
+        HANDLER_FAULT(check, "root", "the pool's user can't enter root %s: %s", root,
+                      strerror(errno));
 }
 
-static void check_interpreters(const struct checking *checking)
+static void check_interpreters(const struct handler_check *check, const struct words *words)
 {
-    const struct words *words = &checking->config->interpreter;
     for (int i = 0; i < words->count; i++) {
         const char *equals = strchr(words->at[i], '=');
         if (!equals || equals == words->at[i])
-            FAULT(checking, "interpreter", "interpreter takes SUFFIX=PROGRAM, not \"%s\"",
-                  words->at[i]);
+            HANDLER_FAULT(check, "interpreter", "interpreter takes SUFFIX=PROGRAM, not \"%s\"",
+                          words->at[i]);
         else
-            program_check(equals + 1, checking->pool, "cgi", checking->origin->file,
-                          option_line(rows, checking->origin, "interpreter"), checking->faults);
+            program_check(check, "interpreter", equals + 1);
     }
 }
 
-static void check_templates(const struct checking *checking)
+static void check_templates(const struct handler_check *check, const struct words *words)
 {
-    const struct words *words = &checking->config->template;
-    if (words->count == 0 && checking->config->template_max_forks)
-        FAULT(checking, "template_max_forks", "template_max_forks needs a template");
     for (int i = 0; i < words->count; i++) {
         const char *equals = strchr(words->at[i], '=');
         char *const *arguments = equals ? template_split(equals + 1) : NULL;
         if (!arguments || !arguments[0] || equals == words->at[i])
-            FAULT(checking, "template", "template takes SUFFIX=PROGRAM MODULE ..., not \"%s\"",
-                  words->at[i]);
+            HANDLER_FAULT(check, "template", "template takes SUFFIX=PROGRAM MODULE ..., not \"%s\"",
+                          words->at[i]);
         else
-            template_check(arguments, checking->pool, "cgi", checking->origin->file,
-                           option_line(rows, checking->origin, "template"), checking->faults);
+            template_check(check, arguments);
     }
 }
 
 /* With a single program, the options that choose among programs make no sense. */
-static void check_program(const struct checking *checking)
+static void check_program(const struct handler_check *check, const char *program)
 {
     static const char *const others[] = {"root", "suffixes", "interpreter", NULL};
     for (const char *const *other = others; *other; other++)
-        if (option_is_set(rows, checking->origin, *other))
-            FAULT(checking, *other, "with a program it takes no %s", *other);
-    program_check(checking->config->program, checking->pool, "cgi", checking->origin->file,
-                  option_line(rows, checking->origin, "program"), checking->faults);
+        if (option_is_set(rows, check->origin, *other))
+            HANDLER_FAULT(check, *other, "with a program it takes no %s", *other);
+    program_check(check, "program", program);
 }
 
-static void cgi_check(const char *pool, int model, const void *config, const struct origin *origin,
-                      struct faults *faults)
+static void cgi_check(const struct handler_check *check)
 {
-    (void)model;
-    const struct checking checking = {pool, config, origin, faults};
-    check_interpreters(&checking);
-    check_templates(&checking);
-    if (checking.config->program)
-        check_program(&checking);
-    else if (checking.config->root)
-        check_root(&checking);
+    const struct cgi_config *config = check->config;
+    check_interpreters(check, &config->interpreter);
+    if (config->template.count == 0 && config->template_max_forks)
+        HANDLER_FAULT(check, "template_max_forks", "template_max_forks needs a template");
+    check_templates(check, &config->template);
+    if (config->program)
+        check_program(check, config->program);
+    else if (config->root)
+        check_root(check, config->root);
     else
-        faults_add(faults, origin->file, origin->line,
-                   "pool %s: cgi: it needs root, the directory of the programs, or program, a "
-                   "single one",
-                   pool);
+        HANDLER_FAULT(check, "",
+                      "it needs root, the directory of the programs, or program, a single one");
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */

@@ -64,19 +64,14 @@ static struct {
 
 static const struct option_default defaults[] = {{"no_new_privs", "false"}, {NULL, NULL}};
 
-static void exec_check(const char *pool, int model, const void *config, const struct origin *origin,
-                       struct faults *faults)
+static void exec_check(const struct handler_check *check)
 {
-    (void)model;
-    const struct exec_config *exec = config;
-    program_check(exec->command.at[0], pool, "exec", origin->file,
-                  option_line(rows, origin, "command"), faults);
+    const struct exec_config *exec = check->config;
+    program_check(check, "command", exec->command.at[0]);
     if (exec->template.count)
-        template_check((char *const *)exec->template.at, pool, "exec", origin->file,
-                       option_line(rows, origin, "template"), faults);
+        template_check(check, (char *const *)exec->template.at);
     else if (exec->template_max_forks)
-        faults_add(faults, origin->file, option_line(rows, origin, "template_max_forks"),
-                   "pool %s: exec: template_max_forks needs a template", pool);
+        HANDLER_FAULT(check, "template_max_forks", "template_max_forks needs a template");
 }
 
 static int start_template(struct service *service, const struct exec_config *exec, char *why,

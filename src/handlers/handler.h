@@ -90,6 +90,22 @@ static inline void service_end_program(struct service *service)
     *service->shown = 0;
 }
 
+/* What is checked: the section of a pool, and where its faults go. */
+struct handler_check {
+    const char *pool;
+    const struct handler_section *section;
+    const struct origin *origin; /* of the section */
+    const void *config;          /* the section, filled by its rows */
+    int model;
+    struct faults *faults;
+};
+
+/* Adds a fault at the line of the option; if that is "" or not set, at the line of the section. */
+#define HANDLER_FAULT(check, option, format, ...)                                                  \
+    faults_add((check)->faults, (check)->origin->file,                                             \
+               option_line((check)->section->rows, (check)->origin, option),                       \
+               "pool %s: %s: " format, (check)->pool, (check)->section->name, ##__VA_ARGS__)
+
 struct handler {
     struct handler_section section; /* first, so that a section's address is its handler's */
 
@@ -117,8 +133,7 @@ struct handler {
 
     /* Checks that the system has what the section needs, and that the handler can serve in that
      * model. Runs as the pool's user, in its chroot and directory. NULL: nothing to check. */
-    void (*check)(const char *pool, int model, const void *config, const struct origin *origin,
-                  struct faults *faults);
+    void (*check)(const struct handler_check *check);
 
     /* Prepares everything that does not depend on a connection. Runs as the pool's user, in its
      * chroot. 0, or -errno with a sentence in `why`: the worker can't start. It may leave the

@@ -248,69 +248,52 @@ static void tidy_why(char *why, size_t size)
 
 /* --- the check -------------------------------------------------------------------------------- */
 
-/* What is checked, and where faults go. */
-struct examination {
-    const char *pool;
-    const struct module_config *config;
-    const struct origin *origin;
-    struct faults *faults;
-};
-
-#define FAULT(exam, option, format, ...)                                                           \
-    faults_add((exam)->faults, (exam)->origin->file, option_line(rows, (exam)->origin, option),    \
-               "pool %s: module: " format, (exam)->pool, ##__VA_ARGS__)
-
-static bool check_file(const struct examination *exam)
+static bool check_file(const struct handler_check *check, const char *path)
 {
     struct stat file;
-    const char *path = exam->config->path;
     if (path[0] != '/')
-        FAULT(exam, "path", "the path %s must be an absolute one", path);
+        HANDLER_FAULT(check, "path", "the path %s must be an absolute one", path);
     else if (stat(path, &file) != 0)
-        FAULT(exam, "path", "%s: %s", path, strerror(errno));
+        HANDLER_FAULT(check, "path", "%s: %s", path, strerror(errno));
     else if (!S_ISREG(file.st_mode))
-        FAULT(exam, "path", "%s is not a regular file", path);
+        HANDLER_FAULT(check, "path", "%s is not a regular file", path);
     else if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0)
-        FAULT(exam, "path", "the pool's user can't read %s: %s", path, strerror(errno));
+        HANDLER_FAULT(check, "path", "the pool's user can't read %s: %s", path, strerror(errno));
     else
         return true;
     return false;
 }
 
-static bool check_args(const struct examination *exam)
+static bool check_args(const struct handler_check *check, const struct words *args)
 {
-    const struct words *args = &exam->config->args;
-    unsigned before = exam->faults->count;
+    unsigned before = check->faults->count;
     for (int i = 0; i < args->count; i++) {
         const char *word = args->at[i];
         size_t length = strcspn(word, "=");
         if (length == 0 || word[length] != '=')
-            FAULT(exam, "args", "args takes \"NAME=VALUE\", not \"%s\"", word);
+            HANDLER_FAULT(check, "args", "args takes \"NAME=VALUE\", not \"%s\"", word);
         for (int j = 0; j < i; j++)
             if (length && strncmp(args->at[j], word, length + 1) == 0)
-                FAULT(exam, "args", "args has the name of %s twice", word);
+                HANDLER_FAULT(check, "args", "args has the name of %s twice", word);
     }
-    return exam->faults->count == before;
+    return check->faults->count == before;
 }
 
-static void module_check(const char *pool, int model, const void *config,
-                         const struct origin *origin, struct faults *faults)
+static void module_check(const struct handler_check *check)
 {
     char why[512] = "";
-    const struct examination exam = {
-        .pool = pool, .config = config, .origin = origin, .faults = faults};
-    const char *path = exam.config->path;
-    bool fit = check_args(&exam);
-    if (!check_file(&exam) || !fit)
+    const struct module_config *config = check->config;
+    bool fit = check_args(check, &config->args);
+    if (!check_file(check, config->path) || !fit)
         return;
-    if (load(pool, model, exam.config, why, sizeof why) != 0) {
-        FAULT(&exam, "path", "can't use %s: %s", path, why);
+    if (load(check->pool, check->model, config, why, sizeof why) != 0) {
+        HANDLER_FAULT(check, "path", "can't use %s: %s", config->path, why);
         return;
     }
     if (!loaded.module.check || loaded.module.check(&loaded.host, why, sizeof why) == 0)
         return;
     tidy_why(why, sizeof why);
-    FAULT(&exam, "args", "%s refuses its args: %s", path, why);
+    HANDLER_FAULT(check, "args", "%s refuses its args: %s", config->path, why);
 }
 
 /* --- the worker ------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include "../base/units.h"
+#include "handler.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,31 +14,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void program_check(const char *path, const char *pool, const char *handler, const char *file,
-                   int line, struct faults *faults)
+void program_check(const struct handler_check *check, const char *option, const char *path)
 {
     struct stat program;
     size_t word = strcspn(path, " ");
     if (path[0] != '/')
-        faults_add(faults, file, line,
-                   "pool %s: %s: the program \"%s\" must be an absolute path; ~ and $ are not "
-                   "expanded, and PATH is not searched",
-                   pool, handler, path);
+        HANDLER_FAULT(check, option,
+                      "the program \"%s\" must be an absolute path; ~ and $ are not expanded, and "
+                      "PATH is not searched",
+                      path);
     else if (path[word] && stat(path, &program) != 0)
-        faults_add(faults, file, line,
-                   "pool %s: %s: there is no program \"%s\"; each argument is a string of its own: "
-                   "{ \"%.*s\", \"ARGUMENT\" }",
-                   pool, handler, path, (int)word, path);
+        HANDLER_FAULT(
+            check, option,
+            "there is no program \"%s\"; each argument is a string of its own: { \"%.*s\", "
+            "\"ARGUMENT\" }",
+            path, (int)word, path);
     else if (stat(path, &program) != 0)
-        faults_add(faults, file, line, "pool %s: %s: the program %s: %s", pool, handler, path,
-                   strerror(errno));
+        HANDLER_FAULT(check, option, "the program %s: %s", path, strerror(errno));
     else if (!S_ISREG(program.st_mode))
-        faults_add(faults, file, line, "pool %s: %s: the program %s is not a regular file", pool,
-                   handler, path);
+        HANDLER_FAULT(check, option, "the program %s is not a regular file", path);
     else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
-        faults_add(faults, file, line,
-                   "pool %s: %s: the pool's user can't execute the program %s: %s", pool, handler,
-                   path, strerror(errno));
+        HANDLER_FAULT(check, option, "the pool's user can't execute the program %s: %s", path,
+                      strerror(errno));
 }
 
 enum {

@@ -12,15 +12,14 @@
 
 #include "../base/addr.h"
 #include "../base/clock.h"
-#include "../base/faults.h"
 #include "../config/config.h"
 
 #include <sys/types.h>
 
-/* Adds a fault if the pool's user can't execute the program. `handler` begins the sentence; `line`
- * is where the configuration names the program. */
-void program_check(const char *path, const char *pool, const char *handler, const char *file,
-                   int line, struct faults *faults);
+struct handler_check;
+
+/* Adds a fault if the pool's user can't execute the program that the option names. */
+void program_check(const struct handler_check *check, const char *option, const char *path);
 
 /* The pause after `failed` failed starts in a row: none after the first one, then doubling. Half of
  * it is random (rand_r), so that workers do not fall into step. */

@@ -313,19 +313,19 @@ bool template_reap(struct template *template, struct template_child *child, int 
 
 /* --- the check -------------------------------------------------------------------------------- */
 
-void template_check(char *const *arguments, const char *pool, const char *handler, const char *file,
-                    int line, struct faults *faults)
+void template_check(const struct handler_check *check, char *const *arguments)
 {
+    static const char option[] = "template";
     char why[SCOREBOARD_REASON], how[HOW];
     struct template_process process;
-    unsigned before = faults->count;
-    program_check(arguments[0], pool, handler, file, line, faults);
-    if (faults->count > before)
+    unsigned before = check->faults->count;
+    program_check(check, option, arguments[0]);
+    if (check->faults->count > before)
         return;
     int error = template_process_start(&process, arguments, environ);
     if (error) {
-        faults_add(faults, file, line, "pool %s: %s: can't start the template %s: %s", pool,
-                   handler, arguments[0], strerror(-error));
+        HANDLER_FAULT(check, option, "can't start the template %s: %s", arguments[0],
+                      strerror(-error));
         return;
     }
     error = template_process_await_ready(&process, clock_now() + CHECK_TIMEOUT, why, sizeof why);
@@ -334,9 +334,8 @@ void template_check(char *const *arguments, const char *pool, const char *handle
                  (int)(CHECK_TIMEOUT / USEC_SECOND));
     int status = template_process_end(&process);
     if (error == -EPIPE) /* by itself; standard error may say why */
-        faults_add(faults, file, line, "pool %s: %s: the template %s: %s (%s)", pool, handler,
-                   arguments[0], why, print_end(status, how));
+        HANDLER_FAULT(check, option, "the template %s: %s (%s)", arguments[0], why,
+                      print_end(status, how));
     else if (error)
-        faults_add(faults, file, line, "pool %s: %s: the template %s: %s", pool, handler,
-                   arguments[0], why);
+        HANDLER_FAULT(check, option, "the template %s: %s", arguments[0], why);
 }

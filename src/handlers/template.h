@@ -49,8 +49,7 @@ bool template_reap(struct template *template, struct template_child *child, int 
  * be called before each program, with or without a template. */
 void template_reap_orphans(void);
 
-/* Starts a process, and adds a fault if it does not become ready. */
-void template_check(char *const *arguments, const char *pool, const char *handler, const char *file,
-                    int line, struct faults *faults);
+/* Starts a process, and adds a fault of the option `template` if it does not become ready. */
+void template_check(const struct handler_check *check, char *const *arguments);
 
 #endif

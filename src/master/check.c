@@ -121,8 +121,12 @@ static void check_handler(const struct pool_config *pool, struct report *report,
     if (handler->file && stat(handler->file(pool->handler_config), &file) == 0)
         report->file_id = file_id_of(&file);
     if (handler->check)
-        handler->check(pool->name, pool->model, pool->handler_config, &pool->handler_origin,
-                       faults);
+        handler->check(&(struct handler_check){.pool = pool->name,
+                                               .section = pool->handler,
+                                               .origin = &pool->handler_origin,
+                                               .config = pool->handler_config,
+                                               .model = pool->model,
+                                               .faults = faults});
 }
 
 static _Noreturn void probe_child(const struct config *config, const struct pool_config *pool,
