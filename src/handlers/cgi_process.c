@@ -27,15 +27,8 @@ static void close_pair(int pair[2])
 static int run_in_template(struct cgi_process *process, const struct launch *launch,
                            const struct cgi_fork *fork)
 {
-    const struct template_request request = {
-        .input = launch->input,
-        .output = launch->output,
-        .error = launch->error,
-        .directory = launch->directory,
-        .script = fork->script,
-        .arguments = fork->arguments,
-        .environment = launch->environment,
-    };
+    const struct template_request request = {launch, launch->directory, fork->script,
+                                             fork->arguments};
     struct template_child child;
     int error = template_run(fork->template, fork->service, &request, &child);
     if (error)

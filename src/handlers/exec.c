@@ -189,15 +189,8 @@ static int run_in_template(struct service *service, struct template_child *child
     int script = open(ready.launch.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (script >= 0 && !template_may_run(script, /* executable: */ true))
         fd_cleanup(&script);
-    const struct template_request request = {
-        .input = ready.launch.input,
-        .output = ready.launch.output,
-        .error = ready.launch.error,
-        .directory = ready.directory,
-        .script = script,
-        .arguments = ready.launch.arguments,
-        .environment = ready.launch.environment,
-    };
+    const struct template_request request = {&ready.launch, ready.directory, script,
+                                             ready.launch.arguments};
     int error = template_run(ready.template, service, &request, child);
     fd_cleanup(&script);
     return error;

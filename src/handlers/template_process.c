@@ -168,14 +168,15 @@ static int send_request(const struct template_process *process,
                         const struct template_request *request)
 {
     static char text[TEMPLATE_REQUEST_MAX];
+    const struct launch *launch = request->launch;
     size_t size =
-        template_write_request(text, sizeof text, request->arguments, request->environment);
+        template_write_request(text, sizeof text, request->arguments, launch->environment);
     if (size == 0)
         return -E2BIG;
     const int descriptors[TEMPLATE_DESCRIPTORS] = {
-        [TEMPLATE_INPUT] = request->input,
-        [TEMPLATE_OUTPUT] = request->output,
-        [TEMPLATE_ERROR] = request->error < 0 ? STDERR_FILENO : request->error,
+        [TEMPLATE_INPUT] = launch->input,
+        [TEMPLATE_OUTPUT] = launch->output,
+        [TEMPLATE_ERROR] = launch->error < 0 ? STDERR_FILENO : launch->error,
         [TEMPLATE_DIRECTORY] = request->directory,
         [TEMPLATE_SCRIPT] = request->script,
     };
@@ -220,7 +221,8 @@ int template_process_fork(struct template_process *process, const struct templat
 {
     struct template_reply reply = {.word = TEMPLATE_NOTHING};
     *child = (struct template_child){.pidfd = -1};
-    if (request->error < 0) /* earlier programs share it, and may have set O_NONBLOCK: see launch */
+    if (request->launch->error <
+        0) /* earlier programs share it, and may have set O_NONBLOCK: see launch */
         fcntl(STDERR_FILENO, F_SETFL, 0);
     discard_turns(process);
     int error = send_request(process, request);

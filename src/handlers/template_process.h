@@ -19,6 +19,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+struct launch;
+
 struct template_process {
     pid_t pid;  /* also its group's; 0: there is no process */
     int pidfd;  /* readable when it has ended */
@@ -34,11 +36,11 @@ struct template_process {
         .socket = -1, .go = -1, .turns = -1, .pidfd = -1                                           \
     }
 
-/* What a program gets: see wire/template.h. */
+/* What a program gets: see wire/template.h. `launch` has its streams and its environment. */
 struct template_request {
-    int input, output, error; /* error -1: the worker's standard error */
+    const struct launch *launch;
     int directory, script;
-    char *const *arguments, *const *environment;
+    char *const *arguments;
 };
 
 /* A program in a fork, not reaped yet. */
