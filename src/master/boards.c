@@ -172,15 +172,17 @@ static void on_question(void *owner)
 struct reporter *reporter_adopt(struct boards *boards, int fd)
 {
     struct reporter *reporter = calloc(1, sizeof *reporter);
-    if (!reporter)
-        return NULL;
-    *reporter = (struct reporter){.boards = boards,
-                                  .watch = {.fd = fd, .ready = on_question, .owner = reporter}};
-    int error = loop_add(boards->loop, &reporter->watch);
-    if (error == 0)
+    int error = reporter ? 0 : ENOMEM;
+    if (reporter) {
+        *reporter = (struct reporter){.boards = boards,
+                                      .watch = {.fd = fd, .ready = on_question, .owner = reporter}};
+        error = -loop_add(boards->loop, &reporter->watch);
+    }
+    if (!error)
         return reporter;
+    fd_close_foreign(fd);
     free(reporter);
-    errno = -error;
+    errno = error;
     return NULL;
 }
 
@@ -189,15 +191,8 @@ struct reporter *reporter_open(struct boards *boards, int *fd)
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         return NULL;
-    struct reporter *reporter = reporter_adopt(boards, ends[0]);
-    *fd = ends[1];
-    if (reporter)
-        return reporter;
-    int error = errno;
-    close(ends[0]);
-    close(ends[1]);
-    errno = error;
-    return NULL;
+    *fd = ends[1]; /* which the caller closes */
+    return reporter_adopt(boards, ends[0]);
 }
 
 void reporter_close(struct reporter *reporter)

@@ -54,11 +54,12 @@ struct reporter {
     struct loop_watch watch;
 };
 
-/* Makes a reporter's socket. *fd is the worker's end, close-on-exec. NULL with errno set. */
+/* Makes a reporter's socket. *fd, which the caller closes in any case, is the worker's end,
+ * close-on-exec. NULL with errno set. */
 struct reporter *reporter_open(struct boards *boards, int *fd);
 
-/* Takes over the master's end of a socket that another binary has made. NULL with errno set, and
- * `fd` stays open. */
+/* Takes over the master's end of a socket that another binary has made, and closes it on failure.
+ * NULL with errno set. */
 struct reporter *reporter_adopt(struct boards *boards, int fd);
 void reporter_close(struct reporter *reporter); /* accepts NULL */
 

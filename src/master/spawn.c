@@ -242,17 +242,6 @@ static void adopt_notify(const struct spawner *spawner, struct worker *worker,
     worker->notify->alive_at = saved->alive_at;
 }
 
-/* If this fails, the worker reports what was before the upgrade. */
-static void adopt_reporter(struct spawner *spawner, struct worker *worker,
-                           const struct state_worker *saved)
-{
-    if (saved->reporter_fd < STDERR_FILENO + 1)
-        return;
-    worker->reporter = reporter_adopt(&spawner->boards, (int)saved->reporter_fd);
-    if (!worker->reporter)
-        fd_close_foreign((int)saved->reporter_fd);
-}
-
 struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *saved,
                            struct resources *resources, struct board *board, struct config *config,
                            const struct pool_config *conf)
@@ -289,7 +278,8 @@ struct worker *spawn_adopt(struct spawner *spawner, const struct state_worker *s
     show_worker(spawner, worker);
     note_pid(spawner, worker, worker->pid, true);
     adopt_notify(spawner, worker, saved);
-    adopt_reporter(spawner, worker, saved);
+    if (saved->reporter_fd > STDERR_FILENO) /* if it fails, it reports what was before */
+        worker->reporter = reporter_adopt(&spawner->boards, (int)saved->reporter_fd);
     stderr_log_adopt(&worker->lines, spawner->lines, conf->name, &resources->rate,
                      (int)saved->error_fd);
     worker->lines.accepted = &slot->accepted;
