@@ -6,6 +6,7 @@
 #include "../base/log.h"
 #include "../base/procfs.h"
 #include "../base/sysd.h"
+#include "../base/text.h"
 #include "../base/units.h"
 #include "check.h"
 
@@ -106,20 +107,17 @@ static void save_daemon(const struct upgrade *upgrade, const struct runtime *run
 /* Writes the state into a memory file. Returns its descriptor, or -errno. */
 static int write_state(const struct state *state)
 {
-    int fd = memfd_create("preforkd-state", MFD_CLOEXEC);
-    int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
-    if (out) {
-        state_write(state, out);
-        if (!ferror(out) && fclose(out) == 0)
-            return fd;
-    } else if (copy >= 0) {
-        close(copy);
-    }
-    int error = errno ? -errno : -EIO;
-    if (fd >= 0)
-        close(fd);
-    return error;
+    struct text text;
+    if (!text_open(&text))
+        return -ENOMEM;
+    state_write(state, text.out);
+    char *written = text_close(&text, true);
+    int fd = written ? memfd_create("preforkd-state", MFD_CLOEXEC) : -1;
+    int error = !written ? -ENOMEM : fd < 0 ? -errno : fd_write(fd, written, text.size);
+    free(written);
+    if (error)
+        fd_cleanup(&fd);
+    return error ? error : fd;
 }
 
 /* Saves the present state. Returns its descriptor, or -errno. Fills `state` too, which the caller
@@ -509,12 +507,11 @@ void upgrade_abandon(struct upgrade *upgrade)
 
 static bool is_open_on(int fd, const char *path)
 {
-    struct stat open_file, file;
-    if (!path || fstat(fd, &open_file) != 0 || stat(path, &file) != 0 ||
-        !S_ISREG(open_file.st_mode))
+    struct stat file;
+    if (!path || stat(path, &file) != 0 || !S_ISREG(file.st_mode))
         return false;
-    struct inode a = inode_of(&open_file), b = inode_of(&file);
-    return inode_equal(&a, &b);
+    struct inode opened = inode_of_fd(fd), named = inode_of(&file);
+    return inode_equal(&opened, &named);
 }
 
 /* The listener does not know the inode of its path, so it will never unlink the path: the path may
