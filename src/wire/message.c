@@ -109,24 +109,21 @@ int message_read_head(struct message_head *head, const char *bytes, size_t size)
 
 /* --- the commands -------------------------------------------------------------------------- */
 
-enum { LOCAL = true };
-
 const struct usage usage_table[] = {
     {"status", "[--brief]", "show the state of the pools", "preforkctl --json status --brief"},
-    {"top", "", "show the status live, in a terminal", NULL, LOCAL},
-    {"deaths", "", "list the last workers that ended unexpectedly", NULL},
-    {"logs", "[POOL]", "follow the log", "preforkctl logs web", LOCAL},
+    {"top", "", "show the status live, in a terminal"},
+    {"deaths", "", "list the last workers that ended unexpectedly"},
+    {"logs", "[POOL]", "follow the log", "preforkctl logs web"},
     {"reload", "[--dry-run]", "read the configuration again", "preforkctl reload --dry-run"},
     {"restart", "[POOL]", "replace the workers with new ones", "preforkctl restart web"},
     {"scale", "POOL N", "give a pool N workers, until the next reload", "preforkctl scale web 8"},
     {"drain", "[POOL]", "accept no connection until a resume or a reload", "preforkctl drain web"},
     {"resume", "[POOL]", "accept connections again after a drain", "preforkctl resume web"},
-    {"stop", "", "finish the connections in hand, and stop; twice: stop now", NULL},
-    {"upgrade", "", "replace the running daemon with the binary on disk", NULL},
-    {"ping", "", "check that the daemon answers", NULL},
-    {"help", "[COMMAND]", "list the commands, or explain one of them", "preforkctl help scale",
-     LOCAL},
-    {"version", "", "print the version of preforkctl", NULL, LOCAL},
+    {"stop", "", "finish the connections in hand, and stop; twice: stop now"},
+    {"upgrade", "", "replace the running daemon with the binary on disk"},
+    {"ping", "", "check that the daemon answers"},
+    {"help", "[COMMAND]", "list the commands, or explain one of them", "preforkctl help scale"},
+    {"version", "", "print the version of preforkctl"},
     {0},
 };
 

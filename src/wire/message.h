@@ -69,7 +69,6 @@ struct usage {
     const char *arguments; /* "POOL N"; those in brackets are optional */
     const char *help;
     const char *example; /* a command line; NULL: none is needed */
-    bool is_local;       /* preforkctl carries it out without the control socket */
 };
 
 /* Ended by a row without a word. */
