@@ -254,18 +254,25 @@ static int ask(const char *path, struct message_request *request, bool coloured)
     return flush_output() ? status : MESSAGE_REFUSED;
 }
 
+/* Whether standard output is a terminal that obeys control sequences. */
+static bool on_screen(void)
+{
+    const char *terminal = getenv("TERM");
+    return isatty(STDOUT_FILENO) && terminal && terminal[0] && strcmp(terminal, "dumb") != 0;
+}
+
 /* See https://no-color.org. */
 static bool wants_colours(void)
 {
-    const char *none = getenv("NO_COLOR"), *terminal = getenv("TERM");
-    return isatty(STDOUT_FILENO) && !(none && none[0]) && terminal && strcmp(terminal, "dumb") != 0;
+    const char *none = getenv("NO_COLOR");
+    return on_screen() && !(none && none[0]);
 }
 
 static int run_top(const char *path, bool coloured)
 {
     const char *where;
     struct message_request status = {.count = 1 + as_json, .words = {"status", "--json"}};
-    if (as_json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+    if (as_json || !isatty(STDIN_FILENO) || !on_screen())
         return ask(path, &status, coloured);
     int error = top_run(path, &status, coloured, &where);
     return error ? report_failure(where, -error) : MESSAGE_DONE;

@@ -103,6 +103,14 @@ class Top(daemon.Case):
                     self.assertEqual(b'\033[32mserving\033[0m' in terminal.bytes, coloured)
                     self.assertEqual(b'\033[1mPOOL' in terminal.bytes, coloured)
 
+    def test_a_dumb_terminal_gets_one_status(self):
+        it = self.serve()
+        for name in ('dumb', ''):
+            terminal = Terminal(self, it, TERM=name)
+            self.assertEqual(terminal.process.wait(PATIENCE), 0)
+            terminal.wait(rb'LISTENER')
+            self.assertNotIn(b'\033', terminal.bytes)
+
     def test_colours_take_no_room(self):
         it = self.serve()
         terminal = Terminal(self, it, columns=40, NO_COLOR='')
