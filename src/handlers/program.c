@@ -30,7 +30,8 @@ void program_check(const struct handler_check *check, const char *option, const 
             "\"ARGUMENT\" }",
             path, (int)word, path);
     else if (stat(path, &program) != 0)
-        HANDLER_FAULT(check, option, "the program %s: %s", path, strerror(errno));
+        HANDLER_FAULT(check, option, "the pool's user can't find the program %s: %s", path,
+                      strerror(errno));
     else if (!S_ISREG(program.st_mode))
         HANDLER_FAULT(check, option, "the program %s is not a regular file", path);
     else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)

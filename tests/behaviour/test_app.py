@@ -250,7 +250,7 @@ class Checked(Case):
                      'the option "command" is missing')
         self.refused(run(['server']), 'app: the program "server" must be an absolute path')
         self.refused(run(['/nowhere/server']),
-                     'pool x: app: the program /nowhere/server: No such file')
+                     "pool x: app: the pool's user can't find the program /nowhere/server: No such")
         self.refused(run(['/etc']), 'app: the program /etc is not a regular file')
         self.refused(run(['/etc/passwd']),
                      "app: the pool's user can't execute the program /etc/passwd: Perm")

@@ -200,8 +200,8 @@ class Mistakes(daemon.Case):
         it = self.make('graceful_timeout = -1\n' + lines)
         said = self.run_preforkd('-t', '-c', it.file).stderr
         self.assertEqual(said.count('\n'), 4, said)
-        for pattern in ('pool a: exec: the program /none', 'pool c: exec: the program /none',
-                        'pool b: nice', 'graceful_timeout'):
+        for pattern in ("pool a: exec: the pool's user can't find the program /none",
+                        'pool b: nice', 'pool c: exec', 'graceful_timeout'):
             self.assertIn(pattern, said)
         wrong_for_all = [lines + 'pool "d" {'] + daemon.ROOT * ['user = "nosuch"\n' + lines]
         for broken in wrong_for_all:

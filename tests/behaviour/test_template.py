@@ -449,7 +449,7 @@ class Exec(templates.Case):
                 '"@DIR@/template-python", "nosuch"':
                     r"conf:3: pool x: exec: the template /.*-python: "
                     r"ModuleNotFoundError: No module named 'nosuch'",
-                '"@DIR@/none"': 'conf:3: pool x: exec: the program /.*/none: No such file',
+                '"@DIR@/none"': 'conf:3: pool x: exec: .* find the program /.*/none: No such',
                 '"@DIR@/liar", "version"': 'it speaks version 2 of the protocol, not 1',
                 '"@DIR@/liar", "babble"': 'it said nonsense',
                 '"@DIR@/liar", "long"': 'it said nonsense',
