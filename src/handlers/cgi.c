@@ -64,10 +64,29 @@ static void check_root(const struct handler_check *check, const char *root)
                       strerror(errno));
 }
 
+static void check_suffixes(const struct handler_check *check, const struct words *words)
+{
+    for (int i = 0; i < words->count; i++)
+        if (!words->at[i][0])
+            HANDLER_FAULT(check, "suffixes", "suffixes has an empty one, which every name ends in");
+}
+
+/* Notes a word of SUFFIX=... that is never used: the first whose suffix fits counts. */
+static void check_order(const struct handler_check *check, const char *option,
+                        const struct words *words, int i)
+{
+    char *suffix = strndupa(words->at[i], strcspn(words->at[i], "="));
+    for (int first = 0; first < i; first++)
+        if (cgi_script_interpreter(words->at[first], suffix))
+            HANDLER_FAULT(check, option, "%s \"%s\" is never used, because \"%s\" before it fits",
+                          option, words->at[i], words->at[first]);
+}
+
 static void check_interpreters(const struct handler_check *check, const struct words *words)
 {
     for (int i = 0; i < words->count; i++) {
         const char *equals = strchr(words->at[i], '=');
+        check_order(check, "interpreter", words, i);
         if (!equals || equals == words->at[i])
             HANDLER_FAULT(check, "interpreter", "interpreter takes SUFFIX=PROGRAM, not \"%s\"",
                           words->at[i]);
@@ -80,6 +99,7 @@ static void check_templates(const struct handler_check *check, const struct word
 {
     for (int i = 0; i < words->count; i++) {
         const char *equals = strchr(words->at[i], '=');
+        check_order(check, "template", words, i);
         char *const *arguments = equals ? template_split(equals + 1) : NULL;
         if (!arguments || !arguments[0] || equals == words->at[i])
             HANDLER_FAULT(check, "template", "template takes SUFFIX=PROGRAM MODULE ..., not \"%s\"",
@@ -102,6 +122,7 @@ static void check_program(const struct handler_check *check, const char *program
 static void cgi_check(const struct handler_check *check)
 {
     const struct cgi_config *config = check->config;
+    check_suffixes(check, &config->suffixes);
     check_interpreters(check, &config->interpreter);
     if (config->template.count == 0 && config->template_max_forks)
         HANDLER_FAULT(check, "template_max_forks", "template_max_forks needs a template");

@@ -226,6 +226,8 @@ class Which(gateway.Case):
             'root = "/" interpreter = { "x" }': 'SUFFIX=PROGRAM',
             'root = "/" interpreter = { "=/bin/sh" }': 'SUFFIX=PROGRAM',
             'root = "/" interpreter = { ".x=/nonexistent" }': 'No such file',
+            'root = "/" interpreter = { ".z=/bin/sh", ".t.z=/bin/sh" }': 'never used, because ".z=',
+            'root = "/" suffixes = { ".x", "" }': 'an empty one, which every name ends in',
             'root = "/" stderr = "socket"': 'log or server',
             'root = "/" command = { "/bin/sh" }': 'unknown option',
         }
