@@ -13,6 +13,8 @@
 static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path[0]) /* an abstract name, which any user can take */
+        return -ENOENT;
     if (strlen(path) >= sizeof address.sun_path)
         return -ENAMETOOLONG;
     strcpy(address.sun_path, path);

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import unittest
@@ -86,6 +87,11 @@ class Ctl(daemon.Case):
         done = run('-s', it.path('nothing'), 'ping')
         self.assertEqual((done.returncode, done.stdout), (3, ''))
         self.assertRegex(done.stderr, 'nothing: No such file')
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.bind(b'\0' * 108)
+            stranger.listen()
+            done = run('-s', '', 'ping')
+        self.assertEqual((done.returncode, done.stdout), (3, ''))
         for words in (['--json', 'status'], ['ping', '--json']):
             done = run('-s', it.path('nothing'), *words)
             self.assertEqual((done.returncode, done.stderr), (3, ''))
