@@ -439,12 +439,12 @@ static bool read_section(struct scan *scan, struct statement *statement, int dep
     if (depth == DEPTH_MAX)
         return FAULT(scan, opened, "sections are nested too deeply");
     advance(scan);
-    if (is_no_name(&scan->token))
+    if (!statement->title && is_no_name(&scan->token))
         return FAULT(scan, statement->line,
-                     "a section holds options, not %.*s; write %.40s = VALUE, or %.40s = { ... } "
-                     "for a list",
+                     "a section holds options, not %.*s; if %.40s is an option, write %.40s = "
+                     "VALUE or %.40s = { ... }",
                      shown(scan->token.text, scan->token.size), scan->token.text, statement->name,
-                     statement->name);
+                     statement->name, statement->name);
     statement->open = !read_statements(scan, &statement->first, depth + 1, opened);
     if (!statement->open)
         advance(scan);
