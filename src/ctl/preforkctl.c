@@ -64,11 +64,12 @@ static int print_result(const char *text)
  * written. */
 __attribute__((format(printf, 2, 3))) static int print_error(int status, const char *format, ...)
 {
-    char error[1024];
+    char raw[1024], error[sizeof raw];
     va_list args;
     va_start(args, format);
-    vsnprintf(error, sizeof error, format, args);
+    vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    text_clean(error, sizeof error, raw, sizeof raw);
     if (as_json)
         print_object(false, "", error);
     else

@@ -70,6 +70,7 @@ class Ctl(daemon.Case):
     def test_wrong_words_need_no_daemon(self):
         for words, error in {('statsu',): 'unknown command "statsu"; did you mean "status"?',
                              ('xyzzy',): 'unknown command "xyzzy"; "help" lists them',
+                             ('xyz\033[m',): r'unknown command "xyz\x1b[m"; "help" lists them',
                              ('help', 'relod'): 'unknown command "relod"; did you mean "reload"?',
                              ('scale', 'web'): 'usage: preforkctl scale POOL N',
                              ('scale', 'web', '3', '4'): 'usage: preforkctl scale POOL N',
