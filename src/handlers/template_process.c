@@ -221,8 +221,8 @@ int template_process_fork(struct template_process *process, const struct templat
 {
     struct template_reply reply = {.word = TEMPLATE_NOTHING};
     *child = (struct template_child){.pidfd = -1};
-    if (request->launch->error <
-        0) /* earlier programs share it, and may have set O_NONBLOCK: see launch */
+    /* Earlier programs share standard error, and may have set O_NONBLOCK: see launch. */
+    if (request->launch->error < 0)
         fcntl(STDERR_FILENO, F_SETFL, 0);
     discard_turns(process);
     int error = send_request(process, request);

@@ -181,7 +181,7 @@ void lane_release(struct lane *lane)
 static int accept_at(struct lane *lane, int listener, struct addr *peer)
 {
     int own = -1;
-    if (lane->beside_others && !fd_is_nonblocking(listener))
+    if (lane->beside_others && serve_shares_listeners(lane->serve) && !fd_is_nonblocking(listener))
         own = fcntl(listener, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     int at = own < 0 ? listener : own;
     lane->accepting = lane->beside_others && own < 0 ? 0 : at;

@@ -322,9 +322,7 @@ static void set_timeouts(const struct serve *serve, const struct conn *conn)
     struct timeval idle = {.tv_sec =
                                handler_timeouts(serve->pool->handler, serve->pool->idle_timeout)};
     bool inherits = conn->peer.sa.sa_family != AF_UNIX;
-    bool other = serve->own_timeouts ||
-                 atomic_load_explicit(&serve->wakeup.board->own_timeouts, memory_order_relaxed);
-    if (inherits ? !other : idle.tv_sec == 0)
+    if (inherits ? !serve_shares_listeners(serve) : idle.tv_sec == 0)
         return;
     setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
     setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);

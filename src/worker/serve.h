@@ -112,6 +112,14 @@ unsigned serve_same_peer(const struct service *service);
  * with several seats needs this. */
 void serve_tell_finishing(struct worker_state *worker);
 
+/* Whether programs, or another pool, may have set the listeners: connections may then inherit other
+ * timeouts, and accept4() may wait. */
+static inline bool serve_shares_listeners(const struct serve *serve)
+{
+    return serve->own_timeouts ||
+           atomic_load_explicit(&serve->wakeup.board->own_timeouts, memory_order_relaxed);
+}
+
 /* Whether another connection may be accepted. The master's order to retire stands in the slot as
  * well, because a handler may have made the worker deaf to signals. */
 static inline bool serve_may_accept(const struct serve *serve)
