@@ -408,8 +408,10 @@ static void take_connections(void)
         pending |= lane.queues[i].pending;
     if (lane.queued && full)
         leave_queues();
-    else if (!lane.queued && !full && !pending && join_queues() != 0)
+    else if (!lane.queued && !full && !pending && join_queues() != 0) {
+        leave_queues(); /* those that it has joined would wake a lane that is full */
         handle_shortage(ENOMEM);
+    }
 }
 
 /* --- the lane --------------------------------------------------------------------------------- */

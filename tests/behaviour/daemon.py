@@ -340,12 +340,13 @@ class Daemon:
         return self
 
     def with_failing_calls(self):
-        """Preloads failing_calls.c. While the files FORK, ACCEPT, CLOSE_RANGE, IPV6, SEND and
-        SECCOMP exist in the directory, these calls fail; CLOCK holds the seconds by which the
+        """Preloads failing_calls.c. While the files FORK, ACCEPT, CLOSE_RANGE, EPOLL, IPV6, SEND
+        and SECCOMP exist in the directory, these calls fail; CLOCK holds the seconds by which the
         clocks are ahead, and WAKEUP delays a woken worker (see Wakeup in test_wakeup.py). The pools
         need UNLISTED. Returns self."""
-        for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_CLOSE_RANGE', 'FAILING_IPV6',
-                     'FAILING_SEND', 'FAILING_SECCOMP', 'LEAPING_CLOCK', 'HELD_WAKEUP'):
+        for name in ('FAILING_FORK', 'FAILING_ACCEPT', 'FAILING_CLOSE_RANGE', 'FAILING_EPOLL',
+                     'FAILING_IPV6', 'FAILING_SEND', 'FAILING_SECCOMP', 'LEAPING_CLOCK',
+                     'HELD_WAKEUP'):
             self.environment[name] = self.path(name.partition('_')[2])
         library = os.path.join(os.path.dirname(BINARY), '../tests/behaviour/libfailing_calls.so')
         self.environment |= {'LD_PRELOAD': library, 'ASAN_OPTIONS': 'verify_asan_link_order=0'}

@@ -4,6 +4,8 @@
  *   $FAILING_CLOSE_RANGE  close_range() with EPERM, or the error number in the file
  *   $FAILING_ACCEPT       accept4() with EMFILE
  *   $FAILING_SECCOMP      seccomp() with ENOMEM
+ *   $FAILING_EPOLL        every second epoll_ctl() that adds a listener with ENOMEM; each such call
+ *                         adds a byte to the file
  *   $FAILING_IPV6         socket() for IPv6 with EAFNOSUPPORT
  *   $FAILING_SEND         every second non-blocking send() with EAGAIN
  *   $LEAPING_CLOCK        none; the clocks are ahead by the number of seconds in the file
@@ -31,18 +33,21 @@ static bool fails(const char *variable)
     return path && access(path, F_OK) == 0;
 }
 
+static int fail(const char *variable, int error)
+{
+    int count = open(getenv(variable), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (count >= 0 && write(count, "x", 1) == 1)
+        close(count);
+    errno = error;
+    return -1;
+}
+
 pid_t fork(void)
 {
     pid_t (*real)(void);
     void *found = dlsym(RTLD_NEXT, "fork");
     memcpy(&real, &found, sizeof real);
-    if (!fails("FAILING_FORK"))
-        return real();
-    int count = open(getenv("FAILING_FORK"), O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (count >= 0 && write(count, "x", 1) == 1)
-        close(count);
-    errno = EAGAIN;
-    return -1;
+    return fails("FAILING_FORK") ? fail("FAILING_FORK", EAGAIN) : real();
 }
 
 static long (*real_syscall)(long, ...);
@@ -88,6 +93,15 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *length, int flags)
         return real(fd, addr, length, flags);
     errno = EMFILE;
     return -1;
+}
+
+int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+    static int listeners;
+    if (operation == EPOLL_CTL_ADD && event->events & EPOLLEXCLUSIVE && fails("FAILING_EPOLL") &&
+        ++listeners % 2 == 0)
+        return fail("FAILING_EPOLL", ENOMEM);
+    return (int)syscall(SYS_epoll_ctl, epoll_fd, operation, fd, event);
 }
 
 int socket(int domain, int type, int protocol)

@@ -170,6 +170,35 @@ class Check(daemon.Case):
         self.assertNotIn('printed', done.stdout)
 
 
+class Memory(daemon.Case):
+    def test_an_event_lane_that_can_not_join_all_queues(self):
+        """It leaves those that it has joined. Once it is full, a connection that waits there would
+        wake it for ever."""
+        it = self.make('pool "echo" { listen = { "systemd:echo", "systemd:other" } workers = 1\n'
+                       f'model = "event" connections = 1 {UNLISTED}\necho {{}} }}\n')
+        it.with_failing_calls().launch().ready()
+        it.announce("can't accept connections for now: Cannot allocate memory")
+        worker, = it.workers()
+
+        def watched():
+            """The descriptors in the worker's epoll set."""
+            number, = (n for n, target in processes.descriptors(worker).items()
+                       if target == 'anon_inode:[eventpoll]')
+            with open(f'/proc/{worker}/fdinfo/{number}', encoding='ascii') as file:
+                return set(re.findall(r'tfd: *(\d+)', file.read()))
+        idle = watched()
+        held, = it.occupy('echo', 1)
+        wait_until(lambda: len(idle - watched()) == 2, 'a full lane')
+        listeners = idle - watched()
+        it.put('EPOLL', '', mode=0o666)
+        held.close()
+        wait_until(lambda: os.path.getsize(it.path('EPOLL')), 'a queue that it fails to join')
+        wait_until(lambda: not listeners & watched(), 'a lane in no queue')
+        os.unlink(it.path('EPOLL'))
+        wait_until(lambda: listeners <= watched(), 'a lane in both queues')
+        self.assertEqual(client.ask(it.address('other'), b'still'), b'still')
+
+
 class Disk(daemon.Case):
     def test_a_log_that_can_not_be_written(self):
         """Standard error is a file on a full disk."""
