@@ -138,6 +138,15 @@ static char *put(char *to, const void *data, size_t size)
     return to + size;
 }
 
+/* Without the CRs at its end: there may be several, as if a value was read from a text file of
+ * another system. */
+static char *put_line(char *to, const char *text, size_t size)
+{
+    while (size > 0 && text[size - 1] == '\r')
+        size--;
+    return put(put(to, text, size), "\n", 1);
+}
+
 /* The fields about the connection, which is the web server's. */
 static bool is_of_connection(const struct line *line)
 {
@@ -160,15 +169,14 @@ size_t cgi_header_copy(char *to, const char *text, size_t size)
     bool nph = is_status_line(&line);
     if (nph) {
         out = put(out, "Status: ", 8);
-        out = put(out, line.text + VERSION_SIZE, line.size - VERSION_SIZE);
-        out = put(out, "\n", 1);
+        out = put_line(out, line.text + VERSION_SIZE, line.size - VERSION_SIZE);
         line = next_line(&at, end);
     } else if (find_field(text, size, "Location").size && !find_field(text, size, "Status").size) {
         out = put(out, found, sizeof found - 1);
     }
     for (; line.size; line = next_line(&at, end))
         if (!nph || !is_of_connection(&line))
-            out = put(put(out, line.text, line.size), "\n", 1);
+            out = put_line(out, line.text, line.size);
     return (size_t)(put(out, "\n", 1) - to);
 }
 

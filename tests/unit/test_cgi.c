@@ -31,6 +31,7 @@ static const struct {
     {"Content-Length: 999999999999999999\n\n", 36, true, NULL, 999999999999999999},
     {"Content-Length: 1000000000000000000\n\n", 37, true, NULL, -1},
     {"Location: /\n\n", 13, true, "Status: 302 Found\nLocation: /\n\n", -1},
+    {"A: b\r\r\nC: d\r\n\r\n", 15, true, "A: b\nC: d\n\n", -1},
     {"A: b\nlocation:/\r\n\r\n", 19, true, "Status: 302 Found\nA: b\nlocation:/\n\n", -1},
     {"Location: /\nStatus: 201\n\n", 25, true, NULL, -1},
     {"HTTP/1.0 201\nLocation: /\n\n", 26, true, "Status: 201\nLocation: /\n\n", -1},
