@@ -2,7 +2,6 @@
 
 #include "../base/log.h"
 #include "../base/suggest.h"
-#include "../base/units.h"
 #include "../config/rules.h"
 #include "../handlers/handler.h"
 #include "../reports/status.h"
@@ -10,8 +9,8 @@
 
 #include "build-config.h"
 
-#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_stopping(const struct master *master)
@@ -271,25 +270,19 @@ static void scale(struct master *master, struct request *request)
     const char *name = pool_argument(master, request);
     if (!name || is_held_by_upgrade(master, request))
         return;
-    uint64_t wanted;
-    const char *number = request_argument(request, 2);
-    if (!digits_read(number, LONG_MAX, &wanted)) {
-        request_misuse(request, "\"%.80s\" is not a number of workers%s", number,
-                       digits_padded(number) ? " without leading zeroes" : "");
-        return;
-    }
+    long wanted = strtol(request_argument(request, 2), NULL, 10);
     struct pool *pool = runtime_find(&master->runtime, name);
     int old_size = pool->conf->workers + pool->extra;
     if (pool_config_is_dynamic(pool->conf)) {
         request_fail(request, "pool %s follows the load: see max_workers", pool->name);
         return;
     }
-    if (is_size_refused(master, pool, (long)wanted, request))
+    if (is_size_refused(master, pool, wanted, request))
         return;
-    if ((int)wanted != old_size)
+    if (wanted != old_size)
         set_size(pool, (int)wanted);
-    request_say(request, "pool %s: %d to %d workers, until the next reload%s", pool->name, old_size,
-                (int)wanted, pool->drained ? "; it is drained" : "");
+    request_say(request, "pool %s: %d to %ld workers, until the next reload%s", pool->name,
+                old_size, wanted, pool->drained ? "; it is drained" : "");
     if (!pool->drained)
         request_wait(request, is_resized);
 }

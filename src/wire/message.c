@@ -1,6 +1,7 @@
 #include "message.h"
 
 #include "../base/suggest.h"
+#include "../base/units.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -165,6 +166,13 @@ static bool is_literal_of(const char *slot, size_t length, const char *argument)
            (strlen(argument) == length - 2 && strncmp(slot + 1, argument, length - 2) == 0);
 }
 
+/* A number below zero is one: the daemon says which sizes are possible. */
+static bool is_number(const char *word)
+{
+    const char *digits = word + (*word == '-');
+    return *digits && digits[strspn(digits, "0123456789")] == '\0' && !digits_padded(word);
+}
+
 bool usage_accepts(const struct message_request *request, char why[static USAGE_WHY])
 {
     const char *word = request->count ? request->words[0] : "";
@@ -175,19 +183,26 @@ bool usage_accepts(const struct message_request *request, char why[static USAGE_
     }
     int used = 1;
     bool fits = true;
+    const char *number = NULL;
     for (const char *at = usage->arguments; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
         if (used == request->count)
             fits &= *at == '[';
         else if (!is_literal_of(at, length, request->words[used]))
             fits = false;
+        else if (strncmp(at, "N", length) == 0)
+            number = request->words[used++];
         else
             used++;
         at += length;
     }
-    if (fits && used == request->count)
+    if (!fits || used < request->count)
+        snprintf(why, USAGE_WHY, "usage: preforkctl %s%s%s", word, usage->arguments[0] ? " " : "",
+                 usage->arguments);
+    else if (number && !is_number(number))
+        snprintf(why, USAGE_WHY, "\"%.80s\" is not a number of workers%s", number,
+                 digits_padded(number) ? " without leading zeroes" : "");
+    else
         return true;
-    snprintf(why, USAGE_WHY, "usage: preforkctl %s%s%s", word, usage->arguments[0] ? " " : "",
-             usage->arguments);
     return false;
 }

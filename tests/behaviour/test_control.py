@@ -85,8 +85,6 @@ class Words(Case):
                              ('scale', 'echo', '2x'): 'not a number',
                              ('scale', 'echo', '010'): 'not a number.*without leading zeroes',
                              ('scale', 'echo', '+2'): 'not a number',
-                             ('scale', 'echo', '-1'): 'not a number',
-                             ('scale', 'echo', '9' * 20): 'not a number',
                              ('--json',): None}.items():
             answer = self.asked(it, *words, status=2)
             self.assertRegex(answer.err or json.loads(answer.out)['error'], error or '.')
@@ -496,7 +494,7 @@ class Scale(Case):
     def test_never_below_one_nor_beyond_what_there_may_be(self):
         it = self.serve(TWO)
         most = self.most(it, 3)
-        for size in ('0', str(most + 1), '9' * 18):
+        for size in ('0', '-1', str(most + 1), '99999999999999999999'):
             self.assertRegex(self.asked(it, 'scale', 'one', size, status=1).err, f'1 to {most},')
         self.assertEqual(len(it.workers()), 5)
 

@@ -73,6 +73,9 @@ class Ctl(daemon.Case):
                              ('xyz\033[m',): r'unknown command "xyz\x1b[m"; "help" lists them',
                              ('help', 'relod'): 'unknown command "relod"; did you mean "reload"?',
                              ('scale', 'web'): 'usage: preforkctl scale POOL N',
+                             ('scale', 'web', '2x'): '"2x" is not a number of workers',
+                             ('scale', 'web', '010'):
+                                 '"010" is not a number of workers without leading zeroes',
                              ('scale', 'web', '3', '4'): 'usage: preforkctl scale POOL N',
                              ('reload', '--dry'): 'usage: preforkctl reload [--dry-run]',
                              ('status', 'web'): 'usage: preforkctl status [--brief]',
