@@ -322,8 +322,8 @@ static bool list_fault(struct scan *scan, const struct statement *statement, int
     bool open = !is_text(&scan->token) && type != ',';
     if (type == '=' && statement->values && !statement->values->next)
         return FAULT(scan, opened,
-                     "a value with = in it stands in quotes; if %.40s is a section, write %.40s { "
-                     "... }, without =",
+                     "the list opened here is not closed, or a value with = in it has no quotes; "
+                     "if %.40s is a section, write %.40s { ... }, without =",
                      statement->name, statement->name);
     if (type == '=')
         return FAULT(scan, opened,
@@ -439,7 +439,7 @@ static bool read_section(struct scan *scan, struct statement *statement, int dep
     if (depth == DEPTH_MAX)
         return FAULT(scan, opened, "sections are nested too deeply");
     advance(scan);
-    if (!statement->title && is_no_name(&scan->token))
+    if (strcmp(statement->name, "pool") != 0 && !statement->title && is_no_name(&scan->token))
         return FAULT(scan, statement->line,
                      "a section holds options, not %.*s; if %.40s is an option, write %.40s = "
                      "VALUE or %.40s = { ... }",
