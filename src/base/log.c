@@ -433,6 +433,8 @@ void log_named(enum log_name name, int level, const char *format, ...)
     va_start(args, format);
     int length = vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    if (length < 0)
+        length = 0;
     if (length >= (int)sizeof raw)
         length = (int)sizeof raw - 1;
     text_escape(text, sizeof text, raw, (size_t)length);

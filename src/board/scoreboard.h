@@ -129,7 +129,8 @@ struct scoreboard {
                                    cleared by the master, which wakes another worker */
     _Atomic uint32_t end;       /* no slot from here on was ever taken; by the master */
     _Atomic uint32_t own_timeouts; /* set by the master before a reload gives the listeners the
-                                      timeouts of another handler: workers set each connection's */
+                                      timeouts of another handler, or lends them: workers set each
+                                      connection's, and accept4() may wait */
     uint64_t serial; /* as in the overview: for a debugger that finds only this memory */
 
     alignas(4096) struct shown_time shown[SCOREBOARD_POOLS]; /* by index in the overview */

@@ -32,8 +32,9 @@ struct lane {
     bool beside_others; /* in a worker whose lanes poll, and share the listeners' descriptors */
     volatile sig_atomic_t accepting; /* the descriptor that lane_release takes from accept4(); 0:
                                         none */
-    volatile sig_atomic_t released;  /* another descriptor of the listener, where the null device
-                                        stands: see lane_release; 0: none */
+    volatile sig_atomic_t released; /* set by lane_release: another descriptor of the listener whose
+                                        place the null device took; beside others, that place, which
+                                        was the lane's own; 0: none */
     int failures; /* of accept() in a row, for want of resources; meanwhile it is in no queue */
     usec failing_since;
     struct conn conn; /* the one in hand; not on the stack, so that it outlasts the thread */
@@ -47,7 +48,8 @@ int lane_run(struct lane *lane);
 
 /* Gets a lane that polls, and runs in this thread, out of accept4(). Programs that share a listener
  * decide whether it blocks; if it does, accept4() waits once another process was faster. The null
- * device in the listener's place makes the call fail; then accept_at puts the listener back.
+ * device in the listener's place makes the call fail; then accept_at puts the listener back. A lane
+ * beside others calls accept4() at a descriptor of its own there, which it closes.
  * Async-signal-safe. */
 void lane_release(struct lane *lane);
 

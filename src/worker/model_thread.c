@@ -52,7 +52,7 @@ static pthread_key_t foreign_end; /* set while foreign code may end the thread: 
  * The signal ends whatever call the lane waits in, or makes accept() look at the queue again
  * (SA_RESTART). The sender writes the news before it sends the signal, so a lane that isn't waiting
  * yet finds it when it is about to. At the end of the worker the news is the null device, which
- * stands in the listener's place. */
+ * stands in the listener's place, or `stopping` for a lane with a descriptor of its own. */
 static void on_sigurg(int number)
 {
     int saved = errno;
