@@ -284,18 +284,21 @@ void source_limits_recount(struct limits *limits, uint32_t end)
  * A word of the table holds the tag of its source, and the time at which the source's token bucket
  * will be full again. Each connection puts that time off by its part of a second, up to one second
  * away. Once the time has come, the bucket is full, which is the same as no bucket, and any source
- * may take the place. Times repeat after twelve days; a time more than a second away has passed.
+ * may take the place. A worker may have read the clock some time before it reads the word, so a
+ * time somewhat further away than a second means that the bucket is empty. Times repeat after
+ * twelve days; a time further away than that has passed.
  */
 enum { TAG_BITS = 20, TIME_BITS = 64 - TAG_BITS, PARTS = 16 };
 
 #define TIME_MASK  (((uint64_t)1 << TIME_BITS) - 1)
 #define ONE_SECOND ((uint64_t)USEC_SECOND * PARTS)
+#define OLD_CLOCK  (10 * ONE_SECOND)
 
 /* How long after `now` a bucket is full; 0 if it is. */
 static uint64_t until_full(uint64_t word, uint64_t now)
 {
     uint64_t left = ((word & TIME_MASK) - now) & TIME_MASK;
-    return left <= ONE_SECOND ? left : 0;
+    return left <= ONE_SECOND ? left : left <= OLD_CLOCK ? ONE_SECOND : 0;
 }
 
 /* The source's place, or a free one for it; NULL if there is none. *word is its content. */

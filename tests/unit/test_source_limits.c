@@ -424,6 +424,9 @@ START_TEST(keeps_the_pace)
     ck_assert(source_limits_pace(&limits, &source, 2, moment));
     ck_assert(source_limits_pace(&limits, &source, 2, moment));
     ck_assert(!source_limits_pace(&limits, &source, 2, moment));
+    /* A worker that read the clock before the one that took the last token. */
+    ck_assert(!source_limits_pace(&limits, &source, 2, moment - 1));
+    ck_assert(!source_limits_pace(&limits, &source, 2, moment - 5 * USEC_SECOND));
     ck_assert(!source_limits_pace(&limits, &source, 2, moment + USEC_SECOND / 2 - 1));
     ck_assert(source_limits_pace(&limits, &source, 2, moment + USEC_SECOND / 2));
     ck_assert(!source_limits_pace(&limits, &source, 2, moment + USEC_SECOND / 2));
