@@ -243,7 +243,8 @@ static int look_at_listeners(struct lane *lane)
 
 /* Takes one event at a time: other workers can take what else is ready while this lane serves. A
  * lane that leaves this loop may have been woken for a connection. So the master looks at the
- * listeners after each death, and before it if the death is delayed. */
+ * listeners after each death, and before it if the handler's `stop`, or another seat, may delay the
+ * death. */
 static int run_polling(struct lane *lane)
 {
     int status = 0, error = join_queues(lane);
@@ -266,7 +267,7 @@ static int run_polling(struct lane *lane)
         else if (n < 0 && errno != EINTR) /* foreign code closed the set */
             status = accept_error_broken(lane->serve, "epoll_wait", errno);
     }
-    if (lane->serve->handler->stop) /* which may take long */
+    if (lane->serve->handler->stop || lane->serve->worker->count > 1)
         wakeup_unserved(&lane->serve->wakeup);
     return status;
 }

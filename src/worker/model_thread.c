@@ -262,9 +262,9 @@ static void finish(void)
  * lane looks. */
 static void wake_idle_lane(void)
 {
-    static int next;
+    static unsigned next;
     for (int i = 0; i < setup.worker->count; i++) {
-        int number = next++ % setup.worker->count;
+        unsigned number = next++ % (unsigned)setup.worker->count;
         if (setup.worker->seats[number].began == 0) {
             pthread_kill(threads[number].id, SIGURG);
             return;

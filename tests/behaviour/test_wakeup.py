@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 
+import board
 import client
 import control
 import daemon
@@ -110,6 +111,33 @@ class InHand(Case):
         self.release(it, [pid])
         self.assertServed(waiting)
         self.assertNotIn(pid, it.wait_for_workers(1))
+
+    def test_told_to_finish_while_another_thread_serves(self):
+        """The worker ends only with that other connection, so its death comes too late."""
+        it = self.make(POLLING.format('workers = 3 model = "thread" threads = 2\n'
+                                     'graceful_timeout = 600'))
+        it.with_failing_calls().launch().ready()
+        it.announce("can't fork")
+
+        def serves(pid):
+            return sum(worker['busy'] for worker in board.pool(it, 'echo')['workers']
+                       if worker['pid'] == pid)
+        for _ in range(30):  # who is woken goes by turns
+            held, = it.occupy('echo', 1)
+            waiting, pid = self.wake(it)
+            if serves(pid):
+                break
+            self.release(it)
+            self.assertServed(waiting)
+            for connection in (held, waiting):
+                connection.close()
+            board.wait_for_pool(it, 'echo', busy=0)
+        self.assertEqual(serves(pid), 1)
+        it.put('FORK', '')
+        it.kill(signal.SIGTERM, pid)
+        self.release(it, [pid])
+        self.assertServed(waiting)
+        os.unlink(it.path('FORK'))
 
     def test_told_to_finish_by_somebody(self):
         it = self.begin()
