@@ -131,6 +131,7 @@ void conn_finish(struct conn *conn)
         return;
     while (conn->in <= most && conn_wait(conn, POLLIN, deadline) == 0) {
         ssize_t n = receive(conn, unread, sizeof unread, conn->nowait);
+        conn->was_reset = n == -ECONNRESET;
         if (n <= 0 && n != -EAGAIN)
             return;
     }
@@ -148,7 +149,7 @@ int64_t conn_waited(const struct conn *conn)
 }
 
 /* From <netinet/tcp.h>, which can't be included together with <linux/tcp.h>. */
-enum { TIME_WAIT = 6, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
+enum { CLOSE = 7, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
 
 void conn_ask_counts(struct conn *conn)
 {
@@ -158,9 +159,11 @@ void conn_ask_counts(struct conn *conn)
         getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
         size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans)
         return;
-    /* The kernel counts the end of the stream as one more byte received. */
-    bool ended = info.tcpi_state == CLOSE_WAIT || info.tcpi_state == LAST_ACK ||
-                 info.tcpi_state == CLOSING || info.tcpi_state == TIME_WAIT;
+    /* The kernel counts the end of the stream as one more byte received. A socket whose both
+     * directions have ended is closed; TIME_WAIT is a state of its remains. */
+    bool closed = info.tcpi_state == CLOSE && info.tcpi_bytes_received > 0 && !conn->was_reset;
+    bool ended = closed || info.tcpi_state == CLOSE_WAIT || info.tcpi_state == LAST_ACK ||
+                 info.tcpi_state == CLOSING;
     conn->in = info.tcpi_bytes_received - ended;
     conn->out = info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
     conn->counted = true;

@@ -43,6 +43,7 @@ struct conn {
     struct addr peer;      /* the client */
     uint64_t in, out;      /* bytes that a handler inside the worker read and wrote */
     bool counted;          /* `in` and `out` are known: not if a program has the socket */
+    bool was_reset;        /* conn_finish saw the client end it so */
     bool has_status;       /* a program served it; and */
     int status;            /* the program's exit status, as waitpid(2) returns it */
     void *lane, *own;      /* a module's pointers, for its lane and for this connection */

@@ -220,7 +220,7 @@ static int serve_one(struct lane *lane, int listener)
     conn->in = conn->out = 0;
     conn->proxied = false;
     conn->counted = true;
-    conn->has_status = false;
+    conn->has_status = conn->was_reset = false;
     serve_connection(lane->serve, conn);
     return 0;
 }

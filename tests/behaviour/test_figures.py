@@ -34,6 +34,17 @@ class Counts(daemon.Case):
         counts = [count for _, count in times['buckets']]
         self.assertEqual(counts, sorted(counts))
 
+    def test_bytes_of_who_is_told_the_end_first(self):
+        """The kernel counts the client's end of the stream as a byte."""
+        it = self.start(ECHO % (1, '') + 'pool "s" { listen = { "systemd:s" } workers = 1\n'
+                                         'status {} }\n')
+        request = b'GET /healthz HTTP/1.0\r\n\r\n'
+        with it.connect('s') as connection:
+            connection.sendall(request)
+            answer = client.read_all(connection)
+        pool = board.wait_for_pool(it, 's', served=1)
+        self.assertEqual((pool['bytes_in'], pool['bytes_out']), (len(request), len(answer)))
+
     def test_a_long_one_is_in_a_high_class(self):
         it = self.start(ECHO % (1, ''))
         held, = it.occupy('echo', 1)
