@@ -167,10 +167,19 @@ bool pool_is_current(const struct pool *pool, const struct worker *worker)
     return worker->role == ROLE_ACTIVE && worker->generation == pool->generation;
 }
 
+/* A killed worker that does not end serves nobody: else any process that traces one (see stop.c)
+ * could hold up each job. */
+static bool is_ready(const struct worker *worker)
+{
+    return !worker->stuck && (spawn_is_ready(worker) || worker->continues);
+}
+
 /* Ready for min_ready_time. If such a process ends in order, this holds until its successor is
  * ready. */
 static bool has_stayed(const struct worker *worker)
 {
+    if (worker->stuck)
+        return false;
     return (spawn_is_ready(worker) && (worker->stayed || !worker->conf->min_ready_time)) ||
            (worker->expected && worker->stayed);
 }
@@ -183,16 +192,17 @@ struct counts pool_counts(const struct pool *pool)
             counts.retiring++;
             counts.retiring_idle += w->pid && !spawn_is_busy(w);
         } else if (w->role == ROLE_CANARY) {
-            counts.canaries++;
+            counts.canaries += !w->stuck;
             counts.canaries_stayed += has_stayed(w);
         } else if (!pool_is_current(pool, w)) {
             counts.stale++;
         } else {
             counts.active++;
-            counts.ready += spawn_is_ready(w) || w->continues;
+            counts.ready += is_ready(w);
             counts.stayed += has_stayed(w);
             /* What ended in order gets more tries, until it is late. */
-            counts.failed += !w->pid && w->respawn_at > 0 && (!w->expected || w->late);
+            counts.failed +=
+                w->stuck || (!w->pid && w->respawn_at > 0 && (!w->expected || w->late));
             counts.degraded = counts.degraded || w->backoff.degraded;
         }
     }
@@ -203,7 +213,7 @@ struct pool_seats pool_seats(const struct pool *pool)
 {
     struct pool_seats seats = {0};
     for (const struct worker *w = pool->workers; w; w = w->next) {
-        if (!pool_is_current(pool, w) || !(spawn_is_ready(w) || w->continues))
+        if (!pool_is_current(pool, w) || !is_ready(w))
             continue;
         seats.count += (int)w->seats;
         seats.busy += spawn_is_ready(w) ? (int)seats_busy(w->slot, w->seats) : 0;

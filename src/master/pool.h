@@ -79,7 +79,7 @@ struct counts {
     int active; /* of the pool's generation, processes or waiting for a respawn */
     int ready;  /* of the active ones */
     int stayed; /* of the active ones: ready for min_ready_time */
-    int failed; /* of the active ones: ended before that */
+    int failed; /* of the active ones: ended before that, or killed without an end */
     int stale;  /* active, of an earlier generation */
     int retiring;
     int retiring_idle; /* of these: without a connection */

@@ -88,7 +88,8 @@ static int missing_canaries(const struct plans *plans)
         struct counts counts = pool_counts(plan->pool);
         if (counts.canaries == 0) {
             snprintf(what, sizeof what, "%s: its first worker did not %s",
-                     plan->pool->trouble[0] ? plan->pool->trouble : "it died",
+                     plan->pool->trouble[0] ? plan->pool->trouble
+                                            : "it died, or was killed and does not end",
                      plan->conf->min_ready_time ? "become ready and stay so" : "become ready");
             fault_of_plan(plans, plan, what);
             return -1;

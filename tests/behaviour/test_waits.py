@@ -176,18 +176,20 @@ signal.pause()
 class Traced(test_app.Case):
     """A process that was killed stays until its tracer has waited for it (ptrace(2))."""
 
-    def start_traced(self):
-        it = self.start(CONTROL + test_app.app('workers = 1 graceful_timeout = 0'))
-        worker, = it.workers()
+    def trace(self, worker):
         tracer = subprocess.Popen([test_app.PYTHON, '-I', '-c', TRACES, str(worker)],
                                   stdout=subprocess.PIPE, text=True)
-
         self.addCleanup(tracer.communicate)
         self.addCleanup(tracer.kill)
         if tracer.stdout.readline() != 'traces\n':
             self.skipTest('nothing can be traced here')
+        return tracer
+
+    def start_traced(self):
+        it = self.start(CONTROL + test_app.app('workers = 1 graceful_timeout = 0'))
+        worker, = it.workers()
         it.announce('does not end', 'killed by signal 9')
-        return it, worker, tracer
+        return it, worker, self.trace(worker)
 
     def test_drain_and_stop(self):
         it, worker, _ = self.start_traced()
@@ -215,6 +217,22 @@ class Traced(test_app.Case):
         processes.wait_until(lambda: not processes.alive(worker), 'the end of the worker')
         self.assertEqual(control.ask(it, 'resume').status, 0)
         it.wait_for_workers(1, without=[worker])
+        it.stop()
+
+    def test_a_reload(self):
+        """Its first worker is killed because it does not become ready."""
+        it = self.start(CONTROL + test_app.app())
+        old = it.workers()
+        it.announce('does not end', 'not ready within', 'err: ')
+        it.write(CONTROL + test_app.app('workers = 1 ready_timeout = 1', 'ready = "notify"'))
+        asking = control.Caller(it.path('control'), 'reload')
+        worker, = processes.wait_until(
+            lambda: [pid for pid in it.workers()
+                     if pid not in old and 'server.py' in processes.title(pid)], 'a new program')
+        with it.paused():
+            self.trace(worker)
+        self.assertRegex(asking.answer().err, 'its first worker did not become ready')
+        self.assertLessEqual(set(old), set(it.workers()))
         it.stop()
 
 

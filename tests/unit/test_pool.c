@@ -90,7 +90,7 @@ START_TEST(counts_no_dead_worker_as_ready)
 END_TEST
 
 static const struct {
-    bool lives, waits, expected, late, continues, stayed, stays;
+    bool lives, waits, expected, late, continues, stayed, stays, stuck;
     int ready, has_stayed, failed;
 } tries[] = {
     /* min_ready_time is not over */
@@ -104,6 +104,9 @@ static const struct {
     {.waits = true, .expected = true, .stayed = true, .has_stayed = 1},
     {.waits = true, .expected = true, .continues = true, .ready = 1},
     {.waits = false},
+    /* killed, and does not end */
+    {.lives = true, .stuck = true, .failed = 1},
+    {.lives = true, .stuck = true, .stayed = true, .expected = true, .failed = 1},
 };
 
 START_TEST(counts_tries)
@@ -116,10 +119,13 @@ START_TEST(counts_tries)
     w->late = tries[_i].late;
     w->continues = tries[_i].continues;
     w->stayed = tries[_i].stayed;
+    w->stuck = tries[_i].stuck;
     struct counts counts = pool_counts(&pool);
     ck_assert_int_eq(counts.ready, tries[_i].ready);
     ck_assert_int_eq(counts.stayed, tries[_i].has_stayed);
     ck_assert_int_eq(counts.failed, tries[_i].failed);
+    w->role = ROLE_CANARY;
+    ck_assert_int_eq(pool_counts(&pool).canaries, !tries[_i].stuck);
 }
 END_TEST
 
