@@ -201,8 +201,10 @@ struct counts pool_counts(const struct pool *pool)
             counts.ready += is_ready(w);
             counts.stayed += has_stayed(w);
             /* What ended in order gets more tries, until it is late. */
-            counts.failed +=
-                w->stuck || (!w->pid && w->respawn_at > 0 && (!w->expected || w->late));
+            bool failed = w->stuck || (!w->pid && w->respawn_at > 0 && (!w->expected || w->late));
+            counts.failed += failed;
+            /* One that dies later than BACKOFF_EARLY is respawned at once, each time. */
+            counts.tried += has_stayed(w) || failed || w->failures >= ROLL_FAILURES;
             counts.degraded = counts.degraded || w->backoff.degraded;
         }
     }
@@ -261,7 +263,7 @@ struct roll pool_roll(const struct pool *pool, const struct counts *counts)
     int target = pool_target(pool) - pool->resources.groups.stuck; /* stuck groups keep seats */
     return (struct roll){
         .stayed = counts->stayed,
-        .tried = counts->stayed + counts->failed,
+        .tried = counts->tried,
         .stale = counts->stale,
         .target = target > 0 ? target : 0,
         .at_once = handler_app_policy(conf->handler, conf->handler_config).roll_at_once,

@@ -80,6 +80,7 @@ struct counts {
     int ready;  /* of the active ones */
     int stayed; /* of the active ones: ready for min_ready_time */
     int failed; /* of the active ones: ended before that, or killed without an end */
+    int tried;  /* of the active ones: stayed, failed, or ended ROLL_FAILURES times before that */
     int stale;  /* active, of an earlier generation */
     int retiring;
     int retiring_idle; /* of these: without a connection */

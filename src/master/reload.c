@@ -600,15 +600,17 @@ static bool await_canaries(struct reload *reload, struct runtime *runtime)
     return true;
 }
 
-/* The roll is over when the new workers serve or have failed, and the idle old workers have ended:
- * from then on a client that connects meets the new configuration. Old workers with a connection in
- * hand don't delay it, and an idle one that does not end delays it for IDLE_TIMEOUT at most. */
+/* The roll is over when the new workers of the job's pools serve or have failed, and the idle old
+ * workers have ended: from then on a client that connects meets the new configuration. Old workers
+ * with a connection in hand don't delay it, and an idle one that does not end delays it for
+ * IDLE_TIMEOUT at most. Nor do pools that the job leaves as they are: one whose workers keep dying
+ * would hold up the file that mends it. */
 static usec await_roll(struct reload *reload, struct runtime *runtime, usec now)
 {
     bool idle_left = false;
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next) {
         struct counts counts = pool_counts(pool);
-        if (!pool->removed && !pool_has_tried(pool, &counts))
+        if (pool->job == reload->job.number && !pool->removed && !pool_has_tried(pool, &counts))
             return USEC_NEVER;
         idle_left = idle_left || counts.retiring_idle;
     }

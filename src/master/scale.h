@@ -95,7 +95,7 @@ enum {
 
 struct roll {
     int stayed;  /* new workers that were ready for min_ready_time */
-    int tried;   /* new workers that stayed, or ended before */
+    int tried;   /* new workers that stayed, or failed to (see struct counts) */
     int stale;   /* old workers */
     int target;  /* how many workers there should be */
     int at_once; /* how many may be new and not tried yet; 0: all */

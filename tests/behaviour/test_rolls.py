@@ -449,6 +449,30 @@ class Truth(Case):
                       'luck: no worker becomes ready', said)
         wait_until(lambda: len(it.notices.find(r'(?m)^READY=1$')) == 2, 'READY=1 after the reload')
 
+
+class DiesSlowly(Case):
+    """A pool whose workers live long enough not to be delayed, and never for min_ready_time."""
+
+    PROGRAM = ('import os,socket,sys,time\n'
+               'socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(\n'
+               '    b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
+               'time.sleep(1.3 if os.path.exists("@DIR@/bad") else 1000); sys.exit(9)')
+
+    def test_commands_are_answered(self):
+        """Those to another pool wait for none of it; those to the pool itself, for two tries."""
+        it = self.start(run([PYTHON, '-I', '-S', '-c', self.PROGRAM], 'workers = 1',
+                            'ready = "notify"')
+                        + 'pool "y" { listen = { "systemd:y" } workers = 1 echo {} }\n')
+        it.announce('exited with status 9', 'killed by signal 9', 'err: ')
+        it.put('bad', '')
+        for pid in it.workers():
+            os.kill(pid, signal.SIGKILL)
+        it.wait_for_log('exited with status 9')
+        self.assertIn('reload done', self.tell(it, 'reload'))
+        self.assertIn('restart done', self.tell(it, 'restart', 'y'))
+        self.assertIn('exited with status 9', self.tell(it, 'scale', 'x', '2', status=1))
+
+
 class StartFails(Case):
     """The start fails because of one pool."""
 

@@ -91,22 +91,27 @@ END_TEST
 
 static const struct {
     bool lives, waits, expected, late, continues, stayed, stays, stuck;
-    int ready, has_stayed, failed;
+    int failures;
+    int ready, has_stayed, failed, tried;
 } tries[] = {
     /* min_ready_time is not over */
     {.lives = true, .stays = true, .ready = 1},
-    {.lives = true, .stays = true, .stayed = true, .ready = 1, .has_stayed = 1},
-    {.lives = true, .ready = 1, .has_stayed = 1},
+    {.lives = true, .stays = true, .stayed = true, .ready = 1, .has_stayed = 1, .tried = 1},
+    {.lives = true, .ready = 1, .has_stayed = 1, .tried = 1},
     /* dead, and waits for its respawn */
-    {.waits = true, .failed = 1},
+    {.waits = true, .failed = 1, .tried = 1},
     {.waits = true, .expected = true},
-    {.waits = true, .expected = true, .late = true, .failed = 1},
-    {.waits = true, .expected = true, .stayed = true, .has_stayed = 1},
+    {.waits = true, .expected = true, .late = true, .failed = 1, .tried = 1},
+    {.waits = true, .expected = true, .stayed = true, .has_stayed = 1, .tried = 1},
     {.waits = true, .expected = true, .continues = true, .ready = 1},
     {.waits = false},
     /* killed, and does not end */
-    {.lives = true, .stuck = true, .failed = 1},
-    {.lives = true, .stuck = true, .stayed = true, .expected = true, .failed = 1},
+    {.lives = true, .stuck = true, .failed = 1, .tried = 1},
+    {.lives = true, .stuck = true, .stayed = true, .expected = true, .failed = 1, .tried = 1},
+    /* respawned at once, after so many deaths before min_ready_time */
+    {.lives = true, .stays = true, .failures = 1, .ready = 1},
+    {.lives = true, .stays = true, .failures = 2, .ready = 1, .tried = 1},
+    {.waits = true, .failures = 2, .failed = 1, .tried = 1},
 };
 
 START_TEST(counts_tries)
@@ -120,10 +125,12 @@ START_TEST(counts_tries)
     w->continues = tries[_i].continues;
     w->stayed = tries[_i].stayed;
     w->stuck = tries[_i].stuck;
+    w->failures = tries[_i].failures;
     struct counts counts = pool_counts(&pool);
     ck_assert_int_eq(counts.ready, tries[_i].ready);
     ck_assert_int_eq(counts.stayed, tries[_i].has_stayed);
     ck_assert_int_eq(counts.failed, tries[_i].failed);
+    ck_assert_int_eq(counts.tried, tries[_i].tried);
     w->role = ROLE_CANARY;
     ck_assert_int_eq(pool_counts(&pool).canaries, !tries[_i].stuck);
 }
@@ -164,7 +171,7 @@ END_TEST
 /* A worker that can't be ended keeps its seat. */
 START_TEST(rolls_around_what_is_stuck)
 {
-    struct counts counts = {.stayed = 1, .failed = 2, .stale = 3};
+    struct counts counts = {.stayed = 1, .tried = 3, .stale = 3};
     pool.resources.groups.stuck = 1;
     struct roll roll = pool_roll(&pool, &counts);
     ck_assert_int_eq(roll.target, 3);
