@@ -312,7 +312,7 @@ static void plan_pool(const struct plans *plans, struct plan *plan, const struct
     if (plan->kind != PLAN_REPLACED &&
         log_differs(runtime->config, config, plan->what, sizeof plan->what))
         plan->kind = PLAN_REPLACED;
-    if (plan->kind != PLAN_REPLACED && plan->pool->halted) {
+    if (plan->kind != PLAN_REPLACED && plan->pool->halted && is_concerned(plans, plan)) {
         plan->kind = PLAN_REPLACED;
         snprintf(plan->what, sizeof plan->what, "its old workers, which went on");
     }

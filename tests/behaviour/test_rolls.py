@@ -53,6 +53,8 @@ FORKING = ('import os,signal,socket,time\n'
 SHORT = 'import sys,time; print("begun", flush=True); time.sleep(float(sys.argv[1])); sys.exit(9)'
 
 
+ECHO = 'pool "y" { listen = { "systemd:y" } workers = 1 echo {} }\n'
+
 # Starts workers together, to save the waits for ready and min_ready_time.
 TOGETHER = 'roll_at_once = 4'
 
@@ -337,6 +339,7 @@ class Stops(Case):
     SOME = ('import os,socket,sys,time\n'
             'n = int(os.environ["PREFORKD_SLOT"])\n'
             'bad = os.path.exists("@DIR@/bad") and n > 1\n'  # before the master can go on
+            'bad = bad or os.path.exists("@DIR@/all")\n'
             's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
             's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
             'if bad: time.sleep(0.3); sys.exit(9)\n'
@@ -345,11 +348,12 @@ class Stops(Case):
 
     def test_some_die_soon(self):
         """The first new workers stay, another one dies, twice: as many old workers go on as are
-        missing beside those that stayed, and the same file again is another try."""
+        missing beside those that stayed, and the same file again is another try. The restart of
+        another pool is none."""
         it = self.make('')
         config = 'control = "@DIR@/control"\n' + run([PYTHON, '-I', '-S', '-c', self.SOME],
                                                      'umask = UMASK workers = 4 min_ready_time = 1',
-                                                     self.SOON)
+                                                     self.SOON) + ECHO
         it.write(config.replace('UMASK', '022'))
         it.launch().ready()
         old = it.workers()
@@ -360,20 +364,25 @@ class Stops(Case):
         self.assertRegex(said, r"reload failed: pool x: its program exited with status 9, .*: its "
                                r"new workers don't stay ready, the old ones go on")
         it.wait_for_log("err: pool x: .*: new workers don't stay ready, the old ones go on")
-        it.wait_for_workers(4)
-        self.assertEqual(len(set(it.workers()) & set(old)), 2)
+        it.wait_for_workers(5)
+        self.assertEqual(len(set(it.workers()) & set(old)), 3)
         self.assertEqual(self.pool(it)['state'], 'degraded')
         self.assertIn('exited with status 9', self.pool(it)['trouble'])
         self.assertRegex(self.tell(it, 'status'), 'last reload: .*, failed: it is in force, but '
                                                   'pool x: its program exited with status 9')
+        before = set(it.workers())
+        it.put('all', '')
+        self.assertNotIn('pool x', self.tell(it, 'restart', 'y'))
+        os.unlink(it.path('all'))
+        self.assertEqual(len(set(it.workers()) & before), 4)
         left = set(it.workers()) & set(old)
         it.announce('killed by signal 9', wording.BACKOFF)
         # an old worker that dies is replaced by a new one, if that works
         os.kill(min(left), signal.SIGKILL)
-        it.wait_for_workers(4, without=[min(left)])
+        it.wait_for_workers(5, without=[min(left)])
         os.unlink(it.path('bad'))
         self.assertIn('replaced: its old workers, which went on', self.tell(it, 'reload'))
-        it.wait_for_workers(4, without=old)
+        it.wait_for_workers(5, without=old)
         self.assertEqual(self.pool(it)['state'], 'serving')
 
     def test_upgrade(self):
@@ -462,7 +471,7 @@ class DiesSlowly(Case):
         """Those to another pool wait for none of it; those to the pool itself, for two tries."""
         it = self.start(run([PYTHON, '-I', '-S', '-c', self.PROGRAM], 'workers = 1',
                             'ready = "notify"')
-                        + 'pool "y" { listen = { "systemd:y" } workers = 1 echo {} }\n')
+                        + ECHO)
         it.announce('exited with status 9', 'killed by signal 9', 'err: ')
         it.put('bad', '')
         for pid in it.workers():
@@ -479,7 +488,7 @@ class StartFails(Case):
     def test_connections_of_the_others_end_well(self):
         it = self.make(run([PYTHON, '-I', '-S', '-c', 'import time; time.sleep(1000)'],
                            'workers = 1 ready_timeout = 2', 'ready = "notify"')
-                       + 'pool "y" { listen = { "systemd:y" } workers = 1 echo {} }\n'
+                       + ECHO
                        + 'pool "idle" { listen = { "systemd:idle" } workers = 1 echo {} }\n'
                        + daemon.shell('echo held; read x; echo whole').replace('"x"', '"z"')
                        .replace('systemd:x', 'systemd:z'))
