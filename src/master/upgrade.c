@@ -364,6 +364,7 @@ static void hand_over(struct upgrade *upgrade, const struct runtime *runtime)
     state_free(&state);
     snprintf(why, sizeof why, "can't execute %.100s: %s", upgrade->self.program, strerror(-error));
     refuse(upgrade, why);
+    control_hold(upgrade->control, false); /* now: nothing else may cause another round */
 }
 
 /* --- in the new binary: the reload ------------------------------------------------------------ */

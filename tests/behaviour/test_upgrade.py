@@ -474,11 +474,13 @@ class Refused(Case):
         it.upgrade()
 
     def test_program_that_is_gone_when_it_counts(self):
-        it = self.begin(ECHO % (2, ''))
+        """The trial takes longer than the second in which the master writes its status again."""
+        it = self.begin(CONTROL + ECHO % (2, ''))
         it.announce('err: upgrade')
-        self.script(it, '$REAL "$@"; status=$?; rm $0; exit $status')
+        self.script(it, 'sleep 1.2; $REAL "$@"; status=$?; rm $0; exit $status')
         workers = it.workers()
         lines = '\n'.join(it.upgrade(refused=True))
+        self.assertEqual(control.ask(it, 'ping').status, 0)  # nothing else wakes the master
         self.assertRegex(lines, "refused: can't execute .*No such file")
         self.assertEqual(it.workers(), workers)
         it.check_descriptors()
