@@ -336,7 +336,8 @@ static bool has_arrived(struct master *master, struct request *request)
 
 static void upgrade(struct master *master, struct request *request)
 {
-    if (is_refused_by_stop(master, request))
+    if (is_refused_by_stop(master, request) ||
+        (master->upgrade.reload_refused && is_held_by_upgrade(master, request)))
         return;
     upgrade_begin(&master->upgrade);
     if (request)

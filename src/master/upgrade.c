@@ -396,6 +396,7 @@ static void finish_arrival(struct upgrade *upgrade, const struct runtime *runtim
     }
     runtime->spawner.boards.overview->upgrades++;
     upgrade->phase = UPGRADE_NONE;
+    upgrade->reload_refused = false;
     log_notice("upgraded from preforkd %s to %s generation=%u seconds=%.3f", upgrade->old_version,
                PREFORKD_VERSION, runtime->generation, clock_seconds(now - upgrade->began));
 }
@@ -427,6 +428,7 @@ static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struc
                              "the old workers stay; the log says why");
     }
     upgrade->reload_refused = true;
+    upgrade->requested = false; /* refused too: it must not follow when nobody expects it */
     return upgrade->deadline;
 }
 
@@ -434,7 +436,7 @@ static usec await_reload(struct upgrade *upgrade, struct runtime *runtime, struc
 
 bool upgrade_is_over(const struct upgrade *upgrade)
 {
-    return (upgrade->phase == UPGRADE_NONE && !upgrade->requested) || upgrade->reload_refused;
+    return !upgrade->requested && (upgrade->phase == UPGRADE_NONE || upgrade->reload_refused);
 }
 
 bool upgrade_has_arrived(const struct upgrade *upgrade)

@@ -544,6 +544,10 @@ class Refused(Case):
         it.wait_for_log(wording.UPGRADED, mark)
         it.wait_for_workers(2)
         self.assertEqual(client.ask(it.address('echo'), b'again'), b'again')
+        self.assertFalse(it.log.find('upgrade: trying', mark), 'one that was refused')
+        it.write(CONTROL + ECHO % (2, ''))
+        self.assertEqual(control.ask(it, 'upgrade').status, 0)
+        self.assertEqual(len(it.log.find(wording.UPGRADED, mark)), 2)  # before the answer
 
     def test_resume_and_scale_wait_for_its_reload(self):
         """Until then there is no configuration that a worker could be forked by."""
