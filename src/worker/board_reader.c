@@ -5,6 +5,7 @@
 #include "../base/fd.h"
 #include "../board/overview.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,12 +30,17 @@ static struct reader {
     usec silent_until;
 } reader;
 
-/* Receives one datagram from the master, and its descriptor, or -1. False if none came in time. */
+/* Receives one datagram from the master, and its descriptor, or -1. False if none came in time. A
+ * signal says nothing of the master. */
 static bool receive(struct board_answer *answer, int *fd, usec deadline)
 {
     struct pollfd input = {.fd = reader.fd, .events = POLLIN};
-    usec left = deadline - clock_now();
-    if (left <= 0 || poll(&input, 1, (int)(left / 1000) + 1) <= 0)
+    int n;
+    do {
+        usec left = deadline - clock_now();
+        n = left > 0 ? poll(&input, 1, (int)(left / 1000) + 1) : 0;
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0)
         return false;
     return fd_receive(reader.fd, answer, sizeof *answer, fd, 1) == sizeof *answer;
 }
