@@ -79,7 +79,8 @@ static void obey_requests(struct master *master)
     }
 }
 
-/* Whether the pool still has all listeners of an earlier configuration. */
+/* Whether the pool still has all listeners of an earlier configuration. The stub of a worker that
+ * an upgrade carried over has no addresses: nobody knows. */
 static bool has_all_listeners(const struct pool *pool, const struct pool_config *conf)
 {
     for (int i = 0; i < conf->listen_count; i++) {
@@ -89,7 +90,7 @@ static bool has_all_listeners(const struct pool *pool, const struct pool_config 
         if (at == pool->listener_count)
             return false;
     }
-    return true;
+    return conf->listen_count > 0;
 }
 
 /* A dead worker may have taken a wake-up for a connection without accepting it. If its pool was

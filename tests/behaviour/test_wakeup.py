@@ -164,6 +164,26 @@ class InHand(Case):
     def test_killed(self):
         self.killed(signal.SIGKILL)
 
+    def test_killed_after_an_upgrade(self):
+        """The listener belongs to another pool by then, all of whose workers wait already."""
+        it = self.begin()
+        it.same_descriptors = False
+        it.announce('killed by signal')
+        before, log = it.workers(), it.mark()
+        pool = 'pool "%s" { listen = { %s } workers = 1 %s\n' + daemon.UNLISTED + '\necho {} }\n'
+        it.write(pool % ('echo', '"unix:@DIR@/new"', '') +
+                 pool % ('other', '"systemd:echo", "unix:@DIR@/echo"', 'min_ready_time = 2'))
+        it.kill(signal.SIGUSR2)
+        it.wait_for_log('takes over from', log)
+        wait_until(lambda: [pid for pid in it.workers('other') if processes.polls(pid)],
+                   'a new worker in epoll_wait()')
+        waiting, pid = self.wake(it)
+        self.assertIn(pid, before)
+        it.wait_for_log('pool other: added', log)
+        it.kill(signal.SIGKILL, pid)
+        self.assertServed(waiting)
+        self.release(it)
+
     def test_crashes(self):
         self.killed(signal.SIGSEGV)
 
