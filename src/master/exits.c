@@ -111,7 +111,7 @@ static bool exited_well(const struct exit_report *report)
  * program, or of foreign code in a worker, may be any number. */
 static bool exited_as(const struct exit_report *report, int code)
 {
-    bool by_us = code == WORKER_ENDED || (report->reason && report->reason[0]);
+    bool by_us = code == WORKER_ENDED || report->reason[0];
     return !report->program && by_us && WIFEXITED(report->status) &&
            WEXITSTATUS(report->status) == code;
 }
@@ -419,7 +419,6 @@ static const char *core_reason(const struct worker *worker)
 
 void exits_begin(struct worker *worker, struct overview *overview, struct exit_report *report)
 {
-    const struct slot *slot = worker->slot;
     struct overview_pool *shown = &overview->pools[worker->resources->place];
     uint64_t served = spawn_load(worker, worker->died).served - worker->served_before;
     usec age = worker->died - worker->born;
@@ -448,7 +447,6 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .out_of_memory = worker->out_of_memory,
         .in_hand = worker->in_hand,
         .peer = worker->peer,
-        .reason = slot->reason,
         .last = worker->lines.last,
         .program = worker->was_program,
         .left_group = worker->left_group,
@@ -458,6 +456,8 @@ void exits_begin(struct worker *worker, struct overview *overview, struct exit_r
         .stop_signal = worker->app_policy.stop_signal,
         .no_core = core_expected ? core_reason(worker) : NULL,
     };
+    /* A copy with an end, because others of the pool may go on writing to the slot. */
+    memcpy(report->reason, worker->slot->reason, sizeof report->reason - 1);
     worker->expected = is_orderly(report) || is_used_up(report);
     bool told = worker->cause == DEATH_RETIRED || worker->cause == DEATH_OVERDUE ||
                 worker->cause == DEATH_STOPPED || worker->cause == DEATH_TIMEOUT;

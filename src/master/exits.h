@@ -61,13 +61,14 @@ struct exit_report {
     bool out_of_memory;        /* killed by the kernel's OOM killer */
     uint32_t in_hand;          /* connections it was serving */
     struct slot_peer peer;     /* the client, if it was serving just one; family 0: none */
-    const char *reason;        /* why it gave up, in its own words; empty: none */
     const char *last;          /* its last line of standard error; empty: none */
     const char *no_core;       /* why there is no core; NULL: none is expected, or there is one */
     pid_t replacement;         /* 0: none yet */
     usec delay;                /* until the respawn */
     bool delay_grew;           /* it is longer than after the exit before */
     bool replaced;             /* the worker is respawned, now or after `delay` */
+    /* Why it gave up, in its own words; empty: none. */
+    char reason[SCOREBOARD_REASON];
 };
 
 /* The syslog level of the line. */
@@ -120,7 +121,7 @@ void backoff_alive(struct backoff *backoff, bool accepted, usec ready_for);
 
 /* An exit, in three steps. */
 
-/* Fills the report, whose texts stay the worker's, and counts the exit. */
+/* Fills the report, whose `last` stays the worker's, and counts the exit. */
 void exits_begin(struct worker *worker, struct overview *overview, struct exit_report *report);
 
 /* Sets the time of the respawn. Only for a worker that is to be respawned. */

@@ -119,7 +119,7 @@ static void find_stray(struct pool *pool, const struct spawner *spawner, struct 
 static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worker *worker,
                         const struct counts *counts, usec now)
 {
-    static char last[STDERR_LOG_LAST], reason[SCOREBOARD_REASON];
+    static char last[STDERR_LOG_LAST];
     struct exit_report report;
     find_stray(pool, spawner, worker, now);
     exits_begin(worker, spawner->boards.overview, &report);
@@ -137,9 +137,8 @@ static bool handle_exit(struct pool *pool, struct spawner *spawner, struct worke
     if (replaced)
         exits_set_respawn(worker, &report, now);
     if (replaced && report.delay == 0) {
-        /* The successor comes before the log line, but overwrites the report's texts. */
+        /* The successor comes before the log line, but overwrites the report's `last`. */
         report.last = memcpy(last, worker->lines.last, sizeof last);
-        report.reason = memcpy(reason, worker->slot->reason, sizeof reason);
         fork_worker(pool, spawner, worker, now);
         report.replacement = worker->pid;
     }

@@ -481,7 +481,6 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
     worker->memory = usage->ru_maxrss * 1024;
     close_channels(worker);
-    worker->slot->reason[SCOREBOARD_REASON - 1] = '\0'; /* the worker may have overwritten it */
     for (uint32_t i = 0; worker->resources->limits && i < worker->seats; i++)
         source_limits_forget(worker->resources->limits, worker->seat + i);
     seats_close(worker->slot, worker->seats);

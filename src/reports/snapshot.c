@@ -35,10 +35,11 @@ int snapshot_listeners(const struct overview *overview)
 const char *snapshot_status(const struct snapshot_worker *worker,
                             char text[static TEXT_CLEAN(SCOREBOARD_REASON)])
 {
-    const struct slot *slot = worker->slot;
-    if (!snapshot_is_program(worker) || !slot->reason[0])
+    char reason[SCOREBOARD_REASON]; /* a copy: others may write while it is cleaned */
+    if (!snapshot_is_program(worker) || !worker->slot->reason[0])
         return NULL;
-    return text_clean(text, TEXT_CLEAN(SCOREBOARD_REASON), slot->reason, SCOREBOARD_REASON);
+    memcpy(reason, worker->slot->reason, sizeof reason);
+    return text_clean(text, TEXT_CLEAN(SCOREBOARD_REASON), reason, sizeof reason);
 }
 
 const char *snapshot_listener(const struct overview *overview, int number,

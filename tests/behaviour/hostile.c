@@ -2,9 +2,11 @@
  * hostile - a module that attacks all that it shares with other processes. Each connection sends
  * one line, an attack and its numbers, and gets "done" when it is over.
  *
- * It knows no memory layout and no descriptor numbers: it takes them from its own /proc. An attack
- * in the background lasts for the number of seconds in its line.
+ * It knows no memory layout and no descriptor numbers: it takes them from its own /proc. Only
+ * `endless` knows where a text is. An attack in the background lasts for the number of seconds in
+ * its line.
  */
+#include "../../src/board/scoreboard.h"
 #include "../../src/module/preforkd/module.h"
 
 #include <dirent.h>
@@ -381,6 +383,31 @@ static void begin_lasting(long seconds, const char *name, long number)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* A process that outlives the worker keeps the text of the last slot in use without an end: after
+ * it, there is no NUL in the whole memory. */
+static void write_endless(long seconds)
+{
+    struct mapping found[MAPPINGS];
+    int count = find_mappings(found), at = 0;
+    double until = now() + (double)seconds;
+    while (at < count && (!found[at].writable || found[at].size < sizeof(struct scoreboard)))
+        at++;
+    if (at == count)
+        return;
+    struct slot *slot = &((struct scoreboard *)found[at].at)->slots[SCOREBOARD_SLOTS - 1];
+    while (slot->state == SLOT_FREE)
+        slot--;
+    volatile char *text = slot->reason;
+    memset((char *)text, 'A', (size_t)(found[at].at + found[at].size - text));
+    if (fork() != 0)
+        return;
+    close(own_fd);
+    while (now() < until)
+        for (int turn = 0; turn < 1000 * SCOREBOARD_REASON; turn++)
+            text[turn % SCOREBOARD_REASON] = 'A';
+    _exit(0);
+}
+
 /* Commands. */
 
 /* Returns whether the word is a command. `a` and `b` are its numbers. */
@@ -398,6 +425,10 @@ static int obey(const char *word, const char *name, long long a, long long b)
         abuse_all(find_abuse(name), (long)a);
     else if (strcmp(word, "lasting") == 0)
         begin_lasting((long)a, name, (long)b);
+    else if (strcmp(word, "endless") == 0)
+        write_endless((long)a);
+    else if (strcmp(word, "exit") == 0)
+        _exit((int)a);
     else
         return 0;
     return 1;

@@ -109,5 +109,24 @@ class Workers(daemon.Case):
         held.close()
 
 
+class Texts(daemon.Case):
+    """A worker that can't start says why in shared memory, where others of its pool write too."""
+
+    def test_reason_without_an_end(self):
+        it = self.make('control = "@DIR@/control"\n'
+                       'pool "m" { listen = { "systemd:m" } workers = 1\n'
+                       'module { path = "@DIR@/hostile.so" } }\n')
+        shutil.copy(os.path.join(os.path.dirname(daemon.BINARY), '../tests/behaviour/hostile.so'),
+                    it.path('hostile.so'))
+        it.announce("can't start: A{159} ")
+        it.launch().ready()
+        control.ask(it, 'restart', 'm')
+        self.assertEqual(client.ask(it.address('m'), b'endless - 1\n'), b'done\n')
+        for _ in range(50):
+            client.ask(it.address('m'), b'exit - 71\n')
+        it.wait_for_log("can't start: A{159} ")
+        control.ask(it, 'ping')
+
+
 if __name__ == '__main__':
     daemon.main()

@@ -167,7 +167,6 @@ static struct exit_report complete(struct exit_report report)
 {
     report.pool = "web";
     report.age = 2500000;
-    report.reason = report.reason ? report.reason : "";
     report.last = report.last ? report.last : "";
     return report;
 }
@@ -336,7 +335,6 @@ START_TEST(records_what_has_room)
     text[sizeof text - 1] = '\0';
     struct exit_report report = {.pool = text,
                                  .status = EXITED(WORKER_CANT_START),
-                                 .reason = text,
                                  .last = text,
                                  .cpu_user = 1,
                                  .cpu_system = 2,
@@ -344,6 +342,7 @@ START_TEST(records_what_has_room)
                                  .generation = 4,
                                  .served = 6};
     struct death death;
+    memcpy(report.reason, text, sizeof report.reason - 1);
     exit_report_record(&report, 5, &death);
     ck_assert_uint_eq(strlen(death.pool), sizeof death.pool - 1);
     ck_assert_uint_eq(strlen(death.why), sizeof death.why - 1);
