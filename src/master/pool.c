@@ -145,6 +145,8 @@ void pool_exchange_listeners(struct pool *pool, struct listener **listeners)
 static void forget_listeners(struct pool *pool)
 {
     pool_unwatch(pool);
+    free(pool->listeners);
+    pool->listeners = NULL;
     pool->listener_count = 0;
 }
 
@@ -491,13 +493,12 @@ void runtime_sweep(struct runtime *runtime)
             continue;
         }
         *at = pool->next;
-        pool_unwatch(pool);
+        forget_listeners(pool);
         stderr_log_leave(runtime->spawner.lines, &pool->resources.rate);
         overview_remove_pool(runtime->spawner.boards.overview, pool->resources.place);
         process_groups_free(&pool->resources.groups);
         resources_free(&pool->resources);
         config_unref(pool->config);
-        free(pool->listeners);
         munmap(pool, sizeof *pool);
     }
 }
