@@ -15,6 +15,10 @@
 /* Forks per round. Signals must not wait until a thousand workers are forked. */
 enum { STARTS_A_ROUND = 64 };
 
+/* Signals and ends of processes per round. A pool's user can cause more without an end, by stopping
+ * and continuing its processes. */
+enum { SIGNALS_A_ROUND = 64, REAPED_A_ROUND = 4096 };
+
 /* If the master wakes so long after its deadline, the machine or this process was stopped, and
  * maybe the workers too. So no worker counts as late for some time. */
 #define CLOCK_JUMP (2 * USEC_SECOND)
@@ -41,7 +45,7 @@ static bool obey_signals(struct master *master)
     bool deaths = false;
     struct signalfd_siginfo info;
     int number;
-    while ((number = loop_signal(&master->loop, &info)) != 0) {
+    for (int i = 0; i < SIGNALS_A_ROUND && (number = loop_signal(&master->loop, &info)) != 0; i++) {
         struct procfs_stat stat;
         const struct command *command = commands_by_signal(number);
         /* The kernel sends WINCH if our terminal is resized. That must not drain anything. */
@@ -108,13 +112,15 @@ static void wake_other_pools(struct master *master, const struct worker *dead)
         resources_ask_wakeup(&p->resources);
 }
 
-static void reap(struct master *master)
+/* Returns whether there may be more to reap. */
+static bool reap(struct master *master)
 {
     struct spawner *spawner = &master->runtime.spawner;
     struct rusage usage;
-    int status;
+    int status, count = 0;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage)) > 0) {
+    while (count < REAPED_A_ROUND && (pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage)) > 0) {
+        count++;
         struct worker *worker = spawn_find(spawner, pid);
         usec now = clock_now();
         if (worker && WIFSTOPPED(status)) {
@@ -133,6 +139,7 @@ static void reap(struct master *master)
             log_debug("reaped %d, which is no worker pid=%d", (int)pid, (int)pid);
         }
     }
+    return count == REAPED_A_ROUND;
 }
 
 /* The start is over once each pool has a worker ready, and its others are ready or have failed. */
@@ -247,20 +254,20 @@ static bool is_settled(struct master *master, struct request *request)
 int main_loop_run(struct master *master)
 {
     usec next = 0, now = clock_now();
-    bool first = true; /* before an upgrade, the old binary may have read a child's SIGCHLD */
+    bool more = true; /* before an upgrade, the old binary may have read a child's SIGCHLD */
     while (master->phase != PHASE_ENDED) {
         wait_until(master, next, now);
         /* A child that ends after the signals are read raises SIGCHLD again, which wakes the next
          * round. Without SIGCHLD we don't call waitpid(), which walks over all children: there may
          * be ten thousand. */
-        if (obey_signals(master) || first)
-            reap(master);
+        if (obey_signals(master) || more)
+            more = reap(master);
         obey_requests(master);
         now = clock_now();
         next = step(master, now);
         next = clock_earlier(next, announce(master, now)); /* what an answer lets a client expect */
         next = clock_earlier(next, control_step(&master->control, is_settled, master, now));
-        first = false;
+        next = more ? now : next;
     }
     return master->exit_status;
 }
