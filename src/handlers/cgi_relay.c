@@ -116,7 +116,7 @@ static void lose_connection(struct run *run)
 {
     run->lost = true;
     run->relay->keep = false;
-    run->session->out_at = run->session->out_end; /* drop the output */
+    cgi_session_drop(run->session);
     run->body.size = 0;
     fd_cleanup(&run->process.input);
     /* If the web server has all that it was promised, its going away does not concern the program,
@@ -145,8 +145,8 @@ static void write_output(struct run *run)
 {
     size_t before = run->session->out_at;
     if (run->lost) /* the output of a program that may finish all the same */
-        run->session->out_at = run->session->out_end;
-    if (run->session->out_end == 0)
+        cgi_session_drop(run->session);
+    if (!cgi_session_pending(run->session))
         return;
     int error = cgi_session_write(run->session);
     if (error == 0 || run->session->out_at > before)

@@ -53,6 +53,11 @@ void cgi_session_put_broken(struct cgi_session *session)
     session->out_end += fcgi_put_broken(output + session->out_end);
 }
 
+void cgi_session_drop(struct cgi_session *session)
+{
+    session->out_at = session->out_end = 0;
+}
+
 int cgi_session_write(struct cgi_session *session)
 {
     while (cgi_session_pending(session)) {
@@ -62,7 +67,7 @@ int cgi_session_write(struct cgi_session *session)
             return (int)n;
         session->out_at += (size_t)n;
     }
-    session->out_at = session->out_end = 0;
+    cgi_session_drop(session);
     return 0;
 }
 
@@ -310,9 +315,7 @@ static bool discard_body(struct cgi_session *session)
         switch (cgi_session_take(session, &body)) {
         case CGI_EVENT_NONE: return !session->in_ended;
         case CGI_EVENT_BROKEN: return false;
-        case CGI_EVENT_FULL: /* nobody reads the replies */
-            session->out_at = session->out_end = 0;
-            break;
+        case CGI_EVENT_FULL: cgi_session_drop(session); break; /* nobody reads the replies */
         default: break;
         }
     }

@@ -78,7 +78,7 @@ int cgi_session_read(struct cgi_session *session);
 /* The parameters collected so far. */
 char *cgi_session_params(void);
 
-/* Whether there is output to be written. */
+/* Whether there is output to be written. If there is none, the buffer is empty. */
 static inline bool cgi_session_pending(const struct cgi_session *session)
 {
     return session->out_at < session->out_end;
@@ -86,6 +86,9 @@ static inline bool cgi_session_pending(const struct cgi_session *session)
 
 /* Writes what the socket takes. 0 if nothing is left, -EAGAIN, or another -errno. */
 int cgi_session_write(struct cgi_session *session);
+
+/* Drops all output: nobody reads it. */
+void cgi_session_drop(struct cgi_session *session);
 
 /* cgi_session_room: where to put the content of the next record: if nothing is pending, CGI_OUTPUT
  * bytes of STDOUT and CGI_ERRORS of STDERR fit. cgi_session_put makes the record; an empty one ends

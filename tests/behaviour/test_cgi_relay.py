@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -123,6 +124,22 @@ class Interleaved(gateway.Case):
             self.assertEqual(answer.body, bytes(900000))
             it.put('go', '')
             self.assertEqual(fastcgi.read_answer(connection).kinds, [fastcgi.END_REQUEST])
+
+    def test_held_back_for_nobody(self):
+        """The web server reads no more when it sends the end of the body. All output is dropped,
+        and stays within its buffer."""
+        it = self.gateway(listen='"unix:@DIR@/s"')
+        os.chmod(it.directory, 0o777)
+        self.program(it, 'program', 'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
+                                    'echo written > ../said; exec sleep 1000')
+        params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1',
+                                             'REMOTE_ADDR': '192.0.2.7'})
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.head(params))
+            said(it)
+            connection.shutdown(socket.SHUT_RD)
+            connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
+            it.log.wait(r'was ended, since the client went away.*client=192\.0\.2\.7')
 
     def test_questions_in_the_middle_of_a_body(self):
         """One read contains more questions than fit into the answer buffer: nothing behind them may
