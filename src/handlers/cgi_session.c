@@ -294,12 +294,16 @@ static int await_input(struct cgi_session *session, bool resting)
     return error == -EINTR ? 0 : error;
 }
 
+/* The limits are looked at where the worker waits. A web server that never pauses is waited for all
+ * the same, once in a while. */
 int cgi_session_read_more(struct cgi_session *session, bool resting)
 {
+    enum { READS = 16 };
     int error = cgi_session_flush(session);
     if (error == 0 && !session->in_ended)
-        error = cgi_session_read(session);
+        error = session->reads++ < READS ? cgi_session_read(session) : -EAGAIN;
     while (error == -EAGAIN) {
+        session->reads = 0;
         error = await_input(session, resting);
         if (error == 0)
             error = cgi_session_read(session);

@@ -42,6 +42,7 @@ struct cgi_session {
     struct fcgi_reader reader;
     struct fcgi_bytes in; /* bytes that were read, but not taken yet */
     bool in_ended;        /* the web server sends no more */
+    int reads;            /* that cgi_session_read_more has made without a pause */
     size_t out_at, out_end;
     size_t gathered;
     struct cgi_request request;

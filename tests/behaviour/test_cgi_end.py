@@ -1,7 +1,9 @@
 """How cgi ends a connection: it closes its side before it waits for the web server."""
 
+import contextlib
 import os
 import socket
+import threading
 import time
 
 import client
@@ -92,6 +94,42 @@ class OurEnd(gateway.Case):
                     while time.monotonic() < until:
                         endless.sendall(record(fastcgi.STDIN, 1, bytes(8)))
                 self.assertTrue(fastcgi.read_answer(other).ended)
+
+    def flood(self, connection):
+        """Sends records of no request in hand until the connection ends. They are so small that
+        there are always more than the worker has read."""
+        records = record(fastcgi.STDIN, 9) * 100000
+
+        def send():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(records)
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        return thread
+
+    def test_who_floods_a_kept_connection_keeps_nobody(self):
+        it = self.gateway(LONG)
+        with it.connect('x') as endless:
+            endless.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
+            self.assertTrue(fastcgi.read_answer(endless).ended)
+            thread = self.flood(endless)
+            self.assertTrue(self.ask(it, 'cat').ended)
+            thread.join()
+
+    def test_who_floods_has_no_more_time(self):
+        """The worker ends its connection, before the master ends the worker."""
+        it = self.make_gateway('request_timeout = 60 idle_timeout = 600').with_failing_calls()
+        it.launch().ready()
+        workers = it.workers()
+        with it.connect('x') as endless:
+            endless.sendall(fastcgi.begin() + record(fastcgi.GET_VALUES, 0))
+            fastcgi.read_record(endless)
+            thread = self.flood(endless)
+            it.leap(65)
+            thread.join()
+        self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+        self.assertEqual(it.workers(), workers)
 
     def test_a_stop_waits_for_no_rest(self):
         it = self.early()
