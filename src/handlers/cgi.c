@@ -270,10 +270,7 @@ static int await_request(struct cgi_session *session, bool first)
     for (;;) {
         int error = 0;
         enum cgi_event event = cgi_session_take(session, &body);
-        if (resting && session->request.id) {
-            session->service->renew(session->service);
-            resting = false;
-        }
+        resting = resting && !session->request.id;
         switch (event) {
         case CGI_EVENT_PARAMS: return 0;
         case CGI_EVENT_NONE: error = cgi_session_read_more(session, resting); break;

@@ -21,6 +21,7 @@ void cgi_session_begin(struct cgi_session *session, struct service *service, str
         .service = service,
         .conn = conn,
         .in = {input, input},
+        .request.since = clock_now(),
     };
 }
 
@@ -142,6 +143,7 @@ static enum cgi_event take_begin(struct cgi_session *session, const struct fcgi_
         request->keep = begin.keep;
         return CGI_EVENT_REFUSED;
     }
+    session->service->renew(session->service);
     *request = (struct cgi_request){.id = piece->id, .keep = begin.keep, .since = clock_now()};
     return CGI_EVENT_NONE;
 }
@@ -287,9 +289,8 @@ static int await_input(struct cgi_session *session, bool resting)
 {
     if (resting)
         return await_next(session);
-    usec deadline = clock_now() + idle_timeout(session);
-    if (session->request.id)
-        deadline = clock_earlier(deadline, cgi_session_deadline(session));
+    usec deadline =
+        clock_earlier(clock_now() + idle_timeout(session), cgi_session_deadline(session));
     int error = wait_until_ready(session, POLLIN, deadline);
     return error == -EINTR ? 0 : error;
 }

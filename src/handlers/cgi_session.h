@@ -27,7 +27,7 @@ struct cgi_request {
     bool params_ended, stdin_ended;
     bool head_only; /* it is a HEAD: the answer has no body */
     size_t params_size;
-    usec since;
+    usec since; /* of a connection that had none yet: when it came */
 };
 
 /* A piece of the request's body. */

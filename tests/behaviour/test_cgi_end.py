@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import board
 import client
 import daemon
 import fastcgi
@@ -95,7 +96,14 @@ class OurEnd(gateway.Case):
                         endless.sendall(record(fastcgi.STDIN, 1, bytes(8)))
                 self.assertTrue(fastcgi.read_answer(other).ended)
 
-    def flood(self, connection):
+    @staticmethod
+    def await_worker(connection):
+        """Returns when the worker has read all that was sent."""
+        connection.sendall(record(fastcgi.GET_VALUES, 0))
+        fastcgi.read_record(connection)
+
+    @staticmethod
+    def flood(connection):
         """Sends records of no request in hand until the connection ends. They are so small that
         there are always more than the worker has read."""
         records = record(fastcgi.STDIN, 9) * 100000
@@ -123,12 +131,36 @@ class OurEnd(gateway.Case):
         it.launch().ready()
         workers = it.workers()
         with it.connect('x') as endless:
-            endless.sendall(fastcgi.begin() + record(fastcgi.GET_VALUES, 0))
-            fastcgi.read_record(endless)
+            endless.sendall(fastcgi.begin())
+            self.await_worker(endless)
             thread = self.flood(endless)
             it.leap(65)
             thread.join()
         self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+        self.assertEqual(it.workers(), workers)
+
+    def test_a_late_beginning_has_all_the_time(self):
+        """A request's time begins with it, not with its connection, for the master, too."""
+        it = self.gateway(LONG)
+        with it.connect('x') as connection:
+            self.await_worker(connection)
+            time.sleep(0.5)
+            before = time.monotonic()
+            connection.sendall(fastcgi.begin())
+            self.await_worker(connection)
+            worker, = board.pool(it, 'x')['workers']
+            self.assertLessEqual(worker['seconds'], time.monotonic() - before)
+
+    def test_who_begins_nothing(self):
+        """The time of a first request that does not come begins with its connection."""
+        it = self.make_gateway('request_timeout = 60 idle_timeout = 600').with_failing_calls()
+        it.launch().ready()
+        workers = it.workers()
+        with it.connect('x') as connection:
+            self.await_worker(connection)
+            it.leap(65)
+            self.await_worker(connection)
+            self.assertEqual(client.read_all(connection), b'')
         self.assertEqual(it.workers(), workers)
 
     def test_a_stop_waits_for_no_rest(self):
