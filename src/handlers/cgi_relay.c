@@ -36,6 +36,7 @@ struct run {
     bool stream_ended;              /* the end of its output is sent */
     bool answered;                  /* the end of the request is sent */
     bool errors_sent, errors_ended; /* some of its standard error is sent; and its end */
+    bool served;                    /* all that the web server was promised is written */
     bool lost;                      /* nobody reads the answer */
     bool our_side_shut;             /* see shut_our_side */
     bool peer_side_shut;            /* the web server has shut down its side */
@@ -121,9 +122,9 @@ static void lose_connection(struct run *run)
     fd_cleanup(&run->process.input);
     /* If the web server has all that it was promised, its going away does not concern the program,
      * which may have work left to do. */
-    if (run->stream_ended || has_promised_length(run))
+    if (run->served)
         return;
-    if (run->exited)
+    if (run->exited && run->relay->outcome == CGI_DONE)
         run->relay->outcome = CGI_ABORTED;
     stop(run, CGI_ABORTED, GRACE_ABORTED);
 }
@@ -151,7 +152,9 @@ static void write_output(struct run *run)
     int error = cgi_session_write(run->session);
     if (error == 0 || run->session->out_at > before)
         run->idle_at = USEC_NEVER;
-    if (error && error != -EAGAIN)
+    if (error == 0)
+        run->served = run->stream_ended || has_promised_length(run);
+    else if (error != -EAGAIN)
         lose_connection(run);
 }
 

@@ -196,6 +196,18 @@ class OurEnd(gateway.Case):
             gone.shutdown(socket.SHUT_RD)
             self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
 
+    def test_gone_just_before_the_answer(self):
+        """Only what was sent counts as what the web server was promised."""
+        it = self.gateway(LONG, listen='"unix:@DIR@/s"')
+        for name, end in {'ended': 'exit 0', 'runs': 'exec sleep 1000'}.items():
+            self.program(it, name, 'cat > /dev/null; echo Content-Type: a/b;'
+                                   f'echo Content-Length: 5; echo; echo done; {end}')
+            with self.subTest(name), it.connect('x') as gone:
+                gone.sendall(self.head(it, name, 1))
+                gone.shutdown(socket.SHUT_RD)
+                gone.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'x'))
+                it.log.wait(f'/{name} was ended, since the client went away')
+
     def test_whole_by_its_length(self):
         """The program's exit status does not matter then."""
         it = self.gateway()
