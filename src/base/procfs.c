@@ -189,23 +189,31 @@ pid_t procfs_next(DIR *all)
     return 0;
 }
 
-/* A zombie has ended, unless only its first thread has. */
-static bool is_in(pid_t pid, pid_t group, struct procfs_stat *stat)
+static int shortage(int error)
 {
-    return procfs_stat(pid, stat) == 0 && stat->group == group &&
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM ? error : 0;
+}
+
+/* 1, 0 or -errno. A zombie has ended, unless only its first thread has. */
+static int is_in(pid_t pid, pid_t group, struct procfs_stat *stat)
+{
+    int error = procfs_stat(pid, stat);
+    if (error)
+        return shortage(error);
+    return stat->group == group &&
            ((stat->state != 'Z' && stat->state != 'X') || stat->threads > 1);
 }
 
 pid_t procfs_find_in_group(pid_t group, struct procfs_stat *stat)
 {
-    pid_t found = 0, pid;
-    if (is_in(group, group, stat)) /* most often the leader lives */
-        return group;
-    DIR *folder = opendir("/proc");
-    while (folder && !found && (pid = procfs_next(folder)))
-        if (is_in(pid, group, stat))
-            found = pid;
+    pid_t pid = group;
+    int found = is_in(group, group, stat); /* most often the leader lives */
+    DIR *folder = found ? NULL : opendir("/proc");
+    if (!found && !folder)
+        return shortage(-errno);
+    while (!found && (pid = procfs_next(folder)))
+        found = is_in(pid, group, stat);
     if (folder)
         closedir(folder);
-    return found;
+    return found > 0 ? pid : found;
 }

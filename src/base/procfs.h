@@ -64,8 +64,9 @@ int procfs_children(pid_t pid, pid_t *list, int most);
 /* The next process of an open /proc; 0: there is no more. */
 pid_t procfs_next(DIR *all);
 
-/* Finds a living member of a process group and its stat; 0: there is none, or it is hidden from us.
- * Looks at every process if the group's leader is gone. */
+/* Finds a living member of a process group and its stat; 0: there is none, or it is hidden from us;
+ * -errno: we are short of descriptors or memory. Looks at every process if the group's leader is
+ * gone. */
 pid_t procfs_find_in_group(pid_t group, struct procfs_stat *stat);
 
 #endif

@@ -22,9 +22,11 @@
 enum group_kind group_of_session(pid_t number, pid_t session)
 {
     struct procfs_stat stat;
-    if (number <= 1 || (kill(-number, 0) != 0 && errno == ESRCH) ||
-        procfs_find_in_group(number, &stat) == 0)
+    if (number <= 1 || (kill(-number, 0) != 0 && errno == ESRCH))
         return GROUP_GONE;
+    pid_t found = procfs_find_in_group(number, &stat);
+    if (found <= 0)
+        return found == 0 ? GROUP_GONE : GROUP_UNKNOWN;
     return stat.session == session ? GROUP_OWN : GROUP_FOREIGN;
 }
 
@@ -47,17 +49,19 @@ enum group_kind process_groups_end(struct groups *groups, pid_t session, pid_t n
                                    usec deadline, usec now)
 {
     enum group_kind kind = group_of_session(number, session);
-    if (kind != GROUP_OWN)
+    bool own = kind == GROUP_OWN;
+    if (!own && kind != GROUP_UNKNOWN)
         return kind;
     struct group *group = groups->first;
-    while (group && group->number != number)
+    while (group && (group->number != number || group->session != session))
         group = group->next;
     bool known = group;
     if (!known)
         group = add_group(groups, session, number, now);
-    if (deadline <= now || !group) /* out of memory: the group can't be followed until it ends */
+    /* Out of memory, the group can't be followed until it ends. */
+    if (own && (deadline <= now || !group))
         kill(-number, SIGKILL);
-    else if (!known && signal)
+    else if (own && !known && signal)
         kill(-number, signal);
     if (!group)
         return kind;
@@ -100,7 +104,13 @@ static bool step_group(struct groups *groups, struct group *group, const char *p
 {
     if (now < group->check_at)
         return true;
-    if (group_of_session(group->number, group->session) != GROUP_OWN)
+    enum group_kind kind = group_of_session(group->number, group->session);
+    if (kind == GROUP_UNKNOWN) {
+        group->since = now; /* nothing was sent yet */
+        group->check_at = now + CHECK_MOST;
+        return true;
+    }
+    if (kind != GROUP_OWN)
         return false;
     if (now >= group->deadline) {
         kill(-group->number, SIGKILL);

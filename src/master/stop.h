@@ -40,6 +40,7 @@ enum group_kind {
     GROUP_GONE,
     GROUP_OWN,     /* it is in this session */
     GROUP_FOREIGN, /* it is not */
+    GROUP_UNKNOWN, /* we are short of descriptors or memory: it gets no signal yet */
 };
 enum group_kind group_of_session(pid_t number, pid_t session);
 

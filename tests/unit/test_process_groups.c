@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,6 +145,24 @@ START_TEST(whose_it_is_not)
 }
 END_TEST
 
+/* Whose it is can't be found out now: it gets no signal, and is killed later. */
+START_TEST(while_descriptors_are_short)
+{
+    struct rlimit before;
+    start(true);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    usec now = clock_now();
+    enum group_kind kind = process_groups_end(&groups, worker, program, SIGKILL, now, now);
+    process_groups_step(&groups, "web", now + USEC_SECOND);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(kind, GROUP_UNKNOWN);
+    ck_assert_int_eq(group_of_session(program, worker), GROUP_OWN);
+    follow();
+}
+END_TEST
+
 START_TEST(goes_on_with_what_was_saved)
 {
     start(true);
@@ -225,6 +244,7 @@ int main(void)
     tcase_add_test(tests, without_its_leader);
     tcase_add_test(tests, stopped);
     tcase_add_test(tests, whose_it_is_not);
+    tcase_add_test(tests, while_descriptors_are_short);
     tcase_add_test(tests, goes_on_with_what_was_saved);
     tcase_add_test(tests, is_told_once_and_ends_by_the_earlier_time);
     tcase_add_test(tests, background_is_found_by_its_listener);
