@@ -355,6 +355,23 @@ static int adopt_pools(struct runtime *runtime, const struct state *state, struc
     return 0;
 }
 
+/* Until a reload is applied, the pools look here for connections that wait. */
+static int adopt_pool_listeners(struct runtime *runtime)
+{
+    for (struct listener *l = runtime->listeners; l; l = l->next) {
+        struct pool *pool = runtime_find(runtime, l->pool);
+        if (!pool)
+            continue; /* it was removed */
+        size_t size = (size_t)(pool->listener_count + 1) * sizeof l;
+        struct listener **list = realloc(pool->listeners, size);
+        if (!list)
+            return -ENOMEM;
+        list[pool->listener_count++] = l;
+        pool->listeners = list;
+    }
+    return 0;
+}
+
 /* Workers of a scoreboard with another layout go on counting in it, unseen. */
 static int adopt_boards(struct runtime *runtime, const struct state *state,
                         const struct places *places)
@@ -461,6 +478,8 @@ int handoff_adopt(struct runtime *runtime, const struct state *state, const char
     adopt_history(runtime->spawner.boards.overview, state);
     if (!error)
         error = adopt_pools(runtime, state, &places);
+    if (!error)
+        error = adopt_pool_listeners(runtime);
     if (!error)
         error = adopt_boards(runtime, state, &places);
     if (!error)

@@ -212,7 +212,7 @@ void master_publish_listeners(struct master *master)
     uint32_t at = 0;
     /* The listeners of a removed pool are closed; in a stop, all are. */
     for (const struct pool *pool = runtime->pools; pool && runtime->listeners; pool = pool->next) {
-        bool listens = !pool->removed && !pool->on_trial;
+        bool listens = !pool->removed && !pool->on_trial && !pool->carried;
         for (int i = 0; listens && i < pool->listener_count && at < SCOREBOARD_LISTENERS; i++) {
             const struct listener *listener = pool->listeners[i];
             struct overview_listener *out = &overview->listeners[at++];

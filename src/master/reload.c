@@ -99,10 +99,11 @@ static int missing_canaries(const struct plans *plans)
     return missing;
 }
 
+/* The stub of a carried pool does not have the options. */
 static void apply_listeners(const struct pool *pool)
 {
     struct listener_options options = plan_listener_options(pool->conf, pool->polls);
-    for (int i = 0; i < pool->listener_count; i++)
+    for (int i = 0; i < pool->listener_count && !pool->carried; i++)
         listener_apply(pool->listeners[i], &options);
 }
 
@@ -113,7 +114,7 @@ static void reclaim_listeners(const struct runtime *runtime)
     for (const struct pool *pool = runtime->pools; pool; pool = pool->next)
         for (int i = 0; i < pool->listener_count; i++) {
             struct listener *listener = pool->listeners[i];
-            if (!listener->lent)
+            if (!listener->lent || pool->carried)
                 continue;
             struct listener_options options = plan_listener_options(pool->conf, pool->polls);
             if (!options.lent && !runtime_has_program(runtime, listener))

@@ -24,7 +24,8 @@ SHORT = r"warning: pool echo: can't accept connections for now: Too many open fi
 
 class Case(daemon.Case):
     def begin(self, options='workers = 2'):
-        it = self.make(POLLING.format(options)).with_failing_calls().launch().ready()
+        it = self.make(POLLING.format(options)).with_failing_calls().own_program()
+        it.launch().ready()
         it.addresses['unix'] = it.path('echo')
         self.order(it)  # each worker has reported READY, and waits
         self.order(it)
@@ -180,6 +181,20 @@ class InHand(Case):
         waiting, pid = self.wake(it)
         self.assertIn(pid, before)
         it.wait_for_log('pool other: added', log)
+        it.kill(signal.SIGKILL, pid)
+        self.assertServed(waiting)
+        self.release(it)
+
+    def test_killed_while_no_file_is_in_force(self):
+        """The file breaks in an upgrade, after its trial."""
+        it = self.begin()
+        it.put('preforkd', f'#!/bin/sh\n[ "$1" = -t ] || exec {daemon.BINARY} "$@"\n'
+               f'{daemon.BINARY} "$@" && echo nonsense >>$3', mode=0o755)
+        it.announce('killed by signal', 'err: reload', 'err: upgraded .* not in force')
+        log = it.mark()
+        it.kill(signal.SIGUSR2)
+        it.wait_for_log('not in force', log)
+        waiting, pid = self.wake(it)
         it.kill(signal.SIGKILL, pid)
         self.assertServed(waiting)
         self.release(it)
