@@ -280,10 +280,12 @@ static int await_request(struct cgi_session *session, bool first)
             session->request.id = 0;
             /* fall through */
         case CGI_EVENT_REFUSED:
-            resting = session->request.keep;
+            resting = session->request.keep && !cgi_session_keeps_others(session);
             error = cgi_session_flush(session);
-            if (error == 0 && !resting)
+            if (error == 0 && !resting) {
+                cgi_session_finish(session);
                 error = -ENODATA;
+            }
             break;
         default: return -EPROTO;
         }

@@ -138,13 +138,13 @@ static enum cgi_event take_begin(struct cgi_session *session, const struct fcgi_
         refuse_request(session, piece->id, FCGI_CANT_MPX_CONN);
         return CGI_EVENT_NONE;
     }
+    *request = (struct cgi_request){.keep = begin.keep, .since = clock_now()};
+    session->service->renew(session->service);
     if (begin.role != FCGI_RESPONDER) {
         refuse_request(session, piece->id, FCGI_UNKNOWN_ROLE);
-        request->keep = begin.keep;
         return CGI_EVENT_REFUSED;
     }
-    session->service->renew(session->service);
-    *request = (struct cgi_request){.id = piece->id, .keep = begin.keep, .since = clock_now()};
+    request->id = piece->id;
     return CGI_EVENT_NONE;
 }
 

@@ -74,6 +74,20 @@ class OurEnd(gateway.Case):
                     answer = fastcgi.parse(client.read_all(connection))
                     self.assertEqual((answer.status, answer.ended), (status, True))
 
+    def test_who_sends_on_behind_a_request_that_did_not_begin(self):
+        """Its end must arrive, also on a connection that was kept so far."""
+        it = self.gateway(LONG)
+        for kept in (False, True):
+            for begin in (fastcgi.begin(role=fastcgi.AUTHORIZER),
+                          fastcgi.begin() + record(fastcgi.ABORT_REQUEST, 1)):
+                with self.subTest(kept=kept, begin=begin), it.connect('x') as connection:
+                    if kept:
+                        connection.sendall(fastcgi.whole(self.params(it, 'cat'), keep=True))
+                        self.assertTrue(fastcgi.read_answer(connection).ended)
+                    connection.sendall(begin + fastcgi.stream(fastcgi.STDIN, 1, bytes(20000000)))
+                    answer = fastcgi.parse(client.read_all(connection))
+                    self.assertEqual(answer.kinds, [fastcgi.END_REQUEST])
+
     def test_who_does_nothing_more_keeps_nobody(self):
         """The only worker serves the next connection, though more of a body may arrive."""
         it = self.early()
