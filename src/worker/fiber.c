@@ -38,6 +38,12 @@ static size_t page(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The bytes of a stack and its guard page. A page may have 64 KiB. */
+static size_t whole(void)
+{
+    return (FIBER_STACK + 2 * page() - 1) / page() * page();
+}
+
 /* An emulator may accept any advice and follow none. So ask the kernel to write to the page, which
  * it must refuse. */
 static bool guard_without_mapping(char *at)
@@ -54,35 +60,35 @@ static unsigned opened;
 int fiber_open(struct fiber *fiber)
 {
     *fiber = (struct fiber){0};
-    char *stack = mmap(NULL, FIBER_STACK, PROT_READ | PROT_WRITE,
+    char *stack = mmap(NULL, whole(), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return -errno;
     /* The kernel may merge neighbouring stacks into one mapping, and a huge page would then back
      * several stacks at the first touch. A kernel without huge pages refuses this advice. */
-    madvise(stack, FIBER_STACK, MADV_NOHUGEPAGE);
+    madvise(stack, whole(), MADV_NOHUGEPAGE);
     if (!guard_without_mapping(stack) && mprotect(stack, page(), PROT_NONE) != 0) {
         int error = -errno;
-        munmap(stack, FIBER_STACK);
+        munmap(stack, whole());
         return error;
     }
     fiber->stack = stack;
-    fiber->top = stack + FIBER_STACK - opened++ % SHADES * SHADE;
-    fiber->valgrind = VALGRIND_STACK_REGISTER(stack, stack + FIBER_STACK);
+    fiber->top = stack + whole() - opened++ % SHADES * SHADE;
+    fiber->valgrind = VALGRIND_STACK_REGISTER(stack, stack + whole());
     return 0;
 }
 
 void fiber_close(struct fiber *fiber)
 {
     VALGRIND_STACK_DEREGISTER(fiber->valgrind);
-    munmap(fiber->stack, FIBER_STACK);
+    munmap(fiber->stack, whole());
     fiber->stack = NULL;
 }
 
 /* The guard page is not in the range, and stays. */
 void fiber_shrink(struct fiber *fiber)
 {
-    madvise(fiber->stack + page(), FIBER_STACK - page(), MADV_DONTNEED);
+    madvise(fiber->stack + page(), whole() - page(), MADV_DONTNEED);
 }
 
 /* --- the switch ------------------------------------------------------------------------------- */
@@ -218,7 +224,7 @@ static size_t bottom_size;
 static void before_jump(struct fiber *from, const struct fiber *to)
 {
     __sanitizer_start_switch_fiber(from->ended ? NULL : &from->fake, to->stack ? to->stack : bottom,
-                                   to->stack ? FIBER_STACK : bottom_size);
+                                   to->stack ? whole() : bottom_size);
 }
 
 static void after_jump(const struct fiber *self)
@@ -315,7 +321,7 @@ static void prepare(struct fiber *fiber)
 void fiber_start(struct fiber *fiber, void (*run)(void *argument), void *argument)
 {
 #if ADDRESS_SANITIZER
-    __asan_unpoison_memory_region(fiber->stack + page(), FIBER_STACK - page());
+    __asan_unpoison_memory_region(fiber->stack + page(), whole() - page());
 #endif
     fiber->run = run;
     fiber->argument = argument;

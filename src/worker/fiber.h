@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { FIBER_STACK = 64 * 1024 }; /* the guard page included */
+enum { FIBER_STACK = 60 * 1024 }; /* bytes; more if they fill no whole pages */
 
 struct fiber {
     void *sp;    /* the stack pointer where the fiber is suspended; unused with ucontext(3) */
