@@ -15,6 +15,10 @@
 #define GRACE_ABORTED ((usec)3 * USEC_SECOND)
 #define GRACE         ((usec)5 * USEC_SECOND)
 
+/* How much longer than request_timeout the answer may wait for the web server: the program is gone
+ * by then, and the master does not end the worker yet. */
+#define OVERTIME (GRACE + 2 * USEC_SECOND)
+
 /* A program that closes its output usually ends at once. Wait TAIL_DELAY for that, so that the end
  * of the stream and that of the request go out together; then TAIL_MOST for its exit status, and
  * for as long as it exits: a signal that kills it closes its output, too, and leaves the answer
@@ -311,17 +315,19 @@ static void serve_socket(struct run *run, short events)
 
 /* --- timers ----------------------------------------------------------------------------------- */
 
-/* idle_timeout runs while we wait for the web server. */
+/* idle_timeout runs while we wait for the web server, and ends OVERTIME behind the deadline. */
 static void set_idle(struct run *run, usec now)
 {
     bool awaits_peer =
         !run->lost &&
         (cgi_session_pending(run->session) ||
          (!run->session->request.stdin_ended && run->process.input >= 0 && wants_input(run)));
+    usec deadline = cgi_session_deadline(run->session);
+    usec end = deadline == USEC_NEVER ? USEC_NEVER : deadline + OVERTIME;
     if (!awaits_peer)
         run->idle_at = USEC_NEVER;
     else if (run->idle_at == USEC_NEVER)
-        run->idle_at = now + run->session->service->idle_timeout * USEC_SECOND;
+        run->idle_at = clock_earlier(end, now + run->session->service->idle_timeout * USEC_SECOND);
 }
 
 static int poll_timeout(const struct run *run, usec now)

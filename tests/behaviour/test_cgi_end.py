@@ -177,6 +177,22 @@ class OurEnd(gateway.Case):
             self.assertEqual(client.read_all(connection), b'')
         self.assertEqual(it.workers(), workers)
 
+    def test_who_does_not_read_has_no_more_time(self):
+        """The program has ended, its answer, which was held back until then, waits: the worker
+        gives it up before the master ends the worker."""
+        it = self.make_gateway('request_timeout = 60 idle_timeout = 600',
+                               listen='"unix:@DIR@/s"').with_failing_calls()
+        it.launch().ready()
+        self.program(it, 'much', 'echo Content-Type: a/b; echo; exec head -c 900000 /dev/zero')
+        workers = it.workers()
+        with it.connect('x') as deaf:
+            deaf.sendall(self.head(it, 'much', 7, SERVER_SOFTWARE='nginx/1'))
+            client.read_exactly(deaf, 1)
+            it.leap(67)
+            deaf.sendall(record(99, 0))  # a poll does not see the leap
+            self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
+        self.assertEqual(it.workers(), workers)
+
     def test_a_stop_waits_for_no_rest(self):
         it = self.early()
         with it.connect('x') as silent:
