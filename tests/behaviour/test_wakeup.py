@@ -123,14 +123,14 @@ class InHand(Case):
         def serves(pid):
             return sum(worker['busy'] for worker in board.pool(it, 'echo')['workers']
                        if worker['pid'] == pid)
-        for _ in range(30):  # who is woken goes by turns
-            held, = it.occupy('echo', 1)
+        for attempt in range(30):  # who is woken goes by turns
+            held = it.occupy('echo', 1 + attempt % 3)
             waiting, pid = self.wake(it)
             if serves(pid):
                 break
             self.release(it)
             self.assertServed(waiting)
-            for connection in (held, waiting):
+            for connection in (*held, waiting):
                 connection.close()
             board.wait_for_pool(it, 'echo', busy=0)
         self.assertEqual(serves(pid), 1)
