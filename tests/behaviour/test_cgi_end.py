@@ -189,7 +189,8 @@ class OurEnd(gateway.Case):
             deaf.sendall(self.head(it, 'much', 7, SERVER_SOFTWARE='nginx/1'))
             client.read_exactly(deaf, 1)
             it.leap(67)
-            deaf.sendall(record(99, 0))  # a poll does not see the leap
+            with contextlib.suppress(BrokenPipeError):  # a worker that did not wait has seen it
+                deaf.sendall(record(99, 0))  # a poll does not see the leap
             self.assertEqual(self.ask(it, 'cat', body=b'x').body, b'x')
         self.assertEqual(it.workers(), workers)
 
