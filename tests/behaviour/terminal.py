@@ -52,7 +52,8 @@ class Terminal:
         case.addCleanup(self.end)
         self.pid = None  # stays None if it ends by itself
         if command == 'top':
-            self.pid, = wait_until(lambda: processes.children(self.process.pid), 'the job')
+            self.pid, = wait_until(lambda: processes.children(self.process.pid)
+                                   or [None] * (self.process.poll() is not None), 'the job')
         threading.Thread(target=self._collect, daemon=True).start()
 
     def _collect(self):
