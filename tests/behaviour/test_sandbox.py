@@ -240,9 +240,7 @@ class Privileges(daemon.Case):
         self.assertIn('signal=SYS', line)
 
     def test_a_list_that_cant_be_loaded(self):
-        """No connection is served without the list."""
-        if not has('seccomp'):
-            self.skipTest('there are no lists')
+        """No connection is served without the list. A build without lists asks for none."""
         for model in ('process', 'event'):
             it = self.make(f'pool "x" {{ listen = {{ "systemd:x" }} workers = 1\n'
                            f'model = "{model}"\ndaytime {{}} }}\n')
@@ -250,10 +248,13 @@ class Privileges(daemon.Case):
             it.put('SECCOMP', '')
             it.announce('list of system calls|back-off|respawned in')
             with self.subTest(model):
-                self.assertEqual(client.ask(it.address('x')), b'')
-                it.wait_for_log("can't load the list of system calls: Cannot allocate memory")
+                answer = client.ask(it.address('x'))
+                if has('seccomp'):
+                    self.assertEqual(answer, b'')
+                    it.wait_for_log("can't load the list of system calls: Cannot allocate memory")
+                else:
+                    self.assertTrue(answer)
             it.stop()
-
 
     @daemon.needs_root
     def test_a_peer_with_a_zone(self):
