@@ -314,17 +314,19 @@ static const struct pool_config *make_stub(struct config *config, const struct s
     return conf;
 }
 
-/* The pool's stub; or, for a worker of an earlier configuration, a copy with what differs at its
- * exit. */
+/* The pool's stub; or, for a worker of an earlier configuration, a copy with what differs in its
+ * request_timeout and at its exit. */
 static const struct pool_config *worker_conf(struct config *config, const struct pool_config *conf,
                                              const struct state_worker *saved)
 {
-    if (conf->identity.uid == (uid_t)saved->uid && conf->limits.value[LIMIT_CORE] == saved->core)
+    if (conf->identity.uid == (uid_t)saved->uid && conf->limits.value[LIMIT_CORE] == saved->core &&
+        conf->request_timeout == saved->request_timeout)
         return conf;
     struct pool_config *own = arena_take(config->arena, sizeof *own);
     *own = *conf;
     own->identity.uid = (uid_t)saved->uid;
     own->limits.value[LIMIT_CORE] = saved->core;
+    own->request_timeout = (int)saved->request_timeout;
     return own;
 }
 

@@ -22,10 +22,6 @@
 #define STRAYS_AGE   (10 * USEC_SECOND)
 #define STRAYS_PAUSE USEC_SECOND
 
-/* A worker of several seats ends a late connection by itself, and keeps the others. If it fails to
- * do so for this long, the whole worker is ended: there is no other way to end that connection. */
-#define SEATS_GRACE (5 * USEC_SECOND)
-
 /* A worker of several seats is searched for late requests no more often than this: the limits are
  * whole seconds. */
 #define CHECKS_APART USEC_SECOND
@@ -294,12 +290,11 @@ static usec check_requests(struct worker *worker, struct spawner *spawner, usec 
  * been late. Returns when to look again. */
 static usec step_living(struct pool *pool, struct spawner *spawner, usec now)
 {
-    usec limit = pool->conf->request_timeout * USEC_SECOND, next = USEC_NEVER;
     usec slow = pool->conf->slow_threshold * USEC_SECOND, grace_until = spawner->grace_until;
+    usec next = USEC_NEVER;
     bool judged = now >= grace_until;
-    if (limit)
-        limit += pool->conf->seats > 1 ? SEATS_GRACE : handler_of(pool->conf->handler)->grace;
     for (struct worker *w = pool->workers; w; w = w->next) {
+        usec limit = stop_request_limit(w, pool->conf);
         next = clock_earlier(next, check_requests(w, spawner, limit, slow, now));
         if (!w->pid)
             next = clock_earlier(next,

@@ -198,6 +198,7 @@ void spawn_save(const struct worker *worker, struct state_worker *saved)
     *saved = (struct state_worker){
         .seat = worker->seat,
         .seats = worker->seats,
+        .request_timeout = worker->conf->request_timeout,
         .place = worker->resources->place,
         .pid = worker->pid,
         .generation = worker->generation,

@@ -112,6 +112,7 @@ enum {
 #define STATE_WORKER_FIELDS(OF, NUMBER, FD, TEXT)                                                  \
     NUMBER(OF, seat, 0, INT_MAX, MUST) /* its first, in its pool */                                \
     NUMBER(OF, seats, 0, INT_MAX, MAY) /* count; 0: one */                                         \
+    NUMBER(OF, request_timeout, 0, INT_MAX, MAY)                                                   \
     NUMBER(OF, place, 0, INT_MAX, MUST)                                                            \
     NUMBER(OF, pid, 0, INT_MAX, MUST) /* 0: the seats are taken, but no process has them */        \
     NUMBER(OF, generation, 0, UINT_MAX, MUST)                                                      \

@@ -326,6 +326,21 @@ usec stop_step(struct worker *worker, usec now)
     return worker->deadline;
 }
 
+/* A worker of several seats ends a late connection by itself, and keeps the others. If it fails to
+ * do so for this long, the whole worker is ended: there is no other way to end that connection. */
+#define SEATS_GRACE (5 * USEC_SECOND)
+
+/* A worker of several seats knows only the request_timeout of its start: under a shorter one, its
+ * end would take connections along that are not late. A canary's configuration is not in force
+ * yet. */
+usec stop_request_limit(const struct worker *worker, const struct pool_config *in_force)
+{
+    bool several = worker->seats > 1, own = several || worker->role == ROLE_CANARY;
+    usec limit = (own ? worker->conf : in_force)->request_timeout * USEC_SECOND;
+    usec grace = several ? SEATS_GRACE : handler_of(worker->conf->handler)->grace;
+    return limit ? limit + grace : 0;
+}
+
 usec stop_late_request(struct worker *worker, const struct seats_load *load, usec limit, usec now)
 {
     bool stopping = worker->cause == DEATH_TIMEOUT || worker->cause == DEATH_STOPPED;

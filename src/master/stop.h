@@ -84,6 +84,10 @@ void stop_retire(struct worker *worker, usec deadline);
 /* Tells a worker to go at once. */
 void stop_now(struct worker *worker, usec now);
 
+/* How long a worker's request may take until the master ends the worker, while the pool has the
+ * configuration `in_force`; 0: any time. */
+usec stop_request_limit(const struct worker *worker, const struct pool_config *in_force);
+
 /* Ends a worker, and what it runs, if `load`, just read from its seats, says that a request has
  * taken longer than `limit`. Returns when to look again. */
 usec stop_late_request(struct worker *worker, const struct seats_load *load, usec limit, usec now);

@@ -450,6 +450,26 @@ class Supervision(Case):
                                'more load')
             self.assertEqual(load.failures, [])
 
+    def test_reload_with_a_shorter_request_timeout(self):
+        """The connections of the old worker have the limit that it knows, also after an upgrade."""
+        options = f'request_timeout = %d idle_timeout = 3600 {daemon.UNLISTED}'
+        it = self.make(pool(one('event'), options % 0)).own_program().with_failing_calls()
+        it.launch().ready()
+        worker, = it.workers()
+        held = it.occupy('x', 1)
+        it.leap(20)
+        held += it.occupy('x', 1)
+        it.reload(pool(one('event'), options % 2))
+        for seconds in range(21, 25):  # the master judges again 2 s after a great leap
+            it.leap(seconds)
+        it.upgrade()
+        for seconds in range(25, 29):
+            it.leap(seconds)
+        for connection in held:
+            self.assertEqual(client.echo(connection, b'old'), b'old')
+            connection.close()
+        wait_until(lambda: worker not in it.workers(), 'the end of the old worker')
+
     def test_reload_to_another_model(self):
         it = self.begin('process')
         held, = it.occupy('x', 1)

@@ -247,6 +247,33 @@ START_TEST(watches_requests)
 }
 END_TEST
 
+/* The pool's configuration in force may be another than the worker's: request_timeout in seconds.
+ * A worker of several seats keeps its own limit, and every worker its own grace. */
+static const struct {
+    uint32_t seats;
+    enum worker_role role;
+    const struct handler *handler;
+    int own, in_force, limit;
+} limits[] = {
+    {1, ROLE_ACTIVE, &handler_echo, 60, 2, 2},  {1, ROLE_ACTIVE, &handler_echo, 60, 0, 0},
+    {1, ROLE_RETIRING, &handler_echo, 0, 2, 2}, {1, ROLE_CANARY, &handler_echo, 60, 2, 60},
+    {1, ROLE_CANARY, &handler_echo, 0, 2, 0},   {1, ROLE_RETIRING, &handler_cgi, 60, 60, 70},
+    {8, ROLE_ACTIVE, &handler_echo, 2, 2, 7},   {8, ROLE_RETIRING, &handler_echo, 60, 2, 65},
+    {8, ROLE_RETIRING, &handler_echo, 0, 2, 0}, {8, ROLE_RETIRING, &handler_echo, 5, 0, 10},
+};
+
+START_TEST(limits_requests)
+{
+    struct pool_config in_force = {.handler = &handler_exec.section,
+                                   .request_timeout = limits[_i].in_force};
+    conf.handler = &limits[_i].handler->section;
+    conf.request_timeout = limits[_i].own;
+    worker.seats = limits[_i].seats;
+    worker.role = limits[_i].role;
+    ck_assert_int_eq(stop_request_limit(&worker, &in_force), limits[_i].limit * USEC_SECOND);
+}
+END_TEST
+
 /* --- programs --------------------------------------------------------------------------------- */
 
 START_TEST(program_without_a_word_is_ready_after_a_second)
@@ -393,6 +420,7 @@ int main(void)
     tcase_add_test(tests, stops_at_once);
     tcase_add_test(tests, stops_a_program_at_once);
     tcase_add_loop_test(tests, watches_requests, 0, COUNT(requests));
+    tcase_add_loop_test(tests, limits_requests, 0, COUNT(limits));
     tcase_add_test(tests, program_without_a_word_is_ready_after_a_second);
     tcase_add_test(tests, programs_before_it_that_ended_in_order_count);
     tcase_add_test(tests, program_that_tells_is_ready_when_it_says_so);
