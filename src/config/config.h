@@ -187,6 +187,16 @@ static inline int pool_config_most_seats(const struct pool_config *pool)
     return pool_config_most(pool) * pool->seats;
 }
 
+/* The open files that a worker of several seats needs: one for each connection. In the thread
+ * model, each thread may have an epoll set and an eventfd too; in the event model, each listener
+ * takes two. */
+static inline long long pool_config_files(const struct pool_config *pool, int listeners)
+{
+    long long per_seat = pool->model == MODEL_THREAD ? 3 : 1;
+    long long per_listener = pool->model == MODEL_EVENT ? 2 : 1;
+    return per_seat * pool->seats + per_listener * listeners + WORKER_DESCRIPTORS;
+}
+
 /* Makes an empty configuration with one reference, for config_load to fill in this process or in a
  * child. NULL with errno set. */
 struct config *config_new(void);

@@ -126,15 +126,10 @@ static void rule_model(struct config *config, struct pool_config *pool)
                                                : 1;
 }
 
-/* Each connection costs its worker a descriptor. In the thread model, each thread may have an epoll
- * set and an eventfd too; in the event model, each listener takes two. */
 static void rule_seat_descriptors(struct config *config, const struct pool_config *pool)
 {
     long long own = pool->limits.value[LIMIT_NOFILE];
-    long long per_seat = pool->model == MODEL_THREAD ? 3 : 1;
-    long long per_listener = pool->model == MODEL_EVENT ? 2 : 1;
-    long long files =
-        per_seat * pool->seats + per_listener * pool->listen_count + WORKER_DESCRIPTORS;
+    long long files = pool_config_files(pool, pool->listen_count);
     long long most = own != OPTION_UNSET && own != OPTION_UNLIMITED ? own : hard_limit();
     if (pool->model != MODEL_PROCESS && files > most)
         config_fault(config, pool, seat_options[pool->model],

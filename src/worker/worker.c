@@ -257,8 +257,7 @@ static void show_ready(void)
 /* Raises the limit, as far as it goes, to have descriptors for all seats. */
 static void raise_descriptors(const struct worker_start *start)
 {
-    int a_seat = start->polls && start->pool->model == MODEL_THREAD ? 3 : 1;
-    rlim_t wanted = (rlim_t)(a_seat * worker.count + start->listener_count + WORKER_DESCRIPTORS);
+    rlim_t wanted = (rlim_t)pool_config_files(start->pool, start->listener_count);
     struct rlimit limit;
     if (worker.count == 1 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;

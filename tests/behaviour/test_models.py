@@ -269,6 +269,23 @@ class Limits(Case):
                 self.assertEqual(slow.recv(1), b'')
             it.wait_for_log('not complete in time')
 
+    def test_descriptors_for_all_seats_beside_many_listeners(self):
+        """Whatever limit the daemon was started with."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+        listen = ', '.join(f'"unix:@DIR@/{number}"' for number in range(50))
+        for model in SHARED:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, limit[1]))
+            it = self.start(pool(one(model, 40), listen=listen))
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            held = [client.connect(it.path(str(number))) for number in range(40)]
+            for connection in held:
+                self.addCleanup(connection.close)
+                self.assertEqual(client.echo(connection, b'x'), b'x')
+            for connection in held:
+                connection.close()
+            it.stop()
+
     def test_descriptors_run_out(self):
         """Connections in hand are served, the others wait, and no worker ends."""
         for model in MODELS:
