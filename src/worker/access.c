@@ -29,6 +29,9 @@ static struct refused because(enum refusal kind, const char *why)
     return (struct refused){.kind = kind, .about = "", .why = why};
 }
 
+/* Of a worker with one seat. Its untouched pages cost nothing. */
+static uint8_t only_header[PROXY_MAX];
+
 struct access *access_open(struct access *access, const struct pool_config *pool,
                            struct scoreboard *board, struct limits *limits, uint32_t seat,
                            bool answers, bool gives_away)
@@ -43,24 +46,26 @@ struct access *access_open(struct access *access, const struct pool_config *pool
     access->leave_timeout = gives_away ? LEAVE_MSEC : 0;
     access->limits = limits;
     access->seat = seat;
+    access->header = only_header;
     return access;
 }
 
-/* A worker with one seat has static memory for the header, whose untouched pages cost nothing. With
- * several seats, each header has its own memory while it is read. */
-static const char *read_header(const struct pool_config *pool, struct conn *conn, usec deadline)
+/* Where connections share a thread, each header has its own memory while it is read. That thread is
+ * the worker's first: the first malloc() of another one may make calls that are on no list, because
+ * glibc then counts the processors. */
+static const char *read_header(const struct access *access, struct conn *conn, usec deadline)
 {
-    static uint8_t only[PROXY_MAX];
-    if (pool->seats == 1)
-        return conn_take_proxy(conn, only, deadline);
+    if (!conn->waiter)
+        return conn_take_proxy(conn, access->header, deadline);
     uint8_t *bytes = malloc(PROXY_MAX);
     const char *why = bytes ? conn_take_proxy(conn, bytes, deadline) : "out of memory";
     free(bytes);
     return why;
 }
 
-static struct refused take_header(const struct pool_config *pool, struct conn *conn)
+static struct refused take_header(const struct access *access, struct conn *conn)
 {
+    const struct pool_config *pool = access->pool;
     usec deadline = clock_now() + pool->proxy_timeout * USEC_SECOND;
     struct addr_number number;
     bool is_proxy = addr_number(&conn->peer, &number)
@@ -68,7 +73,7 @@ static struct refused take_header(const struct pool_config *pool, struct conn *c
                         : conn->peer.sa.sa_family == AF_UNIX && pool->proxies_unix;
     if (!is_proxy)
         return because(REFUSED_PROXY, "it is not in proxy_from");
-    const char *why = read_header(pool, conn, deadline);
+    const char *why = read_header(access, conn, deadline);
     return why ? (struct refused){REFUSED_PROXY, "its PROXY header: ", why} : admitted;
 }
 
@@ -183,7 +188,7 @@ static struct refused check(struct access *access, struct conn *conn)
     const struct refused late = because(REFUSED_QUEUE, "it waited longer than queue_timeout");
     struct refused refused = conn->late && !access->answers ? late : admitted;
     if (refused.kind == ADMITTED && pool->proxies)
-        refused = take_header(pool, conn);
+        refused = take_header(access, conn);
     if (refused.kind == ADMITTED && pool->admitted)
         refused = check_access_list(pool, &conn->peer);
     if (refused.kind == ADMITTED && (pool->max_per_source || pool->rate_per_source))

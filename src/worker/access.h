@@ -23,6 +23,7 @@ struct access {
     uint32_t seat;
     bool answers;      /* the handler answers connections that exceed queue_timeout */
     int leave_timeout; /* milliseconds to wait for workers that are about to finish */
+    uint8_t *header;   /* memory of PROXY_MAX bytes for connections without a waiter */
 };
 
 /* Initialises `access` and returns it; NULL if the pool admits every connection. `limits` is NULL

@@ -12,6 +12,7 @@
 
 #include "../base/log.h"
 #include "../board/exitcode.h"
+#include "../wire/proxy.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -34,6 +35,7 @@ struct thread {
 
 static struct model_start setup;
 static struct thread *threads;
+static uint8_t (*headers)[PROXY_MAX]; /* by lane; untouched pages cost nothing */
 static pthread_t main_thread;
 static sem_t started, go;
 static _Atomic int serving; /* lanes that have not ended */
@@ -210,6 +212,7 @@ static int open_thread(int number)
     thread->lane.listeners = setup.listeners;
     thread->lane.count = setup.count;
     thread->lane.beside_others = setup.polls;
+    thread->lane.serve->access_memory.header = headers[number];
     int error = lane_open(&thread->lane, setup.polls);
     return error ? -error : start_thread(thread);
 }
@@ -220,7 +223,8 @@ static int open_threads(const struct model_start *start, char *why, size_t size)
     int error = 0, opened = 0, count = start->worker->count;
     setup = *start;
     threads = calloc((size_t)count, sizeof *threads);
-    if (!threads)
+    headers = calloc((size_t)count, sizeof *headers);
+    if (!threads || !headers)
         return fail(why, size, 0, errno);
     main_thread = pthread_self();
     if ((error = pthread_key_create(&foreign_end, lose_thread)) != 0)

@@ -269,6 +269,22 @@ class Limits(Case):
                 self.assertEqual(slow.recv(1), b'')
             it.wait_for_log('not complete in time')
 
+    def test_a_proxy_for_each_of_many_seats(self):
+        """More threads than glibc has memory for without asking how many processors there are."""
+        for model in SHARED:
+            it = self.start(pool(one(model, 12), 'proxy_protocol = "on"\n'
+                                                 'proxy_from = { "127.0.0.1" }'))
+            worker = it.workers()
+            held = [it.connect('x') for _ in range(12)]
+            for connection in held:
+                self.addCleanup(connection.close)
+                connection.sendall(b'PROXY TCP4 192.0.2.7 192.0.2.8 4711 80\r\n')
+                self.assertEqual(client.echo(connection, b'x'), b'x')
+            self.assertEqual(it.workers(), worker)
+            for connection in held:
+                connection.close()
+            it.stop()
+
     def test_descriptors_for_all_seats_beside_many_listeners(self):
         """Whatever limit the daemon was started with."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
