@@ -232,21 +232,27 @@ bool source_limits_shared(const struct limits *limits, uint32_t seat, uint32_t o
     return note.state != NOTE_FREE && note.place == note_of(limits, seat).place && other != seat;
 }
 
-/* The attempts are bounded, because workers that lie could go on changing the counter. The note is
- * read again after the counter: if it is the same, nobody changed the counter after this seat. */
-void source_limits_forget(struct limits *limits, uint32_t seat)
+/* One attempt. The note is read again after the counter: if it is the same, nobody changed the
+ * counter after this seat. */
+static bool give_back(struct limits *limits, uint32_t seat)
 {
-    enum { ATTEMPTS = 10000 };
-    for (int i = 0; i < ATTEMPTS; i++) {
-        union note note = note_of(limits, seat);
-        union counter found = counter_at(limits, note.place), next = found;
-        if (note_of(limits, seat).word != note.word)
-            continue;
-        next.count -= found.count > 0;
-        if (!holds(note, seat, found) || change(limits, note.place, found, next, MASTER))
-            break;
+    union note note = note_of(limits, seat);
+    union counter found = counter_at(limits, note.place), next = found;
+    next.count -= found.count > 0;
+    return note_of(limits, seat).word == note.word &&
+           (!holds(note, seat, found) || change(limits, note.place, found, next, MASTER));
+}
+
+/* Each seat has one attempt. The further ones are bounded for all seats together, because workers
+ * that lie could go on changing the words, and a worker has up to 30000 seats. */
+void source_limits_forget(struct limits *limits, uint32_t first, uint32_t count)
+{
+    int retries = 10000;
+    for (uint32_t seat = first; seat < first + count; seat++) {
+        while (!give_back(limits, seat) && retries > 0)
+            retries--;
+        atomic_store(&limits->notes[seat], 0);
     }
-    atomic_store(&limits->notes[seat], 0);
 }
 
 struct recount {

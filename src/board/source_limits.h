@@ -60,8 +60,8 @@ void source_limits_release(struct limits *limits, uint32_t seat);
 /* After a refusal on `seat`: whether the other seat has a connection of the same source. */
 bool source_limits_shared(const struct limits *limits, uint32_t seat, uint32_t other);
 
-/* By the master: the seat's worker is dead, and so its connection is over. */
-void source_limits_forget(struct limits *limits, uint32_t seat);
+/* By the master: the worker of these seats is dead, and so their connections are over. */
+void source_limits_forget(struct limits *limits, uint32_t first, uint32_t count);
 
 /* By the master: sets every counter to what the notes of the seats before `end` say. */
 void source_limits_recount(struct limits *limits, uint32_t end);

@@ -482,8 +482,8 @@ void spawn_reaped(struct spawner *spawner, struct worker *worker, int status,
     worker->cpu_system = usage->ru_stime.tv_sec * USEC_SECOND + usage->ru_stime.tv_usec;
     worker->memory = usage->ru_maxrss * 1024;
     close_channels(worker);
-    for (uint32_t i = 0; worker->resources->limits && i < worker->seats; i++)
-        source_limits_forget(worker->resources->limits, worker->seat + i);
+    if (worker->resources->limits)
+        source_limits_forget(worker->resources->limits, worker->seat, worker->seats);
     seats_close(worker->slot, worker->seats);
     worker->slot->state = SLOT_WAITING;
     /* One move for reporters: they count this process's CPU time exactly once. */
