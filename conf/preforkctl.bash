@@ -1,4 +1,6 @@
 # Completion of preforkctl(1) for bash. preforkctl lists its commands, the running daemon its pools.
+# Whoever answers on the socket may be no daemon of ours, and compgen -W expands its words: only what
+# has the form of a pool's name goes there.
 
 # Asks the daemon that the command line selects, for half a second at most.
 _preforkctl_ask() {
@@ -47,7 +49,8 @@ _preforkctl() {
     status) choices=--brief ;;
     drain | logs | restart | resume | scale)
         choices=$(_preforkctl_ask status |
-            awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 } rows && !seen[$1]++ { print $1 }')
+            awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 }
+                 rows && $1 ~ /^[A-Za-z0-9_.-]+$/ && !seen[$1]++ { print $1 }')
         ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$current")

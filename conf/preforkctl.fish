@@ -1,17 +1,17 @@
 # Completion of preforkctl(1) for fish. preforkctl lists its commands, the running daemon its pools.
 
-# Asks the daemon that the command line selects, for half a second at most.
+# Asks the daemon that the command line selects, for half a second at most. The words come without
+# their quotes, and may be a file's name that somebody else has chosen: nothing but ~/ is expanded.
 function __preforkctl_ask
-    set -l words (commandline -opc)
+    set -l words (string replace -r -- '^~/' "$HOME/" (commandline -opc))
     set -l socket
     for i in (seq (count $words))
         switch $words[$i]
             case -s --socket
-                test $i -lt (count $words); and set socket -s (eval echo $words[(math $i + 1)])
+                test $i -lt (count $words); and set socket -s $words[(math $i + 1)]
         end
     end
-    set -l program (eval echo $words[1])
-    timeout 0.5 $program $socket $argv 2>/dev/null
+    timeout 0.5 $words[1] $socket $argv 2>/dev/null
 end
 
 # The command and its arguments, without the options before it.
@@ -43,7 +43,8 @@ end
 
 function __preforkctl_pools
     __preforkctl_ask status |
-        awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 } rows && !seen[$1]++ { print $1 }'
+        awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 }
+             rows && $1 ~ /^[A-Za-z0-9_.-]+$/ && !seen[$1]++ { print $1 }'
 end
 
 complete -c preforkctl -f

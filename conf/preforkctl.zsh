@@ -20,7 +20,8 @@ _preforkctl_commands() {
 _preforkctl_pools() {
     local -a pools
     pools=(${(f)"$(_preforkctl_ask status |
-        awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 } rows && !seen[$1]++ { print $1 }')"})
+        awk '/^POOL / { rows = 1; next } /^$/ { rows = 0 }
+             rows && $1 ~ /^[A-Za-z0-9_.-]+$/ && !seen[$1]++ { print $1 }')"})
     _describe -t pools pool pools
 }
 

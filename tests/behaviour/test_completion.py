@@ -1,11 +1,14 @@
 """conf/preforkctl.bash, .zsh and .fish in their shells."""
 
+import contextlib
+import json
 import os
 import pty
 import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -17,6 +20,7 @@ POOLS = '''control = "@DIR@/control"
 pool "echo" { listen = { "systemd:echo" } workers = 1 echo {} }
 pool "other" { listen = { "unix:@DIR@/o" } workers = 1 echo {} }
 '''
+JANSSON = b'+jansson' in subprocess.check_output([daemon.BINARY, '-V'])
 COMMANDS = {'deaths', 'drain', 'help', 'logs', 'ping', 'reload', 'restart', 'resume', 'scale',
             'status', 'stop', 'top', 'upgrade', 'version'}
 
@@ -35,6 +39,27 @@ class Shell:
         self.assertEqual(set(self.complete(*at, '')), COMMANDS)
         self.assertEqual(self.complete(*at, 'logs', ''), ['echo', 'other'])
         self.assertEqual(self.complete(*at, '--json', 'scale', 'o'), ['other'])
+
+    def test_of_a_stranger(self):
+        """What only looks like a pool is not offered, and nothing of it is run."""
+        it = self.make(POOLS)
+        listening = daemon.listen_unix(it.path('control'))
+        self.addCleanup(listening.close)
+        names = [it.expand('$(touch${IFS}@DIR@/ran)'), it.expand('`touch${IFS}@DIR@/ran`'),
+                 it.expand('(touch${IFS}@DIR@/ran)'), '~root', 'echo']
+        report = json.dumps({'pools': [{'name': name} for name in names]}).encode()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b'ok %d 0\n' % len(report) + report)
+        threading.Thread(target=serve, daemon=True).start()
+        offered = self.complete('-s', it.path('control'), 'drain', '')
+        self.assertFalse(os.path.exists(it.path('ran')))
+        self.assertEqual(offered, ['echo'] * JANSSON)
 
     def test_without_a_daemon(self):
         it = self.make(POOLS)
@@ -74,6 +99,12 @@ class Fish(Shell, daemon.Case):
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PATIENCE)
         self.assertEqual(done.stderr, '')
         return sorted(line.split('\t')[0] for line in done.stdout.splitlines())
+
+    def test_a_socket_with_a_name_of_others(self):
+        it = self.make(POOLS)
+        for name in ('$(touch @DIR@/ran)', 'a; touch @DIR@/ran'):
+            self.complete('-s', f"'{it.expand(name)}'", 'drain', '')
+            self.assertFalse(os.path.exists(it.path('ran')))
 
 
 @unittest.skipUnless(shutil.which('zsh'), 'no zsh here')
