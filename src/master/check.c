@@ -31,6 +31,8 @@ enum {
     REPORT_TEXT = 1024,
     SHARED_MAX = 64,
     PIPE_READS = 32,           /* of what a probe has left in its pipe */
+    OUTPUT_LENGTH = 512,       /* bytes of a line that a probe prints; the rest of it is cut */
+    OUTPUT_LINES = 100,        /* that a probe prints; the others are counted */
     FAULTS_ROOM = 1280 * 1024, /* for all faults that may be added after the check */
     STATUS_GOOD = 0,
     STATUS_FAULTS = 1,
@@ -166,33 +168,76 @@ static _Noreturn void probe_child(const struct config *config, const struct pool
     _exit(STATUS_GOOD);
 }
 
-/* Forwards what a probe prints. With our standard error as its own, the probe could shut it down,
- * or type at our terminal. The read does not block, even if the probe opens the pipe anew and reads
- * first what poll(2) has seen. */
-static void forward_output(struct pollfd *output)
+/* What a probe prints. */
+struct output {
+    int fd; /* the reading end of its pipe; -1: at its end */
+    const char *pool;
+    unsigned lines;
+    size_t length; /* of the line that has no end yet; above OUTPUT_LENGTH, the line is cut */
+    char line[OUTPUT_LENGTH];
+};
+
+/* Forwards a line, whole and with the pool's name before it, so that it passes for no line of ours:
+ * the master may log to the same standard error meanwhile. */
+static void forward_line(struct output *output)
+{
+    char shown[TEXT_CLEAN(OUTPUT_LENGTH)], text[sizeof shown + POOL_NAME_MAX + 32];
+    bool cut = output->length > OUTPUT_LENGTH;
+    text_escape(shown, sizeof shown, output->line, cut ? OUTPUT_LENGTH : output->length);
+    output->length = 0;
+    if (output->lines++ >= OUTPUT_LINES)
+        return;
+    int size = snprintf(text, sizeof text, "pool %s: its check: %s%s\n", output->pool, shown,
+                        cut ? " [cut]" : "");
+    fd_write(STDERR_FILENO, text, (size_t)size);
+}
+
+/* Reads what a probe prints, and forwards each line that ends. With our standard error as its own,
+ * the probe could shut it down, or type at our terminal. The read does not block, even if the probe
+ * opens the pipe anew and reads first what poll(2) has seen. */
+static void forward_output(struct output *output)
 {
     char text[4096];
     ssize_t n = read(output->fd, text, sizeof text);
-    if (n > 0)
-        fd_write(STDERR_FILENO, text, (size_t)n);
-    else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+    for (ssize_t i = 0; i < n; i++) {
+        if (text[i] == '\n')
+            forward_line(output);
+        else if (output->length++ < OUTPUT_LENGTH)
+            output->line[output->length - 1] = text[i];
+    }
+    if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
         output->fd = -1; /* poll(2) ignores it; probe() closes the pipe */
+}
+
+/* Forwards what is left in the pipe. A process that the probe has left may write for ever, so the
+ * number of reads is bounded. */
+static void forward_rest(struct output *output)
+{
+    struct pollfd end = {.fd = output->fd, .events = POLLIN};
+    for (int i = 0; i < PIPE_READS && output->fd >= 0 && poll(&end, 1, 0) > 0; i++)
+        forward_output(output);
+    if (output->length)
+        forward_line(output);
+    if (output->lines > OUTPUT_LINES)
+        dprintf(STDERR_FILENO, "pool %s: its check: %u more lines were left out\n", output->pool,
+                output->lines - OUTPUT_LINES);
 }
 
 /* Waits until the child ends or its time is up. Returns whether it has ended, without reaping it.
  * Without a pidfd returns true at once: reap() then waits as long as our own parent lets us. */
-static bool await_end(pid_t pid, int seconds, int output)
+static bool await_end(pid_t pid, int seconds, struct output *output)
 {
     struct pollfd ends[] = {{.fd = kernel_pidfd_open(pid), .events = POLLIN},
-                            {.fd = output, .events = POLLIN}};
+                            {.fd = -1, .events = POLLIN}};
     usec deadline = clock_now() + seconds * USEC_SECOND, now;
     bool ended = ends[0].fd < 0;
     while (!ended && (now = clock_now()) < deadline) {
+        ends[1].fd = output ? output->fd : -1;
         if (poll(ends, 2, (int)((deadline - now) / 1000) + 1) <= 0)
             continue;
         ended = ends[0].revents;
         if (ends[1].revents)
-            forward_output(&ends[1]);
+            forward_output(output);
     }
     if (ends[0].fd >= 0)
         close(ends[0].fd);
@@ -219,7 +264,7 @@ static void take_report(const struct pool_config *pool, struct faults *faults,
 }
 
 static void watch_probe(const struct pool_config *pool, struct faults *faults, pid_t pid,
-                        int output, const struct report *report)
+                        struct output *output, const struct report *report)
 {
     const struct handler *handler = handler_of(pool->handler);
     const char *name = pool->handler->name, *file = pool->origin.file;
@@ -230,11 +275,7 @@ static void watch_probe(const struct pool_config *pool, struct faults *faults, p
     if (!ended)
         kill(pid, SIGKILL);
     reap(pid, &status);
-    /* Forwards what is left in the pipe. A process that the probe has left may write for ever, so
-     * the number of reads is bounded. */
-    struct pollfd rest = {.fd = output, .events = POLLIN};
-    for (int i = 0; i < PIPE_READS && poll(&rest, 1, 0) > 0 && rest.fd >= 0; i++)
-        forward_output(&rest);
+    forward_rest(output);
     if (!ended)
         faults_add(faults, file, line, "pool %s: %s: its check took more than %d s", pool->name,
                    name, PROBE_SECONDS);
@@ -277,7 +318,8 @@ static void probe(const struct config *config, const struct pool_config *pool,
         add_probe_fault(faults, pool, "can't fork its check");
     close(output[1]);
     if (pid > 0)
-        watch_probe(pool, faults, pid, output[0], report);
+        watch_probe(pool, faults, pid, &(struct output){.fd = output[0], .pool = pool->name},
+                    report);
     close(output[0]);
     if (report != MAP_FAILED)
         munmap(report, sizeof *report);
@@ -409,11 +451,11 @@ bool check_config(struct config *config, const char *file)
          * also delays the watchdog, which nobody feeds meanwhile. */
         sysd_notify("EXTEND_TIMEOUT_USEC=%lld",
                     (long long)((CHECK_STEP_SECONDS + 30) * USEC_SECOND));
-        ended = await_end(pid, CHECK_STEP_SECONDS, -1);
+        ended = await_end(pid, CHECK_STEP_SECONDS, NULL);
     } while (!ended && check_goes_on(config, &steps));
     if (!ended)
         kill(pid, SIGKILL);
-    if (!ended && !await_end(pid, KILLED_SECONDS, -1)) {
+    if (!ended && !await_end(pid, KILLED_SECONDS, NULL)) {
         set_only_fault(config, file, CHECK_STUCK);
         return false;
     }

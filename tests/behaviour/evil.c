@@ -261,6 +261,12 @@ static void print(void)
     fflush(stdout);
 }
 
+/* Writes lines that a terminal would obey, and that look like the daemon's; the last has no end. */
+static void forge(void)
+{
+    fprintf(stderr, "\033[31mX\n\npreforkd[1]: err: forged\n%600s", "<3>forged");
+}
+
 /* Tries to become root: by itself, with capset(), with the set-user-ID program that its argument
  * names. */
 static void regain(void)
@@ -348,6 +354,7 @@ static const struct deed {
     {"log", write_log},
     {"stopping", await_stopping},
     {"print", print},
+    {"forge", forge},
     {"take-log", take_log},
     {"clear-flags", clear_flags},
     {"log-without", log_without_descriptors},

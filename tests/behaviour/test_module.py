@@ -179,6 +179,17 @@ class Check(Case):
         it.write(done.stdout)
         self.assertEqual(self.run_preforkd('-T', '-c', it.file).stdout, done.stdout)
 
+    def test_what_it_prints_is_no_line_of_ours(self):
+        it = self.make_local(args=quoted(check='forge'))
+        status, text = self.judge(it)
+        self.assertEqual(status, 0, text)
+        ours = 'pool m: its check: '
+        forged = [ours + '\\x1b[31mX', ours, ours + 'preforkd[1]: err: forged',
+                  ours + ' ' * 512 + ' [cut]']
+        self.assertEqual(text.splitlines(), forged)
+        it.launch().ready()
+        self.assertEqual([line for line in it.reload() if 'its check' in line], forged)
+
     def test_shared_memory_is_not_its_own(self):
         """A check may write where it likes: the configuration stays as it was read."""
         it = self.make_local(args=quoted(check='scribble'))
