@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { LINE_WIDTH = 80 }; /* a line of a list that is longer gets no further word */
+
 int option_find(const struct option_row *rows, const char *name)
 {
     for (int i = 0; rows[i].name; i++)
@@ -71,10 +73,14 @@ static void put_quoted(struct text_line *line, const char *text)
     text_add(line, "\"");
 }
 
+/* Breaks a long list, because syntax reads no line above SYNTAX_LINE_MAX. */
 static void put_words(struct text_line *line, const struct words *words)
 {
+    size_t begin = 0; /* of the last line */
     for (int i = 0; i < words->count; i++) {
-        text_add(line, i ? ", " : "{ ");
+        bool full = line->length - begin > LINE_WIDTH;
+        begin = full ? line->length : begin;
+        text_add(line, i == 0 ? "{ " : full ? ",\n        " : ", ");
         put_quoted(line, words->at[i]);
     }
     if (words->at)

@@ -383,6 +383,17 @@ pool "program" {
         self.assertEqual((second.returncode, second.stderr), (0, ''))
         self.assertEqual(second.stdout, first.stdout)
 
+    def test_dump_of_a_long_list_reads_back(self):
+        blocks = [f'10.{n // 250}.{n % 250}.0/24' for n in range(4000)]
+        it = self.make('pool "p" { listen = { "127.0.0.1:0" } workers = 1\nallow = {\n'
+                       + ',\n'.join(f'"{block}"' for block in blocks) + '\n} echo {} }\n')
+        first = self.run_preforkd('-T', '-c', it.file)
+        self.assertEqual(re.findall(r'"(10\.[\d./]+)"', first.stdout), blocks)
+        it.put('dumped.conf', first.stdout)
+        second = self.run_preforkd('-T', '-c', it.path('dumped.conf'))
+        self.assertEqual((second.returncode, second.stderr), (0, ''))
+        self.assertEqual(second.stdout, first.stdout)
+
     def test_dumped_text_stays_text(self):
         text = 'a "b" \\ ${HOME} $x \'c\' # d // e /* f */ {g} ü'
         quoted = text.replace('\\', '\\\\').replace('"', '\\"')
