@@ -279,8 +279,7 @@ static void make_proxies(struct config *config, struct pool_config *pool)
     pool->proxies = cidr_make(config->arena, list.blocks, list.count);
     if (unix_listener(pool) && !pool->proxies_unix)
         config_fault(config, pool, "proxy_from",
-                     "every connection to listen \"%.100s\" would be refused: proxy_from has no "
-                     "\"unix\", which stands for the peers of Unix sockets",
+                     "every connection to listen \"%.100s\" " ACCESS_LIST_NO_UNIX_PROXY,
                      unix_listener(pool));
 }
 

@@ -63,6 +63,10 @@ enum cidr_verdict cidr_find(const struct cidr_list *blocks, const struct addr_nu
 /* Why queue_timeout needs TCP; plan says it of passed sockets. */
 #define ACCESS_LIST_NO_QUEUE_TIME "the kernel reports only for TCP how long a connection waited"
 
+/* Why a pool with proxy_protocol has no use for such a socket; plan says it of passed sockets. */
+#define ACCESS_LIST_NO_UNIX_PROXY                                                                  \
+    "would be refused: proxy_from has no \"unix\", which stands for the peers of Unix sockets"
+
 /* Reads the lists of a pool into pool->admitted and pool->proxies. Notes every fault. */
 void access_list_apply(struct config *config, struct pool_config *pool);
 

@@ -211,11 +211,18 @@ static void take_passed(struct plans *plans, struct plan *plan, const struct lis
         else
             take_opened(plans, plan, spec, listener);
         /* Only now do we know that it is a Unix socket. */
-        if (listener && conf->queue_timeout && listener->bound.sa.sa_family == AF_UNIX)
+        bool is_unix = listener && listener->bound.sa.sa_family == AF_UNIX;
+        if (is_unix && conf->queue_timeout)
             faults_add(plans->faults, conf->origin.file,
                        option_line(pool_rows, &conf->origin, "queue_timeout"),
                        "pool %s: queue_timeout doesn't work with the passed socket "
                        "%s: " ACCESS_LIST_NO_QUEUE_TIME,
+                       conf->name, listener->text);
+        if (is_unix && conf->proxy_protocol != PROXY_PROTOCOL_OFF && !conf->proxies_unix)
+            faults_add(plans->faults, conf->origin.file,
+                       option_line(pool_rows, &conf->origin, "proxy_from"),
+                       "pool %s: every connection to the passed socket "
+                       "%s " ACCESS_LIST_NO_UNIX_PROXY,
                        conf->name, listener->text);
     }
     if (!found)

@@ -281,6 +281,26 @@ class Limits(Proxy):
             connection.sendall(ipv6())
             self.assertEqual(client.read_all(connection), b'', 'idle_timeout')
 
+    def test_over_a_unix_socket_that_was_passed(self):
+        config = ('pool "peer" { listen = "systemd:peer" workers = 1 %s\n'
+                  '%s log_connections = true echo {} }\n')
+        proxied = config % ('proxy_protocol = on', 'proxy_from = %s')
+        why = r':2: pool peer: every connection to the passed socket unix:.*/s would be refused: '
+        it = self.make(proxied % '"127.0.0.1"')
+        it.sockets['peer'] = daemon.listen_unix(it.path('s'))
+        it.announce(why)
+        it.launch()
+        self.assertEqual(it.exited(), 3)
+        it.log.wait(why)
+        it = self.make(config % ('', ''))
+        it.sockets['peer'] = daemon.listen_unix(it.path('s'))
+        it.announce(why, wording.REFUSED)
+        it.launch().ready()
+        it.reload(proxied % '"127.0.0.1"', refused=True)
+        it.log.wait(why)
+        it.reload(proxied % '"unix"')
+        self.assertEqual(self.peer_of(it, ipv6()), '[2001:db8::1]:12345')
+
     def test_unix_clients_of_a_proxy_are_not_the_proxy(self):
         """The header does not name a user, so the proxy's user is neither limited nor reported."""
         it = self.start('pool "peer" { listen = "unix:@DIR@/sock" workers = 2 proxy_protocol = on '
