@@ -6,6 +6,7 @@ Usage: test_recipes.py SOURCE-ROOT VERSION
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,55 @@ class Recipes(unittest.TestCase):
         """Debian has no linter for an APKBUILD, so the shell checks the syntax."""
         for name in SHELL:
             self.assertEqual(run('sh', '-n', name), (0, ''), name)
+
+    def with_programs(self, script, *arguments, **programs):
+        """Runs shell text with only these fake programs, {name: shell text}, before the system's.
+        Returns what it prints, and the programs' calls."""
+        with tempfile.TemporaryDirectory() as place:
+            for name, text in programs.items():
+                path = os.path.join(place, name.replace('_', '-'))
+                with open(path, 'w', encoding='utf-8') as file:
+                    file.write(f'#!/bin/sh\necho "${{0##*/}} $*" >> {place}/calls\n{text}\n')
+                os.chmod(path, 0o755)
+            done = subprocess.run(['sh', '-c', script, 'sh', *arguments], cwd=place, check=False,
+                                  env={'PATH': f'{place}:{os.environ["PATH"]}'}, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            with open(os.path.join(place, 'calls'), encoding='utf-8') as file:
+                return done.stdout, file.read().splitlines()
+
+    def test_an_upgrade_asks_the_daemon_of_the_file(self):
+        """If nobody answers on its control socket, it gets a signal, and a line says so."""
+        dump = 'echo \'control = "/run/x.sock"\''
+        spec = re.search(r'(?ms)^%systemd_post .*?\n(.*?)^%preun', read('preforkd.spec'))[1]
+        for script in (spec, read('preforkd.post-upgrade')):
+            said, calls = self.with_programs(script, '2', preforkd=dump, preforkctl='exit 0')
+            self.assertEqual(said, '')
+            self.assertEqual(calls[1:], ['preforkctl -s /run/x.sock ping',
+                                         'preforkctl -s /run/x.sock upgrade'])
+            running = subprocess.Popen(['sleep', '600'])
+            self.addCleanup(running.wait)
+            self.addCleanup(running.kill)
+            said, calls = self.with_programs(
+                script, '2', preforkd=dump, preforkctl='exit 3',
+                systemctl=f'[ "$1" != show ] || echo {running.pid}',
+                rc_service=f'[ "$3" != upgrade ] || kill -USR2 {running.pid}')
+            self.assertEqual(said, 'preforkd: no answer on the control socket; the log will have '
+                                   'the result\n')
+            self.assertEqual(running.wait(60), -signal.SIGUSR2)
+            said, _ = self.with_programs(script, '2', preforkd=dump, preforkctl='exit 3',
+                                         systemctl='exit 3', rc_service='exit 3')
+            self.assertEqual(said, '')
+
+    def test_openrc_signals_its_own_daemon(self):
+        for command, number in (('reload', 'HUP'), ('upgrade', 'USR2')):
+            said, calls = self.with_programs(
+                'preforkd_conf=/x.conf; ebegin() { :; }; eend() { return "$1"; }\n' +
+                read('preforkd.initd') + f'command=preforkd\n{command}',
+                preforkd='', preforkctl='', start_stop_daemon='')
+            self.assertEqual((said, calls), ('', [
+                'preforkd -t -c /x.conf',
+                f'start-stop-daemon --signal {number} --pidfile /run/preforkd.pid']))
 
     def test_the_container_begins_as_it_is_tested(self):
         """test_container.py starts preforkd with the same arguments."""
