@@ -16,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PERIOD USEC_SECOND /* between requests */
+#define PERIOD USEC_SECOND  /* between requests */
+#define LATE   (2 * PERIOD) /* until top says that a request has no answer */
 
 /* --- the pager: shows a text's first paragraph always, and as much of the rest as fits -------- */
 
@@ -107,9 +108,11 @@ struct top {
     struct link link;   /* fd -1: no request is pending */
     char *answer;       /* the last valid reply; NULL: none yet */
     size_t answer_size;
+    time_t answered;     /* when it came; before the first, when top began */
     const char *trouble; /* why there is no newer reply */
     struct text next;    /* collects the next reply */
     usec next_at;        /* when to send the next request */
+    usec late_at;        /* when to say that the pending one has no answer */
 
     struct view_options options;
     struct pager pager;
@@ -191,18 +194,17 @@ static char *render(const struct top *top, const char *answer, size_t size)
     return top->is_report ? report_show(answer, size, &top->options) : strdup(answer);
 }
 
-/* Shows the last reply, with the time and the daemon's socket above it, and the keys below. */
+/* Shows the last reply, with its time and the daemon's socket above it, and the keys below. */
 static void redraw(struct top *top)
 {
     struct text page;
     char clock[16] = "";
-    time_t now = time(NULL);
     struct tm local;
     screen_size(&top->options.rows, &top->options.columns);
     if (!text_open(&page))
         return;
     char *text = render(top, top->answer, top->answer_size);
-    if (localtime_r(&now, &local))
+    if (localtime_r(&top->answered, &local))
         strftime(clock, sizeof clock, "%H:%M:%S", &local);
     fprintf(page.out, "preforkctl top  %s  %s%s%s\n", clock, *top->where, top->trouble ? ": " : "",
             top->trouble ? top->trouble : "");
@@ -216,6 +218,12 @@ static void redraw(struct top *top)
     free(text);
 }
 
+static void show_trouble(struct top *top, const char *why)
+{
+    top->trouble = why;
+    redraw(top);
+}
+
 static void take_text(void *owner, bool is_error, const char *text, size_t size)
 {
     struct top *top = owner;
@@ -227,6 +235,7 @@ static void take_text(void *owner, bool is_error, const char *text, size_t size)
 static int send_request(struct top *top)
 {
     top->next_at = clock_now() + PERIOD;
+    top->late_at = clock_now() + LATE;
     if (!text_open(&top->next))
         return -errno;
     sigset_t blocked;
@@ -248,12 +257,12 @@ static void take_answer(struct top *top, int error)
     if (text) {
         top->answer = answer;
         top->answer_size = top->next.size;
+        top->answered = time(NULL);
     }
-    top->trouble = error  ? "the daemon closed the connection"
-                   : text ? NULL
-                          : "the answer is no report";
+    show_trouble(top, error  ? "the daemon closed the connection"
+                      : text ? NULL
+                             : "the answer is no report");
     free(text);
-    redraw(top);
 }
 
 /* Handles a key while the user types the pattern. */
@@ -346,30 +355,32 @@ static bool handle_signals(struct top *top)
     return true;
 }
 
-/* Waits for a key, the reply, or the time of the next request. False: top ends. */
+/* Waits for a key, the reply, or the time of the next request. The wait for a reply has no end, as
+ * a daemon that hangs may go on, but top says it. False: top ends. */
 static bool wait_once(struct top *top)
 {
     if (!handle_signals(top))
         return false;
+    bool asking = top->link.fd >= 0;
     struct pollfd ends[] = {{.fd = STDIN_FILENO, .events = POLLIN},
                             {.fd = top->link.fd, .events = POLLIN}};
-    usec left = top->next_at - clock_now();
+    usec wake_at = asking ? top->late_at : top->next_at, left = wake_at - clock_now();
     struct timespec timeout = {.tv_sec = left > 0 ? left / USEC_SECOND : 0,
                                .tv_nsec = left > 0 ? left % USEC_SECOND * 1000 : 0};
-    bool asking = top->link.fd >= 0;
-    int ready = ppoll(ends, 2, asking ? NULL : &timeout, &top->wait_mask);
+    int ready = ppoll(ends, 2, &timeout, &top->wait_mask);
     if (ready > 0 && ends[0].revents && !read_keys(top))
         return false;
     if (ready > 0 && ends[1].revents) {
         int more = link_read(&top->link, take_text, top);
         if (more <= 0)
             take_answer(top, more);
-    } else if (!asking && clock_now() >= top->next_at) {
+    } else if (clock_now() >= wake_at && asking) {
+        top->late_at = clock_now() + PERIOD;
+        show_trouble(top, "no answer");
+    } else if (clock_now() >= wake_at) {
         int error = send_request(top);
-        if (error) {
-            top->trouble = strerror(-error);
-            redraw(top);
-        }
+        if (error)
+            show_trouble(top, strerror(-error));
     }
     return true;
 }
@@ -380,6 +391,7 @@ int top_run(const char *path, struct message_request *request, bool coloured, co
                       .request = request,
                       .is_report = report_ask(request),
                       .options = {.coloured = coloured, .live = true},
+                      .answered = time(NULL),
                       .where = where};
     top.options.pattern = top.pattern;
     sigprocmask(SIG_SETMASK, NULL, &top.wait_mask);

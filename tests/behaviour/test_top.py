@@ -131,6 +131,11 @@ class Top(daemon.Case):
         it = self.serve()
         terminal = Terminal(self, it)
         terminal.frame()
+        with it.paused():
+            at = terminal.wait(rb'/control: no answer')
+            answered, shown = re.findall(rb'top  (\S+)  ', terminal.bytes[:at])[-2:]
+            self.assertEqual(shown, answered)
+        terminal.wait(rb'/control\033\[K', at)
         it.kill(signal.SIGSTOP)
         terminal.signal(signal.SIGTERM)
         self.assertEqual(terminal.process.wait(PATIENCE), 128 + signal.SIGTERM)
