@@ -177,7 +177,7 @@ static void take_text(void *owner, bool is_error, const char *text, size_t size)
 /* Prints why there is no reply. Returns the exit status. */
 static int report_failure(const char *where, int error)
 {
-    bool no_daemon = error == ENOENT || error == ECONNREFUSED;
+    bool no_daemon = error == ENOENT || error == ENOTDIR || error == ECONNREFUSED;
     if (error == EBADMSG)
         return print_error(MESSAGE_USAGE,
                            "an argument is empty, or has a space or a control character");

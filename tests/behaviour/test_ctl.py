@@ -102,6 +102,8 @@ class Ctl(daemon.Case):
             error = json.loads(done.stdout)
             self.assertEqual((error['ok'], error['text']), (False, ''))
             self.assertRegex(error['error'], 'nothing: No such file.*no daemon is running there')
+        done = run('-s', it.file + '/below', 'ping')
+        self.assertEqual((done.returncode, done.stdout), (3, ''))
         stale = daemon.listen_unix(it.path('stale'))
         stale.close()
         for command in ('ping', 'top'):
