@@ -210,7 +210,7 @@ void resources_init(struct resources *resources, int place)
 {
     resources->place = place;
     resources->limits_fd = -1;
-    resources->changed = true;
+    resources_ask_wakeup(resources); /* an upgrade forgets which pools had to look */
     resources->rate.changed = &resources->changed;
 }
 

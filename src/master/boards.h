@@ -65,8 +65,9 @@ void reporter_close(struct reporter *reporter); /* accepts NULL */
 
 /* The search for connections that wait although a worker is idle: see maintain. */
 struct wakeups {
-    bool asked;   /* a wake-up may be lost: look in this round */
-    bool looking; /* a connection waited at the last look: look again at `due` */
+    bool asked;     /* a wake-up may be lost: look in this round */
+    bool elsewhere; /* or it was for a listener of another pool: all pools have to look */
+    bool looking;   /* a connection waited at the last look: look again at `due` */
     usec due, pause;
     uint32_t last; /* the seat of the worker that was woken last; the next seat is next */
 };

@@ -83,33 +83,17 @@ static void obey_requests(struct master *master)
     }
 }
 
-/* Whether the pool still has all listeners of an earlier configuration. The stub of a worker that
- * an upgrade carried over has no addresses: nobody knows. */
-static bool has_all_listeners(const struct pool *pool, const struct pool_config *conf)
-{
-    for (int i = 0; i < conf->listen_count; i++) {
-        int at = 0;
-        while (at < pool->listener_count && !listener_is(pool->listeners[at], &conf->listens[i]))
-            at++;
-        if (at == pool->listener_count)
-            return false;
-    }
-    return conf->listen_count > 0;
-}
-
-/* A dead worker may have taken a wake-up for a connection without accepting it. If its pool was
+/* The worker may have taken a wake-up for a connection without accepting it. If its pool was
  * removed or gave up a listener, the connection may wait at a listener that belongs to another pool
- * by now. So every pool looks. */
-static void wake_other_pools(struct master *master, const struct worker *dead)
+ * by now. */
+static void lose_wakeup(struct master *master, const struct worker *worker)
 {
-    struct pool *pools = master->runtime.pools;
-    const struct pool *pool = pools;
-    while (pool && &pool->resources != dead->resources)
+    const struct pool *pool = master->runtime.pools;
+    while (pool && &pool->resources != worker->resources)
         pool = pool->next;
-    bool same = pool && !pool->removed &&
-                (dead->generation == pool->generation || has_all_listeners(pool, dead->conf));
-    for (struct pool *p = pool && !same ? pools : NULL; p; p = p->next)
-        resources_ask_wakeup(&p->resources);
+    resources_ask_wakeup(worker->resources);
+    if (pool && !pool_has_listeners_of(pool, worker))
+        worker->resources->wakeups.elsewhere = true;
 }
 
 /* Returns whether there may be more to reap. */
@@ -124,15 +108,14 @@ static bool reap(struct master *master)
         struct worker *worker = spawn_find(spawner, pid);
         usec now = clock_now();
         if (worker && WIFSTOPPED(status)) {
-            /* Stopped by SIGSTOP, or by a terminal: it may have taken a wake-up. */
-            resources_ask_wakeup(worker->resources);
+            lose_wakeup(master, worker); /* stopped by SIGSTOP, or by a terminal */
         } else if (worker) {
             bool ended_by_master = worker->cause != DEATH_OWN && worker->cause != DEATH_RETIRED;
             bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
             worker->out_of_memory = killed && !ended_by_master && oom_claim(&master->oom, now);
             stop_leftovers(worker, now);
             spawn_reaped(spawner, worker, status, &usage, now);
-            wake_other_pools(master, worker);
+            lose_wakeup(master, worker);
         } else if (!WIFSTOPPED(status) &&
                    !reload_reaped(&master->reload, &master->runtime, pid, status) &&
                    !upgrade_reaped(&master->upgrade, pid, status)) {
@@ -182,13 +165,18 @@ static usec step_pools(struct master *master, usec now)
 {
     int starts = STARTS_A_ROUND;
     usec next = USEC_NEVER;
+    bool elsewhere = false;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (p->resources.changed || now >= p->due) {
             p->due = maintain_step(p, &master->runtime.spawner, now, &starts);
             master_publish_pool(master, p, now);
+            elsewhere = elsewhere || p->resources.wakeups.elsewhere;
+            p->resources.wakeups.elsewhere = false;
         }
         next = clock_earlier(next, p->due);
     }
+    for (struct pool *p = elsewhere ? master->runtime.pools : NULL; p; p = p->next)
+        resources_ask_wakeup(&p->resources); /* they look in the next round, which is at once */
     stderr_log_end_round(master->runtime.spawner.lines, starts == 0, now);
     return next;
 }

@@ -491,14 +491,23 @@ static bool may_block(const struct pool *pool)
     return false;
 }
 
+/* A worker of this generation was woken and can't accept. Nobody knows which one. */
+static void note_unserved(struct pool *pool, unsigned generation)
+{
+    struct wakeups *wakeups = &pool->resources.wakeups;
+    wakeups->asked = true;
+    for (const struct worker *w = pool->workers; w; w = w->next)
+        if (w->generation == generation && !pool_has_listeners_of(pool, w))
+            wakeups->elsewhere = true;
+}
+
 static usec step_wakeups(struct pool *pool, usec now)
 {
     struct wakeups *wakeups = &pool->resources.wakeups;
-    /* A worker that was woken and can't accept says so in `unserved`. */
     for (struct board *board = pool->resources.boards; board; board = board->next)
         if (atomic_load_explicit(&board->map->unserved, memory_order_relaxed) &&
             atomic_exchange(&board->map->unserved, 0))
-            wakeups->asked = true;
+            note_unserved(pool, board->generation);
     if (wakeups->asked) {
         wakeups->asked = false;
         wakeups->looking = true;

@@ -169,6 +169,25 @@ bool pool_is_current(const struct pool *pool, const struct worker *worker)
     return worker->role == ROLE_ACTIVE && worker->generation == pool->generation;
 }
 
+/* The stub of a worker that an upgrade carried over has no addresses: nobody knows. And what a new
+ * pool on trial listens at may still be another pool's. */
+bool pool_has_listeners_of(const struct pool *pool, const struct worker *worker)
+{
+    const struct pool_config *conf = worker->conf;
+    if (pool->removed || pool->on_trial)
+        return false;
+    if (pool_is_current(pool, worker))
+        return true;
+    for (int i = 0; i < conf->listen_count; i++) {
+        int at = 0;
+        while (at < pool->listener_count && !listener_is(pool->listeners[at], &conf->listens[i]))
+            at++;
+        if (at == pool->listener_count)
+            return false;
+    }
+    return conf->listen_count > 0;
+}
+
 /* A killed worker that does not end serves nobody: else any process that traces one (see stop.c)
  * could hold up each job. */
 static bool is_ready(const struct worker *worker)
@@ -389,7 +408,8 @@ void pool_promote_canaries(struct pool *pool)
             w->role = ROLE_ACTIVE;
     pool->trial = NULL;
     pool->halted = false;
-    pool_touch(pool);
+    /* Another pool may have looked, in vain, for somebody to serve at these listeners. */
+    resources_ask_wakeup(&pool->resources);
 }
 
 void pool_retire(const struct pool *pool, struct worker *worker)

@@ -136,6 +136,9 @@ bool pool_polls(const struct pool_config *conf, int listener_count);
 /* Whether a worker is active and of the generation in force. */
 bool pool_is_current(const struct pool *pool, const struct worker *worker);
 
+/* Whether the pool has all listeners of one of its workers. */
+bool pool_has_listeners_of(const struct pool *pool, const struct worker *worker);
+
 struct counts pool_counts(const struct pool *pool);
 struct pool_seats pool_seats(const struct pool *pool);
 int pool_room(const struct pool *pool);   /* how many seats are left beside its workers' */

@@ -13,12 +13,19 @@ import daemon
 import processes
 import wording
 from processes import wait_until
+from test_app import PYTHON
 
 POLLING = ('control = "@DIR@/control"\n'
            'pool "echo" {{ listen = {{ "systemd:echo", "unix:@DIR@/echo" }} {}\n'
            + daemon.UNLISTED + '\necho {{}} }}\n')
 BLOCKING = 'pool "echo" {{ listen = {{ {} }} workers = 3 {}\necho {{}} }}\n'
 OWN_USER = 'user = "root"' if daemon.ROOT else ''  # so that its limits can be set
+# Says that it is ready once the file `go` exists, so a reload that adds it waits for that.
+GATE = ('import os,socket,time\n'
+        'while not os.path.exists("@DIR@/go"): time.sleep(0.01)\n'
+        's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
+        's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
+        'time.sleep(1000)')
 SHORT = r"warning: pool echo: can't accept connections for now: Too many open files"
 
 
@@ -243,6 +250,86 @@ class InHand(Case):
         self.release(it, [pid])
         wait_until(lambda: not it.workers(), 'no worker')
         it.reload()
+        self.assertServed(waiting)
+
+
+class Moves(Case):
+    """A reload gives the listener to another pool, of which one worker waits there already. A
+    worker of one pool was woken for a connection, and does not end soon; one of the other pool is
+    idle."""
+
+    def move(self, it, options='', threads=1):
+        """Begins the reload, which goes on with `go`. Returns its first worker."""
+        gate = GATE.replace('"', '\\"')
+        it.write('control = "@DIR@/control"\n'
+                 'pool "gate" { listen = { "unix:@DIR@/gate" } workers = 1 min_ready_time = 0\n'
+                 f'app {{ command = {{ "{PYTHON}", "-I", "-S", "-c", "{gate}" }}\n'
+                 'ready = "notify" } ready_timeout = 600 }\n'
+                 'pool "other" { listen = { "systemd:echo", "unix:@DIR@/echo" } workers = 1\n'
+                 f'{options} {daemon.UNLISTED}\necho {{}} }}\n')
+        it.kill(signal.SIGHUP)
+        return self.wait_for_idle(it, 'other', threads=threads)
+
+    def wait_for_idle(self, it, pool, without=(), threads=1):
+        """Waits for a worker with so many threads in epoll_wait()."""
+        def polls(pid):
+            return sum(map(processes.polls, os.listdir(f'/proc/{pid}/task'))) == threads
+        return wait_until(lambda: [pid for pid in it.workers(pool)
+                                   if pid not in without and polls(pid)],
+                          'a worker in epoll_wait()')[0]
+
+    def wake_canary(self, it, canary, busy):
+        """The old workers are busy, and one more, which is idle, has come after the canary."""
+        scale = control.Caller(it.path('control'), 'scale', 'echo', str(len(busy) + 1))
+        self.addCleanup(scale.leave)
+        self.wait_for_idle(it, 'echo', busy)
+        waiting, pid = self.wake(it)
+        self.assertEqual(pid, canary)
+        return waiting
+
+    @contextlib.contextmanager
+    def stopped(self, it, pid):
+        it.kill(signal.SIGSTOP, pid)
+        try:
+            wait_until(lambda: processes.stat(pid)[0] == 'T', 'a stopped worker')
+            yield
+        finally:
+            it.kill(signal.SIGCONT, pid)
+
+    def test_old_one_is_stopped(self):
+        """The others of its pool are busy, and are told to finish."""
+        it = self.begin()
+        it.occupy('echo', 1)
+        self.move(it)
+        waiting, pid = self.wake(it)
+        self.assertIn(pid, it.workers('echo, idle'))
+        with self.stopped(it, pid):
+            wait_until(lambda: processes.sleeps(it.pid), 'a master at rest')
+            it.put('go', '')
+            self.assertServed(waiting)
+            self.release(it)
+
+    def test_new_one_is_stopped(self):
+        it = self.begin()
+        it.occupy('echo', 2)
+        old = it.workers()
+        canary = self.move(it)
+        waiting = self.wake_canary(it, canary, old)
+        with self.stopped(it, canary):
+            self.assertServed(waiting)
+            self.release(it)
+
+    def test_new_one_leaves(self):
+        """It serves another connection, so it does not end."""
+        it = self.begin()
+        it.announce('err: reload')
+        it.occupy('echo', 2)
+        old = it.workers()
+        canary = self.move(it, 'model = "thread" threads = 2', threads=2)
+        it.occupy('echo', 1)
+        waiting = self.wake_canary(it, canary, old)
+        it.kill(signal.SIGTERM, canary)
+        self.release(it, [canary])
         self.assertServed(waiting)
 
 
