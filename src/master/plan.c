@@ -448,12 +448,14 @@ int plans_make(struct plans *plans, const struct runtime *runtime)
     return 0;
 }
 
-/* How many workers the plan forks, its canary included. */
-static int count_starts(const struct plan *plan)
+/* How many workers the plan forks, its canary included. A restart keeps the size. */
+static int count_starts(const struct plans *plans, const struct plan *plan)
 {
     bool dynamic = pool_config_is_dynamic(plan->conf);
     int active = plan->pool ? pool_counts(plan->pool).active : 0;
     int wanted = dynamic ? plan->conf->min_workers : plan->conf->workers;
+    if (plans->only && plan->pool)
+        wanted = pool_target(plan->pool);
     if (dynamic && wanted < active)
         wanted = active;
     if (plan_needs_workers(plan))
@@ -465,7 +467,7 @@ int plans_fit(const struct plans *plans, const struct runtime *runtime)
 {
     int starts = 0, room = runtime_room(runtime);
     for (int i = 0; i < plans->count; i++)
-        starts += count_starts(&plans->at[i]);
+        starts += count_starts(plans, &plans->at[i]);
     if (starts > room)
         faults_add(plans->faults, plans->config->file, 0,
                    "%d new workers, and there is room for %d: wait until old ones are done "
@@ -474,7 +476,7 @@ int plans_fit(const struct plans *plans, const struct runtime *runtime)
     bool fits = starts <= room;
     for (int i = 0; fits && i < plans->count; i++) {
         const struct plan *plan = &plans->at[i];
-        int seats = count_starts(plan) * plan->conf->seats;
+        int seats = count_starts(plans, plan) * plan->conf->seats;
         int left = plan->pool ? pool_room(plan->pool) : SCOREBOARD_SLOTS;
         fits = seats <= left;
         if (!fits)

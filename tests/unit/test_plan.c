@@ -86,6 +86,23 @@ START_TEST(room_in_the_scoreboard)
 }
 END_TEST
 
+/* It keeps the size that a command has set, and leaves a drained pool alone. */
+START_TEST(room_for_a_restart)
+{
+    static const struct {
+        int workers, extra, fits;
+        bool drained;
+    } restarts[] = {{1, 5, 0}, {1, 6, -1}, {9, -3, 0}, {9, -2, -1}, {9, 0, 0, true}};
+    fill(SCOREBOARD_SLOTS - 6);
+    plans.only = "";
+    plan.kind = restarts[_i].drained ? PLAN_KEPT : PLAN_REPLACED;
+    conf.workers = restarts[_i].workers;
+    there.extra = restarts[_i].extra;
+    there.drained = restarts[_i].drained;
+    ck_assert_int_eq(plans_fit(&plans, &runtime), restarts[_i].fits);
+}
+END_TEST
+
 /* A pool's workers have several seats each, and all its generations share one scoreboard. */
 START_TEST(room_for_seats)
 {
@@ -170,6 +187,7 @@ int main(void)
 {
     TCase *tests = tcase_create("plan");
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_loop_test(tests, room_for_a_restart, 0, 5);
     tcase_add_loop_test(tests, room_for_seats, 0, 3);
     tcase_add_loop_test(tests, room_in_the_scoreboard, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tests, lines);
