@@ -49,6 +49,7 @@ static void fork_worker(struct pool *pool, struct spawner *spawner, struct worke
 static int grow(struct pool *pool, struct spawner *spawner, usec now, int missing, int *starts)
 {
     unsigned missed;
+    pool->unplaced = 0;
     for (; missing > 0 && *starts > 0; missing--, (*starts)--) {
         struct worker *worker = pool_add_worker(pool, spawner);
         int error = errno;
@@ -60,6 +61,8 @@ static int grow(struct pool *pool, struct spawner *spawner, usec now, int missin
             log_err("pool %s: no room for another worker (there is room for %d): %s pool=%s "
                     "missed=%u",
                     pool->name, SCOREBOARD_SLOTS, strerror(error), pool->name, missed);
+        snprintf(pool->trouble, sizeof pool->trouble, "no room for another worker");
+        pool->unplaced = missing;
         return missing;
     }
     return missing;
@@ -544,6 +547,7 @@ usec maintain_step(struct pool *pool, struct spawner *spawner, usec now, int *st
     int due = roll_allowed(&roll) - counts.active;
     int missing = pool->carried ? 0 : grow(pool, spawner, now, due, starts);
     shrink(pool, counts.active, counts.active - most_of(pool, &counts));
+    roll = pool_roll(pool, &counts); /* by now it is known how many workers find no place */
     if (counts.stale)
         retire_stale(pool, roll_surplus(&roll), roll_surplus(&roll) == counts.stale);
 

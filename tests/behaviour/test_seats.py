@@ -169,6 +169,25 @@ class Sizes(Case):
         self.assertEqual(client.echo(held[0], b'y'), b'y')
         board.wait_for_pool(it, 'x', seats=29997)
 
+    def test_what_has_no_room(self):
+        """Old workers that don't end keep their seats: whoever asks for new ones is told."""
+        it = self.start(pool('event', 'workers = 3', seats=10000))
+        it.announce('no room for another worker')
+        for status in (0, 1):
+            old = it.workers()
+            for pid in old:
+                it.kill(signal.SIGSTOP, pid)
+            drain = control.Caller(it.path('control'), 'drain')
+            self.addCleanup(drain.leave)
+            wait_until(lambda: board.pool(it, 'x')['state'] == 'drained', 'a drained pool')
+            answer = control.ask(it, 'resume')
+            self.assertEqual(answer.status, status, answer)
+        self.assertIn('pool x: no room for another worker: no worker becomes ready', answer.err)
+        for pid in old:
+            it.kill(signal.SIGCONT, pid)
+        it.wait_for_workers(3, without=old)
+        self.assertEqual(client.ask(it.address('x'), b'x'), b'x')
+
     def test_stopped_worker_keeps_nobody_waiting(self):
         """The other worker has free seats too; a worker without any is not asked."""
         for _, it in self.each('workers = 2'):

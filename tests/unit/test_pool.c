@@ -182,6 +182,17 @@ START_TEST(rolls_around_what_is_stuck)
 }
 END_TEST
 
+/* Workers that find no place have had their try. */
+START_TEST(rolls_beside_what_has_no_place)
+{
+    struct counts counts = {.stayed = 1, .tried = 2};
+    pool.unplaced = 1;
+    ck_assert(!pool_has_tried(&pool, &counts));
+    pool.unplaced = 2;
+    ck_assert(pool_has_tried(&pool, &counts));
+}
+END_TEST
+
 static const struct {
     int workers, stayed, stale;
     bool halted;
@@ -263,6 +274,7 @@ int main(void)
     tcase_add_loop_test(tests, counts_tries, 0, COUNT(tries));
     tcase_add_loop_test(tests, knows_its_target, 0, COUNT(targets));
     tcase_add_test(tests, rolls_around_what_is_stuck);
+    tcase_add_test(tests, rolls_beside_what_has_no_place);
     tcase_add_loop_test(tests, tells_why_it_has_failed, 0, COUNT(failures));
     tcase_add_test(tests, is_empty_without_workers_and_groups);
     tcase_add_test(tests, restarts_for_a_lost_listener);
