@@ -479,7 +479,10 @@ static usec step_phase(struct upgrade *upgrade, struct runtime *runtime, struct 
     if (upgrade->phase == UPGRADE_NONE && upgrade->requested && free)
         begin_trial(upgrade, runtime, now);
     bool due = upgrade->phase == UPGRADE_PASSED && free && exits_are_handled(runtime);
+    bool was_due = upgrade->control->held;
     control_hold(upgrade->control, due);
+    if (due && !was_due)
+        return now; /* who waited for that job is answered at the end of this round */
     if (due && control_is_quiet(upgrade->control))
         hand_over(upgrade, runtime);
     if (upgrade->phase != UPGRADE_TRYING)

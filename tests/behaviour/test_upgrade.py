@@ -599,6 +599,22 @@ class Refused(Case):
         it.stop()
         self.assertEqual(upgrade.answer().status, 1)
 
+    def test_who_waits_for_that_reload_is_answered(self):
+        """The hand-over follows the end of the reload at once."""
+        it = self.begin(CONTROL + ECHO % (1, ''))
+        trial = self.script_that_tells(it, f'until [ -e {it.path("go")} ]; do sleep 0.02; done')
+        upgrade = control.Caller(it.path('control'), 'upgrade')
+        wait_until(trial.exists, 'the trial has begun')
+        it.write(CONTROL + ECHO % (1, 'min_ready_time = 1 umask = 077'))
+        reload = control.Caller(it.path('control'), 'reload')
+        it.wait_for_workers(2, pool='echo')  # so the file has been read
+        it.write(CONTROL + ECHO % (1, ''))
+        it.put('go', '')
+        answer = reload.answer()
+        self.assertEqual((answer.status, answer.err), (0, ''))
+        self.assertIn('reload done: generation 2', answer.out)
+        self.assertEqual(upgrade.answer().status, 0)
+
     def test_variable_that_is_nonsense(self):
         it = self.make(UNIX % 1)
         for value in ('', '-1', '0', 'x', '99999999999999999999'):
