@@ -369,7 +369,7 @@ bool pool_adopt_worker(struct pool *pool, struct spawner *spawner, const struct 
     struct worker *worker =
         board ? spawn_adopt(spawner, saved, &pool->resources, board, config, conf) : NULL;
     if (worker)
-        join(pool, worker, pool->polls);
+        join(pool, worker, !spawn_is_app(worker)); /* it may, and this is only for may_block */
     return worker;
 }
 
