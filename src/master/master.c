@@ -186,6 +186,9 @@ void master_publish_pool(struct master *master, struct pool *pool, usec now)
         pool_trouble(pool, out->trouble, sizeof out->trouble);
     else
         out->trouble[0] = '\0';
+    /* All workers have stayed ready, and no canary is judged: the reason is an old one. */
+    if (state == POOL_SERVING && !pool->trial && counts.stayed >= pool_target(pool))
+        pool->trouble[0] = '\0';
     if (!out->handler[0] || out->generation != pool->generation)
         snprintf(out->handler, sizeof out->handler, "%s", conf->handler->name);
     bool dynamic = pool_config_is_dynamic(conf);

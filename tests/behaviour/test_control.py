@@ -70,6 +70,27 @@ class Words(Case):
             it.kill(signal.SIGUSR1)
         it.wait_for_log('pool=echo state=drained')
 
+    def test_a_pool_that_grows_has_no_old_trouble(self):
+        it = self.make(CONTROL + 'pool "echo" { listen = { "systemd:echo", "unix:@DIR@/echo" }\n'
+                       f'workers = 1 {daemon.UNLISTED}\necho {{}} }}\n')
+        it.with_failing_calls().launch().ready()
+        it.announce('killed by signal', 'epoll: ', wording.BACKOFF)
+        it.put('EPOLL', '', mode=0o666)
+        it.kill(signal.SIGKILL, it.workers()[0])
+
+        def pool():
+            return json.loads(self.asked(it, 'status', '--json').out)['pools'][0]
+        wait_until(lambda: 'epoll: ' in (pool()['trouble'] or ''), 'trouble')
+        os.unlink(it.path('EPOLL'))
+        self.assertEqual(client.ask(it.address('echo'), b'x'), b'x')
+        wait_until(lambda: pool()['state'] == 'serving', 'a pool that serves')
+        with it.paused():
+            scale = Caller(it.path('control'), 'scale', 'echo', '2')
+            status = Caller(it.path('control'), 'status', '--json')
+        found, = json.loads(status.answer().out)['pools']
+        self.assertEqual((found['state'], found['trouble']), ('starting', None))
+        self.assertEqual(scale.answer().status, 0)
+
     def test_help_lists_what_there_is(self):
         it = self.serve()
         words = set(re.findall(r'(?m)^(\w+)', self.asked(it, 'help').out))
