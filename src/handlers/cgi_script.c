@@ -6,10 +6,17 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* The root, opened, and its path. */
+struct root {
+    int fd;
+    const char *path;
+};
 
 /* A path that is searched beneath the root, and what the walk upwards has cut from it. */
 struct walk {
@@ -45,10 +52,28 @@ static int refuse_error(struct cgi_script *script, int error)
 
 /* --- opening beneath the root ----------------------------------------------------------------- */
 
-/* Symbolic links are followed as long as they stay beneath the root. EAGAIN: something on the way
- * was renamed meanwhile, and the kernel can't tell whether the path is still beneath the root
- * (openat2(2)). */
-static int open_beneath(int root, const char *path, unsigned long long flags)
+/* The part of the path behind the root, without a slash before it; both may have doubled slashes.
+ * NULL: the path is not beneath the root. */
+static char *relative_to(const char *root, char *path)
+{
+    while (*root) {
+        if (*root == '/') {
+            if (*path != '/' && *path)
+                return NULL;
+            root += strspn(root, "/");
+            path += strspn(path, "/");
+        } else if (*root++ != *path++) {
+            return NULL;
+        }
+    }
+    if (*path && *path != '/' && path[-1] != '/')
+        return NULL;
+    return path + strspn(path, "/");
+}
+
+/* EAGAIN: something on the way was renamed meanwhile, and the kernel can't tell whether the path is
+ * still beneath the root (openat2(2)). */
+static int open_within(int root, const char *path, unsigned long long flags)
 {
     enum { TRIES = 10 };
     struct open_how how = {
@@ -63,8 +88,24 @@ static int open_beneath(int root, const char *path, unsigned long long flags)
     return -EAGAIN;
 }
 
+/* Symbolic links are followed as long as they lead to something beneath the root. The kernel
+ * rejects each absolute link, wherever it leads: then the real path decides. It is opened in the
+ * same way, so if a part of it is replaced meanwhile, it can't lead out either. */
+static int open_beneath(const struct root *root, const char *path, unsigned long long flags)
+{
+    static char top[PATH_MAX], real[PATH_MAX], whole[2 * PATH_MAX];
+    int fd = open_within(root->fd, path, flags);
+    if (fd != -EXDEV)
+        return fd;
+    snprintf(whole, sizeof whole, "%s/%s", root->path, path);
+    if (!realpath(root->path, top) || !realpath(whole, real))
+        return -errno;
+    const char *beneath = relative_to(top, real);
+    return beneath ? open_within(root->fd, *beneath ? beneath : ".", flags) : -EXDEV;
+}
+
 /* Which link leads out of the root, for the log: the first prefix of the path that does is one. */
-static const char *explain_escape(int root, const struct cgi_config *config, const char *path)
+static const char *explain_escape(const struct root *root, const char *path)
 {
     static char text[3 * PATH_MAX];
     char prefix[PATH_MAX], target[PATH_MAX];
@@ -76,10 +117,10 @@ static const char *explain_escape(int root, const struct cgi_config *config, con
             close(fd);
         if (fd != -EXDEV)
             continue;
-        ssize_t size = readlinkat(root, prefix, target, sizeof target);
+        ssize_t size = readlinkat(root->fd, prefix, target, sizeof target);
         if (size < 0)
             break;
-        snprintf(text, sizeof text, "is outside of the root %s: %s is a link to %.*s", config->root,
+        snprintf(text, sizeof text, "is outside of the root %s: %s is a link to %.*s", root->path,
                  prefix, (int)size, target);
         return text;
     }
@@ -100,7 +141,7 @@ static bool step_up(struct walk *walk)
 }
 
 /* Opens the longest prefix that exists. A descriptor, or -errno of the whole path. */
-static int open_longest(int root, struct walk *walk)
+static int open_longest(const struct root *root, struct walk *walk)
 {
     int first = 0;
     for (;;) {
@@ -114,13 +155,12 @@ static int open_longest(int root, struct walk *walk)
     }
 }
 
-static int open_file(struct cgi_script *script, int root, const struct cgi_config *config,
-                     struct walk *walk)
+static int open_file(struct cgi_script *script, const struct root *root, struct walk *walk)
 {
     struct stat file;
     int fd = open_longest(root, walk);
     if (fd == -EXDEV)
-        return refuse(script, 403, explain_escape(root, config, walk->path), 0);
+        return refuse(script, 403, explain_escape(root, walk->path), 0);
     if (fd < 0)
         return refuse_error(script, -fd);
     script->program = fd;
@@ -139,25 +179,6 @@ static const char *without_proxy(const char *path)
     const char *authority = strncmp(path, "proxy:", 6) == 0 ? strstr(path, "://") : NULL;
     const char *slash = authority ? strchr(authority + 3, '/') : NULL;
     return slash ? slash : path;
-}
-
-/* The part of the path behind the root, without a slash before it; both may have doubled slashes.
- * NULL: the path is not beneath the root. */
-static char *relative_to(const char *root, char *path)
-{
-    while (*root) {
-        if (*root == '/') {
-            if (*path != '/' && *path)
-                return NULL;
-            root += strspn(root, "/");
-            path += strspn(path, "/");
-        } else if (*root++ != *path++) {
-            return NULL;
-        }
-    }
-    if (*path && *path != '/' && path[-1] != '/')
-        return NULL;
-    return path + strspn(path, "/");
 }
 
 /* h2o splits nothing: it puts the whole path into PATH_INFO, and leaves SCRIPT_NAME empty. False:
@@ -231,7 +252,7 @@ static void choose_template(struct cgi_script *script, const struct cgi_config *
 }
 
 /* Opens the same file once more to be read, not another that has its name by now. */
-static void open_source(struct cgi_script *script, int root, const char *path)
+static void open_source(struct cgi_script *script, const struct root *root, const char *path)
 {
     struct stat found, opened;
     int fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
@@ -272,19 +293,19 @@ static bool set_path_info(struct cgi_env *env, const char *rest)
 /* --- opening ---------------------------------------------------------------------------------- */
 
 /* walk.path points into script->path, so the walk cuts that down to what was found. */
-static int open_named(struct cgi_script *script, int root, const struct cgi_config *config,
-                      struct cgi_env *env)
+static int open_named(struct cgi_script *script, const struct root *root,
+                      const struct cgi_config *config, struct cgi_env *env)
 {
     static struct walk walk;
     static char name[PATH_MAX + 2];
     char directory[PATH_MAX] = ".";
     walk.rest[0] = '\0';
-    walk.path = relative_to(config->root, script->path);
+    walk.path = relative_to(root->path, script->path);
     if (!walk.path)
         return refuse(script, 403, "is outside of the root", 0);
     if (!walk.path[0])
         return refuse(script, 404, "is the root itself", 0);
-    int status = open_file(script, root, config, &walk);
+    int status = open_file(script, root, &walk);
     if (status) {
         strcat(walk.path, walk.rest); /* undo the cut, for the log */
         return status;
@@ -318,12 +339,12 @@ static int open_beneath_root(struct cgi_script *script, const struct cgi_config 
     int status = write_path(script, env);
     if (status)
         return status;
-    int root = open(config->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
+    const struct root root = {open(config->root, O_PATH | O_DIRECTORY | O_CLOEXEC), config->root};
+    if (root.fd < 0)
         return refuse(script, errno == EMFILE || errno == ENFILE ? 503 : 500,
                       "can't be looked for: the root can't be opened", errno);
-    status = open_named(script, root, config, env);
-    close(root);
+    status = open_named(script, &root, config, env);
+    close(root.fd);
     return status;
 }
 

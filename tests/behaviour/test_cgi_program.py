@@ -30,7 +30,12 @@ class Which(gateway.Case):
         self.program(it, '-x y;z', HELLO)
         it.put('outside', '#!/bin/sh\n' + HELLO, 0o755)
         os.mkfifo(it.path('cgi/fifo'))
+        self.program(it, 'below/env', gateway.PRINT_ENVIRONMENT)
         os.symlink('below/deep/hello', it.path('cgi/inside'))
+        os.symlink(it.path('cgi/below/deep/hello'), it.path('cgi/absolute_inside'))
+        os.symlink(it.path('cgi/below'), it.path('cgi/current'))
+        os.symlink(root, it.path('cgi/self'))
+        os.symlink(it.path('cgi/gone'), it.path('cgi/dangling'))
         os.symlink('../outside', it.path('cgi/escape'))
         os.symlink('/bin/ls', it.path('cgi/absolute'))
         os.symlink('/', it.path('cgi/slash'))
@@ -38,6 +43,9 @@ class Which(gateway.Case):
         os.mkdir(it.path('cgi/closed'), 0o700)
         cases = [
             ('below/deep/hello', 200), ('/below//deep///hello', 200), ('inside', 200),
+            ('absolute_inside', 200), ('absolute_inside/x', 200), ('current/deep/hello', 200),
+            ('current/env/a/b', 200), ('self/plain', 403), ('self/self/env', 200), ('self', 403),
+            ('current/missing', 404), ('dangling', 404), ('slash/missing', 403),
             ('-x y;z', 200), ('env/', 200), ('env/a/b', 200), ('below/../env', 403),
             ('..', 403), ('../cgi/env', 403), ('../outside', 403), ('escape', 403),
             ('absolute', 403), ('slash/bin/ls', 403), ('loop', 403), ('plain', 403),
@@ -52,6 +60,22 @@ class Which(gateway.Case):
                 self.assertEqual(answer.status, status, answer.stdout)
                 if status != 200:
                     self.assert_status(answer, status)
+
+    def test_absolute_link_to_a_directory(self):
+        """Like Capistrano's `current`. The root itself is named through a link, too."""
+        it = self.make_gateway(cgi='root = "@DIR@/root//"')
+        root = it.path('root')
+        os.symlink(it.path('cgi'), root)
+        self.program(it, 'releases/7/where', 'echo Content-Type: text/plain; echo;'
+                     'echo "$SCRIPT_NAME $PATH_INFO $SCRIPT_FILENAME"; exec /bin/pwd -P')
+        os.symlink(it.path('cgi/releases/7'), it.path('cgi/current'))
+        it.launch().ready()
+        answer = self.ask_path(it, root + '/current/where/a/b',
+                               {'SCRIPT_NAME': '/current/where/a/b'})
+        self.assertEqual(answer.status, 200, answer.stdout)
+        self.assertEqual(answer.body.decode().split(),
+                         ['/current/where', '/a/b', root + '/current/where',
+                          it.path('cgi/releases/7')])
 
     def test_paths_elsewhere(self):
         it = self.gateway()
