@@ -7,6 +7,7 @@
  */
 #include "../base/daemon.h"
 #include "../base/log.h"
+#include "../base/text.h"
 #include "cgi_answer.h"
 #include "cgi_relay.h"
 #include "cgi_script.h"
@@ -166,23 +167,30 @@ static bool may_log(int level, const struct service *service, unsigned *missed)
     return true;
 }
 
-/* Whom the request is about, for the log. The web server and its clients chose these texts. */
+/* Whom the request is about, for the log. The web server and its clients chose these texts. A long
+ * path is cut once it is escaped: a line has it twice, before the client's address, and must have
+ * room for that. */
+enum { PATH_SHOWN = 200 };
 struct subject {
-    char path[LOG_LINE_MAX], client[ADDR_TEXT];
+    char path[PATH_SHOWN + sizeof "..."], client[ADDR_TEXT];
 };
 
 static struct subject subject_of_request(void)
 {
     struct subject subject;
+    char path[PATH_SHOWN + 1]; /* if log_value cuts it, it is too long for text_escape, too */
     const char *address = cgi_env_get(&env, "REMOTE_ADDR");
     address = address ? address : "";
-    log_value(subject.path, sizeof subject.path, script.path);
+    size_t length = strlen(log_value(path, sizeof path, script.path));
+    if (text_escape(subject.path, PATH_SHOWN, path, length) < length)
+        strcat(subject.path, "...");
     /* no address has a space or a quote */
     snprintf(subject.client, sizeof subject.client, "%.*s", (int)strcspn(address, " \""), address);
     return subject;
 }
 
-/* Logs a request for which no program was started. `fault` is a sentence about the program. */
+/* Logs a request for which no program was started. `fault` is a sentence about the program. It may
+ * have a long path, too: with ./ in it, that of a link. */
 static void log_refusal(const struct cgi_session *session, const char *fault, int status, int error)
 {
     unsigned missed;
@@ -192,8 +200,8 @@ static void log_refusal(const struct cgi_session *session, const char *fault, in
         return;
     const struct subject of = subject_of_request();
     log_event(level,
-              "pool %s: the program %s %s%s%s; answered with %d pool=%s script=\"%s\" client=%s "
-              "status=%d missed=%u",
+              "pool %s: the program %s %.600s%s%s; answered with %d pool=%s script=\"%s\" "
+              "client=%s status=%d missed=%u",
               pool, of.path, fault, error ? ": " : "", error ? strerror(error) : "", status, pool,
               of.path, of.client, status, missed);
 }

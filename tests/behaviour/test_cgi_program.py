@@ -1,6 +1,7 @@
 """cgi and its programs: which one a request runs, and what follows if it misbehaves."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -93,6 +94,23 @@ class Which(gateway.Case):
         path = it.path('cgi/missing')
         it.log.wait(f'info: pool x: the program {path} is not there: No such file or directory; '
                     f'answered with 404 pool=x script="{path}"')
+
+    def test_log_of_a_long_path(self):
+        """However long and odd it is, the address and the status are in the line."""
+        it = self.make_gateway(prelude='log { format = "json" level = "info" }\n')
+        os.symlink('/bin/true', it.path('cgi/escape'))
+        it.launch().ready()
+        for number, (name, status) in enumerate((
+                ('x' * 200, 404), ('x' * 3000, 404), ('\x01' * 3000, 404), ('"' * 3000, 404),
+                (' pool=x' * 400, 404), ('é' * 1500, 404), ('x/' + './' * 1500 + 'escape', 404),
+                ('./' * 1500 + 'escape', 403), ('escape' + '/\x01' * 1500, 403))):
+            with self.subTest(name=name[:40]):
+                address = f'192.0.2.{number}'
+                self.assert_status(self.ask(it, name, {'REMOTE_ADDR': address}), status)
+                line = json.loads(it.log.wait(f'client.*{address}').string)
+                self.assertEqual([line['fields'][key] for key in ('client', 'status', 'missed')],
+                                 [address, str(status), '0'])
+                self.assertLess(len(line['fields']['script']), 250)
 
     def test_log_of_forged_pairs(self):
         it = self.gateway()
