@@ -34,6 +34,15 @@ static inline usec clock_earlier(usec a, usec b)
     return a < b ? a : b;
 }
 
+/* A time for poll(2) and its like in milliseconds, rounded up; never negative, which would mean for
+ * ever. An int holds no more than 24 days, so it is an hour at most: who waits for longer must ask
+ * again. */
+static inline int clock_msec(usec left)
+{
+    enum { MOST = 3600 * 1000 };
+    return left <= 0 ? 0 : left / 1000 < MOST ? (int)((left + 999) / 1000) : MOST;
+}
+
 /* Seconds, to print. */
 static inline double clock_seconds(usec span)
 {

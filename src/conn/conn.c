@@ -51,8 +51,7 @@ int conn_wait(struct conn *conn, short events, usec deadline)
     struct pollfd ready = {.fd = conn->fd, .events = events};
     for (;;) {
         usec left = deadline - clock_now();
-        int most = conn->waiter || left <= 0 ? 0 : (int)((left + 999) / 1000);
-        int n = poll(&ready, 1, most), error = 0;
+        int n = poll(&ready, 1, conn->waiter ? 0 : clock_msec(left)), error = 0;
         if (n > 0) {
             share(conn);
             return 0;

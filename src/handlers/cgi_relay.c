@@ -336,8 +336,7 @@ static int poll_timeout(const struct run *run, usec now)
     next = clock_earlier(next, clock_earlier(run->tail_at, run->idle_at));
     if (next == USEC_NEVER)
         return -1;
-    usec left = (next - now) / 1000 + 1;
-    return left < 0 ? 0 : left < 1000000 ? (int)left : 1000000;
+    return clock_msec(next - now);
 }
 
 /* A program may have joined another group of its session. */

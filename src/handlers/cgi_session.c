@@ -84,16 +84,20 @@ int cgi_session_read(struct cgi_session *session)
     return 0;
 }
 
-/* Waits until the connection is ready for one of the poll(2) events. 0, -ETIMEDOUT, or -EINTR. */
+/* Waits until the connection is ready for one of the poll(2) events. 0, -ETIMEDOUT, or -EINTR. A
+ * long wait takes several polls (clock_msec), and takes them here: a caller that waits anew begins
+ * a new time. */
 static int wait_until_ready(struct cgi_session *session, short events, usec deadline)
 {
     struct pollfd ready = {.fd = session->conn->fd, .events = events};
-    usec left = deadline - clock_now();
-    if (left <= 0)
-        return -ETIMEDOUT;
-    int msec = left / 1000 < 1000000 ? (int)(left / 1000) + 1 : 1000000;
-    int n = poll(&ready, 1, msec);
-    return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno;
+    int n = 0;
+    while (n == 0) {
+        usec left = deadline - clock_now();
+        if (left <= 0)
+            return -ETIMEDOUT;
+        n = poll(&ready, 1, clock_msec(left));
+    }
+    return n > 0 ? 0 : -errno;
 }
 
 /* Collects a record's content; true once it is whole. What does not fit is dropped. */

@@ -138,10 +138,8 @@ static void run(struct MHD_Daemon *server)
     /* If a client shuts down its side in the middle of a request, libmicrohttpd would wait for the
      * rest; so peek whether the stream has ended. */
     while (!closed && (left = call->deadline - clock_now()) > 0 &&
-           (request_seen || recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)) {
-        usec msec = left / 1000 + 1;
-        MHD_run_wait(server, (int32_t)(msec < INT32_MAX ? msec : INT32_MAX));
-    }
+           (request_seen || recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0))
+        MHD_run_wait(server, clock_msec(left));
     timed_out = timed_out || (!closed && left <= 0);
 }
 

@@ -124,7 +124,7 @@ static int receive_reply(struct template_process *process, usec deadline,
             return -EAGAIN;
         struct pollfd waits[] = {{.fd = process->socket, .events = POLLIN},
                                  {.fd = process->pidfd, .events = POLLIN}};
-        int ready = poll(waits, 2, left < 1000 * USEC_SECOND ? (int)(left / 1000) + 1 : -1);
+        int ready = poll(waits, 2, clock_msec(left));
         ended = ready > 0 && waits[1].revents;
     }
 }

@@ -499,8 +499,7 @@ static int timeout(void)
         next = clock_earlier(next, lane.retry_at);
     if (next == USEC_NEVER)
         return -1;
-    usec left = next - clock_now();
-    return left <= 0 ? 0 : left > 3600 * USEC_SECOND ? 3600 * 1000 : (int)((left + 999) / 1000);
+    return clock_msec(next - clock_now());
 }
 
 static void await_events(int most)
