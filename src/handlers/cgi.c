@@ -503,8 +503,7 @@ static int serve_request(struct cgi_session *session)
         note_failed_start(session->service, -started);
         return refuse_start(session, -started);
     }
-    if (!relay.errors_to_server)
-        program_end_line();
+    program_end_line(); /* with errors_to_server, of what came too late for it */
     log_end(&relay);
     if (relay.lost)
         return -ECONNABORTED;

@@ -219,12 +219,13 @@ static void end_stream(struct run *run)
     }
 }
 
-/* If we had to end this stream, the rest goes to the log. */
+/* What the web server can't get any more goes to the log: we had to end this stream, or it is gone
+ * while the program finishes. */
 static void forward_errors(struct run *run)
 {
     unsigned char *to = cgi_session_room(run->session);
     size_t n = cgi_process_read_errors(&run->process, to, CGI_ERRORS);
-    if (n && run->errors_ended)
+    if (n && (run->errors_ended || run->lost))
         fd_write(STDERR_FILENO, to, n);
     else if (n)
         cgi_session_put(run->session, FCGI_STDERR, n);

@@ -141,6 +141,22 @@ class Interleaved(gateway.Case):
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
             it.log.wait(r'was ended, since the client went away.*client=192\.0\.2\.7')
 
+    def test_errors_when_the_client_has_gone(self):
+        """The program may finish, since its answer is complete. What it says then is logged."""
+        it = self.gateway(cgi=SERVER, listen='"unix:@DIR@/s"')
+        self.program(it, 'program', "printf 'Content-Length: 2\\n\\nok';"
+                                    'while [ ! -e ../go ]; do sleep 0.05; done;'
+                                    'echo too late >&2; exit 1')
+        worker, = it.workers()
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.whole(self.params(it, 'program')))
+            self.assertEqual(gateway.read_body(connection, 2), b'ok')
+        # The close has woken the worker; when it sleeps again, it knows of it.
+        wait_until(lambda: processes.sleeps(worker), 'a worker that waits for the program alone')
+        it.put('go', '')
+        it.log.wait('too late')
+        it.log.wait('answered, and ended badly.* exit=1')
+
     def test_questions_in_the_middle_of_a_body(self):
         """One read contains more questions than fit into the answer buffer: nothing behind them may
         be lost."""
