@@ -133,8 +133,11 @@ static void lose_connection(struct run *run)
     stop(run, CGI_ABORTED, GRACE_ABORTED);
 }
 
+/* If the program has ended a whole answer, which is still held back for a body that it does not
+ * read, the answer is sent now: stop() closes its input. */
 static void time_out(struct run *run)
 {
+    bool held_back = run->stream_due && cgi_answer_pending(&run->answer);
     run->relay->deadline = USEC_NEVER;
     if (run->stopping)
         return;
@@ -142,7 +145,7 @@ static void time_out(struct run *run)
     run->relay->keep = false;
     if (run->answer.begun && !run->stream_ended)
         cut_off(run);
-    else if (!run->answer.begun && !run->answered)
+    else if (!run->answer.begun && !run->answered && !held_back)
         fail(run, 504);
 }
 
@@ -340,7 +343,7 @@ static int poll_timeout(const struct run *run, usec now)
     return clock_msec(next - now);
 }
 
-/* A program may have joined another group of its session. */
+/* A program may have joined another group of its session. time_out asks what tail_at has found. */
 static void check_timers(struct run *run)
 {
     usec now = clock_now();
@@ -349,15 +352,15 @@ static void check_timers(struct run *run)
         kill(run->process.pid, SIGKILL);
         run->kill_at = USEC_NEVER;
     }
-    if (!run->exited && now >= run->relay->deadline)
-        time_out(run);
-    if (now >= run->idle_at)
-        lose_connection(run);
     if (now >= run->tail_at) {
         run->request_due = run->stream_due && !procfs_exits(run->process.pid);
         run->tail_at = run->request_due ? USEC_NEVER : now + TAIL_MOST;
         run->stream_due = true;
     }
+    if (!run->exited && now >= run->relay->deadline)
+        time_out(run);
+    if (now >= run->idle_at)
+        lose_connection(run);
 }
 
 /* --- the program's end ------------------------------------------------------------------------ */

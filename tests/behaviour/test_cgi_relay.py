@@ -97,6 +97,19 @@ class Interleaved(gateway.Case):
             answer = fastcgi.read_answer(connection)
         self.assertEqual((answer.body, answer.ended), (bytes(900000), True))
 
+    @staticmethod
+    def await_end_of_output(it, connection):
+        """The program has written the name of its output into `said`. Returns when the worker has
+        seen its end, and waited for the program's."""
+        worker, = it.workers()
+        pipe = said(it)[0].decode()
+        wait_until(lambda: pipe not in processes.descriptors(worker).values(),
+                   'a worker at the end of the output')
+        closed = time.monotonic()
+        while time.monotonic() < closed + 0.02:  # the worker waits less
+            connection.sendall(record(fastcgi.GET_VALUES, 0))
+            fastcgi.read_record(connection)
+
     def test_held_back_to_its_end(self):
         """nginx must send its body first. Output held back for that ends when it has been sent,
         even if the program still runs."""
@@ -107,16 +120,9 @@ class Interleaved(gateway.Case):
                                     'exec >&-; cat > /dev/null;'
                                     'while [ ! -e ../go ]; do sleep 0.05; done')
         params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
-        worker, = it.workers()
         with it.connect('x') as connection:
             connection.sendall(fastcgi.head(params))
-            pipe = said(it)[0].decode()
-            wait_until(lambda: pipe not in processes.descriptors(worker).values(),
-                       'a worker at the end of the output')
-            closed = time.monotonic()
-            while time.monotonic() < closed + 0.02:  # the worker waits less
-                connection.sendall(record(fastcgi.GET_VALUES, 0))
-                fastcgi.read_record(connection)
+            self.await_end_of_output(it, connection)
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
             answer = fastcgi.Answer()
             while (fastcgi.STDOUT, 1, b'') != (found := fastcgi.read_record(connection)):
@@ -140,6 +146,27 @@ class Interleaved(gateway.Case):
             connection.shutdown(socket.SHUT_RD)
             connection.sendall(fastcgi.stream(fastcgi.STDIN, 1, b'in full'))
             it.log.wait(r'was ended, since the client went away.*client=192\.0\.2\.7')
+
+    def test_held_back_and_never_read(self):
+        """An answer that is held back for a body that the program never reads is sent at the
+        time-out, if it is whole."""
+        it = self.make_gateway('request_timeout = 60 idle_timeout = 600').with_failing_calls()
+        it.launch().ready()
+        it.announce('took longer than request_timeout')
+        os.chmod(it.directory, 0o777)
+        self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
+                                    'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
+                                    'exec >&-; exec sleep 1000')
+        params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
+        with it.connect('x') as connection:
+            connection.sendall(fastcgi.head(params))
+            self.await_end_of_output(it, connection)
+            it.leap(60)
+            connection.sendall(record(fastcgi.GET_VALUES, 0))  # a poll does not see the leap
+            answer = fastcgi.read_answer(connection)
+        self.assertEqual((answer.status, answer.ended), (200, True))
+        self.assertEqual(answer.body, bytes(900000))
+        it.log.wait('warning: .*took longer than request_timeout')
 
     def test_errors_when_the_client_has_gone(self):
         """The program may finish, since its answer is complete. What it says then is logged."""
