@@ -300,9 +300,12 @@ enum { TAG_BITS = 20, TIME_BITS = 64 - TAG_BITS, PARTS = 16 };
 #define ONE_SECOND ((uint64_t)USEC_SECOND * PARTS)
 #define OLD_CLOCK  (10 * ONE_SECOND)
 
-/* How long after `now` a bucket is full; 0 if it is. */
+/* How long after `now` a bucket is full; 0 if it is, as one that was never used: its word has no
+ * time. */
 static uint64_t until_full(uint64_t word, uint64_t now)
 {
+    if (!word)
+        return 0;
     uint64_t left = ((word & TIME_MASK) - now) & TIME_MASK;
     return left <= ONE_SECOND ? left : left <= OLD_CLOCK ? ONE_SECOND : 0;
 }

@@ -455,6 +455,16 @@ START_TEST(keeps_the_pace)
 }
 END_TEST
 
+/* The words hold a part of the time, which begins anew after days. Empty ones hold no time. */
+START_TEST(keeps_the_pace_when_the_time_wraps)
+{
+    const usec moment = ((usec)1 << TIME_BITS) / PARTS - 5 * USEC_SECOND;
+    memset(&limits, 0, sizeof limits);
+    ck_assert(source_limits_pace(&limits, &source, 1, moment));
+    ck_assert(!source_limits_pace(&limits, &source, 1, moment));
+}
+END_TEST
+
 /* Another source's bucket in the place where ours would be first is not ours. */
 START_TEST(strangers_have_their_own_pace)
 {
@@ -503,6 +513,7 @@ int main(void)
     tcase_add_test(tests, lies_do_no_harm);
     tcase_add_test(tests, lies_take_little_time);
     tcase_add_test(tests, keeps_the_pace);
+    tcase_add_test(tests, keeps_the_pace_when_the_time_wraps);
     tcase_add_test(tests, strangers_have_their_own_pace);
     tcase_add_test(tests, who_is_a_source);
     tcase_add_loop_test(tests, every_way, 0, sizeof ways / sizeof *ways);
