@@ -82,6 +82,8 @@ static void allow_restricted(scmp_filter_ctx filter, bool reports)
     allow_if(filter, "mprotect", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     allow_if(filter, "tgkill", SCMP_A2_64(SCMP_CMP_EQ, SIGABRT, 0));
     allow_if(filter, "tgkill", SCMP_A2_64(SCMP_CMP_EQ, SIGURG, 0));
+    allow_if(filter, "tkill", SCMP_A1_64(SCMP_CMP_EQ, SIGABRT, 0)); /* musl's raise() */
+    allow_if(filter, "tkill", SCMP_A1_64(SCMP_CMP_EQ, SIGURG, 0));  /* and pthread_kill() */
     if (!reports)
         return;
     allow_if(filter, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_NETLINK, 0));
