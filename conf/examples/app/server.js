@@ -3,8 +3,8 @@
 const fs = require('fs');
 const http = require('http');
 
-// Descriptor 0 is the listener, too. When Node exits, it gives its standard descriptors the flags
-// back that they had at its start: the listener would block under the servers that go on.
+// Descriptor 0 is the listener, too. When Node exits, it restores the flags that its standard
+// descriptors had at its start: the listener would become blocking while other servers use it.
 fs.closeSync(0);
 fs.openSync('/dev/null');
 
