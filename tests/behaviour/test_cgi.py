@@ -348,7 +348,7 @@ class Connections(gateway.Case):
 
     def test_body_of_unknown_length(self):
         """Given up, or late, before it is whole, and so before the program starts."""
-        it = self.gateway('request_timeout = 1')
+        it = self.gateway('request_timeout = 5')
         with it.connect('x') as connection:
             start = fastcgi.head(self.params(it, 'cat'), keep=True) + record(fastcgi.STDIN, 1, b'x')
             connection.sendall(start + record(fastcgi.ABORT_REQUEST, 1))

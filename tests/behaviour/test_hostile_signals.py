@@ -98,7 +98,7 @@ class BecomesRoot(hostile.Case):
             it.stop(timeout=hostile.BOUND)
 
     def test_request_timeout(self):
-        it, pid, worker = self.begin_become(1)
+        it, pid, worker = self.begin_become(5)
         wait_until(lambda: worker not in it.workers(), 'the end of its worker',
                    timeout=hostile.BOUND)
         self.gone_or_named(it, pid)

@@ -215,12 +215,12 @@ class Limits(Case):
                 connection.close()
 
     def test_request_timeout_ends_the_one_connection(self):
-        for _, it in self.each('request_timeout = 2', models=SHARED):
+        for _, it in self.each('request_timeout = 4', models=SHARED):
             it.announce(SHUT_DOWN)
             workers = it.workers()
+            since = time.monotonic()
             with it.connect('x') as late:
                 self.assertEqual(client.echo(late, b'x'), b'x')
-                since = time.monotonic()
                 with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                     while late.recv(1):
                         pass
@@ -272,7 +272,7 @@ class Limits(Case):
     def test_a_proxy_for_each_of_many_seats(self):
         """More threads than glibc has memory for without asking how many processors there are."""
         for model in SHARED:
-            it = self.start(pool(one(model, 12), 'proxy_protocol = "on"\n'
+            it = self.start(pool(one(model, 12), 'proxy_protocol = "on" proxy_timeout = 60\n'
                                                  'proxy_from = { "127.0.0.1" }'))
             worker = it.workers()
             held = [it.connect('x') for _ in range(12)]

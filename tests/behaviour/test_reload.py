@@ -61,6 +61,7 @@ class Reload(daemon.Case):
     def test_retired_worker_outlives_graceful_timeout(self):
         """A reload drops no connection, however long it lasts."""
         it = self.start(ECHO % (1, 'graceful_timeout = 1'))
+        it.announce(wording.OVERDUE)  # at its end, if the machine is slow
         worker, = it.workers()
         held, = it.occupy('echo', 1)
         it.reload(ECHO % (1, 'graceful_timeout = 1 umask = 077'))

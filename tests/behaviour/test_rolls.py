@@ -317,7 +317,7 @@ class Stops(Case):
             old = it.workers()
             it.announce('err: ')
             lines = it.reload('control = "@DIR@/control"\n'
-                              + run([PYTHON, '-I', '-S', '-c', SHORT, '1.5'],
+                              + run([PYTHON, '-I', '-S', '-c', SHORT, '2'],
                                     f'workers = 6 {more}'), refused=True)
             reason = (r'exited with status 9, \d\.\d s after it was ready '
                       r'\(min_ready_time is \d+ s\).*: '
@@ -330,7 +330,7 @@ class Stops(Case):
         it = self.start(run(['/bin/sleep', '1000'], 'workers = 2'))
         it.announce('err: ')
         it.write('control = "@DIR@/control"\n'
-                 + run([PYTHON, '-I', '-S', '-c', SHORT, '1.2'], 'workers = 2'))
+                 + run([PYTHON, '-I', '-S', '-c', SHORT, '2'], 'workers = 2'))
         said = self.tell(it, 'reload', status=1)
         self.assertIn('exited with status 9', said)
         self.assertTrue(it.notices.find(r'(?m)^RELOADING=1'))
@@ -342,7 +342,7 @@ class Stops(Case):
             'bad = bad or os.path.exists("@DIR@/all")\n'
             's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n'
             's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
-            'if bad: time.sleep(0.3); sys.exit(9)\n'
+            'if bad: time.sleep(0.7); sys.exit(9)\n'
             'time.sleep(1000)')
     SOON = 'ready = "notify"'
 
@@ -352,7 +352,7 @@ class Stops(Case):
         another pool is none."""
         it = self.make('')
         config = 'control = "@DIR@/control"\n' + run([PYTHON, '-I', '-S', '-c', self.SOME],
-                                                     'umask = UMASK workers = 4 min_ready_time = 1',
+                                                     'umask = UMASK workers = 4 min_ready_time = 2',
                                                      self.SOON) + ECHO
         it.write(config.replace('UMASK', '022'))
         it.launch().ready()
@@ -389,7 +389,7 @@ class Stops(Case):
         """The reload within the upgrade reports it."""
         it = self.make('').own_program()
         it.write('control = "@DIR@/control"\n'
-                 + run([PYTHON, '-I', '-S', '-c', self.SOME], 'workers = 4 min_ready_time = 1',
+                 + run([PYTHON, '-I', '-S', '-c', self.SOME], 'workers = 4 min_ready_time = 2',
                        self.SOON))
         it.launch().ready()
         it.put('bad', '')

@@ -109,6 +109,7 @@ class Upgrade(Case):
     def test_connection_in_hand_goes_on_through_three_upgrades(self):
         it = self.begin(ECHO % (2, 'graceful_timeout = 1'))
         it.same_descriptors = False
+        it.announce(wording.OVERDUE)  # at its end, if the machine is slow
         held, = it.occupy('echo', 1)
         for _ in range(3):
             it.upgrade()
@@ -547,7 +548,7 @@ class Refused(Case):
         self.assertFalse(it.log.find('upgrade: trying', mark), 'one that was refused')
         it.write(CONTROL + ECHO % (2, ''))
         self.assertEqual(control.ask(it, 'upgrade').status, 0)
-        self.assertEqual(len(it.log.find(wording.UPGRADED, mark)), 2)  # before the answer
+        wait_until(lambda: len(it.log.find(wording.UPGRADED, mark)) == 2, 'two upgrades')
 
     def test_resume_and_scale_wait_for_its_reload(self):
         """Until then there is no configuration that a worker could be forked by."""

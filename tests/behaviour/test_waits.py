@@ -224,7 +224,7 @@ class Traced(test_app.Case):
         it = self.start(CONTROL + test_app.app())
         old = it.workers()
         it.announce('does not end', 'not ready within', 'err: ')
-        it.write(CONTROL + test_app.app('workers = 1 ready_timeout = 1', 'ready = "notify"'))
+        it.write(CONTROL + test_app.app('workers = 1 ready_timeout = 5', 'ready = "notify"'))
         asking = control.Caller(it.path('control'), 'reload')
         worker, = processes.wait_until(
             lambda: [pid for pid in it.workers()

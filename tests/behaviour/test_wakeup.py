@@ -180,7 +180,7 @@ class InHand(Case):
         before, log = it.workers(), it.mark()
         pool = 'pool "%s" { listen = { %s } workers = 1 %s\n' + daemon.UNLISTED + '\necho {} }\n'
         it.write(pool % ('echo', '"unix:@DIR@/new"', '') +
-                 pool % ('other', '"systemd:echo", "unix:@DIR@/echo"', 'min_ready_time = 2'))
+                 pool % ('other', '"systemd:echo", "unix:@DIR@/echo"', 'min_ready_time = 6'))
         it.kill(signal.SIGUSR2)
         it.wait_for_log('takes over from', log)
         wait_until(lambda: [pid for pid in it.workers('other') if processes.polls(pid)],
