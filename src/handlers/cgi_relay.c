@@ -134,10 +134,12 @@ static void lose_connection(struct run *run)
 }
 
 /* If the program has ended a whole answer, which is still held back for a body that it does not
- * read, the answer is sent now: stop() closes its input. */
+ * read, the answer is sent now: stop() closes its input. A program that exits may have been killed,
+ * and its output cut off. */
 static void time_out(struct run *run)
 {
-    bool held_back = run->stream_due && cgi_answer_pending(&run->answer);
+    bool held_back = run->process.output < 0 && cgi_answer_pending(&run->answer) &&
+                     !procfs_exits(run->process.pid);
     run->relay->deadline = USEC_NEVER;
     if (run->stopping)
         return;
@@ -343,7 +345,7 @@ static int poll_timeout(const struct run *run, usec now)
     return clock_msec(next - now);
 }
 
-/* A program may have joined another group of its session. time_out asks what tail_at has found. */
+/* A program may have joined another group of its session. */
 static void check_timers(struct run *run)
 {
     usec now = clock_now();
@@ -352,15 +354,15 @@ static void check_timers(struct run *run)
         kill(run->process.pid, SIGKILL);
         run->kill_at = USEC_NEVER;
     }
+    if (!run->exited && now >= run->relay->deadline)
+        time_out(run);
+    if (now >= run->idle_at)
+        lose_connection(run);
     if (now >= run->tail_at) {
         run->request_due = run->stream_due && !procfs_exits(run->process.pid);
         run->tail_at = run->request_due ? USEC_NEVER : now + TAIL_MOST;
         run->stream_due = true;
     }
-    if (!run->exited && now >= run->relay->deadline)
-        time_out(run);
-    if (now >= run->idle_at)
-        lose_connection(run);
 }
 
 /* --- the program's end ------------------------------------------------------------------------ */
