@@ -24,6 +24,9 @@ enum { SIGNALS_A_ROUND = 64, REAPED_A_ROUND = 4096 };
 #define CLOCK_JUMP (2 * USEC_SECOND)
 #define GRACE      (2 * USEC_SECOND)
 
+/* Between two looks of all pools. */
+#define LOOKS_APART (USEC_SECOND / 100)
+
 /* `last_round` is when the last round read the clock: we may have been stopped since then. */
 static void wait_until(struct master *master, usec deadline, usec last_round)
 {
@@ -160,25 +163,35 @@ static void watch_start(struct master *master, usec now)
     master->on_serving(master->owner);
 }
 
+/* Asks all pools to look, which they do in the next round, at once. A worker that floods us with
+ * requests can't make every pool look in every round. Returns when to ask. */
+static usec look_everywhere(struct master *master, usec now)
+{
+    if (!master->look_everywhere || now < master->look_at)
+        return master->look_everywhere ? master->look_at : USEC_NEVER;
+    for (struct pool *p = master->runtime.pools; p; p = p->next)
+        resources_ask_wakeup(&p->resources);
+    master->look_everywhere = false;
+    master->look_at = now + LOOKS_APART;
+    return USEC_NEVER;
+}
+
 /* Steps the pools that have changed or are due. Any other pool costs two comparisons. */
 static usec step_pools(struct master *master, usec now)
 {
     int starts = STARTS_A_ROUND;
     usec next = USEC_NEVER;
-    bool elsewhere = false;
     for (struct pool *p = master->runtime.pools; p; p = p->next) {
         if (p->resources.changed || now >= p->due) {
             p->due = maintain_step(p, &master->runtime.spawner, now, &starts);
             master_publish_pool(master, p, now);
-            elsewhere = elsewhere || p->resources.wakeups.elsewhere;
+            master->look_everywhere = master->look_everywhere || p->resources.wakeups.elsewhere;
             p->resources.wakeups.elsewhere = false;
         }
         next = clock_earlier(next, p->due);
     }
-    for (struct pool *p = elsewhere ? master->runtime.pools : NULL; p; p = p->next)
-        resources_ask_wakeup(&p->resources); /* they look in the next round, which is at once */
     stderr_log_end_round(master->runtime.spawner.lines, starts == 0, now);
-    return next;
+    return clock_earlier(next, look_everywhere(master, now));
 }
 
 /* Returns when the next round is due. */

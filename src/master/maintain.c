@@ -45,26 +45,37 @@ static void fork_worker(struct pool *pool, struct spawner *spawner, struct worke
                 pool->name, strerror(-error), pool->name, -error, missed);
 }
 
+/* Idle workers that were told to finish give their seats back in milliseconds. */
+#define PLACE_TIMEOUT (2 * USEC_SECOND)
+
+/* A missing worker has no seats, or no memory. It is tried again soon; nobody waits for it longer
+ * than PLACE_TIMEOUT. */
+static void note_no_place(struct pool *pool, int missing, int error, usec now)
+{
+    unsigned missed;
+    if (log_rate_ok(&pool->no_seat, 60 * USEC_SECOND, &missed))
+        log_err("pool %s: no room for another worker (there is room for %d): %s pool=%s missed=%u",
+                pool->name, SCOREBOARD_SLOTS, strerror(error), pool->name, missed);
+    snprintf(pool->trouble, sizeof pool->trouble, "no room for another worker%s%s",
+             error == ENOSPC ? "" : ": ", error == ENOSPC ? "" : strerror(error));
+    if (!pool->unplaced_since)
+        pool->unplaced_since = now;
+    pool->unplaced = now - pool->unplaced_since >= PLACE_TIMEOUT ? missing : 0;
+}
+
 /* Forks the missing workers. Returns how many are missing still. */
 static int grow(struct pool *pool, struct spawner *spawner, usec now, int missing, int *starts)
 {
-    unsigned missed;
-    pool->unplaced = 0;
     for (; missing > 0 && *starts > 0; missing--, (*starts)--) {
         struct worker *worker = pool_add_worker(pool, spawner);
-        int error = errno;
-        if (worker) {
-            fork_worker(pool, spawner, worker, now);
-            continue;
+        if (!worker) {
+            note_no_place(pool, missing, errno, now);
+            return missing;
         }
-        if (log_rate_ok(&pool->no_seat, 60 * USEC_SECOND, &missed))
-            log_err("pool %s: no room for another worker (there is room for %d): %s pool=%s "
-                    "missed=%u",
-                    pool->name, SCOREBOARD_SLOTS, strerror(error), pool->name, missed);
-        snprintf(pool->trouble, sizeof pool->trouble, "no room for another worker");
-        pool->unplaced = missing;
-        return missing;
+        fork_worker(pool, spawner, worker, now);
     }
+    pool->unplaced = 0;
+    pool->unplaced_since = 0;
     return missing;
 }
 
@@ -500,8 +511,8 @@ static void note_unserved(struct pool *pool, unsigned generation)
     struct wakeups *wakeups = &pool->resources.wakeups;
     wakeups->asked = true;
     for (const struct worker *w = pool->workers; w; w = w->next)
-        if (w->generation == generation && !pool_has_listeners_of(pool, w))
-            wakeups->elsewhere = true;
+        if (!wakeups->elsewhere && w->generation == generation)
+            wakeups->elsewhere = !pool_has_listeners_of(pool, w);
 }
 
 static usec step_wakeups(struct pool *pool, usec now)

@@ -45,6 +45,8 @@ struct master {
     bool log_state;
     struct oom oom;
     usec watchdog_at;
+    bool look_everywhere; /* a wake-up may be lost at any pool's listener: see struct wakeups */
+    usec look_at;         /* when all pools may look next */
 };
 
 /* Routes the signals into the loop, makes the overview. `self` is copied. 0 or -errno. */

@@ -284,7 +284,8 @@ struct roll pool_roll(const struct pool *pool, const struct counts *counts)
     int target = pool_target(pool) - pool->resources.groups.stuck; /* stuck groups keep seats */
     return (struct roll){
         .stayed = counts->stayed,
-        .tried = counts->tried + pool->unplaced, /* they may stay so as long as old workers do */
+        .tried = counts->tried,
+        .unplaced = pool->unplaced,
         .stale = counts->stale,
         .target = target > 0 ? target : 0,
         .at_once = handler_app_policy(conf->handler, conf->handler_config).roll_at_once,
@@ -409,6 +410,7 @@ void pool_promote_canaries(struct pool *pool)
     pool->trial = NULL;
     pool->halted = false;
     pool->unplaced = 0;
+    pool->unplaced_since = 0;
     /* Another pool may have looked, in vain, for somebody to serve at these listeners. */
     resources_ask_wakeup(&pool->resources);
 }

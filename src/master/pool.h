@@ -53,7 +53,8 @@ struct pool {
     int ready, retiring; /* workers, at the last export */
     int unreachable;     /* listeners, at the last export */
 
-    int unplaced;  /* missing workers that found no seats, or no memory, at the last try */
+    int unplaced;        /* missing workers that have had no seats, or no memory, for a while */
+    usec unplaced_since; /* 0: every worker found a place at the last try */
     int extra;     /* workers beyond the configured number, by TTIN and TTOU; may be negative */
     bool on_trial; /* a new pool whose canary is not ready yet: it has no other worker */
     bool drained;  /* by WINCH: no workers; the sockets stay */

@@ -160,11 +160,16 @@ int roll_allowed(const struct roll *roll)
     return !roll->at_once || some > roll->target ? roll->target : greater(some, missing);
 }
 
+/* Workers without a place may stay so as long as old workers do. */
+static bool all_tried(const struct roll *roll)
+{
+    return roll->tried + roll->unplaced >= roll->target;
+}
+
 int roll_surplus(const struct roll *roll)
 {
     int over = roll->stale + roll->stayed - roll->target;
-    bool all_tried = roll->tried >= roll->target;
-    if (!roll->target || (all_tried && roll->stayed && !roll->halted))
+    if (!roll->target || (all_tried(roll) && roll->stayed && !roll->halted))
         return roll->stale;
     if ((!roll->at_once && !roll->halted) || over < 0)
         return 0;
@@ -173,6 +178,5 @@ int roll_surplus(const struct roll *roll)
 
 bool roll_is_over(const struct roll *roll)
 {
-    return (roll->halted && roll->stale) ||
-           (roll->tried >= roll->target && (!roll->stale || !roll->stayed));
+    return (roll->halted && roll->stale) || (all_tried(roll) && (!roll->stale || !roll->stayed));
 }

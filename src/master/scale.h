@@ -100,6 +100,7 @@ struct roll {
     int target;  /* how many workers there should be */
     int at_once; /* how many may be new and not tried yet; 0: all */
     bool halted;
+    int unplaced; /* new workers for which there has been no room for a while */
 };
 
 /* How many new workers there may be now. */

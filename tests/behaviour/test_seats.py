@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import time
 
 import board
 import client
@@ -170,7 +171,8 @@ class Sizes(Case):
         board.wait_for_pool(it, 'x', seats=29997)
 
     def test_what_has_no_room(self):
-        """Old workers that don't end keep their seats: whoever asks for new ones is told."""
+        """Old workers that don't end keep their seats: whoever asks for new ones is told, but not
+        while the old ones may be about to end."""
         it = self.start(pool('event', 'workers = 3', seats=10000))
         it.announce('no room for another worker')
         for status in (0, 1):
@@ -180,8 +182,10 @@ class Sizes(Case):
             drain = control.Caller(it.path('control'), 'drain')
             self.addCleanup(drain.leave)
             wait_until(lambda: board.pool(it, 'x')['state'] == 'drained', 'a drained pool')
+            began = time.monotonic()
             answer = control.ask(it, 'resume')
             self.assertEqual(answer.status, status, answer)
+        self.assertGreater(time.monotonic() - began, 1.9)
         self.assertIn('pool x: no room for another worker: no worker becomes ready', answer.err)
         for pid in old:
             it.kill(signal.SIGCONT, pid)

@@ -96,7 +96,7 @@ class Recipes(unittest.TestCase):
             self.addCleanup(running.kill)
             said, calls = self.with_programs(
                 script, '2', preforkd=dump, preforkctl='exit 3',
-                systemctl=f'[ "$1" != show ] || echo {running.pid}',
+                systemctl=f'[ "$1" != kill ] || kill -USR2 {running.pid}',
                 rc_service=f'[ "$3" != upgrade ] || kill -USR2 {running.pid}')
             self.assertEqual(said, 'preforkd: no answer on the control socket; the log will have '
                                    'the result\n')

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 static const struct {
-    struct roll roll; /* stayed, tried, stale, target, at_once, halted */
+    struct roll roll; /* stayed, tried, stale, target, at_once, halted, unplaced */
     int allowed, surplus;
 } cases[] = {
     /* all together */
@@ -30,6 +30,8 @@ static const struct {
     {{0, 3, 8, 8, 1, false}, 4, 0}, /* all fail so far: all old workers stay */
     {{7, 8, 1, 8, 1, false}, 8, 1},
     {{0, 0, 8, 0, 1, false}, 0, 8},
+    {{1, 1, 8, 8, 1, false, 1}, 2, 1}, /* one has no place: not one more for it */
+    {{1, 1, 7, 8, 1, false, 7}, 2, 7}, /* none of the others has: old ones go */
     /* some at once */
     {{0, 0, 8, 8, 3, false}, 3, 0},
     {{1, 1, 8, 8, 3, false}, 4, 1},
