@@ -96,11 +96,14 @@ class Recipes(unittest.TestCase):
             self.addCleanup(running.kill)
             said, calls = self.with_programs(
                 script, '2', preforkd=dump, preforkctl='exit 3',
-                systemctl=f'[ "$1" != kill ] || kill -USR2 {running.pid}',
+                systemctl=f'[ "$1" != show ] || echo {running.pid}',
                 rc_service=f'[ "$3" != upgrade ] || kill -USR2 {running.pid}')
             self.assertEqual(said, 'preforkd: no answer on the control socket; the log will have '
                                    'the result\n')
             self.assertEqual(running.wait(60), -signal.SIGUSR2)
+            # One that has just ended: 0 would be the group of the script, and ours.
+            self.with_programs(script, '2', preforkd=dump, preforkctl='exit 3',
+                               systemctl='[ "$1" != show ] || echo 0')
             said, _ = self.with_programs(script, '2', preforkd=dump, preforkctl='exit 3',
                                          systemctl='exit 3', rc_service='exit 3')
             self.assertEqual(said, '')
