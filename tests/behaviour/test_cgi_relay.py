@@ -97,12 +97,12 @@ class Interleaved(gateway.Case):
             answer = fastcgi.read_answer(connection)
         self.assertEqual((answer.body, answer.ended), (bytes(900000), True))
 
-    @staticmethod
-    def await_end_of_output(it, connection):
+    def await_end_of_output(self, it, connection):
         """The program has written the name of its output into `said`. Returns when the worker has
         seen its end, and waited for the program's."""
         worker, = it.workers()
         pipe = said(it)[0].decode()
+        self.assertTrue(pipe.startswith('pipe:'), pipe)
         wait_until(lambda: pipe not in processes.descriptors(worker).values(),
                    'a worker at the end of the output')
         closed = time.monotonic()
@@ -115,7 +115,7 @@ class Interleaved(gateway.Case):
         even if the program still runs."""
         it = self.gateway()
         os.chmod(it.directory, 0o777)
-        self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
+        self.program(it, 'program', 'name=$(readlink /proc/$$/fd/1); echo "$name" > ../said;'
                                     'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
                                     'exec >&-; cat > /dev/null;'
                                     'while [ ! -e ../go ]; do sleep 0.05; done')
@@ -154,7 +154,7 @@ class Interleaved(gateway.Case):
         it.launch().ready()
         it.announce('took longer than request_timeout')
         os.chmod(it.directory, 0o777)
-        self.program(it, 'program', 'readlink /proc/$$/fd/1 > ../said;'
+        self.program(it, 'program', 'name=$(readlink /proc/$$/fd/1); echo "$name" > ../said;'
                                     'echo Content-Type: a/b; echo; head -c 900000 /dev/zero;'
                                     'exec >&-; exec sleep 1000')
         params = self.params(it, 'program', {'CONTENT_LENGTH': '7', 'SERVER_SOFTWARE': 'nginx/1'})
